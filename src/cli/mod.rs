@@ -1,0 +1,1 @@
+//! The command line: `kontor agent` runs one, everything else speaks HTTP to one.

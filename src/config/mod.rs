@@ -1,0 +1,142 @@
+//! Configuration: what users write (`file`, flags) resolved into what the agent uses ([`Config`]).
+//!
+//! `cli` reads files and flags and resolves them; `agent` takes the result apart. All errors are
+//! told at once. `defaults` holds every number of the program with its unit and reason.
+
+pub mod defaults;
+
+use crate::model::check::CheckType;
+use crate::model::definition::ServiceDefinition;
+use crate::model::ids::NodeId;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where an HTTP listener sits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpAddress {
+    /// `ip:port`
+    Tcp(SocketAddr),
+    /// `unix://path`
+    Unix(PathBuf),
+}
+
+/// Joining of one pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Join {
+    /// Addresses tried for ever (or `max` times): `-join`, `-retry-join`, `start_join`.
+    pub retry: Vec<String>,
+    /// Time between tries.
+    pub interval: Duration,
+    /// Tries before giving up; 0 for ever.
+    pub max: u32,
+}
+
+/// TLS as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// `ca_file`
+    pub ca_file: Option<PathBuf>,
+    /// `ca_path`
+    pub ca_path: Option<PathBuf>,
+    /// `cert_file`
+    pub cert_file: Option<PathBuf>,
+    /// `key_file`
+    pub key_file: Option<PathBuf>,
+    /// `verify_incoming` or `verify_incoming_rpc`
+    pub verify_incoming_rpc: bool,
+    /// `verify_incoming` or `verify_incoming_https`
+    pub verify_incoming_https: bool,
+    /// `verify_outgoing`
+    pub verify_outgoing: bool,
+    /// `verify_server_hostname`
+    pub verify_server_hostname: bool,
+}
+
+/// Everything an agent is told, resolved and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: bool,
+    pub dev: bool,
+    /// 1 for `bootstrap`; 0 for a server that joins a cluster.
+    pub bootstrap_expect: u32,
+    pub datacenter: String,
+    pub primary_datacenter: String,
+    pub node_name: String,
+    /// `None`: kept in the data directory, made at the first start.
+    pub node_id: Option<NodeId>,
+    pub node_meta: BTreeMap<String, String>,
+    /// `None` in dev mode.
+    pub data_dir: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub bind: IpAddr,
+    pub advertise: IpAddr,
+    pub advertise_wan: IpAddr,
+    pub http: Vec<HttpAddress>,
+    pub https: Vec<SocketAddr>,
+    pub dns: Vec<SocketAddr>,
+    /// For the banner.
+    pub client_addrs: Vec<IpAddr>,
+    /// RPC over TCP.
+    pub rpc: SocketAddr,
+    /// The bridge over UDP: on `serf_wan`'s address, with the RPC port.
+    pub bridge: SocketAddr,
+    pub serf_lan: SocketAddr,
+    /// `None` when `ports.serf_wan` is -1.
+    pub serf_wan: Option<SocketAddr>,
+    pub serf_lan_allowed_cidrs: Vec<ipnet::IpNet>,
+    pub serf_wan_allowed_cidrs: Vec<ipnet::IpNet>,
+    pub tagged_addresses: BTreeMap<String, String>,
+    pub translate_wan_addrs: bool,
+    pub join_lan: Join,
+    pub join_wan: Join,
+    pub rejoin_after_leave: bool,
+    pub leave_on_terminate: bool,
+    pub skip_leave_on_interrupt: bool,
+    pub leave_drain_time: Duration,
+    pub reconnect_timeout: Duration,
+    pub reconnect_timeout_wan: Duration,
+    pub encrypt: Option<Vec<u8>>,
+    pub tls: Tls,
+    /// `bridge { require_ca }`
+    pub bridge_require_ca: bool,
+    pub domain: String,
+    pub default_query_time: Duration,
+    pub max_query_time: Duration,
+    pub discovery_max_stale: Duration,
+    pub rpc_hold_timeout: Duration,
+    /// 1 (fast) to 10 (slow); scales Raft's timeouts.
+    pub raft_multiplier: u32,
+    pub raft_snapshot_entries: u64,
+    pub raft_trailing_logs: u64,
+    pub autopilot: Autopilot,
+    pub check_update_interval: Duration,
+    pub check_output_max_size: usize,
+    pub discard_check_output: bool,
+    pub http_max_conns_per_client: usize,
+    pub block_endpoints: Vec<String>,
+    pub response_headers: BTreeMap<String, String>,
+    pub allow_write_http_from: Vec<ipnet::IpNet>,
+    pub use_cache: bool,
+    pub ui_path: Option<String>,
+    pub log_level: String,
+    pub log_json: bool,
+    pub log_file: Option<PathBuf>,
+    pub services: Vec<ServiceDefinition>,
+    pub checks: Vec<CheckType>,
+    /// What is accepted and not built yet, for one warning each at start.
+    pub warnings: Vec<String>,
+    /// The whole configuration as JSON with secrets hidden, for `agent/self`.
+    pub debug: serde_json::Value,
+}
+
+/// `autopilot {}`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autopilot {
+    pub cleanup_dead_servers: bool,
+    pub last_contact_threshold: Duration,
+    pub max_trailing_logs: u64,
+    pub min_quorum: u32,
+    pub server_stabilization_time: Duration,
+}

@@ -1,0 +1,88 @@
+//! The HTTP API on 8500: parses a request, asks the router or the agent's own registrations,
+//! renders the answer with Consul's headers.
+//!
+//! `agent` starts it on every listener. It never asks who leads or where a datacenter is.
+
+use crate::gossip::Gossip;
+use crate::local::Local;
+use crate::model::request::BoxFuture;
+use crate::router::Router;
+use crate::shutdown::Shutdown;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the API needs of the agent itself; `agent` gives it.
+pub trait AgentControl: Send + Sync + 'static {
+    /// `Config` of `agent/self`: Datacenter, NodeName, NodeID, Revision, Server, Version.
+    fn config_summary(&self) -> serde_json::Value;
+    /// `DebugConfig` of `agent/self`, secrets hidden.
+    fn debug_config(&self) -> serde_json::Value;
+    /// `Stats` of `agent/self`.
+    fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>>;
+    /// Reads the configuration anew; the error keeps the old one.
+    fn reload(&self) -> BoxFuture<Result<(), String>>;
+    /// Leaves gracefully; the process then shuts down.
+    fn leave(&self) -> BoxFuture<()>;
+}
+
+/// How the API behaves.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// This agent's node name, for `near=_agent` and defaults.
+    pub node_name: String,
+    /// This agent's datacenter.
+    pub datacenter: String,
+    /// Whether answers are always indented (dev mode).
+    pub always_pretty: bool,
+    /// Prefixes of paths answered with 403 (`http_config.block_endpoints`).
+    pub block_endpoints: Vec<String>,
+    /// Headers added to every answer (`http_config.response_headers`).
+    pub response_headers: BTreeMap<String, String>,
+    /// Networks that may write (`allow_write_http_from`); empty for all.
+    pub allow_write_from: Vec<ipnet::IpNet>,
+    /// Connections of one address at a time (`limits.http_max_conns_per_client`).
+    pub max_conns_per_client: usize,
+    /// Whether `X-Consul-Translate-Addresses` is sent.
+    pub translate_wan_addrs: bool,
+    /// Where the web UI is, when on (`ui_config.content_path`).
+    pub ui_path: Option<String>,
+}
+
+/// Everything the API works with.
+#[derive(Clone)]
+pub struct HttpParts {
+    /// How it behaves.
+    pub settings: Arc<HttpSettings>,
+    /// For everything of the catalog.
+    pub router: Router,
+    /// For `/v1/agent`.
+    pub local: Local,
+    /// For `/v1/agent/members`, join and force-leave.
+    pub lan: Gossip,
+    /// The same, with `?wan`; on servers only.
+    pub wan: Option<Gossip>,
+    /// For self, reload, leave.
+    pub control: Arc<dyn AgentControl>,
+}
+
+impl std::fmt::Debug for HttpParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpParts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A bound listener of the API.
+#[derive(Debug)]
+pub enum HttpListener {
+    /// Plain HTTP.
+    Tcp(tokio::net::TcpListener),
+    /// HTTPS.
+    Tls(tokio::net::TcpListener, Arc<rustls::ServerConfig>),
+    /// A Unix socket (`unix://`).
+    Unix(tokio::net::UnixListener),
+}
+
+/// Serves on all listeners until `shutdown`.
+pub fn serve(_listeners: Vec<HttpListener>, _parts: HttpParts, _shutdown: &Shutdown) {
+    todo!()
+}

@@ -1,0 +1,20 @@
+//! Kontor: the service catalog of a datacenter and the gateway between datacenters, in one binary,
+//! with the interfaces of Consul.
+//!
+//! Rooms, in reading order; `ARCHITECTURE.md` says which may use which.
+
+pub mod model;
+pub mod config;
+pub mod shutdown;
+pub mod store;
+pub mod raft;
+pub mod gossip;
+pub mod tls;
+pub mod rpc;
+pub mod bridge;
+pub mod router;
+pub mod local;
+pub mod leader;
+pub mod http;
+pub mod cli;
+pub mod agent;

@@ -1,0 +1,75 @@
+//! What Raft replicates, and what came of it.
+
+use super::check::HealthCheck;
+use super::coordinate::NodeCoordinate;
+use super::fault::Fault;
+use super::service::NodeService;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The body of `PUT /v1/catalog/register`: a node with, if wanted, one service and some checks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Register {
+    /// The datacenter to register in; the agent's own when empty.
+    pub datacenter: String,
+    /// UUID of the node, or empty.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The node's name.
+    pub node: String,
+    /// The node's address.
+    pub address: String,
+    /// The node's addresses by place.
+    pub tagged_addresses: Option<BTreeMap<String, String>>,
+    /// The node's metadata.
+    pub node_meta: Option<BTreeMap<String, String>>,
+    /// An instance to register.
+    pub service: Option<NodeService>,
+    /// A check to register.
+    pub check: Option<HealthCheck>,
+    /// More checks to register.
+    pub checks: Vec<HealthCheck>,
+    /// Whether an existing node's own fields are left as they are.
+    pub skip_node_update: bool,
+}
+
+/// The body of `PUT /v1/catalog/deregister`: a service, else a check, else a whole node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Deregister {
+    /// The datacenter to deregister in; the agent's own when empty.
+    pub datacenter: String,
+    /// The node's name.
+    pub node: String,
+    /// Accepted and not used.
+    pub address: String,
+    /// The instance to remove.
+    #[serde(rename = "ServiceID")]
+    pub service_id: String,
+    /// The check to remove.
+    #[serde(rename = "CheckID")]
+    pub check_id: String,
+}
+
+/// One entry of the replicated log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Upsert a node, a service and checks, atomically.
+    Register(Box<Register>),
+    /// Remove a service, a check or a node.
+    Deregister(Deregister),
+    /// New coordinates of some nodes; unknown nodes are passed over.
+    UpdateCoordinates(Vec<NodeCoordinate>),
+    /// Several commands at once, in order, each with its own outcome; the first refusal is told.
+    Batch(Vec<Command>),
+}
+
+/// What applying a command came to. A user's mistake is an outcome, never an error of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It is refused, and nothing has changed.
+    Refused(Fault),
+}

@@ -1,0 +1,110 @@
+//! A member of a gossip pool.
+
+use super::ids::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// The tags that members carry; the words are Serf's and Consul's, but for `bridge` and `raft`.
+pub mod tag {
+    /// `consul` for a server, `node` for a client.
+    pub const ROLE: &str = "role";
+    /// Datacenter.
+    pub const DC: &str = "dc";
+    /// Node id.
+    pub const ID: &str = "id";
+    /// Port of the RPC listener, and of the bridge.
+    pub const PORT: &str = "port";
+    /// Version and revision.
+    pub const BUILD: &str = "build";
+    /// Present and `1` with `-bootstrap`.
+    pub const BOOTSTRAP: &str = "bootstrap";
+    /// The number of `-bootstrap-expect`.
+    pub const EXPECT: &str = "expect";
+    /// WAN port, in the LAN pool, for the flood join.
+    pub const WAN_JOIN_PORT: &str = "wan_join_port";
+    /// WAN address, in the LAN pool, for the flood join; absent where it is the LAN address.
+    pub const WAN_JOIN_ADDR: &str = "wan_join_addr";
+    /// SHA-256 fingerprint (hex) of a server's self-made bridge certificate.
+    pub const BRIDGE_PIN: &str = "bridge";
+    /// RPC address when it is not the gossip address.
+    pub const RPC_ADDR: &str = "rpc_addr";
+    /// Cluster id, once the server is part of one.
+    pub const CLUSTER: &str = "cluster";
+    /// Network segment, always empty.
+    pub const SEGMENT: &str = "segment";
+}
+
+/// The state of a member; the numbers are those of `/v1/agent/members`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MemberStatus {
+    /// It answers.
+    Alive = 1,
+    /// It has said that it is leaving.
+    Leaving = 2,
+    /// It has left, or was made to.
+    Left = 3,
+    /// It does not answer.
+    Failed = 4,
+}
+
+impl MemberStatus {
+    /// Serf's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemberStatus::Alive => "alive",
+            MemberStatus::Leaving => "leaving",
+            MemberStatus::Left => "left",
+            MemberStatus::Failed => "failed",
+        }
+    }
+}
+
+/// A member of a pool, as its roster lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// `<node>` in the LAN pool, `<node>.<dc>` in the WAN pool.
+    pub name: String,
+    /// Its gossip address.
+    pub addr: SocketAddr,
+    /// Its tags, see [`tag`].
+    pub tags: BTreeMap<String, String>,
+    /// Its state.
+    pub status: MemberStatus,
+}
+
+impl Member {
+    /// A tag, or the empty text.
+    pub fn tag(&self, name: &str) -> &str {
+        self.tags.get(name).map_or("", String::as_str)
+    }
+
+    /// Its datacenter.
+    pub fn dc(&self) -> &str {
+        self.tag(tag::DC)
+    }
+
+    /// Its node id, when it carries a proper one.
+    pub fn id(&self) -> Option<NodeId> {
+        self.tag(tag::ID).parse().ok()
+    }
+
+    /// Whether it is a server.
+    pub fn is_server(&self) -> bool {
+        self.tag(tag::ROLE) == "consul"
+    }
+
+    /// Where it takes requests: RPC over TCP in the LAN pool, the bridge over UDP in the WAN pool.
+    pub fn rpc_addr(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = match self.tag(tag::RPC_ADDR) {
+            "" => self.addr.ip(),
+            text => text.parse().ok()?,
+        };
+        Some(SocketAddr::new(ip, self.tag(tag::PORT).parse().ok()?))
+    }
+
+    /// The node's name without the `.dc` of the WAN pool.
+    pub fn node_name(&self) -> &str {
+        self.name.strip_suffix(self.dc()).and_then(|name| name.strip_suffix('.')).unwrap_or(&self.name)
+    }
+}

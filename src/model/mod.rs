@@ -1,0 +1,21 @@
+//! Plain data with the field's names: what is registered, what is asked, what is answered.
+//!
+//! Every other room speaks in these types. This room does no I/O, reads no clock, draws no random
+//! number and knows neither tokio nor Raft. The JSON names are Consul's (`PascalCase`); the same
+//! names are the keys of the MessagePack form between agents, so fields can be added.
+
+pub mod answer;
+pub mod check;
+pub mod command;
+pub mod coordinate;
+pub mod definition;
+pub mod duration;
+pub mod fault;
+pub mod filter;
+pub mod ids;
+pub mod json;
+pub mod member;
+pub mod node;
+pub mod query;
+pub mod request;
+pub mod service;

@@ -1,0 +1,130 @@
+//! What agents ask each other over `rpc` and `bridge`, and how a long answer shows that it lives.
+
+use super::answer::Answer;
+use super::command::Command;
+use super::fault::Fault;
+use super::ids::{NodeId, Token};
+use super::query::Query;
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A server of the Raft configuration, as an operator names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerRef {
+    /// By its node id.
+    Id(String),
+    /// By `ip:port` of its RPC listener.
+    Address(String),
+}
+
+/// Everything that can be changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Write {
+    /// A command for the replicated log.
+    Apply(Command),
+    /// Take a server out of the Raft configuration.
+    RemovePeer(PeerRef),
+    /// Hand leadership over, to the one named or to whoever is furthest.
+    TransferLeader(Option<NodeId>),
+}
+
+/// A write with where it goes and whose it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteRequest {
+    /// The datacenter it is for; the agent's own when unset.
+    pub dc: Option<String>,
+    /// The access token.
+    pub token: Token,
+    /// What is changed.
+    pub write: Write,
+}
+
+/// A write that is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The Raft index at which it was applied; 0 where there is none.
+    pub index: u64,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Ask {
+    /// A read.
+    Read(Query),
+    /// A write.
+    Write(WriteRequest),
+}
+
+/// How far a request has come already; it never goes the same way twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hops {
+    /// It has crossed from another datacenter and never crosses again.
+    pub crossed: bool,
+    /// It was sent to whom the sender takes for the leader and is not forwarded again.
+    pub to_leader: bool,
+}
+
+/// A request between agents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// What is asked.
+    pub ask: Ask,
+    /// How far it has come.
+    #[serde(default)]
+    pub hops: Hops,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Of a read.
+    Answer(Answer),
+    /// Of a write.
+    Written(Written),
+}
+
+/// What a request is doing, told by its handler and passed on by the transport, so that the asker
+/// can tell a long wait from a fault.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU8>);
+
+/// The states of [`Progress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// At work: an answer without delay is expected.
+    Working,
+    /// Parked in a blocking query: no answer is expected before its wait is over.
+    Parked,
+    /// Holding for a leader, up to `rpc_hold_timeout`.
+    Holding,
+}
+
+impl Progress {
+    /// Tells what the request is doing from here on.
+    pub fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// What the request is doing.
+    pub fn get(&self) -> Phase {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Phase::Parked,
+            2 => Phase::Holding,
+            _ => Phase::Working,
+        }
+    }
+}
+
+/// A future that owns what it needs.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Answers requests that came over `rpc` or `bridge`. `agent` hands one to both, so that neither
+/// knows the router. Dropping the future cancels the request and frees all it held.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers `request`; `from_dc` is the datacenter the sender proved to be of, when it is another.
+    fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>>;
+}

@@ -1,0 +1,242 @@
+//! Thin adapters of openraft's traits over `store` and a log on disk; no openraft type leaves
+//! this room.
+//!
+//! `agent` starts one [`Raft`] per server; `router` proposes and asks for leases, `leader` changes
+//! the membership. Addresses are no part of it: the [`Transport`] finds a server by its node id.
+
+use crate::model::command::{Command, Outcome};
+use crate::model::fault::Fault;
+use crate::model::ids::{ClusterId, NodeId};
+use crate::model::request::BoxFuture;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How a Raft server is set up.
+#[derive(Clone, Debug)]
+pub struct RaftSettings {
+    /// This server.
+    pub node_id: NodeId,
+    /// Where log, vote and snapshots are kept (`<data_dir>/raft`); `None` keeps them in memory (`-dev`).
+    pub data_dir: Option<PathBuf>,
+    /// `-bootstrap-expect`; 1 for `-bootstrap` and `-dev`; 0 for a server that joins a cluster.
+    pub bootstrap_expect: u32,
+    /// Time between a leader's heartbeats.
+    pub heartbeat: Duration,
+    /// Least and greatest election timeout; the greatest is the lease.
+    pub election: (Duration, Duration),
+    /// Entries since the last snapshot before the next (both bounds of the design must be exceeded).
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot.
+    pub trailing_entries: u64,
+}
+
+/// The connections that Raft's messages go by; each lane has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Votes, heartbeats, appends.
+    Core,
+    /// Snapshots.
+    Snapshot,
+}
+
+/// Why a message was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// It certainly did not arrive: no address known, or connection refused.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// It may have arrived.
+    #[error("lost: {0}")]
+    Lost(String),
+}
+
+/// Carries Raft's opaque messages to another server of the datacenter.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends `message` to `target` and returns the answer of its [`Raft::handle`].
+    fn send(&self, target: NodeId, lane: Lane, message: Bytes, timeout: Duration) -> BoxFuture<Result<Bytes, TransportError>>;
+}
+
+/// A server of the datacenter as gossip knows it, for the bootstrap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its node id.
+    pub id: NodeId,
+    /// Its `-bootstrap-expect`, 0 for none.
+    pub expect: u32,
+    /// The cluster it says it is part of.
+    pub cluster: Option<ClusterId>,
+}
+
+/// Who leads, as this server knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader, if one is known.
+    pub leader: Option<NodeId>,
+    /// Whether this server is it and has applied everything of earlier terms.
+    pub is_self: bool,
+    /// The term.
+    pub term: u64,
+}
+
+/// A server in the Raft configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its node id.
+    pub id: NodeId,
+    /// Whether it votes; a learner otherwise.
+    pub voter: bool,
+}
+
+/// What the leader knows of a peer's progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Its node id.
+    pub id: NodeId,
+    /// The last log index it is known to have.
+    pub last_index: u64,
+    /// Time since the leader last heard of it; `None` for never.
+    pub last_contact: Option<Duration>,
+}
+
+/// Numbers for `agent/self`, `operator raft list-peers` and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RaftStats {
+    /// `Leader`, `Follower`, `Candidate`, `Learner` or `Shutdown`.
+    pub state: String,
+    /// The term.
+    pub term: u64,
+    /// The last index in the log.
+    pub last_log_index: u64,
+    /// The term of that entry.
+    pub last_log_term: u64,
+    /// The last index known to be committed.
+    pub commit_index: u64,
+    /// The last index applied.
+    pub applied_index: u64,
+    /// The last index in a snapshot.
+    pub last_snapshot_index: u64,
+    /// The term of that entry.
+    pub last_snapshot_term: u64,
+    /// Proposals that wait for their commit.
+    pub pending: u64,
+    /// The log index of the configuration in force.
+    pub configuration_index: u64,
+}
+
+/// Why a server could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum RaftError {
+    /// The data directory cannot be used; the text says which and why.
+    #[error("{0}")]
+    Storage(String),
+    /// Raft itself refused.
+    #[error("{0}")]
+    Core(String),
+}
+
+/// A running Raft server; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Raft {}
+
+impl Raft {
+    /// Opens the log and starts. Without state on disk it waits for the bootstrap, or to be added.
+    /// If the core ever stops by itself, the reason appears in [`Raft::fatal`].
+    pub async fn start(
+        _settings: RaftSettings,
+        _store: Store,
+        _transport: Arc<dyn Transport>,
+        _candidates: watch::Receiver<Vec<Candidate>>,
+        _shutdown: &Shutdown,
+    ) -> Result<Raft, RaftError> {
+        todo!()
+    }
+
+    /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
+    /// when certainly not proposed, `Busy` over the bound, `OutcomeUnknown` otherwise.
+    pub async fn propose(&self, _command: Command) -> Result<(u64, Outcome), Fault> {
+        todo!()
+    }
+
+    /// Who leads; changes wake the receiver.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        todo!()
+    }
+
+    /// Whether this server leads, and leads for sure by its lease with margin, at this instant.
+    pub fn holds_lease(&self) -> bool {
+        todo!()
+    }
+
+    /// Has a quorum confirm that this server leads and waits until it has applied what was
+    /// committed before; for `?consistent`.
+    pub async fn confirm_leadership(&self) -> Result<(), Fault> {
+        todo!()
+    }
+
+    /// How old this server's view may be: on the leader the time since its last quorum-acknowledged
+    /// send, on a follower by the echo of its leader; `None` before the first contact.
+    pub fn staleness(&self) -> Option<Duration> {
+        todo!()
+    }
+
+    /// Answers a message of another server's [`Transport::send`]. Never fails: what is not for this
+    /// cluster or this server is answered with a refusal.
+    pub async fn handle(&self, _message: Bytes) -> Bytes {
+        todo!()
+    }
+
+    /// The cluster, once there is one; changes wake the receiver.
+    pub fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        todo!()
+    }
+
+    /// The configuration in force.
+    pub fn peers(&self) -> Vec<Peer> {
+        todo!()
+    }
+
+    /// What the leader knows of the others; empty elsewhere.
+    pub fn progress(&self) -> Vec<PeerProgress> {
+        todo!()
+    }
+
+    /// Adds a learner and waits until it has caught up; leader only.
+    pub async fn add_learner(&self, _id: NodeId) -> Result<(), Fault> {
+        todo!()
+    }
+
+    /// Makes a learner a voter; leader only.
+    pub async fn promote(&self, _id: NodeId) -> Result<(), Fault> {
+        todo!()
+    }
+
+    /// Takes a server out of the configuration; leader only.
+    pub async fn remove(&self, _id: NodeId) -> Result<(), Fault> {
+        todo!()
+    }
+
+    /// Hands leadership to `to`, or to the voter that is furthest, and waits until it leads.
+    pub async fn transfer_leadership(&self, _to: Option<NodeId>) -> Result<(), Fault> {
+        todo!()
+    }
+
+    /// Numbers for people.
+    pub fn stats(&self) -> RaftStats {
+        todo!()
+    }
+
+    /// Resolves with the reason when the core has stopped by itself; the process then exits.
+    pub async fn fatal(&self) -> String {
+        todo!()
+    }
+
+    /// Hands leadership over if it has it, flushes and stops; bounded by `grace`.
+    pub async fn shutdown(&self, _grace: Duration) {
+        todo!()
+    }
+}
