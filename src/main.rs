@@ -1,3 +1,12 @@
-fn main() {
-    println!("kontor");
+//! The process: allocator, command line, exit code. Everything else is in the library.
+
+use kontor::agent;
+use kontor::cli::{self, Programs};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os().collect(), Programs { agent: agent::run::run, demo: agent::demo::run })
 }

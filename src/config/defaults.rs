@@ -16,9 +16,30 @@ pub const MAX_QUERY_TIME: Duration = Duration::from_secs(600);
 /// Random extra wait of a blocking query: up to its wait divided by this. Consul's number.
 pub const WAIT_JITTER_DIVISOR: u32 = 16;
 
+// === Agent ===
+
+/// Time between looks for servers of this datacenter that are missing in the WAN pool. Consul's number.
+pub const FLOOD_JOIN_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while some are missing.
+pub const FLOOD_JOIN_RETRY: Duration = Duration::from_secs(1);
+/// How long a graceful leave may take before the process goes anyway. Consul's number.
+pub const LEAVE_LIMIT: Duration = Duration::from_secs(15);
+/// How long a leaving server waits to be taken out of the Raft configuration. Consul's number.
+pub const RAFT_REMOVAL_WAIT: Duration = Duration::from_secs(5);
+/// How long each phase of a shutdown may take.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
 // === Gossip ===
 
 // === Raft ===
+
+/// Time between heartbeats at `raft_multiplier` 1.
+pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
+/// Least election timeout at `raft_multiplier` 1.
+pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
+/// Greatest election timeout at `raft_multiplier` 1; it is the lease too. A killed leader is
+/// followed within the lease and one timeout.
+pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(800);
 
 // === Store ===
 

@@ -59,6 +59,8 @@ pub struct Tls {
 pub struct Config {
     pub server: bool,
     pub dev: bool,
+    /// Probe faster than the pools' defaults (dev mode, demo).
+    pub fast_gossip: bool,
     /// 1 for `bootstrap`; 0 for a server that joins a cluster.
     pub bootstrap_expect: u32,
     pub datacenter: String,

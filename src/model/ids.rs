@@ -55,6 +55,14 @@ impl fmt::Display for ClusterId {
     }
 }
 
+impl FromStr for ClusterId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<ClusterId, uuid::Error> {
+        text.parse().map(ClusterId)
+    }
+}
+
 /// An access token. Its text never shows in logs or debug output.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

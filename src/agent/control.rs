@@ -1,0 +1,213 @@
+//! What the HTTP API needs of the agent itself: who it is, how it does, reload and leave.
+
+use super::Reload;
+use crate::config::{Config, defaults};
+use crate::gossip::Gossip;
+use crate::http::AgentControl;
+use crate::local::Local;
+use crate::model::ids::NodeId;
+use crate::model::request::BoxFuture;
+use crate::raft::Raft;
+use crate::router::Router;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// What the answers are made of.
+pub(super) struct Reach {
+    pub(super) router: Router,
+    pub(super) local: Local,
+    pub(super) lan: Gossip,
+    pub(super) wan: Option<Gossip>,
+    pub(super) raft: Option<Raft>,
+    pub(super) reload: Option<Reload>,
+}
+
+/// The agent, as the HTTP API sees it.
+pub(super) struct Control {
+    summary: Value,
+    debug: Value,
+    server: bool,
+    bootstrap: bool,
+    reach: Reach,
+    leave_asked: Notify,
+    left: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("summary", &self.summary).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    pub(super) fn new(config: &Config, node_id: NodeId, reach: Reach) -> Control {
+        let summary = json!({
+            "Datacenter": config.datacenter,
+            "PrimaryDatacenter": config.primary_datacenter,
+            "NodeName": config.node_name,
+            "NodeID": node_id.to_string(),
+            "Revision": concat!("kontor-", env!("CARGO_PKG_VERSION")),
+            "Server": config.server,
+            "Version": defaults::CONSUL_VERSION,
+        });
+        Control {
+            summary,
+            debug: config.debug.clone(),
+            server: config.server,
+            bootstrap: config.bootstrap_expect == 1,
+            reach,
+            leave_asked: Notify::new(),
+            left: watch::Sender::new(false),
+        }
+    }
+
+    /// Resolves when a user has asked the agent to leave.
+    pub(super) async fn leave_requested(&self) {
+        self.leave_asked.notified().await;
+    }
+
+    /// Tells that user that it has left.
+    pub(super) fn leave_done(&self) {
+        self.left.send_replace(true);
+    }
+
+    fn consul_section(&self) -> BTreeMap<String, String> {
+        let mut section = BTreeMap::from([("server".to_owned(), self.server.to_string()), ("acl".to_owned(), "disabled".to_owned())]);
+        match &self.reach.raft {
+            Some(raft) => {
+                section.insert("bootstrap".to_owned(), self.bootstrap.to_string());
+                section.insert("leader".to_owned(), raft.leadership().borrow().is_self.to_string());
+                let leader = self.reach.router.leader_addr().map_or_else(String::new, |addr| addr.to_string());
+                section.insert("leader_addr".to_owned(), leader);
+                section.insert("known_datacenters".to_owned(), self.reach.router.datacenters().len().to_string());
+            }
+            None => {
+                let servers = self.reach.lan.roster().alive().filter(|member| member.is_server()).count();
+                section.insert("known_servers".to_owned(), servers.to_string());
+            }
+        }
+        section
+    }
+
+    fn agent_section(&self) -> BTreeMap<String, String> {
+        let registered = self.reach.local.registered();
+        let ttls = registered.checks.values().filter(|check| check.kind == "ttl").count();
+        section([
+            ("check_monitors", "0".to_owned()),
+            ("check_ttls", ttls.to_string()),
+            ("checks", registered.checks.len().to_string()),
+            ("services", registered.services.len().to_string()),
+        ])
+    }
+}
+
+impl AgentControl for Control {
+    fn config_summary(&self) -> Value {
+        self.summary.clone()
+    }
+
+    fn debug_config(&self) -> Value {
+        self.debug.clone()
+    }
+
+    fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let mut stats = BTreeMap::from([
+            ("agent".to_owned(), self.agent_section()),
+            ("build".to_owned(), build_section()),
+            ("consul".to_owned(), self.consul_section()),
+            ("runtime".to_owned(), runtime_section()),
+            ("serf_lan".to_owned(), self.reach.lan.stats()),
+        ]);
+        if let Some(wan) = &self.reach.wan {
+            stats.insert("serf_wan".to_owned(), wan.stats());
+        }
+        if let Some(raft) = &self.reach.raft {
+            stats.insert("raft".to_owned(), raft_section(raft));
+        }
+        stats
+    }
+
+    fn reload(&self) -> BoxFuture<Result<(), String>> {
+        let (read, local) = (self.reach.reload.clone(), self.reach.local.clone());
+        Box::pin(async move {
+            let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
+            let config = tokio::task::spawn_blocking(move || read()).await.map_err(|error| error.to_string())??;
+            crate::telemetry::set_level(&config.log_level)?;
+            local.reload(config.services, config.checks, config.node_meta).map_err(|fault| fault.message)?;
+            tracing::info!("configuration reloaded");
+            Ok(())
+        })
+    }
+
+    fn leave(&self) -> BoxFuture<()> {
+        let mut left = self.left.subscribe();
+        self.leave_asked.notify_one();
+        Box::pin(async move {
+            // An error means that the agent is gone, which is what was asked for.
+            let _ = left.wait_for(|left| *left).await;
+        })
+    }
+}
+
+fn section<const N: usize>(entries: [(&str, String); N]) -> BTreeMap<String, String> {
+    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn build_section() -> BTreeMap<String, String> {
+    section([
+        ("prerelease", String::new()),
+        ("revision", concat!("kontor-", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("version", defaults::CONSUL_VERSION.to_owned()),
+    ])
+}
+
+fn runtime_section() -> BTreeMap<String, String> {
+    let metrics = tokio::runtime::Handle::try_current().map(|handle| handle.metrics());
+    let tasks = metrics.as_ref().map_or(0, |metrics| metrics.num_alive_tasks());
+    let workers = metrics.as_ref().map_or(0, |metrics| metrics.num_workers());
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get());
+    section([
+        ("arch", std::env::consts::ARCH.to_owned()),
+        ("cpu_count", cpus.to_string()),
+        // Consul's name for what is concurrent; here they are tasks.
+        ("goroutines", tasks.to_string()),
+        ("max_procs", workers.to_string()),
+        ("os", std::env::consts::OS.to_owned()),
+        ("version", concat!("rust-", env!("CARGO_PKG_RUST_VERSION")).to_owned()),
+    ])
+}
+
+fn raft_section(raft: &Raft) -> BTreeMap<String, String> {
+    let stats = raft.stats();
+    let last_contact = match raft.staleness() {
+        None => "never".to_owned(),
+        Some(age) => crate::model::duration::format(std::time::Duration::from_millis(age.as_millis() as u64)),
+    };
+    let peers = raft.peers();
+    let configuration: Vec<String> = peers
+        .iter()
+        .map(|peer| format!("{{Suffrage:{} ID:{}}}", if peer.voter { "Voter" } else { "Nonvoter" }, peer.id))
+        .collect();
+    section([
+        ("applied_index", stats.applied_index.to_string()),
+        ("commit_index", stats.commit_index.to_string()),
+        ("fsm_pending", stats.pending.to_string()),
+        ("last_contact", last_contact),
+        ("last_log_index", stats.last_log_index.to_string()),
+        ("last_log_term", stats.last_log_term.to_string()),
+        ("last_snapshot_index", stats.last_snapshot_index.to_string()),
+        ("last_snapshot_term", stats.last_snapshot_term.to_string()),
+        ("latest_configuration", format!("[{}]", configuration.join(" "))),
+        ("latest_configuration_index", stats.configuration_index.to_string()),
+        ("num_peers", peers.iter().filter(|peer| peer.voter).count().saturating_sub(1).to_string()),
+        ("protocol_version", "3".to_owned()),
+        ("protocol_version_max", "3".to_owned()),
+        ("protocol_version_min", "3".to_owned()),
+        ("snapshot_version_max", "1".to_owned()),
+        ("snapshot_version_min", "1".to_owned()),
+        ("state", stats.state),
+        ("term", stats.term.to_string()),
+    ])
+}

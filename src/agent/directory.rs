@@ -1,0 +1,258 @@
+//! What the other parts need of the rosters: Raft's candidates and addresses from the LAN pool,
+//! the bridge's servers and the flood join from both.
+//!
+//! The derivations are pure; the tasks at the end feed them from gossip.
+
+use super::dispatch::RaftAddresses;
+use crate::bridge::RemoteServer;
+use crate::config::defaults;
+use crate::gossip::{Gossip, Roster};
+use crate::model::ids::{ClusterId, NodeId};
+use crate::model::member::{Member, MemberStatus, tag};
+use crate::raft::Candidate;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+/// The servers that may take part in a bootstrap, this one included.
+pub fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
+    let others = roster.alive().filter(|member| member.is_server()).filter_map(|member| {
+        let id = member.id()?;
+        let expect = if member.tag(tag::BOOTSTRAP) == "1" { 1 } else { member.tag(tag::EXPECT).parse().unwrap_or(0) };
+        let cluster = member.tag(tag::CLUSTER).parse().ok();
+        (id != own.id).then_some(Candidate { id, expect, cluster })
+    });
+    std::iter::once(own.clone()).chain(others).collect()
+}
+
+/// Where the servers take Raft's messages. Those that have failed stay: gossip may be wrong.
+pub fn raft_addresses(roster: &Roster) -> RaftAddresses {
+    let servers = roster.members.values().filter(|member| member.is_server() && member.status != MemberStatus::Left);
+    Arc::new(servers.filter_map(|member| Some((member.id()?, member.rpc_addr()?))).collect())
+}
+
+/// The servers of other datacenters, with the estimated way to each.
+pub fn remote_servers(roster: &Roster, own_dc: &str, estimate: impl Fn(&str) -> Option<Duration>) -> Vec<RemoteServer> {
+    let others = roster.members.values().filter(|member| member.dc() != own_dc && member.is_server());
+    others
+        .filter(|member| matches!(member.status, MemberStatus::Alive | MemberStatus::Failed))
+        .filter_map(|member| {
+            Some(RemoteServer {
+                name: member.node_name().to_owned(),
+                dc: member.dc().to_owned(),
+                addr: member.rpc_addr()?,
+                pin: Some(member.tag(tag::BRIDGE_PIN)).filter(|pin| !pin.is_empty()).map(str::to_owned),
+                alive: member.status == MemberStatus::Alive,
+                estimate: estimate(&member.name),
+            })
+        })
+        .collect()
+}
+
+/// The WAN addresses of servers of this datacenter that are not in the WAN pool yet.
+pub fn missing_from_wan(lan: &Roster, wan: &Roster, own_name: &str) -> Vec<SocketAddr> {
+    let in_wan = |member: &Member| {
+        let name = format!("{}.{}", member.name, member.dc());
+        wan.members.get(&name).is_some_and(|known| known.status == MemberStatus::Alive)
+    };
+    lan.alive()
+        .filter(|member| member.is_server() && member.name != own_name && !in_wan(member))
+        .filter_map(|member| {
+            let port = member.tag(tag::WAN_JOIN_PORT).parse().ok()?;
+            let ip: IpAddr = member.tag(tag::WAN_JOIN_ADDR).parse().unwrap_or(member.addr.ip());
+            Some(SocketAddr::new(ip, port))
+        })
+        .collect()
+}
+
+/// What is fed from the LAN pool of a server.
+#[derive(Debug)]
+pub struct LanFeeds {
+    /// This server, as a candidate, but for its cluster.
+    pub own: Candidate,
+    /// The cluster it is part of.
+    pub cluster: watch::Receiver<Option<ClusterId>>,
+    /// To Raft's bootstrap.
+    pub candidates: watch::Sender<Vec<Candidate>>,
+    /// To Raft's transport.
+    pub addresses: watch::Sender<RaftAddresses>,
+}
+
+/// Keeps Raft's candidates and addresses as the LAN roster has them, and this server's `cluster`
+/// tag as Raft has it.
+pub async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap<String, String>, mut feeds: LanFeeds) {
+    let mut roster = lan.changes();
+    loop {
+        let cluster = *feeds.cluster.borrow_and_update();
+        if let Some(cluster) = cluster
+            && tags.get(tag::CLUSTER) != Some(&cluster.to_string())
+        {
+            tags.insert(tag::CLUSTER.to_owned(), cluster.to_string());
+            lan.set_tags(tags.clone());
+        }
+        let members = roster.borrow_and_update().clone();
+        feeds.own.cluster = cluster;
+        feeds.candidates.send_replace(candidates(&members, &feeds.own));
+        feeds.addresses.send_replace(raft_addresses(&members));
+        tokio::select! {
+            changed = roster.changed() => if changed.is_err() { return },
+            changed = feeds.cluster.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Keeps the bridge's list of servers as the WAN roster has it.
+pub async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Sender<Arc<Vec<RemoteServer>>>) {
+    let mut roster = wan.changes();
+    loop {
+        let members = roster.borrow_and_update().clone();
+        let here = wan.coordinate();
+        let list = remote_servers(&members, &own_dc, |name| Some(here.distance(&wan.coordinate_of(name)?)));
+        servers.send_if_modified(|current| {
+            let differs = **current != list;
+            if differs {
+                *current = Arc::new(list);
+            }
+            differs
+        });
+        if roster.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Has every server of this datacenter join the WAN pool once one of them has ("flood join").
+pub async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
+    let mut roster = lan.changes();
+    loop {
+        let missing = missing_from_wan(&roster.borrow_and_update().clone(), &wan.roster(), &own_name);
+        if !missing.is_empty() {
+            let addresses: Vec<String> = missing.iter().map(SocketAddr::to_string).collect();
+            match wan.join(&addresses).await {
+                Ok(count) => info!(pool = "wan", joined = count, "servers of this datacenter joined"),
+                Err(error) => debug!(pool = "wan", %error, "flood join failed; it is tried again"),
+            }
+        }
+        let pause = if missing.is_empty() { defaults::FLOOD_JOIN_INTERVAL } else { defaults::FLOOD_JOIN_RETRY };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = roster.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+
+/// The tags of this agent in a pool, as Consul's members carry them.
+pub fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<String, String> {
+    let mut tags: std::collections::BTreeMap<String, String> = [
+        (tag::ROLE, if about.server { "consul" } else { "node" }),
+        (tag::DC, about.datacenter),
+        (tag::SEGMENT, ""),
+        ("vsn", "2"),
+        ("vsn_min", "2"),
+        ("vsn_max", "3"),
+        ("acls", "0"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    let mut add = |name: &str, value: String| tags.insert(name.to_owned(), value);
+    add(tag::ID, about.node_id.to_string());
+    add(tag::BUILD, format!("{}:kontor-{}", defaults::CONSUL_VERSION, env!("CARGO_PKG_VERSION")));
+    if about.server {
+        add(tag::PORT, about.rpc_port.to_string());
+        add("raft_vsn", "3".to_owned());
+        match about.bootstrap_expect {
+            0 => None,
+            1 => add(tag::BOOTSTRAP, "1".to_owned()),
+            expect => add(tag::EXPECT, expect.to_string()),
+        };
+    }
+    tags
+}
+
+/// What [`own_tags`] tells.
+#[derive(Clone, Copy, Debug)]
+pub struct TagFacts<'a> {
+    /// Whether this agent is a server.
+    pub server: bool,
+    /// Its datacenter.
+    pub datacenter: &'a str,
+    /// Its id.
+    pub node_id: NodeId,
+    /// Its RPC port.
+    pub rpc_port: u16,
+    /// Its `-bootstrap-expect`.
+    pub bootstrap_expect: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(name: &str, dc: &str, last: u8, status: MemberStatus, extra: &[(&str, &str)]) -> Member {
+        let id = NodeId::from_u128(u128::from(last));
+        let facts = TagFacts { server: true, datacenter: dc, node_id: id, rpc_port: 8300, bootstrap_expect: 0 };
+        let mut tags = own_tags(&facts);
+        tags.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Member { name: name.to_owned(), addr: SocketAddr::from(([127, 0, 0, last], 8301)), tags, status }
+    }
+
+    fn roster(members: Vec<Member>) -> Roster {
+        Roster { members: members.into_iter().map(|member| (member.name.clone(), member)).collect(), ..Roster::default() }
+    }
+
+    #[test]
+    fn candidates_are_the_alive_servers_and_this_one_first() {
+        let own = Candidate { id: NodeId::from_u128(1), expect: 3, cluster: None };
+        let cluster = uuid::Uuid::from_u128(7).to_string();
+        let members = roster(vec![
+            server("s1", "dc1", 1, MemberStatus::Alive, &[]),
+            server("s2", "dc1", 2, MemberStatus::Alive, &[(tag::EXPECT, "3"), (tag::CLUSTER, &cluster)]),
+            server("s3", "dc1", 3, MemberStatus::Failed, &[]),
+        ]);
+        let seen = candidates(&members, &own);
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[0], own);
+        assert_eq!(seen[1].expect, 3);
+        assert_eq!(seen[1].cluster, Some(ClusterId(uuid::Uuid::from_u128(7))));
+    }
+
+    #[test]
+    fn raft_still_finds_a_server_that_gossip_has_given_up() {
+        let members = roster(vec![
+            server("s2", "dc1", 2, MemberStatus::Failed, &[]),
+            server("s3", "dc1", 3, MemberStatus::Left, &[]),
+        ]);
+        let addresses = raft_addresses(&members);
+        assert_eq!(addresses.get(&NodeId::from_u128(2)), Some(&SocketAddr::from(([127, 0, 0, 2], 8300))));
+        assert_eq!(addresses.len(), 1);
+    }
+
+    #[test]
+    fn only_servers_of_other_datacenters_are_remote() {
+        let members = roster(vec![
+            server("s1.dc1", "dc1", 1, MemberStatus::Alive, &[]),
+            server("s1.dc2", "dc2", 2, MemberStatus::Alive, &[(tag::BRIDGE_PIN, "abcd")]),
+            server("s2.dc2", "dc2", 3, MemberStatus::Left, &[]),
+        ]);
+        let remote = remote_servers(&members, "dc1", |_| None);
+        assert_eq!(remote.len(), 1);
+        assert_eq!((remote[0].name.as_str(), remote[0].dc.as_str()), ("s1", "dc2"));
+        assert_eq!(remote[0].pin.as_deref(), Some("abcd"));
+    }
+
+    #[test]
+    fn the_flood_join_asks_only_for_servers_that_the_wan_pool_lacks() {
+        let wan_port = [(tag::WAN_JOIN_PORT, "8302")];
+        let lan = roster(vec![
+            server("s1", "dc1", 1, MemberStatus::Alive, &wan_port),
+            server("s2", "dc1", 2, MemberStatus::Alive, &wan_port),
+            server("s3", "dc1", 3, MemberStatus::Alive, &[(tag::WAN_JOIN_PORT, "9302"), (tag::WAN_JOIN_ADDR, "127.1.0.3")]),
+        ]);
+        let wan = roster(vec![server("s2.dc1", "dc1", 2, MemberStatus::Alive, &[])]);
+        assert_eq!(missing_from_wan(&lan, &wan, "s1"), vec![SocketAddr::from(([127, 1, 0, 3], 9302))]);
+    }
+}

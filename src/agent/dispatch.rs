@@ -1,0 +1,106 @@
+//! The ends of the wires: requests from other agents to the router, Raft's messages to Raft and
+//! out again.
+//!
+//! Listeners are bound before there is a router, so what arrives before it is answered with
+//! `No cluster leader`, which callers hold and try again.
+
+use crate::model::fault::Fault;
+use crate::model::ids::NodeId;
+use crate::model::request::{BoxFuture, Handler, Progress, Reply, Request};
+use crate::raft::{self, Raft, TransportError};
+use crate::router::Router;
+use crate::rpc::{self, CallError, RaftSink, RpcClient};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Hands requests to the router, once there is one.
+#[derive(Debug, Default)]
+pub struct Dispatch {
+    router: OnceLock<Router>,
+}
+
+impl Dispatch {
+    /// Opens the way to the router.
+    pub fn connect(&self, router: Router) {
+        // A second router would be a mistake of `agent`; the first one stays.
+        let _ = self.router.set(router);
+    }
+}
+
+impl Handler for Dispatch {
+    fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
+        match self.router.get() {
+            Some(router) => router.handle(request, from_dc, progress),
+            None => Box::pin(async { Err(Fault::no_leader().because("agent is starting")) }),
+        }
+    }
+}
+
+/// Takes Raft's messages off the RPC port.
+#[derive(Debug, Default)]
+pub struct RaftInbox {
+    raft: OnceLock<Raft>,
+}
+
+impl RaftInbox {
+    /// Opens the way to Raft.
+    pub fn connect(&self, raft: Raft) {
+        let _ = self.raft.set(raft);
+    }
+}
+
+impl RaftSink for RaftInbox {
+    fn handle(&self, message: Bytes) -> BoxFuture<Bytes> {
+        let raft = self.raft.get().cloned();
+        Box::pin(async move {
+            match raft {
+                Some(raft) => raft.handle(message).await,
+                // No answer that Raft could read: the sender tries again.
+                None => Bytes::new(),
+            }
+        })
+    }
+}
+
+/// Where the servers of this datacenter take Raft's messages, by node id.
+pub type RaftAddresses = Arc<BTreeMap<NodeId, SocketAddr>>;
+
+/// Sends Raft's messages over the RPC client, to whatever address gossip knows at that moment.
+#[derive(Debug)]
+pub struct RaftOutbox {
+    /// Connections to the servers.
+    pub rpc: RpcClient,
+    /// Who is where.
+    pub addresses: watch::Receiver<RaftAddresses>,
+}
+
+impl raft::Transport for RaftOutbox {
+    fn send(
+        &self,
+        target: NodeId,
+        lane: raft::Lane,
+        message: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<Result<Bytes, TransportError>> {
+        let address = self.addresses.borrow().get(&target).copied();
+        let rpc = self.rpc.clone();
+        let lane = match lane {
+            raft::Lane::Core => rpc::Lane::Raft,
+            raft::Lane::Snapshot => rpc::Lane::Snapshots,
+        };
+        Box::pin(async move {
+            let Some(address) = address else {
+                return Err(TransportError::NotSent(format!("no address known for server {target}")));
+            };
+            rpc.raft(address, lane, message, timeout).await.map_err(|error| match error {
+                CallError::NotSent(cause) => TransportError::NotSent(cause),
+                CallError::Lost(cause) => TransportError::Lost(cause),
+                CallError::Fault(fault) => TransportError::Lost(fault.to_string()),
+            })
+        })
+    }
+}

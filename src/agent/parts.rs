@@ -1,0 +1,271 @@
+//! How each part is set up from the configuration: one function a part, no decisions.
+
+use super::data_dir::DataDir;
+use super::directory::{TagFacts, own_tags};
+use super::listen;
+use crate::bridge::BridgeSettings;
+use crate::config::{Config, HttpAddress, defaults};
+use crate::gossip::{Gossip, GossipSettings, Pool};
+use crate::http::{HttpListener, HttpSettings};
+use crate::local::LocalSettings;
+use crate::model::ids::NodeId;
+use crate::model::member::tag;
+use crate::raft::RaftSettings;
+use crate::router::RouterSettings;
+use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use tracing::info;
+
+/// Everything that needs certificates.
+#[derive(Debug)]
+pub struct Tls {
+    /// Of the files configured, if any.
+    pub material: Option<TlsMaterial>,
+    /// For the RPC port.
+    pub rpc: Option<RpcTls>,
+    /// For the bridge; on servers only.
+    pub bridge: Option<BridgeIdentity>,
+}
+
+impl Tls {
+    /// Loads and checks the files, or makes a server its own key.
+    pub fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
+        let files = TlsFiles {
+            ca_file: config.tls.ca_file.clone(),
+            ca_path: config.tls.ca_path.clone(),
+            cert_file: config.tls.cert_file.clone(),
+            key_file: config.tls.key_file.clone(),
+        };
+        let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
+        let material = if configured { Some(TlsMaterial::load(&files)?) } else { None };
+        let rpc = material.as_ref().map(|material| rpc_tls(config, material)).transpose()?;
+        let bridge = if config.server { Some(bridge_identity(config, material.as_ref(), data_dir)?) } else { None };
+        Ok(Tls { material, rpc, bridge })
+    }
+}
+
+fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
+    crate::tls::rpc_tls(
+        material,
+        config.tls.verify_incoming_rpc,
+        config.tls.verify_outgoing,
+        config.tls.verify_server_hostname.then(|| format!("server.{}.{}", config.datacenter, config.domain.trim_end_matches('.'))),
+    )
+}
+
+fn bridge_identity(config: &Config, material: Option<&TlsMaterial>, data_dir: Option<&Path>) -> Result<BridgeIdentity, String> {
+    let domain = config.domain.trim_end_matches('.');
+    match material {
+        Some(material) if config.tls.cert_file.is_some() => BridgeIdentity::from_ca(material, &config.datacenter, domain),
+        _ if config.bridge_require_ca => Err(
+            "bridge { require_ca = true } needs ca_file, cert_file and key_file; make them with `kontor tls ca create` and `kontor tls cert create -server`"
+                .to_owned(),
+        ),
+        _ => {
+            info!("the bridge shows a key of its own, pinned by the others from the WAN pool: trust is that of the WAN pool; set encrypt, or certificates of a CA, to raise it");
+            BridgeIdentity::self_made(data_dir, &config.datacenter, domain)
+        }
+    }
+}
+
+/// The bound listeners of the API, with the addresses they really have.
+#[derive(Debug)]
+pub struct BoundHttp {
+    /// To serve on.
+    pub listeners: Vec<HttpListener>,
+    /// Of the TCP ones.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Binds every HTTP and HTTPS address configured.
+pub async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
+    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new() };
+    for address in &config.http {
+        match address {
+            HttpAddress::Tcp(addr) => {
+                let listener = listen(*addr, "HTTP").await?;
+                bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTP: {error}"))?);
+                bound.listeners.push(HttpListener::Tcp(listener));
+            }
+            HttpAddress::Unix(path) => bound.listeners.push(HttpListener::Unix(unix_listener(path)?)),
+        }
+    }
+    for addr in &config.https {
+        let material = tls.material.as_ref().filter(|_| config.tls.cert_file.is_some()).ok_or_else(|| {
+            format!("ports.https is {}, but there is no certificate; set cert_file and key_file, or https = -1", addr.port())
+        })?;
+        let server = material.https(config.tls.verify_incoming_https)?;
+        let listener = listen(*addr, "HTTPS").await?;
+        bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTPS: {error}"))?);
+        bound.listeners.push(HttpListener::Tls(listener, server));
+    }
+    Ok(bound)
+}
+
+/// Binds a Unix socket; one that nobody listens on any more is replaced.
+fn unix_listener(path: &Path) -> Result<tokio::net::UnixListener, String> {
+    let failed = |error: io::Error| format!("cannot listen on unix://{}: {error}", path.display());
+    match tokio::net::UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(format!("cannot listen on unix://{}: another process is listening there", path.display()));
+            }
+            std::fs::remove_file(path).map_err(failed)?;
+            tokio::net::UnixListener::bind(path).map_err(failed)
+        }
+        other => other.map_err(failed),
+    }
+}
+
+/// For Raft.
+pub fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&DataDir>) -> RaftSettings {
+    let scale = config.raft_multiplier.max(1);
+    RaftSettings {
+        node_id,
+        data_dir: data_dir.map(|dir| dir.path().to_owned()),
+        bootstrap_expect: config.bootstrap_expect,
+        heartbeat: defaults::RAFT_HEARTBEAT * scale,
+        election: (defaults::RAFT_ELECTION_MIN * scale, defaults::RAFT_ELECTION_MAX * scale),
+        snapshot_entries: config.raft_snapshot_entries,
+        trailing_entries: config.raft_trailing_logs,
+    }
+}
+
+/// For the bridge.
+pub fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeIdentity) -> BridgeSettings {
+    BridgeSettings {
+        node_name: config.node_name.clone(),
+        datacenter: config.datacenter.clone(),
+        domain: config.domain.trim_end_matches('.').to_owned(),
+        // The number that the servers tell for both: the RPC port as it was bound.
+        bind: SocketAddr::new(config.bridge.ip(), rpc_port),
+        identity,
+        require_ca: config.bridge_require_ca,
+    }
+}
+
+/// For the LAN pool.
+pub fn lan_settings(
+    config: &Config,
+    node_id: NodeId,
+    rpc_port: u16,
+    wan: Option<&Gossip>,
+    data_dir: Option<&DataDir>,
+) -> GossipSettings {
+    let mut tags = tags(config, node_id, rpc_port);
+    if let Some(wan) = wan {
+        tags.insert(tag::WAN_JOIN_PORT.to_owned(), wan.local_addr().port().to_string());
+        if wan.local_addr().ip() != config.advertise {
+            tags.insert(tag::WAN_JOIN_ADDR.to_owned(), wan.local_addr().ip().to_string());
+        }
+    }
+    GossipSettings {
+        pool: Pool::Lan,
+        name: config.node_name.clone(),
+        node_id,
+        datacenter: config.datacenter.clone(),
+        bind: config.serf_lan,
+        advertise: Some(SocketAddr::new(config.advertise, 0)),
+        tags,
+        encrypt: config.encrypt.clone(),
+        snapshot: data_dir.map(|dir| dir.path().join("serf").join("local.snapshot")),
+        retry_join: config.join_lan.retry.clone(),
+        retry_interval: config.join_lan.interval,
+        retry_max: config.join_lan.max,
+        rejoin_after_leave: config.rejoin_after_leave,
+        fast: config.fast_gossip,
+        reconnect_timeout: config.reconnect_timeout,
+        allowed_cidrs: config.serf_lan_allowed_cidrs.clone(),
+    }
+}
+
+/// For the WAN pool.
+pub fn wan_settings(
+    config: &Config,
+    node_id: NodeId,
+    bind: SocketAddr,
+    rpc_port: u16,
+    tls: &Tls,
+    data_dir: Option<&DataDir>,
+) -> GossipSettings {
+    let mut tags = tags(config, node_id, rpc_port);
+    if let Some(pin) = tls.bridge.as_ref().and_then(BridgeIdentity::fingerprint) {
+        tags.insert(tag::BRIDGE_PIN.to_owned(), pin);
+    }
+    GossipSettings {
+        pool: Pool::Wan,
+        name: format!("{}.{}", config.node_name, config.datacenter),
+        node_id,
+        datacenter: config.datacenter.clone(),
+        bind,
+        advertise: Some(SocketAddr::new(config.advertise_wan, 0)),
+        tags,
+        encrypt: config.encrypt.clone(),
+        snapshot: data_dir.map(|dir| dir.path().join("serf").join("remote.snapshot")),
+        retry_join: config.join_wan.retry.clone(),
+        retry_interval: config.join_wan.interval,
+        retry_max: config.join_wan.max,
+        rejoin_after_leave: config.rejoin_after_leave,
+        fast: config.fast_gossip,
+        reconnect_timeout: config.reconnect_timeout_wan,
+        allowed_cidrs: config.serf_wan_allowed_cidrs.clone(),
+    }
+}
+
+fn tags(config: &Config, node_id: NodeId, rpc_port: u16) -> std::collections::BTreeMap<String, String> {
+    own_tags(&TagFacts {
+        server: config.server,
+        datacenter: &config.datacenter,
+        node_id,
+        rpc_port,
+        bootstrap_expect: config.bootstrap_expect,
+    })
+}
+
+/// For the router.
+pub fn router_settings(config: &Config, node_id: NodeId) -> RouterSettings {
+    RouterSettings {
+        node_name: config.node_name.clone(),
+        node_id,
+        datacenter: config.datacenter.clone(),
+        rpc_hold: config.rpc_hold_timeout,
+        default_query_time: config.default_query_time,
+        max_query_time: config.max_query_time,
+        discovery_max_stale: config.discovery_max_stale,
+        use_cache: config.use_cache,
+        translate_wan_addrs: config.translate_wan_addrs,
+    }
+}
+
+/// For the registrations of this agent.
+pub fn local_settings(config: &Config, node_id: NodeId) -> LocalSettings {
+    LocalSettings {
+        node_name: config.node_name.clone(),
+        node_id,
+        datacenter: config.datacenter.clone(),
+        advertise: config.advertise.to_string(),
+        tagged_addresses: config.tagged_addresses.clone(),
+        node_meta: config.node_meta.clone(),
+        data_dir: config.data_dir.clone(),
+        check_update_interval: config.check_update_interval,
+        check_output_max_size: config.check_output_max_size,
+        discard_check_output: config.discard_check_output,
+    }
+}
+
+/// For the HTTP API.
+pub fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        node_name: config.node_name.clone(),
+        datacenter: config.datacenter.clone(),
+        always_pretty: config.dev,
+        block_endpoints: config.block_endpoints.clone(),
+        response_headers: config.response_headers.clone(),
+        allow_write_from: config.allow_write_http_from.clone(),
+        max_conns_per_client: config.http_max_conns_per_client,
+        translate_wan_addrs: config.translate_wan_addrs,
+        ui_path: None,
+    }
+}

@@ -1,0 +1,172 @@
+//! One agent as a process: banner, signals, reload, leave, exit codes.
+//!
+//! As Consul does: SIGHUP reloads; SIGINT and SIGTERM leave gracefully where the settings say so
+//! (clients on SIGTERM, clients on SIGINT, servers on neither), and end with code 1 where not;
+//! a second signal ends at once with code 1.
+
+use super::{Agent, Reload};
+use crate::config::Config;
+use crate::telemetry;
+use std::path::Path;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// Why the agent ends.
+enum End {
+    /// A signal, and whether it means a graceful leave.
+    Signal { name: &'static str, graceful: bool },
+    /// `PUT /v1/agent/leave`
+    Asked,
+    /// It cannot go on.
+    Fatal(String),
+}
+
+/// Runs an agent until it is told to stop; the process's exit code.
+pub fn run(config: Config, reload: Reload) -> ExitCode {
+    if let Err(message) = telemetry::start(&config.log_level, config.log_json, config.log_file.as_deref()) {
+        return failed(&message);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("the runtime could not be started: {error}")),
+    };
+    let code = runtime.block_on(serve(config, reload));
+    // What is left are blocking file operations at most; they must not hold the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn failed(message: &str) -> ExitCode {
+    eprintln!("==> {message}");
+    ExitCode::FAILURE
+}
+
+async fn serve(config: Config, reload: Reload) -> ExitCode {
+    let settings = config.clone();
+    let mut signals = match Signals::listen(&config) {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("signals cannot be handled: {error}")),
+    };
+    println!("==> Starting Kontor agent...");
+    let agent = match Agent::bind(config, Some(reload)).await {
+        Ok(agent) => agent,
+        Err(message) => return failed(&message),
+    };
+    if let Some(path) = &settings.pid_file
+        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        return failed(&format!("cannot write pid_file {}: {error}", path.display()));
+    }
+    println!("{}", crate::config::banner(&settings, agent.node_id()));
+    println!("==> Log data will now stream in as it occurs:\n");
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+    let end = until_end(&agent, &mut signals).await;
+    let code = tokio::select! {
+        code = finish(agent, end, &settings) => code,
+        name = signals.next_end() => {
+            error!(signal = name, "second signal: ending at once");
+            ExitCode::FAILURE
+        }
+    };
+    if let Some(path) = &settings.pid_file {
+        remove_pid_file(path);
+    }
+    code
+}
+
+async fn until_end(agent: &Agent, signals: &mut Signals) -> End {
+    loop {
+        tokio::select! {
+            cause = agent.fatal() => return End::Fatal(cause),
+            () = agent.leave_requested() => return End::Asked,
+            event = signals.next() => match event {
+                Event::Reload => match agent.reload().await {
+                    Ok(()) => {}
+                    Err(message) => error!(%message, "reload refused; the old configuration stays"),
+                },
+                Event::End { name, graceful } => return End::Signal { name, graceful },
+            },
+        }
+    }
+}
+
+async fn finish(agent: Agent, end: End, settings: &Config) -> ExitCode {
+    match end {
+        End::Fatal(cause) => {
+            error!(%cause, "the agent cannot go on");
+            eprintln!("==> {cause}");
+            agent.shutdown().await;
+            ExitCode::FAILURE
+        }
+        End::Asked => {
+            info!("leaving as asked");
+            agent.leave(settings.leave_drain_time).await;
+            agent.leave_done();
+            agent.shutdown().await;
+            ExitCode::SUCCESS
+        }
+        End::Signal { name, graceful: true } => {
+            println!("==> Caught signal: {name}; gracefully leaving (a second signal ends at once)");
+            agent.leave(settings.leave_drain_time).await;
+            agent.shutdown().await;
+            ExitCode::SUCCESS
+        }
+        End::Signal { name, graceful: false } => {
+            println!("==> Caught signal: {name}; stopping without leaving");
+            agent.shutdown().await;
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn remove_pid_file(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        warn!(path = %path.display(), %error, "pid_file could not be removed");
+    }
+}
+
+enum Event {
+    Reload,
+    End { name: &'static str, graceful: bool },
+}
+
+/// The signals of an agent, with what they mean for this one.
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    leave_on_interrupt: bool,
+    leave_on_terminate: bool,
+}
+
+impl Signals {
+    fn listen(config: &Config) -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            leave_on_interrupt: !config.skip_leave_on_interrupt,
+            leave_on_terminate: config.leave_on_terminate,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.hangup.recv() => Event::Reload,
+            _ = self.interrupt.recv() => Event::End { name: "interrupt", graceful: self.leave_on_interrupt },
+            _ = self.terminate.recv() => Event::End { name: "terminated", graceful: self.leave_on_terminate },
+        }
+    }
+
+    /// The next signal that is not for a reload.
+    async fn next_end(&mut self) -> &'static str {
+        loop {
+            if let Event::End { name, .. } = self.next().await {
+                return name;
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Log lines with fields, to standard output or a file, as text or JSON; the level can change.
+//!
+//! `cli` starts it once per process, before anything else runs.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Starts logging. `level` is one of Consul's: trace, debug, info, warn, err (or error).
+pub fn start(level: &str, json: bool, file: Option<&Path>) -> Result<(), String> {
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let writer = match file {
+        None => BoxMakeWriter::new(std::io::stdout),
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            BoxMakeWriter::new(Mutex::new(file.map_err(|error| format!("cannot write log_file {}: {error}", path.display()))?))
+        }
+    };
+    let colours = file.is_none() && !json && std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if json {
+        registry.with(fmt::layer().json().with_writer(writer)).try_init()
+    } else {
+        registry.with(fmt::layer().with_ansi(colours).with_target(false).with_writer(writer)).try_init()
+    };
+    started.map_err(|error| format!("logging could not be started: {error}"))?;
+    // A second start in one process has failed above already.
+    let _ = LEVEL.set(handle);
+    Ok(())
+}
+
+/// Changes the level of a running process; without logging there is nothing to change.
+pub fn set_level(level: &str) -> Result<(), String> {
+    let filter = filter(level)?;
+    match LEVEL.get() {
+        Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    let own = match level.to_ascii_lowercase().as_str() {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "warn" => "warn",
+        "err" | "error" => "error",
+        other => return Err(format!("expected log_level trace, debug, info, warn or err, got {other:?}")),
+    };
+    // The libraries below speak of their own insides; their warnings are enough.
+    let libraries = if own == "trace" { "debug" } else if own == "error" { "error" } else { "warn" };
+    EnvFilter::try_new(format!("{libraries},kontor={own}")).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_levels_of_consul_are_taken_and_others_are_named() {
+        for level in ["TRACE", "debug", "Info", "warn", "err", "ERROR"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+        assert!(filter("loud").unwrap_err().contains("loud"));
+    }
+}
