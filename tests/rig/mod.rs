@@ -122,6 +122,11 @@ impl Agent {
         self.wait()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its API.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}:8500{path}", self.plan.address)

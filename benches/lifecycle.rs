@@ -1,0 +1,130 @@
+//! Times and sizes of a life: start to first answer, the demo federated, idle memory, a leader
+//! killed, a leader stopped.
+
+mod load;
+#[path = "../tests/rig/mod.rs"]
+mod rig;
+
+use load::{ms, spread};
+use rig::{Agent, Datacenter, request};
+use serde_json::json;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const RUNS: usize = 5;
+
+fn main() {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
+    if wanted("start") {
+        let times = (0..RUNS).map(|_| dev_start()).collect();
+        print("agent -dev to an answer by its leader", times, "ms, bar 300 ms");
+    }
+    if wanted("demo") {
+        let times = (0..3).map(|_| demo()).collect();
+        print("demo: both datacenters federated", times, "ms, bar 5000 ms");
+    }
+    if wanted("idle") {
+        idle();
+    }
+    if wanted("kill") {
+        let times = (0..RUNS).map(|_| leader_lost(true)).collect();
+        print("leader killed: writes acknowledged again after", times, "ms, bar 1600 ms");
+    }
+    if wanted("stop") {
+        let times = (0..RUNS).map(|_| leader_lost(false)).collect();
+        print("leader stopped: writes acknowledged again after", times, "ms, bar 300 ms");
+    }
+}
+
+fn print(what: &str, times: Vec<f64>, bar: &str) {
+    let (median, least, most) = spread(times);
+    println!("{what}: median {median:.0} ({least:.0} to {most:.0}) {bar}");
+}
+
+fn poll(limit: Duration, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < deadline, "not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn dev_start() -> f64 {
+    let address = rig::address();
+    let started = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kontor"))
+        .args(["agent", "-dev", "-node=dev"])
+        .args([format!("-bind={address}"), format!("-client={address}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = format!("http://{address}:8500/v1/catalog/services");
+    poll(Duration::from_secs(30), || request("GET", &url, None).is_some_and(|reply| reply.status == 200));
+    let took = ms(started.elapsed());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    took
+}
+
+fn demo() -> f64 {
+    let started = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kontor"))
+        .arg("demo")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let sees = |port: u16, dc: &str| {
+        let url = format!("http://127.0.0.1:{port}/v1/health/service/web?dc={dc}");
+        request("GET", &url, None).is_some_and(|reply| reply.status == 200 && reply.body.len() > 2)
+    };
+    poll(Duration::from_secs(60), || sees(8500, "dc2") && sees(9500, "dc1"));
+    let took = ms(started.elapsed());
+    let stopped = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
+    assert!(stopped.success());
+    child.wait().unwrap();
+    took
+}
+
+fn resident_mb(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn idle() {
+    let root = tempfile::tempdir().unwrap();
+    let dc = Datacenter::start(root.path(), "dc1", 0);
+    std::thread::sleep(Duration::from_secs(10));
+    let sizes = dc.servers.iter().map(|server| resident_mb(server.pid())).collect();
+    let (median, least, most) = spread(sizes);
+    println!("idle server of three: median {median:.1} MB resident ({least:.1} to {most:.1}), bar 40 MB");
+}
+
+/// Kills or stops the leader of a fresh datacenter while the followers are written to one after the
+/// other; the longest time without an acknowledgement.
+fn leader_lost(killed: bool) -> f64 {
+    let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut dc = Datacenter::start(root.path(), "dc1", 0);
+    let leader = dc.servers.remove(dc.leader());
+    let write = |number: usize, server: &Agent| {
+        let body = json!({"Node": format!("n{number}"), "Address": "10.0.0.1"}).to_string();
+        server.try_put("/v1/catalog/register", &body).is_some_and(|reply| reply.status == 200)
+    };
+    assert!(write(0, &dc.servers[0]));
+    let started = Instant::now();
+    leader.signal(if killed { "KILL" } else { "TERM" });
+    let (mut last, mut longest, mut number) = (started, Duration::ZERO, 1);
+    while started.elapsed() < Duration::from_secs(5) {
+        number += 1;
+        if write(number, &dc.servers[number % 2]) {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+    }
+    ms(longest.max(last.elapsed()))
+}

