@@ -1,0 +1,234 @@
+//! `kontor demo`: two datacenters in one process, three servers and one client each, with sample
+//! services, on 127.0.0.1.
+//!
+//! For trying things out: the agents are real and talk over real sockets; their data is kept in a
+//! folder that goes with the process unless `-data-dir` names one.
+
+use super::Agent;
+use crate::cli::DemoOptions;
+use crate::config::{Config, Sources, resolve};
+use crate::model::definition::ServiceDefinition;
+use crate::model::query::{Query, QueryOptions, Read};
+use crate::local::Source;
+use crate::telemetry;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The datacenters of the demo, with the step from the HTTP port of dc1 to theirs.
+const DATACENTERS: [(&str, u16); 2] = [("dc1", 0), ("dc2", 1000)];
+/// The agents of each, in steps of ten ports.
+const AGENTS: [(&str, bool); 4] = [("s1", true), ("s2", true), ("s3", true), ("c1", false)];
+/// How long the demo tries to federate before it says what is missing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between looks at what is missing.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the demo until it is told to stop.
+pub fn run(options: DemoOptions) -> ExitCode {
+    if let Err(message) = telemetry::start("warn", false, None) {
+        eprintln!("==> {message}");
+        return ExitCode::FAILURE;
+    }
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(|error| format!("the runtime could not be started: {error}"))
+        .and_then(|runtime| runtime.block_on(demo(&options)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("==> {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(options: &DemoOptions) -> Result<(), String> {
+    let started = Instant::now();
+    let folder = Folder::open(options.data_dir.as_deref())?;
+    println!("==> Starting two datacenters: three servers and one client each");
+    let mut agents = Vec::new();
+    for (dc, step) in DATACENTERS {
+        for (name, server) in AGENTS {
+            agents.push(Agent::bind(plan(options, &folder.path, dc, step, name, server)?, None).await?);
+        }
+    }
+    let outcome = tokio::select! {
+        outcome = play(&agents, started) => outcome,
+        outcome = told_to_stop() => outcome,
+    };
+    println!("==> Stopping");
+    let stops: Vec<_> = agents.into_iter().map(|agent| tokio::spawn(agent.shutdown())).collect();
+    for stop in stops {
+        stop.await.map_err(|error| error.to_string())?;
+    }
+    outcome
+}
+
+async fn play(agents: &[Agent], started: Instant) -> Result<(), String> {
+    register_samples(agents)?;
+    wait_for(agents, "a leader in each datacenter", |agent| agent.router().leader_addr().is_some()).await?;
+    println!("==> Both datacenters have a leader ({:.1} s)", started.elapsed().as_secs_f64());
+    for agent in agents {
+        for (dc, _) in DATACENTERS {
+            until_answered(agent, dc).await?;
+        }
+    }
+    println!("==> They see each other and answer for each other ({:.1} s)\n", started.elapsed().as_secs_f64());
+    print_guide(agents);
+    std::future::pending().await
+}
+
+/// One sample service at each client: `web` in both datacenters, `db` in the second alone.
+fn register_samples(agents: &[Agent]) -> Result<(), String> {
+    let clients: Vec<&Agent> = agents.iter().filter(|agent| agent.raft().is_none()).collect();
+    for (number, client) in clients.iter().enumerate() {
+        let names: &[(&str, u16)] = if number == 0 { &[("web", 8080)] } else { &[("web", 8080), ("db", 5432)] };
+        for (name, port) in names {
+            let definition = ServiceDefinition {
+                name: (*name).to_owned(),
+                port: *port,
+                tags: vec!["demo".to_owned()],
+                ..ServiceDefinition::default()
+            };
+            client.local().add_service(definition, Source::Api, false).map_err(|fault| fault.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+async fn wait_for(agents: &[Agent], what: &str, done: impl Fn(&Agent) -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let missing: Vec<&str> = agents.iter().filter(|agent| !done(agent)).map(Agent::node_name).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("expected {what} within {PATIENCE:?}; still missing at {}", missing.join(", ")));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits until `agent` has the sample service of `dc`.
+async fn until_answered(agent: &Agent, dc: &str) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    let read = Read::CatalogService { name: "web".to_owned(), lookup: crate::model::query::Lookup::Plain };
+    let query = Query { read, options: QueryOptions { dc: Some(dc.to_owned()), ..QueryOptions::default() } };
+    loop {
+        let last = match agent.router().query(query.clone()).await {
+            Ok(answer) if answer.body.len() > 2 => return Ok(()),
+            Ok(_) => "no instance yet".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        if Instant::now() > deadline {
+            return Err(format!("{} got no answer of {dc} within {PATIENCE:?}: {last}", agent.node_name()));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn print_guide(agents: &[Agent]) {
+    let mut shown = agents.iter();
+    for (dc, _) in DATACENTERS {
+        for (agent, (_, server)) in shown.by_ref().take(AGENTS.len()).zip(AGENTS) {
+            let role = if server { "server" } else { "client" };
+            if let Some(http) = agent.http_addrs().first() {
+                println!("    {dc}  {:<3} {role}  http://{http}", agent.node_name());
+            }
+        }
+    }
+    if let Some(http) = agents.first().and_then(|agent| agent.http_addrs().first()) {
+        println!("\nTry:");
+        println!("    curl '{http}/v1/health/service/web?dc=dc2'");
+        println!("    curl '{http}/v1/catalog/service/db?dc=dc2&stale'");
+        println!("    curl '{http}/v1/catalog/datacenters'");
+        println!("    kontor members -wan -http-addr={http}\n");
+    }
+    println!("==> Running; press Ctrl-C to stop");
+}
+
+async fn told_to_stop() -> Result<(), String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| format!("signals cannot be handled: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// The configuration of one agent: what a user would write, on ports of its own.
+fn plan(options: &DemoOptions, folder: &Path, dc: &str, step: u16, name: &str, server: bool) -> Result<Config, String> {
+    let ports = Ports::of(options.http_port, step, name)?;
+    let lan: Vec<String> = servers().filter(|other| *other != name).map(|other| Ports::of(options.http_port, step, other)).collect::<Result<Vec<_>, _>>()?.iter().map(|other| format!("127.0.0.1:{}", other.lan)).collect();
+    let first_wan = Ports::of(options.http_port, 0, "s1")?.wan;
+    let wan: Vec<String> = if server && step > 0 { vec![format!("127.0.0.1:{first_wan}")] } else { Vec::new() };
+    let flags: Value = json!({
+        "server": server,
+        "bootstrap_expect": if server { servers().count() } else { 0 },
+        "datacenter": dc,
+        "node_name": name,
+        "data_dir": folder.join(dc).join(name),
+        "bind_addr": "127.0.0.1",
+        "ports": {"http": ports.http, "dns": -1, "server": ports.server, "serf_lan": ports.lan, "serf_wan": ports.wan},
+        "retry_join": lan,
+        "retry_interval": "200ms",
+        "retry_join_wan": wan,
+        "retry_interval_wan": "200ms",
+    });
+    let sources = Sources { flags, ..Sources::default() };
+    let mut config = resolve(&sources).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    config.fast_gossip = true;
+    Ok(config)
+}
+
+fn servers() -> impl Iterator<Item = &'static str> {
+    AGENTS.iter().filter(|(_, server)| *server).map(|(name, _)| *name)
+}
+
+/// The ports of one agent: the usual ones, moved by ten an agent and a thousand a datacenter.
+struct Ports {
+    http: u16,
+    server: u16,
+    lan: u16,
+    wan: u16,
+}
+
+impl Ports {
+    fn of(http: u16, step: u16, name: &str) -> Result<Ports, String> {
+        let place = AGENTS.iter().position(|(other, _)| *other == name).unwrap_or_default() as u16;
+        let base = http.checked_add(step + 10 * place).filter(|base| *base > 1200);
+        let http = base.ok_or_else(|| format!("expected an HTTP port between 1201 and 64000, got {http}"))?;
+        Ok(Ports { http, server: http - 200, lan: http - 199, wan: http - 198 })
+    }
+}
+
+/// Where the agents keep their data; removed at the end when it is the demo's own.
+struct Folder {
+    path: PathBuf,
+    own: bool,
+}
+
+impl Folder {
+    fn open(wanted: Option<&Path>) -> Result<Folder, String> {
+        let path = match wanted {
+            Some(path) => path.to_owned(),
+            None => std::env::temp_dir().join(format!("kontor-demo-{}", std::process::id())),
+        };
+        std::fs::create_dir_all(&path).map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+        Ok(Folder { path, own: wanted.is_none() })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.own
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            eprintln!("==> {} could not be removed: {error}", self.path.display());
+        }
+    }
+}
