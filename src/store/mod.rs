@@ -2,17 +2,42 @@
 //!
 //! Raft's state machine owns the one [`Store`] and applies commands to it in log order; everybody
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
-//! never reads a clock, draws no random number, does no I/O, and reads no configuration.
+//! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
+//!
+//! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
+//! `register` and `deregister` make a `change` of it; `query` answers from it with `catalog`,
+//! `health`, `coordinate` and `select`; `interest` says what a query depends on, and `watch` calls
+//! who waits for that; `snapshot` writes a view out and reads it back.
+
+mod apply;
+mod catalog;
+mod change;
+mod coordinate;
+mod deregister;
+mod group;
+mod health;
+mod interest;
+mod node_state;
+mod query;
+mod register;
+mod rows;
+mod select;
+pub mod snapshot;
+pub mod validate;
+mod view;
+mod watch;
+
+pub use view::View;
+pub use watch::Watch;
 
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// One consistent state of everything, immutable.
-#[derive(Debug, Default)]
-pub struct View {}
+use watch::{Key, Registry};
 
 /// What a query came to on one view.
 #[derive(Clone, Debug)]
@@ -25,73 +50,84 @@ pub struct Rendered {
     pub found: bool,
 }
 
+/// What a store and its readers share.
+#[derive(Debug)]
+struct Published {
+    view: ArcSwap<View>,
+    watches: Arc<Registry>,
+}
+
 /// The single writer.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    /// As of the last apply.
+    view: Arc<View>,
+    /// What became different since the last publish.
+    touched: BTreeSet<Key>,
+    published: Arc<Published>,
+}
 
 impl Store {
     /// An empty catalog of `datacenter`.
-    pub fn new(_datacenter: &str) -> Store {
-        todo!()
+    pub fn new(datacenter: &str) -> Store {
+        let view = Arc::new(View::empty(datacenter));
+        let published = Published { view: ArcSwap::new(view.clone()), watches: Arc::new(Registry::new()) };
+        Store { view, touched: BTreeSet::new(), published: Arc::new(published) }
     }
 
     /// A reader of what this store publishes; cheap to clone.
     pub fn reader(&self) -> Reader {
-        todo!()
+        Reader { published: self.published.clone() }
     }
 
     /// Applies one command of the log at its index. Readers see it after [`Store::publish`].
-    pub fn apply(&mut self, _index: u64, _command: &Command) -> Outcome {
-        todo!()
+    pub fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        apply::apply(Arc::make_mut(&mut self.view), &mut self.touched, index, command)
     }
 
     /// Swaps in what was applied since the last call, and wakes who waits for it. Called once per
     /// applied batch.
     pub fn publish(&mut self) {
-        todo!()
+        self.published.view.store(self.view.clone());
+        self.published.watches.wake(&std::mem::take(&mut self.touched));
     }
 
     /// The state as of the last apply, for a snapshot; O(1).
     pub fn view(&self) -> Arc<View> {
-        todo!()
+        self.view.clone()
     }
 
     /// Replaces everything by a snapshot's view and wakes every watch.
-    pub fn restore(&mut self, _view: View) {
-        todo!()
+    pub fn restore(&mut self, view: View) {
+        let datacenter = self.view.datacenter.clone();
+        self.view = Arc::new(view.moved_to(&datacenter));
+        self.touched.clear();
+        self.published.view.store(self.view.clone());
+        self.published.watches.wake_all();
     }
 }
 
 /// Reads what a [`Store`] has published.
 #[derive(Clone, Debug)]
-pub struct Reader {}
+pub struct Reader {
+    published: Arc<Published>,
+}
 
 impl Reader {
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
-        todo!()
+        self.published.view.load_full()
     }
 
     /// Runs a query of the store on the newest view. `Read`s that are not of the store are a fault.
-    pub fn read(&self, _query: &Query) -> Result<Rendered, Fault> {
-        todo!()
+    pub fn read(&self, query: &Query) -> Result<Rendered, Fault> {
+        query::run(&self.published.view.load(), query)
     }
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change
     /// between the two wakes it.
-    pub fn watch(&self, _query: &Query) -> Watch {
-        todo!()
-    }
-}
-
-/// Interest in what one query depends on; dropping it frees what it held.
-#[derive(Debug)]
-pub struct Watch {}
-
-impl Watch {
-    /// Resolves when something the query depends on was published since the watch was made or
-    /// since this resolved last.
-    pub async fn changed(&mut self) {
-        todo!()
+    pub fn watch(&self, query: &Query) -> Watch {
+        let keys = interest::keys(&self.published.view.load(), query);
+        self.published.watches.watch(keys)
     }
 }

@@ -1,0 +1,180 @@
+//! A filter expression asked about one row.
+//!
+//! The row's JSON tells which selectors there are. Two things it does not tell are known here: the
+//! fields that are left out of JSON when they are empty, and the maps whose keys are the user's.
+
+use super::expression::{Expression, Match, Operator};
+use serde_json::{Map, Number, Value};
+
+/// Fields that JSON leaves out when they are empty.
+const OMITTED: [&str; 5] = ["Kind", "SocketPath", "TaggedAddresses", "ServiceTaggedAddresses", "Weights"];
+/// Fields whose keys are free: one that is not there is no mistake.
+const FREE: [&str; 10] = [
+    "Meta",
+    "NodeMeta",
+    "ServiceMeta",
+    "Tags",
+    "TaggedAddresses",
+    "ServiceTaggedAddresses",
+    "Proxy",
+    "ServiceProxy",
+    "Connect",
+    "ServiceConnect",
+];
+/// Fields that Consul does not offer to filters.
+const HIDDEN: [&str; 3] = ["CreateIndex", "ModifyIndex", "Definition"];
+
+/// Whether `row` matches.
+pub(super) fn matches(expression: &Expression, row: &Value) -> Result<bool, String> {
+    match expression {
+        Expression::Or(parts) => {
+            for part in parts {
+                if matches(part, row)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        Expression::And(parts) => {
+            for part in parts {
+                if !matches(part, row)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Expression::Not(inner) => matches(inner, row).map(|matched| !matched),
+        Expression::Match(single) => Place { single, free: false }.any(row, &single.selector),
+    }
+}
+
+/// Whether every part can be asked about rows like `shape`.
+pub(super) fn validate(expression: &Expression, shape: &Value) -> Result<(), String> {
+    match expression {
+        Expression::Or(parts) | Expression::And(parts) => parts.iter().try_for_each(|part| validate(part, shape)),
+        Expression::Not(inner) => validate(inner, shape),
+        Expression::Match(_) => matches(expression, shape).map(drop),
+    }
+}
+
+/// A place on the way from the row to the value that is compared.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    single: &'a Match,
+    /// Whether the way has entered a map whose keys are free.
+    free: bool,
+}
+
+impl Place<'_> {
+    /// Follows `path` from `value`; in a list of objects, whether any of them matches.
+    fn any(self, value: &Value, path: &[String]) -> Result<bool, String> {
+        let Some((name, rest)) = path.split_first() else { return self.compare(value) };
+        match value {
+            Value::Object(fields) => self.field(fields, name, rest),
+            Value::Array(elements) => {
+                for element in elements {
+                    if self.any(element, path)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Value::Null => Ok(self.absent()),
+            _ if self.free => Ok(self.absent()),
+            _ => Err(self.unknown()),
+        }
+    }
+
+    fn field(self, fields: &Map<String, Value>, name: &str, rest: &[String]) -> Result<bool, String> {
+        if !self.free && HIDDEN.contains(&name) {
+            return Err(self.unknown());
+        }
+        match fields.get(name) {
+            Some(value) => Place { free: self.free || FREE.contains(&name), ..self }.any(value, rest),
+            None if self.free || OMITTED.contains(&name) => Ok(self.absent()),
+            None => Err(self.unknown()),
+        }
+    }
+
+    /// What is not there equals nothing, holds nothing, and is empty.
+    fn absent(self) -> bool {
+        matches!(self.single.operator, Operator::IsEmpty) != self.single.negated
+    }
+
+    fn compare(self, value: &Value) -> Result<bool, String> {
+        let matched = match &self.single.operator {
+            Operator::Equals(text) => self.equals(value, text)?,
+            Operator::Contains(text) => self.contains(value, text)?,
+            Operator::Matches(regex) => match value {
+                Value::String(own) => regex.is_match(own),
+                Value::Null => false,
+                _ => return Err(self.unfit("matches", "text")),
+            },
+            Operator::IsEmpty => match value {
+                Value::String(own) => own.is_empty(),
+                Value::Array(elements) => elements.is_empty(),
+                Value::Object(fields) => fields.is_empty(),
+                Value::Null => true,
+                Value::Bool(_) | Value::Number(_) => return Err(self.unfit("is empty", "text, a list or a map")),
+            },
+        };
+        Ok(matched != self.single.negated)
+    }
+
+    fn equals(self, value: &Value, text: &str) -> Result<bool, String> {
+        match value {
+            Value::String(own) => Ok(own == text),
+            Value::Bool(own) => self.truth(text).map(|wanted| *own == wanted),
+            Value::Number(own) => self.number(own, text),
+            Value::Null => Ok(false),
+            Value::Array(_) | Value::Object(_) => Err(self.unfit("==", "text, a number or true and false")),
+        }
+    }
+
+    fn contains(self, value: &Value, text: &str) -> Result<bool, String> {
+        match value {
+            Value::String(own) => Ok(own.contains(text)),
+            Value::Object(fields) => Ok(fields.contains_key(text)),
+            Value::Array(elements) => {
+                for element in elements {
+                    if self.equals(element, text)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Value::Null => Ok(false),
+            Value::Bool(_) | Value::Number(_) => Err(self.unfit("in and contains", "text, a list or a map")),
+        }
+    }
+
+    /// The spellings that Go's `strconv.ParseBool` takes.
+    fn truth(self, text: &str) -> Result<bool, String> {
+        match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            other => Err(format!("selector {:?} is true or false, it cannot be compared with {other:?}", self.name())),
+        }
+    }
+
+    fn number(self, own: &Number, text: &str) -> Result<bool, String> {
+        let wrong = || format!("selector {:?} is a number, it cannot be compared with {text:?}", self.name());
+        let whole = own.as_i64().map(i128::from).or_else(|| own.as_u64().map(i128::from));
+        match whole {
+            Some(own) => text.parse::<i128>().map(|wanted| own == wanted).map_err(|_| wrong()),
+            None => text.parse::<f64>().map(|wanted| own.as_f64() == Some(wanted)).map_err(|_| wrong()),
+        }
+    }
+
+    fn name(self) -> String {
+        self.single.selector.join(".")
+    }
+
+    fn unknown(self) -> String {
+        format!("Selector {:?} is not valid", self.name())
+    }
+
+    fn unfit(self, operator: &str, kinds: &str) -> String {
+        format!("Invalid match operator for selector {:?}: {operator} needs {kinds}", self.name())
+    }
+}

@@ -1,0 +1,56 @@
+//! One command of the log applied to a view: pure, total, deterministic.
+//!
+//! [`super::Store`] calls it in log order. It reads no clock, draws no random number, and whatever a
+//! command says, it ends with an outcome.
+
+use super::change::Change;
+use super::view::View;
+use super::watch::Key;
+use super::{deregister, register};
+use crate::model::command::{Command, Outcome};
+use crate::model::fault::Fault;
+use std::collections::BTreeSet;
+
+/// Applies `command` to `view`, and notes in `touched` what became different. A refused command
+/// changes neither.
+pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, command: &Command) -> Outcome {
+    if let Command::Batch(commands) = command {
+        return apply_all(view, touched, index, commands);
+    }
+    let mut change = Change::new(view.clone(), index);
+    match apply_one(&mut change, command) {
+        Ok(()) => {
+            *view = change.view;
+            touched.append(&mut change.touched);
+            Outcome::Done
+        }
+        Err(fault) => Outcome::Refused(fault),
+    }
+}
+
+fn apply_all(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, commands: &[Command]) -> Outcome {
+    let mut first_refusal = None;
+    for command in commands {
+        // A batch in a batch would let the depth of a log entry set the depth of this stack.
+        let outcome = match command {
+            Command::Batch(_) => Outcome::Refused(Fault::failed("A batch cannot hold another batch")),
+            single => apply(view, touched, index, single),
+        };
+        if let Outcome::Refused(fault) = outcome {
+            first_refusal.get_or_insert(fault);
+        }
+    }
+    first_refusal.map_or(Outcome::Done, Outcome::Refused)
+}
+
+fn apply_one(change: &mut Change, command: &Command) -> Result<(), Fault> {
+    match command {
+        Command::Register(request) => register::register(change, request),
+        Command::Deregister(request) => deregister::deregister(change, request),
+        Command::UpdateCoordinates(coordinates) => {
+            coordinates.iter().for_each(|coordinate| change.put_coordinate(coordinate));
+            Ok(())
+        }
+        Command::Batch(_) => Ok(()),
+    }
+}

@@ -1,0 +1,104 @@
+//! The instances of one service name, ready to be listed.
+//!
+//! A group lives in a view and never changes; the bodies that are asked for most are rendered at
+//! the first read and shared by every read until the service changes.
+
+use super::rows::{CheckRow, NodeRow, ServiceRow};
+use crate::config::defaults::SERVICE_BODY_CACHE_BYTES;
+use crate::model::check::CheckStatus;
+use bytes::Bytes;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+/// One instance with its node and the checks that speak of it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) node: Arc<NodeRow>,
+    pub(super) service: Arc<ServiceRow>,
+    /// The node's checks, then the instance's own.
+    pub(super) checks: Vec<Arc<CheckRow>>,
+    /// Whether every check passes.
+    pub(super) passing: bool,
+}
+
+impl Entry {
+    pub(super) fn new(node: Arc<NodeRow>, service: Arc<ServiceRow>, checks: Vec<Arc<CheckRow>>) -> Entry {
+        let passing = checks.iter().all(|row| row.check.status == CheckStatus::Passing);
+        Entry { node, service, checks, passing }
+    }
+
+    /// The order of a group: by node, then by id of the instance.
+    fn order(&self, node: &str, id: &str) -> Ordering {
+        (self.node.node.node.as_str(), self.service.service.id.as_str()).cmp(&(node, id))
+    }
+}
+
+/// The instances of one name, sorted by node and id.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) entries: Vec<Arc<Entry>>,
+    /// Raft index of the last change of an instance, of its node or of its checks.
+    pub(super) index: u64,
+    /// The answer of `health/service` without options.
+    pub(super) health_body: Body,
+    /// The answer of `catalog/service` without options.
+    pub(super) catalog_body: Body,
+    /// The group's part of `catalog/services`: `"web":["v1"]`.
+    pub(super) tags: Body,
+}
+
+/// A copy to be changed: what was rendered of the old one is left behind.
+impl Clone for Group {
+    fn clone(&self) -> Group {
+        Group { entries: self.entries.clone(), index: self.index, ..Group::default() }
+    }
+}
+
+impl Group {
+    pub(super) fn put(&mut self, entry: Entry) {
+        match self.find(&entry.node.node.node, &entry.service.service.id) {
+            Ok(at) => self.entries[at] = Arc::new(entry),
+            Err(at) => self.entries.insert(at, Arc::new(entry)),
+        }
+    }
+
+    pub(super) fn remove(&mut self, node: &str, id: &str) {
+        if let Ok(at) = self.find(node, id) {
+            self.entries.remove(at);
+        }
+    }
+
+    /// The sorted union of tags of each name as it was written, for those entries that `keep` wants.
+    pub(super) fn tags_by_name(&self, keep: impl Fn(&Entry) -> bool) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| keep(entry)) {
+            let service = &entry.service.service;
+            names.entry(&service.service).or_default().extend(service.tags.iter().map(String::as_str));
+        }
+        names
+    }
+
+    fn find(&self, node: &str, id: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.order(node, id))
+    }
+}
+
+/// Bytes that are rendered at their first use.
+#[derive(Debug, Default)]
+pub(super) struct Body(OnceLock<Bytes>);
+
+impl Body {
+    /// The rendered bytes; kept for the next caller unless they are large, where rendering costs
+    /// little beside sending.
+    pub(super) fn get_or_render(&self, render: impl FnOnce() -> Bytes) -> Bytes {
+        if let Some(body) = self.0.get() {
+            return body.clone();
+        }
+        let body = render();
+        if body.len() <= SERVICE_BODY_CACHE_BYTES {
+            return self.0.get_or_init(|| body).clone();
+        }
+        body
+    }
+}

@@ -1,0 +1,86 @@
+//! What the answer to a query depends on: the keys that wake it, and the index it carries.
+//!
+//! Kept side by side for each read, because both must speak of the same things: whatever moves the
+//! index of an answer must wake who waits for that answer.
+
+use super::rows::key_of;
+use super::view::View;
+use super::watch::Key;
+use crate::model::check::CheckStatus;
+use crate::model::query::{Lookup, Query, Read};
+
+/// What a watch on `query` hears of.
+pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
+    let by_meta = !query.options.node_meta.is_empty();
+    let with_nodes = |key: Key| if by_meta { vec![key, Key::Nodes] } else { vec![key] };
+    match &query.read {
+        Read::CatalogNodes => vec![Key::Nodes],
+        Read::CatalogServices => with_nodes(Key::Services),
+        Read::CatalogService { name, lookup } | Read::HealthService { name, lookup } => service_keys(view, name, *lookup),
+        Read::HealthChecks { service } => service_keys(view, service, Lookup::Plain),
+        Read::CatalogNode { node } | Read::CatalogNodeServices { node } => vec![Key::Node(key_of(node))],
+        Read::CatalogGatewayServices { .. } => vec![Key::ServiceGone],
+        Read::HealthNode { node } => vec![Key::NodeChecks(key_of(node))],
+        Read::HealthState { state } => with_nodes(status(state).map_or(Key::Checks, Key::State)),
+        Read::CoordinateNodes => vec![Key::Coordinates],
+        Read::CoordinateNode { node } => vec![Key::Coordinate(key_of(node))],
+        Read::CoordinateDatacenters
+        | Read::Datacenters
+        | Read::StatusLeader
+        | Read::StatusPeers
+        | Read::RaftConfiguration
+        | Read::AutopilotHealth
+        | Read::AutopilotState => Vec::new(),
+    }
+}
+
+/// Who watches a service that is not there compares the index of losses, so it hears of losses too.
+fn service_keys(view: &View, name: &str, lookup: Lookup) -> Vec<Key> {
+    let key = match lookup {
+        Lookup::Plain => Key::Service(key_of(name)),
+        Lookup::Connect => Key::Connect(key_of(name)),
+        Lookup::Ingress => return vec![Key::ServiceGone],
+    };
+    if view.group(name, lookup).is_some() { vec![key] } else { vec![key, Key::ServiceGone] }
+}
+
+/// The index that the answer to `query` carries, at least 1.
+pub(super) fn index(view: &View, query: &Query) -> u64 {
+    let indexes = &view.indexes;
+    let nodes_by_meta = if query.options.node_meta.is_empty() { 0 } else { indexes.nodes };
+    let index = match &query.read {
+        Read::CatalogNodes => indexes.nodes,
+        Read::CatalogServices => indexes.services.max(nodes_by_meta),
+        Read::CatalogService { name, lookup } | Read::HealthService { name, lookup } => service_index(view, name, *lookup),
+        Read::HealthChecks { service } => service_index(view, service, Lookup::Plain),
+        Read::CatalogNode { node } | Read::CatalogNodeServices { node } => {
+            view.node(node).map_or(indexes.node_gone, |state| state.services_index)
+        }
+        Read::CatalogGatewayServices { .. } => indexes.service_gone,
+        Read::HealthNode { node } => view.node(node).map_or(indexes.node_gone, |state| state.checks_index),
+        Read::HealthState { state } => {
+            let checks = status(state).map_or(indexes.checks, |status| indexes.states[status as usize]);
+            checks.max(nodes_by_meta)
+        }
+        Read::CoordinateNodes => indexes.coordinates,
+        Read::CoordinateNode { node } => view.coordinates.get(&key_of(node)).map_or(indexes.node_gone, |row| row.index),
+        Read::CoordinateDatacenters
+        | Read::Datacenters
+        | Read::StatusLeader
+        | Read::StatusPeers
+        | Read::RaftConfiguration
+        | Read::AutopilotHealth
+        | Read::AutopilotState => 0,
+    };
+    index.max(1)
+}
+
+fn service_index(view: &View, name: &str, lookup: Lookup) -> u64 {
+    view.group(name, lookup).map_or_else(|| view.absent_service_index(), |group| group.index)
+}
+
+/// The state that `text` names without regard to case; none for `any`, and for what is refused
+/// before anybody waits.
+fn status(text: &str) -> Option<CheckStatus> {
+    text.to_ascii_lowercase().parse().ok()
+}

@@ -1,0 +1,39 @@
+//! A query run on one view: the way from `Read` to the JSON and its index.
+//!
+//! [`super::Reader`] calls it. It only reads the view it is given, and takes no lock.
+
+use super::select::Select;
+use super::view::View;
+use super::{Rendered, catalog, coordinate, health, interest};
+use crate::model::fault::Fault;
+use crate::model::query::{Query, Read};
+use bytes::Bytes;
+
+/// Answers `query` from `view`.
+pub(super) fn run(view: &View, query: &Query) -> Result<Rendered, Fault> {
+    let select = Select::new(view, &query.options)?;
+    let body = match &query.read {
+        Read::CatalogNodes => catalog::nodes(view, &select)?,
+        Read::CatalogServices => catalog::services(view, &select),
+        Read::CatalogService { name, lookup } => catalog::service(view.group(name, *lookup), &select)?,
+        Read::CatalogNode { node } => catalog::node(view.node(node), &select)?,
+        Read::CatalogNodeServices { node } => catalog::node_services(view.node(node), &select)?,
+        Read::CatalogGatewayServices { .. } => Bytes::from_static(b"null"),
+        Read::HealthNode { node } => health::node(view.node(node), &select)?,
+        Read::HealthChecks { service } => health::checks_of(view, service, &select)?,
+        Read::HealthState { state } => health::in_state(view, state, &select)?,
+        Read::HealthService { name, lookup } => health::service(view.group(name, *lookup), &select)?,
+        Read::CoordinateNodes => coordinate::nodes(view),
+        Read::CoordinateNode { node } => return Ok(coordinate::node(view, node, interest::index(view, query))),
+        Read::CoordinateDatacenters
+        | Read::Datacenters
+        | Read::StatusLeader
+        | Read::StatusPeers
+        | Read::RaftConfiguration
+        | Read::AutopilotHealth
+        | Read::AutopilotState => {
+            return Err(Fault::failed(format!("{:?} is not answered from the catalog", query.read)));
+        }
+    };
+    Ok(Rendered { index: interest::index(view, query), body, found: true })
+}

@@ -1,0 +1,155 @@
+//! `PUT /v1/catalog/register` as the state machine does it: a node, then a service, then checks.
+//!
+//! `apply` calls it with a change that it drops when this refuses. What is the same as before keeps
+//! its row, and with it its indexes.
+
+use super::change::Change;
+use super::node_state::NodeState;
+use super::rows::{CheckRow, NodeRow, ServiceRow, key_of};
+use super::validate;
+use crate::model::check::HealthCheck;
+use crate::model::command::Register;
+use crate::model::fault::Fault;
+use crate::model::node::Node;
+use crate::model::service::NodeService;
+use std::sync::Arc;
+
+/// Upserts what `request` carries, or says why not.
+pub(super) fn register(change: &mut Change, request: &Register) -> Result<(), Fault> {
+    validate::register(request)?;
+    let mut state = upsert_node(change, request)?;
+    if let Some(service) = &request.service {
+        upsert_service(&mut state, service, change.index);
+    }
+    for check in request.check.iter().chain(&request.checks) {
+        upsert_check(&mut state, check, change.index)?;
+    }
+    change.put(state);
+    Ok(())
+}
+
+/// The node as it shall be, not yet put into the view.
+fn upsert_node(change: &mut Change, request: &Register) -> Result<NodeState, Fault> {
+    let existing = change.view.node(&request.node).cloned();
+    if request.skip_node_update {
+        if let Some(existing) = &existing {
+            return Ok(NodeState::clone(existing));
+        }
+        if request.address.is_empty() {
+            return Err(Fault::failed("Missing node registration"));
+        }
+    }
+    let renamed = claim_name(change, request, existing.as_deref())?;
+    let before = renamed.as_deref().or(existing.as_deref()).map(|state| &state.row.node);
+    let mut node = Node {
+        // A registration from outside that names no id does not take the node's id away.
+        id: if request.id.is_empty() { before.map(|node| node.id.clone()).unwrap_or_default() } else { request.id.clone() },
+        node: request.node.clone(),
+        address: request.address.clone(),
+        datacenter: change.view.datacenter.to_string(),
+        tagged_addresses: request.tagged_addresses.clone(),
+        meta: request.node_meta.clone(),
+        create_index: before.map_or(change.index, |node| node.create_index),
+        modify_index: before.map_or(change.index, |node| node.modify_index),
+    };
+    let Some(existing) = existing else {
+        node.modify_index = change.index;
+        return Ok(NodeState::new(NodeRow::new(node)));
+    };
+    let mut state = NodeState::clone(&existing);
+    if node != state.row.node {
+        node.modify_index = change.index;
+        state.row = Arc::new(NodeRow::new(node));
+        name_checks_anew(&mut state, change.index);
+    }
+    Ok(state)
+}
+
+/// Makes sure that the name is free for the id that asks for it. A node that carries the id under
+/// another name is renamed: it is removed here with all it holds, and returned.
+fn claim_name(change: &mut Change, request: &Register, existing: Option<&NodeState>) -> Result<Option<Arc<NodeState>>, Fault> {
+    if request.id.is_empty() {
+        return Ok(None);
+    }
+    let key = key_of(&request.node);
+    let old_key = change.view.ids.get(&key_of(&request.id)).filter(|old| **old != key).cloned();
+    if let Some(holder) = existing {
+        let Node { id, node, address, .. } = &holder.row.node;
+        let another = !id.eq_ignore_ascii_case(&request.id);
+        // A node without an id may be given one, but not by way of a rename.
+        let may_adopt = id.is_empty() && old_key.is_none();
+        if another && !may_adopt && holder.is_alive_member() {
+            let wanted = &request.node;
+            return Err(Fault::failed(format!("Node name {wanted} is reserved by node {id} with name {node} ({address})")));
+        }
+    }
+    let renamed = old_key.and_then(|old| change.view.nodes.get(&old).cloned());
+    if let Some(state) = &renamed {
+        change.remove(&state.row.node.node);
+    }
+    Ok(renamed)
+}
+
+/// Gives the checks of a node whose name is now written otherwise the new spelling.
+fn name_checks_anew(state: &mut NodeState, index: u64) {
+    let name = state.row.node.node.clone();
+    for row in state.checks.iter_mut().filter(|row| row.check.node != name) {
+        let check = HealthCheck { node: name.clone(), modify_index: index, ..row.check.clone() };
+        *row = Arc::new(CheckRow::new(check));
+    }
+}
+
+fn upsert_service(state: &mut NodeState, service: &NodeService, index: u64) {
+    let mut service = service.clone();
+    if service.id.is_empty() {
+        service.id.clone_from(&service.service);
+    }
+    let existing = state.service(&service.id).cloned();
+    service.create_index = existing.as_ref().map_or(index, |row| row.service.create_index);
+    service.modify_index = existing.as_ref().map_or(index, |row| row.service.modify_index);
+    if existing.is_some_and(|row| row.service == service) {
+        return;
+    }
+    service.modify_index = index;
+    describe_checks_anew(state, &service, index);
+    state.put_service(ServiceRow::new(service));
+}
+
+/// Gives the checks of an instance the name and tags it has now.
+fn describe_checks_anew(state: &mut NodeState, service: &NodeService, index: u64) {
+    for row in state.checks.iter_mut().filter(|row| row.check.service_id == service.id) {
+        if row.check.service_name != service.service || row.check.service_tags != service.tags {
+            let (service_name, service_tags) = (service.service.clone(), service.tags.clone());
+            let check = HealthCheck { service_name, service_tags, modify_index: index, ..row.check.clone() };
+            *row = Arc::new(CheckRow::new(check));
+        }
+    }
+}
+
+fn upsert_check(state: &mut NodeState, check: &HealthCheck, index: u64) -> Result<(), Fault> {
+    let node = &state.row.node.node;
+    if !check.node.is_empty() && !check.node.eq_ignore_ascii_case(node) {
+        return Err(Fault::failed(format!("check node {:?} does not match node {node:?}", check.node)));
+    }
+    let mut check = HealthCheck { node: node.clone(), ..check.clone() };
+    if check.check_id.is_empty() {
+        check.check_id.clone_from(&check.name);
+    }
+    if check.check_id.is_empty() {
+        return Err(Fault::failed("Must provide a CheckID or a Name for each check"));
+    }
+    if !check.service_id.is_empty() {
+        let row = state.service(&check.service_id).ok_or_else(|| Fault::failed("Missing service registration"))?;
+        check.service_name.clone_from(&row.service.service);
+        check.service_tags.clone_from(&row.service.tags);
+    }
+    let existing = state.check(&check.check_id).cloned();
+    check.create_index = existing.as_ref().map_or(index, |row| row.check.create_index);
+    check.modify_index = existing.as_ref().map_or(index, |row| row.check.modify_index);
+    if existing.is_some_and(|row| row.check == check) {
+        return Ok(());
+    }
+    check.modify_index = index;
+    state.put_check(CheckRow::new(check));
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! The options of a read that choose, sort and alter rows: `tag`, `node-meta`, `near`, `passing`,
+//! `filter`, and the translation of addresses.
+//!
+//! `catalog` and `health` ask it about each row; an option that is not set costs nothing.
+
+use super::group::Entry;
+use super::rows::{NodeRow, ServiceRow, key_of};
+use super::view::View;
+use crate::model::coordinate::Coordinate;
+use crate::model::fault::Fault;
+use crate::model::filter::Filter;
+use crate::model::node::Node;
+use crate::model::query::QueryOptions;
+use crate::model::service::NodeService;
+use bytes::Bytes;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The options of one read, made ready.
+#[derive(Debug)]
+pub(super) struct Select<'a> {
+    view: &'a View,
+    options: &'a QueryOptions,
+    filter: Option<Filter>,
+    /// Where the node lies that `near` names; unset when that is not known.
+    near: Option<&'a Coordinate>,
+}
+
+impl<'a> Select<'a> {
+    pub(super) fn new(view: &'a View, options: &'a QueryOptions) -> Result<Select<'a>, Fault> {
+        let text = options.filter.as_deref().filter(|text| !text.is_empty());
+        let filter = text.map(Filter::parse).transpose().map_err(Fault::bad_request)?;
+        let near = options.near.as_ref().and_then(|name| view.coordinates.get(&key_of(name)));
+        Ok(Select { view, options, filter, near: near.map(|row| &row.coordinate.coord) })
+    }
+
+    /// Whether every row is wanted as it is, in any order.
+    pub(super) fn is_plain(&self) -> bool {
+        let QueryOptions { tags, node_meta, passing, translate, .. } = self.options;
+        let chosen = !tags.is_empty() || !node_meta.is_empty() || *passing || self.filter.is_some();
+        !chosen && !translate && self.near.is_none()
+    }
+
+    /// Whether there is a filter to ask.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Whether addresses of the wide area take the place of local ones.
+    pub(super) fn translates(&self) -> bool {
+        self.options.translate
+    }
+
+    /// Whether a `node-meta` is asked for.
+    pub(super) fn is_by_meta(&self) -> bool {
+        !self.options.node_meta.is_empty()
+    }
+
+    /// Whether the node has all the metadata asked for.
+    pub(super) fn wants_node(&self, row: &NodeRow) -> bool {
+        let has = |(key, value): &(String, String)| row.node.meta.as_ref().is_some_and(|meta| meta.get(key) == Some(value));
+        self.options.node_meta.iter().all(has)
+    }
+
+    /// Whether the instance has the tags, its node the metadata, and both the health asked for.
+    pub(super) fn wants_entry(&self, entry: &Entry) -> bool {
+        let tags = &entry.service.service.tags;
+        let has = |wanted: &String| tags.iter().any(|tag| tag.to_lowercase() == wanted.to_lowercase());
+        (!self.options.passing || entry.passing) && self.options.tags.iter().all(has) && self.wants_node(&entry.node)
+    }
+
+    /// Sorts by round-trip time from the node that `near` names. What lies at an unknown place goes
+    /// last; when the source does, the order stays.
+    pub(super) fn sort_near<T>(&self, rows: &mut [T], node: impl Fn(&T) -> &str) {
+        let Some(source) = self.near else { return };
+        let distance = |name: &str| {
+            let row = self.view.coordinates.get(&key_of(name))?;
+            Some(source.distance(&row.coordinate.coord))
+        };
+        rows.sort_by_cached_key(|row| {
+            let distance = distance(node(row));
+            (distance.is_none(), distance.unwrap_or(Duration::ZERO))
+        });
+    }
+
+    /// Refuses a filter that selects what no row of this shape has, however many rows there are.
+    pub(super) fn check_filter(&self, shape: impl FnOnce() -> Value) -> Result<(), Fault> {
+        self.filter.as_ref().map_or(Ok(()), |filter| filter.validate(&shape()).map_err(Fault::bad_request))
+    }
+
+    /// Whether the filter, if there is one, matches the row whose JSON `parts` make.
+    pub(super) fn matches(&self, parts: &[&[u8]]) -> Result<bool, Fault> {
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let row = serde_json::from_slice(&parts.concat()).map_err(|error| Fault::failed(format!("row is no JSON: {error}")))?;
+        filter.matches(&row).map_err(Fault::bad_request)
+    }
+}
+
+/// The node with the address by which other datacenters reach it.
+pub(super) fn translated_node(row: &NodeRow) -> NodeRow {
+    let tagged = |place: &str| row.node.tagged_addresses.as_ref()?.get(place).map(String::as_str);
+    let address = wide_area_address(&row.node.address, tagged);
+    NodeRow::new(Node { address, ..row.node.clone() })
+}
+
+/// The instance with the address and port by which other datacenters reach it.
+pub(super) fn translated_service(row: &ServiceRow) -> ServiceRow {
+    let service = &row.service;
+    let tagged = |place: &str| service.tagged_addresses.get(place).map(|entry| entry.address.as_str());
+    let address = wide_area_address(&service.address, tagged);
+    let port = service.tagged_addresses.get("wan").map(|entry| entry.port).filter(|port| *port != 0);
+    ServiceRow::new(NodeService { address, port: port.unwrap_or(service.port), ..service.clone() })
+}
+
+/// Consul's choice for HTTP: the one of IPv6, else of IPv4, else `wan`; the first two fall back to
+/// the local area's.
+fn wide_area_address<'a>(own: &'a str, tagged: impl Fn(&str) -> Option<&'a str>) -> String {
+    let either = |wide: &str, local: &str| tagged(wide).or_else(|| tagged(local)).filter(|address| !address.is_empty());
+    let default = || tagged("wan").filter(|address| !address.is_empty()).unwrap_or(own);
+    either("wan_ipv6", "lan_ipv6").or_else(|| either("wan_ipv4", "lan_ipv4")).unwrap_or_else(default).to_owned()
+}
+
+/// A JSON list, or an object, in the making: parts one after the other.
+#[derive(Debug)]
+pub(super) struct List {
+    json: Vec<u8>,
+    close: u8,
+}
+
+impl List {
+    pub(super) fn new() -> List {
+        List { json: vec![b'['], close: b']' }
+    }
+
+    pub(super) fn object() -> List {
+        List { json: vec![b'{'], close: b'}' }
+    }
+
+    /// Adds an element that consists of `parts`.
+    pub(super) fn push(&mut self, parts: &[&[u8]]) {
+        self.begin();
+        parts.iter().for_each(|part| self.extend(part));
+    }
+
+    /// Starts an element, which [`List::extend`] fills.
+    pub(super) fn begin(&mut self) {
+        if self.json.len() > 1 {
+            self.json.push(b',');
+        }
+    }
+
+    pub(super) fn extend(&mut self, part: &[u8]) {
+        self.json.extend_from_slice(part);
+    }
+
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.json.reserve(bytes);
+    }
+
+    pub(super) fn finish(mut self) -> Bytes {
+        self.json.push(self.close);
+        self.json.into()
+    }
+}

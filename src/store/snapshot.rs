@@ -1,0 +1,265 @@
+//! A view written out and read back: magic, version, records, checksum.
+//!
+//! The raft room calls it, with metadata of its own that this room does not look into. A snapshot is
+//! read whole or refused whole: nothing of one byte that is wrong or missing ever becomes a view, and
+//! no length is believed before the bytes have come.
+//!
+//! Each record is a kind (one byte), a length (four bytes, little-endian) and a body: the opaque
+//! metadata, or MessagePack with field names, so that fields can be added. A record of kind `End`
+//! without a body is last; the SHA-256 of everything before it follows.
+
+use super::node_state::NodeState;
+use super::rows::{CheckRow, CoordinateRow, NodeRow, ServiceRow, key_of};
+use super::view::{Indexes, View};
+use crate::config::defaults::SNAPSHOT_RECORD_BYTES;
+use crate::model::check::HealthCheck;
+use crate::model::coordinate::NodeCoordinate;
+use crate::model::node::Node;
+use crate::model::query::Lookup;
+use crate::model::service::NodeService;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::io::{Error, ErrorKind, Read, Write};
+use std::sync::Arc;
+
+const MAGIC: &[u8; 8] = b"KONTORSS";
+const VERSION: u32 = 1;
+const CHECKSUM_BYTES: usize = 32;
+
+/// What a record holds. The numbers are the format's and are never given anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    /// Raft's own metadata, opaque.
+    Meta = 1,
+    Catalog = 2,
+    Node = 3,
+    /// Of the node before it.
+    Service = 4,
+    /// Of the node before it.
+    Check = 5,
+    Coordinate = 6,
+    Group = 7,
+    End = 8,
+}
+
+impl Kind {
+    fn of(number: u8) -> Option<Kind> {
+        use Kind::{Catalog, Check, Coordinate, End, Group, Meta, Node, Service};
+        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End].into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CatalogRecord {
+    datacenter: String,
+    indexes: Indexes,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct NodeRecord {
+    node: Node,
+    services_index: u64,
+    checks_index: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CoordinateRecord {
+    coordinate: NodeCoordinate,
+    index: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct GroupRecord {
+    lookup: Lookup,
+    name: String,
+    index: u64,
+}
+
+/// Writes `view`, and `meta` with it. The same view and metadata give the same bytes.
+pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result<()> {
+    let mut writer = Writer { out, sum: Sha256::new() };
+    writer.bytes(MAGIC)?;
+    writer.bytes(&VERSION.to_le_bytes())?;
+    writer.record(Kind::Meta, meta)?;
+    writer.value(Kind::Catalog, &CatalogRecord { datacenter: view.datacenter.to_string(), indexes: view.indexes })?;
+    for state in view.nodes.values() {
+        let NodeState { row, services_index, checks_index, .. } = NodeState::clone(state);
+        writer.value(Kind::Node, &NodeRecord { node: row.node.clone(), services_index, checks_index })?;
+        state.services.iter().try_for_each(|row| writer.value(Kind::Service, &row.service))?;
+        state.checks.iter().try_for_each(|row| writer.value(Kind::Check, &row.check))?;
+    }
+    for row in view.coordinates.values() {
+        writer.value(Kind::Coordinate, &CoordinateRecord { coordinate: row.coordinate.clone(), index: row.index })?;
+    }
+    for (lookup, groups) in [(Lookup::Plain, &view.services), (Lookup::Connect, &view.connect)] {
+        for (name, group) in groups {
+            writer.value(Kind::Group, &GroupRecord { lookup, name: name.to_string(), index: group.index })?;
+        }
+    }
+    writer.record(Kind::End, &[])?;
+    let Writer { out, sum } = writer;
+    out.write_all(&sum.finalize())
+}
+
+/// Reads what [`encode`] wrote: the view and the metadata. The error says what is wrong with it.
+pub fn decode(input: &mut impl Read) -> Result<(View, Vec<u8>), String> {
+    let mut reader = Reader { input, sum: Sha256::new() };
+    let magic = reader.bytes(MAGIC.len() as u32)?;
+    if magic != MAGIC {
+        return Err(format!("expected a snapshot of Kontor, which begins with {MAGIC:?}, got {magic:?}"));
+    }
+    let version = reader.number()?;
+    if version != VERSION {
+        return Err(format!("expected a snapshot of version {VERSION}, got version {version}"));
+    }
+    let mut build = Build::default();
+    while let Some((kind, body)) = reader.record()? {
+        build.take(kind, body)?;
+    }
+    reader.finish()?;
+    build.finish()
+}
+
+#[derive(Debug)]
+struct Writer<'a, W> {
+    out: &'a mut W,
+    sum: Sha256,
+}
+
+impl<W: Write> Writer<'_, W> {
+    fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.sum.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn record(&mut self, kind: Kind, body: &[u8]) -> std::io::Result<()> {
+        let length = u32::try_from(body.len()).ok().filter(|length| *length <= SNAPSHOT_RECORD_BYTES).ok_or_else(|| {
+            let text = format!("a record ({kind:?}) of {} bytes is over the bound of {SNAPSHOT_RECORD_BYTES}", body.len());
+            Error::new(ErrorKind::InvalidData, text)
+        })?;
+        self.bytes(&[kind as u8])?;
+        self.bytes(&length.to_le_bytes())?;
+        self.bytes(body)
+    }
+
+    fn value(&mut self, kind: Kind, value: &impl Serialize) -> std::io::Result<()> {
+        let body = rmp_serde::to_vec_named(value).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+        self.record(kind, &body)
+    }
+}
+
+#[derive(Debug)]
+struct Reader<'a, R> {
+    input: &'a mut R,
+    sum: Sha256,
+}
+
+impl<R: Read> Reader<'_, R> {
+    /// Exactly `length` bytes; memory grows with what comes, not with what is announced.
+    fn bytes(&mut self, length: u32) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        let input: &mut R = self.input;
+        input.take(u64::from(length)).read_to_end(&mut bytes).map_err(|error| format!("cannot read on: {error}"))?;
+        if bytes.len() < length as usize {
+            return Err(format!("cut off: expected {length} more bytes, got {}", bytes.len()));
+        }
+        self.sum.update(&bytes);
+        Ok(bytes)
+    }
+
+    fn number(&mut self) -> Result<u32, String> {
+        let bytes = self.bytes(4)?;
+        Ok(bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)))
+    }
+
+    /// The next record, or nothing at the end.
+    fn record(&mut self) -> Result<Option<(Kind, Vec<u8>)>, String> {
+        let number = self.bytes(1)?.first().copied().unwrap_or_default();
+        let kind = Kind::of(number).ok_or_else(|| format!("no record is of kind {number}"))?;
+        let length = self.number()?;
+        if length > SNAPSHOT_RECORD_BYTES {
+            return Err(format!("a record ({kind:?}) of {length} bytes is over the bound of {SNAPSHOT_RECORD_BYTES}"));
+        }
+        let body = self.bytes(length)?;
+        match kind {
+            Kind::End if body.is_empty() => Ok(None),
+            Kind::End => Err("the last record has a body".to_owned()),
+            _ => Ok(Some((kind, body))),
+        }
+    }
+
+    fn finish(self) -> Result<(), String> {
+        let expected = self.sum.finalize();
+        let mut rest = Vec::new();
+        // One byte more than there may be, to notice what does not belong.
+        let limit = CHECKSUM_BYTES as u64 + 1;
+        self.input.take(limit).read_to_end(&mut rest).map_err(|error| format!("cannot read the checksum: {error}"))?;
+        if rest != expected.as_slice() {
+            return Err("the checksum does not fit: the snapshot is damaged".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A view in the making, record by record.
+#[derive(Debug, Default)]
+struct Build {
+    view: View,
+    meta: Option<Vec<u8>>,
+    catalog_seen: bool,
+    /// The node whose services and checks are being read.
+    node: Option<NodeState>,
+}
+
+impl Build {
+    fn take(&mut self, kind: Kind, body: Vec<u8>) -> Result<(), String> {
+        match kind {
+            Kind::Meta => self.meta = Some(body),
+            Kind::Catalog => {
+                let CatalogRecord { datacenter, indexes } = parse(&body)?;
+                (self.view.datacenter, self.view.indexes, self.catalog_seen) = (datacenter.into(), indexes, true);
+            }
+            Kind::Node => {
+                self.place_node();
+                let NodeRecord { node, services_index, checks_index } = parse(&body)?;
+                self.node = Some(NodeState { services_index, checks_index, ..NodeState::new(NodeRow::new(node)) });
+            }
+            Kind::Service => self.open_node()?.put_service(ServiceRow::new(parse::<NodeService>(&body)?)),
+            Kind::Check => self.open_node()?.put_check(CheckRow::new(parse::<HealthCheck>(&body)?)),
+            Kind::Coordinate => {
+                let CoordinateRecord { coordinate, index } = parse(&body)?;
+                let key = key_of(&coordinate.node);
+                self.view.coordinates.insert(key, Arc::new(CoordinateRow::new(coordinate, index)));
+            }
+            Kind::Group => {
+                self.place_node();
+                let GroupRecord { lookup, name, index } = parse(&body)?;
+                self.view.place_index(lookup, &name, index);
+            }
+            Kind::End => {}
+        }
+        Ok(())
+    }
+
+    fn open_node(&mut self) -> Result<&mut NodeState, String> {
+        self.node.as_mut().ok_or_else(|| "a service or check stands before any node".to_owned())
+    }
+
+    fn place_node(&mut self) {
+        if let Some(state) = self.node.take() {
+            self.view.place(state);
+        }
+    }
+
+    fn finish(mut self) -> Result<(View, Vec<u8>), String> {
+        self.place_node();
+        let meta = self.meta.ok_or("the record of metadata is missing")?;
+        if self.catalog_seen { Ok((self.view, meta)) } else { Err("the record of the catalog is missing".to_owned()) }
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    rmp_serde::from_slice(body).map_err(|error| format!("a record does not parse: {error}"))
+}

@@ -1,0 +1,126 @@
+//! What a registration must be like. The texts are Consul's: clients look for them.
+//!
+//! The servers validate before they propose; `apply` does again, so that no log entry, however it
+//! came about, can make an impossible row.
+
+use crate::model::command::Register;
+use crate::model::fault::Fault;
+use crate::model::ids::NodeId;
+use crate::model::service::NodeService;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Consul's limits of metadata: pairs, characters of a key, characters of a value.
+const MAX_PAIRS: usize = 64;
+const MAX_KEY: usize = 128;
+const MAX_VALUE: usize = 512;
+/// What users may not begin a key of a service's metadata with.
+const RESERVED_PREFIX: &str = "consul-";
+
+/// Refuses a registration that cannot be.
+pub fn register(request: &Register) -> Result<(), Fault> {
+    if request.node.is_empty() {
+        return Err(Fault::failed("Must provide node"));
+    }
+    if request.address.is_empty() && !request.skip_node_update {
+        return Err(Fault::failed("Must provide address if SkipNodeUpdate is not set"));
+    }
+    if !request.id.is_empty() {
+        request.id.parse::<NodeId>().map_err(|error| Fault::failed(format!("Bad node ID: {error}")))?;
+    }
+    // Agents put `consul-network-segment` into the metadata of their node.
+    metadata(&request.node_meta, true).map_err(|error| Fault::failed(format!("Invalid Node Meta: {error}")))?;
+    request.service.as_ref().map_or(Ok(()), service)
+}
+
+fn service(service: &NodeService) -> Result<(), Fault> {
+    if service.service.is_empty() {
+        return Err(Fault::failed("Must provide service name with ID"));
+    }
+    let bare = service.address.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        return Err(Fault::failed("Invalid service address"));
+    }
+    // Gateways carry marks of their own under the reserved prefix.
+    let reserved = !service.kind.is_empty();
+    metadata(&service.meta, reserved).map_err(|error| Fault::failed(format!("Invalid Service Meta: {error}")))
+}
+
+fn metadata(meta: &Option<BTreeMap<String, String>>, reserved: bool) -> Result<(), String> {
+    let Some(meta) = meta else { return Ok(()) };
+    if meta.len() > MAX_PAIRS {
+        return Err(format!("Node metadata cannot contain more than {MAX_PAIRS} key/value pairs"));
+    }
+    for (key, value) in meta {
+        pair(key, value, reserved).map_err(|error| format!("Couldn't load metadata pair ('{key}', '{value}'): {error}"))?;
+    }
+    Ok(())
+}
+
+fn pair(key: &str, value: &str, reserved: bool) -> Result<(), String> {
+    let fits = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_' || letter == b'-';
+    if key.is_empty() {
+        return Err("Key cannot be blank".to_owned());
+    }
+    if !key.bytes().all(fits) {
+        return Err("Key contains invalid characters".to_owned());
+    }
+    if key.len() > MAX_KEY {
+        return Err(format!("Key is too long (limit: {MAX_KEY} characters)"));
+    }
+    if !reserved && key.starts_with(RESERVED_PREFIX) {
+        return Err(format!("Key prefix '{RESERVED_PREFIX}' is reserved for internal use"));
+    }
+    if value.len() > MAX_VALUE {
+        return Err(format!("Value is too long (limit: {MAX_VALUE} characters)"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Register {
+        Register { node: "n1".to_owned(), address: "10.0.0.1".to_owned(), ..Register::default() }
+    }
+
+    fn text(request: &Register) -> String {
+        register(request).expect_err("must be refused").message
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_text_that_clients_look_for() {
+        assert_eq!(text(&Register { node: String::new(), ..request() }), "Must provide node");
+        assert_eq!(
+            text(&Register { address: String::new(), ..request() }),
+            "Must provide address if SkipNodeUpdate is not set"
+        );
+        assert!(text(&Register { id: "nope".to_owned(), ..request() }).starts_with("Bad node ID: "));
+        let nameless = NodeService { id: "web1".to_owned(), ..NodeService::default() };
+        assert_eq!(text(&Register { service: Some(nameless), ..request() }), "Must provide service name with ID");
+        for any in ["0.0.0.0", "::", "[::]"] {
+            let bound_to_all = NodeService { service: "web".to_owned(), address: any.to_owned(), ..NodeService::default() };
+            assert_eq!(text(&Register { service: Some(bound_to_all), ..request() }), "Invalid service address");
+        }
+        assert!(register(&request()).is_ok());
+    }
+
+    #[test]
+    fn metadata_is_held_to_consul_s_limits() {
+        let meta = |key: &str, value: &str| Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+        for (key, value, part) in [
+            ("", "v", "Key cannot be blank"),
+            ("a b", "v", "Key contains invalid characters"),
+            (&"k".repeat(129), "v", "Key is too long (limit: 128 characters)"),
+            ("k", &"v".repeat(513), "Value is too long (limit: 512 characters)"),
+        ] {
+            assert!(text(&Register { node_meta: meta(key, value), ..request() }).contains(part), "{part}");
+        }
+        assert!(register(&Register { node_meta: meta("consul-network-segment", ""), ..request() }).is_ok());
+        let many = (0..65).map(|n| (format!("k{n}"), String::new())).collect();
+        assert!(text(&Register { node_meta: Some(many), ..request() }).contains("more than 64 key/value pairs"));
+        let service = NodeService { service: "web".to_owned(), meta: meta("consul-x", ""), ..NodeService::default() };
+        assert!(text(&Register { service: Some(service), ..request() }).contains("Key prefix 'consul-' is reserved"));
+    }
+}

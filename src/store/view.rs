@@ -1,0 +1,127 @@
+//! One consistent state of the whole catalog: persistent maps, cheap to copy, shared by readers.
+//!
+//! [`super::change::Change`] makes the next view out of the last; queries only read. Names are keys
+//! in lower case.
+
+use super::group::Group;
+use super::node_state::NodeState;
+use super::rows::{CoordinateRow, NodeRow, key_of};
+use crate::model::check::CheckStatus;
+use crate::model::node::Node;
+use crate::model::query::Lookup;
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One consistent state of everything, immutable once it is published.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub(super) datacenter: Arc<str>,
+    /// Nodes by name, each with its services and checks.
+    pub(super) nodes: OrdMap<Arc<str>, Arc<NodeState>>,
+    /// Keys of nodes by their id in lower case.
+    pub(super) ids: OrdMap<Arc<str>, Arc<str>>,
+    /// Instances by service name.
+    pub(super) services: OrdMap<Arc<str>, Arc<Group>>,
+    /// Instances by the name they speak for in a mesh.
+    pub(super) connect: OrdMap<Arc<str>, Arc<Group>>,
+    /// Coordinates by node name.
+    pub(super) coordinates: OrdMap<Arc<str>, Arc<CoordinateRow>>,
+    pub(super) indexes: Indexes,
+}
+
+/// The Raft index of the last change of each table, and of the last losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Indexes {
+    pub(super) nodes: u64,
+    pub(super) services: u64,
+    pub(super) checks: u64,
+    pub(super) coordinates: u64,
+    /// Of the checks that are, or were, passing, warning and critical.
+    pub(super) states: [u64; 3],
+    /// When a service last lost its final instance: what a watcher of an absent service compares.
+    pub(super) service_gone: u64,
+    /// When a node was last removed: what a watcher of an absent node compares.
+    pub(super) node_gone: u64,
+}
+
+impl View {
+    pub(super) fn empty(datacenter: &str) -> View {
+        View { datacenter: datacenter.into(), ..View::default() }
+    }
+
+    pub(super) fn node(&self, name: &str) -> Option<&Arc<NodeState>> {
+        self.nodes.get(&key_of(name))
+    }
+
+    /// The instances that a lookup of `name` means. There are no ingress gateways: which services
+    /// one serves is told by configuration entries, and these are not offered.
+    pub(super) fn group(&self, name: &str, lookup: Lookup) -> Option<&Arc<Group>> {
+        match lookup {
+            Lookup::Plain => self.services.get(&key_of(name)),
+            Lookup::Connect => self.connect.get(&key_of(name)),
+            Lookup::Ingress => None,
+        }
+    }
+
+    pub(super) fn groups(&mut self, lookup: Lookup) -> &mut OrdMap<Arc<str>, Arc<Group>> {
+        match lookup {
+            Lookup::Plain | Lookup::Ingress => &mut self.services,
+            Lookup::Connect => &mut self.connect,
+        }
+    }
+
+    /// Puts a node in as it is, with its services, and moves no index: for a view made anew.
+    pub(super) fn place(&mut self, state: NodeState) {
+        let node = &state.row.node;
+        let key = key_of(&node.node);
+        if !node.id.is_empty() {
+            self.ids.insert(key_of(&node.id), key.clone());
+        }
+        for row in &state.services {
+            let names = [(Lookup::Plain, Some(row.key.clone())), (Lookup::Connect, row.connect.clone())];
+            for (lookup, name) in names {
+                let Some(name) = name else { continue };
+                let group = self.groups(lookup).entry(name).or_insert_with(Arc::default);
+                Arc::make_mut(group).put(state.entry(row));
+            }
+        }
+        self.nodes.insert(key, Arc::new(state));
+    }
+
+    /// Gives a group its index; a group that is not there needs none.
+    pub(super) fn place_index(&mut self, lookup: Lookup, key: &str, index: u64) {
+        if let Some(group) = self.groups(lookup).get_mut(key) {
+            Arc::make_mut(group).index = index;
+        }
+    }
+
+    /// The same catalog as that of `datacenter`, whose name its nodes carry.
+    pub(super) fn moved_to(self, datacenter: &Arc<str>) -> View {
+        if self.datacenter == *datacenter {
+            return self;
+        }
+        let mut moved = View { coordinates: self.coordinates, indexes: self.indexes, ..View::empty(datacenter) };
+        for state in self.nodes.values() {
+            let node = Node { datacenter: datacenter.to_string(), ..state.row.node.clone() };
+            moved.place(NodeState { row: Arc::new(NodeRow::new(node)), ..NodeState::clone(state) });
+        }
+        for (lookup, groups) in [(Lookup::Plain, self.services), (Lookup::Connect, self.connect)] {
+            groups.iter().for_each(|(key, group)| moved.place_index(lookup, key, group.index));
+        }
+        moved
+    }
+
+    /// The index of a service that has no instance.
+    pub(super) fn absent_service_index(&self) -> u64 {
+        let Indexes { nodes, services, checks, service_gone, .. } = self.indexes;
+        if service_gone > 0 { service_gone } else { nodes.max(services).max(checks) }
+    }
+}
+
+impl Indexes {
+    pub(super) fn state(&mut self, status: CheckStatus) -> &mut u64 {
+        &mut self.states[status as usize]
+    }
+}

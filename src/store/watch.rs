@@ -1,0 +1,170 @@
+//! Who waits for what: the watches of parked queries, by the thing they depend on.
+//!
+//! A watch is made before its view is read, and [`Registry::wake`] is called after a new view is
+//! published; so a change falls either into the view that is read or upon the watch. A parked watch
+//! is one small allocation and an entry under each of its keys; dropping it removes both.
+
+use crate::config::defaults::WATCH_SHARDS;
+use crate::model::check::CheckStatus;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// A thing that changes as one. Names are in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Key {
+    /// The list of nodes.
+    Nodes,
+    /// The list of instances.
+    Services,
+    /// The list of checks.
+    Checks,
+    /// The list of coordinates.
+    Coordinates,
+    /// The checks that are in one state.
+    State(CheckStatus),
+    /// A node and its services.
+    Node(Arc<str>),
+    /// The checks of a node.
+    NodeChecks(Arc<str>),
+    /// The coordinate of a node.
+    Coordinate(Arc<str>),
+    /// The instances of a service, their nodes and checks.
+    Service(Arc<str>),
+    /// The instances that speak for a service in a mesh.
+    Connect(Arc<str>),
+    /// Some service lost its last instance.
+    ServiceGone,
+}
+
+type Waiters = BTreeMap<u64, Arc<Notify>>;
+type Shard = HashMap<Key, Waiters>;
+
+/// All watches of one store.
+#[derive(Debug)]
+pub(super) struct Registry {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+    next_id: AtomicU64,
+}
+
+impl Registry {
+    pub(super) fn new() -> Registry {
+        let shards = (0..WATCH_SHARDS).map(|_| Mutex::default()).collect();
+        Registry { shards, hasher: RandomState::new(), next_id: AtomicU64::new(0) }
+    }
+
+    /// A watch that hears of each of `keys`.
+    pub(super) fn watch(self: &Arc<Registry>, keys: Vec<Key>) -> Watch {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let called = Arc::new(Notify::new());
+        for key in &keys {
+            self.shard(key).entry(key.clone()).or_default().insert(id, called.clone());
+        }
+        Watch { registry: self.clone(), keys, id, called }
+    }
+
+    /// Calls everybody who waits for one of `keys`.
+    pub(super) fn wake(&self, keys: &BTreeSet<Key>) {
+        for key in keys {
+            let waiters: Vec<Arc<Notify>> = self.shard(key).get(key).into_iter().flat_map(Waiters::values).cloned().collect();
+            waiters.iter().for_each(|called| called.notify_one());
+        }
+    }
+
+    /// Calls everybody: the world is another.
+    pub(super) fn wake_all(&self) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.values().flat_map(Waiters::values).for_each(|called| called.notify_one());
+        }
+    }
+
+    fn forget(&self, key: &Key, id: u64) {
+        let mut shard = self.shard(key);
+        if let Some(waiters) = shard.get_mut(key) {
+            waiters.remove(&id);
+            if waiters.is_empty() {
+                shard.remove(key);
+            }
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        let at = self.hasher.hash_one(key) as usize % self.shards.len();
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many keys are waited for.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().expect("not poisoned").len()).sum()
+    }
+}
+
+/// Interest in what one query depends on; dropping it frees what it held.
+#[derive(Debug)]
+pub struct Watch {
+    registry: Arc<Registry>,
+    keys: Vec<Key>,
+    id: u64,
+    called: Arc<Notify>,
+}
+
+impl Watch {
+    /// Resolves when something the query depends on was published since the watch was made or
+    /// since this resolved last. Cancelling it loses nothing.
+    pub async fn changed(&mut self) {
+        self.called.notified().await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for key in &self.keys {
+            self.registry.forget(key, self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn service(name: &str) -> Key {
+        Key::Service(name.into())
+    }
+
+    #[test]
+    fn a_call_before_the_wait_is_not_missed_and_is_heard_once() {
+        let registry = Arc::new(Registry::new());
+        let mut watch = registry.watch(vec![service("web")]);
+        registry.wake(&BTreeSet::from([service("web")]));
+        registry.wake(&BTreeSet::from([service("web")]));
+        assert!(watch.changed().now_or_never().is_some());
+        assert!(watch.changed().now_or_never().is_none());
+    }
+
+    #[test]
+    fn another_s_change_wakes_nobody_and_a_new_world_wakes_all() {
+        let registry = Arc::new(Registry::new());
+        let mut web = registry.watch(vec![service("web"), Key::ServiceGone]);
+        let mut nodes = registry.watch(vec![Key::Nodes]);
+        registry.wake(&BTreeSet::from([service("db"), Key::Checks]));
+        assert!(web.changed().now_or_never().is_none() && nodes.changed().now_or_never().is_none());
+        registry.wake_all();
+        assert!(web.changed().now_or_never().is_some() && nodes.changed().now_or_never().is_some());
+    }
+
+    #[test]
+    fn dropped_watches_leave_nothing_behind() {
+        let registry = Arc::new(Registry::new());
+        let watches: Vec<Watch> = (0..100).map(|n| registry.watch(vec![service(&format!("s{}", n % 7)), Key::Nodes])).collect();
+        assert_eq!(registry.keys(), 8);
+        drop(watches);
+        assert_eq!(registry.keys(), 0);
+    }
+}
