@@ -4,6 +4,18 @@
 //! `http` and `agent` (configuration files) register here; `anti_entropy` makes the catalog agree
 //! through the router. What this room says of its own node is the truth; the catalog follows.
 
+mod anti_entropy;
+mod definition;
+mod diff;
+mod maintenance;
+mod persist;
+mod registry;
+mod state;
+mod sync;
+mod ttl;
+
+use self::registry::{Moment, Registry};
+use self::sync::RouterCatalog;
 use crate::gossip::Gossip;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;
@@ -14,9 +26,9 @@ use crate::router::Router;
 use crate::shutdown::Shutdown;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// This agent, as it registers itself.
 #[derive(Clone, Debug)]
@@ -63,82 +75,175 @@ pub struct Registered {
 
 /// This agent's registrations; clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Local {}
+pub struct Local {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node_name: String,
+    /// Held for a change and its write to disk; never across an await.
+    registry: Mutex<Registry>,
+    published: watch::Sender<Arc<Registered>>,
+    /// Something is to be pushed.
+    changed: Notify,
+    /// A full synchronisation is wanted.
+    soon: Notify,
+    /// The next deadline of a TTL may have moved.
+    deadline: Notify,
+}
 
 impl Local {
     /// Reads what is kept on disk. Damaged files are reported and set aside, not lost.
-    pub fn open(_settings: LocalSettings) -> Result<Local, String> {
-        todo!()
+    pub fn open(settings: LocalSettings) -> Result<Local, String> {
+        let node_name = settings.node_name.clone();
+        let registry = Registry::open(settings, Moment::now())?;
+        let (published, _) = watch::channel(Arc::new(registry.state.registered()));
+        let inner = Inner {
+            node_name,
+            registry: Mutex::new(registry),
+            published,
+            changed: Notify::new(),
+            soon: Notify::new(),
+            deadline: Notify::new(),
+        };
+        Ok(Local { inner: Arc::new(inner) })
     }
 
     /// Starts the TTL deadlines and the anti-entropy.
-    pub fn run(&self, _router: Router, _lan: Gossip, _shutdown: &Shutdown) {
-        todo!()
+    pub fn run(&self, router: Router, lan: Gossip, shutdown: &Shutdown) {
+        let catalog = RouterCatalog { router, lan, node_name: self.inner.node_name.clone() };
+        shutdown.spawn_until("local sync", sync::run(self.clone(), catalog));
+        shutdown.spawn_until("local ttl", self.clone().watch_deadlines());
     }
 
     /// What is registered now.
     pub fn registered(&self) -> Arc<Registered> {
-        todo!()
+        Arc::clone(&self.inner.published.borrow())
     }
 
     /// Wakes on every change.
     pub fn changes(&self) -> watch::Receiver<Arc<Registered>> {
-        todo!()
+        self.inner.published.subscribe()
     }
 
     /// Registers a service with its checks, checked as Consul does (the faults are its texts).
     /// `replace_checks` drops earlier checks that are not named anew.
-    pub fn add_service(&self, _definition: ServiceDefinition, _source: Source, _replace_checks: bool) -> Result<(), Fault> {
-        todo!()
+    pub fn add_service(&self, definition: ServiceDefinition, source: Source, replace_checks: bool) -> Result<(), Fault> {
+        self.change(|registry, now| registry.add_service(definition, source, replace_checks, now))
     }
 
     /// Removes a service with its checks; 404 with Consul's text when unknown.
-    pub fn remove_service(&self, _id: &str) -> Result<(), Fault> {
-        todo!()
+    pub fn remove_service(&self, id: &str) -> Result<(), Fault> {
+        self.change(|registry, _now| registry.remove_service(id))
     }
 
     /// Registers a check by itself.
-    pub fn add_check(&self, _check: CheckType, _source: Source) -> Result<(), Fault> {
-        todo!()
+    pub fn add_check(&self, check: CheckType, source: Source) -> Result<(), Fault> {
+        self.change(|registry, now| registry.add_check(check, source, now))
     }
 
-    /// Removes a check.
-    pub fn remove_check(&self, _id: &str) -> Result<(), Fault> {
-        todo!()
+    /// Removes a check; 404 with Consul's text when unknown.
+    pub fn remove_check(&self, id: &str) -> Result<(), Fault> {
+        self.change(|registry, _now| registry.remove_check(id))
     }
 
-    /// Sets the state of a TTL check.
-    pub fn update_ttl(&self, _check_id: &str, _status: CheckStatus, _output: &str) -> Result<(), Fault> {
-        todo!()
+    /// Sets the state of a TTL check; 404 when the check is unknown, 500 when it has no TTL.
+    pub fn update_ttl(&self, check_id: &str, status: CheckStatus, output: &str) -> Result<(), Fault> {
+        self.change(|registry, now| registry.update_ttl(check_id, status, output, now, rand::random()))
     }
 
     /// Puts a service into or out of maintenance; 404 with Consul's text when unknown.
-    pub fn service_maintenance(&self, _id: &str, _enable: bool, _reason: &str, _token: &Token) -> Result<(), Fault> {
-        todo!()
+    pub fn service_maintenance(&self, id: &str, enable: bool, reason: &str, token: &Token) -> Result<(), Fault> {
+        self.change(|registry, now| registry.service_maintenance(id, enable, reason, token, now))
     }
 
     /// Puts the node into or out of maintenance.
-    pub fn node_maintenance(&self, _enable: bool, _reason: &str, _token: &Token) -> Result<(), Fault> {
-        todo!()
+    pub fn node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Result<(), Fault> {
+        self.change(|registry, now| registry.node_maintenance(enable, reason, token, now))
     }
 
-    /// Replaces everything that came from configuration files; statuses of checks stay.
+    /// Replaces everything that came from configuration files; statuses of checks stay. When
+    /// anything of it is wrong, nothing changes.
     pub fn reload(
         &self,
-        _services: Vec<ServiceDefinition>,
-        _checks: Vec<CheckType>,
-        _node_meta: BTreeMap<String, String>,
+        services: Vec<ServiceDefinition>,
+        checks: Vec<CheckType>,
+        node_meta: BTreeMap<String, String>,
     ) -> Result<(), Fault> {
-        todo!()
+        self.change(|registry, now| registry.reload(services, checks, node_meta, now))
     }
 
     /// The address told to others has changed.
-    pub fn set_addresses(&self, _advertise: String, _tagged: BTreeMap<String, String>) {
-        todo!()
+    pub fn set_addresses(&self, advertise: String, tagged: BTreeMap<String, String>) {
+        self.lock().set_addresses(advertise, tagged);
+        self.inner.changed.notify_one();
     }
 
     /// Asks for a full synchronisation soon (a server joined, a leader was elected).
     pub fn sync_soon(&self) {
-        todo!()
+        self.inner.soon.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does a change and tells it to everybody, a change that stopped halfway too.
+    fn change(&self, act: impl FnOnce(&mut Registry, Moment) -> Result<(), Fault>) -> Result<(), Fault> {
+        let result = {
+            let mut registry = self.lock();
+            let result = act(&mut registry, Moment::now());
+            self.publish(&registry);
+            result
+        };
+        self.inner.deadline.notify_one();
+        self.inner.changed.notify_one();
+        result
+    }
+
+    /// Shows the others what is registered, if that has changed. Called under the lock, so that
+    /// what is shown never goes back.
+    fn publish(&self, registry: &Registry) {
+        let fresh = registry.state.registered();
+        self.inner.published.send_if_modified(|shown| {
+            let changed = !shown.is_same(&fresh);
+            if changed {
+                *shown = Arc::new(fresh);
+            }
+            changed
+        });
+    }
+
+    async fn watch_deadlines(self) {
+        loop {
+            let next = self.lock().deadlines.next();
+            let expiry = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expiry => {
+                    let mut registry = self.lock();
+                    if registry.expire(Moment::now().at) {
+                        self.publish(&registry);
+                        self.inner.changed.notify_one();
+                    }
+                }
+                () = self.inner.deadline.notified() => {}
+            }
+        }
+    }
+}
+
+impl Registered {
+    /// Whether both hold the very same rows.
+    fn is_same(&self, other: &Registered) -> bool {
+        fn same<T>(one: &BTreeMap<String, Arc<T>>, other: &BTreeMap<String, Arc<T>>) -> bool {
+            one.len() == other.len() && one.iter().zip(other).all(|((a, x), (b, y))| a == b && Arc::ptr_eq(x, y))
+        }
+        same(&self.services, &other.services) && same(&self.checks, &other.checks)
     }
 }

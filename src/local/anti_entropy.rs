@@ -1,0 +1,213 @@
+//! When to make the catalog agree: the timing of anti-entropy, without I/O. Time and chance are
+//! passed in; `sync` does what it says.
+//!
+//! Registrations of one lock hold (a reload) show as one change, so there is nothing to pause for.
+
+use crate::config::defaults::{SYNC_FIRST_RETRY, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
+use std::time::{Duration, Instant};
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Compare everything, then push what differs.
+    Full,
+    /// Push what is known to differ.
+    Partial,
+    /// Nothing before that time, or before the next change.
+    Wait(Instant),
+}
+
+/// What chance and the size of the datacenter add to a delay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spread {
+    /// Members of the LAN pool.
+    pub(super) members: usize,
+    /// From 0 (inclusive) to 1 (exclusive).
+    pub(super) random: f64,
+}
+
+impl Spread {
+    /// A random delay of up to `base`, stretched in a large datacenter so that its servers see
+    /// about the same rate.
+    fn up_to(self, base: Duration) -> Duration {
+        (base * stretch(self.members)).mul_f64(self.random.clamp(0.0, 1.0))
+    }
+}
+
+/// 1 up to 128 members, then one more for each doubling, and one.
+fn stretch(members: usize) -> u32 {
+    match members.div_ceil(SYNC_STRETCH_FROM) {
+        0 | 1 => 1,
+        times => times.next_power_of_two().ilog2() + 1,
+    }
+}
+
+/// How long a change of output alone waits: between half of `interval` and one and a half.
+pub(super) fn defer(interval: Duration, random: f64) -> Duration {
+    (interval / 2).saturating_add(interval.mul_f64(random.clamp(0.0, 1.0)))
+}
+
+/// The state of the timing.
+#[derive(Debug)]
+pub(super) struct AntiEntropy {
+    full_at: Instant,
+    changed: bool,
+    /// The last one failed: changes wait for the retry, which brings them too.
+    failing: bool,
+    worked_once: bool,
+}
+
+impl AntiEntropy {
+    /// A full one is due at once.
+    pub(super) fn new(now: Instant) -> AntiEntropy {
+        AntiEntropy { full_at: now, changed: false, failing: false, worked_once: false }
+    }
+
+    /// Something was registered, removed or has changed here.
+    pub(super) fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// A full one is wanted soon: a server joined, a leader was elected.
+    pub(super) fn soon(&mut self, now: Instant, spread: Spread) {
+        self.full_at = self.full_at.min(now + spread.up_to(SYNC_SOON));
+    }
+
+    /// What to do now. What it says is to be done, and its end told.
+    pub(super) fn poll(&mut self, now: Instant) -> Step {
+        if now >= self.full_at {
+            self.changed = false;
+            // Until the end is told, no other full one is due.
+            self.full_at = now + SYNC_INTERVAL;
+            Step::Full
+        } else if self.changed && !self.failing {
+            self.changed = false;
+            Step::Partial
+        } else {
+            Step::Wait(self.full_at)
+        }
+    }
+
+    /// A full one has ended.
+    pub(super) fn full_done(&mut self, worked: bool, now: Instant, spread: Spread) {
+        if worked {
+            (self.failing, self.worked_once) = (false, true);
+            self.full_at = now + SYNC_INTERVAL + spread.up_to(SYNC_INTERVAL);
+        } else {
+            self.retry(now, spread);
+        }
+    }
+
+    /// A partial one has ended.
+    pub(super) fn partial_done(&mut self, worked: bool, now: Instant, spread: Spread) {
+        if !worked {
+            self.retry(now, spread);
+        }
+    }
+
+    fn retry(&mut self, now: Instant, spread: Spread) {
+        let base = if self.worked_once { SYNC_RETRY } else { SYNC_FIRST_RETRY };
+        self.failing = true;
+        self.full_at = now + base + spread.up_to(base);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(random: f64) -> Spread {
+        Spread { members: 3, random }
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// One that has synchronised in full at `start`, its next full one due at `start` + 1 min.
+    fn running(start: Instant) -> AntiEntropy {
+        let mut timing = AntiEntropy::new(start);
+        assert_eq!(timing.poll(start), Step::Full);
+        timing.full_done(true, start, spread(0.0));
+        timing
+    }
+
+    #[test]
+    fn the_spread_grows_with_the_datacenter_as_consuls_does() {
+        for (members, factor) in [(0, 1), (1, 1), (128, 1), (129, 2), (256, 2), (257, 3), (512, 3), (8192, 7)] {
+            assert_eq!(stretch(members), factor, "{members}");
+        }
+    }
+
+    #[test]
+    fn a_full_one_runs_at_the_start_and_then_between_one_and_two_minutes() {
+        let start = Instant::now();
+        let mut timing = AntiEntropy::new(start);
+        assert_eq!(timing.poll(start), Step::Full);
+        timing.full_done(true, start, spread(0.5));
+        assert_eq!(timing.poll(start), Step::Wait(start + secs(90)));
+        assert_eq!(timing.poll(start + secs(90)), Step::Full);
+    }
+
+    #[test]
+    fn a_change_is_pushed_at_once_and_only_once() {
+        let start = Instant::now();
+        let mut timing = running(start);
+        timing.changed();
+        assert_eq!(timing.poll(start), Step::Partial);
+        timing.partial_done(true, start, spread(0.0));
+        assert_eq!(timing.poll(start), Step::Wait(start + secs(60)));
+    }
+
+    #[test]
+    fn a_change_during_a_push_is_pushed_by_the_next() {
+        let start = Instant::now();
+        let mut timing = running(start);
+        timing.changed();
+        assert_eq!(timing.poll(start), Step::Partial);
+        timing.changed();
+        timing.partial_done(true, start, spread(0.0));
+        assert_eq!(timing.poll(start), Step::Partial);
+    }
+
+    #[test]
+    fn soon_means_within_three_seconds_and_never_later_than_planned() {
+        let start = Instant::now();
+        let mut timing = running(start);
+        timing.soon(start + secs(10), spread(0.5));
+        assert_eq!(timing.poll(start + secs(10)), Step::Wait(start + secs(10) + Duration::from_millis(1500)));
+        timing.soon(start + secs(10), spread(0.99));
+        assert_eq!(timing.poll(start + secs(10)), Step::Wait(start + secs(10) + Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_after_fifteen_seconds_and_changes_wait_for_it() {
+        let start = Instant::now();
+        let mut timing = running(start);
+        timing.changed();
+        assert_eq!(timing.poll(start), Step::Partial);
+        timing.partial_done(false, start, spread(0.0));
+        timing.changed();
+        assert_eq!(timing.poll(start), Step::Wait(start + secs(15)));
+        assert_eq!(timing.poll(start + secs(15)), Step::Full);
+        timing.full_done(false, start + secs(15), spread(0.5));
+        assert_eq!(timing.poll(start + secs(15)), Step::Wait(start + secs(15) + Duration::from_millis(22_500)));
+        timing.soon(start + secs(16), spread(0.0));
+        assert_eq!(timing.poll(start + secs(16)), Step::Full);
+    }
+
+    #[test]
+    fn until_the_first_success_it_is_tried_about_every_second() {
+        let start = Instant::now();
+        let mut timing = AntiEntropy::new(start);
+        assert_eq!(timing.poll(start), Step::Full);
+        timing.full_done(false, start, spread(0.0));
+        assert_eq!(timing.poll(start), Step::Wait(start + secs(1)));
+    }
+
+    #[test]
+    fn output_alone_is_deferred_by_half_to_one_and_a_half_of_the_interval() {
+        assert_eq!(defer(secs(300), 0.0), secs(150));
+        assert_eq!(defer(secs(300), 0.5), secs(300));
+    }
+}

@@ -1,0 +1,349 @@
+//! Checks what is registered, as Consul does and with its texts, and makes rows of it.
+//!
+//! `registry` calls it before anything changes. It knows neither what is registered already nor
+//! the disk.
+
+use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck};
+use crate::model::definition::ServiceDefinition;
+use crate::model::fault::Fault;
+use crate::model::ids::Token;
+use crate::model::service::{NodeService, ServiceAddress, Weights, empty_object, empty_proxy};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Pairs of metadata that one thing may carry, and their sizes in bytes. Consul's numbers.
+const META_MAX_PAIRS: usize = 64;
+const META_MAX_KEY: usize = 128;
+const META_MAX_VALUE: usize = 512;
+const META_RESERVED_PREFIX: &str = "consul-";
+
+/// A check that has been found good.
+#[derive(Clone, Debug)]
+pub(super) struct NewCheck {
+    /// Its row, with the initial status; the service's name and tags are not filled yet.
+    pub(super) row: HealthCheck,
+    /// How it is run; `None` for one that only maintenance sets.
+    pub(super) check: Option<CheckType>,
+    /// The token it was registered with.
+    pub(super) token: Token,
+}
+
+/// A service that has been found good.
+#[derive(Clone, Debug)]
+pub(super) struct NewService {
+    /// Its row.
+    pub(super) row: NodeService,
+    /// Its checks.
+    pub(super) checks: Vec<NewCheck>,
+    /// The token it was registered with.
+    pub(super) token: Token,
+}
+
+/// Checks a service definition. Every fault is the user's (400).
+pub(super) fn service(definition: ServiceDefinition, node: &str) -> Result<NewService, Fault> {
+    if definition.name.is_empty() {
+        return Err(Fault::bad_request("Missing service name"));
+    }
+    let ip: Option<IpAddr> = definition.address.parse().ok();
+    if ip.is_some_and(|ip| ip.is_unspecified()) {
+        return Err(Fault::bad_request("Invalid service address"));
+    }
+    if let Some(weights) = &definition.weights {
+        weights_are_valid(weights).map_err(|why| Fault::bad_request(format!("Invalid Weights: {why}")))?;
+    }
+    meta_is_valid(&definition.meta).map_err(|why| Fault::bad_request(format!("Invalid Service Meta: {why}")))?;
+
+    let id = if definition.id.is_empty() { definition.name.clone() } else { definition.id };
+    let checks = service_checks(definition.check, definition.checks, &id, &definition.name, node)?;
+    let mut tagged_addresses = definition.tagged_addresses;
+    if let Some(ip) = ip {
+        fill_tagged(&mut tagged_addresses, ip, &definition.address, definition.port);
+    }
+    let row = NodeService {
+        kind: definition.kind,
+        id,
+        service: definition.name,
+        tags: definition.tags,
+        address: definition.address,
+        tagged_addresses,
+        meta: Some(definition.meta),
+        port: definition.port,
+        socket_path: definition.socket_path,
+        weights: Some(definition.weights.unwrap_or_default()),
+        enable_tag_override: definition.enable_tag_override,
+        proxy: definition.proxy.unwrap_or_else(empty_proxy),
+        connect: definition.connect.unwrap_or_else(empty_object),
+        create_index: 0,
+        modify_index: 0,
+    };
+    let token = definition.token;
+    let checks = checks.into_iter().map(|check| NewCheck { token: token.clone(), ..check }).collect();
+    Ok(NewService { row, checks, token })
+}
+
+/// Checks a check that is registered by itself. Every fault is the user's (400).
+pub(super) fn check(check: CheckType, node: &str) -> Result<NewCheck, Fault> {
+    if check.name.is_empty() {
+        return Err(Fault::bad_request("Missing check name"));
+    }
+    let status = initial_status(&check).ok_or_else(|| Fault::bad_request("Bad check status"))?;
+    is_valid(&check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
+    let id = [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).cloned().unwrap_or_default();
+    let (name, service_id, token) = (check.name.clone(), check.service_id.clone(), check.token.clone());
+    Ok(NewCheck { row: row(&check, node, id, name, service_id, status), check: Some(check), token })
+}
+
+/// What Consul calls the kind of a check, in its order of precedence; empty for none.
+pub(super) fn kind(check: &CheckType) -> &'static str {
+    let script = !check.script_args.is_empty();
+    let kinds = [
+        (!check.grpc.is_empty(), "grpc"),
+        (!check.http.is_empty(), "http"),
+        (!check.ttl.is_zero(), "ttl"),
+        (!check.tcp.is_empty(), "tcp"),
+        (is_alias(check), "alias"),
+        (script && !check.docker_container_id.is_empty(), "docker"),
+        (script, "script"),
+        (!check.udp.is_empty(), "udp"),
+        (!check.h2ping.is_empty(), "h2ping"),
+        (!check.os_service.is_empty(), "os_service"),
+    ];
+    kinds.into_iter().find(|(is, _)| *is).map_or("", |(_, kind)| kind)
+}
+
+fn is_alias(check: &CheckType) -> bool {
+    !check.alias_node.is_empty() || !check.alias_service.is_empty()
+}
+
+fn initial_status(check: &CheckType) -> Option<CheckStatus> {
+    if check.status.is_empty() { Some(CheckStatus::Critical) } else { check.status.parse().ok() }
+}
+
+/// The checks of a service with their ids and names.
+fn service_checks(
+    single: Option<CheckType>,
+    several: Vec<CheckType>,
+    service_id: &str,
+    service_name: &str,
+    node: &str,
+) -> Result<Vec<NewCheck>, Fault> {
+    // An empty `Check` is what clients send for none; an empty element of `Checks` is a mistake.
+    let checks: Vec<CheckType> = single.filter(|check| *check != CheckType::default()).into_iter().chain(several).collect();
+    for check in &checks {
+        is_valid(check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
+    }
+    let alone = checks.len() == 1;
+    let number = |(at, check): (usize, CheckType)| {
+        let status = initial_status(&check)
+            .ok_or_else(|| Fault::bad_request("Status for checks must 'passing', 'warning', 'critical'"))?;
+        let given = [&check.check_id, &check.id].into_iter().find(|id| !id.is_empty()).cloned();
+        let id = given.unwrap_or_else(|| match alone {
+            true => format!("service:{service_id}"),
+            false => format!("service:{service_id}:{}", at + 1),
+        });
+        let name = if check.name.is_empty() { format!("Service '{service_name}' check") } else { check.name.clone() };
+        let row = row(&check, node, id, name, service_id.to_owned(), status);
+        Ok(NewCheck { row, check: Some(check), token: Token::default() })
+    };
+    checks.into_iter().enumerate().map(number).collect()
+}
+
+fn row(check: &CheckType, node: &str, id: String, name: String, service_id: String, status: CheckStatus) -> HealthCheck {
+    HealthCheck {
+        node: node.to_owned(),
+        check_id: id,
+        name,
+        status,
+        notes: check.notes.clone(),
+        service_id,
+        kind: kind(check).to_owned(),
+        definition: CheckDefinition {
+            http: check.http.clone(),
+            tls_server_name: check.tls_server_name.clone(),
+            tls_skip_verify: check.tls_skip_verify,
+            header: check.header.clone(),
+            method: check.method.clone(),
+            body: check.body.clone(),
+            tcp: check.tcp.clone(),
+            udp: check.udp.clone(),
+            grpc: check.grpc.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            deregister_critical_service_after: check.deregister_critical_service_after,
+        },
+        ..HealthCheck::default()
+    }
+}
+
+/// Whether the fields of a check fit together.
+fn is_valid(check: &CheckType) -> Result<(), &'static str> {
+    let targets = [&check.http, &check.tcp, &check.grpc, &check.udp, &check.h2ping, &check.os_service];
+    let probes = !check.script_args.is_empty() || targets.iter().any(|target| !target.is_empty());
+    let (interval, ttl, alias) = (!check.interval.is_zero(), !check.ttl.is_zero(), is_alias(check));
+    match () {
+        () if interval && ttl => Err("Interval and TTL cannot both be specified"),
+        () if probes && !interval => Err("Interval must be > 0 for Script, HTTP, or TCP checks"),
+        () if probes && alias => Err("Interval cannot be set for Alias checks"),
+        () if alias && ttl => Err("TTL must be not be set for Alias checks"),
+        () if !probes && !alias && !ttl => Err("TTL must be > 0 for TTL checks"),
+        () if check.output_max_size < 0 => Err("MaxOutputMaxSize must be positive"),
+        () if check.failures_before_warning > check.failures_before_critical => {
+            Err("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")
+        }
+        () => Ok(()),
+    }
+}
+
+fn weights_are_valid(weights: &Weights) -> Result<(), &'static str> {
+    match (weights.passing, weights.warning) {
+        (0, _) => Err("Passing must be greater than 0"),
+        (passing, warning) if passing > 65_535 || warning > 65_535 => Err("DNS Weight must be between 0 and 65535"),
+        _ => Ok(()),
+    }
+}
+
+/// Whether metadata keeps to Consul's limits; the error says what does not.
+pub(super) fn meta_is_valid(meta: &BTreeMap<String, String>) -> Result<(), String> {
+    if meta.len() > META_MAX_PAIRS {
+        return Err(format!("Node metadata cannot contain more than {META_MAX_PAIRS} key/value pairs"));
+    }
+    for (key, value) in meta {
+        pair_is_valid(key, value).map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
+    }
+    Ok(())
+}
+
+fn pair_is_valid(key: &str, value: &str) -> Result<(), String> {
+    if key.is_empty() {
+        return Err("Key cannot be blank".to_owned());
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        return Err("Key contains invalid characters".to_owned());
+    }
+    if key.len() > META_MAX_KEY {
+        return Err(format!("Key is too long (limit: {META_MAX_KEY} characters)"));
+    }
+    if key.starts_with(META_RESERVED_PREFIX) {
+        return Err(format!("Key prefix '{META_RESERVED_PREFIX}' is reserved for internal use"));
+    }
+    if value.len() > META_MAX_VALUE {
+        return Err(format!("Value is too long (limit: {META_MAX_VALUE} characters)"));
+    }
+    Ok(())
+}
+
+/// Adds the address under the names of its family, where the user has not.
+fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, ip: IpAddr, address: &str, port: u16) {
+    let names = if ip.is_ipv4() { ["lan_ipv4", "wan_ipv4"] } else { ["lan_ipv6", "wan_ipv6"] };
+    for name in names {
+        tagged.entry(name.to_owned()).or_insert_with(|| ServiceAddress { address: address.to_owned(), port });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn ttl() -> CheckType {
+        CheckType { ttl: Duration::from_secs(10), ..CheckType::default() }
+    }
+
+    fn web() -> ServiceDefinition {
+        ServiceDefinition { name: "web".to_owned(), ..ServiceDefinition::default() }
+    }
+
+    fn refused(definition: ServiceDefinition) -> String {
+        service(definition, "n1").expect_err("a refusal").message
+    }
+
+    #[test]
+    fn what_consul_refuses_is_refused_with_its_text() {
+        let meta = |key: &str, value: &str| ServiceDefinition { meta: [(key.to_owned(), value.to_owned())].into(), ..web() };
+        let weights = |passing, warning| ServiceDefinition { weights: Some(Weights { passing, warning }), ..web() };
+        let checked = |check| ServiceDefinition { checks: vec![check], ..web() };
+        let second = Duration::from_secs(1);
+        let cases = [
+            (ServiceDefinition::default(), "Missing service name"),
+            (ServiceDefinition { address: "0.0.0.0".into(), ..web() }, "Invalid service address"),
+            (ServiceDefinition { address: "::".into(), ..web() }, "Invalid service address"),
+            (weights(0, 1), "Invalid Weights: Passing must be greater than 0"),
+            (weights(65_536, 1), "Invalid Weights: DNS Weight must be between 0 and 65535"),
+            (meta("a b", ""), "Invalid Service Meta: Couldn't load metadata pair ('a b', ''): Key contains invalid characters"),
+            (
+                meta("consul-x", ""),
+                "Invalid Service Meta: Couldn't load metadata pair ('consul-x', ''): Key prefix 'consul-' is reserved for internal use",
+            ),
+            (checked(CheckType::default()), "Invalid check: TTL must be > 0 for TTL checks"),
+            (checked(CheckType { interval: second, ..ttl() }), "Invalid check: Interval and TTL cannot both be specified"),
+            (
+                checked(CheckType { http: "http://x".into(), ..CheckType::default() }),
+                "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks",
+            ),
+            (checked(CheckType { alias_service: "a".into(), ..ttl() }), "Invalid check: TTL must be not be set for Alias checks"),
+            (
+                checked(CheckType { alias_service: "a".into(), tcp: "h:1".into(), interval: second, ..CheckType::default() }),
+                "Invalid check: Interval cannot be set for Alias checks",
+            ),
+            (checked(CheckType { output_max_size: -1, ..ttl() }), "Invalid check: MaxOutputMaxSize must be positive"),
+            (checked(CheckType { status: "fine".into(), ..ttl() }), "Status for checks must 'passing', 'warning', 'critical'"),
+        ];
+        for (definition, text) in cases {
+            assert_eq!(refused(definition), text);
+        }
+        let alone = |check| super::check(check, "n1").expect_err("a refusal").message;
+        assert_eq!(alone(ttl()), "Missing check name");
+        assert_eq!(alone(CheckType { name: "c".into(), status: "fine".into(), ..ttl() }), "Bad check status");
+        assert_eq!(
+            alone(CheckType { name: "c".into(), ..CheckType::default() }),
+            "Invalid check: TTL must be > 0 for TTL checks"
+        );
+    }
+
+    #[test]
+    fn checks_get_the_ids_and_names_of_consul() {
+        let ids = |definition| -> Vec<String> {
+            let service = service(definition, "n1").expect("valid");
+            service.checks.into_iter().map(|check| check.row.check_id).collect()
+        };
+        let one = ServiceDefinition { check: Some(ttl()), id: "web1".into(), ..web() };
+        assert_eq!(ids(one.clone()), ["service:web1"]);
+        assert_eq!(ids(ServiceDefinition { checks: vec![ttl()], ..one.clone() }), ["service:web1:1", "service:web1:2"]);
+        let named = CheckType { check_id: "mine".into(), ..ttl() };
+        assert_eq!(ids(ServiceDefinition { checks: vec![named], ..one.clone() }), ["service:web1:1", "mine"]);
+        assert_eq!(ids(ServiceDefinition { check: Some(CheckType::default()), ..one.clone() }), Vec::<String>::new());
+        let service = service(one, "n1").expect("valid");
+        assert_eq!(service.checks[0].row.name, "Service 'web' check");
+        assert_eq!(service.checks[0].row.status, CheckStatus::Critical);
+        let alone = check(CheckType { name: "disk".into(), status: "passing".into(), ..ttl() }, "n1").expect("valid");
+        assert_eq!((alone.row.check_id.as_str(), alone.row.status), ("disk", CheckStatus::Passing));
+    }
+
+    #[test]
+    fn an_ip_address_is_told_under_its_family_and_the_users_own_entry_stays() {
+        let own = ServiceAddress { address: "198.51.100.1".into(), port: 1 };
+        let definition = ServiceDefinition {
+            address: "10.0.0.1".into(),
+            port: 80,
+            tagged_addresses: [("wan_ipv4".to_owned(), own.clone())].into(),
+            ..web()
+        };
+        let tagged = service(definition, "n1").expect("valid").row.tagged_addresses;
+        assert_eq!(tagged["lan_ipv4"], ServiceAddress { address: "10.0.0.1".into(), port: 80 });
+        assert_eq!(tagged["wan_ipv4"], own);
+        let named = ServiceDefinition { address: "web.example".into(), ..web() };
+        assert!(service(named, "n1").expect("valid").row.tagged_addresses.is_empty());
+    }
+
+    #[test]
+    fn the_kind_follows_consuls_precedence() {
+        let second = Duration::from_secs(1);
+        let probe = CheckType { interval: second, tcp: "h:1".into(), http: "http://x".into(), ..CheckType::default() };
+        assert_eq!(kind(&probe), "http");
+        assert_eq!(kind(&ttl()), "ttl");
+        assert_eq!(
+            kind(&CheckType { script_args: vec!["x".into()], docker_container_id: "c".into(), ..CheckType::default() }),
+            "docker"
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! What differs between this agent and the catalog, and the commands that make it agree. Pure.
+//!
+//! `sync` reads the catalog, has it compared, sends the updates and tells what came of them. What
+//! is registered here is the truth; only the leader's own entries and overridden tags are not.
+
+use super::Source;
+use super::state::{CheckEntry, Mark, State};
+use crate::model::check::{HealthCheck, SERF_HEALTH};
+use crate::model::command::{Command, Deregister, Register};
+use crate::model::ids::Token;
+use crate::model::node::Node;
+use crate::model::service::NodeService;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The service that the leader keeps for servers.
+const CONSUL_SERVICE: &str = "consul";
+
+/// What the catalog has of this node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remote {
+    pub(super) node: Option<Node>,
+    pub(super) services: BTreeMap<String, NodeService>,
+    pub(super) checks: BTreeMap<String, HealthCheck>,
+}
+
+impl Remote {
+    /// Reads the bodies of `catalog/node-services/:node` and `health/node/:node`.
+    pub(super) fn parse(node_services: &[u8], checks: &[u8]) -> Result<Remote, serde_json::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct NodeServices {
+            node: Option<Node>,
+            services: Option<Vec<NodeService>>,
+        }
+        let listed: Option<NodeServices> = serde_json::from_slice(node_services)?;
+        let (node, services) = listed.map_or((None, None), |listed| (listed.node, listed.services));
+        let checks: Option<Vec<HealthCheck>> = serde_json::from_slice(checks)?;
+        Ok(Remote {
+            node,
+            services: services.into_iter().flatten().map(|service| (service.id.clone(), service)).collect(),
+            checks: checks.into_iter().flatten().map(|check| (check.check_id.clone(), check)).collect(),
+        })
+    }
+}
+
+/// A thing that an update brings to the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Thing {
+    Node,
+    Service(String),
+    Check(String),
+}
+
+/// One write to the catalog.
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    pub(super) command: Command,
+    pub(super) token: Token,
+    /// What it brings, each with the revision that it carries.
+    covers: Vec<(Thing, u64)>,
+}
+
+impl State {
+    /// Marks everything by what the catalog has, and takes over tags that win there. Whether
+    /// anything of what is registered has changed.
+    pub(super) fn compare(&mut self, remote: &Remote) -> bool {
+        self.node_mark.in_sync = remote.node.as_ref().is_some_and(|node| self.same_node(node));
+        self.compare_services(remote);
+        let changed = self.take_overridden_tags(remote);
+        self.compare_checks(remote);
+        changed
+    }
+
+    /// The writes that bring the catalog what it lacks: the node, removals, services with those of
+    /// their checks that have the same token, other checks.
+    pub(super) fn updates(&self) -> Vec<Update> {
+        let mut updates = Vec::new();
+        if !self.node_mark.in_sync {
+            updates.push(self.node_update());
+        }
+        let mut covered = Vec::new();
+        for (id, entry) in self.services.iter().filter(|(_, entry)| entry.mark.deleted) {
+            // The catalog removes a service with its checks.
+            let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
+            for (check, gone) in self.checks.iter().filter(|(_, check)| check.mark.deleted && check.row.service_id == *id) {
+                covers.push((Thing::Check(check.clone()), gone.mark.revision));
+                covered.push(check.as_str());
+            }
+            updates.push(self.removal(id, "", &entry.token, covers));
+        }
+        for (id, entry) in self.checks.iter().filter(|(id, entry)| entry.mark.deleted && !covered.contains(&id.as_str())) {
+            updates.push(self.removal("", id, &entry.token, vec![(Thing::Check(id.clone()), entry.mark.revision)]));
+        }
+        self.push_registrations(&mut updates);
+        updates
+    }
+
+    /// The catalog has taken `update`, or refused it for good until the next comparison.
+    pub(super) fn settle(&mut self, update: &Update) {
+        for (thing, revision) in &update.covers {
+            match thing {
+                Thing::Node => settle_mark(&mut self.node_mark, *revision),
+                Thing::Service(id) => {
+                    if self.services.get(id).is_some_and(|entry| gone(entry.mark, *revision)) {
+                        self.services.remove(id);
+                    } else if let Some(entry) = self.services.get_mut(id) {
+                        settle_mark(&mut entry.mark, *revision);
+                    }
+                }
+                Thing::Check(id) => {
+                    if self.checks.get(id).is_some_and(|entry| gone(entry.mark, *revision)) {
+                        self.checks.remove(id);
+                    } else if let Some(entry) = self.checks.get_mut(id) {
+                        settle_mark(&mut entry.mark, *revision);
+                    }
+                }
+            }
+        }
+    }
+
+    fn compare_services(&mut self, remote: &Remote) {
+        self.services.retain(|id, entry| !entry.mark.deleted || remote.services.contains_key(id));
+        for (id, entry) in &mut self.services {
+            let same = |row: &NodeService| same_service(&entry.row, row);
+            entry.mark.in_sync = !entry.mark.deleted && remote.services.get(id).is_some_and(same);
+        }
+        for (id, row) in &remote.services {
+            if id != CONSUL_SERVICE && !self.services.contains_key(id) {
+                self.put_service(row.clone(), Token::default(), Source::Api);
+                self.remove_service(id);
+            }
+        }
+    }
+
+    /// Where a service lets tags in the catalog win, they are what is registered here from now on.
+    fn take_overridden_tags(&mut self, remote: &Remote) -> bool {
+        let mut changed = Vec::new();
+        for (id, entry) in self.services.iter_mut().filter(|(_, entry)| !entry.mark.deleted && entry.row.enable_tag_override) {
+            let Some(row) = remote.services.get(id).filter(|row| row.tags != entry.row.tags) else { continue };
+            Arc::make_mut(&mut entry.row).tags.clone_from(&row.tags);
+            entry.mark.in_sync = same_service(&entry.row, row);
+            changed.push(id.clone());
+        }
+        for id in &changed {
+            self.refresh_checks_of(id);
+        }
+        !changed.is_empty()
+    }
+
+    fn compare_checks(&mut self, remote: &Remote) {
+        self.checks.retain(|id, entry| !entry.mark.deleted || remote.checks.contains_key(id));
+        for (id, entry) in &mut self.checks {
+            let same = |row: &HealthCheck| same_check(entry, row);
+            entry.mark.in_sync = !entry.mark.deleted && remote.checks.get(id).is_some_and(same);
+            if !entry.mark.in_sync {
+                entry.deferred = None;
+            }
+        }
+        for (id, row) in &remote.checks {
+            if id != SERF_HEALTH && row.service_id != CONSUL_SERVICE && !self.checks.contains_key(id) {
+                let mark = self.dirty(true);
+                let (token, source) = (Token::default(), Source::Api);
+                let row = Arc::new(row.clone());
+                self.checks.insert(id.clone(), CheckEntry { row, token, source, mark, deferred: None });
+            }
+        }
+    }
+
+    fn same_node(&self, remote: &Node) -> bool {
+        remote.id.eq_ignore_ascii_case(&self.node.id)
+            && remote.address == self.node.address
+            && remote.tagged_addresses.clone().unwrap_or_default() == self.node.tagged_addresses
+            && remote.meta.clone().unwrap_or_default() == self.node.meta
+    }
+
+    fn register(&self) -> Register {
+        Register {
+            datacenter: self.node.datacenter.clone(),
+            id: self.node.id.clone(),
+            node: self.node.name.clone(),
+            address: self.node.address.clone(),
+            tagged_addresses: Some(self.node.tagged_addresses.clone()),
+            node_meta: Some(self.node.meta.clone()),
+            skip_node_update: true,
+            ..Register::default()
+        }
+    }
+
+    fn node_update(&self) -> Update {
+        let register = Register { skip_node_update: false, ..self.register() };
+        let covers = vec![(Thing::Node, self.node_mark.revision)];
+        Update { command: Command::Register(Box::new(register)), token: Token::default(), covers }
+    }
+
+    fn removal(&self, service_id: &str, check_id: &str, token: &Token, covers: Vec<(Thing, u64)>) -> Update {
+        let deregister = Deregister {
+            datacenter: self.node.datacenter.clone(),
+            node: self.node.name.clone(),
+            service_id: service_id.to_owned(),
+            check_id: check_id.to_owned(),
+            ..Deregister::default()
+        };
+        Update { command: Command::Deregister(deregister), token: token.clone(), covers }
+    }
+
+    fn push_registrations(&self, updates: &mut Vec<Update>) {
+        let mut waiting: BTreeMap<&str, Vec<(&String, &CheckEntry)>> = BTreeMap::new();
+        for (id, entry) in self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && !entry.mark.in_sync) {
+            waiting.entry(&entry.row.service_id).or_default().push((id, entry));
+        }
+        for (id, entry) in self.services.iter().filter(|(_, entry)| !entry.mark.deleted && !entry.mark.in_sync) {
+            let checks = waiting.remove(id.as_str()).unwrap_or_default();
+            let (with, apart): (Vec<_>, Vec<_>) = checks.into_iter().partition(|(_, check)| check.token == entry.token);
+            if !apart.is_empty() {
+                waiting.insert(id, apart);
+            }
+            let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
+            covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
+            let checks = with.iter().map(|(_, check)| (*check.row).clone()).collect();
+            let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
+            updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
+        }
+        for (id, entry) in waiting.into_values().flatten() {
+            let register = Register { check: Some((*entry.row).clone()), ..self.register() };
+            let covers = vec![(Thing::Check(id.clone()), entry.mark.revision)];
+            updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
+        }
+    }
+}
+
+fn gone(mark: Mark, revision: u64) -> bool {
+    mark.deleted && mark.revision == revision
+}
+
+fn settle_mark(mark: &mut Mark, revision: u64) {
+    if mark.revision == revision {
+        mark.in_sync = true;
+    }
+}
+
+/// Whether the catalog has the service as it is here; indexes are the catalog's own.
+fn same_service(local: &NodeService, remote: &NodeService) -> bool {
+    let remote = NodeService {
+        meta: Some(remote.meta.clone().unwrap_or_default()),
+        weights: Some(remote.weights.unwrap_or_default()),
+        create_index: 0,
+        modify_index: 0,
+        ..remote.clone()
+    };
+    *local == remote
+}
+
+/// The same for a check; output that is deferred does not count.
+fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
+    let mut remote = HealthCheck { node: local.row.node.clone(), create_index: 0, modify_index: 0, ..remote.clone() };
+    if local.deferred.is_some() {
+        remote.output.clone_from(&local.row.output);
+    }
+    *local.row == remote
+}

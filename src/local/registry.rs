@@ -1,0 +1,402 @@
+//! What an agent does when something is registered with it: check, keep on disk, remember.
+//!
+//! [`super::Local`] holds one behind its lock. Time is passed in. Nothing changes here before it
+//! is on the disk.
+
+use super::anti_entropy;
+use super::definition::{self, NewCheck, NewService};
+use super::maintenance;
+use super::persist::{Disk, KeptCheck, KeptService, KeptTtl};
+use super::state::{CheckEntry, NodeInfo, State};
+use super::ttl::Deadlines;
+use super::{LocalSettings, Source};
+use crate::config::defaults::{LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
+use crate::model::check::{CheckStatus, CheckType, NODE_MAINTENANCE};
+use crate::model::definition::ServiceDefinition;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::ids::Token;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
+use tracing::{info, warn};
+
+/// Metadata that Consul gives each node, whatever the user says.
+const SEGMENT_META: &str = "consul-network-segment";
+
+/// This moment, by the clock that deadlines count and by the one that survives a restart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// For deadlines.
+    pub(super) at: Instant,
+    /// Since the Unix epoch.
+    pub(super) unix: Duration,
+}
+
+impl Moment {
+    /// Now.
+    pub(super) fn now() -> Moment {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Moment { at: tokio::time::Instant::now().into_std(), unix }
+    }
+}
+
+/// The registrations of this agent with all that hangs on them.
+#[derive(Debug)]
+pub(super) struct Registry {
+    pub(super) state: State,
+    pub(super) deadlines: Deadlines,
+    settings: LocalSettings,
+    disk: Option<Disk>,
+    /// Kept checks whose service is not registered (yet): those of configuration files come later.
+    orphans: Vec<KeptCheck>,
+}
+
+impl Registry {
+    /// Reads what is kept on disk.
+    pub(super) fn open(settings: LocalSettings, now: Moment) -> Result<Registry, String> {
+        let disk = settings.data_dir.as_deref().map(Disk::open).transpose()?;
+        let (services, checks) = disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default();
+        let state = State::new(node_info(&settings));
+        let mut registry = Registry { state, deadlines: Deadlines::default(), settings, disk, orphans: Vec::new() };
+        for KeptService { service, token } in services {
+            info!(service = %service.id, "registration found on disk");
+            registry.state.put_service(service, token, Source::Api);
+        }
+        for kept in checks {
+            let service = &kept.check.service_id;
+            if service.is_empty() || registry.state.service(service).is_some() {
+                registry.restore_check(kept, now);
+            } else {
+                registry.orphans.push(kept);
+            }
+        }
+        Ok(registry)
+    }
+
+    /// Registers a service with its checks.
+    pub(super) fn add_service(
+        &mut self,
+        definition: ServiceDefinition,
+        source: Source,
+        replace_checks: bool,
+        now: Moment,
+    ) -> Result<(), Fault> {
+        let new = definition::service(definition, &self.settings.node_name)?;
+        self.put_service(new, source, replace_checks, now)
+    }
+
+    /// Removes a service with its checks.
+    pub(super) fn remove_service(&mut self, id: &str) -> Result<(), Fault> {
+        if self.state.service(id).is_none() {
+            let text = format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.");
+            return Err(Fault::not_found(text));
+        }
+        self.on_disk(|disk| disk.forget_service(id))?;
+        for check in self.state.checks_of(id) {
+            self.drop_check(&check)?;
+        }
+        self.state.remove_service(id);
+        info!(service = %id, "service deregistered");
+        Ok(())
+    }
+
+    /// Registers a check by itself.
+    pub(super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
+        let mut new = definition::check(check, &self.settings.node_name)?;
+        let service = &new.row.service_id;
+        if !service.is_empty() {
+            let Some(entry) = self.state.service(service) else {
+                return Err(Fault::failed(format!("ServiceID {service:?} does not exist")));
+            };
+            if new.token.is_empty() {
+                new.token = entry.token.clone();
+            }
+        }
+        self.put_check(new, source, now)
+    }
+
+    /// Removes a check.
+    pub(super) fn remove_check(&mut self, id: &str) -> Result<(), Fault> {
+        if self.state.check(id).is_none() {
+            return Err(unknown_check(id));
+        }
+        self.drop_check(id)
+    }
+
+    /// Takes the word of a service on its TTL check; `random` spreads a deferred output.
+    pub(super) fn update_ttl(
+        &mut self,
+        id: &str,
+        status: CheckStatus,
+        output: &str,
+        now: Moment,
+        random: f64,
+    ) -> Result<(), Fault> {
+        if self.state.check(id).is_none() {
+            return Err(unknown_check(id));
+        }
+        let Some((ttl, output)) = self.deadlines.heard(id, output, now.at) else {
+            return Err(Fault::failed(format!("CheckID {id:?} does not have associated TTL")));
+        };
+        if let Some(disk) = &self.disk {
+            let expires = now.unix.saturating_add(ttl);
+            let kept = KeptTtl { check_id: id.to_owned(), status, output: output.clone(), expires };
+            // A heartbeat is not refused for a full disk: it would turn a healthy service critical.
+            if let Err(error) = disk.keep_ttl(&kept) {
+                metrics::counter!("kontor.local.ttl_not_kept").increment(1);
+                warn!(check = %id, %error, "the state of a TTL check is not kept; after a restart it starts anew");
+            }
+        }
+        self.set_status(id, status, &output, now.at, random);
+        Ok(())
+    }
+
+    /// Turns the TTL checks critical whose time is over; whether there were any.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let expired = self.deadlines.expired(now);
+        for (id, output) in &expired {
+            warn!(check = %id, "TTL expired, the check is critical");
+            self.set_status(id, CheckStatus::Critical, output, now, 0.0);
+        }
+        !expired.is_empty()
+    }
+
+    /// Puts a service into or out of maintenance.
+    pub(super) fn service_maintenance(
+        &mut self,
+        id: &str,
+        enable: bool,
+        reason: &str,
+        token: &Token,
+        now: Moment,
+    ) -> Result<(), Fault> {
+        let Some(service) = self.state.service(id) else {
+            return Err(Fault::not_found(format!("No service registered with ID {id:?}")));
+        };
+        let token = if token.is_empty() { service.token.clone() } else { token.clone() };
+        let check = maintenance::check(&self.settings.node_name, Some(id), reason, &token);
+        self.maintain(check, enable, now)
+    }
+
+    /// Puts the node into or out of maintenance.
+    pub(super) fn node_maintenance(&mut self, enable: bool, reason: &str, token: &Token, now: Moment) -> Result<(), Fault> {
+        let check = maintenance::check(&self.settings.node_name, None, reason, token);
+        debug_assert_eq!(check.row.check_id, NODE_MAINTENANCE);
+        self.maintain(check, enable, now)
+    }
+
+    /// Replaces everything that came from configuration files. Nothing changes when anything of it
+    /// is wrong.
+    pub(super) fn reload(
+        &mut self,
+        services: Vec<ServiceDefinition>,
+        checks: Vec<CheckType>,
+        node_meta: BTreeMap<String, String>,
+        now: Moment,
+    ) -> Result<(), Fault> {
+        definition::meta_is_valid(&node_meta).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
+        let node = &self.settings.node_name;
+        let services: Vec<NewService> =
+            services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;
+        let new_services: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
+        for check in &checks {
+            let new = definition::check(check.clone(), node)?;
+            let service = new.row.service_id.as_str();
+            let stays = || self.state.service(service).is_some_and(|entry| entry.source == Source::Api);
+            if !service.is_empty() && !new_services.contains(service) && !stays() {
+                return Err(Fault::failed(format!("ServiceID {service:?} does not exist")));
+            }
+        }
+        self.settings.node_meta = node_meta;
+        self.state.set_node(node_info(&self.settings));
+        self.drop_stale_files(&services, &checks)?;
+        for service in services {
+            self.put_service(service, Source::File, false, now)?;
+        }
+        for check in checks {
+            self.add_check(check, Source::File, now)?;
+        }
+        Ok(())
+    }
+
+    /// The address told to others has changed.
+    pub(super) fn set_addresses(&mut self, advertise: String, tagged: BTreeMap<String, String>) {
+        (self.settings.advertise, self.settings.tagged_addresses) = (advertise, tagged);
+        self.state.set_node(node_info(&self.settings));
+    }
+
+    fn put_service(&mut self, new: NewService, source: Source, replace_checks: bool, now: Moment) -> Result<(), Fault> {
+        let NewService { row, checks, token } = new;
+        let id = row.id.clone();
+        let known = self.state.service(&id).is_some();
+        let fresh = checks.iter().filter(|check| self.state.check(&check.row.check_id).is_none()).count();
+        if !known && self.state.services.len() >= LOCAL_MAX_SERVICES || self.state.checks.len() + fresh > LOCAL_MAX_CHECKS {
+            return Err(full());
+        }
+        match source {
+            Source::Api => {
+                let kept = KeptService { service: row.clone(), token: token.clone() };
+                self.on_disk(|disk| disk.keep_service(&kept))?;
+            }
+            Source::File => self.on_disk(|disk| disk.forget_service(&id))?,
+        }
+        if replace_checks {
+            let named: BTreeSet<&str> = checks.iter().map(|check| check.row.check_id.as_str()).collect();
+            let maintenance = maintenance::service_check_id(&id);
+            for old in self.state.checks_of(&id) {
+                // Maintenance is the operator's word, not part of any definition.
+                if !named.contains(old.as_str()) && old != maintenance {
+                    self.drop_check(&old)?;
+                }
+            }
+        }
+        if row.connect.get("SidecarService").is_some_and(|sidecar| !sidecar.is_null()) {
+            warn!(service = %id, "sidecar services are not registered yet; register the proxy by itself");
+        }
+        self.state.put_service(row, token, source);
+        for check in checks {
+            self.put_check(check, source, now)?;
+        }
+        let (adopted, orphans) = self.orphans.drain(..).partition(|kept: &KeptCheck| kept.check.service_id == id);
+        self.orphans = orphans;
+        for kept in adopted {
+            self.restore_check(kept, now);
+        }
+        if !known {
+            info!(service = %id, "service registered");
+        }
+        Ok(())
+    }
+
+    fn put_check(&mut self, new: NewCheck, source: Source, now: Moment) -> Result<(), Fault> {
+        let id = new.row.check_id.clone();
+        if self.state.check(&id).is_none() && self.state.checks.len() >= LOCAL_MAX_CHECKS {
+            return Err(full());
+        }
+        match source {
+            Source::Api => {
+                let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
+                self.on_disk(|disk| disk.keep_check(&kept))?;
+            }
+            // Only the definition: what a TTL check said last is still wanted.
+            Source::File => self.on_disk(|disk| disk.forget_check_definition(&id))?,
+        }
+        self.start_check(new, source, now);
+        Ok(())
+    }
+
+    fn restore_check(&mut self, kept: KeptCheck, now: Moment) {
+        if self.state.check(&kept.check.check_id).is_some() {
+            return;
+        }
+        let KeptCheck { check: row, definition: check, token } = kept;
+        self.start_check(NewCheck { row, check, token }, Source::Api, now);
+    }
+
+    /// Remembers a check and starts its deadline; what it said before a restart is taken up.
+    fn start_check(&mut self, new: NewCheck, source: Source, now: Moment) {
+        let id = new.row.check_id.clone();
+        let fresh = self.state.check(&id).is_none();
+        let kind = new.row.kind.clone();
+        let ttl = new.check.as_ref().filter(|_| kind == "ttl").map(|check| (check.ttl, self.max_output(check)));
+        if fresh && new.check.is_some() && ttl.is_none() {
+            warn!(check = %id, %kind, "check kind is not run yet; it keeps its initial status");
+        }
+        self.state.put_check(new, source);
+        let Some((ttl, max_output)) = ttl else {
+            self.deadlines.stop(&id);
+            return;
+        };
+        self.deadlines.start(&id, ttl, max_output, now.at);
+        let kept = self.disk.as_ref().filter(|_| fresh).and_then(|disk| disk.ttl(&id));
+        if let Some(kept) = kept.filter(|kept| kept.expires > now.unix) {
+            if let Some((_, output)) = self.deadlines.heard(&id, &kept.output, now.at) {
+                self.set_status(&id, kept.status, &output, now.at, 0.0);
+            }
+        }
+    }
+
+    fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, now: Instant, random: f64) {
+        let output = if self.settings.discard_check_output { "" } else { output };
+        let interval = self.settings.check_update_interval;
+        let defer = (!interval.is_zero()).then(|| now.checked_add(anti_entropy::defer(interval, random))).flatten();
+        self.state.set_status(id, status, output, defer);
+    }
+
+    fn max_output(&self, check: &CheckType) -> usize {
+        let agent = self.settings.check_output_max_size;
+        usize::try_from(check.output_max_size).ok().filter(|own| *own > 0).map_or(agent, |own| own.min(agent))
+    }
+
+    fn maintain(&mut self, check: NewCheck, enable: bool, now: Moment) -> Result<(), Fault> {
+        let id = check.row.check_id.clone();
+        match (enable, self.state.check(&id).is_some()) {
+            (true, false) => {
+                info!(check = %id, "entering maintenance");
+                self.put_check(check, Source::Api, now)
+            }
+            (false, true) => {
+                info!(check = %id, "leaving maintenance");
+                self.drop_check(&id)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn drop_check(&mut self, id: &str) -> Result<(), Fault> {
+        self.on_disk(|disk| disk.forget_check(id))?;
+        self.deadlines.stop(id);
+        self.state.remove_check(id);
+        Ok(())
+    }
+
+    /// Removes what came from files and is in them no longer.
+    fn drop_stale_files(&mut self, services: &[NewService], checks: &[CheckType]) -> Result<(), Fault> {
+        let from_file = |(id, _): (&String, _)| id.clone();
+        let old = self.state.services.iter().filter(|(_, entry)| entry.source == Source::File && !entry.mark.deleted);
+        for id in old.map(from_file).collect::<Vec<_>>() {
+            if !services.iter().any(|service| service.row.id == id) {
+                self.remove_service(&id)?;
+            }
+        }
+        let named: BTreeSet<&str> = checks
+            .iter()
+            .map(|check| [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", |id| id))
+            .chain(services.iter().flat_map(|service| &service.checks).map(|check| check.row.check_id.as_str()))
+            .collect();
+        let stale = |(id, entry): &(&String, &CheckEntry)| {
+            entry.source == Source::File && !entry.mark.deleted && !named.contains(id.as_str())
+        };
+        let stale: Vec<String> = self.state.checks.iter().filter(stale).map(|(id, _)| id.clone()).collect();
+        stale.iter().try_for_each(|id| self.drop_check(id))
+    }
+
+    fn on_disk(&self, act: impl FnOnce(&Disk) -> io::Result<()>) -> Result<(), Fault> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        act(disk).map_err(|error| Fault::failed(format!("cannot keep the registration in the data directory: {error}")))
+    }
+}
+
+fn node_info(settings: &LocalSettings) -> NodeInfo {
+    let mut meta = settings.node_meta.clone();
+    meta.entry(SEGMENT_META.to_owned()).or_default();
+    NodeInfo {
+        id: settings.node_id.to_string(),
+        name: settings.node_name.clone(),
+        datacenter: settings.datacenter.clone(),
+        address: settings.advertise.clone(),
+        tagged_addresses: settings.tagged_addresses.clone(),
+        meta,
+    }
+}
+
+fn unknown_check(id: &str) -> Fault {
+    Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
+}
+
+fn full() -> Fault {
+    metrics::counter!("kontor.local.refused_full").increment(1);
+    let text =
+        format!("this agent takes at most {LOCAL_MAX_SERVICES} services and {LOCAL_MAX_CHECKS} checks; deregister some first");
+    Fault::new(FaultKind::Busy, text)
+}

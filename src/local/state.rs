@@ -1,0 +1,219 @@
+//! What is registered here, and how far the catalog knows it.
+//!
+//! `registry` changes it, `diff` compares it with the catalog. It does no I/O. What was removed
+//! stays, marked, until the catalog has forgotten it.
+
+use super::definition::NewCheck;
+use super::{Registered, Source};
+use crate::model::check::{CheckStatus, HealthCheck};
+use crate::model::ids::Token;
+use crate::model::service::NodeService;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// This agent's own fields in the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeInfo {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) datacenter: String,
+    pub(super) address: String,
+    pub(super) tagged_addresses: BTreeMap<String, String>,
+    pub(super) meta: BTreeMap<String, String>,
+}
+
+/// How far the catalog knows a thing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    /// Whether the catalog has it as it is here.
+    pub(super) in_sync: bool,
+    /// Whether it is gone here, and only the catalog has it still.
+    pub(super) deleted: bool,
+    /// Differs after each change, so that the end of a push never hides a newer change.
+    pub(super) revision: u64,
+}
+
+/// A service and what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceEntry {
+    pub(super) row: Arc<NodeService>,
+    pub(super) token: Token,
+    pub(super) source: Source,
+    pub(super) mark: Mark,
+}
+
+/// A check and what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct CheckEntry {
+    pub(super) row: Arc<HealthCheck>,
+    pub(super) token: Token,
+    pub(super) source: Source,
+    pub(super) mark: Mark,
+    /// When a change of output alone is pushed at the latest.
+    pub(super) deferred: Option<Instant>,
+}
+
+/// All registrations of this agent.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) node: NodeInfo,
+    pub(super) node_mark: Mark,
+    pub(super) services: BTreeMap<String, ServiceEntry>,
+    pub(super) checks: BTreeMap<String, CheckEntry>,
+    revision: u64,
+}
+
+impl State {
+    /// Nothing is registered, and the catalog knows nothing.
+    pub(super) fn new(node: NodeInfo) -> State {
+        let node_mark = Mark { in_sync: false, deleted: false, revision: 0 };
+        State { node, node_mark, services: BTreeMap::new(), checks: BTreeMap::new(), revision: 0 }
+    }
+
+    /// The mark of what has just changed.
+    pub(super) fn dirty(&mut self, deleted: bool) -> Mark {
+        self.revision += 1;
+        Mark { in_sync: false, deleted, revision: self.revision }
+    }
+
+    /// Replaces this agent's own fields.
+    pub(super) fn set_node(&mut self, node: NodeInfo) {
+        if self.node != node {
+            self.node = node;
+            self.node_mark = self.dirty(false);
+        }
+    }
+
+    /// A service that is registered.
+    pub(super) fn service(&self, id: &str) -> Option<&ServiceEntry> {
+        self.services.get(id).filter(|entry| !entry.mark.deleted)
+    }
+
+    /// A check that is registered.
+    pub(super) fn check(&self, id: &str) -> Option<&CheckEntry> {
+        self.checks.get(id).filter(|entry| !entry.mark.deleted)
+    }
+
+    /// The ids of the checks of a service.
+    pub(super) fn checks_of(&self, service: &str) -> Vec<String> {
+        let live = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.row.service_id == service);
+        live.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Registers a service or replaces it. Its checks follow its name and tags.
+    pub(super) fn put_service(&mut self, row: NodeService, token: Token, source: Source) {
+        let id = row.id.clone();
+        let known = self.service(&id);
+        let unchanged = known.is_some_and(|entry| *entry.row == row && entry.token == token);
+        let mark = match known {
+            Some(entry) if unchanged => entry.mark,
+            _ => self.dirty(false),
+        };
+        self.services.insert(id.clone(), ServiceEntry { row: Arc::new(row), token, source, mark });
+        if !unchanged {
+            self.refresh_checks_of(&id);
+        }
+    }
+
+    /// Gives the checks of a service its name and tags.
+    pub(super) fn refresh_checks_of(&mut self, service: &str) {
+        let Some(row) = self.service(service).map(|entry| Arc::clone(&entry.row)) else { return };
+        for id in self.checks_of(service) {
+            let mark = self.dirty(false);
+            let Some(entry) = self.checks.get_mut(&id) else { continue };
+            if entry.row.service_name != row.service || entry.row.service_tags != row.tags {
+                let check = Arc::make_mut(&mut entry.row);
+                check.service_name.clone_from(&row.service);
+                check.service_tags.clone_from(&row.tags);
+                entry.mark = mark;
+            }
+        }
+    }
+
+    /// Marks a service as removed. Its checks are the caller's to remove.
+    pub(super) fn remove_service(&mut self, id: &str) {
+        let mark = self.dirty(true);
+        if let Some(entry) = self.services.get_mut(id) {
+            entry.mark = mark;
+        }
+    }
+
+    /// Registers a check or replaces it; one that is there keeps its status and output.
+    pub(super) fn put_check(&mut self, new: NewCheck, source: Source) {
+        let NewCheck { mut row, token, .. } = new;
+        if let Some(service) = self.service(&row.service_id) {
+            row.service_name.clone_from(&service.row.service);
+            row.service_tags.clone_from(&service.row.tags);
+        }
+        let id = row.check_id.clone();
+        let (mut kept, mut deferred) = (None, None);
+        if let Some(known) = self.check(&id) {
+            row.status = known.row.status;
+            row.output.clone_from(&known.row.output);
+            deferred = known.deferred;
+            kept = (*known.row == row && known.token == token).then_some(known.mark);
+        }
+        let mark = kept.unwrap_or_else(|| self.dirty(false));
+        self.checks.insert(id, CheckEntry { row: Arc::new(row), token, source, mark, deferred });
+    }
+
+    /// Marks a check as removed.
+    pub(super) fn remove_check(&mut self, id: &str) {
+        let mark = self.dirty(true);
+        if let Some(entry) = self.checks.get_mut(id) {
+            entry.mark = mark;
+        }
+    }
+
+    /// Sets what a check says. A change of output alone waits until `defer`; `None` for at once.
+    /// Whether anything has changed.
+    pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>) -> bool {
+        let Some(known) = self.check(id) else { return false };
+        if known.row.status == status && known.row.output == output {
+            return false;
+        }
+        let output_only = known.row.status == status;
+        let in_sync = known.mark.in_sync;
+        let dirty = self.dirty(false);
+        let Some(entry) = self.checks.get_mut(id) else { return false };
+        let row = Arc::make_mut(&mut entry.row);
+        row.status = status;
+        output.clone_into(&mut row.output);
+        match defer {
+            // The catalog counts as up to date until then; the first such change sets the time.
+            Some(at) if output_only && in_sync => {
+                entry.deferred.get_or_insert(at);
+                entry.mark.revision = dirty.revision;
+            }
+            _ => (entry.mark, entry.deferred) = (dirty, None),
+        }
+        true
+    }
+
+    /// When the next deferred output is due.
+    pub(super) fn next_deferred(&self) -> Option<Instant> {
+        self.checks.values().filter_map(|entry| entry.deferred).min()
+    }
+
+    /// Marks the checks whose deferred output is due; whether there are any.
+    pub(super) fn undefer(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for entry in self.checks.values_mut() {
+            if entry.deferred.is_some_and(|at| at <= now) {
+                (entry.deferred, entry.mark.in_sync, any) = (None, false, true);
+            }
+        }
+        any
+    }
+
+    /// What is registered, for the others.
+    pub(super) fn registered(&self) -> Registered {
+        let services = self.services.iter().filter(|(_, entry)| !entry.mark.deleted);
+        let checks = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted);
+        Registered {
+            services: services.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
+            checks: checks.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
+        }
+    }
+}
