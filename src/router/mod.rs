@@ -5,6 +5,10 @@
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
 
+mod datacenters;
+mod route;
+mod servers;
+
 use crate::bridge::Bridge;
 use crate::gossip::Gossip;
 use crate::model::answer::Answer;

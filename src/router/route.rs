@@ -1,0 +1,292 @@
+//! Where a request is answered: the pure decision.
+//!
+//! `deliver.rs` calls [`route`] once for each attempt, and [`after`] with what came of it. This
+//! file does no I/O, reads no clock and knows no handle of another room.
+
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::query::{Consistency, Query, Read};
+use crate::model::request::{Ask, Hops};
+use crate::rpc::CallError;
+use std::net::SocketAddr;
+
+/// Who may answer within the datacenter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Any server, without a look at the catalog.
+    AnyServer,
+    /// Any server that has had contact with a leader once.
+    AnyView,
+    /// The leader.
+    Leader,
+}
+
+impl Need {
+    /// What `ask` needs.
+    pub(super) fn of(ask: &Ask) -> Need {
+        match ask {
+            Ask::Write(_) => Need::Leader,
+            Ask::Read(query) => Need::of_read(query),
+        }
+    }
+
+    fn of_read(query: &Query) -> Need {
+        match query.read {
+            Read::Datacenters | Read::CoordinateDatacenters | Read::StatusLeader | Read::StatusPeers => Need::AnyServer,
+            // The leader alone hears from the other servers.
+            Read::AutopilotHealth | Read::AutopilotState => Need::Leader,
+            // The configuration is known without a leader, which is when an operator needs it.
+            Read::RaftConfiguration if query.options.consistency == Consistency::Stale => Need::AnyServer,
+            _ if query.options.consistency == Consistency::Stale => Need::AnyView,
+            _ => Need::Leader,
+        }
+    }
+}
+
+/// The datacenter that `ask` names; `None` for what is never asked of another one.
+pub(super) fn wanted_dc(ask: &Ask) -> Option<&str> {
+    match ask {
+        Ask::Read(query) if matches!(query.read, Read::Datacenters | Read::CoordinateDatacenters) => None,
+        Ask::Read(query) => query.options.dc.as_deref(),
+        Ask::Write(request) => request.dc.as_deref(),
+    }
+}
+
+/// Whether `dc` names a datacenter other than `own`; datacenters are compared without regard to case.
+pub(super) fn is_elsewhere(own: &str, dc: Option<&str>) -> bool {
+    dc.is_some_and(|dc| !dc.is_empty() && !dc.eq_ignore_ascii_case(own))
+}
+
+/// Where the leader of this datacenter is, as far as this agent knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leader {
+    /// It is this server.
+    Here,
+    /// It is another, with this RPC address.
+    At(SocketAddr),
+    /// None is known, its address is not, or this server has just been elected and is not ready.
+    Unknown,
+}
+
+/// What the decision depends on, beside the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation<'a> {
+    /// This agent's datacenter.
+    pub own_dc: &'a str,
+    /// Whether this agent is a server.
+    pub is_server: bool,
+    /// Who leads.
+    pub leader: Leader,
+    /// Whether this server has ever had contact with a leader, so that its view has an age.
+    pub has_view: bool,
+}
+
+/// Where a request goes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// It is answered here.
+    Here,
+    /// To the leader, which must not forward it.
+    Leader(SocketAddr),
+    /// To any other server of this datacenter.
+    AnyServer,
+    /// To another datacenter.
+    Bridge(String),
+    /// It waits for a leader.
+    Hold,
+    /// It fails.
+    Refuse(Fault),
+}
+
+/// Decides where a request that wants `dc` and has come by `hops` goes.
+pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, need: Need) -> Route {
+    if let Some(dc) = dc.filter(|dc| is_elsewhere(situation.own_dc, Some(dc))) {
+        return match (hops.crossed, situation.is_server) {
+            (true, _) => Route::Refuse(Fault::no_path("a request that has crossed once does not cross again")),
+            (false, true) => Route::Bridge(dc.to_owned()),
+            (false, false) => Route::AnyServer,
+        };
+    }
+    if !situation.is_server {
+        return Route::AnyServer;
+    }
+    match (need, situation.leader) {
+        (Need::AnyServer, _) | (Need::Leader, Leader::Here) => Route::Here,
+        (Need::AnyView, _) if situation.has_view => Route::Here,
+        _ if hops.to_leader => Route::Refuse(Fault::no_leader()),
+        (Need::AnyView, _) => Route::AnyServer,
+        (Need::Leader, Leader::At(addr)) => Route::Leader(addr),
+        (Need::Leader, Leader::Unknown) => Route::Hold,
+    }
+}
+
+/// What is done about a failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The asker is told.
+    Give(Fault),
+    /// It certainly was not processed: it may be sent anew, a write too.
+    Anew,
+    /// It may have been processed, which does no harm: a read may be sent anew.
+    AnewAfterLoss(Fault),
+}
+
+/// What a failed attempt to have a request answered allows.
+pub(super) fn after(error: CallError, is_write: bool) -> Next {
+    match error {
+        CallError::NotSent(_) => Next::Anew,
+        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew,
+        CallError::Fault(fault) => Next::Give(fault),
+        CallError::Lost(text) if is_write => {
+            Next::Give(Fault::outcome_unknown(format!("rpc error making call: {text}; the write may or may not have been done")))
+        }
+        CallError::Lost(text) => Next::AnewAfterLoss(Fault::failed(format!("rpc error making call: {text}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Token;
+    use crate::model::query::QueryOptions;
+    use crate::model::request::{Write, WriteRequest};
+
+    const FRESH: Hops = Hops { crossed: false, to_leader: false };
+    const CROSSED: Hops = Hops { crossed: true, to_leader: false };
+    const FORWARDED: Hops = Hops { crossed: false, to_leader: true };
+
+    fn addr() -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], 8300))
+    }
+
+    fn server(leader: Leader, has_view: bool) -> Situation<'static> {
+        Situation { own_dc: "dc1", is_server: true, leader, has_view }
+    }
+
+    fn client() -> Situation<'static> {
+        Situation { own_dc: "dc1", is_server: false, leader: Leader::Unknown, has_view: false }
+    }
+
+    #[test]
+    fn a_server_answers_forwards_or_holds_by_need_and_leader() {
+        let (here, at, unknown) = (Leader::Here, Leader::At(addr()), Leader::Unknown);
+        let refused = Route::Refuse(Fault::no_leader());
+        for (need, leader, has_view, hops, expected) in [
+            (Need::Leader, here, true, FRESH, Route::Here),
+            (Need::Leader, here, true, FORWARDED, Route::Here),
+            (Need::Leader, here, true, CROSSED, Route::Here),
+            (Need::Leader, at, true, FRESH, Route::Leader(addr())),
+            (Need::Leader, at, true, CROSSED, Route::Leader(addr())),
+            (Need::Leader, at, true, FORWARDED, refused.clone()),
+            (Need::Leader, unknown, true, FRESH, Route::Hold),
+            (Need::Leader, unknown, true, CROSSED, Route::Hold),
+            (Need::Leader, unknown, true, FORWARDED, refused.clone()),
+            (Need::AnyView, at, true, FRESH, Route::Here),
+            (Need::AnyView, unknown, true, FRESH, Route::Here),
+            (Need::AnyView, unknown, false, FRESH, Route::AnyServer),
+            (Need::AnyView, at, false, CROSSED, Route::AnyServer),
+            (Need::AnyView, at, false, FORWARDED, refused.clone()),
+            (Need::AnyServer, unknown, false, FRESH, Route::Here),
+            (Need::AnyServer, at, false, FORWARDED, Route::Here),
+        ] {
+            let found = route(&server(leader, has_view), None, hops, need);
+            assert_eq!(found, expected, "{need:?} {leader:?} {has_view} {hops:?}");
+        }
+    }
+
+    #[test]
+    fn another_datacenter_is_across_the_bridge_whatever_the_leader() {
+        for leader in [Leader::Here, Leader::At(addr()), Leader::Unknown] {
+            for need in [Need::Leader, Need::AnyView, Need::AnyServer] {
+                let found = route(&server(leader, false), Some("dc2"), FRESH, need);
+                assert_eq!(found, Route::Bridge("dc2".to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_has_crossed_never_crosses_again() {
+        for situation in [server(Leader::Here, true), client()] {
+            let Route::Refuse(fault) = route(&situation, Some("dc3"), CROSSED, Need::AnyServer) else { panic!("it crossed") };
+            assert_eq!(fault.kind, FaultKind::NoPath);
+        }
+    }
+
+    #[test]
+    fn a_forwarded_request_is_never_forwarded_again() {
+        for leader in [Leader::Here, Leader::At(addr()), Leader::Unknown] {
+            for need in [Need::Leader, Need::AnyView, Need::AnyServer] {
+                for has_view in [true, false] {
+                    let found = route(&server(leader, has_view), None, FORWARDED, need);
+                    assert!(matches!(found, Route::Here | Route::Refuse(_)), "{found:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_own_name_in_any_case_or_none_is_here() {
+        for dc in [None, Some(""), Some("dc1"), Some("DC1")] {
+            assert_eq!(route(&server(Leader::Here, true), dc, CROSSED, Need::Leader), Route::Here, "{dc:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_asks_a_server_for_everything() {
+        for dc in [None, Some("dc1"), Some("dc2")] {
+            for need in [Need::Leader, Need::AnyView, Need::AnyServer] {
+                assert_eq!(route(&client(), dc, FRESH, need), Route::AnyServer);
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_no_leader_is_asked_of_any_server() {
+        let need = |read: Read, consistency| {
+            Need::of(&Ask::Read(Query { read, options: QueryOptions { consistency, ..QueryOptions::default() } }))
+        };
+        use Consistency::{Consistent, Default, Stale};
+        for (read, consistency, expected) in [
+            (Read::Datacenters, Default, Need::AnyServer),
+            (Read::CoordinateDatacenters, Consistent, Need::AnyServer),
+            (Read::StatusLeader, Default, Need::AnyServer),
+            (Read::StatusPeers, Default, Need::AnyServer),
+            (Read::RaftConfiguration, Default, Need::Leader),
+            (Read::RaftConfiguration, Stale, Need::AnyServer),
+            (Read::AutopilotHealth, Stale, Need::Leader),
+            (Read::AutopilotState, Default, Need::Leader),
+            (Read::CatalogNodes, Default, Need::Leader),
+            (Read::CatalogNodes, Consistent, Need::Leader),
+            (Read::CatalogNodes, Stale, Need::AnyView),
+        ] {
+            assert_eq!(need(read.clone(), consistency), expected, "{read:?} {consistency:?}");
+        }
+        let write = WriteRequest { dc: None, token: Token::default(), write: Write::TransferLeader(None) };
+        assert_eq!(Need::of(&Ask::Write(write)), Need::Leader);
+    }
+
+    #[test]
+    fn a_list_of_datacenters_is_never_asked_of_another_one() {
+        let ask = |read| Ask::Read(Query { read, options: QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() } });
+        assert_eq!(wanted_dc(&ask(Read::Datacenters)), None);
+        assert_eq!(wanted_dc(&ask(Read::CoordinateDatacenters)), None);
+        assert_eq!(wanted_dc(&ask(Read::StatusLeader)), Some("dc2"));
+    }
+
+    #[test]
+    fn a_write_is_sent_anew_only_when_it_certainly_was_not_proposed() {
+        assert_eq!(after(CallError::NotSent("refused".into()), true), Next::Anew);
+        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Anew);
+        let Next::Give(fault) = after(CallError::Lost("reset".into()), true) else { panic!("it was sent anew") };
+        assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
+        let unknown = Fault::outcome_unknown("timeout");
+        assert_eq!(after(CallError::Fault(unknown.clone()), true), Next::Give(unknown));
+    }
+
+    #[test]
+    fn a_read_is_sent_anew_after_a_loss_and_never_after_a_users_mistake() {
+        assert!(matches!(after(CallError::Lost("ping".into()), false), Next::AnewAfterLoss(_)));
+        assert_eq!(after(CallError::NotSent("refused".into()), false), Next::Anew);
+        let mistake = Fault::bad_request("no");
+        assert_eq!(after(CallError::Fault(mistake.clone()), false), Next::Give(mistake));
+    }
+}
