@@ -1,16 +1,21 @@
 //! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured.
 //!
-//! The server hands requests to a [`Handler`] and Raft's messages to a [`RaftSink`], both given by
-//! `agent`; the client is used by `router` and, for Raft, by `agent`'s transport. Dropping a call
-//! resets its stream, and the server drops the handler's future.
+//! The server hands requests to a [`Handler`](crate::model::request::Handler) and Raft's messages to
+//! a [`RaftSink`], both given by `agent`; the client is used by `router` and, for Raft, by `agent`'s
+//! transport. Dropping a call resets its stream, and the server drops the handler's future.
+//! It never reads what it carries, and never sends anything twice.
+
+mod client;
+mod message;
+mod server;
+mod slot;
+
+pub use client::RpcClient;
+pub use server::serve;
 
 use crate::model::fault::Fault;
-use crate::model::request::{BoxFuture, Handler, Reply, Request};
-use crate::shutdown::Shutdown;
+use crate::model::request::BoxFuture;
 use bytes::Bytes;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Takes Raft's opaque messages.
 pub trait RaftSink: Send + Sync + 'static {
@@ -43,39 +48,7 @@ pub enum CallError {
     Fault(Fault),
 }
 
-/// Serves on a bound listener until `shutdown`. `raft` is absent on client agents.
-pub async fn serve(
-    _listener: tokio::net::TcpListener,
-    _handler: Arc<dyn Handler>,
-    _raft: Option<Arc<dyn RaftSink>>,
-    _tls: Option<crate::tls::RpcTls>,
-    _shutdown: Shutdown,
-) {
-    todo!()
-}
-
-/// Keeps one connection per server and lane; clones share them.
-#[derive(Clone, Debug)]
-pub struct RpcClient {}
-
-impl RpcClient {
-    /// A client that connects when first asked.
-    pub fn new(_tls: Option<crate::tls::RpcTls>) -> RpcClient {
-        todo!()
-    }
-
-    /// Sends `request` to `server`. A connection that misses its ping for 1 s fails all its calls.
-    pub async fn call(&self, _server: SocketAddr, _request: &Request, _timeout: Duration) -> Result<Reply, CallError> {
-        todo!()
-    }
-
-    /// Sends one of Raft's messages.
-    pub async fn raft(&self, _server: SocketAddr, _lane: Lane, _message: Bytes, _timeout: Duration) -> Result<Bytes, CallError> {
-        todo!()
-    }
-
-    /// The round-trip time last measured to `server`, if connected and alive.
-    pub fn is_alive(&self, _server: SocketAddr) -> bool {
-        todo!()
-    }
-}
+/// Where requests go.
+const REQUEST_PATH: &str = "/request";
+/// Where Raft's messages go.
+const RAFT_PATH: &str = "/raft";

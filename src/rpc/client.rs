@@ -1,0 +1,140 @@
+//! The asking end: one connection per server and lane, and what became of each call.
+//!
+//! Used by `router` and by Raft's transport. It never sends a message twice; whether that is safe
+//! is for the caller to judge by [`CallError`].
+
+use super::message::{collect, decode, encode};
+use super::slot::Slot;
+use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH};
+use crate::config::defaults;
+use crate::model::fault::Fault;
+use crate::model::request::{Reply, Request};
+use crate::tls::RpcTls;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::StatusCode;
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Keeps one connection per server and lane; clones share them.
+#[derive(Clone, Debug)]
+pub struct RpcClient {
+    tls: Option<RpcTls>,
+    slots: Arc<Mutex<HashMap<(SocketAddr, Lane), Arc<Slot>>>>,
+}
+
+impl RpcClient {
+    /// A client that connects when first asked.
+    pub fn new(tls: Option<RpcTls>) -> RpcClient {
+        RpcClient { tls, slots: Arc::default() }
+    }
+
+    /// Sends `request` to `server`. A connection that misses its ping for 1 s fails all its calls.
+    pub async fn call(&self, server: SocketAddr, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
+        let body = encode(request).map_err(CallError::Fault)?;
+        let reply = self.send(server, Lane::Requests, body, timeout).await?;
+        let reply: Result<Reply, Fault> =
+            decode(&reply).map_err(|error| CallError::Lost(format!("{server}: its reply cannot be read: {error}")))?;
+        reply.map_err(CallError::Fault)
+    }
+
+    /// Sends one of Raft's messages.
+    pub async fn raft(&self, server: SocketAddr, lane: Lane, message: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+        self.send(server, lane, message, timeout).await
+    }
+
+    /// Whether there is a connection to `server` that has not missed its ping.
+    pub fn is_alive(&self, server: SocketAddr) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        [Lane::Requests, Lane::Raft, Lane::Snapshots]
+            .into_iter()
+            .any(|lane| slots.get(&(server, lane)).is_some_and(|slot| slot.is_up()))
+    }
+
+    async fn send(&self, server: SocketAddr, lane: Lane, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+        // Known to no future before it is polled: nothing sent yet can be lost.
+        let handed_over = std::sync::atomic::AtomicBool::new(false);
+        match tokio::time::timeout(timeout, self.exchange(server, lane, body, &handed_over)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) if handed_over.into_inner() => Err(CallError::Lost(format!("{server}: no answer within {timeout:?}"))),
+            Err(_elapsed) => Err(CallError::NotSent(format!("{server}: no connection within {timeout:?}"))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        server: SocketAddr,
+        lane: Lane,
+        body: Bytes,
+        handed_over: &std::sync::atomic::AtomicBool,
+    ) -> Result<Bytes, CallError> {
+        let (path, request_limit, reply_limit) = match lane {
+            Lane::Requests => (REQUEST_PATH, defaults::RPC_MAX_REQUEST_BYTES, defaults::RPC_MAX_REPLY_BYTES),
+            Lane::Raft | Lane::Snapshots => (RAFT_PATH, defaults::RPC_MAX_RAFT_BYTES, defaults::RPC_MAX_RAFT_BYTES),
+        };
+        if body.len() > request_limit {
+            return Err(CallError::NotSent(format!("{} bytes, and a message has at most {request_limit}", body.len())));
+        }
+        let mut link = self.slot(server, lane).link().await.map_err(|error| CallError::NotSent(error.to_string()))?;
+        let Ok(_permit) = Arc::clone(&link.calls).try_acquire_owned() else {
+            metrics::counter!("kontor.rpc.calls_refused").increment(1);
+            return Err(CallError::NotSent(format!("{server}: {} calls are under way", defaults::RPC_MAX_STREAMS)));
+        };
+        let request = hyper::Request::post(format!("http://kontor{path}"))
+            .body(Full::new(body))
+            .map_err(|error| CallError::NotSent(error.to_string()))?;
+        handed_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let response = link.sender.try_send_request(request).await.map_err(|mut failed| {
+            let unsent = failed.take_message().is_some();
+            broken(server, failed.error(), unsent)
+        })?;
+        let status = response.status();
+        let body = collect(response.into_body(), reply_limit).await;
+        match (status, body) {
+            (StatusCode::OK, Ok(body)) => Ok(body),
+            (StatusCode::OK, Err(error)) => Err(CallError::Lost(format!("{server}: {error}"))),
+            // Every other status is given before a message is handed on.
+            (status, body) => {
+                let text = body.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+                Err(CallError::NotSent(format!("{server}: refused with {status}: {text}")))
+            }
+        }
+    }
+
+    fn slot(&self, server: SocketAddr, lane: Lane) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(&(server, lane)) {
+            return Arc::clone(slot);
+        }
+        if slots.len() >= defaults::RPC_MAX_SLOTS {
+            slots.retain(|_, slot| !slot.is_forgettable());
+        }
+        let slot = Arc::new(Slot::new(server, self.tls.clone()));
+        slots.insert((server, lane), Arc::clone(&slot));
+        slot
+    }
+}
+
+/// Tells a message that certainly was not processed from one that may have been: it was handed
+/// back unsent, or the server reset its stream as refused, or said goodbye without having seen it.
+fn broken(server: SocketAddr, error: &hyper::Error, unsent: bool) -> CallError {
+    let protocol = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let refused = protocol.is_some_and(|error| {
+        let by_server = error.is_remote();
+        by_server && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+            || by_server && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+    });
+    let text = match error.source() {
+        Some(source) => format!("{server}: {error}: {source}"),
+        None => format!("{server}: {error}"),
+    };
+    if unsent || refused {
+        CallError::NotSent(text)
+    } else {
+        metrics::counter!("kontor.rpc.calls_lost").increment(1);
+        CallError::Lost(text)
+    }
+}

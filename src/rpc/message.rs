@@ -1,0 +1,57 @@
+//! Bodies of messages: encoded with the names of their fields, read within bounds.
+//!
+//! Used by both ends. A size that was announced is checked before any of it is taken in.
+
+use crate::config::defaults;
+use crate::model::fault::{Fault, FaultKind};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why a body cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("a message of more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("cut off: {0}")]
+    Cut(#[from] hyper::Error),
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, Fault> {
+    match rmp_serde::to_vec_named(value) {
+        Ok(encoded) => Ok(encoded.into()),
+        Err(error) => Err(Fault::new(FaultKind::Failed, format!("a message cannot be encoded: {error}"))),
+    }
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
+    decoder.set_max_depth(defaults::RPC_MAX_DEPTH);
+    T::deserialize(&mut decoder)
+}
+
+/// Reads a whole body of at most `limit` bytes. One that came in one piece is not copied.
+pub(super) async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(BodyError::TooLarge { limit });
+    }
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}

@@ -1,0 +1,282 @@
+//! The answering end: accepts connections within bounds, with or without TLS on the same port, and
+//! hands each message on.
+//!
+//! Started by `agent` through [`serve`]. Whatever bytes come, it answers, refuses or closes, and
+//! counts what it refuses.
+
+use super::message::{BodyError, collect, decode, encode};
+use super::{RAFT_PATH, REQUEST_PATH, RaftSink};
+use crate::config::defaults;
+use crate::model::fault::Fault;
+use crate::model::request::{Handler, Progress, Reply, Request};
+use crate::shutdown::Shutdown;
+use crate::tls::RpcTls;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The first byte of HTTP/2's preface.
+const HTTP2_PREFACE: u8 = b'P';
+/// The pause after the listener itself fails, for lack of file descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves on a bound listener until `shutdown`. `raft` is absent on client agents.
+pub async fn serve(
+    listener: TcpListener,
+    handler: Arc<dyn Handler>,
+    raft: Option<Arc<dyn RaftSink>>,
+    tls: Option<RpcTls>,
+    shutdown: Shutdown,
+) {
+    let budget = Semaphore::new(defaults::RPC_BODY_BUDGET_KIB);
+    let server = Arc::new(Server { handler, raft, tls, budget, peers: Arc::default(), shutdown: shutdown.clone() });
+    let stop = shutdown.token();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match Peers::admit(&server.peers, peer.ip()) {
+                Some(seat) => {
+                    let server = Arc::clone(&server);
+                    shutdown.spawn("rpc connection", async move {
+                        let _seat = seat;
+                        server.welcome(stream, peer).await;
+                    });
+                }
+                None => refused("connections", peer, "too many connections"),
+            },
+            Err(error) => {
+                warn!(%error, "rpc cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Server {
+    handler: Arc<dyn Handler>,
+    raft: Option<Arc<dyn RaftSink>>,
+    tls: Option<RpcTls>,
+    /// KiB of bodies that may be held at a time.
+    budget: Semaphore,
+    peers: Arc<Mutex<Peers>>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Finds out by the first byte what the peer speaks, and serves it if that is allowed.
+    async fn welcome(self: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+        let mut first = [0];
+        match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await {
+            Ok(Ok(1)) => {}
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => return refused("junk", peer, &error),
+            Err(_elapsed) => return refused("junk", peer, "no byte came"),
+        }
+        if let Err(error) = stream.set_nodelay(true) {
+            return debug!(%peer, %error, "rpc connection is gone");
+        }
+        match (first[0], self.tls.clone()) {
+            (TLS_HANDSHAKE, Some(tls)) => {
+                let accept = tokio_rustls::TlsAcceptor::from(tls.server).accept(stream);
+                match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, accept).await {
+                    Ok(Ok(stream)) => self.converse(stream, peer).await,
+                    Ok(Err(error)) => refused("tls", peer, &error),
+                    Err(_elapsed) => refused("tls", peer, "the handshake took too long"),
+                }
+            }
+            (TLS_HANDSHAKE, None) => refused("tls", peer, "TLS came, and none is configured here"),
+            (HTTP2_PREFACE, Some(tls)) if tls.verify_incoming => {
+                refused("plain", peer, "verify_incoming is set, and the peer speaks without TLS; set verify_outgoing there");
+            }
+            (HTTP2_PREFACE, _) => self.converse(stream, peer).await,
+            (other, _) => refused("junk", peer, &format!("its first byte is {other:#04x}, neither TLS nor HTTP/2")),
+        }
+    }
+
+    async fn converse<S>(self: Arc<Server>, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = {
+            let (server, asked) = (Arc::clone(&self), Arc::clone(&asked));
+            service_fn(move |request| {
+                asked.store(true, Ordering::Relaxed);
+                let server = Arc::clone(&server);
+                async move { Ok::<_, Infallible>(server.answer(request).await) }
+            })
+        };
+        let connection = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(defaults::RPC_SERVER_PING_INTERVAL)
+            .keep_alive_timeout(defaults::RPC_SERVER_PING_TIMEOUT)
+            .initial_stream_window_size(defaults::RPC_STREAM_WINDOW)
+            .initial_connection_window_size(defaults::RPC_CONNECTION_WINDOW)
+            .max_concurrent_streams(defaults::RPC_MAX_STREAMS)
+            .max_pending_accept_reset_streams(defaults::RPC_MAX_RESETS)
+            .max_frame_size(defaults::RPC_FRAME_BYTES)
+            .max_header_list_size(defaults::RPC_HEADER_BYTES)
+            .max_send_buf_size(defaults::RPC_STREAM_WINDOW as usize)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let (stop, silence) = (self.shutdown.token(), tokio::time::sleep(defaults::RPC_HANDSHAKE_TIMEOUT));
+        let (mut silence, mut is_new) = (std::pin::pin!(silence), true);
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = &mut silence, if is_new => match asked.load(Ordering::Relaxed) {
+                    true => is_new = false,
+                    false => return refused("junk", peer, "it never asked anything"),
+                },
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    match timeout(defaults::RPC_DRAIN, connection.as_mut()).await {
+                        Ok(ended) => break ended,
+                        Err(_elapsed) => return debug!(%peer, "requests were still at work at shutdown"),
+                    }
+                }
+            }
+        };
+        match ended {
+            Err(error) if !asked.load(Ordering::Relaxed) => refused("junk", peer, &error),
+            Err(error) => debug!(%peer, %error, "rpc connection ended"),
+            Ok(()) => {}
+        }
+    }
+
+    /// One message. Dropping this future, as hyper does when the stream is reset, drops the handler's.
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+        let limit = match (request.method(), request.uri().path()) {
+            (&Method::POST, REQUEST_PATH) => defaults::RPC_MAX_REQUEST_BYTES,
+            (&Method::POST, RAFT_PATH) => defaults::RPC_MAX_RAFT_BYTES,
+            (method, path) => return refusal(StatusCode::NOT_FOUND, format!("there is no {method} {path} here")),
+        };
+        let is_raft = request.uri().path() == RAFT_PATH;
+        let message = match self.take(request.into_body(), limit).await {
+            Ok(message) => message,
+            Err(refusal) => return refusal,
+        };
+        if is_raft {
+            let Some(raft) = &self.raft else {
+                return refusal(StatusCode::SERVICE_UNAVAILABLE, "this agent is not a server".to_owned());
+            };
+            return Response::new(Full::new(raft.handle(message).await));
+        }
+        let request: Request = match decode(&message) {
+            Ok(request) => request,
+            Err(error) => return refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")),
+        };
+        drop(message);
+        let outcome = self.handler.handle(request, None, Progress::default()).await;
+        Response::new(Full::new(encoded(&outcome)))
+    }
+
+    /// The body, once there is room for it. Its length must be told, or there would be no telling.
+    async fn take(&self, body: Incoming, limit: usize) -> Result<Bytes, Response<Full<Bytes>>> {
+        let Some(length) = body.size_hint().exact() else {
+            return Err(refusal(StatusCode::LENGTH_REQUIRED, "a message tells its length".to_owned()));
+        };
+        if length > limit as u64 {
+            metrics::counter!("kontor.rpc.oversized").increment(1);
+            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("{length} bytes, and a message has at most {limit}")));
+        }
+        let share = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
+        let read = async {
+            let _room = self.budget.acquire_many(share).await;
+            collect(body, limit).await
+        };
+        match timeout(defaults::RPC_BODY_TIMEOUT, read).await {
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(error @ BodyError::TooLarge { .. })) => Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
+            Ok(Err(error @ BodyError::Cut(_))) => Err(refusal(StatusCode::BAD_REQUEST, error.to_string())),
+            Err(_elapsed) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the message took too long to arrive".to_owned())),
+        }
+    }
+}
+
+/// The reply as it travels; one that nobody would take is replaced by a fault that says so.
+fn encoded(outcome: &Result<Reply, Fault>) -> Bytes {
+    let limit = defaults::RPC_MAX_REPLY_BYTES;
+    let fault = match encode(outcome) {
+        Ok(bytes) if bytes.len() <= limit => return bytes,
+        Ok(bytes) => {
+            Fault::failed(format!("the answer has {} bytes, and at most {limit} can be sent; use a filter", bytes.len()))
+        }
+        Err(fault) => fault,
+    };
+    encode(&Err::<Reply, Fault>(fault)).unwrap_or_default()
+}
+
+fn refusal(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    metrics::counter!("kontor.rpc.messages_refused").increment(1);
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response
+}
+
+fn refused(kind: &'static str, peer: SocketAddr, why: &(impl std::fmt::Display + ?Sized)) {
+    metrics::counter!("kontor.rpc.connections_refused", "kind" => kind).increment(1);
+    debug!(%peer, %why, "rpc connection refused");
+}
+
+/// How many connections there are, in all and by address.
+#[derive(Debug, Default)]
+struct Peers {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One connection's place; given back when dropped.
+#[derive(Debug)]
+struct Seat {
+    peers: Arc<Mutex<Peers>>,
+    address: IpAddr,
+}
+
+impl Peers {
+    fn admit(peers: &Arc<Mutex<Peers>>, address: IpAddr) -> Option<Seat> {
+        let mut state = peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = state.by_address.get(&address).copied().unwrap_or(0);
+        if state.total >= defaults::RPC_MAX_CONNECTIONS || of_address >= defaults::RPC_MAX_CONNECTIONS_PER_ADDRESS {
+            return None;
+        }
+        state.total += 1;
+        state.by_address.insert(address, of_address + 1);
+        Some(Seat { peers: Arc::clone(peers), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        state.total -= 1;
+        if let Some(count) = state.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                state.by_address.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One connection of a client to one server: made when asked for, by one dial for all who wait, and
+//! made anew after it broke, with pauses that grow.
+//!
+//! Used by `client` alone.
+
+use crate::config::defaults;
+use crate::tls::RpcTls;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use http_body_util::Full;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::ServerName;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// A connection that can take calls; clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    /// Calls in flight are bounded here, below what the server grants, so that none waits unseen.
+    pub(super) calls: Arc<Semaphore>,
+}
+
+type Dial = Shared<BoxFuture<'static, Result<Link, Arc<str>>>>;
+
+#[derive(Debug)]
+enum State {
+    /// None yet.
+    Idle,
+    /// One dial is under way, and all who ask wait for it.
+    Dialling(Dial),
+    Up(Link),
+    /// It failed; until `retry_at` the same answer is given to everyone.
+    Failed {
+        error: Arc<str>,
+        retry_at: Instant,
+        pause: Duration,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    server: SocketAddr,
+    tls: Option<RpcTls>,
+    state: Mutex<State>,
+}
+
+impl Slot {
+    pub(super) fn new(server: SocketAddr, tls: Option<RpcTls>) -> Slot {
+        Slot { server, tls, state: Mutex::new(State::Idle) }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(&*self.lock(), State::Up(link) if !link.sender.is_closed())
+    }
+
+    /// Whether forgetting this slot would break nothing.
+    pub(super) fn is_forgettable(&self) -> bool {
+        match &*self.lock() {
+            State::Up(link) => link.sender.is_closed(),
+            State::Dialling(_) => false,
+            State::Idle | State::Failed { .. } => true,
+        }
+    }
+
+    /// The connection, made if there is none; the error says why there is none.
+    pub(super) async fn link(self: &Arc<Slot>) -> Result<Link, Arc<str>> {
+        let dial = {
+            let mut state = self.lock();
+            let pause = match &*state {
+                State::Up(link) if !link.sender.is_closed() => return Ok(link.clone()),
+                State::Failed { error, retry_at, .. } if Instant::now() < *retry_at => return Err(Arc::clone(error)),
+                State::Failed { pause, .. } => (*pause * 2).min(defaults::RPC_BACKOFF_MAX),
+                State::Up(_) | State::Idle | State::Dialling(_) => defaults::RPC_BACKOFF_MIN,
+            };
+            match &*state {
+                State::Dialling(dial) => dial.clone(),
+                _ => {
+                    let dial = self.start(pause);
+                    *state = State::Dialling(dial.clone());
+                    dial
+                }
+            }
+        };
+        dial.await
+    }
+
+    /// Dials in a task of its own: whoever asked first may hang up, the others still wait for it.
+    fn start(self: &Arc<Slot>, pause: Duration) -> Dial {
+        let slot = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let outcome = match tokio::time::timeout(defaults::RPC_CONNECT_TIMEOUT, slot.dial()).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => Err(format!("no connection within {:?}", defaults::RPC_CONNECT_TIMEOUT)),
+            };
+            let outcome = outcome.map_err(|error| Arc::<str>::from(format!("{}: {error}", slot.server)));
+            *slot.lock() = match &outcome {
+                Ok(link) => State::Up(link.clone()),
+                Err(error) => {
+                    metrics::counter!("kontor.rpc.connect_failed").increment(1);
+                    State::Failed { error: Arc::clone(error), retry_at: Instant::now() + pause, pause }
+                }
+            };
+            outcome
+        });
+        task.map(|joined| joined.unwrap_or_else(|stopped| Err(format!("the dial was stopped: {stopped}").into())))
+            .boxed()
+            .shared()
+    }
+
+    async fn dial(&self) -> Result<Link, String> {
+        let stream = TcpStream::connect(self.server).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let Some(tls) = self.tls.as_ref().filter(|tls| tls.verify_outgoing) else {
+            return self.handshake(stream).await;
+        };
+        let name = match &tls.server_name {
+            Some(name) => ServerName::try_from(name.clone()).map_err(|error| format!("{name:?}: {error}"))?,
+            None => ServerName::from(self.server.ip()),
+        };
+        let stream = tokio_rustls::TlsConnector::from(Arc::clone(&tls.client)).connect(name, stream).await;
+        self.handshake(stream.map_err(|error| format!("TLS: {error}"))?).await
+    }
+
+    async fn handshake<S>(&self, stream: S) -> Result<Link, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(defaults::RPC_PING_INTERVAL)
+            .keep_alive_timeout(defaults::RPC_PING_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(defaults::RPC_STREAM_WINDOW)
+            .initial_connection_window_size(defaults::RPC_CONNECTION_WINDOW)
+            .initial_max_send_streams(defaults::RPC_MAX_STREAMS as usize)
+            .max_concurrent_reset_streams(defaults::RPC_MAX_RESETS)
+            .max_frame_size(defaults::RPC_FRAME_BYTES)
+            .max_header_list_size(defaults::RPC_HEADER_BYTES)
+            .max_send_buf_size(defaults::RPC_STREAM_WINDOW as usize)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        let server = self.server;
+        // It ends with the connection, and the connection with the last handle on it.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%server, %error, "rpc connection ended");
+            }
+        });
+        Ok(Link { sender, calls: Arc::new(Semaphore::new(defaults::RPC_MAX_STREAMS as usize)) })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,256 @@
+//! What a server shows on the bridge: a certificate of a CA, or one it made itself.
+//!
+//! Made by `agent` at the start; `bridge` builds its TLS configurations from it. A self-made key
+//! and its certificate lie in one file, because the others pin the certificate and signing it anew
+//! would give another fingerprint.
+
+use super::material::{OwnCert, TlsMaterial};
+use super::verify::{PeerVerifier, Trust, server_dc, validity_refusal};
+use super::{provider, server_name};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+const FILE: &str = "bridge-key.pem";
+
+/// What a server shows on the bridge: from a CA, or self-made and pinned by fingerprint.
+#[derive(Clone, Debug)]
+pub struct BridgeIdentity {
+    own: OwnCert,
+    roots: Option<Arc<RootCertStore>>,
+    self_made: bool,
+}
+
+impl BridgeIdentity {
+    /// From configured certificates; refuses one that does not carry `server.<dc>.<domain>` or is expired.
+    pub fn from_ca(material: &TlsMaterial, dc: &str, domain: &str) -> Result<BridgeIdentity, String> {
+        let own = material.own().ok_or("the bridge needs cert_file and key_file, or neither of them")?.clone();
+        let roots = material.roots().ok_or("the bridge needs ca_file or ca_path beside cert_file")?;
+        let leaf = own.chain.first().ok_or_else(|| format!("{}: no certificate in it", own.source))?;
+        let expected = server_name(dc, domain);
+        match server_dc(leaf, domain) {
+            Ok(came) if came.eq_ignore_ascii_case(dc) => {}
+            Ok(came) => return Err(format!("{}: expected the name {expected}, it carries the one of {came:?}", own.source)),
+            Err(refusal) => return Err(format!("{}: expected the name {expected}: {refusal}", own.source)),
+        }
+        if let Some(refusal) = validity_refusal(leaf, UnixTime::now()) {
+            return Err(format!("{}: {refusal}; make a new one with `tls cert create`", own.source));
+        }
+        Ok(BridgeIdentity { own, roots: Some(roots), self_made: false })
+    }
+
+    /// A self-made key, kept in `<data_dir>/bridge-key.pem` (0600); in memory without a directory.
+    ///
+    /// The certificate stays the same over restarts, and so does its fingerprint; with another
+    /// datacenter or domain the key is kept and the certificate made anew.
+    pub fn self_made(data_dir: Option<&Path>, dc: &str, domain: &str) -> Result<BridgeIdentity, String> {
+        let Some(data_dir) = data_dir else {
+            let (pem, source) = (make_pem(&new_key()?, dc, domain)?, "in memory".to_owned());
+            return from_pem(pem.as_bytes(), source);
+        };
+        let path = data_dir.join(FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let pem = make_pem(&new_key()?, dc, domain)?;
+                write_atomically(data_dir, &pem)?;
+                return from_pem(pem.as_bytes(), path.display().to_string());
+            }
+            Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
+        };
+        let identity = from_pem(&text, path.display().to_string())?;
+        if identity.own.chain.first().is_some_and(|leaf| server_dc(leaf, domain).is_ok_and(|came| came.eq_ignore_ascii_case(dc)))
+        {
+            return Ok(identity);
+        }
+        let key = KeyPair::from_der_and_sign_algo(&identity.own.key, &rcgen::PKCS_ECDSA_P256_SHA256)
+            .map_err(|error| format!("{}: its key cannot sign: {error}", path.display()))?;
+        let pem = make_pem(&key, dc, domain)?;
+        write_atomically(data_dir, &pem)?;
+        from_pem(pem.as_bytes(), path.display().to_string())
+    }
+
+    /// SHA-256 of the self-made certificate in hex; `None` with a CA.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.own.chain.first().filter(|_| self.self_made).map(fingerprint_of)
+    }
+
+    /// What this server trusts others by, before any pin is known.
+    pub(crate) fn trust(&self, dc: &str, domain: &str, require_ca: bool) -> Trust {
+        Trust::new(dc, domain, self.roots.clone(), require_ca)
+    }
+
+    /// TLS 1.3 only, a certificate from every peer, no tickets: a resumed session would pass by the
+    /// verifier, and with it a pin that has been withdrawn.
+    pub(crate) fn server_config(&self, trust: &Arc<Trust>) -> Result<ServerConfig, String> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| format!("TLS 1.3: {error}"))?
+            .with_client_cert_verifier(Arc::new(PeerVerifier::accepting(Arc::clone(trust))))
+            .with_single_cert(self.own.chain.clone(), self.own.key.clone_key())
+            .map_err(|error| format!("{}: {error}", self.own.source))?;
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
+
+    /// For one connection to a server of `dc`, whose own pin is `pin` when it tells one.
+    pub(crate) fn client_config(&self, trust: &Arc<Trust>, dc: &str, pin: Option<&str>) -> Result<ClientConfig, String> {
+        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), pin.map(str::to_ascii_lowercase));
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| format!("TLS 1.3: {error}"))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(self.own.chain.clone(), self.own.key.clone_key())
+            .map_err(|error| format!("{}: {error}", self.own.source))?;
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        Ok(config)
+    }
+
+    /// A secret that stays over restarts, by which a restarted server disowns its old connections.
+    pub(crate) fn reset_secret(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"kontor bridge stateless reset");
+        hash.update(self.own.key.secret_der());
+        hash.finalize().into()
+    }
+}
+
+/// SHA-256 of a certificate in lower-case hex.
+pub(super) fn fingerprint_of(certificate: &CertificateDer<'_>) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_pem(text: &[u8], source: String) -> Result<BridgeIdentity, String> {
+    let advice = "remove the file to have a new key made; the other datacenters learn its fingerprint by gossip";
+    let key = PrivateKeyDer::from_pem_slice(text)
+        .map_err(|error| format!("{source}: expected a PEM with a private key and its certificate, got: {error}; {advice}"))?;
+    let leaf = CertificateDer::from_pem_slice(text)
+        .map_err(|error| format!("{source}: expected a PEM with a private key and its certificate, got: {error}; {advice}"))?;
+    let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+        .map_err(|error| format!("{source}: this kind of key cannot be used: {error}; {advice}"))?;
+    rustls::sign::CertifiedKey::new(vec![leaf.clone()], signer)
+        .keys_match()
+        .map_err(|error| format!("{source}: its key and certificate do not belong together: {error}; {advice}"))?;
+    Ok(BridgeIdentity { own: OwnCert { chain: vec![leaf], key: Arc::new(key), source }, roots: None, self_made: true })
+}
+
+fn new_key() -> Result<KeyPair, String> {
+    KeyPair::generate().map_err(|error| format!("the bridge's key cannot be made: {error}"))
+}
+
+/// A certificate over `key` that never expires: its trust ends with its pin, not with a date.
+fn make_pem(key: &KeyPair, dc: &str, domain: &str) -> Result<String, String> {
+    let name = server_name(dc, domain);
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name.as_str());
+    let alternative = name.as_str().try_into().map_err(|error| format!("{name:?} cannot be in a certificate: {error}"))?;
+    params.subject_alt_names = vec![SanType::DnsName(alternative)];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.self_signed(key).map_err(|error| format!("the bridge's certificate cannot be made: {error}"))?;
+    Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
+}
+
+/// The file is whole or not there: written beside its place, synced, moved, and the folder synced.
+fn write_atomically(folder: &Path, text: &str) -> Result<(), String> {
+    let (path, fresh) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
+    let attempt = || -> std::io::Result<()> {
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)?;
+        File::open(folder)?.sync_all()
+    };
+    attempt().map_err(|error| format!("{}: cannot be written: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CertKind, CertRequest, TlsFiles, create_ca, create_cert};
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_fingerprint_stays_over_restarts_and_the_file_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap();
+        let second = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap();
+        assert_eq!(first.fingerprint(), second.fingerprint());
+        assert_eq!(first.fingerprint().unwrap().len(), 64);
+        assert_eq!(first.reset_secret(), second.reset_secret());
+        let mode = std::fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn another_datacenter_keeps_the_key_and_has_another_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap();
+        let second = BridgeIdentity::self_made(Some(folder.path()), "dc2", "consul").unwrap();
+        assert_ne!(first.fingerprint(), second.fingerprint());
+        assert_eq!(first.own.key.secret_der(), second.own.key.secret_der());
+        let third = BridgeIdentity::self_made(Some(folder.path()), "dc2", "consul").unwrap();
+        assert_eq!(second.fingerprint(), third.fingerprint());
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "junk").unwrap();
+        let error = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap_err();
+        assert!(error.contains(FILE) && error.contains("expected a PEM"), "{error}");
+        assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), b"junk");
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        let identity = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
+        let secret = format!("{:?}", identity.own.key.secret_der());
+        assert!(!format!("{identity:?}").contains(&secret));
+    }
+
+    #[test]
+    fn a_certificate_of_another_datacenter_is_refused_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, ca_key) = create_ca("consul", 10, &[]).unwrap();
+        let request = CertRequest {
+            kind: CertKind::Server,
+            dc: "dc2".to_owned(),
+            domain: "consul".to_owned(),
+            days: 1,
+            node: None,
+            dns_names: vec![],
+            ip_addresses: vec![],
+        };
+        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
+        let path = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            Some(folder.path().join(name))
+        };
+        let files = TlsFiles {
+            ca_file: path("ca.pem", &ca),
+            cert_file: path("cert.pem", &cert),
+            key_file: path("key.pem", &key),
+            ca_path: None,
+        };
+        let material = TlsMaterial::load(&files).unwrap();
+        let error = BridgeIdentity::from_ca(&material, "dc1", "consul").unwrap_err();
+        assert!(error.contains("server.dc1.consul") && error.contains("dc2"), "{error}");
+        assert!(BridgeIdentity::from_ca(&material, "dc2", "consul").unwrap().fingerprint().is_none());
+    }
+}

@@ -1,0 +1,347 @@
+//! Judges the certificate that a server of another datacenter shows on the bridge.
+//!
+//! Used by `identity` for both directions. A peer is accepted when its chain leads to the CA, or
+//! when its fingerprint is the one its datacenter is known by, and in both cases only as what it
+//! names itself: exactly one `server.<dc>.<domain>`. The handshake's signature is verified always;
+//! nothing here turns that off. Each refusal says which rule was broken.
+
+use super::identity::fingerprint_of;
+use super::{provider, server_name};
+use arc_swap::ArcSwap;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
+
+/// Datacenter to the fingerprints its servers are known by. A known datacenter may have none.
+pub type PinTable = BTreeMap<String, BTreeSet<String>>;
+
+/// Why a peer's certificate is not accepted. Each text begins with a word of its own that users
+/// meet in logs and in `X-Kontor-Reason`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not a certificate at all, or one without the name a server carries.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// A server of a datacenter that is not the one expected.
+    #[error("wrong-datacenter: expected a server of {expected:?}, its certificate names {came:?}")]
+    WrongDatacenter { expected: String, came: String },
+    /// Its time is over.
+    #[error("expired: its certificate was valid until {0}")]
+    Expired(String),
+    /// Its time has not come; one of the two clocks is wrong.
+    #[error("not-yet-valid: its certificate is valid from {0}")]
+    NotYetValid(String),
+    /// Its chain does not lead to the CA configured here.
+    #[error("another-ca: its certificate is not from the CA configured here ({0})")]
+    AnotherCa(String),
+    /// It has a fingerprint, and not the one its datacenter tells.
+    #[error("pin-mismatch: fingerprint {came} is not the one that servers of {dc:?} are known by")]
+    PinMismatch { dc: String, came: String },
+    /// Nothing is known yet by which it could be told from a stranger.
+    #[error("not-yet-known: no fingerprint of a server of {dc:?} is known yet")]
+    NotYetKnown { dc: String },
+    /// It would have to be pinned, and pins do not count here.
+    #[error("require-ca: its certificate is self-made and require_ca is set")]
+    PinsRefused,
+}
+
+impl From<Refusal> for rustls::Error {
+    fn from(refusal: Refusal) -> rustls::Error {
+        rustls::Error::Other(OtherError(Arc::new(refusal)))
+    }
+}
+
+/// What peers are judged by. The pins change while it is in use.
+#[derive(Debug)]
+pub struct Trust {
+    own_dc: String,
+    domain: String,
+    roots: Option<Arc<RootCertStore>>,
+    require_ca: bool,
+    pins: ArcSwap<PinTable>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Trust {
+    /// Judges by `roots` at first; pins come with [`Trust::set_pins`].
+    pub fn new(own_dc: &str, domain: &str, roots: Option<Arc<RootCertStore>>, require_ca: bool) -> Trust {
+        Trust {
+            own_dc: own_dc.to_owned(),
+            domain: domain.to_owned(),
+            roots,
+            require_ca,
+            pins: ArcSwap::default(),
+            algorithms: provider().signature_verification_algorithms,
+        }
+    }
+
+    /// Replaces all pins. Connections that stand are not touched.
+    pub fn set_pins(&self, pins: PinTable) {
+        self.pins.store(Arc::new(pins));
+    }
+
+    /// The datacenter that a verified peer proved to be of.
+    pub fn datacenter_of(&self, leaf: &CertificateDer<'_>) -> Result<String, Refusal> {
+        server_dc(leaf, &self.domain)
+    }
+
+    /// Whether `pin` may vouch for a server of `dc` that shows `leaf`.
+    fn judge_pin(&self, leaf: &CertificateDer<'_>, dc: &str, pin: &Pin<'_>) -> Result<(), Refusal> {
+        if self.require_ca {
+            return Err(Refusal::PinsRefused);
+        }
+        let came = fingerprint_of(leaf);
+        let known = match pin {
+            Pin::Told(told) => told.iter().any(|told| **told == came),
+            Pin::OfTable(table) => table.is_some_and(|table| table.contains(&came)),
+        };
+        if known {
+            Ok(())
+        } else if pin.is_unknown() {
+            Err(Refusal::NotYetKnown { dc: dc.to_owned() })
+        } else {
+            Err(Refusal::PinMismatch { dc: dc.to_owned(), came })
+        }
+    }
+}
+
+/// The fingerprints that may vouch for a peer.
+enum Pin<'a> {
+    /// The one that the server dialled tells of itself.
+    Told(Option<&'a String>),
+    /// Any of its datacenter, for a peer that dials us.
+    OfTable(Option<&'a BTreeSet<String>>),
+}
+
+impl Pin<'_> {
+    fn is_unknown(&self) -> bool {
+        match self {
+            Pin::Told(told) => told.is_none(),
+            Pin::OfTable(table) => table.is_none_or(BTreeSet::is_empty),
+        }
+    }
+}
+
+/// The datacenter a certificate names: of its one name of the form `server.<dc>.<domain>`.
+pub(super) fn server_dc(leaf: &CertificateDer<'_>, domain: &str) -> Result<String, Refusal> {
+    let parsed = parse(leaf)?;
+    let names =
+        parsed.subject_alternative_name().map_err(|error| Refusal::Malformed(format!("its names cannot be read: {error}")))?;
+    let suffix = format!(".{}", domain.to_ascii_lowercase());
+    let mut found = BTreeSet::new();
+    for name in names.iter().flat_map(|names| &names.value.general_names) {
+        let GeneralName::DNSName(name) = name else { continue };
+        let name = name.to_ascii_lowercase();
+        let dc = name.strip_prefix("server.").and_then(|rest| rest.strip_suffix(&suffix));
+        if let Some(dc) = dc.filter(|dc| !dc.is_empty() && !dc.contains('.')) {
+            found.insert(dc.to_owned());
+        }
+    }
+    match (found.pop_first(), found.pop_first()) {
+        (Some(dc), None) => Ok(dc),
+        (None, _) => Err(Refusal::Malformed(format!("its certificate carries no name server.<datacenter>{suffix}"))),
+        (Some(one), Some(two)) => {
+            Err(Refusal::Malformed(format!("its certificate names several datacenters, {one:?} and {two:?}")))
+        }
+    }
+}
+
+/// Why a certificate does not count now, as far as its dates go.
+pub(super) fn validity_refusal(leaf: &CertificateDer<'_>, now: UnixTime) -> Option<Refusal> {
+    let parsed = match parse(leaf) {
+        Ok(parsed) => parsed,
+        Err(refusal) => return Some(refusal),
+    };
+    let now = i64::try_from(now.as_secs()).ok().and_then(|seconds| ASN1Time::from_timestamp(seconds).ok())?;
+    if now > parsed.validity().not_after {
+        return Some(Refusal::Expired(parsed.validity().not_after.to_string()));
+    }
+    (now < parsed.validity().not_before).then(|| Refusal::NotYetValid(parsed.validity().not_before.to_string()))
+}
+
+fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
+    match x509_parser::parse_x509_certificate(leaf) {
+        Ok((_rest, parsed)) => Ok(parsed),
+        Err(error) => Err(Refusal::Malformed(format!("not a certificate: {error}"))),
+    }
+}
+
+/// Rustls' two verifiers over one [`Trust`], for one direction.
+#[derive(Debug)]
+pub(super) struct PeerVerifier {
+    trust: Arc<Trust>,
+    direction: Direction,
+}
+
+#[derive(Debug)]
+enum Direction {
+    Accepting,
+    Dialling { dc: String, pin: Option<String> },
+}
+
+impl PeerVerifier {
+    pub(super) fn accepting(trust: Arc<Trust>) -> PeerVerifier {
+        PeerVerifier { trust, direction: Direction::Accepting }
+    }
+
+    pub(super) fn dialling(trust: Arc<Trust>, dc: String, pin: Option<String>) -> PeerVerifier {
+        PeerVerifier { trust, direction: Direction::Dialling { dc, pin } }
+    }
+
+    /// Name, dates, then CA or pin; in this order, so that the reason given is the plainest one.
+    fn judge(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Refusal> {
+        let came = server_dc(leaf, &self.trust.domain)?;
+        match &self.direction {
+            Direction::Dialling { dc, .. } if !came.eq_ignore_ascii_case(dc) => {
+                return Err(Refusal::WrongDatacenter { expected: dc.clone(), came });
+            }
+            Direction::Accepting if came.eq_ignore_ascii_case(&self.trust.own_dc) => {
+                return Err(Refusal::WrongDatacenter { expected: format!("any but {}", self.trust.own_dc), came });
+            }
+            _ => {}
+        }
+        if let Some(refusal) = validity_refusal(leaf, now) {
+            return Err(refusal);
+        }
+        let chain = self.judge_chain(leaf, rest, &came, now);
+        if chain.is_ok() {
+            return Ok(());
+        }
+        let pins = self.trust.pins.load();
+        let pin = match &self.direction {
+            Direction::Dialling { pin, .. } => Pin::Told(pin.as_ref()),
+            Direction::Accepting => Pin::OfTable(pins.get(&came)),
+        };
+        match self.trust.judge_pin(leaf, &came, &pin) {
+            // Somebody else's CA signed it: that is what to tell, no pin will ever come.
+            Err(Refusal::NotYetKnown { .. } | Refusal::PinsRefused) if !is_self_made(leaf) => chain,
+            outcome => outcome,
+        }
+    }
+
+    fn judge_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        dc: &str,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let Some(roots) = &self.trust.roots else {
+            return Err(Refusal::AnotherCa("none is configured".to_owned()));
+        };
+        let verified = match &self.direction {
+            Direction::Accepting => WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider())
+                .build()
+                .map_err(|error| Refusal::AnotherCa(error.to_string()))?
+                .verify_client_cert(leaf, rest, now)
+                .map(|_verified| ()),
+            Direction::Dialling { .. } => {
+                let name = server_name(dc, &self.trust.domain);
+                let name = ServerName::try_from(name).map_err(|error| Refusal::Malformed(error.to_string()))?;
+                WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider())
+                    .build()
+                    .map_err(|error| Refusal::AnotherCa(error.to_string()))?
+                    .verify_server_cert(leaf, rest, &name, &[], now)
+                    .map(|_verified| ())
+            }
+        };
+        verified.map_err(|error| match error {
+            rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
+                Refusal::Expired("an earlier day, of the chain or the CA".to_owned())
+            }
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Refusal::AnotherCa("unknown issuer".to_owned()),
+            other => Refusal::AnotherCa(other.to_string()),
+        })
+    }
+}
+
+fn is_self_made(leaf: &CertificateDer<'_>) -> bool {
+    parse(leaf).is_ok_and(|parsed| parsed.issuer() == parsed.subject())
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.judge(end_entity, intermediates, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // QUIC has no TLS 1.2.
+        Err(PeerMisbehaved::SelectedUnofferedCipherSuite.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.trust.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.trust.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.judge(end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // QUIC has no TLS 1.2.
+        Err(PeerMisbehaved::SelectedUnofferedCipherSuite.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.trust.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.trust.algorithms.supported_schemes()
+    }
+}
