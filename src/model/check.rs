@@ -23,8 +23,9 @@ pub enum CheckStatus {
     Passing,
     /// Usable with care.
     Warning,
-    /// Not usable.
+    /// Not usable; what Go's clients mean when they send an empty state.
     #[default]
+    #[serde(alias = "")]
     Critical,
 }
 
