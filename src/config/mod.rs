@@ -5,6 +5,26 @@
 
 pub mod defaults;
 
+mod banner;
+mod baseline;
+mod debug;
+mod definition;
+mod file;
+mod interfaces;
+mod merge;
+mod network;
+mod resolve;
+mod safety;
+mod sources;
+mod support;
+
+pub use banner::banner;
+pub use file::Format;
+pub use interfaces::{Host, Interface};
+pub use merge::ConfigError;
+pub use resolve::{resolve, resolve_on};
+pub use sources::{Sources, services_of};
+
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::ids::NodeId;

@@ -1,0 +1,133 @@
+//! The configuration as `agent/self` shows it: Consul's names, secrets hidden.
+
+use super::{Config, HttpAddress};
+use crate::model::duration;
+use serde_json::{Value, json};
+use std::fmt::Display;
+use std::path::PathBuf;
+
+/// Everything worth asking for when something is wrong. The gossip key and tokens never show.
+pub(super) fn describe(config: &Config) -> Value {
+    let mut all = serde_json::Map::new();
+    for part in [identity(config), addresses(config), membership(config), behaviour(config)] {
+        if let Value::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    Value::Object(all)
+}
+
+fn identity(config: &Config) -> Value {
+    json!({
+        "Bootstrap": config.bootstrap_expect == 1,
+        "BootstrapExpect": config.bootstrap_expect,
+        "DataDir": path(&config.data_dir),
+        "Datacenter": config.datacenter,
+        "DevMode": config.dev,
+        "DNSDomain": format!("{}.", config.domain),
+        "NodeID": config.node_id.map(|id| id.to_string()).unwrap_or_default(),
+        "NodeMeta": config.node_meta,
+        "NodeName": config.node_name,
+        "PidFile": path(&config.pid_file),
+        "PrimaryDatacenter": config.primary_datacenter,
+        "ServerMode": config.server,
+        "ACLsEnabled": false,
+    })
+}
+
+fn addresses(config: &Config) -> Value {
+    let http = |address: &HttpAddress| match address {
+        HttpAddress::Tcp(address) => format!("tcp://{address}"),
+        HttpAddress::Unix(path) => format!("unix://{}", path.display()),
+    };
+    let http_port =
+        config.http.iter().find_map(|address| if let HttpAddress::Tcp(tcp) = address { Some(tcp.port()) } else { None });
+    json!({
+        "AdvertiseAddrLAN": config.advertise.to_string(),
+        "AdvertiseAddrWAN": config.advertise_wan.to_string(),
+        "BindAddr": config.bind.to_string(),
+        "BridgeAddr": format!("udp://{}", config.bridge),
+        "ClientAddrs": texts(&config.client_addrs),
+        "DNSAddrs": config.dns.iter().flat_map(|address| [format!("tcp://{address}"), format!("udp://{address}")]).collect::<Vec<_>>(),
+        "DNSPort": config.dns.first().map_or(-1, |address| i32::from(address.port())),
+        "HTTPAddrs": config.http.iter().map(http).collect::<Vec<_>>(),
+        "HTTPPort": http_port.map_or(-1, i32::from),
+        "HTTPSAddrs": config.https.iter().map(|address| format!("tcp://{address}")).collect::<Vec<_>>(),
+        "HTTPSPort": config.https.first().map_or(-1, |address| i32::from(address.port())),
+        "RPCBindAddr": format!("tcp://{}", config.rpc),
+        "SerfBindAddrLAN": format!("tcp://{}", config.serf_lan),
+        "SerfBindAddrWAN": config.serf_wan.map(|address| format!("tcp://{address}")),
+        "SerfPortLAN": config.serf_lan.port(),
+        "SerfPortWAN": config.serf_wan.map_or(-1, |address| i32::from(address.port())),
+        "ServerPort": config.rpc.port(),
+        "TaggedAddresses": config.tagged_addresses,
+        "TranslateWANAddrs": config.translate_wan_addrs,
+    })
+}
+
+fn membership(config: &Config) -> Value {
+    json!({
+        "EncryptKey": if config.encrypt.is_some() { "hidden" } else { "" },
+        "LeaveDrainTime": duration::format(config.leave_drain_time),
+        "LeaveOnTerm": config.leave_on_terminate,
+        "ReconnectTimeoutLAN": duration::format(config.reconnect_timeout),
+        "ReconnectTimeoutWAN": duration::format(config.reconnect_timeout_wan),
+        "RejoinAfterLeave": config.rejoin_after_leave,
+        "RetryJoinIntervalLAN": duration::format(config.join_lan.interval),
+        "RetryJoinIntervalWAN": duration::format(config.join_wan.interval),
+        "RetryJoinLAN": config.join_lan.retry,
+        "RetryJoinMaxAttemptsLAN": config.join_lan.max,
+        "RetryJoinMaxAttemptsWAN": config.join_wan.max,
+        "RetryJoinWAN": config.join_wan.retry,
+        "SerfAllowedCIDRsLAN": texts(&config.serf_lan_allowed_cidrs),
+        "SerfAllowedCIDRsWAN": texts(&config.serf_wan_allowed_cidrs),
+        "SkipLeaveOnInt": config.skip_leave_on_interrupt,
+        "BridgeRequireCA": config.bridge_require_ca,
+        "CAFile": path(&config.tls.ca_file),
+        "CAPath": path(&config.tls.ca_path),
+        "CertFile": path(&config.tls.cert_file),
+        "KeyFile": if config.tls.key_file.is_some() { "hidden" } else { "" },
+        "VerifyIncomingHTTPS": config.tls.verify_incoming_https,
+        "VerifyIncomingRPC": config.tls.verify_incoming_rpc,
+        "VerifyOutgoing": config.tls.verify_outgoing,
+        "VerifyServerHostname": config.tls.verify_server_hostname,
+    })
+}
+
+fn behaviour(config: &Config) -> Value {
+    let names = |list: Vec<String>| list;
+    json!({
+        "AllowWriteHTTPFrom": texts(&config.allow_write_http_from),
+        "AutopilotCleanupDeadServers": config.autopilot.cleanup_dead_servers,
+        "AutopilotLastContactThreshold": duration::format(config.autopilot.last_contact_threshold),
+        "AutopilotMaxTrailingLogs": config.autopilot.max_trailing_logs,
+        "AutopilotMinQuorum": config.autopilot.min_quorum,
+        "AutopilotServerStabilizationTime": duration::format(config.autopilot.server_stabilization_time),
+        "CheckOutputMaxSize": config.check_output_max_size,
+        "CheckUpdateInterval": duration::format(config.check_update_interval),
+        "DefaultQueryTime": duration::format(config.default_query_time),
+        "DiscardCheckOutput": config.discard_check_output,
+        "DiscoveryMaxStale": duration::format(config.discovery_max_stale),
+        "HTTPBlockEndpoints": config.block_endpoints,
+        "HTTPMaxConnsPerClient": config.http_max_conns_per_client,
+        "HTTPResponseHeaders": config.response_headers.keys().collect::<Vec<_>>(),
+        "HTTPUseCache": config.use_cache,
+        "Logging": {"LogLevel": config.log_level, "LogJSON": config.log_json, "LogFilePath": path(&config.log_file)},
+        "MaxQueryTime": duration::format(config.max_query_time),
+        "RPCHoldTimeout": duration::format(config.rpc_hold_timeout),
+        "RaftMultiplier": config.raft_multiplier,
+        "RaftSnapshotThreshold": config.raft_snapshot_entries,
+        "RaftTrailingLogs": config.raft_trailing_logs,
+        "Services": names(config.services.iter().map(|service| service.name.clone()).collect()),
+        "Checks": names(config.checks.iter().map(|check| check.name.clone()).collect()),
+        "UIConfig": {"Enabled": config.ui_path.is_some(), "ContentPath": config.ui_path},
+    })
+}
+
+fn texts<T: Display>(values: &[T]) -> Vec<String> {
+    values.iter().map(T::to_string).collect()
+}
+
+fn path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+}

@@ -1,0 +1,208 @@
+//! The file shape: what users write, with Consul's key names, every one optional.
+//!
+//! `resolve` reads each source into a [`File`], merges them and makes the `Config` of it; `cli`
+//! turns flags into the same shape. Keys of Consul that are missing here are judged by `support`.
+//! The meaning of a key, and its default, is not decided here.
+
+use super::definition::{CheckDefinitions, ServiceDefinitions};
+use super::merge::stanza;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+stanza! {
+    /// The top level of a configuration file; the fields are Consul's keys.
+    File {
+        server: bool,
+        bootstrap: bool,
+        bootstrap_expect: i64,
+        datacenter: String,
+        primary_datacenter: String,
+        node_name: String,
+        node_id: String,
+        node_meta: BTreeMap<String, String>,
+        data_dir: String,
+        pid_file: String,
+        bind_addr: String,
+        client_addr: String,
+        advertise_addr: String,
+        advertise_addr_ipv4: String,
+        advertise_addr_ipv6: String,
+        advertise_addr_wan: String,
+        advertise_addr_wan_ipv4: String,
+        advertise_addr_wan_ipv6: String,
+        serf_lan: String,
+        serf_wan: String,
+        serf_lan_allowed_cidrs: Vec<String>,
+        serf_wan_allowed_cidrs: Vec<String>,
+        addresses: Addresses,
+        ports: Ports,
+        start_join: Vec<String>,
+        start_join_wan: Vec<String>,
+        retry_join: Vec<String>,
+        retry_join_wan: Vec<String>,
+        retry_interval: Duration,
+        retry_interval_wan: Duration,
+        retry_max: i64,
+        retry_max_wan: i64,
+        rejoin_after_leave: bool,
+        leave_on_terminate: bool,
+        skip_leave_on_interrupt: bool,
+        reconnect_timeout: Duration,
+        reconnect_timeout_wan: Duration,
+        translate_wan_addrs: bool,
+        tagged_addresses: BTreeMap<String, String>,
+        domain: String,
+        default_query_time: Duration,
+        max_query_time: Duration,
+        discovery_max_stale: Duration,
+        check_update_interval: Duration,
+        check_output_max_size: i64,
+        discard_check_output: bool,
+        encrypt: String,
+        ca_file: String,
+        ca_path: String,
+        cert_file: String,
+        key_file: String,
+        verify_incoming: bool,
+        verify_incoming_rpc: bool,
+        verify_incoming_https: bool,
+        verify_outgoing: bool,
+        verify_server_hostname: bool,
+        tls_min_version: String,
+        tls: TlsStanza,
+        acl: AclStanza,
+        performance: Performance,
+        raft_snapshot_threshold: i64,
+        raft_trailing_logs: i64,
+        autopilot: AutopilotStanza,
+        limits: Limits,
+        http_config: HttpConfig,
+        ui: bool,
+        ui_dir: String,
+        ui_content_path: String,
+        ui_config: UiConfig,
+        log_level: String,
+        log_json: bool,
+        log_file: String,
+        bridge: BridgeStanza,
+        service: ServiceDefinitions,
+        services: ServiceDefinitions,
+        check: CheckDefinitions,
+        checks: CheckDefinitions,
+    }
+}
+
+stanza! {
+    /// `addresses {}`
+    Addresses { dns: String, http: String, https: String, }
+}
+
+stanza! {
+    /// `ports {}`; -1 disables.
+    Ports { dns: i64, http: i64, https: i64, server: i64, serf_lan: i64, serf_wan: i64, }
+}
+
+stanza! {
+    /// `tls {}`
+    TlsStanza { defaults: TlsListener, internal_rpc: TlsListener, https: TlsListener, grpc: TlsListener, }
+}
+
+stanza! {
+    /// A part of `tls {}`.
+    TlsListener {
+        ca_file: String,
+        ca_path: String,
+        cert_file: String,
+        key_file: String,
+        verify_incoming: bool,
+        verify_outgoing: bool,
+        verify_server_hostname: bool,
+        tls_min_version: String,
+    }
+}
+
+stanza! {
+    /// `acl {}`: only what says whether access control is asked for.
+    AclStanza { enabled: bool, }
+}
+
+stanza! {
+    /// `performance {}`
+    Performance { raft_multiplier: i64, leave_drain_time: Duration, rpc_hold_timeout: Duration, }
+}
+
+stanza! {
+    /// `autopilot {}`
+    AutopilotStanza {
+        cleanup_dead_servers: bool,
+        last_contact_threshold: Duration,
+        max_trailing_logs: i64,
+        min_quorum: i64,
+        server_stabilization_time: Duration,
+    }
+}
+
+stanza! {
+    /// `limits {}`
+    Limits { http_max_conns_per_client: i64, }
+}
+
+stanza! {
+    /// `http_config {}`
+    HttpConfig {
+        block_endpoints: Vec<String>,
+        response_headers: BTreeMap<String, String>,
+        allow_write_http_from: Vec<String>,
+        use_cache: bool,
+    }
+}
+
+stanza! {
+    /// `ui_config {}`
+    UiConfig { enabled: bool, content_path: String, }
+}
+
+stanza! {
+    /// `bridge {}`, a stanza of Kontor's own.
+    BridgeStanza { require_ca: bool, }
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// HashiCorp's configuration language.
+    Hcl,
+    /// JSON.
+    Json,
+}
+
+impl Format {
+    /// By the ending of the file's name.
+    pub(super) fn of(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "hcl" => Some(Format::Hcl),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+
+    /// By the word of `-config-format`.
+    pub fn named(name: &str) -> Result<Format, String> {
+        match name {
+            "hcl" => Ok(Format::Hcl),
+            "json" => Ok(Format::Json),
+            other => Err(format!("-config-format: expected hcl or json, got {other:?}")),
+        }
+    }
+
+    /// The document as plain data; the error tells line and column.
+    pub(super) fn parse(self, text: &str) -> Result<Value, String> {
+        match self {
+            Format::Json if text.trim().is_empty() => Ok(Value::Object(serde_json::Map::new())),
+            Format::Json => serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}")),
+            Format::Hcl => hcl::from_str(text).map_err(|error| format!("not valid HCL: {error}")),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! How settings are read from a document and how a later source changes an earlier one.
+//!
+//! `file` describes its stanzas with [`stanza!`]; `resolve` merges them. Nothing here knows a key.
+//! Reading never stops at the first mistake: every one lands in [`Problems`].
+
+use super::support;
+use crate::model::duration;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// One reason why an agent does not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, or `flags`; empty for what only the whole configuration tells.
+    pub source: String,
+    /// What was expected, what came, what to do.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.source.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.source, self.message) }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Everything found wrong or worth a warning, across all sources.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    /// The source being read.
+    pub(super) source: String,
+    /// What refuses the start.
+    pub(super) errors: Vec<ConfigError>,
+    /// What is accepted and has no effect yet.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Problems {
+    /// Notes what refuses the start.
+    pub(super) fn error(&mut self, message: impl Into<String>) {
+        self.errors.push(ConfigError { source: self.source.clone(), message: message.into() });
+    }
+
+    /// Notes a warning, once.
+    pub(super) fn warn(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        if !self.warnings.contains(&message) {
+            self.warnings.push(message);
+        }
+    }
+
+    fn expected(&mut self, key: &str, what: &str, came: &Value) {
+        let came = match came {
+            // A value may be a secret in the wrong place, so only its kind is told.
+            Value::String(_) => "a string",
+            Value::Number(_) => "a number",
+            Value::Bool(_) => "a boolean",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+            Value::Null => "null",
+        };
+        self.error(format!("{key}: expected {what}, got {came}"));
+    }
+}
+
+/// A value of a configuration document.
+pub(super) trait Setting: Sized {
+    /// Reads it; a mistake is noted under `key` and gives nothing.
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Self>;
+
+    /// Takes in what a later source says: scalars are replaced.
+    fn merge(&mut self, later: Self) {
+        *self = later;
+    }
+
+    /// Splits off what appends instead of replacing. Lists of flags go before those of files,
+    /// while their scalars are the last word (Consul's rule).
+    fn take_lists(&mut self) -> Option<Self> {
+        None
+    }
+}
+
+impl Setting for bool {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<bool> {
+        let read = value.as_bool();
+        if read.is_none() {
+            problems.expected(key, "true or false", &value);
+        }
+        read
+    }
+}
+
+impl Setting for i64 {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<i64> {
+        // HCL knows one kind of number; a whole one counts however it is written.
+        let read = value.as_i64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15).map(|n| n as i64));
+        if read.is_none() {
+            problems.expected(key, "a whole number", &value);
+        }
+        read
+    }
+}
+
+impl Setting for String {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text),
+            other => {
+                problems.expected(key, "a string", &other);
+                None
+            }
+        }
+    }
+}
+
+impl Setting for Duration {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Duration> {
+        let text = String::read(value, key, problems)?;
+        duration::parse(&text).map_err(|message| problems.error(format!("{key}: {message}"))).ok()
+    }
+}
+
+impl Setting for Vec<String> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
+        let Value::Array(items) = value else {
+            problems.expected(key, "a list of strings", &value);
+            return None;
+        };
+        Some(items.into_iter().enumerate().filter_map(|(n, item)| String::read(item, &format!("{key}[{n}]"), problems)).collect())
+    }
+
+    fn merge(&mut self, later: Vec<String>) {
+        self.extend(later);
+    }
+
+    fn take_lists(&mut self) -> Option<Vec<String>> {
+        Some(std::mem::take(self))
+    }
+}
+
+impl Setting for BTreeMap<String, String> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<BTreeMap<String, String>> {
+        let object = read_object(value, key, problems)?;
+        let read_entry = |(name, item): (String, Value)| {
+            let text = String::read(item, &format!("{key}.{name}"), problems)?;
+            Some((name, text))
+        };
+        Some(object.into_iter().filter_map(read_entry).collect())
+    }
+
+    fn merge(&mut self, later: BTreeMap<String, String>) {
+        self.extend(later);
+    }
+}
+
+/// An object, or a list of objects that add up: HCL gives the latter for a repeated block.
+pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(object) => Some(object),
+        Value::Array(items) if items.iter().all(Value::is_object) => {
+            let objects = items.into_iter().filter_map(|item| if let Value::Object(object) = item { Some(object) } else { None });
+            Some(objects.flatten().collect())
+        }
+        other => {
+            let what = if key.is_empty() { "an object at the top" } else { "an object" };
+            problems.expected(key, what, &other);
+            None
+        }
+    }
+}
+
+/// Takes `name` out of `object`, when it is there and not null.
+pub(super) fn take<T: Setting>(object: &mut Map<String, Value>, key: &str, name: &str, problems: &mut Problems) -> Option<T> {
+    match object.remove(name)? {
+        Value::Null => None,
+        value => T::read(value, &join_key(key, name), problems),
+    }
+}
+
+/// Judges the keys that no stanza of ours has taken.
+pub(super) fn refuse_rest(object: Map<String, Value>, key: &str, problems: &mut Problems) {
+    for (name, value) in object {
+        support::judge(&join_key(key, &name), &value, problems);
+    }
+}
+
+/// The name of a nested key.
+pub(super) fn join_key(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
+}
+
+/// Merges a setting that a later source may not have.
+pub(super) fn merge_option<T: Setting>(earlier: &mut Option<T>, later: Option<T>) {
+    match (earlier.as_mut(), later) {
+        (Some(earlier), Some(later)) => earlier.merge(later),
+        (None, Some(later)) => *earlier = Some(later),
+        (_, None) => {}
+    }
+}
+
+/// Declares a stanza: a struct with every field optional, and how it is read, merged and split.
+macro_rules! stanza {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub(super) struct $name { $(pub(super) $field: Option<$kind>,)* }
+
+        impl $crate::config::merge::Setting for $name {
+            fn read(
+                value: serde_json::Value,
+                key: &str,
+                problems: &mut $crate::config::merge::Problems,
+            ) -> Option<$name> {
+                let mut object = $crate::config::merge::read_object(value, key, problems)?;
+                let stanza = $name {
+                    $($field: $crate::config::merge::take(&mut object, key, stringify!($field), problems),)*
+                };
+                $crate::config::merge::refuse_rest(object, key, problems);
+                Some(stanza)
+            }
+
+            fn merge(&mut self, later: $name) {
+                $($crate::config::merge::merge_option(&mut self.$field, later.$field);)*
+            }
+
+            fn take_lists(&mut self) -> Option<$name> {
+                Some($name { $($field: self.$field.as_mut().and_then($crate::config::merge::Setting::take_lists),)* })
+            }
+        }
+    };
+}
+pub(super) use stanza;

@@ -1,0 +1,284 @@
+//! From what users wrote to what the agent uses: defaults, checks, and all errors at once.
+//!
+//! `cli` calls [`resolve`] for `agent` and `validate`, and again for each reload. Every rule that
+//! makes a value impossible is here, in `network` or in `safety`.
+
+use super::baseline::baseline;
+use super::file::{AutopilotStanza, File, HttpConfig, Performance};
+use super::interfaces::Host;
+use super::merge::{ConfigError, Problems};
+use super::sources::Sources;
+use super::{Autopilot, Config, Join, debug, defaults, network, safety};
+use std::path::{Path, PathBuf};
+
+/// Reads all sources and resolves them on this host.
+pub fn resolve(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
+    let host = Host::read().map_err(|message| vec![ConfigError { source: String::new(), message }])?;
+    resolve_on(sources, &host)
+}
+
+/// Reads all sources and resolves them as if on `host`.
+pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigError>> {
+    let mut problems = Problems::default();
+    let file = sources.read(&mut problems);
+    let mut config = baseline();
+    config.dev = sources.dev;
+    role(&file, &mut config, &mut problems);
+    identity(&file, host, &mut config, &mut problems);
+    network::addresses(&file, host, &mut config, &mut problems);
+    membership(&file, &mut config, &mut problems);
+    requests(&file, &mut config, &mut problems);
+    raft(&file, &mut config, &mut problems);
+    http(&file, &mut config, &mut problems);
+    logging(&file, &mut config, &mut problems);
+    safety::resolve(&file, &mut config, &mut problems);
+    config.services = [file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect();
+    config.checks = [file.check, file.checks].into_iter().flatten().flat_map(|some| some.0).collect();
+    if !problems.errors.is_empty() {
+        return Err(problems.errors);
+    }
+    config.warnings = problems.warnings;
+    config.debug = debug::describe(&config);
+    Ok(config)
+}
+
+/// Overwrites a default with what was configured.
+pub(super) fn set<T>(target: &mut T, configured: Option<T>) {
+    if let Some(value) = configured {
+        *target = value;
+    }
+}
+
+/// An integer within bounds, both included; `None` where nothing (or nothing good) was configured.
+fn within<T: TryFrom<i64>>(value: Option<i64>, key: &str, bounds: (i64, i64), problems: &mut Problems) -> Option<T> {
+    let value = value?;
+    let good = (bounds.0..=bounds.1).contains(&value).then(|| T::try_from(value).ok()).flatten();
+    if good.is_none() {
+        problems.error(format!("{key} cannot be {value}. Must be between {} and {}", bounds.0, bounds.1));
+    }
+    good
+}
+
+fn path(text: Option<&str>) -> Option<PathBuf> {
+    text.filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+/// Server or client, how a cluster begins, and where state is kept.
+fn role(file: &File, config: &mut Config, problems: &mut Problems) {
+    config.server = file.server.unwrap_or(config.dev);
+    let bootstrap = file.bootstrap.unwrap_or(false);
+    let expect: u32 = within(file.bootstrap_expect, "bootstrap_expect", (0, i64::from(i32::MAX)), problems).unwrap_or(0);
+    if expect > 0 && bootstrap {
+        problems.error("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive");
+    }
+    if expect > 0 && !config.server {
+        problems.error("'bootstrap_expect > 0' requires 'server = true'");
+    }
+    if bootstrap && !config.server {
+        problems.error("'bootstrap = true' requires 'server = true'");
+    }
+    if config.dev && expect > 1 {
+        problems.error("'bootstrap_expect > 1' cannot be met by an agent in dev mode, which is a cluster of one");
+    }
+    if expect > 1 && expect.is_multiple_of(2) {
+        problems
+            .warn(format!("bootstrap_expect is {expect}: an even number of servers tolerates no more failures than one less"));
+    }
+    config.bootstrap_expect = if bootstrap || (config.dev && config.server) { 1 } else { expect };
+    config.data_dir = path(file.data_dir.as_deref()).filter(|_| !config.dev);
+    match &config.data_dir {
+        None if !config.dev => problems.error("data_dir cannot be empty"),
+        Some(dir) if dir.exists() && !dir.is_dir() => problems.error(format!("data_dir {:?} is not a directory", dir.display())),
+        _ => {}
+    }
+    config.pid_file = path(file.pid_file.as_deref());
+}
+
+fn identity(file: &File, host: &Host, config: &mut Config, problems: &mut Problems) {
+    if let Some(name) = file.datacenter.as_deref() {
+        config.datacenter = datacenter(name, "datacenter", problems);
+    }
+    config.primary_datacenter = match file.primary_datacenter.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => datacenter(name, "primary_datacenter", problems),
+        None => config.datacenter.clone(),
+    };
+    config.node_name = file.node_name.clone().unwrap_or_else(|| host.name.clone());
+    if config.node_name.is_empty() {
+        problems.error("node_name cannot be empty. Must provide a name or let it be the name of this host");
+    } else if config.node_name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') || config.node_name.len() > 255 {
+        problems.error(format!("node_name: expected at most 255 bytes without space or '/', got {:?}", config.node_name));
+    } else if !config.node_name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        problems.warn(format!(
+            "node_name {:?} is not discoverable by DNS: it has more than letters, digits and dashes",
+            config.node_name
+        ));
+    }
+    if let Some(id) = file.node_id.as_deref().filter(|id| !id.is_empty()) {
+        config.node_id = id.parse().map_err(|error| problems.error(format!("node_id: {error}"))).ok();
+    }
+    config.node_meta = file.node_meta.clone().unwrap_or_default();
+    node_meta(config, problems);
+    if let Some(domain) = file.domain.as_deref() {
+        config.domain = domain.trim_end_matches('.').to_lowercase();
+        if config.domain.is_empty() || config.domain.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '.') {
+            problems.error(format!("domain: expected a DNS name such as consul, got {domain:?}"));
+        }
+    }
+}
+
+/// Lower case, and only what fits into a DNS label and a member's name.
+fn datacenter(name: &str, key: &str, problems: &mut Problems) -> String {
+    let name = name.to_lowercase();
+    if name.is_empty() {
+        problems.error(format!("{key} cannot be empty"));
+    } else if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_') {
+        problems.error(format!("{key} can only contain lowercase alphanumeric, - or _ characters, got {name:?}"));
+    }
+    name
+}
+
+fn node_meta(config: &Config, problems: &mut Problems) {
+    if config.node_meta.len() > defaults::NODE_META_PAIRS {
+        problems.error(format!("node_meta cannot contain more than {} key/value pairs", defaults::NODE_META_PAIRS));
+    }
+    for (key, value) in &config.node_meta {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if key.is_empty() || !key.chars().all(word) || key.len() > defaults::NODE_META_KEY_BYTES {
+            problems.error(format!("node_meta: expected a key of at most 128 letters, digits, - and _, got {key:?}"));
+        } else if key.starts_with("consul-") {
+            problems.error(format!("node_meta: keys that start with consul- are reserved, got {key:?}"));
+        }
+        if value.len() > defaults::NODE_META_VALUE_BYTES {
+            problems.error(format!("node_meta: the value of {key:?} is longer than {} bytes", defaults::NODE_META_VALUE_BYTES));
+        }
+    }
+}
+
+fn membership(file: &File, config: &mut Config, problems: &mut Problems) {
+    join(&mut config.join_lan, [&file.start_join, &file.retry_join], problems);
+    join(&mut config.join_wan, [&file.start_join_wan, &file.retry_join_wan], problems);
+    set(&mut config.join_lan.interval, file.retry_interval);
+    set(&mut config.join_wan.interval, file.retry_interval_wan);
+    set(&mut config.join_lan.max, within(file.retry_max, "retry_max", (0, i64::from(i32::MAX)), problems));
+    set(&mut config.join_wan.max, within(file.retry_max_wan, "retry_max_wan", (0, i64::from(i32::MAX)), problems));
+    for (interval, key) in [(config.join_lan.interval, "retry_interval"), (config.join_wan.interval, "retry_interval_wan")] {
+        if interval.is_zero() {
+            problems.error(format!("{key}: expected more than 0, such as 30s"));
+        }
+    }
+    config.serf_lan_allowed_cidrs = network::cidrs(file.serf_lan_allowed_cidrs.as_ref(), "serf_lan_allowed_cidrs", problems);
+    config.serf_wan_allowed_cidrs = network::cidrs(file.serf_wan_allowed_cidrs.as_ref(), "serf_wan_allowed_cidrs", problems);
+    config.leave_on_terminate = file.leave_on_terminate.unwrap_or(!config.server);
+    config.skip_leave_on_interrupt = file.skip_leave_on_interrupt.unwrap_or(config.server);
+    set(&mut config.rejoin_after_leave, file.rejoin_after_leave);
+    set(&mut config.reconnect_timeout, file.reconnect_timeout);
+    set(&mut config.reconnect_timeout_wan, file.reconnect_timeout_wan);
+    set(&mut config.translate_wan_addrs, file.translate_wan_addrs);
+}
+
+/// Both kinds of join are the same list: an address that answers late is as good as one that
+/// answers at once.
+fn join(join: &mut Join, lists: [&Option<Vec<String>>; 2], problems: &mut Problems) {
+    for address in lists.into_iter().flatten().flatten() {
+        if address.contains("provider=") {
+            problems.error(format!(
+                "retry_join: cloud auto-join is not offered; name addresses or DNS names in place of {address:?}"
+            ));
+        } else if address.trim().is_empty() {
+            problems.error("retry_join: expected an address or a DNS name, got an empty one");
+        } else if !join.retry.contains(address) {
+            join.retry.push(address.clone());
+        }
+    }
+}
+
+fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
+    set(&mut config.default_query_time, file.default_query_time);
+    set(&mut config.max_query_time, file.max_query_time);
+    set(&mut config.discovery_max_stale, file.discovery_max_stale);
+    set(&mut config.check_update_interval, file.check_update_interval);
+    let bounds = (1, i64::from(i32::MAX));
+    set(&mut config.check_output_max_size, within(file.check_output_max_size, "check_output_max_size", bounds, problems));
+    set(&mut config.discard_check_output, file.discard_check_output);
+    let connections = file.limits.as_ref().and_then(|limits| limits.http_max_conns_per_client);
+    set(&mut config.http_max_conns_per_client, within(connections, "limits.http_max_conns_per_client", bounds, problems));
+    set(&mut config.bridge_require_ca, file.bridge.as_ref().and_then(|bridge| bridge.require_ca));
+}
+
+fn raft(file: &File, config: &mut Config, problems: &mut Problems) {
+    let Performance { raft_multiplier, leave_drain_time, rpc_hold_timeout } = file.performance.clone().unwrap_or_default();
+    let bounds = (1, i64::from(defaults::RAFT_MULTIPLIER_MAX));
+    set(&mut config.raft_multiplier, within(raft_multiplier, "performance.raft_multiplier", bounds, problems));
+    set(&mut config.leave_drain_time, leave_drain_time);
+    set(&mut config.rpc_hold_timeout, rpc_hold_timeout);
+    let bounds = (1, i64::MAX);
+    set(&mut config.raft_snapshot_entries, within(file.raft_snapshot_threshold, "raft_snapshot_threshold", bounds, problems));
+    set(&mut config.raft_trailing_logs, within(file.raft_trailing_logs, "raft_trailing_logs", (0, i64::MAX), problems));
+    let least = defaults::RAFT_TRAILING_LOGS;
+    if config.raft_trailing_logs < least {
+        problems.warn(format!(
+            "raft_trailing_logs is raised from {} to {least}, the least this agent keeps",
+            config.raft_trailing_logs
+        ));
+        config.raft_trailing_logs = least;
+    }
+    autopilot(file.autopilot.clone().unwrap_or_default(), &mut config.autopilot, problems);
+}
+
+fn autopilot(stanza: AutopilotStanza, autopilot: &mut Autopilot, problems: &mut Problems) {
+    let bounds = (0, i64::from(i32::MAX));
+    set(&mut autopilot.cleanup_dead_servers, stanza.cleanup_dead_servers);
+    set(&mut autopilot.last_contact_threshold, stanza.last_contact_threshold);
+    set(&mut autopilot.max_trailing_logs, within(stanza.max_trailing_logs, "autopilot.max_trailing_logs", bounds, problems));
+    set(&mut autopilot.min_quorum, within(stanza.min_quorum, "autopilot.min_quorum", bounds, problems));
+    set(&mut autopilot.server_stabilization_time, stanza.server_stabilization_time);
+}
+
+fn http(file: &File, config: &mut Config, problems: &mut Problems) {
+    let HttpConfig { block_endpoints, response_headers, allow_write_http_from, use_cache } =
+        file.http_config.clone().unwrap_or_default();
+    set(&mut config.block_endpoints, block_endpoints);
+    set(&mut config.response_headers, response_headers);
+    set(&mut config.use_cache, use_cache);
+    config.allow_write_http_from = network::cidrs(allow_write_http_from.as_ref(), "http_config.allow_write_http_from", problems);
+    for (name, value) in &config.response_headers {
+        if hyper::header::HeaderName::try_from(name).is_err() || hyper::header::HeaderValue::try_from(value).is_err() {
+            problems.error(format!("http_config.response_headers: {name:?} is no header with a value that can be sent"));
+        }
+    }
+    let ui_config = file.ui_config.clone().unwrap_or_default();
+    if file.ui_dir.as_deref().is_some_and(|dir| !dir.is_empty()) {
+        problems.warn("ui_dir is accepted and has no effect: the pages are built in");
+    }
+    if ui_config.enabled.or(file.ui).unwrap_or(config.dev) {
+        let path = ui_config.content_path.or_else(|| file.ui_content_path.clone()).unwrap_or_else(|| "/ui/".to_owned());
+        let inner = path.trim_matches('/');
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '/';
+        if inner.is_empty() || !inner.chars().all(word) || inner == "v1" || inner.starts_with("v1/") {
+            problems.error(format!(
+                "ui_config.content_path: expected a path of letters, digits, - and _ that is not under /v1/, got {path:?}"
+            ));
+        }
+        config.ui_path = Some(format!("/{inner}/"));
+    }
+}
+
+fn logging(file: &File, config: &mut Config, problems: &mut Problems) {
+    let level = file.log_level.as_deref().unwrap_or(if config.dev { "DEBUG" } else { "INFO" }).to_uppercase();
+    config.log_level = match level.as_str() {
+        "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" => level,
+        "ERR" => "ERROR".to_owned(),
+        _ => {
+            problems.error(format!("log_level: expected one of TRACE, DEBUG, INFO, WARN, ERR, got {level:?}"));
+            level
+        }
+    };
+    set(&mut config.log_json, file.log_json);
+    config.log_file = path(file.log_file.as_deref());
+    if config.log_file.as_deref().is_some_and(Path::is_dir) {
+        problems.error("log_file: expected the name of a file, got that of a folder");
+    }
+}
+
+#[cfg(test)]
+mod tests;

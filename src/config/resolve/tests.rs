@@ -1,0 +1,311 @@
+//! What users write, and what becomes of it.
+
+use super::*;
+use crate::config::{Format, HttpAddress, Interface};
+use serde_json::{Value, json};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tempfile::TempDir;
+
+fn host() -> Host {
+    let interface = |name: &str, ip: &str| Interface { name: name.to_owned(), ip: ip.parse().unwrap() };
+    Host { name: "h1".to_owned(), interfaces: vec![interface("lo", "127.0.0.1"), interface("eth0", "10.0.0.7")] }
+}
+
+fn from_flags(flags: Value) -> Result<Config, Vec<ConfigError>> {
+    resolve_on(&Sources { flags, ..Sources::default() }, &host())
+}
+
+/// Files by name, resolved in the order of their names.
+fn from_files(files: &[(&str, &str)], flags: Value) -> Result<Config, Vec<ConfigError>> {
+    let folder = TempDir::new().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    resolve_on(&Sources { paths: vec![folder.path().to_owned()], flags, ..Sources::default() }, &host())
+}
+
+fn messages(result: Result<Config, Vec<ConfigError>>) -> Vec<String> {
+    result.unwrap_err().into_iter().map(|error| error.message).collect()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn what_is_not_configured_is_as_consul_s() {
+    let config = from_flags(json!({"data_dir": "/d"})).unwrap();
+    assert_eq!((config.server, config.bootstrap_expect), (false, 0));
+    assert_eq!((config.datacenter.as_str(), config.primary_datacenter.as_str()), ("dc1", "dc1"));
+    assert_eq!(config.node_name, "h1");
+    assert_eq!((config.bind, config.advertise, config.advertise_wan), (ip("0.0.0.0"), ip("10.0.0.7"), ip("10.0.0.7")));
+    assert_eq!(config.http, [HttpAddress::Tcp(socket("127.0.0.1:8500"))]);
+    assert_eq!(config.dns, [socket("127.0.0.1:8600")]);
+    assert!(config.https.is_empty());
+    assert_eq!((config.rpc, config.bridge), (socket("0.0.0.0:8300"), socket("0.0.0.0:8300")));
+    assert_eq!((config.serf_lan, config.serf_wan), (socket("0.0.0.0:8301"), Some(socket("0.0.0.0:8302"))));
+    assert_eq!((config.leave_on_terminate, config.skip_leave_on_interrupt), (true, false));
+    assert_eq!(config.join_lan.interval, Duration::from_secs(30));
+    assert_eq!((config.raft_multiplier, config.log_level.as_str()), (1, "INFO"));
+    assert_eq!(config.tagged_addresses["lan_ipv4"], "10.0.0.7");
+    assert_eq!(config.tagged_addresses["wan"], "10.0.0.7");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_server_leaves_on_other_signals_than_a_client() {
+    let config = from_flags(json!({"data_dir": "/d", "server": true})).unwrap();
+    assert_eq!((config.leave_on_terminate, config.skip_leave_on_interrupt), (false, true));
+}
+
+#[test]
+fn dev_mode_is_a_cluster_of_one_without_a_disk() {
+    let sources = Sources { dev: true, flags: json!({"data_dir": "/d"}), ..Sources::default() };
+    let config = resolve_on(&sources, &host()).unwrap();
+    assert!(config.server && config.dev);
+    assert_eq!((config.bootstrap_expect, config.data_dir, config.bind), (1, None, ip("127.0.0.1")));
+    assert_eq!((config.log_level.as_str(), config.ui_path.as_deref()), ("DEBUG", Some("/ui/")));
+    let client = Sources { dev: true, flags: json!({"server": false}), ..Sources::default() };
+    let client = resolve_on(&client, &host()).unwrap();
+    assert_eq!((client.server, client.bootstrap_expect), (false, 0));
+}
+
+#[test]
+fn all_errors_are_told_at_once_each_with_its_source() {
+    let errors = from_files(
+        &[
+            ("a.json", r#"{"datacentre": "x", "ports": {"htp": 1, "http": 70000}, "telemetry": {"no": 1}, "server": "yes"}"#),
+            ("b.hcl", "retry_interval = \"fast\"\nperformance { raft_multiplier = 99 }"),
+            ("c.json", r#"{"encrypt": "c2hvcnQ=""#),
+        ],
+        json!({"datacenter": "Über", "bootstrap_expect": 3, "encrypt": "c2hvcnQ=", "bind_addr": "nowhere"}),
+    )
+    .unwrap_err();
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    for expected in [
+        "a.json: invalid config key datacentre",
+        "a.json: invalid config key ports.htp",
+        "a.json: invalid config key telemetry.no",
+        "a.json: server: expected true or false, got a string",
+        "ports.http: expected 1 to 65535, or -1 to disable, got 70000",
+        "b.hcl: retry_interval: expected a duration",
+        "performance.raft_multiplier cannot be 99. Must be between 1 and 10",
+        "c.json: not valid JSON",
+        "datacenter can only contain lowercase alphanumeric, - or _ characters",
+        "encrypt has invalid key: expected 16, 24 or 32 bytes, got 5",
+        "bind_addr: expected an IP address, got \"nowhere\"",
+        "'bootstrap_expect > 0' requires 'server = true'",
+        "data_dir cannot be empty",
+    ] {
+        assert!(all.iter().any(|told| told.contains(expected)), "{expected} is missing in {all:#?}");
+    }
+}
+
+#[test]
+fn later_files_replace_scalars_append_lists_and_add_to_maps_and_flags_have_the_last_word() {
+    let config = from_files(
+        &[
+            ("1.json", r#"{"data_dir": "/a", "datacenter": "DC8", "retry_join": ["f1"], "node_meta": {"a": "1", "b": "1"}, "ports": {"http": 1, "dns": 2}}"#),
+            ("2.hcl", "data_dir = \"/b\"\nretry_join = [\"f2\"]\nnode_meta { b = \"2\" }\nports { http = 3 }"),
+        ],
+        json!({"data_dir": "/c", "start_join": ["s"], "retry_join": ["f"], "node_meta": {"c": "3"}}),
+    )
+    .unwrap();
+    assert_eq!(config.data_dir, Some("/c".into()));
+    assert_eq!(config.datacenter, "dc8");
+    assert_eq!(config.join_lan.retry, ["s", "f", "f1", "f2"]);
+    assert_eq!(serde_json::to_value(&config.node_meta).unwrap(), json!({"a": "1", "b": "2", "c": "3"}));
+    assert_eq!(config.http, [HttpAddress::Tcp(socket("127.0.0.1:3"))]);
+    assert_eq!(config.dns, [socket("127.0.0.1:2")]);
+}
+
+#[test]
+fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
+    let hcl = r#"
+        server           = true
+        bootstrap_expect = 3
+        data_dir         = "/d"
+        node_name        = "s1"
+        bind_addr        = "{{ GetInterfaceIP \"eth0\" }}"
+        retry_join       = ["10.0.0.1", "s2.example"]
+        ports { http = 8501, grpc = -1 }
+        addresses { http = "unix:///tmp/a.sock 127.0.0.2" }
+        http_config { response_headers { Access-Control-Allow-Origin = "*" } }
+        autopilot { server_stabilization_time = "3s" }
+        service {
+            name = "web"
+            port = 80
+            tagged_addresses { lan = { address = "10.0.0.9", port = 81 } }
+            check { id = "one", http = "http://127.0.0.1/", interval = "5s" }
+            check { name = "two", ttl = "15s" }
+        }
+        service { id = "w2", name = "web", enable_tag_override = true, meta { any_Key = "kept" } }
+        check { name = "disk", args = ["/bin/true"], interval = "1m" }
+    "#
+    .replace("8501, grpc", "8501\n grpc")
+    .replace("\"one\", http", "\"one\"\n http")
+    .replace("/\", interval", "/\"\n interval")
+    .replace("\"two\", ttl", "\"two\"\n ttl")
+    .replace("\"w2\", name", "\"w2\"\n name")
+    .replace("\"web\", enable", "\"web\"\n enable")
+    .replace("true, meta", "true\n meta")
+    .replace("\"disk\", args", "\"disk\"\n args")
+    .replace("], interval", "]\n interval");
+    let json = r#"{
+        "server": true, "bootstrap_expect": 3, "data_dir": "/d", "node_name": "s1",
+        "bind_addr": "{{ GetInterfaceIP \"eth0\" }}", "retry_join": ["10.0.0.1", "s2.example"],
+        "ports": {"http": 8501, "grpc": -1}, "addresses": {"http": "unix:///tmp/a.sock 127.0.0.2"},
+        "http_config": {"response_headers": {"Access-Control-Allow-Origin": "*"}},
+        "autopilot": {"server_stabilization_time": "3s"},
+        "services": [
+            {"name": "web", "port": 80, "tagged_addresses": {"lan": {"address": "10.0.0.9", "port": 81}},
+             "checks": [{"ID": "one", "HTTP": "http://127.0.0.1/", "Interval": "5s"}, {"Name": "two", "TTL": "15s"}]},
+            {"ID": "w2", "Name": "web", "EnableTagOverride": true, "Meta": {"any_Key": "kept"}}
+        ],
+        "check": {"name": "disk", "script_args": ["/bin/true"], "interval": "1m"}
+    }"#;
+    let from_hcl = from_files(&[("a.hcl", &hcl)], Value::Null).unwrap();
+    let from_json = from_files(&[("a.json", json)], Value::Null).unwrap();
+    assert_eq!(format!("{from_hcl:?}"), format!("{from_json:?}"));
+    assert_eq!(from_hcl.bind, ip("10.0.0.7"));
+    assert_eq!(from_hcl.http, [HttpAddress::Unix("/tmp/a.sock".into()), HttpAddress::Tcp(socket("127.0.0.2:8501"))]);
+    assert_eq!(from_hcl.autopilot.server_stabilization_time, Duration::from_secs(3));
+    assert_eq!(from_hcl.services.len(), 2);
+    assert_eq!(from_hcl.services[0].checks.len(), 2);
+    assert_eq!(from_hcl.services[0].tagged_addresses["lan"].port, 81);
+    assert_eq!(from_hcl.services[1].meta["any_Key"], "kept");
+    assert_eq!(from_hcl.checks[0].script_args, ["/bin/true"]);
+    assert!(from_hcl.warnings.is_empty(), "{:?}", from_hcl.warnings);
+}
+
+#[test]
+fn definitions_that_cannot_be_are_refused() {
+    let wrong = json!({"data_dir": "/d", "services": [
+        {"port": 80},
+        {"name": "a", "prot": 80},
+        {"name": "b", "check": {"http": "http://x/"}},
+        {"name": "c", "check": {"ttl": "1s", "interval": "1s"}},
+        {"name": "d", "check": {"ttl": "1s", "status": "fine"}},
+        {"name": "e", "port": 70000}
+    ], "checks": [{"ttl": "5s"}, {"name": "n"}]});
+    let told = messages(from_flags(wrong));
+    for expected in [
+        "services[0]: Missing service name",
+        "invalid config key services[1].prot",
+        "services[2].check: Interval must be > 0 for Script, HTTP, or TCP checks",
+        "services[3].check: Interval and TTL cannot both be specified",
+        "services[4].check: Status for checks must 'passing', 'warning', 'critical'",
+        "services[5]: invalid value",
+        "checks[0]: a check needs a name or an id",
+        "checks[1]: expected one of ttl",
+    ] {
+        assert!(told.iter().any(|message| message.starts_with(expected)), "{expected} is missing in {told:#?}");
+    }
+}
+
+#[test]
+fn what_is_not_built_yet_is_one_warning_each() {
+    let config = from_flags(json!({
+        "data_dir": "/d", "telemetry": {"statsd_address": "x", "prefix_filter": []}, "dns_config": {"only_passing": true},
+        "recursors": ["8.8.8.8"], "federation": {"dc2": ["a:8300"]}, "ports": {"grpc": 8502}, "raft_protocol": 3,
+        "limits": {"rpc_rate": 5}
+    }))
+    .unwrap();
+    let keys: Vec<&str> = config.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
+    for key in ["telemetry", "dns_config", "recursors", "federation", "ports.grpc", "limits.rpc_rate"] {
+        assert!(keys.contains(&key), "{key} in {keys:?}");
+    }
+    assert_eq!(keys.len(), 6);
+}
+
+#[test]
+fn what_is_trusted_for_safety_works_or_refuses() {
+    for (document, expected) in [
+        (json!({"acl": {"enabled": true}}), "acl.enabled"),
+        (json!({"verify_incoming": true}), "VerifyIncoming set, and no CA certificate provided!"),
+        (json!({"verify_incoming_rpc": true}), "VerifyIncoming set, and no Cert/Key pair provided!"),
+        (json!({"verify_outgoing": true}), "VerifyOutgoing set, and no CA certificate provided!"),
+        (json!({"verify_server_hostname": true}), "VerifyOutgoing set, and no CA certificate provided!"),
+        (json!({"tls": {"defaults": {"verify_incoming": true}}}), "VerifyIncoming set"),
+        (json!({"tls": {"https": {"cert_file": "/x"}}}), "tls.https.cert_file"),
+        (json!({"tls": {"grpc": {"nonsense": 1}}}), "invalid config key tls.grpc.nonsense"),
+        (json!({"cert_file": "/nowhere"}), "cert_file and key_file"),
+        (json!({"ca_file": "/nowhere/ca.pem"}), "ca_file: there is no /nowhere/ca.pem"),
+        (json!({"ports": {"https": 8501}}), "ports.https: HTTPS needs a certificate"),
+        (json!({"encrypt": "not base64!"}), "encrypt has invalid key"),
+        (json!({"http_config": {"allow_write_http_from": ["everyone"]}}), "http_config.allow_write_http_from"),
+        (json!({"serf_lan_allowed_cidrs": ["10.0.0.0/40"]}), "serf_lan_allowed_cidrs"),
+        (json!({"tls_min_version": "tls13"}), "tls_min_version"),
+    ] {
+        let told = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
+        assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be_are_refused() {
+    for (document, expected) in [
+        (json!({"advertise_addr": "0.0.0.0"}), "advertise_addr: Advertise address cannot be 0.0.0.0, :: or [::]"),
+        (json!({"bind_addr": "10.0.0.1 10.0.0.2"}), "bind_addr cannot contain multiple addresses"),
+        (json!({"ports": {"dns": 8500}}), "DNS address 127.0.0.1:8500 already configured for HTTP"),
+        (json!({"ports": {"server": -1}}), "ports.server cannot be disabled"),
+        (json!({"addresses": {"http": "unix://"}}), "addresses.http: expected unix://<path>"),
+        (json!({"client_addr": "{{ GetDefaultInterfaces }}"}), "client_addr: template"),
+        (json!({"retry_join": ["provider=aws tag_key=x"]}), "retry_join: cloud auto-join is not offered"),
+    ] {
+        let told = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
+        assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
+    }
+    let mut two = host();
+    two.interfaces.push(Interface { name: "eth1".to_owned(), ip: ip("192.168.0.7") });
+    let told = messages(resolve_on(&Sources { flags: json!({"data_dir": "/d"}), ..Sources::default() }, &two));
+    assert_eq!(told, ["Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'."]);
+}
+
+#[test]
+fn advertised_and_bound_addresses_are_apart() {
+    let config = from_flags(json!({
+        "data_dir": "/d", "bind_addr": "127.0.0.3", "advertise_addr": "10.0.0.9", "advertise_addr_wan": "170.200.7.30",
+        "serf_wan": "127.0.0.4", "client_addr": "127.0.0.1 ::1", "ports": {"server": 9300, "serf_wan": 9302, "dns": -1}
+    }))
+    .unwrap();
+    assert_eq!((config.rpc, config.bridge), (socket("127.0.0.3:9300"), socket("127.0.0.4:9300")));
+    assert_eq!((config.serf_lan, config.serf_wan), (socket("127.0.0.3:8301"), Some(socket("127.0.0.4:9302"))));
+    assert_eq!((config.advertise, config.advertise_wan), (ip("10.0.0.9"), ip("170.200.7.30")));
+    assert_eq!(config.tagged_addresses["wan_ipv4"], "170.200.7.30");
+    assert_eq!(config.http.len(), 2);
+    assert!(config.dns.is_empty());
+}
+
+#[test]
+fn secrets_never_show() {
+    let key = "cHJpdmF0ZXByaXZhdGVwcml2YXRlcHJpdmF0ZTEyMzQ=";
+    let config = from_flags(json!({"data_dir": "/d", "encrypt": key, "service": {"name": "s", "token": "tok-en"}})).unwrap();
+    assert_eq!(config.encrypt.as_deref().map(<[u8]>::len), Some(32));
+    let shown = config.debug.to_string();
+    assert!(!shown.contains(key) && !shown.contains("tok-en"), "{shown}");
+    assert_eq!(config.debug["EncryptKey"], "hidden");
+}
+
+#[test]
+fn a_folder_is_read_in_order_without_its_folders_and_other_files() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("d.json")).unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+    std::fs::write(folder.path().join("b.json"), r#"{"node_name": "b"}"#).unwrap();
+    std::fs::write(folder.path().join("a.json"), r#"{"node_name": "a", "data_dir": "/d"}"#).unwrap();
+    let sources = Sources { paths: vec![folder.path().to_owned()], ..Sources::default() };
+    let config = resolve_on(&sources, &host()).unwrap();
+    assert_eq!(config.node_name, "b");
+    assert!(config.warnings[0].contains("notes.txt"));
+    let missing = Sources { paths: vec!["/nowhere/x.hcl".into()], ..Sources::default() };
+    assert!(messages(resolve_on(&missing, &host()))[0].starts_with("cannot be read"));
+    let conf = folder.path().join("notes.txt");
+    let with_format = Sources { paths: vec![conf], format: Some(Format::Hcl), ..Sources::default() };
+    assert!(messages(resolve_on(&with_format, &host()))[0].starts_with("not valid HCL"));
+}

@@ -1,0 +1,124 @@
+//! What users trust for their safety: encryption, certificates, access control.
+//!
+//! Called by `resolve` alone. Nothing here is ever passed over with a warning when that would
+//! leave an agent more open than it was told to be.
+
+use super::file::{File, TlsListener, TlsStanza};
+use super::merge::Problems;
+use super::resolve::set;
+use super::{Config, Tls};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::path::{Path, PathBuf};
+
+/// Fills in everything that seals or opens the agent.
+pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems) {
+    config.encrypt = encrypt(file.encrypt.as_deref(), problems);
+    config.tls = tls(file, problems);
+    verify_files(&config.tls, config, problems);
+    if file.acl.as_ref().and_then(|acl| acl.enabled).unwrap_or(false) {
+        problems.error("acl.enabled: access control is not offered yet, and an agent without it would be open to everyone; remove it to start such an agent");
+    }
+}
+
+/// The gossip key. It is a secret: errors tell its length alone.
+fn encrypt(text: Option<&str>, problems: &mut Problems) -> Option<Vec<u8>> {
+    let text = text.filter(|text| !text.is_empty())?;
+    match STANDARD.decode(text) {
+        Ok(key) if matches!(key.len(), 16 | 24 | 32) => return Some(key),
+        Ok(key) => problems.error(format!("encrypt has invalid key: expected 16, 24 or 32 bytes, got {}", key.len())),
+        Err(_) => problems.error("encrypt has invalid key: expected base64 of 16, 24 or 32 bytes; `keygen` makes one"),
+    }
+    None
+}
+
+/// The keys at the top and `tls {}` are two spellings of one thing; the stanza wins.
+fn tls(file: &File, problems: &mut Problems) -> Tls {
+    let TlsStanza { defaults, internal_rpc, https, grpc } = file.tls.clone().unwrap_or_default();
+    let defaults = defaults.unwrap_or_default();
+    let internal_rpc = internal_rpc.unwrap_or_default();
+    let https = https.unwrap_or_default();
+    for (name, listener) in [("internal_rpc", &internal_rpc), ("https", &https), ("grpc", &grpc.unwrap_or_default())] {
+        refuse_files(name, listener, problems);
+    }
+    if defaults.verify_server_hostname.is_some() || https.verify_server_hostname.is_some() {
+        problems.error("invalid config key verify_server_hostname outside tls.internal_rpc");
+    }
+    for version in [&file.tls_min_version, &defaults.tls_min_version, &internal_rpc.tls_min_version, &https.tls_min_version] {
+        minimum(version.as_deref(), problems);
+    }
+    let pick = |stanza: &Option<String>, top: &Option<String>| {
+        stanza.as_deref().or(top.as_deref()).filter(|text| !text.is_empty()).map(PathBuf::from)
+    };
+    let verify_incoming = defaults.verify_incoming.or(file.verify_incoming);
+    let hostname = internal_rpc.verify_server_hostname.or(file.verify_server_hostname).unwrap_or(false);
+    let mut outgoing = hostname;
+    set(&mut outgoing, internal_rpc.verify_outgoing.or(defaults.verify_outgoing).or(file.verify_outgoing).filter(|yes| *yes));
+    let incoming = |own: Option<bool>, top: Option<bool>| {
+        // At the top either of the two keys switches verification on; a stanza overrides for its listener.
+        own.unwrap_or(verify_incoming.unwrap_or(false) || top.unwrap_or(false))
+    };
+    Tls {
+        ca_file: pick(&defaults.ca_file, &file.ca_file),
+        ca_path: pick(&defaults.ca_path, &file.ca_path),
+        cert_file: pick(&defaults.cert_file, &file.cert_file),
+        key_file: pick(&defaults.key_file, &file.key_file),
+        verify_incoming_rpc: incoming(internal_rpc.verify_incoming, file.verify_incoming_rpc),
+        verify_incoming_https: incoming(https.verify_incoming, file.verify_incoming_https),
+        verify_outgoing: outgoing,
+        verify_server_hostname: hostname,
+    }
+}
+
+/// One set of files serves every listener.
+fn refuse_files(name: &str, listener: &TlsListener, problems: &mut Problems) {
+    let files = [
+        ("ca_file", &listener.ca_file),
+        ("ca_path", &listener.ca_path),
+        ("cert_file", &listener.cert_file),
+        ("key_file", &listener.key_file),
+    ];
+    for (key, _) in files.iter().filter(|(_, value)| value.is_some()) {
+        problems.error(format!("tls.{name}.{key}: files of one listener alone are not offered; put them into tls.defaults"));
+    }
+}
+
+fn minimum(version: Option<&str>, problems: &mut Problems) {
+    match version.map(str::to_lowercase).as_deref() {
+        None | Some("" | "tls12" | "tlsv1_2") => {}
+        Some("tls10" | "tls11" | "tlsv1_0" | "tlsv1_1") => {
+            problems.warn("tls_min_version: nothing below tls12 is offered, so tls12 is the least")
+        }
+        Some("tls13" | "tlsv1_3") => problems.error("tls_min_version: tls13 alone cannot be asked for yet; expected tls12"),
+        Some(other) => problems.error(format!("tls_min_version: expected tls12, got {other:?}")),
+    }
+}
+
+/// Verification without anything to verify with would be none. Consul's texts.
+fn verify_files(tls: &Tls, config: &Config, problems: &mut Problems) {
+    let authority = tls.ca_file.is_some() || tls.ca_path.is_some();
+    let certificate = tls.cert_file.is_some() && tls.key_file.is_some();
+    let incoming = tls.verify_incoming_rpc || tls.verify_incoming_https;
+    if tls.cert_file.is_some() != tls.key_file.is_some() {
+        problems.error("cert_file and key_file: expected both or neither");
+    }
+    if tls.verify_outgoing && !authority {
+        problems.error("VerifyOutgoing set, and no CA certificate provided! Set ca_file or ca_path");
+    }
+    if incoming && !authority {
+        problems.error("VerifyIncoming set, and no CA certificate provided! Set ca_file or ca_path");
+    }
+    if incoming && !certificate {
+        problems.error("VerifyIncoming set, and no Cert/Key pair provided! Set cert_file and key_file");
+    }
+    if !config.https.is_empty() && !certificate {
+        problems.error("ports.https: HTTPS needs a certificate; set cert_file and key_file");
+    }
+    for (key, file) in
+        [("ca_file", &tls.ca_file), ("ca_path", &tls.ca_path), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)]
+    {
+        if let Some(path) = file.as_deref().filter(|path| !Path::exists(path)) {
+            problems.error(format!("{key}: there is no {}", path.display()));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Where configuration comes from: files and folders in the order given, then flags.
+//!
+//! `cli` makes a [`Sources`] of its flags; `resolve` and, on SIGHUP, the agent's reload read it
+//! again, files included. Unreadable files are errors like any other.
+
+use super::defaults;
+use super::file::{File, Format};
+use super::merge::{ConfigError, Problems, Setting};
+use crate::model::definition::ServiceDefinition;
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What the user gave on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `-config-file` and `-config-dir` in the order given.
+    pub paths: Vec<PathBuf>,
+    /// `-config-format`: for files whose ending tells nothing.
+    pub format: Option<Format>,
+    /// `-hcl`: pieces of configuration on the command line.
+    pub inline: Vec<String>,
+    /// Flags, as the document they stand for.
+    pub flags: Value,
+    /// `-dev`
+    pub dev: bool,
+}
+
+impl Sources {
+    /// Reads and merges everything that was given.
+    pub(super) fn read(&self, problems: &mut Problems) -> File {
+        problems.source = "flags".to_owned();
+        let mut flags = match &self.flags {
+            Value::Null => File::default(),
+            document => File::read(document.clone(), "", problems).unwrap_or_default(),
+        };
+        let mut merged = flags.take_lists().unwrap_or_default();
+        for path in &self.paths {
+            for (name, format) in self.files_of(path, problems) {
+                problems.source = name.display().to_string();
+                if let Some(file) = read_file(&name, format, problems) {
+                    merged.merge(file);
+                }
+            }
+        }
+        for text in &self.inline {
+            problems.source = "flags".to_owned();
+            match Format::Hcl.parse(text) {
+                Ok(document) => merged.merge(File::read(document, "", problems).unwrap_or_default()),
+                Err(error) => problems.error(format!("-hcl: {error}")),
+            }
+        }
+        merged.merge(flags);
+        problems.source.clear();
+        merged
+    }
+
+    /// The file itself, or a folder's files in order of their names; folders in it are not entered.
+    fn files_of(&self, path: &Path, problems: &mut Problems) -> Vec<(PathBuf, Format)> {
+        problems.source = path.display().to_string();
+        if !path.is_dir() {
+            let format = self.format.or_else(|| Format::of(path));
+            if format.is_none() {
+                problems.error("expected a name that ends in .hcl or .json; tell -config-format for another");
+            }
+            return format.map(|format| (path.to_owned(), format)).into_iter().collect();
+        }
+        let listed = std::fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+        let mut names: Vec<PathBuf> = listed.unwrap_or_else(|error: std::io::Error| {
+            problems.error(format!("cannot list this folder: {error}"));
+            Vec::new()
+        });
+        names.sort();
+        names.retain(|name| name.is_file());
+        let mut files = Vec::new();
+        for name in names {
+            match self.format.or_else(|| Format::of(&name)) {
+                Some(format) => files.push((name, format)),
+                None => problems.warn(format!(
+                    "skipping file {}, extension must be .hcl or .json, or config format must be set",
+                    name.display()
+                )),
+            }
+        }
+        files
+    }
+}
+
+/// The services that one file defines (`services register` and `deregister`).
+pub fn services_of(path: &Path) -> Result<Vec<ServiceDefinition>, Vec<ConfigError>> {
+    let mut problems = Problems { source: path.display().to_string(), ..Problems::default() };
+    let format = Format::of(path).unwrap_or(Format::Hcl);
+    let file = read_file(path, format, &mut problems).unwrap_or_default();
+    if !problems.errors.is_empty() {
+        return Err(problems.errors);
+    }
+    Ok([file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect())
+}
+
+fn read_file(path: &Path, format: Format, problems: &mut Problems) -> Option<File> {
+    let mut text = String::new();
+    let bounded = std::fs::File::open(path).and_then(|file| file.take(defaults::CONFIG_FILE_BYTES + 1).read_to_string(&mut text));
+    if let Err(error) = bounded {
+        problems.error(format!("cannot be read: {error}"));
+        return None;
+    }
+    if text.len() as u64 > defaults::CONFIG_FILE_BYTES {
+        problems.error(format!("larger than {} bytes, which is no configuration", defaults::CONFIG_FILE_BYTES));
+        return None;
+    }
+    match format.parse(&text) {
+        Ok(document) => File::read(document, "", problems),
+        Err(error) => {
+            problems.error(error);
+            None
+        }
+    }
+}
