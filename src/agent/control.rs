@@ -11,7 +11,6 @@ use crate::raft::Raft;
 use crate::router::Router;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 /// What the answers are made of.

@@ -47,16 +47,12 @@ impl Tls {
 }
 
 fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
-    crate::tls::rpc_tls(
-        material,
-        config.tls.verify_incoming_rpc,
-        config.tls.verify_outgoing,
-        config.tls.verify_server_hostname.then(|| format!("server.{}.{}", config.datacenter, config.domain.trim_end_matches('.'))),
-    )
+    let server_name = config.tls.verify_server_hostname.then(|| crate::tls::server_name(&config.datacenter, &config.domain));
+    material.rpc_tls(config.tls.verify_incoming_rpc, config.tls.verify_outgoing, server_name)
 }
 
 fn bridge_identity(config: &Config, material: Option<&TlsMaterial>, data_dir: Option<&Path>) -> Result<BridgeIdentity, String> {
-    let domain = config.domain.trim_end_matches('.');
+    let domain = &config.domain;
     match material {
         Some(material) if config.tls.cert_file.is_some() => BridgeIdentity::from_ca(material, &config.datacenter, domain),
         _ if config.bridge_require_ca => Err(
@@ -138,7 +134,7 @@ pub fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeIdentity)
     BridgeSettings {
         node_name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
-        domain: config.domain.trim_end_matches('.').to_owned(),
+        domain: config.domain.clone(),
         // The number that the servers tell for both: the RPC port as it was bound.
         bind: SocketAddr::new(config.bridge.ip(), rpc_port),
         identity,

@@ -48,7 +48,6 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&format!("signals cannot be handled: {error}")),
     };
-    println!("==> Starting Kontor agent...");
     let agent = match Agent::bind(config, Some(reload)).await {
         Ok(agent) => agent,
         Err(message) => return failed(&message),
@@ -58,8 +57,7 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
     {
         return failed(&format!("cannot write pid_file {}: {error}", path.display()));
     }
-    println!("{}", crate::config::banner(&settings, agent.node_id()));
-    println!("==> Log data will now stream in as it occurs:\n");
+    print!("{}", crate::config::banner(&settings, agent.node_id()));
     for warning in &settings.warnings {
         warn!("{warning}");
     }

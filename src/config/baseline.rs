@@ -14,6 +14,7 @@ pub(super) fn baseline() -> Config {
     Config {
         server: false,
         dev: false,
+        fast_gossip: false,
         bootstrap_expect: 0,
         datacenter: defaults::DATACENTER.to_owned(),
         primary_datacenter: defaults::DATACENTER.to_owned(),

@@ -66,6 +66,7 @@ fn path(text: Option<&str>) -> Option<PathBuf> {
 /// Server or client, how a cluster begins, and where state is kept.
 fn role(file: &File, config: &mut Config, problems: &mut Problems) {
     config.server = file.server.unwrap_or(config.dev);
+    config.fast_gossip = config.dev;
     let bootstrap = file.bootstrap.unwrap_or(false);
     let expect: u32 = within(file.bootstrap_expect, "bootstrap_expect", (0, i64::from(i32::MAX)), problems).unwrap_or(0);
     if expect > 0 && bootstrap {
