@@ -1,0 +1,35 @@
+//! `kontor demo` federates two datacenters, answers for both, and cleans up after itself.
+
+mod rig;
+
+use rig::{PATIENCE, request, wait_until};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+#[test]
+fn the_demo_answers_for_both_datacenters_and_stops_on_a_signal() {
+    // Away from the usual ports, which somebody's own agent may hold.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kontor"))
+        .args(["demo", "-http-port=18500"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for (port, dc) in [(18500, "dc2"), (19500, "dc1"), (18530, "dc2")] {
+        let url = format!("http://127.0.0.1:{port}/v1/health/service/web?dc={dc}");
+        wait_until(&url, || {
+            let reply = request("GET", &url, None)?;
+            (reply.status == 200 && reply.json().as_array()?.len() == 1).then_some(())
+        });
+    }
+    assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the demo did not stop");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.matches("    curl '").count(), 3, "{said}");
+}
