@@ -4,6 +4,8 @@
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
 //! never reads a clock, draws no random number, does no I/O, and reads no configuration.
 
+pub mod snapshot;
+
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
