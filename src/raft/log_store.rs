@@ -329,3 +329,125 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::openraft_types::LoggedCommand;
+    use super::super::snapshot_file::SnapshotShelf;
+    use super::super::state_machine::StateMachine;
+    use super::super::testing::{TestMachine, register};
+    use super::*;
+    use openraft::storage::RaftLogStorageExt;
+    use openraft::testing::log::{StoreBuilder, Suite};
+    use openraft::vote::RaftLeaderId;
+    use openraft::{EntryPayload, StorageError};
+    use tempfile::TempDir;
+
+    struct OnDisk;
+    struct InMemory;
+
+    fn machine(dir: Option<&Path>) -> StateMachine {
+        StateMachine::start(Box::new(TestMachine::default()), SnapshotShelf::new(dir), Arc::default()).unwrap()
+    }
+
+    impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for OnDisk {
+        async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
+            let dir = tempfile::tempdir().unwrap();
+            let log = LogStore::open(&dir.path().join("log")).unwrap();
+            let machine = machine(Some(dir.path()));
+            Ok((dir, log, machine))
+        }
+    }
+
+    impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for InMemory {
+        async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<TypeConfig>> {
+            Ok(((), LogStore::in_memory(), machine(None)))
+        }
+    }
+
+    #[test]
+    fn the_log_on_disk_conforms_to_openrafts_suite() {
+        tokio::runtime::Runtime::new().unwrap().block_on(Suite::test_all(OnDisk)).unwrap();
+    }
+
+    #[test]
+    fn the_log_in_memory_conforms_to_openrafts_suite() {
+        tokio::runtime::Runtime::new().unwrap().block_on(Suite::test_all(InMemory)).unwrap();
+    }
+
+    fn entry(term: u64, index: u64) -> Entry {
+        let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
+        let payload = EntryPayload::Normal(LoggedCommand::encode(&register(&format!("n{index}"))).unwrap());
+        Entry::new(LogId::new(leader, index), payload)
+    }
+
+    /// Opens again after the writer's thread has let go.
+    async fn reopen(dir: &Path) -> LogStore {
+        loop {
+            match LogStore::open(dir) {
+                Ok(log) => return log,
+                Err(error) if error.to_string().contains("in use") => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_finds_vote_entries_truncation_purge_and_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let vote = Vote::new_committed(3, 1);
+        {
+            let mut log = LogStore::open(dir.path()).unwrap();
+            assert!(!log.has_state());
+            log.save_vote(&vote).await.unwrap();
+            log.blocking_append((0..10).map(|index| entry(1, index))).await.unwrap();
+            log.truncate_after(Some(entry(1, 6).log_id())).await.unwrap();
+            log.blocking_append([entry(2, 7), entry(2, 8)]).await.unwrap();
+            log.purge(entry(1, 3).log_id()).await.unwrap();
+            log.save_committed(Some(entry(2, 7).log_id())).await.unwrap();
+            log.put("cluster", Some(vec![1, 2])).await.unwrap();
+            log.close().await;
+        }
+        let mut log = reopen(dir.path()).await;
+        assert!(log.has_state());
+        assert_eq!(log.read_vote().await.unwrap(), Some(vote));
+        let state = log.get_log_state().await.unwrap();
+        assert_eq!(state.last_purged_log_id, Some(entry(1, 3).log_id()));
+        assert_eq!(state.last_log_id, Some(entry(2, 8).log_id()));
+        assert_eq!(log.read_committed().await.unwrap(), Some(entry(2, 7).log_id()));
+        assert_eq!(log.get("cluster").unwrap(), Some(vec![1, 2]));
+        let expected: Vec<Entry> = (4..7).map(|index| entry(1, index)).chain([entry(2, 7), entry(2, 8)]).collect();
+        assert_eq!(log.try_get_log_entries(0..100).await.unwrap(), expected);
+        // Old entries come from disk and new ones from memory.
+        log.blocking_append([entry(2, 9)]).await.unwrap();
+        assert_eq!(log.try_get_log_entries(6..).await.unwrap(), [entry(1, 6), entry(2, 7), entry(2, 8), entry(2, 9)]);
+        log.truncate_after(Some(entry(1, 5).log_id())).await.unwrap();
+        log.blocking_append([entry(4, 6)]).await.unwrap();
+        assert_eq!(log.try_get_log_entries(4..).await.unwrap(), [entry(1, 4), entry(1, 5), entry(4, 6)]);
+    }
+
+    #[tokio::test]
+    async fn a_second_process_is_told_who_has_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = LogStore::open(dir.path()).unwrap();
+        assert!(LogStore::open(dir.path()).unwrap_err().to_string().contains("in use by another process"));
+    }
+
+    #[tokio::test]
+    async fn entries_over_the_memorys_bound_are_read_from_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogStore::open(dir.path()).unwrap();
+        let big = |index| {
+            let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(1, 1).to_committed();
+            let payload = EntryPayload::Normal(LoggedCommand::encode(&register(&"x".repeat(1 << 20))).unwrap());
+            Entry::new(LogId::new(leader, index), payload)
+        };
+        for index in 0..12 {
+            log.blocking_append([big(index)]).await.unwrap();
+        }
+        assert!(log.shared.read().bytes <= RAFT_LOG_CACHE_BYTES);
+        let indices: Vec<u64> = log.try_get_log_entries(0..12).await.unwrap().iter().map(|entry| entry.index()).collect();
+        assert_eq!(indices, (0..12).collect::<Vec<u64>>());
+        assert_eq!(log.limited_get_log_entries(0, 12).await.unwrap().len(), 1);
+    }
+}
