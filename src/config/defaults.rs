@@ -33,13 +33,68 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 // === Raft ===
 
-/// Time between heartbeats at `raft_multiplier` 1.
+/// Time between a leader's heartbeats: four fit into the least election timeout.
 pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
-/// Least election timeout at `raft_multiplier` 1.
+/// Least election timeout: well above a heartbeat with an fsync on a busy machine of two cores.
 pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
-/// Greatest election timeout at `raft_multiplier` 1; it is the lease too. A killed leader is
-/// followed within the lease and one timeout.
+/// Greatest election timeout, and the leader's lease: lease and timeout together stay below 1.6 s.
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(800);
+/// The part of the lease, in percent, within which reads are answered: clocks may differ by 10 % in speed.
+pub const RAFT_LEASE_MARGIN_PERCENT: u32 = 80;
+/// Entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.
+pub const RAFT_SNAPSHOT_ENTRIES: u64 = 20_000;
+/// Entries kept behind a snapshot, so that a purge never overtakes an apply (openraft #2116).
+pub const RAFT_TRAILING_ENTRIES: u64 = 20_000;
+/// Proposals that may wait for their commit; over it, `Busy`. Half a second's worth at 8,000/s.
+pub const RAFT_PROPOSALS: usize = 4_096;
+/// How long a proposal waits for its commit: two failovers.
+pub const RAFT_PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a change of the membership, or a learner's catching up, may take: a whole snapshot may go first.
+pub const RAFT_MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a hand-over of leadership may take: two elections.
+pub const RAFT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Log writes that wait for the disk; the core waits over it. Above the proposals' bound in batches.
+pub const RAFT_LOG_QUEUE: usize = 1_024;
+/// Bytes that go to the disk with one fsync at most: the writer turns to the queue again within some 10 ms.
+pub const RAFT_LOG_BATCH_BYTES: usize = 4 << 20;
+/// Bytes of the log's newest entries kept in memory for replication and apply; older ones are read from disk.
+pub const RAFT_LOG_CACHE_BYTES: usize = 8 << 20;
+/// Bytes of the log's store for blocks that were read: old entries are read once.
+pub const RAFT_LOG_BLOCK_CACHE_BYTES: u64 = 1 << 20;
+/// Bytes of the log store's write buffer before it goes to a table, so that an idle server stays small.
+pub const RAFT_LOG_MEMTABLE_BYTES: u64 = 8 << 20;
+/// Bytes of all the log store's journals: the least that the store takes.
+pub const RAFT_LOG_JOURNAL_BYTES: u64 = 64 << 20;
+/// Entries in one append message.
+pub const RAFT_APPEND_ENTRIES: u64 = 1_024;
+/// Bytes of entries in one append message (one entry may be more): far below the frame bound of `rpc`.
+pub const RAFT_APPEND_BYTES: usize = 1 << 20;
+/// Entries applied between two publications at most, so that readers see progress within a large batch.
+pub const RAFT_APPLY_BATCH: usize = 1_024;
+/// How long a written append may take to be answered: an fsync on a slow disk.
+pub const RAFT_APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes in one part of a snapshot on its way.
+pub const RAFT_SNAPSHOT_PART_BYTES: usize = 1 << 20;
+/// Bytes of a snapshot that is received; a greater one is refused.
+pub const RAFT_SNAPSHOT_MAX_BYTES: u64 = 4 << 30;
+/// How long one part of a snapshot, or its install at the end, may take.
+pub const RAFT_SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(30);
+/// A disk that has not come back from an fsync for this long is stuck: no proposals, leadership handed over.
+pub const RAFT_FSYNC_STUCK: Duration = Duration::from_secs(2);
+/// How often the disk is looked after.
+pub const RAFT_WATCHDOG_TICK: Duration = Duration::from_millis(200);
+/// How often a follower asks its leader for an echo, by which its age is known.
+pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);
+/// How long an echo, or what it names, may take.
+pub const RAFT_ECHO_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the bootstrap is thought over, and what was not answered asked again.
+pub const RAFT_BOOTSTRAP_TICK: Duration = Duration::from_millis(200);
+/// How long a member may take to grant: a write and an fsync.
+pub const RAFT_GRANT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Questions that wait for the bootstrap's task; over it the asker is refused and asks again.
+pub const RAFT_BOOTSTRAP_QUEUE: usize = 64;
+/// Servers in a set that is proposed; a greater set is refused.
+pub const RAFT_MEMBERS_MAX: usize = 64;
 
 // === Store ===
 

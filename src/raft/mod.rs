@@ -4,13 +4,43 @@
 //! `agent` starts one [`Raft`] per server; `router` proposes and asks for leases, `leader` changes
 //! the membership. Addresses are no part of it: the [`Transport`] finds a server by its node id.
 
+mod bootstrap;
+mod bootstrap_driver;
+mod echo;
+mod lease;
+mod log_store;
+mod log_writer;
+mod machine;
+mod membership;
+mod message;
+mod network;
+mod openraft_types;
+mod receive;
+mod snapshot_file;
+mod snapshot_inbox;
+mod start;
+mod state_machine;
+mod watchdog;
+#[cfg(test)]
+mod cluster_test;
+#[cfg(test)]
+mod testing;
+
+use crate::config::defaults::{
+    RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_PROPOSALS, RAFT_SNAPSHOT_ENTRIES,
+    RAFT_TRAILING_ENTRIES,
+};
 use crate::model::command::{Command, Outcome};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::request::BoxFuture;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use bytes::Bytes;
+use openraft::ReadPolicy;
+use openraft::error::{ClientWriteError, RaftError as CoreError};
+use openraft_types::{LoggedCommand, Metrics};
+use start::Server;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +51,8 @@ use tokio::sync::watch;
 pub struct RaftSettings {
     /// This server.
     pub node_id: NodeId,
-    /// Where log, vote and snapshots are kept (`<data_dir>/raft`); `None` keeps them in memory (`-dev`).
+    /// The agent's data directory; log, vote and snapshots are kept in its `raft`. `None` keeps them
+    /// in memory (`-dev`).
     pub data_dir: Option<PathBuf>,
     /// `-bootstrap-expect`; 1 for `-bootstrap` and `-dev`; 0 for a server that joins a cluster.
     pub bootstrap_expect: u32,
@@ -33,6 +64,21 @@ pub struct RaftSettings {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot.
     pub trailing_entries: u64,
+}
+
+impl RaftSettings {
+    /// The usual numbers.
+    pub fn new(node_id: NodeId, data_dir: Option<PathBuf>, bootstrap_expect: u32) -> RaftSettings {
+        RaftSettings {
+            node_id,
+            data_dir,
+            bootstrap_expect,
+            heartbeat: RAFT_HEARTBEAT,
+            election: (RAFT_ELECTION_MIN, RAFT_ELECTION_MAX),
+            snapshot_entries: RAFT_SNAPSHOT_ENTRIES,
+            trailing_entries: RAFT_TRAILING_ENTRIES,
+        }
+    }
 }
 
 /// The connections that Raft's messages go by; each lane has one of its own.
@@ -140,103 +186,157 @@ pub enum RaftError {
 }
 
 /// A running Raft server; clones are the same one.
-#[derive(Clone, Debug)]
-pub struct Raft {}
+#[derive(Clone)]
+pub struct Raft {
+    server: Arc<Server>,
+}
+
+impl std::fmt::Debug for Raft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raft").field("node_id", &self.server.settings.node_id).finish_non_exhaustive()
+    }
+}
 
 impl Raft {
     /// Opens the log and starts. Without state on disk it waits for the bootstrap, or to be added.
-    /// If the core ever stops by itself, the reason appears in [`Raft::fatal`].
+    /// `candidates` includes this server. If the core ever stops by itself, the reason appears in
+    /// [`Raft::fatal`].
     pub async fn start(
-        _settings: RaftSettings,
-        _store: Store,
-        _transport: Arc<dyn Transport>,
-        _candidates: watch::Receiver<Vec<Candidate>>,
-        _shutdown: &Shutdown,
+        settings: RaftSettings,
+        store: Store,
+        transport: Arc<dyn Transport>,
+        candidates: watch::Receiver<Vec<Candidate>>,
+        shutdown: &Shutdown,
     ) -> Result<Raft, RaftError> {
-        todo!()
+        let server = Server::start(settings, Box::new(store), transport, candidates, shutdown).await?;
+        Ok(Raft { server })
     }
 
     /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
     /// when certainly not proposed, `Busy` over the bound, `OutcomeUnknown` otherwise.
-    pub async fn propose(&self, _command: Command) -> Result<(u64, Outcome), Fault> {
-        todo!()
+    pub async fn propose(&self, command: Command) -> Result<(u64, Outcome), Fault> {
+        let server = &self.server;
+        if server.closed_to_proposals() {
+            return Err(Fault::no_leader());
+        }
+        let Ok(_waiting) = server.proposals.try_acquire() else {
+            metrics::counter!("kontor.raft.proposals_refused").increment(1);
+            return Err(Fault::new(FaultKind::Busy, format!("{RAFT_PROPOSALS} writes wait already; try again later")));
+        };
+        let logged = LoggedCommand::encode(&command).map_err(Fault::failed)?;
+        let unknown =
+            |error: &dyn std::fmt::Display| Fault::outcome_unknown(format!("the write may or may not be done: {error}"));
+        match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, server.core.client_write(logged)).await {
+            Ok(Ok(written)) => Ok((written.log_id.index(), written.data)),
+            Ok(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Fault::no_leader()),
+            Ok(Err(error)) => Err(unknown(&error)),
+            Err(elapsed) => Err(unknown(&elapsed)),
+        }
     }
 
     /// Who leads; changes wake the receiver.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        todo!()
+        self.server.leadership.subscribe()
     }
 
     /// Whether this server leads, and leads for sure by its lease with margin, at this instant.
     pub fn holds_lease(&self) -> bool {
-        todo!()
+        self.server.holds_lease()
     }
 
     /// Has a quorum confirm that this server leads and waits until it has applied what was
     /// committed before; for `?consistent`.
     pub async fn confirm_leadership(&self) -> Result<(), Fault> {
-        todo!()
+        let confirmed = self.server.core.ensure_linearizable(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, confirmed).await {
+            Ok(Ok(_index)) => Ok(()),
+            Ok(Err(error)) => Err(Fault::no_leader().because(error.to_string())),
+            Err(_elapsed) => Err(Fault::no_leader().because("no quorum answers")),
+        }
     }
 
     /// How old this server's view may be: on the leader the time since its last quorum-acknowledged
     /// send, on a follower by the echo of its leader; `None` before the first contact.
     pub fn staleness(&self) -> Option<Duration> {
-        todo!()
+        self.server.staleness()
     }
 
     /// Answers a message of another server's [`Transport::send`]. Never fails: what is not for this
     /// cluster or this server is answered with a refusal.
-    pub async fn handle(&self, _message: Bytes) -> Bytes {
-        todo!()
+    pub async fn handle(&self, message: Bytes) -> Bytes {
+        Arc::clone(&self.server).handle(&message).await
     }
 
     /// The cluster, once there is one; changes wake the receiver.
     pub fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
-        todo!()
+        self.server.link.cluster.clone()
     }
 
     /// The configuration in force.
     pub fn peers(&self) -> Vec<Peer> {
-        todo!()
+        membership::peers(&self.metrics())
     }
 
     /// What the leader knows of the others; empty elsewhere.
     pub fn progress(&self) -> Vec<PeerProgress> {
-        todo!()
+        membership::progress(&self.metrics())
     }
 
     /// Adds a learner and waits until it has caught up; leader only.
-    pub async fn add_learner(&self, _id: NodeId) -> Result<(), Fault> {
-        todo!()
+    pub async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
+        self.server.add_learner(id).await
     }
 
     /// Makes a learner a voter; leader only.
-    pub async fn promote(&self, _id: NodeId) -> Result<(), Fault> {
-        todo!()
+    pub async fn promote(&self, id: NodeId) -> Result<(), Fault> {
+        self.server.promote(id).await
     }
 
     /// Takes a server out of the configuration; leader only.
-    pub async fn remove(&self, _id: NodeId) -> Result<(), Fault> {
-        todo!()
+    pub async fn remove(&self, id: NodeId) -> Result<(), Fault> {
+        self.server.remove(id).await
     }
 
     /// Hands leadership to `to`, or to the voter that is furthest, and waits until it leads.
-    pub async fn transfer_leadership(&self, _to: Option<NodeId>) -> Result<(), Fault> {
-        todo!()
+    pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), Fault> {
+        self.server.transfer_leadership(to).await
     }
 
     /// Numbers for people.
     pub fn stats(&self) -> RaftStats {
-        todo!()
+        let metrics = self.metrics();
+        let index = |id: Option<openraft_types::LogId>| id.map_or(0, |id| id.index());
+        let term = |id: Option<openraft_types::LogId>| id.map_or(0, |id| id.committed_leader_id().term);
+        RaftStats {
+            state: format!("{:?}", metrics.state),
+            term: metrics.current_term,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            last_log_term: self.server.log.last_term(),
+            commit_index: index(metrics.local_committed),
+            applied_index: index(metrics.last_applied),
+            last_snapshot_index: index(metrics.snapshot),
+            last_snapshot_term: term(metrics.snapshot),
+            pending: (RAFT_PROPOSALS - self.server.proposals.available_permits()) as u64,
+            configuration_index: index(*metrics.membership_config.log_id()),
+        }
     }
 
     /// Resolves with the reason when the core has stopped by itself; the process then exits.
     pub async fn fatal(&self) -> String {
-        todo!()
+        let mut fatal = self.server.fatal.subscribe();
+        match fatal.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(reason)) => reason.clone(),
+            // The sender lives in this server; there is no reason to give.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Hands leadership over if it has it, flushes and stops; bounded by `grace`.
-    pub async fn shutdown(&self, _grace: Duration) {
-        todo!()
+    pub async fn shutdown(&self, grace: Duration) {
+        self.server.shutdown(grace).await;
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.server.metrics()
     }
 }

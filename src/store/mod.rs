@@ -30,6 +30,8 @@ mod watch;
 pub use view::View;
 pub use watch::Watch;
 
+pub mod snapshot;
+
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;

@@ -1,0 +1,304 @@
+//! How a cluster begins: the rule, without I/O.
+//!
+//! The lowest server of those with the flag proposes a set under a new cluster id; each member
+//! grants one set, on disk; when all have granted, and only then, the proposer initialises that set.
+//! Only the proposer can do so, hence it may also take its proposal back, and who granted it asks
+//! whether it still stands. A server that has Raft state, or hears of a cluster, never begins one.
+
+use super::Candidate;
+use crate::config::defaults::RAFT_MEMBERS_MAX;
+use crate::model::ids::{ClusterId, NodeId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A proposed cluster; a member keeps the one it granted on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    /// The cluster's id, if it comes to be.
+    pub(crate) cluster: ClusterId,
+    /// Who proposes it, and alone may initialise it.
+    pub(crate) proposer: NodeId,
+    /// Its first voters.
+    pub(crate) members: BTreeSet<NodeId>,
+}
+
+/// What a member says to a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum GrantAnswer {
+    /// Granted, on disk.
+    Granted,
+    /// It has granted another's.
+    Held,
+    /// It is part of a cluster, or has been.
+    Joined,
+    /// It is not in the set, or the set cannot be.
+    Refused,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing.
+    Wait,
+    /// Keep this grant (or none) on disk, then go on.
+    Keep(Option<Grant>),
+    /// Ask these members to grant.
+    Ask(Grant, Vec<NodeId>),
+    /// Ask the proposer whether its proposal still stands.
+    AskStatus(Grant),
+    /// All have granted: begin.
+    Initialise(Grant),
+}
+
+/// One server's part in the beginning.
+#[derive(Debug)]
+pub(crate) struct Bootstrap {
+    me: NodeId,
+    /// The cluster this server is part of; nothing begins any more.
+    joined: Option<ClusterId>,
+    grant: Option<Grant>,
+    granted_by: BTreeSet<NodeId>,
+}
+
+impl Bootstrap {
+    /// `joined` and `grant` are what was found on disk.
+    pub(crate) fn new(me: NodeId, joined: Option<ClusterId>, grant: Option<Grant>) -> Bootstrap {
+        Bootstrap { me, joined, grant, granted_by: BTreeSet::new() }
+    }
+
+    /// What to do, given who is seen. `fresh` is the id for a new proposal.
+    pub(crate) fn next(&self, candidates: &[Candidate], fresh: ClusterId) -> Step {
+        if self.joined.is_some() {
+            return Step::Wait;
+        }
+        let foreign = |cluster: ClusterId| self.grant.as_ref().is_none_or(|grant| grant.cluster != cluster);
+        let cluster_seen = candidates.iter().filter_map(|candidate| candidate.cluster).any(foreign);
+        match &self.grant {
+            Some(grant) if grant.proposer != self.me => Step::AskStatus(grant.clone()),
+            Some(_) if cluster_seen || !self.is_first(candidates) => Step::Keep(None),
+            Some(grant) => self.pursue(grant, candidates, fresh),
+            None if cluster_seen => Step::Wait,
+            None => self.expected_set(candidates).map_or(Step::Wait, |members| self.propose(members, fresh)),
+        }
+    }
+
+    fn propose(&self, members: BTreeSet<NodeId>, cluster: ClusterId) -> Step {
+        Step::Keep(Some(Grant { cluster, proposer: self.me, members }))
+    }
+
+    /// This server's own proposal goes on while all its members are there; else another set is due.
+    fn pursue(&self, grant: &Grant, candidates: &[Candidate], fresh: ClusterId) -> Step {
+        let seen: BTreeSet<NodeId> = candidates.iter().map(|candidate| candidate.id).collect();
+        if !grant.members.is_subset(&seen) {
+            return self.expected_set(candidates).map_or(Step::Wait, |members| self.propose(members, fresh));
+        }
+        let missing: Vec<NodeId> =
+            grant.members.iter().copied().filter(|member| *member != self.me && !self.granted_by.contains(member)).collect();
+        if missing.is_empty() { Step::Initialise(grant.clone()) } else { Step::Ask(grant.clone(), missing) }
+    }
+
+    /// Whether this server has the flag, and the lowest id of those who have it.
+    fn is_first(&self, candidates: &[Candidate]) -> bool {
+        candidates.iter().filter(|candidate| candidate.expect > 0).map(|candidate| candidate.id).min() == Some(self.me)
+    }
+
+    /// The set this server proposes: those with the flag before those without, by id.
+    fn expected_set(&self, candidates: &[Candidate]) -> Option<BTreeSet<NodeId>> {
+        let mut sizes = candidates.iter().map(|candidate| candidate.expect).filter(|expect| *expect > 0);
+        let expect = sizes.next()?;
+        if sizes.any(|other| other != expect) || !self.is_first(candidates) {
+            return None;
+        }
+        let mut order: Vec<(bool, NodeId)> = candidates.iter().map(|candidate| (candidate.expect == 0, candidate.id)).collect();
+        order.sort_unstable();
+        order.dedup();
+        let members: BTreeSet<NodeId> = order.into_iter().map(|(_, id)| id).take(expect as usize).collect();
+        (members.len() == expect as usize && members.len() <= RAFT_MEMBERS_MAX).then_some(members)
+    }
+
+    /// Two servers with the flag expect different numbers; nobody begins then.
+    pub(crate) fn contradiction(candidates: &[Candidate]) -> Option<(u32, u32)> {
+        let expected: BTreeSet<u32> = candidates.iter().map(|candidate| candidate.expect).filter(|expect| *expect > 0).collect();
+        Some((*expected.first()?, *expected.last()?)).filter(|(least, most)| least != most)
+    }
+
+    /// What a proposal of `from` comes to; on `Granted` the grant must be kept before it is told.
+    pub(crate) fn answer(&self, from: NodeId, ask: &Grant) -> GrantAnswer {
+        if self.joined.is_some() {
+            return GrantAnswer::Joined;
+        }
+        if ask.proposer != from || !ask.members.contains(&self.me) || ask.members.len() > RAFT_MEMBERS_MAX {
+            return GrantAnswer::Refused;
+        }
+        match &self.grant {
+            // A proposer that proposes anew has taken its former proposal back, and a server may
+            // take back its own for one that goes first.
+            Some(held) if held.proposer != from && !(held.proposer == self.me && from < self.me) => GrantAnswer::Held,
+            _ => GrantAnswer::Granted,
+        }
+    }
+
+    /// Whether the proposal of `cluster` is this server's and stands, or has become a cluster.
+    pub(crate) fn stands(&self, cluster: ClusterId) -> bool {
+        self.joined == Some(cluster) || self.grant.as_ref().is_some_and(|grant| grant.cluster == cluster)
+    }
+
+    /// Whether a message of `cluster` may make this server part of it.
+    pub(crate) fn may_join(&self, cluster: ClusterId, of_leader: bool) -> bool {
+        match (&self.joined, &self.grant) {
+            (Some(joined), _) => *joined == cluster,
+            (None, Some(grant)) => grant.cluster == cluster,
+            (None, None) => of_leader,
+        }
+    }
+
+    /// The grant that is held.
+    pub(crate) fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
+    }
+
+    /// The cluster this server is part of.
+    pub(crate) fn joined(&self) -> Option<ClusterId> {
+        self.joined
+    }
+
+    /// `grant` is on disk.
+    pub(crate) fn kept(&mut self, grant: Option<Grant>) {
+        self.granted_by.clear();
+        self.grant = grant;
+    }
+
+    /// `member` has granted the proposal of `cluster`.
+    pub(crate) fn granted(&mut self, member: NodeId, cluster: ClusterId) {
+        if self.grant.as_ref().is_some_and(|grant| grant.cluster == cluster) {
+            self.granted_by.insert(member);
+        }
+    }
+
+    /// This server is part of `cluster`.
+    pub(crate) fn join(&mut self, cluster: ClusterId) {
+        self.joined = Some(cluster);
+        self.kept(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn id(number: u128) -> NodeId {
+        NodeId::from_u128(number)
+    }
+
+    fn cluster(number: u128) -> ClusterId {
+        ClusterId(Uuid::from_u128(number))
+    }
+
+    fn seen(servers: &[(u128, u32)]) -> Vec<Candidate> {
+        servers.iter().map(|(number, expect)| Candidate { id: id(*number), expect: *expect, cluster: None }).collect()
+    }
+
+    fn grant(number: u128, proposer: u128, members: &[u128]) -> Grant {
+        Grant { cluster: cluster(number), proposer: id(proposer), members: members.iter().map(|member| id(*member)).collect() }
+    }
+
+    fn fresh(me: u128) -> Bootstrap {
+        Bootstrap::new(id(me), None, None)
+    }
+
+    fn holding(me: u128, grant: Grant) -> Bootstrap {
+        Bootstrap::new(id(me), None, Some(grant))
+    }
+
+    #[test]
+    fn the_lowest_with_the_flag_proposes_and_servers_without_it_are_members() {
+        let servers = seen(&[(1, 0), (2, 3), (3, 0)]);
+        assert_eq!(fresh(2).next(&servers, cluster(9)), Step::Keep(Some(grant(9, 2, &[1, 2, 3]))));
+        assert_eq!(fresh(1).next(&servers, cluster(9)), Step::Wait);
+        assert_eq!(fresh(2).next(&servers[..2], cluster(9)), Step::Wait);
+    }
+
+    #[test]
+    fn different_numbers_expected_begin_nothing() {
+        let servers = seen(&[(1, 3), (2, 5), (3, 3), (4, 0), (5, 0)]);
+        assert_eq!(fresh(1).next(&servers, cluster(9)), Step::Wait);
+        assert_eq!(Bootstrap::contradiction(&servers), Some((3, 5)));
+        assert_eq!(Bootstrap::contradiction(&servers[2..]), None);
+    }
+
+    #[test]
+    fn nothing_is_initialised_before_the_last_grant() {
+        let servers = seen(&[(1, 3), (2, 3), (3, 3)]);
+        let mine = grant(9, 1, &[1, 2, 3]);
+        let mut first = holding(1, mine.clone());
+        assert_eq!(first.next(&servers, cluster(8)), Step::Ask(mine.clone(), vec![id(2), id(3)]));
+        first.granted(id(2), cluster(9));
+        first.granted(id(3), cluster(7));
+        assert_eq!(first.next(&servers, cluster(8)), Step::Ask(mine.clone(), vec![id(3)]));
+        first.granted(id(3), cluster(9));
+        assert_eq!(first.next(&servers, cluster(8)), Step::Initialise(mine));
+    }
+
+    #[test]
+    fn a_member_grants_one_set_and_the_same_again() {
+        let mut member = fresh(3);
+        let ask = grant(9, 1, &[1, 2, 3]);
+        assert_eq!(member.answer(id(1), &ask), GrantAnswer::Granted);
+        member.kept(Some(ask.clone()));
+        assert_eq!(member.answer(id(1), &ask), GrantAnswer::Granted);
+        assert_eq!(member.answer(id(2), &grant(8, 2, &[2, 3, 4])), GrantAnswer::Held);
+        assert_eq!(member.answer(id(1), &grant(7, 2, &[2, 3])), GrantAnswer::Refused);
+        assert_eq!(member.answer(id(1), &grant(7, 1, &[1, 2])), GrantAnswer::Refused);
+    }
+
+    #[test]
+    fn a_server_with_raft_state_grants_nothing_and_proposes_nothing() {
+        let server = Bootstrap::new(id(1), Some(cluster(5)), None);
+        assert_eq!(server.answer(id(2), &grant(9, 2, &[1, 2])), GrantAnswer::Joined);
+        assert_eq!(server.next(&seen(&[(1, 1)]), cluster(9)), Step::Wait);
+    }
+
+    #[test]
+    fn a_cluster_that_is_heard_of_ends_every_beginning() {
+        let mut servers = seen(&[(1, 3), (2, 3), (3, 3)]);
+        servers.push(Candidate { id: id(4), expect: 0, cluster: Some(cluster(5)) });
+        assert_eq!(fresh(1).next(&servers, cluster(9)), Step::Wait);
+        assert_eq!(holding(1, grant(8, 1, &[1, 2, 3])).next(&servers, cluster(9)), Step::Keep(None));
+    }
+
+    #[test]
+    fn conflicting_proposals_end_with_the_lower_one() {
+        let servers = seen(&[(1, 3), (2, 3), (3, 3)]);
+        // The second did not see the first in time; it steps back as soon as it does, or is asked.
+        let mut second = holding(2, grant(8, 2, &[2, 3, 4]));
+        assert_eq!(second.next(&servers, cluster(7)), Step::Keep(None));
+        assert_eq!(second.answer(id(1), &grant(9, 1, &[1, 2, 3])), GrantAnswer::Granted);
+        second.kept(Some(grant(9, 1, &[1, 2, 3])));
+        assert!(!second.stands(cluster(8)));
+        // The third had granted it, asks, and is free again.
+        let third = holding(3, grant(8, 2, &[2, 3, 4]));
+        assert_eq!(third.answer(id(1), &grant(9, 1, &[1, 2, 3])), GrantAnswer::Held);
+        assert_eq!(third.next(&servers, cluster(7)), Step::AskStatus(grant(8, 2, &[2, 3, 4])));
+        // The first never steps back for a higher one.
+        let first = holding(1, grant(9, 1, &[1, 2, 3]));
+        assert_eq!(first.answer(id(2), &grant(8, 2, &[1, 2, 3])), GrantAnswer::Held);
+    }
+
+    #[test]
+    fn a_member_that_is_gone_is_replaced_in_a_new_proposal() {
+        let first = holding(1, grant(9, 1, &[1, 2, 3]));
+        assert_eq!(first.next(&seen(&[(1, 3), (2, 3)]), cluster(8)), Step::Wait);
+        let servers = seen(&[(1, 3), (2, 3), (4, 3)]);
+        assert_eq!(first.next(&servers, cluster(8)), Step::Keep(Some(grant(8, 1, &[1, 2, 4]))));
+    }
+
+    #[test]
+    fn a_server_joins_what_it_granted_or_who_leads_it() {
+        assert!(fresh(4).may_join(cluster(5), true));
+        assert!(!fresh(4).may_join(cluster(5), false));
+        let member = holding(3, grant(9, 1, &[1, 2, 3]));
+        assert!(member.may_join(cluster(9), false));
+        assert!(!member.may_join(cluster(5), true));
+    }
+}

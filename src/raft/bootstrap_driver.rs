@@ -1,0 +1,224 @@
+//! Carries out what `bootstrap` decides: one task that owns the decision's state.
+//!
+//! It asks the others, keeps grants on disk, initialises openraft, and says to which cluster this
+//! server belongs. `Raft::handle` hands it the others' questions.
+
+use super::bootstrap::{Bootstrap, Grant, GrantAnswer, Step};
+use super::log_store::LogStore;
+use super::message::{Ask, Reply};
+use super::network::Link;
+use super::openraft_types::Core;
+use super::{Candidate, Lane, RaftError};
+use crate::config::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
+use crate::model::ids::{ClusterId, NodeId};
+use openraft::EmptyNode;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+const CLUSTER: &str = "cluster";
+const GRANT: &str = "grant";
+
+/// What others ask of the bootstrap.
+pub(super) enum Question {
+    /// Grant a set to `from`.
+    Grant { from: NodeId, ask: Grant, reply: oneshot::Sender<GrantAnswer> },
+    /// Does the proposal of this cluster stand?
+    Status { cluster: ClusterId, reply: oneshot::Sender<bool> },
+    /// A message of this cluster has come: is this server part of it?
+    Join { cluster: ClusterId, of_leader: bool, reply: oneshot::Sender<bool> },
+}
+
+/// The way to the task.
+pub(super) type Questions = mpsc::Sender<Question>;
+
+/// What the disk says about the beginning.
+pub(super) fn recover(me: NodeId, log: &LogStore) -> Result<Bootstrap, RaftError> {
+    let cluster: Option<ClusterId> = kept(log, CLUSTER)?;
+    let grant: Option<Grant> = kept(log, GRANT)?;
+    // A crash may have come between the first entry and the note of the cluster.
+    let joined = cluster.or_else(|| grant.as_ref().filter(|_| log.has_state()).map(|grant| grant.cluster));
+    if joined.is_none() && log.has_state() {
+        return Err(RaftError::Storage("the Raft log has entries but does not say of which cluster".to_owned()));
+    }
+    Ok(Bootstrap::new(me, joined, grant))
+}
+
+fn kept<T: DeserializeOwned>(log: &LogStore, name: &'static str) -> Result<Option<T>, RaftError> {
+    let unreadable = |error| RaftError::Storage(format!("the Raft value {name:?} cannot be read: {error}"));
+    log.get(name)?.map(|bytes| rmp_serde::from_slice(&bytes).map_err(unreadable)).transpose()
+}
+
+/// The task.
+pub(super) struct Driver {
+    pub(super) state: Bootstrap,
+    pub(super) log: LogStore,
+    pub(super) core: Core,
+    pub(super) link: Arc<Link>,
+    pub(super) candidates: watch::Receiver<Vec<Candidate>>,
+    pub(super) cluster: watch::Sender<Option<ClusterId>>,
+    /// Before this, nobody is asked again.
+    pub(super) retry_at: Instant,
+}
+
+/// What came of a question to another server.
+enum Answered {
+    Grant(NodeId, ClusterId, Option<GrantAnswer>),
+    Status(ClusterId, Option<bool>),
+}
+
+impl Driver {
+    /// The queue to a task that is about to run.
+    pub(super) fn queue() -> (Questions, mpsc::Receiver<Question>) {
+        mpsc::channel(RAFT_BOOTSTRAP_QUEUE)
+    }
+
+    /// Runs for as long as the server does.
+    pub(super) async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
+        let mut calls = JoinSet::new();
+        let mut tick = tokio::time::interval(RAFT_BOOTSTRAP_TICK);
+        let mut warned = None;
+        loop {
+            let contradiction = Bootstrap::contradiction(&self.candidates.borrow());
+            if let Some((least, most)) = contradiction
+                && warned.replace((least, most)) != contradiction
+                && self.state.joined().is_none()
+            {
+                warn!(least, most, "servers disagree on -bootstrap-expect; nothing begins until they agree");
+            }
+            tokio::select! {
+                Some(question) = questions.recv() => self.answer(question).await,
+                Some(Ok(answered)) = calls.join_next() => self.take(answered).await,
+                Ok(()) = self.candidates.changed(), if self.state.joined().is_none() => {}
+                _ = tick.tick(), if self.state.joined().is_none() => {}
+                else => return,
+            }
+            self.proceed(&mut calls).await;
+        }
+    }
+
+    async fn proceed(&mut self, calls: &mut JoinSet<Answered>) {
+        loop {
+            let fresh = ClusterId(Uuid::new_v4());
+            let step = self.state.next(&self.candidates.borrow(), fresh);
+            match step {
+                Step::Wait => return,
+                Step::Keep(grant) => {
+                    if !self.keep(grant).await {
+                        return;
+                    }
+                }
+                // Who was asked has time to answer before it is asked again.
+                Step::Ask(..) | Step::AskStatus(_) if !calls.is_empty() || Instant::now() < self.retry_at => return,
+                Step::Ask(grant, members) => return self.ask(&grant, members, calls),
+                Step::AskStatus(grant) => {
+                    let link = Arc::clone(&self.link);
+                    calls.spawn(async move {
+                        let sent =
+                            link.ask(grant.proposer, Lane::Core, grant.cluster, Ask::GrantStatus, RAFT_GRANT_TIMEOUT).await;
+                        Answered::Status(
+                            grant.cluster,
+                            if let Ok(Reply::GrantStatus(stands)) = sent { Some(stands) } else { None },
+                        )
+                    });
+                    return;
+                }
+                Step::Initialise(grant) => return self.initialise(&grant).await,
+            }
+        }
+    }
+
+    fn ask(&self, grant: &Grant, members: Vec<NodeId>, calls: &mut JoinSet<Answered>) {
+        for member in members {
+            let (link, grant) = (Arc::clone(&self.link), grant.clone());
+            calls.spawn(async move {
+                let cluster = grant.cluster;
+                let sent = link.ask(member, Lane::Core, cluster, Ask::Grant(grant), RAFT_GRANT_TIMEOUT).await;
+                Answered::Grant(member, cluster, if let Ok(Reply::Grant(answer)) = sent { Some(answer) } else { None })
+            });
+        }
+    }
+
+    async fn answer(&mut self, question: Question) {
+        // Who asked may have gone meanwhile: it asks again.
+        match question {
+            Question::Grant { from, ask, reply } => {
+                let mut answer = self.state.answer(from, &ask);
+                let held = self.state.grant() == Some(&ask);
+                if answer == GrantAnswer::Granted && !held && !self.keep(Some(ask)).await {
+                    answer = GrantAnswer::Refused;
+                }
+                let _gone = reply.send(answer);
+            }
+            Question::Status { cluster, reply } => {
+                let _gone = reply.send(self.state.stands(cluster));
+            }
+            Question::Join { cluster, of_leader, reply } => {
+                let may = self.state.may_join(cluster, of_leader);
+                let _gone = reply.send(may && self.join(cluster).await);
+            }
+        }
+    }
+
+    async fn take(&mut self, answered: Answered) {
+        match answered {
+            Answered::Grant(member, cluster, Some(GrantAnswer::Granted)) => self.state.granted(member, cluster),
+            Answered::Grant(member, _, answer) => {
+                info!(%member, ?answer, "the bootstrap waits for this server's grant");
+                self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
+            }
+            Answered::Status(cluster, stands) => {
+                let current = self.state.grant().is_some_and(|grant| grant.cluster == cluster);
+                if stands == Some(false) && current && self.state.joined().is_none() {
+                    self.keep(None).await;
+                } else {
+                    self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
+                }
+            }
+        }
+    }
+
+    /// False when the disk did not take it; its writer has then told the world.
+    async fn keep(&mut self, grant: Option<Grant>) -> bool {
+        let Ok(bytes) = grant.as_ref().map(rmp_serde::to_vec_named).transpose() else { return false };
+        let kept = self.log.put(GRANT, bytes).await.is_ok();
+        if kept {
+            info!(?grant, "bootstrap");
+            self.state.kept(grant);
+        }
+        kept
+    }
+
+    async fn join(&mut self, cluster: ClusterId) -> bool {
+        if self.state.joined().is_none() {
+            let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
+            if self.log.put(CLUSTER, Some(bytes)).await.is_err() || self.log.put(GRANT, None).await.is_err() {
+                return false;
+            }
+            info!(%cluster, "this server is part of a cluster");
+            self.state.join(cluster);
+        }
+        self.cluster.send_replace(Some(cluster));
+        true
+    }
+
+    async fn initialise(&mut self, grant: &Grant) {
+        let members: BTreeMap<u128, EmptyNode> = grant.members.iter().map(|id| (id.as_u128(), EmptyNode {})).collect();
+        // Its messages may go out from here on, and the answers must be taken.
+        self.cluster.send_replace(Some(grant.cluster));
+        if let Err(error) = self.core.initialize(members).await {
+            warn!(%error, "the cluster cannot be initialised");
+            return;
+        }
+        self.join(grant.cluster).await;
+        // All are fresh: there is nobody to wait for.
+        if let Err(error) = self.core.trigger().elect(false).await {
+            warn!(%error, "the first election cannot start");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Three and more servers on a network in memory: beginnings, ends, and what lies between.
+
+use super::message::{self, Ask, Envelope, Reply};
+use super::testing::{Cluster, PATIENCE, id, register};
+use super::{Peer, RaftSettings};
+use crate::model::command::Outcome;
+use crate::model::fault::FaultKind;
+use crate::model::ids::ClusterId;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+fn voters(cluster: &Cluster, number: u128) -> Vec<u128> {
+    let peers = cluster.member(number).raft.peers();
+    peers.iter().filter(|peer| peer.voter).map(|peer| peer.id.as_u128()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_server_in_memory_leads_at_once() {
+    let mut cluster = Cluster::new();
+    let started = Instant::now();
+    cluster.add_with(RaftSettings::new(id(1), None, 1)).await;
+    cluster.leader().await;
+    eprintln!("alone to leader: {:?}", started.elapsed());
+    cluster.write("a").await;
+    assert!(cluster.member(1).raft.staleness().unwrap() < PATIENCE);
+    cluster.member(1).raft.confirm_leadership().await.unwrap();
+    let (_, refused) = cluster.member(1).raft.propose(register("")).await.unwrap();
+    assert!(matches!(refused, Outcome::Refused(fault) if fault.kind == FaultKind::BadRequest));
+    cluster.member(1).raft.shutdown(PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_of_which_one_has_the_flag_become_one_cluster() {
+    let mut cluster = Cluster::new();
+    cluster.add(2, 3).await;
+    cluster.add(1, 0).await;
+    assert!(cluster.member(2).raft.cluster().borrow().is_none());
+    cluster.add(3, 0).await;
+    let leader = cluster.leader().await;
+    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    cluster.write("a").await;
+    cluster.everywhere("a").await;
+    let clusters: Vec<_> = cluster.members.iter().map(|member| *member.raft.cluster().borrow()).collect();
+    assert!(clusters[0].is_some() && clusters.iter().all(|seen| *seen == clusters[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicting_proposals_come_to_one_cluster() {
+    let mut cluster = Cluster::new();
+    for number in 1..=4 {
+        cluster.add(number, 3).await;
+        cluster.gossip_to(number, &[]);
+    }
+    // 2 proposes {2, 3, 4}; 4 is not reached, so the proposal hangs with 3's grant given.
+    cluster.net.isolate(id(4), &[id(1), id(2), id(3)]);
+    cluster.gossip_to(2, &[2, 3, 4]);
+    cluster.gossip_to(1, &[1, 2, 3]);
+    cluster.net.heal();
+    cluster.gossip();
+    cluster.leader().await;
+    let seen = |cluster: &Cluster| {
+        let mut known: Vec<_> = cluster.members.iter().filter_map(|member| *member.raft.cluster().borrow()).collect();
+        known.dedup();
+        (known.len() == 1).then_some(())
+    };
+    cluster.until("one cluster", seen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_server_becomes_learner_then_voter_and_never_begins_anew() {
+    let mut cluster = Cluster::of_three().await;
+    cluster.write("a").await;
+    cluster.add(4, 3).await;
+    let leader = cluster.leader().await;
+    let raft = &cluster.member(leader).raft;
+    raft.add_learner(id(4)).await.unwrap();
+    assert!(raft.peers().contains(&Peer { id: id(4), voter: false }));
+    cluster.everywhere("a").await;
+    raft.promote(id(4)).await.unwrap();
+    assert_eq!(voters(&cluster, leader), [1, 2, 3, 4]);
+    assert_eq!(*cluster.member(4).raft.cluster().borrow(), *raft.cluster().borrow());
+    raft.remove(id(4)).await.unwrap();
+    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    assert_eq!(raft.remove(id(9)).await.unwrap_err().kind, FaultKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_and_then_all_restart_and_find_everything_without_being_told() {
+    let mut cluster = Cluster::of_three().await;
+    cluster.write("before").await;
+    cluster.kill(2).await;
+    cluster.write("while one is away").await;
+    cluster.add(2, 0).await;
+    cluster.everywhere("while one is away").await;
+    for number in 1..=3 {
+        cluster.kill(number).await;
+    }
+    for number in 1..=3 {
+        cluster.add(number, 0).await;
+        cluster.gossip_to(number, &[]);
+    }
+    cluster.write("after").await;
+    for name in ["before", "while one is away", "after"] {
+        cluster.everywhere(name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_server_comes_back_under_a_new_id() {
+    let mut cluster = Cluster::of_three().await;
+    cluster.write("a").await;
+    cluster.kill(3).await;
+    cluster.wipe(3);
+    cluster.add(5, 3).await;
+    let leader = cluster.leader().await;
+    let raft = &cluster.member(leader).raft;
+    raft.add_learner(id(5)).await.unwrap();
+    raft.promote(id(5)).await.unwrap();
+    raft.remove(id(3)).await.unwrap();
+    assert_eq!(voters(&cluster, leader), [1, 2, 5]);
+    cluster.everywhere("a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_on_request_and_on_shutdown() {
+    let cluster = Cluster::of_three().await;
+    let first = cluster.leader().await;
+    let second = if first == 1 { 2 } else { 1 };
+    cluster.member(first).raft.transfer_leadership(Some(id(second))).await.unwrap();
+    assert!(!cluster.member(first).raft.holds_lease());
+    assert_eq!(cluster.leader().await, second);
+    let started = Instant::now();
+    cluster.member(second).raft.shutdown(PATIENCE).await;
+    let third = cluster.until("another leader", |cluster| {
+        cluster.members.iter().find(|member| member.id != id(second) && member.leadership().is_self).map(|member| member.id)
+    });
+    third.await;
+    eprintln!("stopped to another leader: {:?}", started.elapsed());
+    let fault = cluster.member(second).raft.propose(register("x")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::NoLeader);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_write_survives_the_leaders_death() {
+    let mut cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let (raft, stop) = (cluster.member(leader).raft.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0.. {
+                    let name = format!("{writer}-{number}");
+                    match raft.propose(register(&name)).await {
+                        Ok(_) => acknowledged.push(name),
+                        Err(_) if stop.load(Ordering::SeqCst) => break,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    cluster.until("some writes", |cluster| (cluster.member(leader).names().len() > 200).then_some(())).await;
+    stop.store(true, Ordering::SeqCst);
+    let killed = Instant::now();
+    cluster.kill(leader).await;
+    cluster.write("after").await;
+    eprintln!("killed to the next write: {:?}", killed.elapsed());
+    let next = cluster.leader().await;
+    let names = cluster.member(next).names();
+    for writer in writers {
+        let acknowledged = writer.await.unwrap();
+        assert!(!acknowledged.is_empty());
+        for name in acknowledged {
+            assert!(names.contains_key(&name), "{name} is lost");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lease_read_is_stale_when_a_follower_is_cut_off_and_the_other_restarts() {
+    let mut cluster = Cluster::of_three().await;
+    let old = cluster.leader().await;
+    let others: Vec<u128> = (1..=3).filter(|number| *number != old).collect();
+    let (cut, restarted) = (others[0], others[1]);
+    cluster.net.isolate(id(cut), &[id(old)]);
+    // The restarted one no longer hears the leader either: it and the one cut off may elect.
+    cluster.kill(restarted).await;
+    cluster.add(restarted, 0).await;
+    cluster.net.isolate(id(restarted), &[id(old)]);
+    let former = cluster.member(old).raft.clone();
+    let view = Arc::clone(&cluster.member(old).view);
+    let next = cluster
+        .until("another leader", |cluster| {
+            let leads = |number: &&u128| cluster.member(**number).leadership().is_self;
+            // While nobody else leads, the former may; it is never asked afterwards.
+            let found = others.iter().find(leads).copied();
+            assert!(found.is_none() || !former.holds_lease(), "two leaders at once");
+            found
+        })
+        .await;
+    cluster.member(next).raft.propose(register("new")).await.unwrap();
+    assert!(!former.holds_lease() || view.lock().unwrap().contains_key("new"), "a stale read");
+    assert!(former.confirm_leadership().await.is_err());
+    cluster.net.heal();
+    cluster.everywhere("new").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followers_age_grows_while_it_is_cut_off() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let follower = if leader == 1 { 2 } else { 1 };
+    let fresh = |cluster: &Cluster| cluster.member(follower).raft.staleness().filter(|age| *age < Duration::from_secs(1));
+    cluster.until("a fresh follower", fresh).await;
+    cluster.net.isolate(id(follower), &cluster.ids());
+    let aged = |cluster: &Cluster| cluster.member(follower).raft.staleness().filter(|age| *age > Duration::from_secs(2));
+    cluster.until("an old follower", aged).await;
+    cluster.net.heal();
+    cluster.until("a fresh follower again", fresh).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_others_and_junk_are_refused() {
+    let cluster = Cluster::of_three().await;
+    let raft = &cluster.member(1).raft;
+    let mine = raft.cluster().borrow().unwrap();
+    let other = ClusterId(Uuid::from_u128(7));
+    let refused = async |message: Bytes| {
+        let reply = message::decode::<Reply>(&raft.handle(message).await).unwrap();
+        assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+    };
+    let envelope =
+        |cluster, from, to| message::encode(&Envelope { cluster, from: id(from), to: id(to), ask: Ask::Echo }).unwrap();
+    refused(envelope(other, 2, 1)).await;
+    refused(envelope(mine, 2, 3)).await;
+    refused(envelope(mine, 1, 1)).await;
+    let whole = envelope(mine, 2, 1);
+    for length in 0..whole.len() {
+        refused(whole.slice(..length)).await;
+    }
+    for junk in [&b"\x01\xdd\xff\xff\xff\xff"[..], b"\x02", b"GET / HTTP/1.1\r\n\r\n", &[0xff; 4096]] {
+        refused(Bytes::copy_from_slice(junk)).await;
+    }
+    for position in 0..whole.len() {
+        let mut bent = whole.to_vec();
+        bent[position] ^= 0x55;
+        raft.handle(bent.into()).await;
+    }
+    cluster.write("still here").await;
+}
+
+/// Writes `count` names with 64 at a time.
+async fn write_many(cluster: &Cluster, prefix: &str, count: usize) {
+    let raft = cluster.member(cluster.leader().await).raft.clone();
+    let writers: Vec<_> = (0..64)
+        .map(|writer| {
+            let (raft, prefix) = (raft.clone(), prefix.to_owned());
+            tokio::spawn(async move {
+                for number in (writer..count).step_by(64) {
+                    raft.propose(register(&format!("{prefix}-{}", number % 500))).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_lags_far_behind_gets_a_snapshot_and_the_core_outlives_frequent_ones() {
+    let mut cluster = Cluster::new();
+    cluster.snapshot_entries = 1_000;
+    for number in 1..=3 {
+        cluster.add(number, 3).await;
+    }
+    let leader = cluster.leader().await;
+    let away = if leader == 1 { 2 } else { 1 };
+    cluster.write("first").await;
+    cluster.kill(away).await;
+    let started = Instant::now();
+    write_many(&cluster, "x", 45_000).await;
+    eprintln!("{} writes/s", (45_000.0 / started.elapsed().as_secs_f64()) as u64);
+    let purged = |cluster: &Cluster| cluster.member(leader).raft.server.metrics().purged.map(|purged| purged.index());
+    assert!(cluster.until("a purge", purged).await > 0);
+    cluster.add(away, 0).await;
+    write_many(&cluster, "y", 5_000).await;
+    cluster.write("last").await;
+    cluster.everywhere("last").await;
+    assert!(cluster.member(away).raft.stats().last_snapshot_index > 0);
+    for member in &cluster.members {
+        assert_eq!(*member.raft.server.fatal.borrow(), None);
+        assert_eq!(*member.names(), *cluster.member(leader).names());
+    }
+    // What a snapshot and its log give after a restart is the same again.
+    cluster.kill(away).await;
+    cluster.add(away, 0).await;
+    cluster.write("again").await;
+    cluster.everywhere("again").await;
+    assert!(cluster.member(away).names().contains_key("first"));
+}

@@ -1,0 +1,80 @@
+//! When a leader may answer reads by itself, and when a restarted server may vote.
+//!
+//! A follower that has heard of a leader votes for nobody else for one lease. So a leader is the
+//! only one for a lease after it sent what a quorum acknowledged; it uses a part of that, because
+//! clocks run at different speeds. A restarted follower no longer knows what it promised and
+//! promises nothing for one lease, a hand-over by the leader itself excepted.
+
+use crate::config::defaults::RAFT_LEASE_MARGIN_PERCENT;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The rules for one server.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    length: Duration,
+    votes_from: Instant,
+    /// The term in which this server began to hand leadership over: voters then grant at once, and
+    /// the lease of that term is worth nothing any more.
+    handed_over: AtomicU64,
+}
+
+impl Lease {
+    /// `restarted` is the time of the start when there may be promises of a former run.
+    pub(crate) fn new(length: Duration, restarted: Option<Instant>, now: Instant) -> Lease {
+        Lease { length, votes_from: restarted.map_or(now, |start| start + length), handed_over: AtomicU64::new(0) }
+    }
+
+    /// Whether this server may vote and stand for election.
+    pub(crate) fn may_vote(&self, now: Instant) -> bool {
+        now >= self.votes_from
+    }
+
+    /// From when on it may.
+    pub(crate) fn votes_from(&self) -> Instant {
+        self.votes_from
+    }
+
+    /// This server starts to hand over what it leads in `term`.
+    pub(crate) fn hand_over(&self, term: u64) {
+        self.handed_over.fetch_max(term, Ordering::SeqCst);
+    }
+
+    /// Whether a leader of `term`, acknowledged by a quorum `since_acked` ago, may answer by itself.
+    pub(crate) fn holds(&self, term: u64, since_acked: Duration) -> bool {
+        term > self.handed_over.load(Ordering::SeqCst) && since_acked < self.length * RAFT_LEASE_MARGIN_PERCENT / 100
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_millis(800);
+
+    #[test]
+    fn a_leader_stops_at_80_percent_of_its_lease() {
+        let lease = Lease::new(LENGTH, None, Instant::now());
+        assert!(lease.holds(1, Duration::from_millis(639)));
+        assert!(!lease.holds(1, Duration::from_millis(640)));
+    }
+
+    #[test]
+    fn a_term_that_is_handed_over_never_answers_again_and_the_next_does() {
+        let lease = Lease::new(LENGTH, None, Instant::now());
+        lease.hand_over(3);
+        assert!(!lease.holds(3, Duration::ZERO));
+        lease.hand_over(2);
+        assert!(!lease.holds(3, Duration::ZERO));
+        assert!(lease.holds(4, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_restarted_server_promises_nothing_for_one_lease() {
+        let start = Instant::now();
+        let lease = Lease::new(LENGTH, Some(start), start);
+        assert!(!lease.may_vote(start + LENGTH - Duration::from_millis(1)));
+        assert!(lease.may_vote(start + LENGTH));
+        assert!(Lease::new(LENGTH, None, start).may_vote(start));
+    }
+}

@@ -1,0 +1,453 @@
+//! openraft's log storage: the newest entries in memory, everything in fjall behind one writer.
+//!
+//! openraft's core calls it; it never blocks the core on the disk, except to save a vote. What is
+//! appended can be read at once; its callback comes after the fsync. Without a data directory it
+//! keeps everything in memory.
+
+use super::RaftError;
+use super::log_writer::{Job, Journal, LogWriter};
+use super::openraft_types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
+use crate::config::defaults::{RAFT_APPEND_BYTES, RAFT_LOG_CACHE_BYTES};
+use openraft::OptionalSend;
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// What is known of the log without asking the disk.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// The newest entries, without a gap.
+    entries: VecDeque<Entry>,
+    /// Their size together.
+    bytes: usize,
+    /// The last entry, purged or not.
+    last: Option<LogId>,
+    purged: Option<LogId>,
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    /// Entries up to here are on disk and may leave the memory.
+    durable: u64,
+    /// Truncations that the writer has not come to: until then indices on disk may mean other entries.
+    truncations: usize,
+}
+
+impl Tail {
+    /// The index after the last entry.
+    fn next_index(&self) -> u64 {
+        self.last.map_or(0, |last| last.index() + 1)
+    }
+
+    /// The index of the first entry in memory.
+    fn first_index(&self) -> u64 {
+        self.next_index() - self.entries.len() as u64
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry_bytes(&entry);
+        self.last = Some(entry.log_id());
+        self.entries.push_back(entry);
+    }
+
+    fn truncate_after(&mut self, keep: Option<LogId>) {
+        let next = keep.map_or(0, |id| id.index() + 1);
+        while self.next_index() > next {
+            match self.entries.pop_back() {
+                Some(entry) => {
+                    self.bytes -= entry_bytes(&entry);
+                    self.last = self.entries.back().map_or(keep, |entry| Some(entry.log_id()));
+                }
+                None => break,
+            }
+        }
+        self.last = keep;
+        self.durable = self.durable.min(next.saturating_sub(1));
+        self.truncations += 1;
+    }
+
+    fn purge(&mut self, upto: LogId) {
+        self.purged = Some(upto);
+        while self.first_index() <= upto.index() {
+            match self.entries.pop_front() {
+                Some(entry) => self.bytes -= entry_bytes(&entry),
+                None => break,
+            }
+        }
+        if self.last.is_none_or(|last| last.index() <= upto.index()) {
+            self.last = Some(upto);
+        }
+        self.durable = self.durable.max(upto.index());
+    }
+
+    /// A batch has reached the disk, its last entry at `index`: entries over the memory's bound leave.
+    pub(super) fn written(&mut self, index: Option<u64>, truncations: usize) {
+        self.truncations = self.truncations.saturating_sub(truncations);
+        if let Some(index) = index
+            && self.truncations == 0
+        {
+            self.durable = self.durable.max(index).min(self.next_index().saturating_sub(1));
+        }
+        while self.bytes > RAFT_LOG_CACHE_BYTES && self.first_index() <= self.durable {
+            match self.entries.pop_front() {
+                Some(entry) => self.bytes -= entry_bytes(&entry),
+                None => break,
+            }
+        }
+    }
+
+    /// What openraft says is committed, for the writer to write along with a batch that ends at
+    /// `last_written`: never beyond what the disk has, or the next start would apply what is not there.
+    pub(super) fn committed_on_disk(&self, last_written: Option<u64>, truncations: usize) -> Option<LogId> {
+        let on_disk = self.durable.max(last_written.unwrap_or(0));
+        self.committed.filter(|committed| committed.index() <= on_disk && self.truncations == truncations)
+    }
+
+    /// The entries of `start..end` that are in memory, and where they start.
+    fn cached(&self, start: u64, end: u64) -> (u64, Vec<Entry>) {
+        let first = self.first_index().clamp(start, end.max(start));
+        let skip = first.saturating_sub(self.first_index()) as usize;
+        let take = end.saturating_sub(first) as usize;
+        (first, self.entries.iter().skip(skip).take(take).cloned().collect())
+    }
+}
+
+/// The memory's share of the log, between the core, its readers and the writer.
+#[derive(Debug, Default)]
+pub(super) struct Shared(RwLock<Tail>);
+
+impl Shared {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Tail> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Tail> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log, the vote, and the few values the bootstrap keeps; clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct LogStore {
+    shared: Arc<Shared>,
+    journal: Option<Arc<Journal>>,
+    writer: Option<LogWriter>,
+}
+
+impl LogStore {
+    /// A log that lives as long as the process.
+    pub(crate) fn in_memory() -> LogStore {
+        LogStore { shared: Arc::default(), journal: None, writer: None }
+    }
+
+    /// Opens the log in `dir`, and starts its writer.
+    pub(crate) fn open(dir: &Path) -> Result<LogStore, RaftError> {
+        let journal = Arc::new(Journal::open(dir)?);
+        let found = journal.recover()?;
+        let shared = Arc::new(Shared(RwLock::new(Tail {
+            last: found.last,
+            purged: found.purged,
+            vote: found.vote,
+            committed: found.committed,
+            durable: found.last.map_or(0, |last| last.index()),
+            ..Tail::default()
+        })));
+        let writer = LogWriter::start(Arc::clone(&journal), Arc::clone(&shared))?;
+        Ok(LogStore { shared, journal: Some(journal), writer: Some(writer) })
+    }
+
+    /// Whether this server ever voted or had an entry.
+    pub(crate) fn has_state(&self) -> bool {
+        let tail = self.shared.read();
+        tail.vote.is_some() || tail.last.is_some()
+    }
+
+    /// The term of the last entry, 0 without one.
+    pub(crate) fn last_term(&self) -> u64 {
+        self.shared.read().last.map_or(0, |last| last.committed_leader_id().term)
+    }
+
+    /// The writer, when there is a disk.
+    pub(crate) fn writer(&self) -> Option<&LogWriter> {
+        self.writer.as_ref()
+    }
+
+    /// A value that was kept beside the log.
+    pub(crate) fn get(&self, name: &'static str) -> Result<Option<Vec<u8>>, RaftError> {
+        self.journal.as_ref().map_or(Ok(None), |journal| journal.value(name))
+    }
+
+    /// Keeps a value beside the log, or forgets it; on disk when this returns.
+    pub(crate) async fn put(&self, name: &'static str, value: Option<Vec<u8>>) -> io::Result<()> {
+        match &self.writer {
+            Some(writer) => writer.durably(|done| Job::Value { name, value, done }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything before is on disk, and ends the writer.
+    pub(crate) async fn close(&self) {
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+
+    async fn entries(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        let (first, cached) = {
+            let tail = self.shared.read();
+            tail.cached(start, end.min(tail.next_index()))
+        };
+        let mut entries = match &self.journal {
+            Some(journal) if start < first => {
+                let journal = Arc::clone(journal);
+                let read = move || journal.entries(start, first, max_bytes);
+                tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??
+            }
+            _ => Vec::new(),
+        };
+        let gap = start < first && entries.last().is_none_or(|entry| entry.index() + 1 != first);
+        if !gap {
+            entries.extend(cached);
+        }
+        let mut bytes = 0;
+        let within = entries.iter().take_while(|entry| {
+            let first = bytes == 0;
+            bytes += entry_bytes(entry);
+            first || bytes <= max_bytes
+        });
+        let count = within.count();
+        entries.truncate(count);
+        Ok(entries)
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.entries(start, end, usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.entries(start, end, RAFT_APPEND_BYTES).await
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.shared.read().vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let tail = self.shared.read();
+        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: tail.last })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if let Some(writer) = &self.writer {
+            writer.durably(|done| Job::Vote { vote: *vote, done }).await?;
+        }
+        self.shared.write().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        // The writer writes it along with its next batch: after a crash it may lag by that one.
+        self.shared.write().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.shared.read().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        {
+            let mut tail = self.shared.write();
+            for entry in &entries {
+                tail.push(entry.clone());
+            }
+        }
+        match &self.writer {
+            Some(writer) => writer.send(Job::Append { entries, callback }).await,
+            None => {
+                callback.io_completed(Ok(()));
+                Ok(())
+            }
+        }
+    }
+
+    async fn truncate_after(&mut self, keep: Option<LogId>) -> io::Result<()> {
+        let (from, to) = {
+            let mut tail = self.shared.write();
+            let to = tail.next_index();
+            tail.truncate_after(keep);
+            (keep.map_or(0, |id| id.index() + 1), to)
+        };
+        match &self.writer {
+            Some(writer) => writer.send(Job::Truncate { from, to }).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let (from, to) = {
+            let mut tail = self.shared.write();
+            let from = tail.purged.map_or(0, |purged| purged.index() + 1);
+            let to = tail.next_index().min(upto.index() + 1);
+            tail.purge(upto);
+            (from, to)
+        };
+        match &self.writer {
+            Some(writer) => writer.send(Job::Purge { from, to, upto }).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::openraft_types::LoggedCommand;
+    use super::super::snapshot_file::SnapshotShelf;
+    use super::super::state_machine::StateMachine;
+    use super::super::testing::{TestMachine, register};
+    use super::*;
+    use openraft::storage::RaftLogStorageExt;
+    use openraft::testing::log::{StoreBuilder, Suite};
+    use openraft::vote::RaftLeaderId;
+    use openraft::{EntryPayload, StorageError};
+    use tempfile::TempDir;
+
+    struct OnDisk;
+    struct InMemory;
+
+    fn machine(dir: Option<&Path>) -> StateMachine {
+        StateMachine::start(Box::new(TestMachine::default()), SnapshotShelf::new(dir), Arc::default()).unwrap()
+    }
+
+    impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for OnDisk {
+        async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
+            let dir = tempfile::tempdir().unwrap();
+            let log = LogStore::open(&dir.path().join("log")).unwrap();
+            let machine = machine(Some(dir.path()));
+            Ok((dir, log, machine))
+        }
+    }
+
+    impl StoreBuilder<TypeConfig, LogStore, StateMachine, ()> for InMemory {
+        async fn build(&self) -> Result<((), LogStore, StateMachine), StorageError<TypeConfig>> {
+            Ok(((), LogStore::in_memory(), machine(None)))
+        }
+    }
+
+    #[test]
+    fn the_log_on_disk_conforms_to_openrafts_suite() {
+        tokio::runtime::Runtime::new().unwrap().block_on(Suite::test_all(OnDisk)).unwrap();
+    }
+
+    #[test]
+    fn the_log_in_memory_conforms_to_openrafts_suite() {
+        tokio::runtime::Runtime::new().unwrap().block_on(Suite::test_all(InMemory)).unwrap();
+    }
+
+    fn entry(term: u64, index: u64) -> Entry {
+        let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
+        let payload = EntryPayload::Normal(LoggedCommand::encode(&register(&format!("n{index}"))).unwrap());
+        Entry::new(LogId::new(leader, index), payload)
+    }
+
+    /// Opens again after the writer's thread has let go.
+    async fn reopen(dir: &Path) -> LogStore {
+        loop {
+            match LogStore::open(dir) {
+                Ok(log) => return log,
+                Err(error) if error.to_string().contains("in use") => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_finds_vote_entries_truncation_purge_and_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let vote = Vote::new_committed(3, 1);
+        {
+            let mut log = LogStore::open(dir.path()).unwrap();
+            assert!(!log.has_state());
+            log.save_vote(&vote).await.unwrap();
+            log.blocking_append((0..10).map(|index| entry(1, index))).await.unwrap();
+            log.truncate_after(Some(entry(1, 6).log_id())).await.unwrap();
+            log.blocking_append([entry(2, 7), entry(2, 8)]).await.unwrap();
+            log.purge(entry(1, 3).log_id()).await.unwrap();
+            log.save_committed(Some(entry(2, 7).log_id())).await.unwrap();
+            log.put("cluster", Some(vec![1, 2])).await.unwrap();
+            log.close().await;
+        }
+        let mut log = reopen(dir.path()).await;
+        assert!(log.has_state());
+        assert_eq!(log.read_vote().await.unwrap(), Some(vote));
+        let state = log.get_log_state().await.unwrap();
+        assert_eq!(state.last_purged_log_id, Some(entry(1, 3).log_id()));
+        assert_eq!(state.last_log_id, Some(entry(2, 8).log_id()));
+        assert_eq!(log.read_committed().await.unwrap(), Some(entry(2, 7).log_id()));
+        assert_eq!(log.get("cluster").unwrap(), Some(vec![1, 2]));
+        let expected: Vec<Entry> = (4..7).map(|index| entry(1, index)).chain([entry(2, 7), entry(2, 8)]).collect();
+        assert_eq!(log.try_get_log_entries(0..100).await.unwrap(), expected);
+        // Old entries come from disk and new ones from memory.
+        log.blocking_append([entry(2, 9)]).await.unwrap();
+        assert_eq!(log.try_get_log_entries(6..).await.unwrap(), [entry(1, 6), entry(2, 7), entry(2, 8), entry(2, 9)]);
+        log.truncate_after(Some(entry(1, 5).log_id())).await.unwrap();
+        log.blocking_append([entry(4, 6)]).await.unwrap();
+        assert_eq!(log.try_get_log_entries(4..).await.unwrap(), [entry(1, 4), entry(1, 5), entry(4, 6)]);
+    }
+
+    #[tokio::test]
+    async fn a_second_process_is_told_who_has_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = LogStore::open(dir.path()).unwrap();
+        assert!(LogStore::open(dir.path()).unwrap_err().to_string().contains("in use by another process"));
+    }
+
+    #[tokio::test]
+    async fn entries_over_the_memorys_bound_are_read_from_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogStore::open(dir.path()).unwrap();
+        let big = |index| {
+            let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(1, 1).to_committed();
+            let payload = EntryPayload::Normal(LoggedCommand::encode(&register(&"x".repeat(1 << 20))).unwrap());
+            Entry::new(LogId::new(leader, index), payload)
+        };
+        for index in 0..12 {
+            log.blocking_append([big(index)]).await.unwrap();
+        }
+        assert!(log.shared.read().bytes <= RAFT_LOG_CACHE_BYTES);
+        let indices: Vec<u64> = log.try_get_log_entries(0..12).await.unwrap().iter().map(|entry| entry.index()).collect();
+        assert_eq!(indices, (0..12).collect::<Vec<u64>>());
+        assert_eq!(log.limited_get_log_entries(0, 12).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,61 @@
+//! What Raft needs of the state it replicates: four verbs, implemented by the catalog's `Store`.
+//!
+//! The state machine adapter owns one; tests put a small one of their own in its place.
+
+use crate::model::command::{Command, Outcome};
+use crate::store::{Store, View, snapshot};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// A replicated state.
+pub(crate) trait Machine: Send + Sync + 'static {
+    /// Applies one command.
+    fn apply(&mut self, index: u64, command: &Command) -> Outcome;
+    /// Shows readers what was applied.
+    fn publish(&mut self);
+    /// The state as it is, to be written from another thread.
+    fn freeze(&self) -> Box<dyn Frozen>;
+    /// Replaces the state by a snapshot's, and shows it to readers. A broken one changes nothing.
+    fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String>;
+    /// Reads a whole snapshot and returns what was kept beside the state, or says what is wrong.
+    fn verifier(&self) -> Verifier;
+}
+
+/// Checks a snapshot without installing it.
+pub(crate) type Verifier = fn(&mut dyn Read) -> Result<Vec<u8>, String>;
+
+/// A state at one index.
+pub(crate) trait Frozen: Send + Sync + 'static {
+    /// Writes it, with the opaque `last` beside it.
+    fn write(&self, last: &[u8], out: &mut dyn Write) -> io::Result<()>;
+}
+
+impl Machine for Store {
+    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        Store::apply(self, index, command)
+    }
+
+    fn publish(&mut self) {
+        Store::publish(self);
+    }
+
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Box::new(self.view())
+    }
+
+    fn restore(&mut self, mut input: &mut dyn Read) -> Result<Vec<u8>, String> {
+        let (view, last) = snapshot::decode(&mut input)?;
+        Store::restore(self, view);
+        Ok(last)
+    }
+
+    fn verifier(&self) -> Verifier {
+        |mut input| snapshot::decode(&mut input).map(|(_view, last)| last)
+    }
+}
+
+impl Frozen for Arc<View> {
+    fn write(&self, last: &[u8], mut out: &mut dyn Write) -> io::Result<()> {
+        snapshot::encode(self, last, &mut out)
+    }
+}

@@ -1,0 +1,131 @@
+//! Who is in the cluster, who leads it, and how both change.
+//!
+//! `leader` and operators ask for changes; only the leader can make them, and one at a time.
+
+use super::openraft_types::{Metrics, TypeConfig};
+use super::start::Server;
+use super::{Peer, PeerProgress};
+use crate::config::defaults::{RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::ids::NodeId;
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver;
+use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::{ChangeMembers, EmptyNode, ServerState};
+use std::collections::BTreeSet;
+use std::future::Future;
+
+/// The configuration in force.
+pub(super) fn peers(metrics: &Metrics) -> Vec<Peer> {
+    let voters: BTreeSet<u128> = metrics.membership_config.voter_ids().collect();
+    let nodes = metrics.membership_config.nodes();
+    nodes.map(|(id, _)| Peer { id: NodeId::from_u128(*id), voter: voters.contains(id) }).collect()
+}
+
+/// What the leader knows of the others.
+pub(super) fn progress(metrics: &Metrics) -> Vec<PeerProgress> {
+    let Some(replication) = &metrics.replication else { return Vec::new() };
+    let contact = |id: &u128| metrics.heartbeat.as_ref()?.get(id)?.as_ref().map(|acked| acked.elapsed());
+    let others = replication.iter().filter(|(id, _)| **id != metrics.id);
+    others
+        .map(|(id, matched)| PeerProgress {
+            id: NodeId::from_u128(*id),
+            last_index: matched.as_ref().map_or(0, |matched| matched.index()),
+            last_contact: contact(id),
+        })
+        .collect()
+}
+
+/// The voter that has most of the log, of those heard of last.
+fn furthest(metrics: &Metrics) -> Option<NodeId> {
+    let voters: BTreeSet<NodeId> = metrics.membership_config.voter_ids().map(NodeId::from_u128).collect();
+    let able = progress(metrics).into_iter().filter(|peer| voters.contains(&peer.id) && peer.last_contact.is_some());
+    able.max_by_key(|peer| (peer.last_index, std::cmp::Reverse(peer.last_contact))).map(|peer| peer.id)
+}
+
+impl Server {
+    pub(super) async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
+        change(self.core.add_learner(id.as_u128(), EmptyNode {}, true)).await
+    }
+
+    pub(super) async fn promote(&self, id: NodeId) -> Result<(), Fault> {
+        let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id.as_u128()]));
+        change(self.core.change_membership(voters, false)).await
+    }
+
+    pub(super) async fn remove(&self, id: NodeId) -> Result<(), Fault> {
+        let metrics = self.metrics();
+        let number = id.as_u128();
+        let Some(peer) = peers(&metrics).into_iter().find(|peer| peer.id == id) else {
+            return Err(Fault::not_found(format!("server {id} is not in the Raft configuration")));
+        };
+        if self.is_only_voter(&metrics) && number == metrics.id {
+            return Err(Fault::bad_request(format!("server {id} is the only voter; add another before removing it")));
+        }
+        if number == metrics.id {
+            // The core hands over by itself once it is out.
+            self.lease.hand_over(metrics.current_term);
+        }
+        let nodes = BTreeSet::from([number]);
+        let without = if peer.voter { ChangeMembers::RemoveVoters(nodes) } else { ChangeMembers::RemoveNodes(nodes) };
+        change(self.core.change_membership(without, false)).await
+    }
+
+    pub(super) async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), Fault> {
+        let metrics = self.metrics();
+        if metrics.state != ServerState::Leader {
+            return Err(Fault::no_leader());
+        }
+        let Some(to) = to.or_else(|| furthest(&metrics)) else {
+            return Err(Fault::failed("there is no other voter that could lead"));
+        };
+        if to.as_u128() == metrics.id {
+            return Ok(());
+        }
+        if !peers(&metrics).iter().any(|peer| peer.id == to && peer.voter) {
+            return Err(Fault::bad_request(format!("server {to} is no voter and cannot lead")));
+        }
+        self.lease.hand_over(metrics.current_term);
+        let unknown = |error: &dyn std::fmt::Display| Fault::failed(format!("leadership could not be handed to {to}: {error}"));
+        self.core.trigger().transfer_leader(to.as_u128()).await.map_err(|error| unknown(&error))?;
+        let mut watched = self.core.metrics();
+        let another_leads = async {
+            loop {
+                let leader = watched.borrow_watched().current_leader;
+                if leader.is_some_and(|leader| leader != metrics.id) {
+                    return leader;
+                }
+                if watched.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        match tokio::time::timeout(RAFT_TRANSFER_TIMEOUT, another_leads).await {
+            Ok(Some(leader)) if leader == to.as_u128() => Ok(()),
+            Ok(Some(leader)) => Err(unknown(&format!("server {} leads now", NodeId::from_u128(leader)))),
+            Ok(None) => Err(unknown(&"this server has stopped")),
+            Err(elapsed) => Err(unknown(&elapsed)),
+        }
+    }
+}
+
+/// Waits for a change of the membership, and says what went wrong in the user's terms.
+async fn change<T>(
+    changed: impl Future<Output = Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>>,
+) -> Result<(), Fault> {
+    match tokio::time::timeout(RAFT_MEMBERSHIP_TIMEOUT, changed).await {
+        Ok(Ok(_written)) => Ok(()),
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Fault::no_leader()),
+        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => Err(match error {
+            ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_) => {
+                Fault::new(FaultKind::Busy, format!("another change of the membership is not done yet: {error}"))
+            }
+            error => Fault::failed(format!("the membership cannot be changed: {error}")),
+        }),
+        Ok(Err(error)) => Err(Fault::outcome_unknown(format!("the membership may or may not be changed: {error}"))),
+        Err(_elapsed) => Err(Fault::outcome_unknown(format!(
+            "the membership was not changed within {} s; it may still be",
+            RAFT_MEMBERSHIP_TIMEOUT.as_secs()
+        ))),
+    }
+}

@@ -1,0 +1,160 @@
+//! openraft's network over the [`Transport`]: every message in our envelope, snapshots in parts.
+//!
+//! openraft's replication tasks call it. It knows no address; it never hands openraft an answer that
+//! is not one to the question asked.
+
+use super::message::{self, Ask, Envelope, Reply, SnapshotPart};
+use super::openraft_types::{
+    AppendRequest, AppendResponse, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,
+    VoteResponse,
+};
+use super::snapshot_file::SnapshotImage;
+use super::{Lane, Transport, TransportError};
+use crate::config::defaults::{RAFT_APPEND_TIMEOUT, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::model::ids::{ClusterId, NodeId};
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What every message of this server carries, and how it goes out.
+pub(super) struct Link {
+    pub(super) me: NodeId,
+    pub(super) cluster: watch::Receiver<Option<ClusterId>>,
+    pub(super) transport: Arc<dyn Transport>,
+}
+
+impl Link {
+    /// Sends one message and waits for its answer.
+    pub(super) async fn ask(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        cluster: ClusterId,
+        ask: Ask,
+        timeout: Duration,
+    ) -> Result<Reply, TransportError> {
+        let envelope = Envelope { cluster, from: self.me, to, ask };
+        let message = message::encode(&envelope).map_err(TransportError::NotSent)?;
+        let answer = self.transport.send(to, lane, message, timeout).await?;
+        message::decode(&answer).map_err(TransportError::Lost)
+    }
+
+    /// The same within this server's cluster.
+    pub(super) async fn ask_member(&self, to: NodeId, lane: Lane, ask: Ask, timeout: Duration) -> Result<Reply, TransportError> {
+        let cluster = *self.cluster.borrow();
+        match cluster {
+            Some(cluster) => self.ask(to, lane, cluster, ask, timeout).await,
+            None => Err(TransportError::NotSent("this server is part of no cluster yet".to_owned())),
+        }
+    }
+}
+
+/// Makes openraft's clients.
+pub(super) struct Network(pub(super) Arc<Link>);
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u128, _node: &EmptyNode) -> Connection {
+        Connection { target: NodeId::from_u128(target), link: Arc::clone(&self.0) }
+    }
+}
+
+/// One server as openraft talks to it.
+pub(super) struct Connection {
+    target: NodeId,
+    link: Arc<Link>,
+}
+
+impl Connection {
+    async fn ask(&self, lane: Lane, ask: Ask, timeout: Duration) -> Result<Reply, RPCError<TypeConfig>> {
+        match self.link.ask_member(self.target, lane, ask, timeout).await {
+            Ok(Reply::Refused(reason)) => Err(RPCError::Unreachable(Unreachable::from_string(reason))),
+            Ok(reply) => Ok(reply),
+            Err(TransportError::NotSent(reason)) => Err(RPCError::Unreachable(Unreachable::from_string(reason))),
+            Err(error @ TransportError::Lost(_)) => Err(RPCError::Network(NetworkError::new(&error))),
+        }
+    }
+}
+
+fn unexpected(reply: &Reply) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::from_string(format!("an answer to another question: {reply:?}")))
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotImage;
+
+    async fn append_entries(&mut self, rpc: AppendRequest, option: RPCOption) -> Result<AppendResponse, RPCError<TypeConfig>> {
+        // openraft offers one heartbeat's time, which a slow fsync exceeds.
+        let timeout = option.hard_ttl().max(RAFT_APPEND_TIMEOUT);
+        match self.ask(Lane::Core, Ask::Append(rpc), timeout).await? {
+            Reply::Append(response) => Ok(response),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RPCError<TypeConfig>> {
+        match self.ask(Lane::Core, Ask::Vote(rpc), option.hard_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RPCError<TypeConfig>> {
+        match self.ask(Lane::Core, Ask::PreVote(rpc), option.hard_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferRequest,
+        option: RPCOption,
+    ) -> Result<TransferResponse, RPCError<TypeConfig>> {
+        match self.ask(Lane::Core, Ask::Transfer(rpc), option.hard_ttl()).await? {
+            Reply::Transfer(response) => Ok(response),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot.snapshot) => sent.map_err(StreamingError::from),
+        }
+    }
+}
+
+impl Connection {
+    async fn send_snapshot(&self, vote: Vote, image: SnapshotImage) -> Result<SnapshotResponse, RPCError<TypeConfig>> {
+        let unreadable = |error: std::io::Error| RPCError::Unreachable(Unreachable::new(&error));
+        let sending = rand::random();
+        let length = image.len().map_err(unreadable)?;
+        let image = Arc::new(image);
+        let mut offset = 0;
+        loop {
+            let reader = Arc::clone(&image);
+            let read = tokio::task::spawn_blocking(move || reader.part(offset, RAFT_SNAPSHOT_PART_BYTES)).await;
+            let bytes = read.map_err(std::io::Error::other).and_then(|part| part).map_err(unreadable)?;
+            let next = offset + bytes.len() as u64;
+            let last = next >= length;
+            let part = SnapshotPart { sending, vote, offset, bytes, last };
+            match self.ask(Lane::Snapshot, Ask::Snapshot(part), RAFT_SNAPSHOT_PART_TIMEOUT).await? {
+                Reply::SnapshotPart if !last => offset = next,
+                Reply::Snapshot(response) if last => return Ok(response),
+                reply => return Err(unexpected(&reply)),
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which types openraft is instantiated with, under short names for the files of this room.
+//!
+//! Nothing in here leaves the room.
+
+use crate::model::command::{Command, Outcome};
+use bytes::Bytes;
+use openraft::EmptyNode;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A command as the log carries it: encoded once by its proposer, passed on as bytes to disk and to
+/// the others, and decoded when it is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct LoggedCommand(Bytes);
+
+impl LoggedCommand {
+    /// Encodes `command`, fields with their names so that versions can add some.
+    pub(crate) fn encode(command: &Command) -> Result<LoggedCommand, String> {
+        match rmp_serde::to_vec_named(command) {
+            Ok(bytes) => Ok(LoggedCommand(bytes.into())),
+            Err(error) => Err(format!("the command cannot be encoded: {error}")),
+        }
+    }
+
+    /// The command again.
+    pub(crate) fn decode(&self) -> Result<Command, String> {
+        rmp_serde::from_slice(&self.0)
+            .map_err(|error| format!("a log entry of {} bytes is no command that this version knows: {error}", self.0.len()))
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Display for LoggedCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command of {} bytes", self.0.len())
+    }
+}
+
+openraft::declare_raft_types!(
+    /// No addresses: a node is its id, and the transport finds it.
+    pub(crate) TypeConfig:
+        D = LoggedCommand,
+        R = Outcome,
+        NodeId = u128,
+        Node = EmptyNode,
+);
+
+pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;
+pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
+pub(crate) type Membership = openraft::alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, super::snapshot_file::SnapshotImage>;
+pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+pub(crate) type AppendResponse = openraft::raft::AppendEntriesResponse<TypeConfig>;
+pub(crate) type VoteRequest = openraft::raft::VoteRequest<TypeConfig>;
+pub(crate) type VoteResponse = openraft::raft::VoteResponse<TypeConfig>;
+pub(crate) type SnapshotResponse = openraft::raft::SnapshotResponse<TypeConfig>;
+pub(crate) type TransferRequest = openraft::raft::TransferLeaderRequest<TypeConfig>;
+pub(crate) type TransferResponse = openraft::raft::TransferLeaderResponse<TypeConfig>;
+pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
+pub(crate) type Core = openraft::Raft<TypeConfig, super::state_machine::StateMachine>;
+
+/// How many bytes of the log an entry stands for, roughly; for bounds in bytes.
+pub(crate) fn entry_bytes(entry: &Entry) -> usize {
+    /// What an entry costs beside its command: log id, framing, and the room it takes in memory.
+    const OVERHEAD: usize = 128;
+    OVERHEAD
+        + match &entry.payload {
+            openraft::EntryPayload::Normal(command) => command.len(),
+            openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
+        }
+}

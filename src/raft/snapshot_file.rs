@@ -1,0 +1,201 @@
+//! Where the newest snapshot is: one file in the data directory, or bytes in memory.
+//!
+//! The state machine keeps it and the network reads from it. A file appears under its name only
+//! when it is whole and on disk; nothing here looks into a snapshot's content.
+
+use super::openraft_types::SnapshotMeta;
+use crate::config::defaults::RAFT_SNAPSHOT_MAX_BYTES;
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The name of the snapshot in its directory.
+const NAME: &str = "snapshot";
+
+/// A whole snapshot, readable from anywhere in it.
+#[derive(Debug)]
+pub(crate) enum SnapshotImage {
+    /// A file that may have lost its name since; it can be read all the same.
+    File { file: File, path: PathBuf },
+    /// Bytes.
+    Memory(Bytes),
+}
+
+impl SnapshotImage {
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        match self {
+            SnapshotImage::File { file, .. } => Ok(file.metadata()?.len()),
+            SnapshotImage::Memory(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// At most `count` bytes from `offset` on.
+    pub(crate) fn part(&self, offset: u64, count: usize) -> io::Result<Bytes> {
+        match self {
+            SnapshotImage::File { file, .. } => {
+                let mut part = Vec::with_capacity(count);
+                let mut file = file;
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(count as u64).read_to_end(&mut part)?;
+                Ok(part.into())
+            }
+            SnapshotImage::Memory(bytes) => {
+                let start = (offset as usize).min(bytes.len());
+                Ok(bytes.slice(start..bytes.len().min(start + count)))
+            }
+        }
+    }
+
+    /// Runs `read` on the whole content.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&mut dyn Read) -> T) -> io::Result<T> {
+        match self {
+            SnapshotImage::File { file, .. } => {
+                let mut file = file;
+                file.seek(SeekFrom::Start(0))?;
+                Ok(read(&mut BufReader::new(file)))
+            }
+            SnapshotImage::Memory(bytes) => Ok(read(&mut Cursor::new(bytes))),
+        }
+    }
+}
+
+/// A snapshot that is being written or received, under a name of its own.
+#[derive(Debug)]
+pub(crate) enum Draft {
+    /// On disk; an unfinished one is overwritten by the next.
+    File { file: BufWriter<File>, path: PathBuf, written: u64 },
+    /// In memory.
+    Memory(Vec<u8>),
+}
+
+impl Draft {
+    /// How much is there.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Draft::File { written, .. } => *written,
+            Draft::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// All is written: what it holds is on disk when this returns.
+    pub(crate) fn finish(self) -> io::Result<SnapshotImage> {
+        match self {
+            Draft::File { mut file, path, .. } => {
+                file.flush()?;
+                file.get_ref().sync_all()?;
+                Ok(SnapshotImage::File { file: File::open(&path)?, path })
+            }
+            Draft::Memory(bytes) => Ok(SnapshotImage::Memory(bytes.into())),
+        }
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.len().saturating_add(bytes.len() as u64) > RAFT_SNAPSHOT_MAX_BYTES {
+            return Err(io::Error::other(format!("a snapshot may have {RAFT_SNAPSHOT_MAX_BYTES} bytes at most")));
+        }
+        match self {
+            Draft::File { file, written, .. } => {
+                let count = file.write(bytes)?;
+                *written += count as u64;
+                Ok(count)
+            }
+            Draft::Memory(all) => all.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Draft::File { file, .. } => file.flush(),
+            Draft::Memory(_) => Ok(()),
+        }
+    }
+}
+
+/// The newest snapshot, shared by who builds, installs and sends; clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotShelf {
+    dir: Option<PathBuf>,
+    current: Arc<Mutex<Option<(SnapshotMeta, Kept)>>>,
+}
+
+/// The newest snapshot's content, and its size.
+#[derive(Debug)]
+enum Kept {
+    File,
+    Memory(Bytes),
+}
+
+impl SnapshotShelf {
+    /// A shelf in `dir`, or in memory.
+    pub(crate) fn new(dir: Option<&Path>) -> SnapshotShelf {
+        SnapshotShelf { dir: dir.map(Path::to_path_buf), current: Arc::default() }
+    }
+
+    /// The snapshot a former run has left, for the state machine to read; then [`SnapshotShelf::found`].
+    pub(crate) fn left_behind(&self) -> io::Result<Option<SnapshotImage>> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        let path = dir.join(NAME);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(SnapshotImage::File { file, path })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was left behind holds this.
+    pub(crate) fn found(&self, meta: SnapshotMeta) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, Kept::File));
+    }
+
+    /// A new draft; `purpose` keeps a build and a receipt apart.
+    pub(crate) fn draft(&self, purpose: &str) -> io::Result<Draft> {
+        match &self.dir {
+            Some(dir) => {
+                let path = dir.join(format!("{NAME}.{purpose}"));
+                Ok(Draft::File { file: BufWriter::new(File::create(&path)?), path, written: 0 })
+            }
+            None => Ok(Draft::Memory(Vec::new())),
+        }
+    }
+
+    /// Makes `image` the newest, unless a newer one is there already.
+    pub(crate) fn keep(&self, meta: &SnapshotMeta, image: SnapshotImage) -> io::Result<()> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|(newest, _)| newest.last_log_id > meta.last_log_id) {
+            return Ok(());
+        }
+        let kept = match (image, &self.dir) {
+            (SnapshotImage::Memory(bytes), _) => Kept::Memory(bytes),
+            (SnapshotImage::File { path, .. }, Some(dir)) => {
+                if path != dir.join(NAME) {
+                    std::fs::rename(&path, dir.join(NAME))?;
+                    File::open(dir)?.sync_all()?;
+                }
+                Kept::File
+            }
+            (SnapshotImage::File { .. }, None) => return Err(io::Error::other("a snapshot in a file, and no directory")),
+        };
+        *current = Some((meta.clone(), kept));
+        Ok(())
+    }
+
+    /// The newest, opened for reading.
+    pub(crate) fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotImage)>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((meta, kept)) = current.as_ref() else { return Ok(None) };
+        let image = match (kept, &self.dir) {
+            (Kept::Memory(bytes), _) => SnapshotImage::Memory(bytes.clone()),
+            (Kept::File, Some(dir)) => {
+                let path = dir.join(NAME);
+                SnapshotImage::File { file: File::open(&path)?, path }
+            }
+            (Kept::File, None) => return Ok(None),
+        };
+        Ok(Some((meta.clone(), image)))
+    }
+}

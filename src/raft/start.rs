@@ -1,0 +1,258 @@
+//! The running server behind [`Raft`](super::Raft): how it starts, what it is made of, how it ends.
+//!
+//! The other files of the room add to `Server` what they are about.
+
+use super::bootstrap_driver::{self, Driver, Questions};
+use super::echo::Freshness;
+use super::lease::Lease;
+use super::log_store::LogStore;
+use super::machine::Machine;
+use super::network::{Link, Network};
+use super::openraft_types::{Core, Metrics};
+use super::snapshot_file::SnapshotShelf;
+use super::snapshot_inbox::SnapshotInbox;
+use super::state_machine::StateMachine;
+use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
+use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_PROPOSALS, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::model::ids::NodeId;
+use crate::shutdown::Shutdown;
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver;
+use openraft::{Config, ServerState, SnapshotPolicy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+
+/// One server.
+pub(super) struct Server {
+    pub(super) settings: RaftSettings,
+    pub(super) core: Core,
+    pub(super) log: LogStore,
+    pub(super) link: Arc<Link>,
+    pub(super) lease: Lease,
+    pub(super) inbox: SnapshotInbox,
+    pub(super) bootstrap: Questions,
+    pub(super) proposals: Semaphore,
+    pub(super) leadership: watch::Sender<Leadership>,
+    pub(super) fatal: watch::Sender<Option<String>>,
+    pub(super) freshness: Freshness,
+    /// The last index that readers see.
+    pub(super) published: Arc<AtomicU64>,
+    /// The disk does not come back.
+    pub(super) disk_stuck: AtomicBool,
+    /// This server stops on purpose.
+    pub(super) stopping: AtomicBool,
+}
+
+impl Server {
+    pub(super) async fn start(
+        settings: RaftSettings,
+        machine: Box<dyn Machine>,
+        transport: Arc<dyn Transport>,
+        candidates: watch::Receiver<Vec<Candidate>>,
+        shutdown: &Shutdown,
+    ) -> Result<Arc<Server>, RaftError> {
+        let started = Instant::now();
+        let (log, shelf) = open_storage(&settings).await?;
+        let beginning = bootstrap_driver::recover(settings.node_id, &log)?;
+        let restarted = log.has_state();
+        let published = Arc::default();
+        let verifier = machine.verifier();
+        let state_machine = StateMachine::start(machine, shelf.clone(), Arc::clone(&published))?;
+
+        let (cluster, cluster_seen) = watch::channel(beginning.joined());
+        let link = Arc::new(Link { me: settings.node_id, cluster: cluster_seen, transport });
+        let config = Arc::new(core_config(&settings).validate().map_err(|error| RaftError::Core(error.to_string()))?);
+        let network = Network(Arc::clone(&link));
+        let core = Core::new(settings.node_id.as_u128(), config, network, log.clone(), state_machine)
+            .await
+            .map_err(|error| RaftError::Core(format!("Raft cannot start: {error}")))?;
+
+        let (bootstrap, questions) = Driver::queue();
+        let driver = Driver {
+            state: beginning,
+            log: log.clone(),
+            core: core.clone(),
+            link: Arc::clone(&link),
+            candidates,
+            cluster,
+            retry_at: tokio::time::Instant::now(),
+        };
+        shutdown.spawn_until("raft bootstrap", driver.run(questions));
+
+        let lease = Lease::new(settings.election.1, restarted.then_some(started), started);
+        let server = Arc::new(Server {
+            settings,
+            core,
+            log,
+            link,
+            lease,
+            inbox: SnapshotInbox::new(shelf, verifier),
+            bootstrap,
+            proposals: Semaphore::new(RAFT_PROPOSALS),
+            leadership: watch::channel(Leadership::default()).0,
+            fatal: watch::channel(None).0,
+            freshness: Freshness::default(),
+            published,
+            disk_stuck: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        });
+        server.spawn_tasks(shutdown);
+        Ok(server)
+    }
+
+    fn spawn_tasks(self: &Arc<Server>, shutdown: &Shutdown) {
+        shutdown.spawn_until("raft observer", Arc::clone(self).observe());
+        shutdown.spawn_until("raft elections", Arc::clone(self).stand_for_election_in_time());
+        shutdown.spawn_until("raft echo", Arc::clone(self).keep_fresh());
+        shutdown.spawn_until("raft watchdog", Arc::clone(self).watch_disk());
+    }
+
+    /// Passes on what the core says of itself.
+    async fn observe(self: Arc<Server>) {
+        let mut metrics = self.core.metrics();
+        loop {
+            let now = self.metrics();
+            self.leadership.send_if_modified(|known| {
+                let found = leadership(&now);
+                std::mem::replace(known, found) != found
+            });
+            if let Err(fatal) = &now.running_state
+                && !self.stopping.load(Ordering::SeqCst)
+            {
+                self.fail(format!("the Raft core has stopped: {fatal}"));
+                return;
+            }
+            if metrics.changed().await.is_err() {
+                if !self.stopping.load(Ordering::SeqCst) {
+                    self.fail("the Raft core has stopped without a word".to_owned());
+                }
+                return;
+            }
+        }
+    }
+
+    /// A restarted server stands for election only when what it promised before has run out; alone,
+    /// it has promised nothing to anybody.
+    async fn stand_for_election_in_time(self: Arc<Server>) {
+        if !self.is_only_voter(&self.metrics()) {
+            tokio::time::sleep_until(self.lease.votes_from().into()).await;
+        }
+        self.core.runtime_config().elect(true);
+    }
+
+    /// The process has to end; the first reason counts.
+    pub(super) fn fail(&self, reason: String) {
+        self.fatal.send_if_modified(|known| {
+            let first = known.is_none();
+            if first {
+                tracing::error!(%reason, "Raft has failed");
+                *known = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// What the core says of itself at this moment.
+    pub(super) fn metrics(&self) -> Metrics {
+        self.core.metrics().borrow_watched().clone()
+    }
+
+    pub(super) fn is_only_voter(&self, metrics: &Metrics) -> bool {
+        let mut voters = metrics.membership_config.voter_ids();
+        voters.next() == Some(self.settings.node_id.as_u128()) && voters.next().is_none()
+    }
+
+    pub(super) fn closed_to_proposals(&self) -> bool {
+        self.disk_stuck.load(Ordering::SeqCst) || self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Time since a quorum has acknowledged this leader; `None` when it does not lead.
+    pub(super) fn since_quorum(&self, metrics: &Metrics) -> Option<Duration> {
+        if metrics.state != ServerState::Leader {
+            return None;
+        }
+        if self.is_only_voter(metrics) {
+            return Some(Duration::ZERO);
+        }
+        metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed())
+    }
+
+    pub(super) fn holds_lease(&self) -> bool {
+        let metrics = self.metrics();
+        leadership(&metrics).is_self
+            && self.since_quorum(&metrics).is_some_and(|since| self.lease.holds(metrics.current_term, since))
+    }
+
+    pub(super) async fn shutdown(&self, grace: Duration) {
+        let stop = async {
+            self.stopping.store(true, Ordering::SeqCst);
+            // What waits already gets its answer while this server still leads.
+            let _none_waits = tokio::time::timeout(grace / 4, self.proposals.acquire_many(RAFT_PROPOSALS as u32)).await;
+            let metrics = self.metrics();
+            if metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
+                match tokio::time::timeout(grace / 2, self.transfer_leadership(None)).await {
+                    Ok(Ok(())) => tracing::info!("leadership handed over"),
+                    Ok(Err(fault)) => tracing::warn!(%fault, "leadership could not be handed over"),
+                    Err(_elapsed) => tracing::warn!("leadership could not be handed over in time"),
+                }
+            }
+            if let Err(error) = self.core.shutdown().await {
+                tracing::warn!(%error, "the Raft core did not end well");
+            }
+            self.log.close().await;
+        };
+        if tokio::time::timeout(grace, stop).await.is_err() {
+            tracing::warn!(?grace, "Raft did not stop in time");
+        }
+    }
+}
+
+async fn open_storage(settings: &RaftSettings) -> Result<(LogStore, SnapshotShelf), RaftError> {
+    let Some(data_dir) = &settings.data_dir else {
+        return Ok((LogStore::in_memory(), SnapshotShelf::new(None)));
+    };
+    let dir = data_dir.join("raft");
+    let open = move || {
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| RaftError::Storage(format!("the directory {} cannot be made: {error}", dir.display())))?;
+        Ok((LogStore::open(&dir.join("log"))?, SnapshotShelf::new(Some(&dir))))
+    };
+    tokio::task::spawn_blocking(open).await.map_err(|error| RaftError::Storage(error.to_string()))?
+}
+
+/// Who leads, and whether it is this server with everything of earlier terms applied.
+pub(super) fn leadership(metrics: &Metrics) -> Leadership {
+    let applied_own = metrics.last_applied.is_some_and(|applied| applied.committed_leader_id() == metrics.vote.leader_id());
+    Leadership {
+        leader: metrics.current_leader.map(NodeId::from_u128),
+        is_self: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id) && applied_own,
+        term: metrics.current_term,
+    }
+}
+
+/// Every setting of openraft that this room depends on.
+fn core_config(settings: &RaftSettings) -> Config {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    Config {
+        cluster_name: "kontor".to_owned(),
+        heartbeat_interval: millis(settings.heartbeat),
+        election_timeout_min: millis(settings.election.0),
+        election_timeout_max: millis(settings.election.1),
+        install_snapshot_timeout: millis(RAFT_SNAPSHOT_PART_TIMEOUT),
+        max_payload_entries: RAFT_APPEND_ENTRIES,
+        max_append_entries: Some(RAFT_APPEND_ENTRIES),
+        replication_lag_threshold: settings.trailing_entries.max(settings.snapshot_entries),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_entries),
+        max_in_snapshot_log_to_keep: settings.trailing_entries,
+        purge_batch_size: RAFT_APPEND_ENTRIES,
+        enable_pre_vote: Some(true),
+        // `stand_for_election_in_time` turns it on.
+        enable_elect: false,
+        // A leader sends entries before its own disk has them: after a crash it must not go on in
+        // the same term with others in their place.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+}

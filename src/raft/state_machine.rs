@@ -1,0 +1,202 @@
+//! openraft's state machine: applies the log to the one [`Machine`], and makes and takes snapshots.
+//!
+//! openraft's worker task owns it. A batch is published before its proposers are answered, so that
+//! who was told "done" finds it in the view. A user's mistake is an outcome; an error here means
+//! that the log or a snapshot cannot be read, and stops the core.
+
+use super::RaftError;
+use super::machine::{Frozen, Machine};
+use super::openraft_types::{Entry, LogId, Membership, Snapshot, SnapshotMeta, TypeConfig};
+use super::snapshot_file::{SnapshotImage, SnapshotShelf};
+use crate::config::defaults::RAFT_APPLY_BATCH;
+use crate::model::command::Outcome;
+use futures_util::{Stream, StreamExt};
+use openraft::entry::RaftEntry;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The machine with what Raft must know of it.
+pub(crate) struct StateMachine {
+    machine: Box<dyn Machine>,
+    shelf: SnapshotShelf,
+    applied: Option<LogId>,
+    membership: Membership,
+    /// The last published index, for who must not wait for openraft's metrics.
+    published: Arc<AtomicU64>,
+    bytes_since_snapshot: u64,
+    snapshot_bytes: u64,
+}
+
+impl std::fmt::Debug for StateMachine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateMachine").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+impl StateMachine {
+    /// Takes the machine over, and restores it from the snapshot on the shelf.
+    pub(crate) fn start(
+        machine: Box<dyn Machine>,
+        shelf: SnapshotShelf,
+        published: Arc<AtomicU64>,
+    ) -> Result<StateMachine, RaftError> {
+        let mut this = StateMachine {
+            machine,
+            shelf,
+            applied: None,
+            membership: Membership::default(),
+            published,
+            bytes_since_snapshot: 0,
+            snapshot_bytes: 0,
+        };
+        let broken = |error: String| RaftError::Storage(format!("the snapshot cannot be read: {error}"));
+        if let Some(image) = this.shelf.left_behind().map_err(|error| broken(error.to_string()))? {
+            let meta = this.restore(&image).map_err(|error| broken(error.to_string()))?;
+            this.shelf.found(meta);
+        }
+        Ok(this)
+    }
+
+    fn restore(&mut self, image: &SnapshotImage) -> io::Result<SnapshotMeta> {
+        let last = image.read(|input| self.machine.restore(input))?.map_err(io::Error::other)?;
+        let meta = decode_meta(&last).map_err(io::Error::other)?;
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.snapshot_bytes = image.len()?;
+        self.bytes_since_snapshot = 0;
+        self.publish_index();
+        Ok(meta)
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) -> io::Result<Outcome> {
+        let id = entry.log_id();
+        let outcome = match &entry.payload {
+            EntryPayload::Blank => Outcome::Done,
+            EntryPayload::Membership(membership) => {
+                self.membership = Membership::new(Some(id), membership.clone());
+                Outcome::Done
+            }
+            EntryPayload::Normal(logged) => {
+                self.bytes_since_snapshot += logged.len() as u64;
+                let command = logged.decode().map_err(io::Error::other)?;
+                self.machine.apply(id.index(), &command)
+            }
+        };
+        self.applied = Some(id);
+        Ok(outcome)
+    }
+
+    fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Outcome)>) {
+        self.machine.publish();
+        self.publish_index();
+        for (responder, outcome) in answers.drain(..) {
+            responder.send(outcome);
+        }
+    }
+
+    fn publish_index(&self) {
+        self.published.store(self.applied.map_or(0, |id| id.index()), Ordering::Release);
+    }
+}
+
+/// What is kept beside the state in a snapshot.
+fn encode_meta(meta: &SnapshotMeta) -> io::Result<Vec<u8>> {
+    rmp_serde::to_vec_named(meta).map_err(io::Error::other)
+}
+
+/// The reverse of [`encode_meta`].
+pub(crate) fn decode_meta(bytes: &[u8]) -> Result<SnapshotMeta, String> {
+    rmp_serde::from_slice(bytes).map_err(|error| format!("the snapshot's Raft part cannot be read: {error}"))
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotImage;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, Membership)> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut answers = Vec::new();
+        let mut unpublished = 0;
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let outcome = self.apply_entry(&entry)?;
+            answers.extend(responder.map(|responder| (responder, outcome)));
+            unpublished += 1;
+            if unpublished == RAFT_APPLY_BATCH {
+                self.publish(&mut answers);
+                unpublished = 0;
+            }
+        }
+        self.publish(&mut answers);
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        // A log shorter than the last snapshot is read faster than the snapshot is written.
+        if !force && self.bytes_since_snapshot < self.snapshot_bytes {
+            return None;
+        }
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        // The next size is not known yet; the log's is near enough until then.
+        self.snapshot_bytes = self.shelf_bytes().max(self.snapshot_bytes);
+        self.bytes_since_snapshot = 0;
+        SnapshotBuilder {
+            frozen: Some(self.machine.freeze()),
+            meta: SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() },
+            shelf: self.shelf.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: SnapshotImage) -> io::Result<()> {
+        self.restore(&image)?;
+        self.shelf.keep(meta, image)
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.shelf.newest()?.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
+
+impl StateMachine {
+    fn shelf_bytes(&self) -> u64 {
+        self.shelf.newest().ok().flatten().and_then(|(_meta, image)| image.len().ok()).unwrap_or(0)
+    }
+}
+
+/// Writes one frozen state in the background.
+pub(crate) struct SnapshotBuilder {
+    frozen: Option<Box<dyn Frozen>>,
+    meta: SnapshotMeta,
+    shelf: SnapshotShelf,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotImage;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let frozen = self.frozen.take().ok_or_else(|| io::Error::other("a snapshot is built once"))?;
+        let (meta, shelf) = (self.meta.clone(), self.shelf.clone());
+        let build = move || {
+            let mut draft = shelf.draft("new")?;
+            frozen.write(&encode_meta(&meta)?, &mut draft)?;
+            draft.flush()?;
+            shelf.keep(&meta, draft.finish()?)?;
+            shelf.newest()?.ok_or_else(|| io::Error::other("the snapshot just written is gone"))
+        };
+        let (meta, snapshot) = tokio::task::spawn_blocking(build).await.map_err(io::Error::other)??;
+        metrics::counter!("kontor.raft.snapshots").increment(1);
+        Ok(Snapshot { meta, snapshot })
+    }
+}

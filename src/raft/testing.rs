@@ -1,0 +1,309 @@
+//! For this room's tests: a small machine, a network in memory with links to cut, and a cluster on it.
+
+use super::machine::{Frozen, Machine, Verifier};
+use super::start::Server;
+use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
+use crate::model::command::{Command, Deregister, Outcome, Register};
+use crate::model::fault::Fault;
+use crate::model::ids::NodeId;
+use crate::model::request::BoxFuture;
+use crate::shutdown::Shutdown;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How long anything may take on the slowest machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Node names with the index that wrote them last.
+pub(super) type Names = BTreeMap<String, u64>;
+
+/// A machine that remembers node names.
+#[derive(Debug, Default)]
+pub(super) struct TestMachine {
+    names: Names,
+    view: Arc<Mutex<Arc<Names>>>,
+}
+
+impl TestMachine {
+    /// What readers see.
+    pub(super) fn reader(&self) -> Arc<Mutex<Arc<Names>>> {
+        Arc::clone(&self.view)
+    }
+}
+
+fn read_snapshot(input: &mut dyn Read) -> Result<(Names, Vec<u8>), String> {
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let (digest, rest) = bytes.split_at_checked(32).ok_or("too short")?;
+    if Sha256::digest(rest).as_slice() != digest {
+        return Err("the checksum is wrong".to_owned());
+    }
+    rmp_serde::from_slice(rest).map_err(|error| error.to_string())
+}
+
+impl Machine for TestMachine {
+    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        match command {
+            Command::Register(register) if register.node.is_empty() => {
+                return Outcome::Refused(Fault::bad_request("a name is needed"));
+            }
+            Command::Register(register) => {
+                self.names.insert(register.node.clone(), index);
+            }
+            Command::Deregister(Deregister { node, .. }) => {
+                self.names.remove(node);
+            }
+            _ => {}
+        }
+        Outcome::Done
+    }
+
+    fn publish(&mut self) {
+        *self.view.lock().unwrap() = Arc::new(self.names.clone());
+    }
+
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Box::new(FrozenNames(self.names.clone()))
+    }
+
+    fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String> {
+        let (names, last) = read_snapshot(input)?;
+        self.names = names;
+        self.publish();
+        Ok(last)
+    }
+
+    fn verifier(&self) -> Verifier {
+        |input| read_snapshot(input).map(|(_names, last)| last)
+    }
+}
+
+struct FrozenNames(Names);
+
+impl Frozen for FrozenNames {
+    fn write(&self, last: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        let bytes = rmp_serde::to_vec(&(&self.0, last.to_vec())).map_err(io::Error::other)?;
+        out.write_all(&Sha256::digest(&bytes))?;
+        out.write_all(&bytes)
+    }
+}
+
+/// A command that writes one name.
+pub(super) fn register(name: &str) -> Command {
+    Command::Register(Box::new(Register { node: name.to_owned(), address: "127.0.0.1".to_owned(), ..Register::default() }))
+}
+
+/// Servers by id, and the pairs that do not hear each other.
+#[derive(Default)]
+pub(super) struct Net {
+    servers: Mutex<BTreeMap<NodeId, Raft>>,
+    cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+}
+
+impl Net {
+    fn hears(&self, from: NodeId, to: NodeId) -> bool {
+        !self.cut.lock().unwrap().contains(&(from, to))
+    }
+
+    /// Cuts `id` off from everybody of `others`.
+    pub(super) fn isolate(&self, id: NodeId, others: &[NodeId]) {
+        let mut cut = self.cut.lock().unwrap();
+        cut.extend(others.iter().flat_map(|other| [(id, *other), (*other, id)]));
+    }
+
+    /// Everybody hears everybody again.
+    pub(super) fn heal(&self) {
+        self.cut.lock().unwrap().clear();
+    }
+}
+
+struct Wire {
+    net: Arc<Net>,
+    from: NodeId,
+}
+
+impl Transport for Wire {
+    fn send(&self, to: NodeId, _lane: Lane, message: Bytes, timeout: Duration) -> BoxFuture<Result<Bytes, TransportError>> {
+        let (net, from) = (Arc::clone(&self.net), self.from);
+        Box::pin(async move {
+            let server = net.servers.lock().unwrap().get(&to).cloned();
+            let Some(server) = server.filter(|_| net.hears(from, to)) else {
+                return Err(TransportError::NotSent("refused".to_owned()));
+            };
+            let answer = tokio::time::timeout(timeout, server.handle(message)).await;
+            match answer {
+                Ok(answer) if net.hears(to, from) => Ok(answer),
+                _ => Err(TransportError::Lost("no answer".to_owned())),
+            }
+        })
+    }
+}
+
+/// One server of a test cluster.
+pub(super) struct Member {
+    pub(super) id: NodeId,
+    pub(super) expect: u32,
+    pub(super) raft: Raft,
+    pub(super) view: Arc<Mutex<Arc<Names>>>,
+    candidates: watch::Sender<Vec<Candidate>>,
+    shutdown: Shutdown,
+}
+
+impl Member {
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.view.lock().unwrap())
+    }
+
+    pub(super) fn leadership(&self) -> Leadership {
+        *self.raft.leadership().borrow()
+    }
+}
+
+/// A cluster in one process, its disks in a directory that goes with it.
+pub(super) struct Cluster {
+    pub(super) net: Arc<Net>,
+    pub(super) members: Vec<Member>,
+    pub(super) snapshot_entries: u64,
+    disks: tempfile::TempDir,
+}
+
+pub(super) fn id(number: u128) -> NodeId {
+    NodeId::from_u128(number)
+}
+
+impl Cluster {
+    pub(super) fn new() -> Cluster {
+        Cluster { net: Arc::default(), members: Vec::new(), snapshot_entries: 20_000, disks: tempfile::tempdir().unwrap() }
+    }
+
+    /// Servers 1, 2, 3 with the flag, and a leader.
+    pub(super) async fn of_three() -> Cluster {
+        let mut cluster = Cluster::new();
+        for number in 1..=3 {
+            cluster.add(number, 3).await;
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    fn disk(&self, number: u128) -> PathBuf {
+        self.disks.path().join(number.to_string())
+    }
+
+    /// Starts server `number` on its disk, which may have something from before.
+    pub(super) async fn add(&mut self, number: u128, expect: u32) {
+        let settings = RaftSettings {
+            snapshot_entries: self.snapshot_entries,
+            ..RaftSettings::new(id(number), Some(self.disk(number)), expect)
+        };
+        self.add_with(settings).await;
+    }
+
+    pub(super) async fn add_with(&mut self, settings: RaftSettings) {
+        let (id, expect) = (settings.node_id, settings.bootstrap_expect);
+        let (candidates, seen) = watch::channel(Vec::new());
+        let deadline = Instant::now() + PATIENCE;
+        let (raft, view, shutdown) = loop {
+            let machine = TestMachine::default();
+            let (view, shutdown) = (machine.reader(), Shutdown::new());
+            let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id });
+            match Server::start(settings.clone(), Box::new(machine), wire, seen.clone(), &shutdown).await {
+                Ok(server) => break (Raft { server }, view, shutdown),
+                // The former run's threads may still be about to let go of the directory.
+                Err(RaftError::Storage(text)) if text.contains("in use") && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        self.net.servers.lock().unwrap().insert(id, raft.clone());
+        self.members.push(Member { id, expect, raft, view, candidates, shutdown });
+        self.gossip();
+    }
+
+    /// Everybody sees everybody.
+    pub(super) fn gossip(&self) {
+        for member in &self.members {
+            member.candidates.send_replace(self.candidates());
+        }
+    }
+
+    /// `number` sees these only.
+    pub(super) fn gossip_to(&self, number: u128, seen: &[u128]) {
+        let candidates = self.candidates().into_iter().filter(|candidate| seen.contains(&candidate.id.as_u128())).collect();
+        self.member(number).candidates.send_replace(candidates);
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let candidate =
+            |member: &Member| Candidate { id: member.id, expect: member.expect, cluster: *member.raft.cluster().borrow() };
+        self.members.iter().map(candidate).collect()
+    }
+
+    pub(super) fn member(&self, number: u128) -> &Member {
+        self.members.iter().find(|member| member.id == id(number)).unwrap()
+    }
+
+    pub(super) fn ids(&self) -> Vec<NodeId> {
+        self.members.iter().map(|member| member.id).collect()
+    }
+
+    /// Ends a server as a crash does: the others hear nothing of it.
+    pub(super) async fn kill(&mut self, number: u128) {
+        let position = self.members.iter().position(|member| member.id == id(number)).unwrap();
+        let member = self.members.remove(position);
+        self.net.servers.lock().unwrap().remove(&member.id);
+        let server = Arc::clone(&member.raft.server);
+        server.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
+        server.core.shutdown().await.unwrap();
+        server.log.close().await;
+        member.shutdown.drain(PATIENCE).await.unwrap();
+    }
+
+    pub(super) fn wipe(&self, number: u128) {
+        std::fs::remove_dir_all(self.disk(number)).unwrap();
+    }
+
+    /// Waits until `condition` gives something.
+    pub(super) async fn until<T>(&self, what: &str, condition: impl Fn(&Cluster) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = condition(self) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The number of the server that leads with its lease.
+    pub(super) async fn leader(&self) -> u128 {
+        let leads = |member: &&Member| member.leadership().is_self && member.raft.holds_lease();
+        self.until("a leader", |cluster| cluster.members.iter().find(leads).map(|member| member.id.as_u128())).await
+    }
+
+    /// Writes through whoever leads, again only when it was certainly not done.
+    pub(super) async fn write(&self, name: &str) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let leader = self.leader().await;
+            match self.member(leader).raft.propose(register(name)).await {
+                Ok((index, Outcome::Done)) => return index,
+                Ok((_, refused)) => panic!("{refused:?}"),
+                Err(fault) => assert!(Instant::now() < deadline, "{name} was not written: {fault}"),
+            }
+        }
+    }
+
+    /// Waits until every server shows `name`.
+    pub(super) async fn everywhere(&self, name: &str) {
+        let shown = |cluster: &Cluster| cluster.members.iter().all(|member| member.names().contains_key(name)).then_some(());
+        self.until(&format!("{name} everywhere"), shown).await;
+    }
+}

@@ -1,0 +1,52 @@
+//! Looks after the disk: a leader whose fsync does not come back makes room for another.
+//!
+//! A stuck disk takes no proposals; a failed write ends the server, for nobody knows what is on disk.
+
+use super::start::Server;
+use crate::config::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
+use openraft::ServerState;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+impl Server {
+    /// Runs for as long as the server does; without a disk there is nothing to watch.
+    pub(super) async fn watch_disk(self: Arc<Server>) {
+        let Some(writer) = self.log.writer().cloned() else { return };
+        let mut failed = writer.failed();
+        let mut tick = tokio::time::interval(RAFT_WATCHDOG_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.judge_disk(writer.busy_for()).await,
+                ended = failed.changed() => {
+                    // The writer's end without a reason is this server's own.
+                    if let Some(reason) = failed.borrow_and_update().clone() {
+                        self.fail(reason);
+                    }
+                    if ended.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn judge_disk(&self, busy: Duration) {
+        let stuck = busy >= RAFT_FSYNC_STUCK;
+        let was_stuck = self.disk_stuck.swap(stuck, Ordering::SeqCst);
+        if stuck && !was_stuck {
+            metrics::counter!("kontor.raft.disk_stuck").increment(1);
+            tracing::error!(?busy, "the disk does not come back from an fsync; no writes are taken");
+        }
+        if was_stuck && !stuck {
+            tracing::info!("the disk has come back");
+        }
+        let metrics = self.metrics();
+        if stuck && metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
+            if let Err(fault) = self.transfer_leadership(None).await {
+                tracing::warn!(%fault, "leadership could not be handed over");
+            }
+        }
+    }
+}
