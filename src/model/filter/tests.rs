@@ -163,9 +163,29 @@ fn length_depth_and_regular_expressions_are_bounded() {
 
 fn words() -> impl Strategy<Value = String> {
     let word = prop_oneof![
-        Just("not"), Just("and"), Just("or"), Just("in"), Just("is"), Just("empty"), Just("contains"), Just("matches"),
-        Just("=="), Just("!="), Just("("), Just(")"), Just("["), Just("]"), Just("."), Just("\"x\""), Just("`y"), Just("-1.5"),
-        Just("Node"), Just("Service.Tags"), Just("Checks.Status"), Just("é"), Just("\\"),
+        Just("not"),
+        Just("and"),
+        Just("or"),
+        Just("in"),
+        Just("is"),
+        Just("empty"),
+        Just("contains"),
+        Just("matches"),
+        Just("=="),
+        Just("!="),
+        Just("("),
+        Just(")"),
+        Just("["),
+        Just("]"),
+        Just("."),
+        Just("\"x\""),
+        Just("`y"),
+        Just("-1.5"),
+        Just("Node"),
+        Just("Service.Tags"),
+        Just("Checks.Status"),
+        Just("é"),
+        Just("\\"),
     ];
     prop::collection::vec(word, 0..30).prop_map(|words| words.join(" "))
 }
