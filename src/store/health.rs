@@ -30,12 +30,13 @@ pub(super) fn checks_of(view: &View, service: &str, select: &Select<'_>) -> Resu
 
 /// `health/state/:state`, its name without regard to case (one client writes `ANY`).
 pub(super) fn in_state(view: &View, state: &str, select: &Select<'_>) -> Result<Bytes, Fault> {
-    let status = match state.to_ascii_lowercase().as_str() {
-        "any" => None,
-        name => Some(name.parse::<CheckStatus>().map_err(|_| {
-            Fault::bad_request(format!("Invalid state {state:?}: expected any, passing, warning or critical"))
-        })?),
-    };
+    let status =
+        match state.to_ascii_lowercase().as_str() {
+            "any" => None,
+            name => Some(name.parse::<CheckStatus>().map_err(|_| {
+                Fault::bad_request(format!("Invalid state {state:?}: expected any, passing, warning or critical"))
+            })?),
+        };
     let nodes = view.nodes.values().filter(|state| select.wants_node(&state.row));
     let rows = nodes.flat_map(|state| &state.checks).filter(|row| status.is_none_or(|status| row.check.status == status));
     checks(rows.collect(), select)

@@ -27,6 +27,9 @@ pub mod validate;
 mod view;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use view::View;
 pub use watch::Watch;
 

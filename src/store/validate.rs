@@ -92,10 +92,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_the_text_that_clients_look_for() {
         assert_eq!(text(&Register { node: String::new(), ..request() }), "Must provide node");
-        assert_eq!(
-            text(&Register { address: String::new(), ..request() }),
-            "Must provide address if SkipNodeUpdate is not set"
-        );
+        assert_eq!(text(&Register { address: String::new(), ..request() }), "Must provide address if SkipNodeUpdate is not set");
         assert!(text(&Register { id: "nope".to_owned(), ..request() }).starts_with("Bad node ID: "));
         let nameless = NodeService { id: "web1".to_owned(), ..NodeService::default() };
         assert_eq!(text(&Register { service: Some(nameless), ..request() }), "Must provide service name with ID");

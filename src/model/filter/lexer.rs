@@ -44,7 +44,8 @@ pub(super) fn split(text: &str) -> Result<Vec<Token>, String> {
             '0'..='9' | '-' => number(rest).ok_or_else(|| format!("expected a number at {at}"))?,
             _ => {
                 let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign));
-                let sign = sign.ok_or_else(|| format!("unexpected {first:?} at {at}; values with such letters are put in quotes"))?;
+                let sign =
+                    sign.ok_or_else(|| format!("unexpected {first:?} at {at}; values with such letters are put in quotes"))?;
                 (Word::Sign(sign), sign.len())
             }
         };

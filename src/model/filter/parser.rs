@@ -76,7 +76,9 @@ impl Parser {
         let left = self.operand("a selector or a value")?;
         let negated = self.take_name("not");
         if self.take_name("in") {
-            let Operand::Path(selector) = self.operand("a selector")? else { return Err(self.expected("a selector before this")) };
+            let Operand::Path(selector) = self.operand("a selector")? else {
+                return Err(self.expected("a selector before this"));
+            };
             return Ok(Match { selector, operator: Operator::Contains(left.into_text()), negated });
         }
         let Operand::Path(selector) = left else { return Err(self.expected("in or not in after a value")) };
@@ -98,7 +100,11 @@ impl Parser {
         if self.take_name("is") {
             let negated = self.take_name("not");
             let empty = self.take_name("empty");
-            return if empty { Ok(Match { selector, operator: Operator::IsEmpty, negated }) } else { Err(self.expected("empty")) };
+            return if empty {
+                Ok(Match { selector, operator: Operator::IsEmpty, negated })
+            } else {
+                Err(self.expected("empty"))
+            };
         }
         Err(self.expected("==, !=, in, contains, matches, is empty, or one of their opposites"))
     }

@@ -1,0 +1,216 @@
+use super::*;
+use crate::store::Watch;
+use futures_util::FutureExt;
+
+fn watch(catalog: &Catalog, read: Read) -> Watch {
+    catalog.reader.watch(&Query { read, options: QueryOptions::default() })
+}
+
+fn woken(watch: &mut Watch) -> bool {
+    watch.changed().now_or_never().is_some()
+}
+
+fn all_reads() -> Vec<Read> {
+    let name = || "n1".to_owned();
+    vec![
+        Read::CatalogNodes,
+        Read::CatalogServices,
+        service("web"),
+        health("web"),
+        health("absent"),
+        Read::CatalogNode { node: name() },
+        Read::CatalogNodeServices { node: name() },
+        Read::HealthNode { node: name() },
+        Read::HealthChecks { service: "web".to_owned() },
+        Read::HealthState { state: "any".to_owned() },
+        Read::HealthState { state: "passing".to_owned() },
+        Read::CoordinateNodes,
+        Read::CoordinateNode { node: name() },
+    ]
+}
+
+#[test]
+fn what_changes_nothing_moves_no_index_and_wakes_nobody() {
+    let mut catalog = Catalog::new();
+    let full = Register { check: checked("n1", "c", "web", CheckStatus::Passing).check, ..instance("n1", "web", "web", &["v1"]) };
+    catalog.register(full.clone());
+    catalog.coordinate("n1", 1.0);
+    let before: Vec<u64> = all_reads().into_iter().map(|read| catalog.index_of(read)).collect();
+    let mut watches: Vec<Watch> = all_reads().into_iter().map(|read| watch(&catalog, read)).collect();
+    catalog.register(full.clone());
+    catalog.coordinate("n1", 1.0);
+    catalog.deregister("nobody", "", "");
+    catalog.deregister("n1", "nothing", "");
+    catalog.refusal(Register { service: instance("n1", "x", "", &[]).service, ..full });
+    let after: Vec<u64> = all_reads().into_iter().map(|read| catalog.index_of(read)).collect();
+    assert_eq!(before, after);
+    assert!(!watches.iter_mut().any(woken));
+}
+
+#[test]
+fn a_service_s_index_moves_with_its_instance_its_node_and_its_checks_and_with_nothing_else() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "web", "web", &[]));
+    catalog.register(instance("n1", "db", "db", &[]));
+    catalog.register(instance("n2", "other", "other", &[]));
+    let changes: [fn(&mut Catalog) -> u64; 6] = [
+        |catalog| catalog.register(instance("n1", "web", "web", &["v2"])),
+        |catalog| catalog.register(Register { node_meta: pairs(&[("rack", "r1")]), ..node("n1") }),
+        |catalog| catalog.register(checked("n1", "serfHealth", "", CheckStatus::Passing)),
+        |catalog| catalog.register(checked("n1", "c", "web", CheckStatus::Passing)),
+        |catalog| catalog.deregister("n1", "", "c"),
+        |catalog| catalog.register(instance("n3", "web", "web", &[])),
+    ];
+    // SkipNodeUpdate keeps the later ones from taking the metadata away again.
+    for (at, change) in changes.iter().enumerate() {
+        let mut web = watch(&catalog, health("web"));
+        let mut other = watch(&catalog, health("other"));
+        let before = catalog.index_of(health("other"));
+        let index = change(&mut catalog);
+        assert_eq!(catalog.index_of(health("web")), index, "change {at}");
+        assert_eq!(catalog.index_of(service("web")), index, "change {at}");
+        assert!(woken(&mut web), "change {at}");
+        assert_eq!(catalog.index_of(health("other")), before, "change {at}");
+        assert!(!woken(&mut other), "change {at}");
+    }
+    let index = catalog.register(checked("n1", "disk", "", CheckStatus::Warning));
+    assert_eq!(catalog.index_of(health("db")), index, "a check of the node is one of all its services");
+}
+
+#[test]
+fn a_watcher_of_an_absent_service_hears_when_it_comes_and_when_another_goes() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "web", "web", &[]));
+    let mut absent = watch(&catalog, health("db"));
+    let mut present = watch(&catalog, health("web"));
+    catalog.register(instance("n1", "x", "x", &[]));
+    assert!(!woken(&mut absent), "another that comes is no news");
+    let gone = catalog.deregister("n1", "x", "");
+    assert!(woken(&mut absent));
+    assert!(!woken(&mut present));
+    assert_eq!(catalog.index_of(health("db")), gone);
+    let later = catalog.register(instance("n1", "y", "y", &[]));
+    assert!(later > gone);
+    assert_eq!(catalog.index_of(health("db")), gone, "still the time of the last loss");
+    let come = catalog.register(instance("n1", "db", "db", &[]));
+    assert!(woken(&mut absent));
+    assert_eq!(catalog.index_of(health("db")), come);
+}
+
+#[test]
+fn a_service_that_goes_and_comes_back_never_shows_an_older_index() {
+    let mut catalog = Catalog::new();
+    let mut last = catalog.index_of(health("web"));
+    for step in 0..6 {
+        let mut watch = watch(&catalog, health("web"));
+        if step % 2 == 0 {
+            catalog.register(instance("n1", "web", "web", &[]))
+        } else {
+            catalog.deregister("n1", "", "")
+        };
+        assert!(woken(&mut watch));
+        let index = catalog.index_of(health("web"));
+        assert!(index > last || step == 0, "{index} after {last}");
+        last = index;
+    }
+}
+
+#[test]
+fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and_comes() {
+    let mut catalog = Catalog::new();
+    let of_node = || Read::CatalogNode { node: "n1".to_owned() };
+    let of_checks = || Read::HealthNode { node: "n1".to_owned() };
+    let steps: [(fn(&mut Catalog) -> u64, bool, bool); 5] = [
+        (|catalog| catalog.register(node("n1")), true, true),
+        (|catalog| catalog.register(instance("n1", "web", "web", &[])), true, false),
+        (|catalog| catalog.register(checked("n1", "c", "web", CheckStatus::Passing)), false, true),
+        (|catalog| catalog.register(instance("n2", "web", "web", &[])), false, false),
+        (|catalog| catalog.deregister("n1", "", ""), true, true),
+    ];
+    for (at, (change, services, checks)) in steps.iter().enumerate() {
+        let (mut node, mut check) = (watch(&catalog, of_node()), watch(&catalog, of_checks()));
+        let index = change(&mut catalog);
+        assert_eq!((woken(&mut node), woken(&mut check)), (*services, *checks), "step {at}");
+        assert_eq!(catalog.index_of(of_node()) == index, *services, "step {at}");
+        assert_eq!(catalog.index_of(of_checks()) == index, *checks, "step {at}");
+    }
+}
+
+#[test]
+fn a_state_s_watchers_hear_of_checks_that_enter_stay_and_leave() {
+    let mut catalog = Catalog::new();
+    let state = |name: &str| Read::HealthState { state: name.to_owned() };
+    catalog.register(checked("n1", "c", "", CheckStatus::Passing));
+    let mut watches = ["passing", "warning", "critical", "any"].map(|name| watch(&catalog, state(name)));
+    let index = catalog.register(checked("n1", "c", "", CheckStatus::Critical));
+    assert_eq!(watches.each_mut().map(woken), [true, false, true, true]);
+    assert_eq!(["passing", "critical", "ANY"].map(|name| catalog.index_of(state(name))), [index; 3]);
+    assert!(catalog.index_of(state("warning")) < index);
+}
+
+#[test]
+fn a_change_between_watch_and_read_is_either_read_or_heard() {
+    let mut catalog = Catalog::new();
+    let mut early = watch(&catalog, health("web"));
+    catalog.register(instance("n1", "web", "web", &[]));
+    let mut late = watch(&catalog, health("web"));
+    assert_eq!(column(&catalog.get(health("web")), "/Node/Node"), ["n1"]);
+    assert!(woken(&mut early) && !woken(&mut late));
+}
+
+#[test]
+fn nothing_is_seen_or_heard_before_it_is_published() {
+    let mut catalog = Catalog::new();
+    let mut nodes = watch(&catalog, Read::CatalogNodes);
+    for index in 1..=3 {
+        catalog.store.apply(index, &Command::Register(Box::new(node(&format!("n{index}")))));
+    }
+    assert!(!woken(&mut nodes));
+    assert_eq!(catalog.index_of(Read::CatalogNodes), 1);
+    catalog.store.publish();
+    assert!(woken(&mut nodes));
+    assert!(!woken(&mut nodes), "one batch is one call");
+    assert_eq!(catalog.index_of(Read::CatalogNodes), 3);
+}
+
+#[test]
+fn a_watch_by_node_meta_hears_of_nodes_too() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "web", "web", &[]));
+    let options = QueryOptions { node_meta: vec![("rack".to_owned(), "r1".to_owned())], ..QueryOptions::default() };
+    let query = Query { read: Read::CatalogServices, options };
+    let mut watch = catalog.reader.watch(&query);
+    let index = catalog.register(Register { node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
+    assert!(woken(&mut watch));
+    assert_eq!(catalog.reader.read(&query).expect("is answered").index, index);
+}
+
+#[test]
+fn a_restore_replaces_everything_and_wakes_every_watch() {
+    let mut other = Catalog::new();
+    other.register(instance("n9", "web", "web", &[]));
+    let mut catalog = Catalog::new();
+    catalog.register(node("n1"));
+    let mut watches: Vec<Watch> = all_reads().into_iter().map(|read| watch(&catalog, read)).collect();
+    catalog.store.restore(other.store.view().as_ref().clone());
+    assert!(watches.iter_mut().all(woken));
+    assert_eq!(column(&catalog.get(Read::CatalogNodes), "/Node"), ["n9"]);
+}
+
+#[test]
+fn a_view_restored_in_another_datacenter_carries_that_one_s_name() {
+    let mut other = Catalog::new();
+    other.register(Register { id: ID_1.to_owned(), ..instance("n9", "web", "web", &[]) });
+    other.coordinate("n9", 1.0);
+    let mut store = Store::new("dc2");
+    store.restore(other.store.view().as_ref().clone());
+    let moved = Catalog { reader: store.reader(), store, index: other.index };
+    assert_eq!(column(&moved.get(service("web")), "/Datacenter"), ["dc2"]);
+    assert_eq!(moved.index_of(health("web")), other.index_of(health("web")));
+    assert_eq!(column(&moved.get(Read::CoordinateNodes), "/Node"), ["n9"]);
+    store = Store::new("dc3");
+    store.restore(crate::store::View::default());
+    let mut empty = Catalog { reader: store.reader(), store, index: 0 };
+    empty.register(node("n1"));
+    assert_eq!(column(&empty.get(Read::CatalogNodes), "/Datacenter"), ["dc3"]);
+}

@@ -1,0 +1,119 @@
+//! Tests of the store through its public face.
+
+mod indexes;
+mod properties;
+mod reads;
+mod registration;
+mod selection;
+mod snapshots;
+
+use super::{Reader, Rendered, Store};
+use crate::model::check::{CheckStatus, HealthCheck};
+use crate::model::command::{Command, Deregister, Outcome, Register};
+use crate::model::coordinate::{Coordinate, NodeCoordinate};
+use crate::model::fault::Fault;
+use crate::model::query::{Lookup, Query, QueryOptions, Read};
+use crate::model::service::NodeService;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub(super) const ID_1: &str = "40e4a748-2192-161a-0510-9bf59fe950b5";
+pub(super) const ID_2: &str = "0f9b6f2e-3c4d-4e5f-8a9b-0c1d2e3f4a5b";
+
+/// A store that publishes after each command, at indexes 1, 2, 3, …
+pub(super) struct Catalog {
+    pub(super) store: Store,
+    pub(super) reader: Reader,
+    pub(super) index: u64,
+}
+
+impl Catalog {
+    pub(super) fn new() -> Catalog {
+        let store = Store::new("dc1");
+        Catalog { reader: store.reader(), store, index: 0 }
+    }
+
+    pub(super) fn try_apply(&mut self, command: Command) -> Outcome {
+        self.index += 1;
+        let outcome = self.store.apply(self.index, &command);
+        self.store.publish();
+        outcome
+    }
+
+    pub(super) fn apply(&mut self, command: Command) -> u64 {
+        assert_eq!(self.try_apply(command), Outcome::Done);
+        self.index
+    }
+
+    pub(super) fn register(&mut self, request: Register) -> u64 {
+        self.apply(Command::Register(Box::new(request)))
+    }
+
+    pub(super) fn refusal(&mut self, request: Register) -> String {
+        match self.try_apply(Command::Register(Box::new(request))) {
+            Outcome::Refused(fault) => fault.message,
+            Outcome::Done => panic!("must be refused"),
+        }
+    }
+
+    pub(super) fn deregister(&mut self, node: &str, service_id: &str, check_id: &str) -> u64 {
+        let (node, service_id, check_id) = (node.to_owned(), service_id.to_owned(), check_id.to_owned());
+        self.apply(Command::Deregister(Deregister { node, service_id, check_id, ..Deregister::default() }))
+    }
+
+    pub(super) fn coordinate(&mut self, node: &str, at: f64) -> u64 {
+        let mut coord = Coordinate::default();
+        coord.vec[0] = at;
+        self.apply(Command::UpdateCoordinates(vec![NodeCoordinate { node: node.to_owned(), coord, ..NodeCoordinate::default() }]))
+    }
+
+    pub(super) fn try_read(&self, read: Read, options: QueryOptions) -> Result<Rendered, Fault> {
+        self.reader.read(&Query { read, options })
+    }
+
+    pub(super) fn json(&self, read: Read, options: QueryOptions) -> Value {
+        let rendered = self.try_read(read, options).expect("is answered");
+        serde_json::from_slice(&rendered.body).expect("is JSON")
+    }
+
+    pub(super) fn get(&self, read: Read) -> Value {
+        self.json(read, QueryOptions::default())
+    }
+
+    pub(super) fn index_of(&self, read: Read) -> u64 {
+        self.try_read(read, QueryOptions::default()).expect("is answered").index
+    }
+}
+
+pub(super) fn node(name: &str) -> Register {
+    Register { node: name.to_owned(), address: "10.0.0.1".to_owned(), ..Register::default() }
+}
+
+pub(super) fn instance(node_name: &str, id: &str, name: &str, tags: &[&str]) -> Register {
+    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    let service = NodeService { id: id.to_owned(), service: name.to_owned(), tags, port: 80, ..NodeService::default() };
+    Register { service: Some(service), ..node(node_name) }
+}
+
+pub(super) fn checked(node_name: &str, id: &str, service_id: &str, status: CheckStatus) -> Register {
+    let check = HealthCheck { check_id: id.to_owned(), service_id: service_id.to_owned(), status, ..HealthCheck::default() };
+    Register { check: Some(check), ..node(node_name) }
+}
+
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {
+    Some(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+}
+
+pub(super) fn health(name: &str) -> Read {
+    Read::HealthService { name: name.to_owned(), lookup: Lookup::Plain }
+}
+
+pub(super) fn service(name: &str) -> Read {
+    Read::CatalogService { name: name.to_owned(), lookup: Lookup::Plain }
+}
+
+/// The values at `pointer` of each element of a list.
+pub(super) fn column(rows: &Value, pointer: &str) -> Vec<String> {
+    let text = |row: &Value| row.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+    rows.as_array().expect("is a list").iter().map(text).collect()
+}

@@ -1,0 +1,154 @@
+//! What holds for any log.
+
+use super::*;
+use crate::store::View;
+use crate::store::snapshot::{decode, encode};
+use proptest::prelude::*;
+
+const NODES: [&str; 4] = ["n1", "N1", "n2", "n3"];
+const NAMES: [&str; 3] = ["web", "Web", "db"];
+const IDS: [&str; 3] = ["", ID_1, ID_2];
+
+fn pick(from: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(from).prop_map(str::to_owned)
+}
+
+fn check() -> impl Strategy<Value = HealthCheck> {
+    let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
+    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status)
+        .prop_map(|(check_id, service_id, status)| HealthCheck { check_id, service_id, status, ..HealthCheck::default() })
+}
+
+fn instance() -> impl Strategy<Value = NodeService> {
+    let tags = prop::collection::vec(pick(&["v1", "v2"]), 0..2);
+    (pick(&["a", "b", ""]), pick(&NAMES), tags, any::<bool>()).prop_map(|(id, service, tags, native)| NodeService {
+        id,
+        service,
+        tags,
+        connect: serde_json::json!({"Native": native}),
+        ..NodeService::default()
+    })
+}
+
+fn registration() -> impl Strategy<Value = Command> {
+    let node = (pick(&NODES), pick(&IDS), pick(&["10.0.0.1", "10.0.0.2", ""]), any::<bool>());
+    (node, prop::option::of(instance()), prop::collection::vec(check(), 0..3)).prop_map(
+        |((node, id, address, skip_node_update), service, checks)| {
+            Command::Register(Box::new(Register { node, id, address, skip_node_update, service, checks, ..Register::default() }))
+        },
+    )
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let deregistration = (pick(&NODES), pick(&["", "", "a", "b"]), pick(&["", "c1"])).prop_map(|(node, service_id, check_id)| {
+        Command::Deregister(Deregister { node, service_id, check_id, ..Deregister::default() })
+    });
+    let coordinates = (pick(&NODES), 0..3).prop_map(|(node, at)| {
+        let mut coord = Coordinate::default();
+        coord.vec[0] = f64::from(at);
+        Command::UpdateCoordinates(vec![NodeCoordinate { node, segment: String::new(), coord }])
+    });
+    let single = prop_oneof![6 => registration(), 2 => deregistration, 1 => coordinates];
+    prop_oneof![8 => single.clone(), 1 => prop::collection::vec(single, 0..4).prop_map(Command::Batch)]
+}
+
+fn log() -> impl Strategy<Value = Vec<Command>> {
+    prop::collection::vec(command(), 0..40)
+}
+
+fn bytes(view: &View) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(view, b"", &mut bytes).expect("is written");
+    bytes
+}
+
+fn reads() -> Vec<Query> {
+    let lookups = [Lookup::Plain, Lookup::Connect];
+    let of_names = NAMES.iter().flat_map(|name| {
+        lookups.map(|lookup| Read::HealthService { name: (*name).to_owned(), lookup }).into_iter().chain([service(name)])
+    });
+    let of_nodes = NODES.iter().flat_map(|node| {
+        let node = || (*node).to_owned();
+        [Read::CatalogNode { node: node() }, Read::HealthNode { node: node() }, Read::CoordinateNode { node: node() }]
+    });
+    let of_states = ["any", "passing", "warning", "critical"].map(|state| Read::HealthState { state: state.to_owned() });
+    let tables = [Read::CatalogNodes, Read::CatalogServices, Read::CoordinateNodes];
+    let all = of_names.chain(of_nodes).chain(of_states).chain(tables);
+    all.map(|read| Query { read, options: QueryOptions::default() }).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_log_gives_the_same_snapshot_to_the_byte_however_it_is_published(log in log()) {
+        let (mut often, mut once) = (Store::new("dc1"), Store::new("dc1"));
+        for (at, command) in log.iter().enumerate() {
+            let index = at as u64 + 1;
+            prop_assert_eq!(often.apply(index, command), once.apply(index, command));
+            often.publish();
+        }
+        once.publish();
+        prop_assert_eq!(bytes(&often.view()), bytes(&once.view()));
+    }
+
+    #[test]
+    fn a_snapshot_in_the_middle_of_a_log_changes_nothing(log in log(), cut in 0..40usize) {
+        let cut = cut.min(log.len());
+        let mut whole = Store::new("dc1");
+        let mut resumed = Store::new("dc1");
+        for (at, command) in log.iter().enumerate() {
+            if at == cut {
+                let (view, _) = decode(&mut bytes(&whole.view()).as_slice()).expect("is read");
+                resumed.restore(view);
+            }
+            let outcome = whole.apply(at as u64 + 1, command);
+            if at >= cut {
+                prop_assert_eq!(resumed.apply(at as u64 + 1, command), outcome);
+            }
+        }
+        if cut < log.len() {
+            prop_assert_eq!(bytes(&whole.view()), bytes(&resumed.view()));
+        }
+    }
+
+    #[test]
+    fn whatever_changes_an_answer_raises_its_index_and_wakes_its_watch(log in log()) {
+        use futures_util::FutureExt;
+        let mut catalog = Catalog::new();
+        let mut waits: Vec<_> = reads().into_iter().map(|query| (catalog.reader.watch(&query), query)).collect();
+        for command in log {
+            let before: Vec<Rendered> = waits.iter().map(|(_, query)| catalog.reader.read(query).expect("answers")).collect();
+            let outcome = catalog.try_apply(command.clone());
+            for ((watch, query), before) in waits.iter_mut().zip(before) {
+                let after = catalog.reader.read(query).expect("answers");
+                let woken = watch.changed().now_or_never().is_some();
+                prop_assert!(after.index >= before.index, "{:?} went back", query.read);
+                let changed = after.body != before.body || after.found != before.found;
+                let first = catalog.index == 1;
+                prop_assert!(!changed || (woken && (first || after.index > before.index)), "{:?} after {command:?}", query.read);
+                prop_assert!(!(woken && matches!((&outcome, &command), (Outcome::Refused(_), Command::Register(_)))), "woken by a refusal");
+                *watch = catalog.reader.watch(query);
+            }
+        }
+    }
+
+    #[test]
+    fn groups_say_the_same_as_the_nodes_they_are_made_of(log in log()) {
+        let mut catalog = Catalog::new();
+        for command in log {
+            catalog.try_apply(command);
+        }
+        let view = catalog.store.view();
+        let (rebuilt, _) = decode(&mut bytes(&view).as_slice()).expect("is read");
+        let mut store = Store::new("dc1");
+        store.restore(rebuilt);
+        for query in reads() {
+            let (kept, made) = (catalog.reader.read(&query), store.reader().read(&query));
+            prop_assert_eq!(kept.expect("answers").body, made.expect("answers").body);
+        }
+        for (id, key) in &view.ids {
+            prop_assert_eq!(view.nodes.get(key).map(|state| state.row.node.id.to_lowercase()), Some(id.to_string()));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+use super::*;
+use crate::model::service::ServiceAddress;
+use serde_json::json;
+
+fn body(catalog: &Catalog, read: Read) -> String {
+    let rendered = catalog.try_read(read, QueryOptions::default()).expect("is answered");
+    String::from_utf8(rendered.body.to_vec()).expect("is UTF-8")
+}
+
+#[test]
+fn what_is_not_there_is_null_or_an_empty_list_as_clients_expect_it() {
+    let catalog = Catalog::new();
+    let nobody = || "nobody".to_owned();
+    for (read, expected) in [
+        (Read::CatalogNodes, "[]"),
+        (Read::CatalogServices, "{}"),
+        (service("nobody"), "[]"),
+        (health("nobody"), "[]"),
+        (Read::HealthService { name: nobody(), lookup: Lookup::Connect }, "[]"),
+        (Read::HealthService { name: nobody(), lookup: Lookup::Ingress }, "[]"),
+        (Read::CatalogNode { node: nobody() }, "null"),
+        (Read::CatalogNodeServices { node: nobody() }, r#"{"Node":null,"Services":[]}"#),
+        (Read::CatalogGatewayServices { gateway: nobody() }, "null"),
+        (Read::HealthNode { node: nobody() }, "[]"),
+        (Read::HealthChecks { service: nobody() }, "[]"),
+        (Read::HealthState { state: "any".to_owned() }, "[]"),
+        (Read::CoordinateNodes, "[]"),
+    ] {
+        assert_eq!(body(&catalog, read.clone()), expected, "{read:?}");
+        assert_eq!(catalog.index_of(read), 1, "an index is never 0");
+    }
+}
+
+#[test]
+fn a_row_of_a_service_has_consul_s_fields_in_consul_s_order() {
+    let mut catalog = Catalog::new();
+    catalog.register(Register { id: ID_1.to_owned(), tagged_addresses: pairs(&[("lan", "10.0.0.1")]), ..node("n1") });
+    let mut request = instance("n1", "web1", "web", &["v1"]);
+    request.skip_node_update = true;
+    catalog.register(request.clone());
+    let expected = format!(
+        r#"[{{"ID":"{ID_1}","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":{{"lan":"10.0.0.1"}},"NodeMeta":null,"ServiceKind":"","ServiceID":"web1","ServiceName":"web","ServiceTags":["v1"],"ServiceAddress":"","ServiceWeights":{{"Passing":1,"Warning":1}},"ServiceMeta":null,"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{{"Expose":{{}},"MeshGateway":{{}}}},"ServiceConnect":{{}},"CreateIndex":2,"ModifyIndex":2}}]"#
+    );
+    assert_eq!(body(&catalog, service("web")), expected);
+    let place = ServiceAddress { address: "1.2.3.4".to_owned(), port: 81 };
+    request.service.as_mut().expect("is there").tagged_addresses.insert("wan".to_owned(), place);
+    catalog.register(request);
+    let rows = catalog.get(service("web"));
+    assert_eq!(rows[0]["ServiceTaggedAddresses"], json!({"wan": {"Address": "1.2.3.4", "Port": 81}}));
+}
+
+#[test]
+fn a_health_entry_has_the_node_s_checks_and_the_instance_s_own() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "web1", "web", &[]));
+    catalog.register(instance("n1", "web2", "web", &[]));
+    catalog.register(checked("n1", "serfHealth", "", CheckStatus::Passing));
+    catalog.register(checked("n1", "a1", "web1", CheckStatus::Warning));
+    catalog.register(checked("n1", "a2", "web2", CheckStatus::Passing));
+    let rows = catalog.get(health("web"));
+    assert_eq!(column(&rows, "/Service/ID"), ["web1", "web2"]);
+    assert_eq!(column(&rows[0]["Checks"], "/CheckID"), ["serfHealth", "a1"]);
+    assert_eq!(column(&rows[1]["Checks"], "/CheckID"), ["serfHealth", "a2"]);
+    let keys: Vec<&String> = rows[0].as_object().expect("is an object").keys().collect();
+    assert_eq!(keys.len(), 3);
+    let of_service = catalog.get(Read::HealthChecks { service: "web".to_owned() });
+    assert_eq!(column(&of_service, "/CheckID"), ["a1", "a2"]);
+}
+
+#[test]
+fn a_node_is_shown_with_its_services_as_a_map_and_as_a_list() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "b\"1", "web", &["v1"]));
+    catalog.register(instance("n1", "a", "db", &[]));
+    let map = catalog.get(Read::CatalogNode { node: "N1".to_owned() });
+    assert_eq!(map["Node"]["Node"], "n1");
+    assert_eq!(map["Services"]["b\"1"]["Service"], "web");
+    let list = catalog.get(Read::CatalogNodeServices { node: "n1".to_owned() });
+    assert_eq!(column(&list["Services"], "/ID"), ["a", "b\"1"]);
+    assert_eq!(list["Node"], map["Node"]);
+}
+
+#[test]
+fn services_are_listed_with_the_sorted_union_of_their_tags() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "a", "web", &["v2", "blue"]));
+    catalog.register(Register { node_meta: pairs(&[("rack", "r1")]), ..instance("n2", "a", "web", &["v1", "blue"]) });
+    catalog.register(instance("n3", "a", "db", &[]));
+    assert_eq!(body(&catalog, Read::CatalogServices), r#"{"db":[],"web":["blue","v1","v2"]}"#);
+    let options = QueryOptions { node_meta: vec![("rack".to_owned(), "r1".to_owned())], ..QueryOptions::default() };
+    assert_eq!(catalog.json(Read::CatalogServices, options), json!({"web": ["blue", "v1"]}));
+}
+
+#[test]
+fn the_states_are_known_without_regard_to_case_and_others_are_refused() {
+    let mut catalog = Catalog::new();
+    catalog.register(checked("n1", "a", "", CheckStatus::Passing));
+    catalog.register(checked("n1", "b", "", CheckStatus::Critical));
+    for (state, expected) in [("ANY", vec!["a", "b"]), ("any", vec!["a", "b"]), ("Critical", vec!["b"]), ("warning", vec![])] {
+        assert_eq!(column(&catalog.get(Read::HealthState { state: state.to_owned() }), "/CheckID"), expected, "{state}");
+    }
+    let fault = catalog.try_read(Read::HealthState { state: "dead".to_owned() }, QueryOptions::default()).expect_err("refused");
+    assert_eq!(fault.kind, crate::model::fault::FaultKind::BadRequest);
+}
+
+#[test]
+fn a_mesh_lookup_finds_sidecars_of_the_name_and_native_instances() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "web", "web", &[]));
+    let mut sidecar = instance("n1", "web-sidecar", "web-sidecar-proxy", &[]);
+    if let Some(service) = &mut sidecar.service {
+        service.kind = "connect-proxy".to_owned();
+        service.proxy = json!({"DestinationServiceName": "Web"});
+    }
+    catalog.register(sidecar);
+    let mut native = instance("n2", "web-native", "web", &[]);
+    if let Some(service) = &mut native.service {
+        service.connect = json!({"Native": true});
+    }
+    catalog.register(native);
+    let mesh = || Read::HealthService { name: "web".to_owned(), lookup: Lookup::Connect };
+    assert_eq!(column(&catalog.get(mesh()), "/Service/ID"), ["web-sidecar", "web-native"]);
+    let flat = Read::CatalogService { name: "web".to_owned(), lookup: Lookup::Connect };
+    assert_eq!(column(&catalog.get(flat), "/ServiceID"), ["web-sidecar", "web-native"]);
+    catalog.deregister("n1", "web-sidecar", "");
+    assert_eq!(column(&catalog.get(mesh()), "/Service/ID"), ["web-native"]);
+}
+
+#[test]
+fn an_answer_kept_from_an_earlier_read_is_not_given_after_a_change() {
+    let mut catalog = Catalog::new();
+    for id in ["a", "b", "c"] {
+        catalog.register(instance("n1", id, "web", &[]));
+        let first = catalog.get(health("web"));
+        assert_eq!(catalog.get(health("web")), first);
+        catalog.get(service("web"));
+        catalog.get(Read::CatalogServices);
+    }
+    catalog.register(checked("n1", "disk", "", CheckStatus::Critical));
+    assert_eq!(column(&catalog.get(health("web")), "/Checks/0/Status"), ["critical"; 3]);
+    assert_eq!(column(&catalog.get(service("web")), "/ServiceID"), ["a", "b", "c"]);
+}
+
+#[test]
+fn what_is_not_of_the_store_is_a_fault() {
+    let catalog = Catalog::new();
+    for read in [Read::Datacenters, Read::StatusLeader, Read::StatusPeers, Read::CoordinateDatacenters] {
+        assert!(catalog.try_read(read, QueryOptions::default()).is_err());
+    }
+}
