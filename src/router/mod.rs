@@ -5,7 +5,10 @@
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
 
+mod blocking;
 mod datacenters;
+mod entry;
+mod hold;
 mod route;
 mod servers;
 
@@ -44,6 +47,10 @@ pub struct RouterSettings {
     pub use_cache: bool,
     /// Whether addresses of other datacenters are given as their WAN ones.
     pub translate_wan_addrs: bool,
+    /// The longest silence of a healthy server (`autopilot.last_contact_threshold`).
+    pub last_contact_threshold: Duration,
+    /// The longest lag of a healthy server, in log entries (`autopilot.max_trailing_logs`).
+    pub max_trailing_logs: u64,
 }
 
 /// What the router sends requests to.
