@@ -8,7 +8,7 @@ use super::blocking;
 use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
 use crate::model::query::{Consistency, Query, Read};
-use crate::model::request::Ask;
+use crate::model::request::{Ask, Request};
 
 /// `query` with this agent's settings applied.
 pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
@@ -36,6 +36,17 @@ pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
         query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
     }
     query
+}
+
+/// A request of another agent, whose bounds need not be this one's.
+pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
+    if let Ask::Read(query) = &mut request.ask {
+        query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
+        if !is_of_store(&query.read) {
+            query.options.min_index = 0;
+        }
+    }
+    request
 }
 
 /// Whether `query` is answered from a feed that this agent holds.

@@ -6,7 +6,6 @@
 use crate::config::defaults::{HOLD_RETRY, HOLD_SPREAD};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Phase, Progress};
-use rand::RngExt;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -45,12 +44,17 @@ impl Hold<'_> {
         self.until = Instant::now() + self.holds.span;
     }
 
+    /// Whether nothing is left of it.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
     /// Waits until `wake`, which says that another attempt has a chance. With `retry`, somebody is
     /// there to be asked again, so that a short pause ends the wait too. Fails when the hold is
     /// over, or when too many are held already.
     pub(super) async fn wait(&self, wake: impl Future<Output = ()>, retry: bool, progress: &Progress) -> Result<(), Fault> {
         let now = Instant::now();
-        if now >= self.until {
+        if self.is_over() {
             return Err(Fault::no_leader());
         }
         let Ok(_place) = self.holds.places.try_acquire() else {
@@ -62,7 +66,7 @@ impl Hold<'_> {
         progress.set(Phase::Holding);
         tokio::select! {
             biased;
-            () = wake => tokio::time::sleep(rand::rng().random_range(Duration::ZERO..=HOLD_SPREAD)).await,
+            () = wake => tokio::time::sleep(rand::random_range(Duration::ZERO..=HOLD_SPREAD)).await,
             () = tokio::time::sleep_until(end) => {}
         }
         progress.set(Phase::Working);
