@@ -5,22 +5,39 @@
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
 
+mod blocking;
+mod cached;
 mod datacenters;
+mod deliver;
+mod entry;
+mod feed;
+mod health;
+mod hold;
+mod operator;
+mod read;
 mod route;
 mod servers;
+mod write;
 
 use crate::bridge::Bridge;
+use crate::config::defaults::{HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
 use crate::gossip::Gossip;
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::query::Query;
-use crate::model::request::{BoxFuture, Handler, Progress, Reply, Request, WriteRequest, Written};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest, Written};
 use crate::raft::Raft;
 use crate::rpc::RpcClient;
 use crate::shutdown::Shutdown;
 use crate::store::Reader;
+use cached::Feeds;
+use feed::Fetch;
+use health::Stability;
+use hold::Holds;
+use servers::ServerList;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// How requests are treated.
@@ -44,6 +61,10 @@ pub struct RouterSettings {
     pub use_cache: bool,
     /// Whether addresses of other datacenters are given as their WAN ones.
     pub translate_wan_addrs: bool,
+    /// The longest silence of a healthy server (`autopilot.last_contact_threshold`).
+    pub last_contact_threshold: Duration,
+    /// The longest lag of a healthy server, in log entries (`autopilot.max_trailing_logs`).
+    pub max_trailing_logs: u64,
 }
 
 /// What the router sends requests to.
@@ -63,37 +84,126 @@ pub struct Paths {
 
 /// Decides and forwards; clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Router {}
+pub struct Router {
+    core: Arc<Core>,
+    feeds: Arc<Feeds>,
+}
+
+/// What every request needs; the feeds of `?cached` hold it weakly.
+#[derive(Debug)]
+struct Core {
+    settings: RouterSettings,
+    paths: Paths,
+    servers: Mutex<ServerList>,
+    holds: Holds,
+    stability: Mutex<Stability>,
+}
 
 impl Router {
     /// A router; its background work (feeds of `?cached`) ends with `shutdown`.
-    pub fn new(_settings: RouterSettings, _paths: Paths, _shutdown: &Shutdown) -> Router {
-        todo!()
+    pub fn new(settings: RouterSettings, paths: Paths, shutdown: &Shutdown) -> Router {
+        let core = Arc::new(Core {
+            holds: Holds::new(HELD_REQUESTS_MAX, settings.rpc_hold),
+            settings,
+            paths,
+            servers: Mutex::default(),
+            stability: Mutex::default(),
+        });
+        let feeds = Arc::new(Feeds::new(fetch(Arc::downgrade(&core)), shutdown));
+        if let Some((raft, _)) = &core.paths.catalog {
+            shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), raft.clone()));
+        }
+        Router { core, feeds }
     }
 
     /// Answers a read of a local user. Dropping the future frees everything it held, on every hop.
-    pub async fn query(&self, _query: Query) -> Result<Answer, Fault> {
-        todo!()
+    pub async fn query(&self, query: Query) -> Result<Answer, Fault> {
+        let query = entry::prepared(&self.core.settings, query);
+        if entry::is_cached(&self.core.settings, &query) {
+            return self.feeds.answer(&query).await;
+        }
+        let bounded = query.options.max_stale.is_some().then(|| query.clone());
+        let answer = self.core.read(query).await?;
+        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer)) {
+            Some(fresh) => self.core.read(fresh).await,
+            None => Ok(answer),
+        }
     }
 
     /// Does a write of a local user.
-    pub async fn write(&self, _request: WriteRequest) -> Result<Written, Fault> {
-        todo!()
+    pub async fn write(&self, request: WriteRequest) -> Result<Written, Fault> {
+        let request = Request { ask: Ask::Write(request), hops: Hops::default() };
+        match self.core.deliver(request, &Progress::default()).await? {
+            Reply::Written(written) => Ok(written),
+            Reply::Answer(_) => Err(Fault::outcome_unknown("expected the result of a write, got an answer to a read")),
+        }
     }
 
-    /// The datacenters known, nearest first, for the edges that need the names only.
+    /// The datacenters known here, nearest first, for the edges that need the names only. A client
+    /// agent is not in the WAN pool and knows its own one; ask [`Router::query`] for all.
     pub fn datacenters(&self) -> Vec<String> {
-        todo!()
+        self.core.datacenters()
     }
 
     /// The RPC address of the leader of this datacenter, if this agent knows one.
     pub fn leader_addr(&self) -> Option<SocketAddr> {
-        todo!()
+        self.core.leader_addr()
+    }
+}
+
+impl Core {
+    async fn read(&self, query: Query) -> Result<Answer, Fault> {
+        let request = Request { ask: Ask::Read(query), hops: Hops::default() };
+        match self.deliver(request, &Progress::default()).await? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
+        }
+    }
+
+    /// Answers a request of another agent.
+    async fn handle(&self, request: Request, progress: &Progress) -> Result<Reply, Fault> {
+        if self.paths.catalog.is_none() {
+            return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
+        }
+        self.deliver(request, progress).await
     }
 }
 
 impl Handler for Router {
-    fn handle(&self, _request: Request, _from_dc: Option<&str>, _progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
-        todo!()
+    fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
+        if from_dc.is_some() {
+            // What another datacenter says of the way within its own is of no use here.
+            request.hops = Hops { crossed: true, to_leader: false };
+        }
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { core.handle(entry::received(&core.settings, request), &progress).await })
+    }
+}
+
+/// How feeds read: as users do, but for the cache.
+fn fetch(core: Weak<Core>) -> Fetch {
+    Arc::new(move |query| {
+        let core = core.upgrade();
+        Box::pin(async move {
+            let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
+            let query = entry::prepared(&core.settings, query);
+            core.read(query).await
+        })
+    })
+}
+
+/// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts
+/// changes that nobody asked about.
+async fn watch_health(core: Weak<Core>, raft: Raft) {
+    let mut turns = tokio::time::interval(SERVER_HEALTH_INTERVAL);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let Some(core) = core.upgrade() else { return };
+        if raft.leadership().borrow().is_self {
+            core.server_health(&raft);
+        } else {
+            core.stability.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 }

@@ -125,7 +125,7 @@ pub(super) enum Next {
     /// The asker is told.
     Give(Fault),
     /// It certainly was not processed: it may be sent anew, a write too.
-    Anew,
+    Anew(Fault),
     /// It may have been processed, which does no harm: a read may be sent anew.
     AnewAfterLoss(Fault),
 }
@@ -133,8 +133,8 @@ pub(super) enum Next {
 /// What a failed attempt to have a request answered allows.
 pub(super) fn after(error: CallError, is_write: bool) -> Next {
     match error {
-        CallError::NotSent(_) => Next::Anew,
-        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew,
+        CallError::NotSent(text) => Next::Anew(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
+        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew(fault),
         CallError::Fault(fault) => Next::Give(fault),
         CallError::Lost(text) if is_write => {
             Next::Give(Fault::outcome_unknown(format!("rpc error making call: {text}; the write may or may not have been done")))
@@ -274,8 +274,8 @@ mod tests {
 
     #[test]
     fn a_write_is_sent_anew_only_when_it_certainly_was_not_proposed() {
-        assert_eq!(after(CallError::NotSent("refused".into()), true), Next::Anew);
-        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Anew);
+        assert!(matches!(after(CallError::NotSent("refused".into()), true), Next::Anew(_)));
+        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Anew(Fault::no_leader()));
         let Next::Give(fault) = after(CallError::Lost("reset".into()), true) else { panic!("it was sent anew") };
         assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
         let unknown = Fault::outcome_unknown("timeout");
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_read_is_sent_anew_after_a_loss_and_never_after_a_users_mistake() {
         assert!(matches!(after(CallError::Lost("ping".into()), false), Next::AnewAfterLoss(_)));
-        assert_eq!(after(CallError::NotSent("refused".into()), false), Next::Anew);
+        assert!(matches!(after(CallError::NotSent("refused".into()), false), Next::Anew(_)));
         let mistake = Fault::bad_request("no");
         assert_eq!(after(CallError::Fault(mistake.clone()), false), Next::Give(mistake));
     }

@@ -1,0 +1,292 @@
+//! The loop of a blocking query: read, park until something it depends on changes, read again.
+//!
+//! `read.rs` runs it where the data lives. It knows neither Raft nor the store, only a [`Place`]
+//! that can be read and watched; dropping its future frees the watch.
+
+use crate::config::defaults::WAIT_JITTER_DIVISOR;
+use crate::model::fault::Fault;
+use crate::model::request::{Phase, Progress};
+use crate::store::Rendered;
+use rand::RngExt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::time::Duration;
+
+/// What one query sees: its result, and how old that may be.
+#[derive(Clone, Debug)]
+pub(super) struct Sight {
+    pub rendered: Rendered,
+    pub age: Duration,
+}
+
+/// The catalog as one query sees it, with the right to answer from it.
+pub(super) trait Place {
+    /// Interest in what the query depends on.
+    type Watch: Send;
+
+    /// Registers interest; a change after this wakes it.
+    fn watch(&self) -> Self::Watch;
+
+    /// Resolves after a change.
+    fn changed(watch: &mut Self::Watch) -> impl Future<Output = ()> + Send;
+
+    /// Runs the query, if this place may answer it now.
+    fn read(&self) -> impl Future<Output = Result<Sight, Fault>> + Send;
+
+    /// Resolves when this place may no longer answer, so that the query must go elsewhere.
+    fn lost(&self) -> impl Future<Output = Fault> + Send;
+}
+
+/// The wait that is used for the one asked for: the default when none is, never over the maximum.
+pub(super) fn clamp(wait: Duration, default: Duration, max: Duration) -> Duration {
+    if wait.is_zero() { default.min(max) } else { wait.min(max) }
+}
+
+/// The longest a wait can become by its jitter.
+pub(super) fn longest(wait: Duration) -> Duration {
+    wait + wait / WAIT_JITTER_DIVISOR
+}
+
+/// `wait` with up to a sixteenth more, so that watchers that parked together do not time out together.
+pub(super) fn jittered(wait: Duration, rng: &mut impl rand::Rng) -> Duration {
+    wait + rng.random_range(Duration::ZERO..=wait / WAIT_JITTER_DIVISOR)
+}
+
+/// Answers at once when `min_index` is 0 or passed already; else parks until the result is new, or
+/// until `wait` is over, and then answers with what there is.
+pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, progress: &Progress) -> Result<Sight, Fault> {
+    if min_index == 0 {
+        return place.read().await;
+    }
+    let mut deadline = pin!(tokio::time::sleep(wait));
+    let mut watch = place.watch();
+    let mut parked: Option<Parked> = None;
+    let hasher = RandomState::new();
+    loop {
+        let sight = place.read().await?;
+        let body = hasher.hash_one((&sight.rendered.body, sight.rendered.found));
+        if Parked::is_news(parked, min_index, sight.rendered.index, body) {
+            return Ok(sight);
+        }
+        parked = Some(Parked::on(parked, min_index, sight.rendered.index, body));
+        // The body is not kept while parked: thousands of watchers would each hold one.
+        drop(sight);
+        progress.set(Phase::Parked);
+        let timed_out = tokio::select! {
+            biased;
+            fault = place.lost() => {
+                progress.set(Phase::Working);
+                return Err(fault);
+            }
+            () = P::changed(&mut watch) => false,
+            () = &mut deadline => true,
+        };
+        progress.set(Phase::Working);
+        if timed_out {
+            return place.read().await;
+        }
+    }
+}
+
+/// What a parked query last saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parked {
+    /// The index of the newest result.
+    index: u64,
+    /// The hash of the body that the asker has, if that is known: the one at exactly its index. An
+    /// asker that is ahead of this server has a body that this server has not seen.
+    known_body: Option<u64>,
+}
+
+impl Parked {
+    /// Whether a result is what the asker waits for.
+    fn is_news(parked: Option<Parked>, min_index: u64, index: u64, body: u64) -> bool {
+        match parked {
+            // The state was replaced by an older one (a restore): the asker must start anew.
+            Some(parked) if index < parked.index => true,
+            Some(Parked { known_body: Some(known), .. }) => index > min_index && body != known,
+            _ => index > min_index,
+        }
+    }
+
+    /// The state after seeing a result that is no news.
+    fn on(parked: Option<Parked>, min_index: u64, index: u64, body: u64) -> Parked {
+        let known_body = if index == min_index { Some(body) } else { parked.and_then(|parked| parked.known_body) };
+        Parked { index, known_body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::sync::Arc;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    /// A place whose content and right to answer a test sets.
+    struct Fake {
+        content: watch::Receiver<(u64, &'static str)>,
+        lost: watch::Receiver<bool>,
+    }
+
+    impl Place for Fake {
+        type Watch = watch::Receiver<(u64, &'static str)>;
+
+        fn watch(&self) -> Self::Watch {
+            let mut watch = self.content.clone();
+            watch.mark_unchanged();
+            watch
+        }
+
+        async fn changed(watch: &mut Self::Watch) {
+            watch.changed().await.unwrap();
+        }
+
+        async fn read(&self) -> Result<Sight, Fault> {
+            let (index, body) = *self.content.borrow();
+            let rendered = Rendered { index, body: Bytes::from_static(body.as_bytes()), found: true };
+            Ok(Sight { rendered, age: Duration::ZERO })
+        }
+
+        async fn lost(&self) -> Fault {
+            let _ = self.lost.clone().wait_for(|lost| *lost).await;
+            Fault::no_leader()
+        }
+    }
+
+    struct Case {
+        content: watch::Sender<(u64, &'static str)>,
+        lost: watch::Sender<bool>,
+        progress: Progress,
+        task: tokio::task::JoinHandle<Result<(u64, Bytes, Duration), Fault>>,
+    }
+
+    /// Starts a query of a place with this content, and lets it park.
+    async fn case(index: u64, body: &'static str, min_index: u64) -> Case {
+        let (content, content_rx) = watch::channel((index, body));
+        let (lost, lost_rx) = watch::channel(false);
+        let progress = Progress::default();
+        let place = Arc::new(Fake { content: content_rx, lost: lost_rx });
+        let seen = progress.clone();
+        let task = tokio::spawn(async move {
+            let began = Instant::now();
+            let sight = answer(&*place, min_index, WAIT, &seen).await?;
+            Ok((sight.rendered.index, sight.rendered.body, began.elapsed()))
+        });
+        settle().await;
+        Case { content, lost, progress, task }
+    }
+
+    /// Lets every task run until it waits.
+    async fn settle() {
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    impl Case {
+        async fn set(&self, index: u64, body: &'static str) {
+            self.content.send_replace((index, body));
+            settle().await;
+        }
+
+        async fn answer(self) -> (u64, Bytes, Duration) {
+            self.task.await.unwrap().unwrap()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_index_and_a_passed_index_answer_at_once() {
+        for min_index in [0, 6] {
+            let (index, _, took) = case(7, "a", min_index).await.answer().await;
+            assert_eq!((index, took), (7, Duration::ZERO));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_parks_at_its_index_and_answers_on_a_change() {
+        let case = case(7, "a", 7).await;
+        assert_eq!(case.progress.get(), Phase::Parked);
+        case.set(8, "b").await;
+        let progress = case.progress.clone();
+        let (index, body, took) = case.answer().await;
+        assert_eq!((index, &body[..], took), (8, &b"b"[..], Duration::ZERO));
+        assert_eq!(progress.get(), Phase::Working);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_leaves_the_body_as_it_was_parks_on() {
+        let case = case(7, "a", 7).await;
+        case.set(8, "a").await;
+        assert!(!case.task.is_finished());
+        case.set(9, "b").await;
+        assert_eq!(case.answer().await.0, 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_of_its_wait_it_answers_with_what_there_is() {
+        let case = case(7, "a", 7).await;
+        case.set(8, "a").await;
+        let (index, _, took) = case.answer().await;
+        assert_eq!(index, 8);
+        assert!(took >= WAIT && took < WAIT + Duration::from_millis(2), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_asker_ahead_of_this_server_waits_until_it_has_caught_up() {
+        let case = case(7, "a", 10).await;
+        case.set(9, "b").await;
+        assert!(!case.task.is_finished());
+        case.set(11, "a").await;
+        let (index, body, _) = case.answer().await;
+        assert_eq!((index, &body[..]), (11, &b"a"[..]), "the body equals an old one, but the asker may have another");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restore_of_an_older_state_answers_at_once() {
+        let case = case(7, "a", 7).await;
+        case.set(3, "old").await;
+        assert_eq!(case.answer().await.0, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_may_no_longer_answer_says_so() {
+        let case = case(7, "a", 7).await;
+        case.lost.send_replace(true);
+        assert_eq!(case.task.await.unwrap(), Err(Fault::no_leader()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_query_frees_its_watch() {
+        let case = case(7, "a", 7).await;
+        assert!(case.content.receiver_count() > 0);
+        case.task.abort();
+        let _ = case.task.await;
+        assert_eq!(case.content.receiver_count(), 0);
+    }
+
+    #[test]
+    fn a_wait_is_the_default_or_below_the_maximum() {
+        let secs = Duration::from_secs;
+        for (asked, used) in [(0, 300), (1, 1), (300, 300), (600, 600), (601, 600), (100_000, 600)] {
+            assert_eq!(clamp(secs(asked), secs(300), secs(600)), secs(used), "{asked}");
+        }
+        assert_eq!(clamp(secs(0), secs(300), secs(200)), secs(200));
+    }
+
+    #[test]
+    fn the_jitter_is_at_most_a_sixteenth_and_not_always_the_same() {
+        let mut rng = StdRng::seed_from_u64(0);
+        let waits: Vec<Duration> = (0..100).map(|_| jittered(WAIT, &mut rng)).collect();
+        assert!(waits.iter().all(|wait| *wait >= WAIT && *wait <= longest(WAIT)));
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+        assert_eq!(longest(WAIT), Duration::from_millis(63_750));
+        assert_eq!(jittered(Duration::from_nanos(3), &mut rng), Duration::from_nanos(3));
+    }
+}

@@ -1,0 +1,217 @@
+//! Bringing a request to where it is answered: here, the leader, another server, another datacenter.
+//!
+//! The router's face and its [`Handler`](crate::model::request::Handler) call [`Core::deliver`].
+//! The decisions are those of `route.rs`; this file does them, one attempt after the other.
+
+use super::Core;
+use super::blocking;
+use super::entry::crosses;
+use super::route::{Leader, Need, Next, Route, Situation, after, route, wanted_dc};
+use crate::config::defaults::CALL_MARGIN;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
+use crate::raft::{Leadership, Raft};
+use crate::rpc::CallError;
+use crate::store::Reader;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The shortest rest of a wait that is sent on; zero would mean the default.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
+impl Core {
+    /// Has `request` answered, wherever that is.
+    pub(super) async fn deliver(&self, request: Request, progress: &Progress) -> Result<Reply, Fault> {
+        match &self.paths.catalog {
+            Some((raft, reader)) => self.deliver_as_server(raft, reader, request, progress).await,
+            None => self.ask_servers(request, progress).await,
+        }
+    }
+
+    async fn deliver_as_server(
+        &self,
+        raft: &Raft,
+        reader: &Reader,
+        mut request: Request,
+        progress: &Progress,
+    ) -> Result<Reply, Fault> {
+        let mut leadership = raft.leadership();
+        let mut hold = self.holds.begin();
+        let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
+        loop {
+            let began = Instant::now();
+            let known = *leadership.borrow_and_update();
+            let attempt = match self.route(raft, known, &request) {
+                Route::Here => self.answer_here(raft, reader, &request, progress).await.map_err(CallError::Fault),
+                Route::Leader(addr) => {
+                    let hops = Hops { to_leader: true, ..request.hops };
+                    self.call(addr, &Request { ask: request.ask.clone(), hops }, 1, progress).await
+                }
+                Route::AnyServer => {
+                    request.hops.to_leader = true;
+                    return self.ask_servers(request, progress).await;
+                }
+                Route::Bridge(dc) => return self.cross(&dc, request, progress).await,
+                Route::Hold => Err(CallError::Fault(Fault::no_leader())),
+                Route::Refuse(fault) => return Err(fault),
+            };
+            let error = match attempt {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            match after(error, matches!(request.ask, Ask::Write(_))) {
+                Next::Give(fault) => return Err(fault),
+                Next::Anew(fault) | Next::AnewAfterLoss(fault) if request.hops.to_leader => return Err(fault),
+                Next::Anew(_) | Next::AnewAfterLoss(_) => {}
+            }
+            if began.elapsed() > self.settings.rpc_hold {
+                hold.renew();
+            }
+            hold.wait(changed(&mut leadership), known.leader.is_some(), progress).await?;
+            shorten(&mut request, deadline);
+        }
+    }
+
+    /// The next step of a request on this server.
+    fn route(&self, raft: &Raft, known: Leadership, request: &Request) -> Route {
+        let need = Need::of(&request.ask);
+        let leader = match known.leader {
+            _ if known.is_self => Leader::Here,
+            Some(id) if need == Need::Leader && id != self.settings.node_id => {
+                self.with_servers(|servers| servers.addr_of(id)).map_or(Leader::Unknown, Leader::At)
+            }
+            _ => Leader::Unknown,
+        };
+        let has_view = need == Need::AnyView && raft.staleness().is_some();
+        let situation = Situation { own_dc: &self.settings.datacenter, is_server: true, leader, has_view };
+        route(&situation, wanted_dc(&request.ask), request.hops, need)
+    }
+
+    async fn answer_here(&self, raft: &Raft, reader: &Reader, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
+        match &request.ask {
+            Ask::Read(query) => self.read_here(raft, reader, query, progress).await.map(Reply::Answer),
+            Ask::Write(write) => self.write_here(raft, &write.write).await.map(Reply::Written),
+        }
+    }
+
+    /// Asks another server of this datacenter. A read that is lost goes once to another; what was
+    /// certainly not processed, to all, within the hold.
+    async fn ask_servers(&self, mut request: Request, progress: &Progress) -> Result<Reply, Fault> {
+        let agents = if crosses(&self.settings.datacenter, &request.ask) { 3 } else { 2 };
+        let mut hold = self.holds.begin();
+        let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
+        let (mut failures, mut is_lost) = (0, false);
+        loop {
+            let (addr, count) = self.with_servers(|servers| (servers.first(self.own_id_as_server()), servers.len()));
+            let Some(addr) = addr else {
+                return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
+            };
+            let error = match self.call(addr, &request, agents, progress).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let fault = match after(error, matches!(request.ask, Ask::Write(_))) {
+                Next::Give(fault) => return Err(fault),
+                Next::AnewAfterLoss(fault) if is_lost => return Err(fault),
+                Next::AnewAfterLoss(fault) => {
+                    is_lost = true;
+                    hold.renew();
+                    fault
+                }
+                Next::Anew(fault) => fault,
+            };
+            metrics::counter!("kontor.router.server_passed_over").increment(1);
+            tracing::debug!(server = %addr, cause = %fault, "server passed over");
+            self.with_servers(|servers| servers.failed(addr));
+            failures += 1;
+            // All were asked: a pause, until one of them may have a leader or be up again.
+            if failures % count.max(1) == 0 || hold.is_over() {
+                hold.wait(pending(), true, progress)
+                    .await
+                    .map_err(|held| if held.kind == FaultKind::Busy { held } else { fault })?;
+            }
+            shorten(&mut request, deadline);
+        }
+    }
+
+    async fn cross(&self, dc: &str, mut request: Request, progress: &Progress) -> Result<Reply, Fault> {
+        let Some(bridge) = &self.paths.bridge else {
+            return Err(Fault::no_path("this server has no bridge to other datacenters"));
+        };
+        request.hops = Hops { crossed: true, to_leader: false };
+        let timeout = self.patience(&request, 2);
+        show_wait(&request, progress);
+        let reply = bridge.call(dc, request, timeout).await;
+        progress.set(Phase::Working);
+        reply
+    }
+
+    async fn call(&self, addr: SocketAddr, request: &Request, agents: u32, progress: &Progress) -> Result<Reply, CallError> {
+        show_wait(request, progress);
+        let reply = self.paths.rpc.call(addr, request, self.patience(request, agents)).await;
+        progress.set(Phase::Working);
+        reply
+    }
+
+    /// The longest time after which an answer may come that passes `agents` other agents.
+    fn patience(&self, request: &Request, agents: u32) -> Duration {
+        let parked = wait_of(request).map_or(Duration::ZERO, |wait| {
+            blocking::longest(blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time))
+        });
+        parked + self.settings.rpc_hold + CALL_MARGIN * agents
+    }
+
+    /// Runs `f` on the servers as the LAN roster has them now.
+    fn with_servers<T>(&self, f: impl FnOnce(&mut super::servers::ServerList) -> T) -> T {
+        let roster = self.paths.lan.roster();
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rng = rand::rng();
+        servers.follow(&roster, &mut rng);
+        servers.rebalance(Instant::now(), &mut rng);
+        f(&mut servers)
+    }
+
+    fn own_id_as_server(&self) -> Option<crate::model::ids::NodeId> {
+        self.paths.catalog.is_some().then_some(self.settings.node_id)
+    }
+
+    /// Where the leader takes requests, if this server knows one.
+    pub(super) fn leader_addr(&self) -> Option<SocketAddr> {
+        let (raft, _) = self.paths.catalog.as_ref()?;
+        let leader = raft.leadership().borrow().leader?;
+        self.with_servers(|servers| servers.addr_of(leader))
+    }
+}
+
+/// Resolves when leadership changes; never, once Raft has stopped.
+async fn changed(leadership: &mut watch::Receiver<Leadership>) {
+    if leadership.changed().await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// How long a blocking query may park; `None` for what does not block.
+fn wait_of(request: &Request) -> Option<Duration> {
+    match &request.ask {
+        Ask::Read(query) if query.options.min_index > 0 => Some(query.options.wait),
+        _ => None,
+    }
+}
+
+/// Whoever waits for this request's answer may have to wait for long: it will be parked elsewhere.
+fn show_wait(request: &Request, progress: &Progress) {
+    if wait_of(request).is_some() {
+        progress.set(Phase::Parked);
+    }
+}
+
+/// Leaves to a blocking query that is sent anew what is left of its wait.
+fn shorten(request: &mut Request, deadline: Option<Instant>) {
+    if let (Ask::Read(query), Some(deadline)) = (&mut request.ask, deadline) {
+        query.options.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
+    }
+}

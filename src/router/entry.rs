@@ -1,0 +1,229 @@
+//! What the agent that a user asks makes of a read before it is sent anywhere.
+//!
+//! [`Router::query`](super::Router::query) alone uses it; requests that come from other agents have
+//! been through it there. Pure.
+
+use super::RouterSettings;
+use super::blocking;
+use super::route::{is_elsewhere, wanted_dc};
+use crate::model::answer::Answer;
+use crate::model::query::{Consistency, Query, Read};
+use crate::model::request::{Ask, Request};
+
+/// `query` with this agent's settings applied.
+pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
+    let elsewhere = is_elsewhere(&settings.datacenter, query.options.dc.as_deref());
+    let discovered = is_discovery(&query.read) && is_plain(&query) && !settings.discovery_max_stale.is_zero();
+    let options = &mut query.options;
+    if discovered {
+        options.max_stale = Some(settings.discovery_max_stale);
+    }
+    options.max_stale = options.max_stale.filter(|age| !age.is_zero());
+    if options.max_stale.is_some() && options.consistency == Consistency::Default {
+        options.consistency = Consistency::Stale;
+    }
+    if elsewhere {
+        // A node here is no origin for distances there, and its addresses here cannot be reached from there.
+        options.near = None;
+        options.translate = settings.translate_wan_addrs;
+    } else {
+        options.dc = None;
+        options.translate = false;
+    }
+    if !is_of_store(&query.read) {
+        query.options.min_index = 0;
+    } else if query.options.min_index > 0 {
+        query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
+    }
+    query
+}
+
+/// A request of another agent, whose bounds need not be this one's.
+pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
+    if let Ask::Read(query) = &mut request.ask {
+        query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
+        if !is_of_store(&query.read) {
+            query.options.min_index = 0;
+        }
+    }
+    request
+}
+
+/// Whether `query` is answered from a feed that this agent holds.
+pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
+    let offered = matches!(
+        query.read,
+        Read::Datacenters | Read::CatalogServices | Read::CatalogService { .. } | Read::HealthService { .. }
+    );
+    settings.use_cache && offered && query.options.cached.is_some() && query.options.dc.is_none()
+}
+
+/// The read to do in place of one whose answer is older than its asker takes: once, in default mode.
+pub(super) fn instead_of_too_old(query: &Query, answer: &Answer) -> Option<Query> {
+    let too_old = query.options.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
+    too_old.then(|| {
+        let mut fresh = query.clone();
+        fresh.options.consistency = Consistency::Default;
+        fresh.options.max_stale = None;
+        fresh
+    })
+}
+
+/// Whether the answer is rendered from the catalog, so that it has an index and can be waited for.
+pub(super) fn is_of_store(read: &Read) -> bool {
+    is_discovery(read) || matches!(read, Read::CoordinateNodes | Read::CoordinateNode { .. })
+}
+
+/// Whether `discovery_max_stale` is meant for it.
+fn is_discovery(read: &Read) -> bool {
+    matches!(
+        read,
+        Read::CatalogNodes
+            | Read::CatalogServices
+            | Read::CatalogService { .. }
+            | Read::CatalogNode { .. }
+            | Read::CatalogNodeServices { .. }
+            | Read::CatalogGatewayServices { .. }
+            | Read::HealthNode { .. }
+            | Read::HealthChecks { .. }
+            | Read::HealthState { .. }
+            | Read::HealthService { .. }
+    )
+}
+
+/// Whether the user has left open how fresh the answer must be.
+fn is_plain(query: &Query) -> bool {
+    let options = &query.options;
+    options.consistency == Consistency::Default && options.max_stale.is_none() && options.cached.is_none()
+}
+
+/// Whether `ask` goes to another datacenter than `own`.
+pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
+    is_elsewhere(own, wanted_dc(ask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::NodeId;
+    use crate::model::query::{CacheControl, Lookup, QueryOptions};
+    use std::time::Duration;
+
+    fn settings() -> RouterSettings {
+        RouterSettings {
+            node_name: "n1".into(),
+            node_id: NodeId::default(),
+            datacenter: "dc1".into(),
+            rpc_hold: Duration::from_secs(7),
+            default_query_time: Duration::from_secs(300),
+            max_query_time: Duration::from_secs(600),
+            discovery_max_stale: Duration::ZERO,
+            use_cache: true,
+            translate_wan_addrs: true,
+            last_contact_threshold: Duration::from_millis(200),
+            max_trailing_logs: 250,
+        }
+    }
+
+    fn query(read: Read, options: QueryOptions) -> Query {
+        Query { read, options }
+    }
+
+    fn web() -> Read {
+        Read::CatalogService { name: "web".into(), lookup: Lookup::Plain }
+    }
+
+    #[test]
+    fn the_own_datacenter_by_name_is_as_none_and_never_translated() {
+        let options =
+            QueryOptions { dc: Some("DC1".into()), near: Some("n1".into()), translate: true, ..QueryOptions::default() };
+        let found = prepared(&settings(), query(web(), options)).options;
+        assert_eq!((found.dc, found.near.as_deref(), found.translate), (None, Some("n1"), false));
+    }
+
+    #[test]
+    fn another_datacenter_is_asked_without_near_and_with_translation_as_configured() {
+        for translate_wan_addrs in [true, false] {
+            let options = QueryOptions { dc: Some("dc2".into()), near: Some("n1".into()), ..QueryOptions::default() };
+            let found = prepared(&RouterSettings { translate_wan_addrs, ..settings() }, query(web(), options)).options;
+            assert_eq!((found.dc.as_deref(), found.near, found.translate), (Some("dc2"), None, translate_wan_addrs));
+        }
+    }
+
+    #[test]
+    fn discovery_max_stale_is_for_plain_reads_of_catalog_and_health_only() {
+        let bound = Duration::from_secs(5);
+        let settings = RouterSettings { discovery_max_stale: bound, ..settings() };
+        let of = |read, options| {
+            let found = prepared(&settings, query(read, options)).options;
+            (found.consistency, found.max_stale)
+        };
+        let plain = QueryOptions::default;
+        assert_eq!(of(web(), plain()), (Consistency::Stale, Some(bound)));
+        assert_eq!(of(Read::HealthState { state: "any".into() }, plain()), (Consistency::Stale, Some(bound)));
+        assert_eq!(of(Read::CoordinateNodes, plain()), (Consistency::Default, None));
+        assert_eq!(of(Read::RaftConfiguration, plain()), (Consistency::Default, None));
+        let consistent = QueryOptions { consistency: Consistency::Consistent, ..plain() };
+        assert_eq!(of(web(), consistent), (Consistency::Consistent, None));
+        let stale = QueryOptions { consistency: Consistency::Stale, ..plain() };
+        assert_eq!(of(web(), stale), (Consistency::Stale, None));
+        let cached = QueryOptions { cached: Some(CacheControl::default()), ..plain() };
+        assert_eq!(of(web(), cached), (Consistency::Default, None));
+    }
+
+    #[test]
+    fn a_max_stale_means_stale_and_zero_means_none() {
+        let of = |seconds| {
+            let options = QueryOptions { max_stale: Some(Duration::from_secs(seconds)), ..QueryOptions::default() };
+            prepared(&settings(), query(web(), options)).options
+        };
+        assert_eq!((of(3).consistency, of(3).max_stale), (Consistency::Stale, Some(Duration::from_secs(3))));
+        assert_eq!((of(0).consistency, of(0).max_stale), (Consistency::Default, None));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_old_is_asked_for_once_more_in_default_mode() {
+        let options =
+            QueryOptions { max_stale: Some(Duration::from_secs(3)), consistency: Consistency::Stale, ..QueryOptions::default() };
+        let query = query(web(), options);
+        let mut answer = Answer::default();
+        answer.meta.last_contact = Duration::from_secs(3);
+        assert_eq!(instead_of_too_old(&query, &answer), None);
+        answer.meta.last_contact = Duration::from_millis(3_001);
+        let again = instead_of_too_old(&query, &answer).unwrap();
+        assert_eq!((again.options.consistency, again.options.max_stale), (Consistency::Default, None));
+        assert_eq!(instead_of_too_old(&again, &answer), None);
+    }
+
+    #[test]
+    fn only_what_has_an_index_blocks() {
+        let of = |read| {
+            let options = QueryOptions { min_index: 5, wait: Duration::from_secs(9999), ..QueryOptions::default() };
+            let found = prepared(&settings(), query(read, options)).options;
+            (found.min_index, found.wait)
+        };
+        assert_eq!(of(web()), (5, Duration::from_secs(600)));
+        assert_eq!(of(Read::StatusLeader).0, 0);
+        assert_eq!(of(Read::Datacenters).0, 0);
+        assert_eq!(of(Read::AutopilotHealth).0, 0);
+    }
+
+    #[test]
+    fn cached_is_honoured_where_it_is_offered_and_for_the_own_datacenter() {
+        let cached = |dc: Option<&str>| QueryOptions {
+            cached: Some(CacheControl::default()),
+            dc: dc.map(str::to_owned),
+            ..QueryOptions::default()
+        };
+        let is = |settings: &RouterSettings, read, options| is_cached(settings, &prepared(settings, query(read, options)));
+        assert!(is(&settings(), web(), cached(None)));
+        assert!(is(&settings(), web(), cached(Some("dc1"))));
+        assert!(is(&settings(), Read::Datacenters, cached(None)));
+        assert!(is(&settings(), Read::CatalogServices, cached(None)));
+        assert!(is(&settings(), Read::HealthService { name: "web".into(), lookup: Lookup::Ingress }, cached(None)));
+        assert!(!is(&settings(), web(), cached(Some("dc2"))));
+        assert!(!is(&settings(), web(), QueryOptions::default()));
+        assert!(!is(&settings(), Read::CatalogNodes, cached(None)));
+        assert!(!is(&RouterSettings { use_cache: false, ..settings() }, web(), cached(None)));
+    }
+}

@@ -1,0 +1,308 @@
+//! What operators and `status` read of the servers: rendered from Raft's numbers and the LAN roster.
+//!
+//! `read.rs` asks it. Pure; the texts are Consul's.
+
+use super::health::ServerHealth;
+use crate::gossip::Roster;
+use crate::model::duration;
+use crate::model::fault::Fault;
+use crate::model::ids::NodeId;
+use crate::model::member::{Member, tag};
+use crate::model::request::PeerRef;
+use crate::raft::{Leadership, Peer};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The servers of the Raft configuration with what gossip knows of them.
+#[derive(Debug)]
+pub(super) struct Servers<'a> {
+    pub leadership: Leadership,
+    pub peers: &'a [Peer],
+    pub roster: &'a Roster,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RaftServer {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    leader: bool,
+    protocol_version: &'static str,
+    voter: bool,
+}
+
+impl Servers<'_> {
+    /// The member that carries this node id.
+    fn member(&self, id: NodeId) -> Option<&Member> {
+        self.roster.members.values().find(|member| member.is_server() && member.id() == Some(id))
+    }
+
+    fn addr(&self, id: NodeId) -> Option<SocketAddr> {
+        self.member(id)?.rpc_addr()
+    }
+
+    fn addr_text(&self, id: NodeId) -> String {
+        self.addr(id).map(|addr| addr.to_string()).unwrap_or_default()
+    }
+
+    /// `status/leader`: its address, or the empty text.
+    pub(super) fn leader(&self) -> Value {
+        self.leadership.leader.map(|id| self.addr_text(id)).unwrap_or_default().into()
+    }
+
+    /// `status/peers`: the addresses that are known; `null` where Consul has no list.
+    pub(super) fn peer_addrs(&self) -> Value {
+        let addrs: Vec<String> = self.peers.iter().filter_map(|peer| self.addr(peer.id)).map(|addr| addr.to_string()).collect();
+        if addrs.is_empty() { Value::Null } else { addrs.into() }
+    }
+
+    /// `operator/raft/configuration`, in force since log index `index`.
+    pub(super) fn configuration(&self, index: u64) -> Value {
+        let servers: Vec<RaftServer> = self.peers.iter().map(|peer| self.raft_server(peer)).collect();
+        json!({ "Servers": servers, "Index": index })
+    }
+
+    fn raft_server(&self, peer: &Peer) -> RaftServer {
+        let member = self.member(peer.id);
+        RaftServer {
+            id: peer.id.to_string(),
+            node: member.map_or("(unknown)", |member| member.node_name()).to_owned(),
+            address: self.addr_text(peer.id),
+            leader: self.leadership.leader == Some(peer.id),
+            // The number of Consul's Raft protocol, by which tools tell ids from addresses.
+            protocol_version: if member.is_some() { "3" } else { "unknown" },
+            voter: peer.voter,
+        }
+    }
+
+    /// The id of the peer that an operator names, or Consul's text that there is none.
+    pub(super) fn find(&self, peer: &PeerRef) -> Result<NodeId, Fault> {
+        let (what, name, id) = match peer {
+            PeerRef::Id(id) => ("id", id, id.parse().ok()),
+            PeerRef::Address(addr) => ("address", addr, self.at_address(addr)),
+        };
+        id.filter(|id| self.peers.iter().any(|peer| peer.id == *id))
+            .ok_or_else(|| Fault::failed(format!("{what} {name:?} was not found in the Raft configuration")))
+    }
+
+    fn at_address(&self, addr: &str) -> Option<NodeId> {
+        let addr: SocketAddr = addr.parse().ok()?;
+        self.peers.iter().map(|peer| peer.id).find(|id| self.addr(*id) == Some(addr))
+    }
+
+    /// `operator/autopilot/health`.
+    pub(super) fn health(&self, servers: &[ServerHealth]) -> Value {
+        let list: Vec<Value> = servers.iter().map(|server| self.health_row(server)).collect();
+        json!({ "Healthy": all_healthy(servers), "FailureTolerance": tolerance(servers), "Servers": list })
+    }
+
+    fn health_row(&self, server: &ServerHealth) -> Value {
+        let member = self.member(server.id);
+        json!({
+            "ID": server.id.to_string(),
+            "Name": member.map_or("(unknown)", |member| member.node_name()),
+            "Address": self.addr_text(server.id),
+            "SerfStatus": status_text(member),
+            "Version": version(member),
+            "Leader": self.leadership.leader == Some(server.id),
+            "LastContact": duration::format(server.last_contact),
+            "LastTerm": server.last_term,
+            "LastIndex": server.last_index,
+            "Healthy": server.healthy,
+            "Voter": server.voter,
+            "StableSince": server.stable_since_text(),
+        })
+    }
+
+    /// `operator/autopilot/state`.
+    pub(super) fn state(&self, servers: &[ServerHealth]) -> Value {
+        let rows: BTreeMap<String, Value> =
+            servers.iter().map(|server| (server.id.to_string(), self.state_row(server))).collect();
+        let voters: Vec<String> = servers.iter().filter(|server| server.voter).map(|server| server.id.to_string()).collect();
+        json!({
+            "Healthy": all_healthy(servers),
+            "FailureTolerance": tolerance(servers),
+            "OptimisticFailureTolerance": tolerance(servers),
+            "Servers": rows,
+            "Leader": self.leadership.leader.map(|id| id.to_string()).unwrap_or_default(),
+            "Voters": voters,
+        })
+    }
+
+    fn state_row(&self, server: &ServerHealth) -> Value {
+        let member = self.member(server.id);
+        let status = match (self.leadership.leader == Some(server.id), server.voter) {
+            (true, _) => "leader",
+            (false, true) => "voter",
+            (false, false) => "non-voter",
+        };
+        json!({
+            "ID": server.id.to_string(),
+            "Name": member.map_or("(unknown)", |member| member.node_name()),
+            "Address": self.addr_text(server.id),
+            "NodeStatus": status_text(member),
+            "Version": version(member),
+            "LastContact": duration::format(server.last_contact),
+            "LastTerm": server.last_term,
+            "LastIndex": server.last_index,
+            "Healthy": server.healthy,
+            "StableSince": server.stable_since_text(),
+            "ReadReplica": false,
+            "Status": status,
+            "Meta": {},
+            "NodeType": "voter",
+        })
+    }
+}
+
+/// Whether all servers are.
+pub(super) fn all_healthy(servers: &[ServerHealth]) -> bool {
+    !servers.is_empty() && servers.iter().all(|server| server.healthy)
+}
+
+/// How many healthy voters can be lost before there is no quorum.
+fn tolerance(servers: &[ServerHealth]) -> usize {
+    let voters = servers.iter().filter(|server| server.voter).count();
+    let healthy = servers.iter().filter(|server| server.voter && server.healthy).count();
+    healthy.saturating_sub(voters / 2 + 1)
+}
+
+fn status_text(member: Option<&Member>) -> &'static str {
+    member.map_or("none", |member| member.status.as_str())
+}
+
+fn version(member: Option<&Member>) -> &str {
+    let build = member.map_or("", |member| member.tag(tag::BUILD));
+    build.split_once(':').map_or(build, |(version, _)| version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::member::MemberStatus;
+    use std::time::{Duration, SystemTime};
+
+    fn id(number: u8) -> NodeId {
+        NodeId::from_u128(u128::from(number))
+    }
+
+    fn roster(numbers: impl IntoIterator<Item = u8>) -> Roster {
+        let member = |number: u8| {
+            let tags = [
+                (tag::ROLE, "consul".to_owned()),
+                (tag::ID, id(number).to_string()),
+                (tag::PORT, "8300".to_owned()),
+                (tag::BUILD, "1.9.0:abc".to_owned()),
+            ];
+            Member {
+                name: format!("s{number}"),
+                addr: SocketAddr::from(([10, 0, 0, number], 8301)),
+                tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+                status: MemberStatus::Alive,
+            }
+        };
+        Roster { members: numbers.into_iter().map(member).map(|member| (member.name.clone(), member)).collect() }
+    }
+
+    fn peers(count: u8) -> Vec<Peer> {
+        (1..=count).map(|number| Peer { id: id(number), voter: true }).collect()
+    }
+
+    fn led_by(leader: Option<u8>) -> Leadership {
+        Leadership { leader: leader.map(id), is_self: false, term: 3 }
+    }
+
+    fn health(number: u8, healthy: bool) -> ServerHealth {
+        ServerHealth {
+            id: id(number),
+            voter: true,
+            healthy,
+            last_contact: Duration::from_millis(12),
+            last_term: 3,
+            last_index: 46,
+            stable_since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_605_866_400),
+        }
+    }
+
+    #[test]
+    fn the_leader_is_an_address_or_the_empty_text() {
+        let (roster, peers) = (roster(1..=3), peers(3));
+        let of = |leader| Servers { leadership: led_by(leader), peers: &peers, roster: &roster }.leader();
+        assert_eq!(of(Some(2)), json!("10.0.0.2:8300"));
+        assert_eq!(of(None), json!(""));
+        assert_eq!(of(Some(9)), json!(""));
+    }
+
+    #[test]
+    fn the_peers_are_null_before_there_are_any() {
+        let roster = roster(1..=2);
+        let of = |peers: &[Peer]| Servers { leadership: led_by(None), peers, roster: &roster }.peer_addrs();
+        assert_eq!(of(&peers(3)), json!(["10.0.0.1:8300", "10.0.0.2:8300"]));
+        assert_eq!(of(&[]), Value::Null);
+    }
+
+    #[test]
+    fn a_peer_that_gossip_does_not_know_is_listed_as_unknown() {
+        let (roster, peers) = (roster([1]), peers(2));
+        let found = Servers { leadership: led_by(Some(1)), peers: &peers, roster: &roster }.configuration(22);
+        assert_eq!(
+            found,
+            json!({"Servers": [
+                {"ID": id(1).to_string(), "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true},
+                {"ID": id(2).to_string(), "Node": "(unknown)", "Address": "", "Leader": false, "ProtocolVersion": "unknown", "Voter": true},
+            ], "Index": 22})
+        );
+    }
+
+    #[test]
+    fn an_operator_names_a_peer_by_id_or_address() {
+        let (roster, peers) = (roster(1..=3), peers(2));
+        let servers = Servers { leadership: led_by(None), peers: &peers, roster: &roster };
+        assert_eq!(servers.find(&PeerRef::Id(id(2).to_string())), Ok(id(2)));
+        assert_eq!(servers.find(&PeerRef::Address("10.0.0.1:8300".into())), Ok(id(1)));
+        let text = |peer: PeerRef| servers.find(&peer).unwrap_err().message;
+        assert_eq!(text(PeerRef::Id("x".into())), "id \"x\" was not found in the Raft configuration");
+        assert_eq!(
+            text(PeerRef::Id(id(3).to_string())),
+            format!("id \"{}\" was not found in the Raft configuration", id(3)),
+            "a member that is no peer"
+        );
+        assert_eq!(
+            text(PeerRef::Address("10.0.0.3:8300".into())),
+            "address \"10.0.0.3:8300\" was not found in the Raft configuration"
+        );
+    }
+
+    #[test]
+    fn health_counts_how_many_voters_may_be_lost() {
+        let (roster, peers) = (roster(1..=3), peers(3));
+        let servers = Servers { leadership: led_by(Some(1)), peers: &peers, roster: &roster };
+        let all = servers.health(&[health(1, true), health(2, true), health(3, true)]);
+        assert_eq!((&all["Healthy"], &all["FailureTolerance"]), (&json!(true), &json!(1)));
+        assert_eq!(
+            all["Servers"][0],
+            json!({"ID": id(1).to_string(), "Name": "s1", "Address": "10.0.0.1:8300", "SerfStatus": "alive", "Version": "1.9.0",
+                "Leader": true, "LastContact": "12ms", "LastTerm": 3, "LastIndex": 46, "Healthy": true, "Voter": true,
+                "StableSince": "2020-11-20T10:00:00Z"})
+        );
+        let one_down = servers.health(&[health(1, true), health(2, true), health(3, false)]);
+        assert_eq!((&one_down["Healthy"], &one_down["FailureTolerance"]), (&json!(false), &json!(0)));
+        let none = servers.health(&[]);
+        assert_eq!((&none["Healthy"], &none["FailureTolerance"]), (&json!(false), &json!(0)));
+    }
+
+    #[test]
+    fn the_state_names_the_leader_and_the_voters() {
+        let (roster, peers) = (roster(1..=2), peers(2));
+        let servers = Servers { leadership: led_by(Some(1)), peers: &peers, roster: &roster };
+        let learner = ServerHealth { voter: false, ..health(2, true) };
+        let state = servers.state(&[health(1, true), learner]);
+        assert_eq!((&state["Leader"], &state["Voters"]), (&json!(id(1).to_string()), &json!([id(1).to_string()])));
+        let status = |number| state["Servers"][id(number).to_string()]["Status"].clone();
+        assert_eq!((status(1), status(2)), (json!("leader"), json!("non-voter")));
+    }
+}

@@ -1,0 +1,189 @@
+//! Answering a read here: from the catalog, from Raft's numbers, or from the WAN roster.
+//!
+//! `deliver.rs` calls it once the route is "here". Nothing in this file sends a request.
+
+use super::Core;
+use super::blocking::{self, Place, Sight};
+use super::datacenters::{self, Site};
+use super::entry::is_of_store;
+use super::health::{Evidence, ServerHealth};
+use super::operator::{self, Servers};
+use crate::model::answer::{Answer, AnswerMeta, Found};
+use crate::model::fault::Fault;
+use crate::model::query::{Consistency, Query, Read};
+use crate::model::request::Progress;
+use crate::raft::{Leadership, Raft};
+use crate::store::{Reader, Watch};
+use bytes::Bytes;
+use serde::Serialize;
+use std::future::pending;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
+
+impl Core {
+    /// Answers `query` on this server.
+    pub(super) async fn read_here(
+        &self,
+        raft: &Raft,
+        reader: &Reader,
+        query: &Query,
+        progress: &Progress,
+    ) -> Result<Answer, Fault> {
+        if is_of_store(&query.read) {
+            return self.read_catalog(raft, reader, query, progress).await;
+        }
+        let (body, found) = match query.read {
+            Read::Datacenters => (json(&self.datacenters())?, Found::Yes),
+            Read::CoordinateDatacenters => {
+                (json(&self.with_sites(|sites| datacenters::maps(self.sorted(sites), sites)))?, Found::Yes)
+            }
+            _ => self.read_servers(raft, query).await?,
+        };
+        let meta = AnswerMeta { found, ..self.meta(raft, query.options.consistency) };
+        Ok(Answer { meta, body })
+    }
+
+    async fn read_catalog(&self, raft: &Raft, reader: &Reader, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
+        let options = &query.options;
+        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let wait = blocking::jittered(wait, &mut rand::rng());
+        let Sight { rendered, age } = blocking::answer(&Local { raft, reader, query }, options.min_index, wait, progress).await?;
+        let meta = AnswerMeta {
+            index: rendered.index.max(1),
+            indexed: true,
+            last_contact: age,
+            found: if rendered.found { Found::Yes } else { Found::No },
+            ..self.meta(raft, options.consistency)
+        };
+        Ok(Answer { meta, body: rendered.body })
+    }
+
+    fn meta(&self, raft: &Raft, consistency: Consistency) -> AnswerMeta {
+        let cluster = raft.cluster().borrow().unwrap_or_default();
+        let known_leader = raft.leadership().borrow().leader.is_some();
+        AnswerMeta { known_leader, consistency, cluster, ..AnswerMeta::default() }
+    }
+
+    /// What is told of the servers themselves.
+    async fn read_servers(&self, raft: &Raft, query: &Query) -> Result<(Bytes, Found), Fault> {
+        if query.read == Read::RaftConfiguration && query.options.consistency != Consistency::Stale {
+            authority(raft, query.options.consistency).await?;
+        }
+        let (peers, roster) = (raft.peers(), self.paths.lan.roster());
+        let leadership: Leadership = *raft.leadership().borrow();
+        let servers = Servers { leadership, peers: &peers, roster: &roster };
+        let (value, found) = match &query.read {
+            Read::StatusLeader => (servers.leader(), Found::Yes),
+            Read::StatusPeers => (servers.peer_addrs(), Found::Yes),
+            Read::RaftConfiguration => (servers.configuration(raft.stats().configuration_index), Found::Yes),
+            Read::AutopilotHealth => {
+                let health = self.server_health(raft);
+                let found = if operator::all_healthy(&health) { Found::Yes } else { Found::Unhealthy };
+                (servers.health(&health), found)
+            }
+            Read::AutopilotState => (servers.state(&self.server_health(raft)), Found::Yes),
+            other => return Err(Fault::failed(format!("{other:?} is not answered by the servers' state"))),
+        };
+        Ok((json(&value)?, found))
+    }
+
+    /// The health of all servers as this one, which leads, sees it now.
+    pub(super) fn server_health(&self, raft: &Raft) -> Vec<ServerHealth> {
+        let evidence = Evidence {
+            own_id: self.settings.node_id,
+            peers: &raft.peers(),
+            progress: &raft.progress(),
+            stats: &raft.stats(),
+            roster: &self.paths.lan.roster(),
+            last_contact_threshold: self.settings.last_contact_threshold,
+            max_trailing_logs: self.settings.max_trailing_logs,
+        };
+        self.stability.lock().unwrap_or_else(PoisonError::into_inner).observe(&evidence, SystemTime::now())
+    }
+
+    /// The datacenters known here, nearest first; on client agents the own one only.
+    pub(super) fn datacenters(&self) -> Vec<String> {
+        self.with_sites(|sites| self.sorted(sites))
+    }
+
+    fn sorted(&self, sites: &[Site<'_>]) -> Vec<String> {
+        let origin = self.paths.wan.as_ref().map(|wan| wan.coordinate()).unwrap_or_default();
+        let link_rtt = |dc: &str| self.paths.bridge.as_ref()?.rtt(dc);
+        datacenters::names(&self.settings.datacenter, &origin, sites, link_rtt)
+    }
+
+    /// Runs `f` on the WAN pool's servers with their coordinates.
+    fn with_sites<T>(&self, f: impl FnOnce(&[Site<'_>]) -> T) -> T {
+        let Some(wan) = &self.paths.wan else { return f(&[]) };
+        let roster = wan.roster();
+        let sites: Vec<Site<'_>> = roster.members.values().map(|member| (member, wan.coordinate_of(&member.name))).collect();
+        f(&sites)
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, Fault> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| Fault::failed(format!("the answer cannot be written as JSON: {error}")))?;
+    Ok(bytes.into())
+}
+
+/// Makes sure that this server leads: by its lease, or where that is not enough by a quorum.
+async fn authority(raft: &Raft, consistency: Consistency) -> Result<(), Fault> {
+    if consistency == Consistency::Default && raft.holds_lease() { Ok(()) } else { raft.confirm_leadership().await }
+}
+
+/// The catalog here, as one query may use it.
+struct Local<'a> {
+    raft: &'a Raft,
+    reader: &'a Reader,
+    query: &'a Query,
+}
+
+impl Local<'_> {
+    /// How old a stale answer that is read from now on can be. Taken before the read, so that the
+    /// answer is never older than told.
+    fn age(&self) -> Result<Duration, Fault> {
+        if self.raft.holds_lease() {
+            return Ok(Duration::ZERO);
+        }
+        self.raft.staleness().ok_or_else(Fault::no_leader)
+    }
+}
+
+impl Place for Local<'_> {
+    type Watch = Watch;
+
+    fn watch(&self) -> Watch {
+        self.reader.watch(self.query)
+    }
+
+    async fn changed(watch: &mut Watch) {
+        watch.changed().await;
+    }
+
+    async fn read(&self) -> Result<Sight, Fault> {
+        let consistency = self.query.options.consistency;
+        if consistency == Consistency::Stale {
+            let age = self.age()?;
+            return Ok(Sight { rendered: self.reader.read(self.query)?, age });
+        }
+        if consistency == Consistency::Default && self.raft.holds_lease() {
+            let rendered = self.reader.read(self.query)?;
+            // The view was the newest there is only if the lease held when it was taken: look again.
+            if self.raft.holds_lease() {
+                return Ok(Sight { rendered, age: Duration::ZERO });
+            }
+        }
+        self.raft.confirm_leadership().await?;
+        Ok(Sight { rendered: self.reader.read(self.query)?, age: Duration::ZERO })
+    }
+
+    async fn lost(&self) -> Fault {
+        if self.query.options.consistency == Consistency::Stale {
+            return pending().await;
+        }
+        let is_lost = self.raft.leadership().wait_for(|leadership| !leadership.is_self).await.is_ok();
+        // Otherwise Raft has stopped; the request ends with its connection or its wait.
+        if is_lost { Fault::no_leader() } else { pending().await }
+    }
+}
