@@ -250,6 +250,9 @@ pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_millis(250);
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause before a failed change of the same server is tried again.
 pub const MEMBERSHIP_RETRY: Duration = Duration::from_secs(2);
+/// A server that Raft has heard of within this is not called silent, however short
+/// `last_contact_threshold` is: some heartbeats of the slowest `raft_multiplier`.
+pub const SERVER_SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How long a server must be dead before it is taken out: longer than a restart.
 pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(10);
 /// The longest a write of the leader's duties may take.

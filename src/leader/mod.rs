@@ -4,6 +4,11 @@
 //! `agent` starts it on every server; it works only while this one leads. It is the only room that
 //! writes on behalf of other nodes.
 
+mod coordinates;
+mod duties;
+mod membership;
+mod reconcile;
+
 use crate::gossip::Gossip;
 use crate::model::ids::NodeId;
 use crate::raft::Raft;
@@ -49,6 +54,6 @@ pub struct LeaderParts {
 }
 
 /// Runs until `shutdown`, whenever this server leads.
-pub fn run(_parts: LeaderParts, _shutdown: &Shutdown) {
-    todo!()
+pub fn run(parts: LeaderParts, shutdown: &Shutdown) {
+    shutdown.spawn_until("leader", duties::run(parts));
 }

@@ -17,6 +17,17 @@ pub(super) enum Step {
     Wait(Instant),
 }
 
+/// How a synchronisation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The catalog agrees.
+    Done,
+    /// It does but for what it refuses.
+    Refused,
+    /// It could not be reached.
+    Failed,
+}
+
 /// What chance and the size of the datacenter add to a delay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spread {
@@ -89,19 +100,23 @@ impl AntiEntropy {
     }
 
     /// A full one has ended.
-    pub(super) fn full_done(&mut self, worked: bool, now: Instant, spread: Spread) {
-        if worked {
-            (self.failing, self.worked_once) = (false, true);
-            self.full_at = now + SYNC_INTERVAL + spread.up_to(SYNC_INTERVAL);
-        } else {
-            self.retry(now, spread);
+    pub(super) fn full_done(&mut self, end: End, now: Instant, spread: Spread) {
+        match end {
+            End::Failed => self.retry(now, spread),
+            End::Refused | End::Done => {
+                let base = if end == End::Done { SYNC_INTERVAL } else { SYNC_RETRY };
+                (self.failing, self.worked_once) = (false, true);
+                self.full_at = now + base + spread.up_to(base);
+            }
         }
     }
 
     /// A partial one has ended.
-    pub(super) fn partial_done(&mut self, worked: bool, now: Instant, spread: Spread) {
-        if !worked {
-            self.retry(now, spread);
+    pub(super) fn partial_done(&mut self, end: End, now: Instant, spread: Spread) {
+        match end {
+            End::Done => {}
+            End::Refused => self.full_at = self.full_at.min(now + SYNC_RETRY + spread.up_to(SYNC_RETRY)),
+            End::Failed => self.retry(now, spread),
         }
     }
 
@@ -128,7 +143,7 @@ mod tests {
     fn running(start: Instant) -> AntiEntropy {
         let mut timing = AntiEntropy::new(start);
         assert_eq!(timing.poll(start), Step::Full);
-        timing.full_done(true, start, spread(0.0));
+        timing.full_done(End::Done, start, spread(0.0));
         timing
     }
 
@@ -144,7 +159,7 @@ mod tests {
         let start = Instant::now();
         let mut timing = AntiEntropy::new(start);
         assert_eq!(timing.poll(start), Step::Full);
-        timing.full_done(true, start, spread(0.5));
+        timing.full_done(End::Done, start, spread(0.5));
         assert_eq!(timing.poll(start), Step::Wait(start + secs(90)));
         assert_eq!(timing.poll(start + secs(90)), Step::Full);
     }
@@ -155,7 +170,7 @@ mod tests {
         let mut timing = running(start);
         timing.changed();
         assert_eq!(timing.poll(start), Step::Partial);
-        timing.partial_done(true, start, spread(0.0));
+        timing.partial_done(End::Done, start, spread(0.0));
         assert_eq!(timing.poll(start), Step::Wait(start + secs(60)));
     }
 
@@ -166,7 +181,7 @@ mod tests {
         timing.changed();
         assert_eq!(timing.poll(start), Step::Partial);
         timing.changed();
-        timing.partial_done(true, start, spread(0.0));
+        timing.partial_done(End::Done, start, spread(0.0));
         assert_eq!(timing.poll(start), Step::Partial);
     }
 
@@ -186,14 +201,27 @@ mod tests {
         let mut timing = running(start);
         timing.changed();
         assert_eq!(timing.poll(start), Step::Partial);
-        timing.partial_done(false, start, spread(0.0));
+        timing.partial_done(End::Failed, start, spread(0.0));
         timing.changed();
         assert_eq!(timing.poll(start), Step::Wait(start + secs(15)));
         assert_eq!(timing.poll(start + secs(15)), Step::Full);
-        timing.full_done(false, start + secs(15), spread(0.5));
+        timing.full_done(End::Failed, start + secs(15), spread(0.5));
         assert_eq!(timing.poll(start + secs(15)), Step::Wait(start + secs(15) + Duration::from_millis(22_500)));
         timing.soon(start + secs(16), spread(0.0));
         assert_eq!(timing.poll(start + secs(16)), Step::Full);
+    }
+
+    #[test]
+    fn what_the_catalog_refuses_is_tried_again_and_keeps_no_other_change_waiting() {
+        let start = Instant::now();
+        let mut timing = running(start);
+        timing.changed();
+        assert_eq!(timing.poll(start), Step::Partial);
+        timing.partial_done(End::Refused, start, spread(0.0));
+        timing.changed();
+        assert_eq!(timing.poll(start), Step::Partial);
+        timing.partial_done(End::Done, start, spread(0.0));
+        assert_eq!(timing.poll(start), Step::Wait(start + secs(15)));
     }
 
     #[test]
@@ -201,7 +229,7 @@ mod tests {
         let start = Instant::now();
         let mut timing = AntiEntropy::new(start);
         assert_eq!(timing.poll(start), Step::Full);
-        timing.full_done(false, start, spread(0.0));
+        timing.full_done(End::Failed, start, spread(0.0));
         assert_eq!(timing.poll(start), Step::Wait(start + secs(1)));
     }
 

@@ -10,6 +10,7 @@ mod diff;
 mod maintenance;
 mod persist;
 mod registry;
+mod reload;
 mod state;
 mod sync;
 mod ttl;
@@ -176,8 +177,7 @@ impl Local {
 
     /// The address told to others has changed.
     pub fn set_addresses(&self, advertise: String, tagged: BTreeMap<String, String>) {
-        self.lock().set_addresses(advertise, tagged);
-        self.inner.changed.notify_one();
+        self.change(|registry, _now| registry.set_addresses(advertise, tagged));
     }
 
     /// Asks for a full synchronisation soon (a server joined, a leader was elected).
@@ -189,30 +189,24 @@ impl Local {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a change and tells it to everybody, a change that stopped halfway too.
-    fn change(&self, act: impl FnOnce(&mut Registry, Moment) -> Result<(), Fault>) -> Result<(), Fault> {
-        let result = {
-            let mut registry = self.lock();
-            let result = act(&mut registry, Moment::now());
+    /// Does a change and tells it to everybody, a change that stopped halfway too. Most signs of
+    /// life of a TTL check change nothing, and cost nobody anything.
+    fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
+        let mut registry = self.lock();
+        let before = registry.state.revision();
+        let result = act(&mut registry, Moment::now());
+        if registry.state.revision() != before {
             self.publish(&registry);
-            result
-        };
+            self.inner.changed.notify_one();
+        }
         self.inner.deadline.notify_one();
-        self.inner.changed.notify_one();
         result
     }
 
-    /// Shows the others what is registered, if that has changed. Called under the lock, so that
-    /// what is shown never goes back.
+    /// Shows the others what is registered. Called under the lock, so that what is shown never
+    /// goes back.
     fn publish(&self, registry: &Registry) {
-        let fresh = registry.state.registered();
-        self.inner.published.send_if_modified(|shown| {
-            let changed = !shown.is_same(&fresh);
-            if changed {
-                *shown = Arc::new(fresh);
-            }
-            changed
-        });
+        self.inner.published.send_replace(Arc::new(registry.state.registered()));
     }
 
     async fn watch_deadlines(self) {
@@ -225,25 +219,9 @@ impl Local {
                 }
             };
             tokio::select! {
-                () = expiry => {
-                    let mut registry = self.lock();
-                    if registry.expire(Moment::now().at) {
-                        self.publish(&registry);
-                        self.inner.changed.notify_one();
-                    }
-                }
+                () = expiry => self.change(|registry, now| registry.expire(now.at)),
                 () = self.inner.deadline.notified() => {}
             }
         }
-    }
-}
-
-impl Registered {
-    /// Whether both hold the very same rows.
-    fn is_same(&self, other: &Registered) -> bool {
-        fn same<T>(one: &BTreeMap<String, Arc<T>>, other: &BTreeMap<String, Arc<T>>) -> bool {
-            one.len() == other.len() && one.iter().zip(other).all(|((a, x), (b, y))| a == b && Arc::ptr_eq(x, y))
-        }
-        same(&self.services, &other.services) && same(&self.checks, &other.checks)
     }
 }

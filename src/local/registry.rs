@@ -7,11 +7,11 @@ use super::anti_entropy;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::persist::{Disk, KeptCheck, KeptService, KeptTtl};
-use super::state::{CheckEntry, NodeInfo, State};
+use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
 use crate::config::defaults::{LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
-use crate::model::check::{CheckStatus, CheckType, NODE_MAINTENANCE};
+use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
@@ -45,7 +45,7 @@ impl Moment {
 pub(super) struct Registry {
     pub(super) state: State,
     pub(super) deadlines: Deadlines,
-    settings: LocalSettings,
+    pub(super) settings: LocalSettings,
     disk: Option<Disk>,
     /// Kept checks whose service is not registered (yet): those of configuration files come later.
     orphans: Vec<KeptCheck>,
@@ -151,14 +151,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Turns the TTL checks critical whose time is over; whether there were any.
-    pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let expired = self.deadlines.expired(now);
-        for (id, output) in &expired {
+    /// Turns the TTL checks critical whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for (id, output) in self.deadlines.expired(now) {
             warn!(check = %id, "TTL expired, the check is critical");
-            self.set_status(id, CheckStatus::Critical, output, now, 0.0);
+            self.set_status(&id, CheckStatus::Critical, &output, now, 0.0);
         }
-        !expired.is_empty()
     }
 
     /// Puts a service into or out of maintenance.
@@ -181,42 +179,7 @@ impl Registry {
     /// Puts the node into or out of maintenance.
     pub(super) fn node_maintenance(&mut self, enable: bool, reason: &str, token: &Token, now: Moment) -> Result<(), Fault> {
         let check = maintenance::check(&self.settings.node_name, None, reason, token);
-        debug_assert_eq!(check.row.check_id, NODE_MAINTENANCE);
         self.maintain(check, enable, now)
-    }
-
-    /// Replaces everything that came from configuration files. Nothing changes when anything of it
-    /// is wrong.
-    pub(super) fn reload(
-        &mut self,
-        services: Vec<ServiceDefinition>,
-        checks: Vec<CheckType>,
-        node_meta: BTreeMap<String, String>,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        definition::meta_is_valid(&node_meta).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
-        let node = &self.settings.node_name;
-        let services: Vec<NewService> =
-            services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;
-        let new_services: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
-        for check in &checks {
-            let new = definition::check(check.clone(), node)?;
-            let service = new.row.service_id.as_str();
-            let stays = || self.state.service(service).is_some_and(|entry| entry.source == Source::Api);
-            if !service.is_empty() && !new_services.contains(service) && !stays() {
-                return Err(Fault::failed(format!("ServiceID {service:?} does not exist")));
-            }
-        }
-        self.settings.node_meta = node_meta;
-        self.state.set_node(node_info(&self.settings));
-        self.drop_stale_files(&services, &checks)?;
-        for service in services {
-            self.put_service(service, Source::File, false, now)?;
-        }
-        for check in checks {
-            self.add_check(check, Source::File, now)?;
-        }
-        Ok(())
     }
 
     /// The address told to others has changed.
@@ -225,7 +188,14 @@ impl Registry {
         self.state.set_node(node_info(&self.settings));
     }
 
-    fn put_service(&mut self, new: NewService, source: Source, replace_checks: bool, now: Moment) -> Result<(), Fault> {
+    /// Registers a service that was found good.
+    pub(super) fn put_service(
+        &mut self,
+        new: NewService,
+        source: Source,
+        replace_checks: bool,
+        now: Moment,
+    ) -> Result<(), Fault> {
         let NewService { row, checks, token } = new;
         let id = row.id.clone();
         let known = self.state.service(&id).is_some();
@@ -310,9 +280,8 @@ impl Registry {
         self.deadlines.start(&id, ttl, max_output, now.at);
         let kept = self.disk.as_ref().filter(|_| fresh).and_then(|disk| disk.ttl(&id));
         if let Some(kept) = kept.filter(|kept| kept.expires > now.unix) {
-            if let Some((_, output)) = self.deadlines.heard(&id, &kept.output, now.at) {
-                self.set_status(&id, kept.status, &output, now.at, 0.0);
-            }
+            self.deadlines.recall(&id, &kept.output);
+            self.set_status(&id, kept.status, &kept.output, now.at, 0.0);
         }
     }
 
@@ -343,32 +312,12 @@ impl Registry {
         }
     }
 
-    fn drop_check(&mut self, id: &str) -> Result<(), Fault> {
+    /// Removes a check that may be there.
+    pub(super) fn drop_check(&mut self, id: &str) -> Result<(), Fault> {
         self.on_disk(|disk| disk.forget_check(id))?;
         self.deadlines.stop(id);
         self.state.remove_check(id);
         Ok(())
-    }
-
-    /// Removes what came from files and is in them no longer.
-    fn drop_stale_files(&mut self, services: &[NewService], checks: &[CheckType]) -> Result<(), Fault> {
-        let from_file = |(id, _): (&String, _)| id.clone();
-        let old = self.state.services.iter().filter(|(_, entry)| entry.source == Source::File && !entry.mark.deleted);
-        for id in old.map(from_file).collect::<Vec<_>>() {
-            if !services.iter().any(|service| service.row.id == id) {
-                self.remove_service(&id)?;
-            }
-        }
-        let named: BTreeSet<&str> = checks
-            .iter()
-            .map(|check| [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", |id| id))
-            .chain(services.iter().flat_map(|service| &service.checks).map(|check| check.row.check_id.as_str()))
-            .collect();
-        let stale = |(id, entry): &(&String, &CheckEntry)| {
-            entry.source == Source::File && !entry.mark.deleted && !named.contains(id.as_str())
-        };
-        let stale: Vec<String> = self.state.checks.iter().filter(stale).map(|(id, _)| id.clone()).collect();
-        stale.iter().try_for_each(|id| self.drop_check(id))
     }
 
     fn on_disk(&self, act: impl FnOnce(&Disk) -> io::Result<()>) -> Result<(), Fault> {
@@ -377,7 +326,8 @@ impl Registry {
     }
 }
 
-fn node_info(settings: &LocalSettings) -> NodeInfo {
+/// This agent's own fields in the catalog.
+pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
     let mut meta = settings.node_meta.clone();
     meta.entry(SEGMENT_META.to_owned()).or_default();
     NodeInfo {
@@ -399,4 +349,150 @@ fn full() -> Fault {
     let text =
         format!("this agent takes at most {LOCAL_MAX_SERVICES} services and {LOCAL_MAX_CHECKS} checks; deregister some first");
     Fault::new(FaultKind::Busy, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::NodeId;
+    use std::path::Path;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn settings(data_dir: Option<&Path>) -> LocalSettings {
+        LocalSettings {
+            node_name: "n1".into(),
+            node_id: NodeId::default(),
+            datacenter: "dc1".into(),
+            advertise: "10.0.0.1".into(),
+            tagged_addresses: BTreeMap::new(),
+            node_meta: BTreeMap::new(),
+            data_dir: data_dir.map(Path::to_path_buf),
+            check_update_interval: Duration::from_secs(300),
+            check_output_max_size: 32,
+            discard_check_output: false,
+        }
+    }
+
+    fn start() -> Moment {
+        Moment { at: Instant::now(), unix: Duration::from_secs(1_000_000) }
+    }
+
+    fn after(moment: Moment, later: Duration) -> Moment {
+        Moment { at: moment.at + later, unix: moment.unix + later }
+    }
+
+    fn ttl() -> CheckType {
+        CheckType { ttl: TTL, ..CheckType::default() }
+    }
+
+    fn web(checks: Vec<CheckType>) -> ServiceDefinition {
+        ServiceDefinition { id: "web1".into(), name: "web".into(), checks, ..ServiceDefinition::default() }
+    }
+
+    fn status(registry: &Registry, id: &str) -> (CheckStatus, String) {
+        let check = &registry.state.check(id).expect("registered").row;
+        (check.status, check.output.clone())
+    }
+
+    fn ids(registry: &Registry) -> Vec<String> {
+        registry.state.registered().checks.into_keys().collect()
+    }
+
+    #[test]
+    fn registrations_and_what_a_ttl_check_said_survive_a_restart() {
+        let home = tempfile::tempdir().expect("a directory");
+        let now = start();
+        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
+        registry.add_check(CheckType { name: "disk".into(), ..ttl() }, Source::Api, now).expect("good");
+        registry.update_ttl("service:web1", CheckStatus::Passing, "all well", now, 0.0).expect("good");
+        registry.node_maintenance(true, "", &Token::default(), now).expect("good");
+
+        let soon = after(now, TTL / 2);
+        let mut again = Registry::open(settings(Some(home.path())), soon).expect("opens");
+        assert_eq!(ids(&again), ["_node_maintenance", "disk", "service:web1"]);
+        assert_eq!(status(&again, "service:web1"), (CheckStatus::Passing, "all well".to_owned()));
+        again.expire(after(soon, TTL).at);
+        let expired = "TTL expired (last output before timeout follows): all well";
+        assert_eq!(status(&again, "service:web1"), (CheckStatus::Critical, expired.to_owned()));
+
+        let late = Registry::open(settings(Some(home.path())), after(now, TTL)).expect("opens");
+        assert_eq!(status(&late, "service:web1").0, CheckStatus::Critical, "its word has expired meanwhile");
+    }
+
+    #[test]
+    fn what_was_removed_stays_removed_after_a_restart() {
+        let home = tempfile::tempdir().expect("a directory");
+        let now = start();
+        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
+        registry.update_ttl("service:web1", CheckStatus::Passing, "", now, 0.0).expect("good");
+        registry.remove_service("web1").expect("known");
+        let mut again = Registry::open(settings(Some(home.path())), now).expect("opens");
+        assert!(ids(&again).is_empty() && again.state.registered().services.is_empty());
+        again.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
+        assert_eq!(status(&again, "service:web1").0, CheckStatus::Critical, "its old word is forgotten");
+    }
+
+    #[test]
+    fn registering_again_keeps_what_a_check_says_and_the_checks_not_named_unless_asked() {
+        let now = start();
+        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let named = |id: &str| CheckType { check_id: id.into(), ..ttl() };
+        registry.add_service(web(vec![named("a"), named("b")]), Source::Api, false, now).expect("good");
+        registry.update_ttl("a", CheckStatus::Passing, "well", now, 0.0).expect("good");
+        registry.service_maintenance("web1", true, "", &Token::default(), now).expect("known");
+        registry.add_service(web(vec![named("a")]), Source::Api, false, now).expect("good");
+        assert_eq!(ids(&registry), ["_service_maintenance:web1", "a", "b"]);
+        assert_eq!(status(&registry, "a"), (CheckStatus::Passing, "well".to_owned()));
+        registry.add_service(web(vec![named("a")]), Source::Api, true, now).expect("good");
+        assert_eq!(ids(&registry), ["_service_maintenance:web1", "a"]);
+    }
+
+    #[test]
+    fn mistakes_get_consuls_texts() {
+        let now = start();
+        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let probe = CheckType { name: "probe".into(), tcp: "h:1".into(), interval: TTL, ..CheckType::default() };
+        registry.add_check(probe, Source::Api, now).expect("good");
+        let mut update = |id: &str| registry.update_ttl(id, CheckStatus::Passing, "", now, 0.0).expect_err("refused");
+        assert_eq!(update("probe"), Fault::failed("CheckID \"probe\" does not have associated TTL"));
+        assert_eq!(update("x").kind, FaultKind::NotFound);
+        assert!(update("x").message.starts_with("Unknown check ID \"x\""));
+        let orphan = CheckType { name: "c".into(), service_id: "x".into(), ..ttl() };
+        let fault = registry.add_check(orphan, Source::Api, now).expect_err("refused");
+        assert_eq!(fault, Fault::failed("ServiceID \"x\" does not exist"));
+        let fault = registry.service_maintenance("x", true, "", &Token::default(), now).expect_err("refused");
+        assert_eq!(fault, Fault::not_found("No service registered with ID \"x\""));
+        assert!(registry.remove_service("x").expect_err("refused").message.starts_with("Unknown service ID \"x\""));
+    }
+
+    #[test]
+    fn checks_kept_for_a_service_of_a_file_wait_for_it() {
+        let home = tempfile::tempdir().expect("a directory");
+        let now = start();
+        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
+        let check = CheckType { name: "c".into(), service_id: "web1".into(), ..ttl() };
+        registry.add_check(check, Source::Api, now).expect("good");
+        let mut again = Registry::open(settings(Some(home.path())), now).expect("opens");
+        assert!(ids(&again).is_empty());
+        again.add_service(web(Vec::new()), Source::File, false, now).expect("good");
+        assert_eq!(ids(&again), ["c"]);
+    }
+
+    #[test]
+    fn output_is_bounded_and_the_smaller_bound_holds() {
+        let now = start();
+        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let bounds = |id: &str, output_max_size| CheckType { check_id: id.into(), output_max_size, ..ttl() };
+        registry.add_service(web(vec![bounds("a", 0), bounds("b", 4), bounds("c", 99)]), Source::Api, false, now).expect("good");
+        let long = "x".repeat(40);
+        for (id, kept) in [("a", 32), ("b", 4), ("c", 32)] {
+            registry.update_ttl(id, CheckStatus::Passing, &long, now, 0.0).expect("good");
+            let expected = format!("{} ... (captured {kept} of 40 bytes)", "x".repeat(kept));
+            assert_eq!(status(&registry, id).1, expected);
+        }
+    }
 }

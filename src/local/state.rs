@@ -71,6 +71,11 @@ impl State {
         State { node, node_mark, services: BTreeMap::new(), checks: BTreeMap::new(), revision: 0 }
     }
 
+    /// Grows with every change of what is registered.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// The mark of what has just changed.
     pub(super) fn dirty(&mut self, deleted: bool) -> Mark {
         self.revision += 1;
@@ -120,9 +125,12 @@ impl State {
     pub(super) fn refresh_checks_of(&mut self, service: &str) {
         let Some(row) = self.service(service).map(|entry| Arc::clone(&entry.row)) else { return };
         for id in self.checks_of(service) {
+            let follows = |check: &HealthCheck| check.service_name == row.service && check.service_tags == row.tags;
+            if self.check(&id).is_none_or(|entry| follows(&entry.row)) {
+                continue;
+            }
             let mark = self.dirty(false);
-            let Some(entry) = self.checks.get_mut(&id) else { continue };
-            if entry.row.service_name != row.service || entry.row.service_tags != row.tags {
+            if let Some(entry) = self.checks.get_mut(&id) {
                 let check = Arc::make_mut(&mut entry.row);
                 check.service_name.clone_from(&row.service);
                 check.service_tags.clone_from(&row.tags);
@@ -167,16 +175,15 @@ impl State {
     }
 
     /// Sets what a check says. A change of output alone waits until `defer`; `None` for at once.
-    /// Whether anything has changed.
-    pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>) -> bool {
-        let Some(known) = self.check(id) else { return false };
+    pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>) {
+        let Some(known) = self.check(id) else { return };
         if known.row.status == status && known.row.output == output {
-            return false;
+            return;
         }
         let output_only = known.row.status == status;
         let in_sync = known.mark.in_sync;
         let dirty = self.dirty(false);
-        let Some(entry) = self.checks.get_mut(id) else { return false };
+        let Some(entry) = self.checks.get_mut(id) else { return };
         let row = Arc::make_mut(&mut entry.row);
         row.status = status;
         output.clone_into(&mut row.output);
@@ -188,7 +195,6 @@ impl State {
             }
             _ => (entry.mark, entry.deferred) = (dirty, None),
         }
-        true
     }
 
     /// When the next deferred output is due.

@@ -5,7 +5,7 @@
 //! `anti_entropy`, *what* is `diff`.
 
 use super::Local;
-use super::anti_entropy::{AntiEntropy, Spread, Step};
+use super::anti_entropy::{AntiEntropy, End, Spread, Step};
 use super::diff::{Remote, Update};
 use crate::config::defaults::{SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::Gossip;
@@ -74,12 +74,12 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
         }
         match timing.poll(now.into_std()) {
             Step::Full => {
-                let worked = told(full(&local, &catalog).await);
-                timing.full_done(worked, Instant::now().into_std(), spread(&catalog));
+                let end = told(full(&local, &catalog).await);
+                timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
             Step::Partial => {
-                let worked = told(push(&local, &catalog).await);
-                timing.partial_done(worked, Instant::now().into_std(), spread(&catalog));
+                let end = told(push(&local, &catalog).await);
+                timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
             Step::Wait(until) => {
                 let deferred = local.lock().state.next_deferred();
@@ -98,16 +98,16 @@ fn spread(catalog: &impl Catalog) -> Spread {
     Spread { members: catalog.members(), random: rand::random() }
 }
 
-fn told(result: Result<(), Fault>) -> bool {
-    if let Err(fault) = &result {
+fn told(result: Result<End, Fault>) -> End {
+    result.unwrap_or_else(|fault| {
         metrics::counter!("kontor.local.sync_failed").increment(1);
         warn!(%fault, "the catalog does not agree with this agent yet; trying again");
-    }
-    result.is_ok()
+        End::Failed
+    })
 }
 
 /// Compares everything, then pushes what differs.
-async fn full(local: &Local, catalog: &impl Catalog) -> Result<(), Fault> {
+async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let remote = within(catalog.read()).await?;
     {
         let mut registry = local.lock();
@@ -118,10 +118,10 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<(), Fault> {
     push(local, catalog).await
 }
 
-/// Pushes what is known to differ. One refusal does not keep the others back; the first is told.
-async fn push(local: &Local, catalog: &impl Catalog) -> Result<(), Fault> {
+/// Pushes what is known to differ. One refusal does not keep the others back.
+async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let updates = local.lock().state.updates();
-    let mut refused = None;
+    let mut end = End::Done;
     for update in updates {
         match within(catalog.write(update.command.clone(), update.token.clone())).await {
             Ok(()) => {
@@ -134,16 +134,17 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<(), Fault> {
                 local.lock().state.settle(&update);
             }
             Err(fault) if is_of_the_user(fault.kind) => {
-                warn!(change = what(&update), %fault, "the catalog refuses this registration");
-                refused.get_or_insert(fault);
+                metrics::counter!("kontor.local.sync_refused").increment(1);
+                warn!(change = what(&update), %fault, "the catalog refuses this registration; trying again");
+                end = End::Refused;
             }
             Err(fault) => return Err(fault),
         }
     }
-    refused.map_or(Ok(()), Err)
+    Ok(end)
 }
 
-/// Whether another write may fare better than the one that got this fault.
+/// Whether another write may fare better than the one that met this fault.
 fn is_of_the_user(kind: FaultKind) -> bool {
     matches!(kind, FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Failed)
 }
@@ -166,5 +167,171 @@ fn what(update: &Update) -> String {
         Command::Deregister(gone) if !gone.service_id.is_empty() => format!("deregister service {}", gone.service_id),
         Command::Deregister(gone) => format!("deregister check {}", gone.check_id),
         Command::UpdateCoordinates(_) | Command::Batch(_) => "several changes".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LocalSettings, Source};
+    use super::*;
+    use crate::model::definition::ServiceDefinition;
+    use crate::model::ids::NodeId;
+    use crate::model::node::Node;
+    use crate::model::service::NodeService;
+    use crate::shutdown::Shutdown;
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    /// A catalog of one node, in memory; with a fault it answers nothing else.
+    #[derive(Clone, Default)]
+    struct Fake {
+        remote: Arc<Mutex<Remote>>,
+        fault: Arc<Mutex<Option<Fault>>>,
+        /// Services that are refused, whatever else works.
+        refuses: Arc<Mutex<Option<(String, FaultKind)>>>,
+        writes: Arc<Mutex<usize>>,
+    }
+
+    impl Fake {
+        fn check(&self) -> Result<(), Fault> {
+            self.fault.lock().expect("whole").clone().map_or(Ok(()), Err)
+        }
+
+        fn services(&self) -> Vec<String> {
+            self.remote.lock().expect("whole").services.keys().cloned().collect()
+        }
+    }
+
+    impl Catalog for Fake {
+        async fn read(&self) -> Result<Remote, Fault> {
+            self.check()?;
+            Ok(self.remote.lock().expect("whole").clone())
+        }
+
+        async fn write(&self, command: Command, _token: Token) -> Result<(), Fault> {
+            self.check()?;
+            *self.writes.lock().expect("whole") += 1;
+            let mut remote = self.remote.lock().expect("whole");
+            match command {
+                Command::Register(register) => {
+                    let name = register.service.as_ref().map(|service| service.id.clone());
+                    if let Some((refused, kind)) = &*self.refuses.lock().expect("whole")
+                        && name.as_ref() == Some(refused)
+                    {
+                        return Err(Fault::new(*kind, "refused"));
+                    }
+                    if remote.node.is_none() || !register.skip_node_update {
+                        let (tagged_addresses, meta) = (register.tagged_addresses, register.node_meta);
+                        let (id, node, address) = (register.id, register.node, register.address);
+                        remote.node = Some(Node { id, node, address, tagged_addresses, meta, ..Node::default() });
+                    }
+                    remote.services.extend(register.service.map(|service| (service.id.clone(), service)));
+                    remote.checks.extend(register.checks.into_iter().map(|check| (check.check_id.clone(), check)));
+                }
+                Command::Deregister(gone) => drop(remote.services.remove(&gone.service_id)),
+                other => panic!("unexpected {other:?}"),
+            }
+            Ok(())
+        }
+
+        fn members(&self) -> usize {
+            1
+        }
+    }
+
+    fn local() -> Local {
+        let settings = LocalSettings {
+            node_name: "n1".into(),
+            node_id: NodeId::default(),
+            datacenter: "dc1".into(),
+            advertise: "10.0.0.1".into(),
+            tagged_addresses: BTreeMap::new(),
+            node_meta: BTreeMap::new(),
+            data_dir: None,
+            check_update_interval: Duration::from_secs(300),
+            check_output_max_size: 4096,
+            discard_check_output: false,
+        };
+        Local::open(settings).expect("opens")
+    }
+
+    fn register(local: &Local, name: &str) {
+        let definition = ServiceDefinition { name: name.into(), ..ServiceDefinition::default() };
+        local.add_service(definition, Source::Api, false).expect("good");
+    }
+
+    /// Lets virtual time pass, and everything that is due in it happen.
+    async fn pass(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    fn running(local: &Local, catalog: &Fake) -> Shutdown {
+        let shutdown = Shutdown::new();
+        shutdown.spawn_until("sync", run(local.clone(), catalog.clone()));
+        shutdown
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_reach_the_catalog_at_once_and_what_somebody_else_changed_is_put_right() {
+        let (local, catalog) = (local(), Fake::default());
+        register(&local, "web");
+        let _stop = running(&local, &catalog).trigger_on_drop();
+        pass(1).await;
+        assert_eq!(catalog.services(), ["web"]);
+        register(&local, "api");
+        pass(1).await;
+        assert_eq!(catalog.services(), ["api", "web"]);
+        local.remove_service("web").expect("known");
+        pass(1).await;
+        assert_eq!(catalog.services(), ["api"]);
+
+        let api = catalog.remote.lock().expect("whole").services["api"].clone();
+        let stray = NodeService { id: "stray".to_owned(), ..api };
+        catalog.remote.lock().expect("whole").services = [("stray".to_owned(), stray)].into();
+        pass(121).await;
+        assert_eq!(catalog.services(), ["api"]);
+        let writes = *catalog.writes.lock().expect("whole");
+        pass(3600).await;
+        assert_eq!(*catalog.writes.lock().expect("whole"), writes, "where all agrees nothing is written");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_leader_it_is_tried_again_and_asked_for_soon_it_is_done_soon() {
+        let (local, catalog) = (local(), Fake::default());
+        let _stop = running(&local, &catalog).trigger_on_drop();
+        pass(1).await;
+        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        register(&local, "web");
+        pass(1).await;
+        *catalog.fault.lock().expect("whole") = None;
+        local.sync_soon();
+        pass(4).await;
+        assert_eq!(catalog.services(), ["web"]);
+        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        register(&local, "api");
+        pass(1).await;
+        *catalog.fault.lock().expect("whole") = None;
+        pass(31).await;
+        assert_eq!(catalog.services(), ["api", "web"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refused_service_keeps_no_other_back() {
+        for kind in [FaultKind::Denied, FaultKind::Failed] {
+            let (local, catalog) = (local(), Fake::default());
+            *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
+            register(&local, "bad");
+            register(&local, "web");
+            let _stop = running(&local, &catalog).trigger_on_drop();
+            pass(1).await;
+            assert_eq!(catalog.services(), ["web"]);
+            register(&local, "api");
+            pass(1).await;
+            assert_eq!(catalog.services(), ["api", "web"]);
+            *catalog.refuses.lock().expect("whole") = None;
+            pass(121).await;
+            assert_eq!(catalog.services(), ["api", "bad", "web"]);
+        }
     }
 }

@@ -44,6 +44,13 @@ impl Deadlines {
         self.checks.get(check).map(|ttl| (ttl.ttl, kept))
     }
 
+    /// What `check` said before a restart.
+    pub(super) fn recall(&mut self, check: &str, output: &str) {
+        if let Some(ttl) = self.checks.get_mut(check) {
+            output.clone_into(&mut ttl.last_output);
+        }
+    }
+
     /// The checks that have expired since the last call, with the output they get.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<(String, String)> {
         let mut expired = Vec::new();

@@ -1,0 +1,443 @@
+//! Which servers the Raft configuration shall have: one change at a time, decided without I/O.
+//!
+//! `duties` shows it the situation and carries out what it says. It never removes the leader
+//! itself, and never lets the configuration become less able to bear failures.
+
+use super::AutopilotSettings;
+use crate::config::defaults::{MEMBERSHIP_RETRY, SERVER_DEAD_AFTER, SERVER_SILENT_AFTER};
+use crate::gossip::Roster;
+use crate::model::ids::{ClusterId, NodeId};
+use crate::model::member::{Member, MemberStatus, tag};
+use crate::raft::{Peer, PeerProgress};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What there is at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation<'a> {
+    /// Who is in the pool.
+    pub(super) roster: &'a Roster,
+    /// The configuration in force.
+    pub(super) peers: &'a [Peer],
+    /// How far the others are.
+    pub(super) progress: &'a [PeerProgress],
+    /// How far the leader is.
+    pub(super) last_index: u64,
+    /// This cluster.
+    pub(super) cluster: Option<ClusterId>,
+}
+
+/// A change of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A server joins without a vote.
+    AddLearner(NodeId),
+    /// A learner gets its vote.
+    Promote(NodeId),
+    /// A server that is no longer there goes.
+    Remove(NodeId, Reason),
+}
+
+/// Why a server goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It has left, or was made to.
+    Left,
+    /// It is dead, and the others are better off without it.
+    Dead,
+}
+
+impl Change {
+    /// Whose change it is.
+    pub(super) fn server(self) -> NodeId {
+        match self {
+            Change::AddLearner(id) | Change::Promote(id) | Change::Remove(id, _) => id,
+        }
+    }
+}
+
+/// What one term of leadership has seen of the servers.
+#[derive(Debug)]
+pub(super) struct Membership {
+    me: NodeId,
+    datacenter: String,
+    settings: AutopilotSettings,
+    leading_since: Instant,
+    healthy_since: BTreeMap<NodeId, Instant>,
+    dead_since: BTreeMap<NodeId, Instant>,
+    /// How far the leader was when last asked: what a server must have by now, give or take.
+    last_index: u64,
+    /// Servers whose last change failed, and when to try again.
+    not_before: BTreeMap<NodeId, Instant>,
+}
+
+impl Membership {
+    /// For the leader `me`, from `now` on.
+    pub(super) fn new(me: NodeId, datacenter: &str, settings: AutopilotSettings, now: Instant) -> Membership {
+        Membership {
+            me,
+            datacenter: datacenter.to_owned(),
+            settings,
+            leading_since: now,
+            healthy_since: BTreeMap::new(),
+            dead_since: BTreeMap::new(),
+            last_index: 0,
+            not_before: BTreeMap::new(),
+        }
+    }
+
+    /// The next change, if one is due. Removals come first, so that each newcomer takes the place
+    /// of one that is dead. Its end must be known before this is asked again.
+    pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
+        let servers = self.servers(situation.roster);
+        self.observe(situation, &servers, now);
+        self.not_before.retain(|_, at| *at > now);
+        self.removal(situation, &servers, now)
+            .or_else(|| self.promotion(situation, now))
+            .or_else(|| self.addition(situation, &servers))
+            .filter(|change| change.server() != self.me)
+    }
+
+    /// `change` has failed; the others come first for a while.
+    pub(super) fn failed(&mut self, change: Change, now: Instant) {
+        self.not_before.insert(change.server(), now + MEMBERSHIP_RETRY);
+    }
+
+    /// The servers of the datacenter by id; where a renamed one shows twice, the living entry.
+    fn servers<'a>(&self, roster: &'a Roster) -> BTreeMap<NodeId, &'a Member> {
+        let mut servers: BTreeMap<NodeId, &Member> = BTreeMap::new();
+        for member in roster.members.values().filter(|member| member.is_server() && member.dc() == self.datacenter) {
+            let Some(id) = member.id() else { continue };
+            let entry = servers.entry(id).or_insert(member);
+            if member.status == MemberStatus::Alive {
+                *entry = member;
+            }
+        }
+        servers
+    }
+
+    /// Notes since when each peer has been healthy or dead. Dead takes two witnesses: gossip has
+    /// given it up or does not know it (a wiped server lives on under another id), and Raft has
+    /// not heard of it either.
+    fn observe(&mut self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>, now: Instant) {
+        let peers = || situation.peers.iter().map(|peer| peer.id).filter(|id| *id != self.me);
+        let progress = |id| situation.progress.iter().find(|progress| progress.id == id);
+        let longest = self.settings.last_contact_threshold.max(SERVER_SILENT_AFTER);
+        let silent = |id| progress(id).and_then(|progress| progress.last_contact).is_none_or(|contact| contact > longest);
+        let behind = |id| {
+            let reached = progress(id).map_or(0, |progress| progress.last_index);
+            reached.saturating_add(self.settings.max_trailing_logs) < self.last_index
+        };
+        let status = |id: NodeId| servers.get(&id).map(|member| member.status);
+        let healthy = |id: &NodeId| status(*id) == Some(MemberStatus::Alive) && !silent(*id) && !behind(*id);
+        let dead = |id: &NodeId| matches!(status(*id), None | Some(MemberStatus::Failed)) && silent(*id);
+        let healthy: Vec<NodeId> = peers().filter(healthy).collect();
+        let dead: Vec<NodeId> = peers().filter(dead).collect();
+        keep(&mut self.healthy_since, &healthy, now);
+        keep(&mut self.dead_since, &dead, now);
+        self.last_index = situation.last_index;
+    }
+
+    fn removal(&self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>, now: Instant) -> Option<Change> {
+        let candidates = || situation.peers.iter().filter(|peer| peer.id != self.me && self.may(peer.id));
+        let left = |peer: &&Peer| servers.get(&peer.id).is_some_and(|member| member.status == MemberStatus::Left);
+        if let Some(peer) = candidates().find(left) {
+            return Some(Change::Remove(peer.id, Reason::Left));
+        }
+        if !self.settings.cleanup_dead_servers {
+            return None;
+        }
+        let dead = |peer: &&Peer| {
+            let since = self.dead_since.get(&peer.id);
+            since.is_some_and(|since| now.saturating_duration_since(*since) >= SERVER_DEAD_AFTER)
+        };
+        let dead = candidates().find(|peer| dead(peer) && (!peer.voter || self.is_better_without_one(situation.peers)));
+        dead.map(|peer| Change::Remove(peer.id, Reason::Dead))
+    }
+
+    /// Whether fewer must agree once one dead voter is gone. That is so when the number of voters
+    /// is even: another has then taken its place, or it was one too many from the start. With an
+    /// odd number nothing is won, and the place is kept for its return.
+    fn is_better_without_one(&self, peers: &[Peer]) -> bool {
+        let voters: Vec<NodeId> = peers.iter().filter(|peer| peer.voter).map(|peer| peer.id).collect();
+        let dead = voters.iter().filter(|id| self.dead_since.contains_key(id)).count();
+        let left = voters.len().saturating_sub(1);
+        let needed = usize::try_from(self.settings.min_quorum).unwrap_or(usize::MAX);
+        voters.len().is_multiple_of(2) && dead <= left / 2 && left >= needed
+    }
+
+    fn promotion(&self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
+        let stable = |peer: &&Peer| {
+            let since = self.healthy_since.get(&peer.id);
+            since.is_some_and(|since| now.saturating_duration_since(*since) >= self.stabilization(now))
+        };
+        let learners = situation.peers.iter().filter(|peer| !peer.voter && self.may(peer.id));
+        learners.clone().find(stable).map(|peer| Change::Promote(peer.id))
+    }
+
+    /// How long a server must have been healthy. A leader that is itself young asks for less, or a
+    /// cluster that is just being built would wait for nothing; Consul does the same.
+    fn stabilization(&self, now: Instant) -> Duration {
+        let leading = now.saturating_duration_since(self.leading_since);
+        self.settings.server_stabilization_time.min(leading / 2)
+    }
+
+    fn addition(&self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>) -> Option<Change> {
+        let is_peer = |id: &NodeId| situation.peers.iter().any(|peer| peer.id == *id);
+        let own = situation.cluster.map(|cluster| cluster.to_string());
+        // A server that belongs to another cluster has a log of its own, and must be emptied first.
+        let free = |member: &Member| match member.tag(tag::CLUSTER) {
+            "" => true,
+            other => own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(other)),
+        };
+        let new = servers
+            .iter()
+            .find(|(id, member)| member.status == MemberStatus::Alive && !is_peer(id) && free(member) && self.may(**id));
+        new.map(|(id, _)| Change::AddLearner(*id))
+    }
+
+    fn may(&self, id: NodeId) -> bool {
+        !self.not_before.contains_key(&id)
+    }
+}
+
+/// Keeps the times of those that `are`, starts those of newcomers, forgets the others.
+fn keep(since: &mut BTreeMap<NodeId, Instant>, are: &[NodeId], now: Instant) {
+    since.retain(|id, _| are.contains(id));
+    for id in are {
+        since.entry(*id).or_insert(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A datacenter whose changes are carried out at once.
+    struct World {
+        members: BTreeMap<String, Member>,
+        peers: Vec<Peer>,
+        silent: Vec<NodeId>,
+        last_index: u64,
+        membership: Membership,
+        now: Instant,
+    }
+
+    fn id(number: u128) -> NodeId {
+        NodeId::from_u128(number)
+    }
+
+    impl World {
+        /// Servers 1 to `voters`, led by 1, for an hour already.
+        fn new(voters: u128) -> World {
+            let settings = AutopilotSettings {
+                cleanup_dead_servers: true,
+                last_contact_threshold: Duration::from_millis(200),
+                max_trailing_logs: 250,
+                min_quorum: 0,
+                server_stabilization_time: Duration::from_secs(10),
+            };
+            let start = Instant::now();
+            let mut world = World {
+                members: BTreeMap::new(),
+                peers: (1..=voters).map(|number| Peer { id: id(number), voter: true }).collect(),
+                silent: Vec::new(),
+                last_index: 1_000,
+                membership: Membership::new(id(1), "dc1", settings, start),
+                now: start + Duration::from_secs(3600),
+            };
+            (1..=voters).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Alive));
+            world
+        }
+
+        fn set(&mut self, name: &str, number: u128, status: MemberStatus) {
+            let tags = [(tag::ROLE, "consul".to_owned()), (tag::DC, "dc1".to_owned()), (tag::ID, id(number).to_string())];
+            let tags = tags.map(|(key, value)| (key.to_owned(), value)).into();
+            let addr = ([127, 0, 0, 1], 8301).into();
+            self.members.insert(name.to_owned(), Member { name: name.to_owned(), addr, tags, status });
+            self.silent.retain(|silent| *silent != id(number));
+            if status != MemberStatus::Alive {
+                self.silent.push(id(number));
+            }
+        }
+
+        fn next(&mut self) -> Option<Change> {
+            let roster = Roster { members: self.members.clone() };
+            let heard = |peer: &&Peer| !self.silent.contains(&peer.id);
+            let contact = Some(Duration::from_millis(10));
+            let progress: Vec<PeerProgress> = self
+                .peers
+                .iter()
+                .filter(heard)
+                .map(|peer| PeerProgress { id: peer.id, last_index: 1_000, last_contact: contact })
+                .collect();
+            let situation = Situation {
+                roster: &roster,
+                peers: &self.peers,
+                progress: &progress,
+                last_index: self.last_index,
+                cluster: None,
+            };
+            self.membership.next(&situation, self.now)
+        }
+
+        /// Lets `seconds` pass and carries out every change; all of them, in order.
+        fn run(&mut self, seconds: u64) -> Vec<Change> {
+            let mut changes = Vec::new();
+            for _ in 0..seconds * 4 {
+                if let Some(change) = self.next() {
+                    match change {
+                        Change::AddLearner(id) => self.peers.push(Peer { id, voter: false }),
+                        Change::Promote(id) => {
+                            self.peers.iter_mut().find(|peer| peer.id == id).expect("known").voter = true;
+                        }
+                        Change::Remove(id, _) => self.peers.retain(|peer| peer.id != id),
+                    }
+                    changes.push(change);
+                }
+                self.now += Duration::from_millis(250);
+            }
+            changes
+        }
+    }
+
+    #[test]
+    fn a_new_server_learns_first_and_votes_once_it_has_been_healthy_long_enough() {
+        let mut world = World::new(1);
+        world.set("s2", 2, MemberStatus::Alive);
+        assert_eq!(world.run(9), [Change::AddLearner(id(2))]);
+        assert_eq!(world.run(2), [Change::Promote(id(2))]);
+        assert_eq!(world.run(60), []);
+    }
+
+    #[test]
+    fn a_cluster_that_is_just_being_built_does_not_wait() {
+        let mut world = World::new(1);
+        world.membership.leading_since = world.now;
+        world.set("s2", 2, MemberStatus::Alive);
+        world.set("s3", 3, MemberStatus::Alive);
+        assert_eq!(world.run(2).len(), 4, "two added and two promoted within two seconds");
+    }
+
+    #[test]
+    fn a_learner_that_falters_starts_its_time_anew() {
+        let mut world = World::new(1);
+        world.set("s2", 2, MemberStatus::Alive);
+        assert_eq!(world.run(5), [Change::AddLearner(id(2))]);
+        world.silent.push(id(2));
+        assert_eq!(world.run(1), []);
+        world.silent.clear();
+        assert_eq!(world.run(9), []);
+        assert_eq!(world.run(2), [Change::Promote(id(2))]);
+    }
+
+    #[test]
+    fn a_learner_that_has_not_caught_up_does_not_vote() {
+        let mut world = World::new(1);
+        world.set("s2", 2, MemberStatus::Alive);
+        world.last_index = 2_000;
+        assert_eq!(world.run(60), [Change::AddLearner(id(2))]);
+        world.last_index = 1_250;
+        assert_eq!(world.run(12), [Change::Promote(id(2))]);
+    }
+
+    #[test]
+    fn clients_and_servers_of_other_clusters_or_datacenters_are_never_added() {
+        let mut world = World::new(1);
+        for (name, tag, value) in [("c", tag::ROLE, "node"), ("d", tag::DC, "dc2")] {
+            world.set(name, 7, MemberStatus::Alive);
+            world.members.get_mut(name).expect("set").tags.insert(tag.to_owned(), value.to_owned());
+        }
+        assert_eq!(world.run(30), []);
+        world.set("x", 8, MemberStatus::Alive);
+        let foreign = ClusterId(uuid::Uuid::from_u128(5)).to_string();
+        world.members.get_mut("x").expect("set").tags.insert(tag::CLUSTER.to_owned(), foreign);
+        let roster = Roster { members: world.members.clone() };
+        let cluster = Some(ClusterId(uuid::Uuid::from_u128(6)));
+        let situation = Situation { roster: &roster, peers: &world.peers, progress: &[], last_index: 0, cluster };
+        assert_eq!(world.membership.next(&situation, world.now), None);
+    }
+
+    #[test]
+    fn a_server_that_left_goes_at_once() {
+        let mut world = World::new(3);
+        world.set("s3", 3, MemberStatus::Left);
+        assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
+    }
+
+    #[test]
+    fn a_failed_server_keeps_its_place_until_another_takes_it() {
+        let mut world = World::new(3);
+        world.set("s3", 3, MemberStatus::Failed);
+        assert_eq!(world.run(600), []);
+        world.set("s4", 4, MemberStatus::Alive);
+        let changes = [Change::AddLearner(id(4)), Change::Promote(id(4)), Change::Remove(id(3), Reason::Dead)];
+        assert_eq!(world.run(30), changes);
+    }
+
+    #[test]
+    fn a_server_that_restarts_is_not_taken_for_dead() {
+        let mut world = World::new(4);
+        world.set("s4", 4, MemberStatus::Failed);
+        assert_eq!(world.run(8), []);
+        world.set("s4", 4, MemberStatus::Alive);
+        assert_eq!(world.run(60), []);
+    }
+
+    #[test]
+    fn gossip_alone_does_not_kill_a_server_that_raft_still_hears() {
+        let mut world = World::new(4);
+        world.set("s4", 4, MemberStatus::Failed);
+        world.silent.clear();
+        assert_eq!(world.run(600), []);
+        world.members.remove("s4");
+        assert_eq!(world.run(600), []);
+    }
+
+    #[test]
+    fn a_wiped_server_takes_its_old_place_over_under_its_new_id() {
+        let mut world = World::new(3);
+        world.silent.push(id(3));
+        world.set("s3", 33, MemberStatus::Alive);
+        let changes = [Change::AddLearner(id(33)), Change::Promote(id(33)), Change::Remove(id(3), Reason::Dead)];
+        assert_eq!(world.run(30), changes);
+    }
+
+    #[test]
+    fn of_two_dead_servers_each_goes_when_its_own_replacement_votes() {
+        let mut world = World::new(5);
+        world.set("s4", 4, MemberStatus::Failed);
+        world.set("s5", 5, MemberStatus::Failed);
+        assert_eq!(world.run(600), []);
+        world.set("s6", 6, MemberStatus::Alive);
+        assert_eq!(world.run(60).last(), Some(&Change::Remove(id(4), Reason::Dead)));
+        world.set("s7", 7, MemberStatus::Alive);
+        assert_eq!(world.run(60).last(), Some(&Change::Remove(id(5), Reason::Dead)));
+        assert_eq!(world.peers.len(), 5);
+    }
+
+    #[test]
+    fn settings_keep_dead_servers_in() {
+        let mut world = World::new(4);
+        world.membership.settings.min_quorum = 4;
+        world.set("s4", 4, MemberStatus::Failed);
+        assert_eq!(world.run(60), []);
+        world.membership.settings.min_quorum = 3;
+        world.membership.settings.cleanup_dead_servers = false;
+        assert_eq!(world.run(60), []);
+        world.membership.settings.cleanup_dead_servers = true;
+        assert_eq!(world.run(60), [Change::Remove(id(4), Reason::Dead)]);
+    }
+
+    #[test]
+    fn a_change_that_failed_lets_the_others_go_first() {
+        let mut world = World::new(1);
+        world.set("s2", 2, MemberStatus::Alive);
+        world.set("s3", 3, MemberStatus::Alive);
+        let first = world.next().expect("a change");
+        world.membership.failed(first, world.now);
+        assert_eq!(world.next(), Some(Change::AddLearner(id(3))));
+        world.now += MEMBERSHIP_RETRY;
+        assert_eq!(world.next(), Some(first));
+    }
+}
