@@ -134,3 +134,193 @@ fn headers_of_every_answer(settings: &HttpSettings) -> Vec<(HeaderName, HeaderVa
     }
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::body;
+    use super::super::listen::serve_with;
+    use super::super::listen::tests::{bound, exchange};
+    use super::*;
+    use crate::config::defaults;
+    use crate::model::answer::{Answer, AnswerMeta, CacheUse, Found};
+    use crate::model::command::Register;
+    use crate::model::query::Consistency;
+    use crate::shutdown::Shutdown;
+    use bytes::Bytes;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    fn settings() -> HttpSettings {
+        HttpSettings {
+            node_name: "here".to_owned(),
+            datacenter: "dc1".to_owned(),
+            always_pretty: false,
+            block_endpoints: vec!["/v1/agent/self".to_owned()],
+            response_headers: BTreeMap::from([("X-Mine".to_owned(), "yes".to_owned())]),
+            allow_write_from: Vec::new(),
+            max_conns_per_client: 0,
+            translate_wan_addrs: false,
+            ui_path: None,
+        }
+    }
+
+    async fn served(settings: HttpSettings, run: Run) -> (SocketAddr, Shutdown) {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        let dispatch = Arc::new(Dispatch::new(Arc::new(settings), run));
+        serve_with(vec![listener], 0, &shutdown, move |request, client| {
+            let dispatch = Arc::clone(&dispatch);
+            async move { dispatch.answer(request, client).await }
+        });
+        (address, shutdown)
+    }
+
+    /// Every endpoint answers what is given.
+    async fn with_answer(settings: HttpSettings, answer: Answer) -> (SocketAddr, Shutdown) {
+        served(settings, Box::new(move |_, _| Box::pin(std::future::ready(Ok(answer.clone().into()))))).await
+    }
+
+    /// Head, in lower case, and body of the answer.
+    async fn ask(address: SocketAddr, request: &str) -> (String, Vec<u8>) {
+        let (line, rest) = request.split_once('\n').unwrap_or((request, ""));
+        let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rest}\r\n");
+        let answer = exchange(address, request.as_bytes()).await;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    }
+
+    #[tokio::test]
+    async fn paths_and_methods_are_refused_as_consul_refuses_them() {
+        let (address, _shutdown) = with_answer(settings(), Answer::default()).await;
+        for (request, status, header, body) in [
+            ("HEAD /v1/catalog/nodes", 405, "allow: options,get", ""),
+            ("PUT /v1/catalog/nodes", 405, "allow: options,get", "method PUT not allowed"),
+            ("OPTIONS /v1/catalog/register", 200, "allow: options,put", ""),
+            ("GET /v1/unknown", 404, "", ""),
+            ("GET /v1/health/service?dc=x", 301, "location: /v1/health/service/?dc=x", ""),
+            ("GET /v1/health/service/%00", 400, "", ""),
+            ("GET /v1/catalog/nodes?a=%zz", 500, "", ""),
+            ("GET /v1/agent/self", 403, "", "Endpoint is blocked by agent configuration"),
+            ("GET /", 200, "text/plain", "Consul Agent"),
+        ] {
+            let (head, content) = ask(address, request).await;
+            assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}: {head}");
+            assert!(head.contains(header) && head.contains("x-mine: yes"), "{request}: {head}");
+            assert_eq!(String::from_utf8_lossy(&content), body, "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn writes_come_only_from_the_networks_allowed() {
+        let from = |net: &str| HttpSettings { allow_write_from: vec![net.parse().unwrap()], ..settings() };
+        let (address, _shutdown) = with_answer(from("10.0.0.0/8"), Answer::default()).await;
+        assert_eq!(ask(address, "PUT /v1/catalog/register").await.1, b"Access is restricted");
+        assert!(ask(address, "GET /v1/catalog/nodes").await.0.starts_with("http/1.1 200"));
+        let (address, _shutdown) = with_answer(from("127.0.0.0/8"), Answer::default()).await;
+        assert!(ask(address, "PUT /v1/catalog/register").await.0.starts_with("http/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn the_web_interface_is_where_the_root_leads_when_it_is_on() {
+        let settings = HttpSettings { ui_path: Some("/ui/".to_owned()), ..settings() };
+        let (address, _shutdown) = with_answer(settings, Answer::default()).await;
+        let (head, _) = ask(address, "GET /").await;
+        assert!(head.starts_with("http/1.1 301") && head.contains("location: /ui/"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_carries_consul_s_headers_even_when_nothing_is_found() {
+        let meta = AnswerMeta {
+            indexed: true,
+            known_leader: true,
+            last_contact: Duration::from_millis(12),
+            consistency: Consistency::Stale,
+            found: Found::No,
+            cache: Some(CacheUse { hit: true, age: Duration::from_millis(3900) }),
+            ..AnswerMeta::default()
+        };
+        let (address, _shutdown) = with_answer(settings(), Answer { meta, body: Bytes::from_static(b"null") }).await;
+        let (head, body) = ask(address, "GET /v1/coordinate/node/x").await;
+        for line in [
+            "http/1.1 404",
+            "x-consul-index: 1\r",
+            "x-consul-knownleader: true",
+            "x-consul-lastcontact: 12",
+            "x-consul-effective-consistency: stale",
+            "x-consul-default-acl-policy: allow",
+            "x-cache: hit",
+            "age: 3",
+            "content-length: 0",
+        ] {
+            assert!(head.contains(line), "{line}: {head}");
+        }
+        assert!(body.is_empty());
+    }
+
+    #[tokio::test]
+    async fn pretty_indents_as_go_does_and_changes_nothing_else() {
+        let body = Bytes::from_static(br#"{"b":[1.50,{}],"a":"x\"{,\\","c":[]}"#);
+        let answer = Answer { body, ..Answer::default() };
+        let (address, _shutdown) = with_answer(settings(), answer).await;
+        let expected = "{\n    \"b\": [\n        1.50,\n        {}\n    ],\n    \"a\": \"x\\\"{,\\\\\",\n    \"c\": []\n}\n";
+        assert_eq!(String::from_utf8(ask(address, "GET /v1/catalog/nodes?pretty").await.1).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn large_answers_are_compressed_when_asked_for_and_small_ones_never() {
+        let body = Bytes::from(format!("[{:?}]", "web".repeat(defaults::HTTP_GZIP_MIN)));
+        let large = Answer { body: body.clone(), ..Answer::default() };
+        let (address, _shutdown) = with_answer(settings(), large).await;
+        let gzip = "GET /v1/catalog/nodes\nAccept-Encoding: br, gzip;q=0.5\r\n";
+        for _ in 0..2 {
+            let (head, packed) = ask(address, gzip).await;
+            assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{head}");
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut plain).unwrap();
+            assert_eq!(plain, body);
+        }
+        for request in ["GET /v1/catalog/nodes", "GET /v1/catalog/nodes\nAccept-Encoding: gzip;q=0\r\n"] {
+            assert_eq!(ask(address, request).await.1, body);
+        }
+        let (address, _shutdown) = with_answer(settings(), Answer { body: Bytes::from_static(b"[]"), ..Answer::default() }).await;
+        assert_eq!(ask(address, gzip).await.1, b"[]");
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_whether_their_size_is_told_or_not() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let run: Run = Box::new(move |_, call| {
+            let count = Arc::clone(&count);
+            Box::pin(async move {
+                let register: Register = body::decode(call.body).await?;
+                count.fetch_add(register.node.len(), Ordering::Relaxed);
+                Ok(Reply::json("true"))
+            })
+        });
+        let (address, _shutdown) = served(settings(), run).await;
+        let put = |headers: &str, body: &str| format!("PUT /v1/catalog/register\n{headers}\r\n\r\n{body}");
+        let told = put("Content-Length: 9999999", "");
+        assert!(ask(address, &told).await.0.starts_with("http/1.1 413"));
+        let chunk = format!("{:x}\r\n{}\r\n", defaults::HTTP_MAX_BODY, " ".repeat(defaults::HTTP_MAX_BODY));
+        let untold = put("Transfer-Encoding: chunked", &format!("{chunk}1\r\n \r\n0\r\n"));
+        assert!(ask(address, &untold).await.0.starts_with("http/1.1 413"));
+        let (head, text) = ask(address, &put("Content-Length: 9", "{\"Node\":\n")).await;
+        assert!(head.starts_with("http/1.1 400"));
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("Request decode failed: EOF while parsing a value at line 2"), "{text}");
+        assert_eq!(read.load(Ordering::Relaxed), 0);
+        assert_eq!(ask(address, &put("Content-Length: 13", "{\"node\":\"n1\"}")).await.1, b"true");
+        assert_eq!(read.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn namespaces_are_refused_before_the_endpoint_is_asked() {
+        let (address, _shutdown) = with_answer(settings(), Answer::default()).await;
+        let (head, text) = ask(address, "GET /v1/catalog/nodes?ns=a").await;
+        assert!(head.starts_with("http/1.1 400") && text.starts_with(b"Bad request: Invalid query parameter: \"ns\""));
+    }
+}

@@ -280,3 +280,196 @@ impl Drop for AtWork {
         self.0.at_work.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_rustls::TlsConnector;
+
+    /// Far longer than anything here takes; a test that needs it has failed.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A listener on a free port of its own.
+    pub(in crate::http) async fn bound() -> (HttpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (HttpListener::Tcp(listener), address)
+    }
+
+    /// Sends `request` as it is and reads until the server closes.
+    pub(in crate::http) async fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    async fn hello(_request: Request<Incoming>, _client: Option<IpAddr>) -> Response<Body> {
+        Response::new(Body::new(Bytes::from_static(b"hello")))
+    }
+
+    async fn read_some(stream: &mut (impl AsyncRead + Unpin)) -> String {
+        let mut buffer = vec![0; 4096];
+        let length = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_frees_what_its_answer_held() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        let (started, mut starts) = mpsc::unbounded_channel();
+        serve_with(vec![listener], 0, &shutdown, move |_request, _client| {
+            let (held, watch) = mpsc::channel::<()>(1);
+            started.send(watch).unwrap();
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Response::default()
+            }
+        });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /v1/health/service/web?index=1 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut watch = timeout(PATIENCE, starts.recv()).await.unwrap().unwrap();
+        drop(stream);
+        assert_eq!(timeout(PATIENCE, watch.recv()).await, Ok(None));
+        assert_eq!(shutdown.drain(PATIENCE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_client_with_too_many_connections_is_told_so_and_let_in_again_later() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 2, &shutdown, hello);
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            assert!(read_some(&mut stream).await.starts_with("HTTP/1.1 200"));
+            held.push(stream);
+        }
+        assert_eq!(exchange(address, request).await, TOO_MANY);
+        drop(held);
+        let again = async {
+            while !exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ends_with(b"hello") {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, again).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_bound_on_all_connections_holds_for_every_address() {
+        let doors = Doors::new(0, 2);
+        let first = doors.enter(None).unwrap();
+        let _second = doors.enter(Some("10.0.0.1".parse().unwrap())).unwrap();
+        assert_eq!(doors.enter(Some("10.0.0.2".parse().unwrap())).err(), Some(FULL));
+        drop(first);
+        assert!(doors.enter(None).is_ok());
+        assert!(doors.clients.lock().unwrap().len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn requests_sent_at_once_are_answered_in_order_on_one_connection() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
+            Response::new(Body::new(Bytes::from(format!("<{}>", request.uri().path()))))
+        });
+        let requests = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answers = String::from_utf8(exchange(address, requests).await).unwrap();
+        assert!(answers.contains("</1>") && answers.ends_with("</2>"), "{answers}");
+    }
+
+    #[tokio::test]
+    async fn junk_and_heads_without_end_are_refused_and_the_next_client_is_served() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 0, &shutdown, hello);
+        assert!(exchange(address, b"\x16\x03\x01\x02\x00junk\r\n\r\n").await.starts_with(b"HTTP/1.1 400"));
+        let mut endless = b"GET / HTTP/1.1\r\nX: ".to_vec();
+        endless.resize(defaults::HTTP_MAX_HEAD + 1, b'x');
+        assert!(exchange(address, &endless).await.starts_with(b"HTTP/1.1 431"));
+        assert!(exchange(address, b"GET / HTTP/1.0\r\n\r\n").await.ends_with(b"hello"));
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_are_served_without_an_address() {
+        let shutdown = Shutdown::new();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http.sock");
+        let listener = HttpListener::Unix(tokio::net::UnixListener::bind(&path).unwrap());
+        serve_with(vec![listener], 1, &shutdown, |_request, client: Option<IpAddr>| async move {
+            Response::new(Body::new(Bytes::from(format!("{client:?}"))))
+        });
+        let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_some(&mut stream).await.ends_with("None"));
+    }
+
+    #[tokio::test]
+    async fn tls_is_spoken_where_it_is_configured_and_nothing_else() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let server = builder.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let client = builder.with_root_certificates(roots).with_no_client_auth();
+
+        let shutdown = Shutdown::new();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        serve_with(vec![HttpListener::Tls(tcp, Arc::new(server))], 0, &shutdown, hello);
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_some(&mut stream).await.ends_with("hello"));
+        assert!(!exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with(b"HTTP"));
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_idle_connections_and_parked_answers_within_the_grace() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
+            if request.uri().path() == "/parked" {
+                std::future::pending::<()>().await;
+            }
+            Response::new(Body::new(Bytes::from_static(b"hello")))
+        });
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_some(&mut idle).await.ends_with("hello"));
+        let mut parked = TcpStream::connect(address).await.unwrap();
+        parked.write_all(b"GET /parked HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_eq!(shutdown.drain(PATIENCE).await, Ok(()));
+        assert_eq!(read_some(&mut idle).await, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_connection_and_a_parked_watch_does_not() {
+        let fresh = Activity::default();
+        let started = tokio::time::Instant::now();
+        fresh.silence().await;
+        assert_eq!(started.elapsed(), defaults::HTTP_FIRST_REQUEST);
+
+        let activity = Arc::new(Activity::default());
+        let watch = AtWork::new(Arc::clone(&activity));
+        let parked = Duration::from_secs(700);
+        assert!(timeout(parked, activity.silence()).await.is_err());
+        drop(watch);
+        assert!(timeout(defaults::HTTP_FIRST_REQUEST + defaults::HTTP_IDLE * 2, activity.silence()).await.is_ok());
+    }
+}
