@@ -285,6 +285,8 @@ pub const HTTP_FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// A connection without a request for this long, and at most twice this long, is closed. Longer than
 /// the 90 s after which Go's client lets go of an idle connection by itself.
 pub const HTTP_IDLE: Duration = Duration::from_secs(120);
+/// Requests at a time on one HTTP/2 connection. A client that has more waits; watches count.
+pub const HTTP2_MAX_STREAMS: u32 = 256;
 /// How long a TLS handshake may take. Consul's `limits.https_handshake_timeout`.
 pub const HTTPS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a request's body may take to arrive.

@@ -2,7 +2,28 @@
 //! renders the answer with Consul's headers.
 //!
 //! `agent` starts it on every listener. It never asks who leads or where a datacenter is.
+//!
+//! In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to
+//! its endpoint (`catalog`, `health`, …, `agent/`), `ask` hands it to the router, `respond` and
+//! `error` send what came of it.
 
+mod listen;
+mod dispatch;
+mod table;
+mod parameters;
+mod options;
+mod body;
+mod ask;
+mod respond;
+mod error;
+mod agent;
+mod catalog;
+mod health;
+mod status;
+mod coordinate;
+mod operator;
+
+use self::dispatch::Dispatch;
 use crate::gossip::Gossip;
 use crate::local::Local;
 use crate::model::request::BoxFuture;
@@ -17,6 +38,8 @@ pub trait AgentControl: Send + Sync + 'static {
     fn config_summary(&self) -> serde_json::Value;
     /// `DebugConfig` of `agent/self`, secrets hidden.
     fn debug_config(&self) -> serde_json::Value;
+    /// `Meta` of `agent/self`: `node_meta` as configured now.
+    fn node_meta(&self) -> BTreeMap<String, String>;
     /// `Stats` of `agent/self`.
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>>;
     /// Reads the configuration anew; the error keeps the old one.
@@ -83,6 +106,13 @@ pub enum HttpListener {
 }
 
 /// Serves on all listeners until `shutdown`.
-pub fn serve(_listeners: Vec<HttpListener>, _parts: HttpParts, _shutdown: &Shutdown) {
-    todo!()
+pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) {
+    let settings = Arc::clone(&parts.settings);
+    let max_per_client = settings.max_conns_per_client;
+    let api = Arc::new(parts);
+    let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
+    listen::serve_with(listeners, max_per_client, shutdown, move |request, client| {
+        let dispatch = Arc::clone(&dispatch);
+        async move { dispatch.answer(request, client).await }
+    });
 }

@@ -4,7 +4,9 @@
 //! `http` calls [`decode`] for every body. It works over a parsed [`Value`], so depth is bounded by
 //! the parser and every error can name the field. It must never accept what it then ignores.
 
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -326,7 +328,8 @@ mod tests {
 
     #[test]
     fn null_is_the_zero_value_wherever_it_stands() {
-        let text = br#"{"Name":"web","Tags":null,"Meta":null,"Check":null,"Checks":null,"Weights":null,"Port":null,"Proxy":null}"#;
+        let text =
+            br#"{"Name":"web","Tags":null,"Meta":null,"Check":null,"Checks":null,"Weights":null,"Port":null,"Proxy":null}"#;
         let definition: ServiceDefinition = decode(text).unwrap();
         assert_eq!(definition, ServiceDefinition { name: "web".to_owned(), ..ServiceDefinition::default() });
         let definition: ServiceDefinition = decode(br#"{"Tags":[null,"b"],"Meta":{"k":null},"Checks":[null]}"#).unwrap();
@@ -350,7 +353,8 @@ mod tests {
 
     #[test]
     fn fields_of_later_releases_pass_when_they_say_nothing() {
-        let text = br#"{"Node":"n","Partition":"","Check":{"Node":"n","Status":"","ExposedPort":0,"Definition":{"Interval":"0s"}}}"#;
+        let text =
+            br#"{"Node":"n","Partition":"","Check":{"Node":"n","Status":"","ExposedPort":0,"Definition":{"Interval":"0s"}}}"#;
         let register: Register = decode(text).unwrap();
         assert_eq!(register.check.unwrap().status, CheckStatus::Critical);
     }

@@ -1,0 +1,83 @@
+//! `agent/checks` and `agent/check/…`: the checks registered with this agent.
+
+use crate::http::HttpParts;
+use crate::http::ask::{Call, Pending, pending, ready};
+use crate::http::body;
+use crate::http::error::Refusal;
+use crate::http::respond::Reply;
+use crate::local::Source;
+use crate::model::check::{CheckStatus, CheckType, HealthCheck};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The body of `check/update`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Update {
+    status: String,
+    output: String,
+}
+
+/// `GET agent/checks?filter`
+pub(in crate::http) fn checks(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let registered = api.local.registered();
+    let rows: BTreeMap<&str, &HealthCheck> = registered.checks.iter().map(|(id, check)| (id.as_str(), check.as_ref())).collect();
+    ready(super::filtered(rows, &call.parameters).and_then(|rows| super::json(&rows)))
+}
+
+/// `PUT agent/check/register`
+pub(in crate::http) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let local = api.local.clone();
+    let token = call.token();
+    pending(async move {
+        let mut check: CheckType = body::decode(call.body).await?;
+        if check.token.is_empty() {
+            check.token = token;
+        }
+        local.add_check(check, Source::Api)?;
+        Ok(Reply::empty())
+    })
+}
+
+/// `PUT agent/check/deregister/:id`
+pub(in crate::http) fn deregister(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let removed = call.named("Missing check ID").and_then(|id| Ok(api.local.remove_check(&id)?));
+    ready(removed.map(|()| Reply::empty()))
+}
+
+/// `PUT agent/check/pass/:id?note`
+pub(in crate::http) fn pass(api: &Arc<HttpParts>, call: Call) -> Pending {
+    set(api, call, CheckStatus::Passing)
+}
+
+/// `PUT agent/check/warn/:id?note`
+pub(in crate::http) fn warn(api: &Arc<HttpParts>, call: Call) -> Pending {
+    set(api, call, CheckStatus::Warning)
+}
+
+/// `PUT agent/check/fail/:id?note`
+pub(in crate::http) fn fail(api: &Arc<HttpParts>, call: Call) -> Pending {
+    set(api, call, CheckStatus::Critical)
+}
+
+fn set(api: &HttpParts, mut call: Call, status: CheckStatus) -> Pending {
+    let id = call.named("Missing check ID");
+    let note = call.parameters.first("note").unwrap_or("");
+    let done = id.and_then(|id| Ok(api.local.update_ttl(&id, status, note)?));
+    ready(done.map(|()| Reply::empty()))
+}
+
+/// `PUT agent/check/update/:id`
+pub(in crate::http) fn update(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let local = api.local.clone();
+    let id = call.named("Missing check ID");
+    pending(async move {
+        let id = id?;
+        let update: Update = body::decode(call.body).await?;
+        let wrong = |_| Refusal::bad_request(format!("Invalid check status: '{}'", update.status));
+        let status: CheckStatus = update.status.parse().map_err(wrong)?;
+        local.update_ttl(&id, status, &update.output)?;
+        Ok(Reply::empty())
+    })
+}

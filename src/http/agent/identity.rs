@@ -1,0 +1,48 @@
+//! `agent/self`, `agent/version`, `agent/reload`: who this agent is and how it is set up.
+
+use super::members::RosterEntry;
+use crate::config::defaults::CONSUL_VERSION;
+use crate::http::HttpParts;
+use crate::http::ask::{Call, Pending, pending, ready};
+use crate::http::error::Refusal;
+use crate::http::respond::Reply;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// `GET agent/self`
+pub(in crate::http) fn identity(api: &Arc<HttpParts>, _call: Call) -> Pending {
+    let roster = api.lan.roster();
+    let member = roster.members.get(&api.settings.node_name).map(RosterEntry::of);
+    ready(super::json(&json!({
+        "Config": api.control.config_summary(),
+        "DebugConfig": api.control.debug_config(),
+        "Coord": api.lan.coordinate(),
+        "Member": member,
+        "Stats": api.control.stats(),
+        "Meta": api.control.node_meta(),
+        // No proxy is served; tools read the list and expect it to be there.
+        "xDS": {"SupportedProxies": {}},
+    })))
+}
+
+/// `GET agent/version`
+pub(in crate::http) fn version(api: &Arc<HttpParts>, _call: Call) -> Pending {
+    let summary = api.control.config_summary();
+    let text = |name: &str| summary.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+    let version = Some(text("Version")).filter(|version| !version.is_empty());
+    ready(super::json(&json!({
+        "SHA": text("Revision"),
+        "BuildDate": "1970-01-01T00:00:01Z",
+        "HumanVersion": version.as_deref().unwrap_or(CONSUL_VERSION),
+        "FIPS": "",
+    })))
+}
+
+/// `PUT agent/reload`
+pub(in crate::http) fn reload(api: &Arc<HttpParts>, _call: Call) -> Pending {
+    let done = api.control.reload();
+    pending(async move {
+        done.await.map_err(Refusal::failed)?;
+        Ok(Reply::empty())
+    })
+}

@@ -1,0 +1,140 @@
+//! `agent/members`, `join`, `leave`, `force-leave`: the pools this agent is in.
+
+use crate::gossip::{Gossip, Roster};
+use crate::http::HttpParts;
+use crate::http::ask::{Call, Pending, pending, ready};
+use crate::http::error::Refusal;
+use crate::http::respond::Reply;
+use crate::model::member::Member;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A member as Consul lists it. The protocol numbers are those of Serf 0.9, which tools print.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RosterEntry<'a> {
+    name: &'a str,
+    addr: String,
+    port: u16,
+    tags: &'a BTreeMap<String, String>,
+    status: u8,
+    protocol_min: u8,
+    protocol_max: u8,
+    protocol_cur: u8,
+    delegate_min: u8,
+    delegate_max: u8,
+    delegate_cur: u8,
+}
+
+impl RosterEntry<'_> {
+    pub(super) fn of(member: &Member) -> RosterEntry<'_> {
+        RosterEntry {
+            name: &member.name,
+            addr: member.addr.ip().to_canonical().to_string(),
+            port: member.addr.port(),
+            tags: &member.tags,
+            status: member.status as u8,
+            protocol_min: 1,
+            protocol_max: 5,
+            protocol_cur: 2,
+            delegate_min: 2,
+            delegate_max: 5,
+            delegate_cur: 4,
+        }
+    }
+}
+
+/// `GET agent/members?wan`
+pub(in crate::http) fn members(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let pool = if call.parameters.has("wan") { api.wan.as_ref() } else { Some(&api.lan) };
+    let roster = pool.map(Gossip::roster);
+    ready(list(roster.as_deref()))
+}
+
+/// The members of a roster; `null` where there is no such pool.
+fn list(roster: Option<&Roster>) -> Result<Reply, Refusal> {
+    let entries = roster.map(|roster| roster.members.values().map(RosterEntry::of).collect::<Vec<_>>());
+    super::json(&entries)
+}
+
+/// `PUT agent/join/:address?wan`
+pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let pool = match (call.parameters.has("wan"), &api.wan) {
+        (false, _) => api.lan.clone(),
+        (true, Some(wan)) => wan.clone(),
+        (true, None) => return ready(Err(Refusal::failed("WAN pool is not available on this agent: ask a server"))),
+    };
+    let address = call.named("Missing address to join");
+    pending(async move {
+        pool.join(&[address?]).await.map_err(|error| Refusal::failed(error.to_string()))?;
+        Ok(Reply::empty())
+    })
+}
+
+/// `PUT agent/leave`
+pub(in crate::http) fn leave(api: &Arc<HttpParts>, _call: Call) -> Pending {
+    let left = api.control.leave();
+    pending(async move {
+        left.await;
+        Ok(Reply::empty())
+    })
+}
+
+/// `PUT agent/force-leave/:node?prune`
+pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let prune = call.parameters.has("prune");
+    let only_wan = call.parameters.has("wan");
+    let name = call.named("Missing node name");
+    let api = Arc::clone(api);
+    pending(async move {
+        let name = name?;
+        let lan = if only_wan { None } else { Some(api.lan.force_leave(&name, prune).await) };
+        let wan = match &api.wan {
+            Some(wan) => Some(wan.force_leave(&wan_name(&name, &wan.roster(), &api.settings.datacenter), prune).await),
+            None => None,
+        };
+        // A client agent is in no WAN pool, a client node either: one pool that knew the name is enough.
+        match (lan, wan) {
+            (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(Reply::empty()),
+            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(Refusal::failed(error.to_string())),
+            (None, None) => Err(Refusal::failed("WAN pool is not available on this agent: ask a server")),
+        }
+    })
+}
+
+/// The name in the WAN pool: as given where it is one, else with the own datacenter.
+fn wan_name(name: &str, roster: &Roster, dc: &str) -> String {
+    if roster.members.contains_key(name) { name.to_owned() } else { format!("{name}.{dc}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::member::MemberStatus;
+    use serde_json::json;
+
+    fn roster() -> Roster {
+        let tags = BTreeMap::from([("dc".to_owned(), "dc2".to_owned())]);
+        let addr = "10.1.0.1:8302".parse().unwrap();
+        let member = Member { name: "s1.dc2".to_owned(), addr, tags, status: MemberStatus::Failed };
+        Roster { members: BTreeMap::from([(member.name.clone(), member)]) }
+    }
+
+    #[test]
+    fn a_member_has_the_shape_that_clients_parse() {
+        let roster = roster();
+        let entries: Vec<_> = roster.members.values().map(RosterEntry::of).collect();
+        let expected = json!([{
+            "Name": "s1.dc2", "Addr": "10.1.0.1", "Port": 8302, "Tags": {"dc": "dc2"}, "Status": 4,
+            "ProtocolMin": 1, "ProtocolMax": 5, "ProtocolCur": 2, "DelegateMin": 2, "DelegateMax": 5, "DelegateCur": 4,
+        }]);
+        assert_eq!(serde_json::to_value(&entries).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_is_completed_for_the_wan_pool_unless_it_is_one_of_its_names() {
+        assert_eq!(wan_name("s1.dc2", &roster(), "dc1"), "s1.dc2");
+        assert_eq!(wan_name("s1", &roster(), "dc1"), "s1.dc1");
+    }
+}

@@ -1,0 +1,82 @@
+//! One request on its way to its endpoint, and the two things most endpoints do with it: ask the
+//! router, or have it change something.
+//!
+//! The endpoints take a [`Call`] and return a [`Pending`]. What a parked watch does not need is
+//! dropped before it parks.
+
+use super::HttpParts;
+use super::error::Refusal;
+use super::options;
+use super::parameters::Parameters;
+use super::respond::Reply;
+use crate::model::ids::Token;
+use crate::model::query::{Query, Read};
+use crate::model::request::{BoxFuture, Write, WriteRequest, Written};
+use hyper::HeaderMap;
+use hyper::body::Incoming;
+use std::future::Future;
+use std::sync::Arc;
+
+/// A request that has found its endpoint.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The decoded rest of the path, for endpoints of a subtree.
+    pub(super) argument: String,
+    /// The query string.
+    pub(super) parameters: Parameters,
+    /// The headers.
+    pub(super) headers: HeaderMap,
+    /// The body, not yet read.
+    pub(super) body: Incoming,
+}
+
+/// The answer of an endpoint, on its way. Dropping it ends the work.
+pub(super) type Pending = BoxFuture<Result<Reply, Refusal>>;
+
+/// Answers one kind of request.
+pub(super) type Endpoint = fn(&Arc<HttpParts>, Call) -> Pending;
+
+impl Call {
+    /// The argument, or 400 with the text `missing`.
+    pub(super) fn named(&mut self, missing: &'static str) -> Result<String, Refusal> {
+        if self.argument.is_empty() { Err(Refusal::bad_request(missing)) } else { Ok(std::mem::take(&mut self.argument)) }
+    }
+
+    /// The access token.
+    pub(super) fn token(&self) -> Token {
+        options::token(&self.parameters, &self.headers)
+    }
+}
+
+/// An endpoint's work as a [`Pending`].
+pub(super) fn pending<F>(work: F) -> Pending
+where
+    F: Future<Output = Result<Reply, Refusal>> + Send + 'static,
+{
+    Box::pin(work)
+}
+
+/// An answer that is ready.
+pub(super) fn ready(answer: Result<Reply, Refusal>) -> Pending {
+    Box::pin(std::future::ready(answer))
+}
+
+/// Has the router answer `read`; an endpoint that has found nothing to ask passes its refusal.
+pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, Refusal>) -> Pending {
+    let query = read.and_then(|read| {
+        let options = options::query_options(&read, &call.parameters, &call.headers, &api.settings)?;
+        Ok(Query { read, options })
+    });
+    match query {
+        Ok(query) => {
+            let router = api.router.clone();
+            pending(async move { Ok(Reply::from(router.query(query).await?)) })
+        }
+        Err(refusal) => ready(Err(refusal)),
+    }
+}
+
+/// Has the router do `write` in `dc`, or in the agent's own datacenter.
+pub(super) async fn write(api: &HttpParts, dc: Option<String>, token: Token, write: Write) -> Result<Written, Refusal> {
+    Ok(api.router.write(WriteRequest { dc, token, write }).await?)
+}

@@ -1,0 +1,39 @@
+//! Reads the body of a request: bounded in bytes and in time, then decoded by Go's rules.
+//!
+//! The endpoints that take a body call it. It must never hold more than the limit in memory.
+
+use super::error::Refusal;
+use crate::config::defaults;
+use crate::model::json;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use serde::de::DeserializeOwned;
+
+/// The JSON of a body.
+pub(super) async fn decode<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
+    let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
+    json::decode(&bytes).map_err(|error| Refusal::undecodable(&error))
+}
+
+/// The bytes of a body of at most `max` bytes.
+async fn read(body: Incoming, max: usize) -> Result<Bytes, Refusal> {
+    // Refused before a byte of it is read, when the client has told its size.
+    if let Some(size) = body.size_hint().exact().filter(|size| *size > max as u64) {
+        metrics::counter!("kontor.http.body_too_large").increment(1);
+        return Err(Refusal::too_large(Some(size), max));
+    }
+    let collected = tokio::time::timeout(defaults::HTTP_BODY_TIME, Limited::new(body, max).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            metrics::counter!("kontor.http.body_too_large").increment(1);
+            Err(Refusal::too_large(None, max))
+        }
+        Ok(Err(error)) => Err(Refusal::undecodable(&format!("the body broke off: {error}"))),
+        Err(_elapsed) => {
+            metrics::counter!("kontor.http.body_too_slow").increment(1);
+            Err(Refusal::body_too_slow())
+        }
+    }
+}

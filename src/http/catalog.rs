@@ -1,0 +1,90 @@
+//! `/v1/catalog`: nodes and services of a datacenter, and what is registered from outside.
+//!
+//! Called from the table. Reads go to the router as they are; what may be registered is decided
+//! where the catalog lives.
+
+use super::HttpParts;
+use super::ask::{self, Call, Pending, pending};
+use super::body;
+use super::respond::Reply;
+use crate::model::command::{Command, Deregister, Register};
+use crate::model::query::{Lookup, Read};
+use crate::model::request::Write;
+use std::sync::Arc;
+
+/// `PUT catalog/register`
+pub(super) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let api = Arc::clone(api);
+    pending(async move {
+        let token = call.token();
+        let register: Register = body::decode(call.body).await?;
+        let dc = named(&register.datacenter);
+        ask::write(&api, dc, token, Write::Apply(Command::Register(Box::new(register)))).await?;
+        Ok(Reply::json("true"))
+    })
+}
+
+/// `PUT catalog/deregister`
+pub(super) fn deregister(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let api = Arc::clone(api);
+    pending(async move {
+        let token = call.token();
+        let deregister: Deregister = body::decode(call.body).await?;
+        let dc = named(&deregister.datacenter);
+        ask::write(&api, dc, token, Write::Apply(Command::Deregister(deregister))).await?;
+        Ok(Reply::json("true"))
+    })
+}
+
+/// `GET catalog/datacenters`
+pub(super) fn datacenters(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::Datacenters))
+}
+
+/// `GET catalog/nodes`
+pub(super) fn nodes(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::CatalogNodes))
+}
+
+/// `GET catalog/services`
+pub(super) fn services(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::CatalogServices))
+}
+
+/// `GET catalog/service/:name`
+pub(super) fn service(api: &Arc<HttpParts>, call: Call) -> Pending {
+    instances(api, call, Lookup::Plain)
+}
+
+/// `GET catalog/connect/:name`
+pub(super) fn connect(api: &Arc<HttpParts>, call: Call) -> Pending {
+    instances(api, call, Lookup::Connect)
+}
+
+fn instances(api: &Arc<HttpParts>, mut call: Call, lookup: Lookup) -> Pending {
+    let name = call.named("Missing service name");
+    ask::read(api, &call, name.map(|name| Read::CatalogService { name, lookup }))
+}
+
+/// `GET catalog/node/:node`
+pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let node = call.named("Missing node name");
+    ask::read(api, &call, node.map(|node| Read::CatalogNode { node }))
+}
+
+/// `GET catalog/node-services/:node`
+pub(super) fn node_services(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let node = call.named("Missing node name");
+    ask::read(api, &call, node.map(|node| Read::CatalogNodeServices { node }))
+}
+
+/// `GET catalog/gateway-services/:gateway`
+pub(super) fn gateway_services(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let gateway = call.named("Missing gateway name");
+    ask::read(api, &call, gateway.map(|gateway| Read::CatalogGatewayServices { gateway }))
+}
+
+/// The datacenter of a body; the agent's own when empty. `?dc` does not count for bodies.
+fn named(dc: &str) -> Option<String> {
+    (!dc.is_empty()).then(|| dc.to_owned())
+}

@@ -1,0 +1,81 @@
+//! `/v1/coordinate`: where nodes lie in the space of round-trip times. Called from the table.
+
+use super::HttpParts;
+use super::ask::{self, Call, Pending, pending};
+use super::body;
+use super::error::Refusal;
+use super::respond::Reply;
+use crate::model::command::Command;
+use crate::model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
+use crate::model::query::Read;
+use crate::model::request::Write;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The body of `coordinate/update`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Update {
+    datacenter: String,
+    node: String,
+    segment: String,
+    coord: Coordinate,
+}
+
+/// `GET coordinate/datacenters`
+pub(super) fn datacenters(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::CoordinateDatacenters))
+}
+
+/// `GET coordinate/nodes`
+pub(super) fn nodes(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::CoordinateNodes))
+}
+
+/// `GET coordinate/node/:node`
+pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let node = call.named("Missing node name");
+    ask::read(api, &call, node.map(|node| Read::CoordinateNode { node }))
+}
+
+/// `PUT coordinate/update`
+pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let api = Arc::clone(api);
+    pending(async move {
+        let token = call.token();
+        let update: Update = body::decode(call.body).await?;
+        let dc = (!update.datacenter.is_empty()).then(|| update.datacenter.clone());
+        let coordinate = checked(update)?;
+        ask::write(&api, dc, token, Write::Apply(Command::UpdateCoordinates(vec![coordinate]))).await?;
+        Ok(Reply::empty())
+    })
+}
+
+/// What is sent must be a point of our space, or every distance to the node would be nonsense.
+fn checked(update: Update) -> Result<NodeCoordinate, Refusal> {
+    if !update.segment.is_empty() {
+        return Err(Refusal::bad_request(format!("Network segments are not offered, got {:?}", update.segment)));
+    }
+    if update.coord.vec.len() != DIMENSIONS {
+        return Err(Refusal::failed("incompatible coordinate"));
+    }
+    if !update.coord.is_valid() {
+        return Err(Refusal::failed("invalid coordinate"));
+    }
+    Ok(NodeCoordinate { node: update.node, segment: update.segment, coord: update.coord })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::json;
+
+    #[test]
+    fn only_points_of_our_space_are_taken() {
+        let point = |text: &str| checked(json::decode(text.as_bytes()).unwrap());
+        let eight = r#"{"Node":"n","coord":{"Vec":[0,0,0,0,0,0,0,0.5],"Error":1,"Height":0.1}}"#;
+        assert_eq!(point(eight).unwrap().coord.vec[7], 0.5);
+        assert_eq!(point(r#"{"Node":"n","Coord":{"Vec":[1]}}"#), Err(Refusal::failed("incompatible coordinate")));
+        assert!(point(r#"{"Node":"n","Segment":"alpha"}"#).is_err());
+    }
+}

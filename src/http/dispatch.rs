@@ -1,0 +1,326 @@
+//! What every request goes through, whatever it asks: who may ask, where it leads, how it is sent.
+//!
+//! `listen` calls [`Dispatch::answer`] for each request. It knows no endpoint; the work itself is
+//! the function it was made with, so that all of this can be tried without an agent.
+
+use super::HttpSettings;
+use super::ask::{Call, Endpoint, Pending};
+use super::error::{Refusal, header_text};
+use super::options;
+use super::parameters::{Parameters, decode_path};
+use super::respond::{Body, Form, Renderer, Reply, takes_gzip};
+use super::table::{Found, Table};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderName, HeaderValue, LOCATION};
+use hyper::{Method, Request, Response, StatusCode};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Runs an endpoint.
+pub(super) type Run = Box<dyn Fn(Endpoint, Call) -> Pending + Send + Sync>;
+
+/// Answers requests.
+pub(super) struct Dispatch {
+    settings: Arc<HttpSettings>,
+    table: Table,
+    renderer: Renderer,
+    /// The headers that every answer has.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    run: Run,
+}
+
+impl Dispatch {
+    /// Answers by `run`.
+    pub(super) fn new(settings: Arc<HttpSettings>, run: Run) -> Dispatch {
+        let headers = headers_of_every_answer(&settings);
+        Dispatch { settings, table: Table::new(), renderer: Renderer::new(), headers, run }
+    }
+
+    /// Answers one request of `client`; there is no address on a Unix socket.
+    pub(super) async fn answer(&self, request: Request<Incoming>, client: Option<IpAddr>) -> Response<Body> {
+        let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
+        let mut response = match self.reply(request, client, &mut form) {
+            Ok(Step::Run(endpoint, call)) => match (self.run)(endpoint, *call).await {
+                Ok(reply) => self.renderer.render(reply, form).await,
+                Err(refusal) => refusal.into_response(),
+            },
+            Ok(Step::Reply(reply)) => self.renderer.render(*reply, form).await,
+            Err(refusal) => refusal.into_response(),
+        };
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name, value.clone());
+        }
+        response
+    }
+
+    /// What is to be done for a request, short of doing it.
+    fn reply(&self, request: Request<Incoming>, client: Option<IpAddr>, form: &mut Form) -> Result<Step, Refusal> {
+        let (head, body) = request.into_parts();
+        let path = decode_path(head.uri.path())?;
+        let (route, argument) = match self.table.find(&path) {
+            Found::Route(route, argument) => (route, argument),
+            Found::MissingSlash => return Ok(Step::reply(redirect(&format!("{}/", head.uri.path()), head.uri.query()))),
+            Found::Nothing if path == "/" => return Ok(Step::reply(self.index())),
+            Found::Nothing => return Err(Refusal::unknown_path()),
+        };
+        let parameters = Parameters::parse(head.uri.query())?;
+        form.pretty |= parameters.has("pretty");
+        self.admit(&path, &head.method, client)?;
+        if head.method == Method::OPTIONS {
+            let allow = HeaderValue::try_from(route.allow()).unwrap_or(HeaderValue::from_static("OPTIONS"));
+            return Ok(Step::reply(Reply::empty().with_header(ALLOW, allow)));
+        }
+        let endpoint = route.endpoint(&head.method).ok_or_else(|| Refusal::method_not_allowed(&head.method, route.allow()))?;
+        options::refuse_namespaces(&parameters, &head.headers)?;
+        // The query may hold a token, so the path alone is logged.
+        tracing::debug!(method = %head.method, path = %path, "request");
+        let call = Call { argument: argument.to_owned(), parameters, headers: head.headers, body };
+        Ok(Step::Run(endpoint, Box::new(call)))
+    }
+
+    /// Refuses blocked paths, and writes from where nobody may write.
+    fn admit(&self, path: &str, method: &Method, client: Option<IpAddr>) -> Result<(), Refusal> {
+        if self.settings.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
+            return Err(Refusal::blocked());
+        }
+        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let allowed = &self.settings.allow_write_from;
+        // Without an address nothing shows that the client is within the networks that may write.
+        let within = |ip: IpAddr| allowed.iter().any(|net| net.contains(&ip));
+        if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(Refusal::restricted()) }
+    }
+
+    /// `GET /`
+    fn index(&self) -> Reply {
+        match &self.settings.ui_path {
+            Some(path) => redirect(path, None),
+            None => Reply::text("Consul Agent"),
+        }
+    }
+}
+
+/// What is to be done for a request.
+enum Step {
+    /// Run an endpoint. Boxed, because this outlives nothing and would weigh on every parked watch.
+    Run(Endpoint, Box<Call>),
+    /// Send what is already known.
+    Reply(Box<Reply>),
+}
+
+impl Step {
+    fn reply(reply: Reply) -> Step {
+        Step::Reply(Box::new(reply))
+    }
+}
+
+fn redirect(path: &str, query: Option<&str>) -> Reply {
+    let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    Reply::empty().with_status(StatusCode::MOVED_PERMANENTLY).with_header(LOCATION, header_text(&target))
+}
+
+/// Consul's fixed headers, and those of `http_config.response_headers`.
+fn headers_of_every_answer(settings: &HttpSettings) -> Vec<(HeaderName, HeaderValue)> {
+    let policy = HeaderName::from_static("x-consul-default-acl-policy");
+    let mut headers = vec![(policy, HeaderValue::from_static("allow"))];
+    if settings.translate_wan_addrs {
+        let translate = HeaderName::from_static("x-consul-translate-addresses");
+        headers.push((translate, HeaderValue::from_static("true")));
+    }
+    for (name, value) in &settings.response_headers {
+        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => headers.push((name, value)),
+            _ => tracing::error!(%name, %value, "response_headers: not a header, left out"),
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body;
+    use super::super::listen::serve_with;
+    use super::super::listen::tests::{bound, exchange};
+    use super::*;
+    use crate::config::defaults;
+    use crate::model::answer::{Answer, AnswerMeta, CacheUse, Found};
+    use crate::model::command::Register;
+    use crate::model::query::Consistency;
+    use crate::shutdown::Shutdown;
+    use bytes::Bytes;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    fn settings() -> HttpSettings {
+        HttpSettings {
+            node_name: "here".to_owned(),
+            datacenter: "dc1".to_owned(),
+            always_pretty: false,
+            block_endpoints: vec!["/v1/agent/self".to_owned()],
+            response_headers: BTreeMap::from([("X-Mine".to_owned(), "yes".to_owned())]),
+            allow_write_from: Vec::new(),
+            max_conns_per_client: 0,
+            translate_wan_addrs: false,
+            ui_path: None,
+        }
+    }
+
+    async fn served(settings: HttpSettings, run: Run) -> (SocketAddr, Shutdown) {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        let dispatch = Arc::new(Dispatch::new(Arc::new(settings), run));
+        serve_with(vec![listener], 0, &shutdown, move |request, client| {
+            let dispatch = Arc::clone(&dispatch);
+            async move { dispatch.answer(request, client).await }
+        });
+        (address, shutdown)
+    }
+
+    /// Every endpoint answers what is given.
+    async fn with_answer(settings: HttpSettings, answer: Answer) -> (SocketAddr, Shutdown) {
+        served(settings, Box::new(move |_, _| Box::pin(std::future::ready(Ok(answer.clone().into()))))).await
+    }
+
+    /// Head, in lower case, and body of the answer.
+    async fn ask(address: SocketAddr, request: &str) -> (String, Vec<u8>) {
+        let (line, rest) = request.split_once('\n').unwrap_or((request, ""));
+        let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rest}\r\n");
+        let answer = exchange(address, request.as_bytes()).await;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    }
+
+    #[tokio::test]
+    async fn paths_and_methods_are_refused_as_consul_refuses_them() {
+        let (address, _shutdown) = with_answer(settings(), Answer::default()).await;
+        for (request, status, header, body) in [
+            ("HEAD /v1/catalog/nodes", 405, "allow: options,get", ""),
+            ("PUT /v1/catalog/nodes", 405, "allow: options,get", "method PUT not allowed"),
+            ("OPTIONS /v1/catalog/register", 200, "allow: options,put", ""),
+            ("GET /v1/unknown", 404, "", ""),
+            ("GET /v1/health/service?dc=x", 301, "location: /v1/health/service/?dc=x", ""),
+            ("GET /v1/health/service/%00", 400, "", ""),
+            ("GET /v1/catalog/nodes?a=%zz", 500, "", ""),
+            ("GET /v1/agent/self", 403, "", "Endpoint is blocked by agent configuration"),
+            ("GET /", 200, "text/plain", "Consul Agent"),
+        ] {
+            let (head, content) = ask(address, request).await;
+            assert!(head.starts_with(&format!("http/1.1 {status}")), "{request}: {head}");
+            assert!(head.contains(header) && head.contains("x-mine: yes"), "{request}: {head}");
+            assert_eq!(String::from_utf8_lossy(&content), body, "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn writes_come_only_from_the_networks_allowed() {
+        let from = |net: &str| HttpSettings { allow_write_from: vec![net.parse().unwrap()], ..settings() };
+        let (address, _shutdown) = with_answer(from("10.0.0.0/8"), Answer::default()).await;
+        assert_eq!(ask(address, "PUT /v1/catalog/register").await.1, b"Access is restricted");
+        assert!(ask(address, "GET /v1/catalog/nodes").await.0.starts_with("http/1.1 200"));
+        let (address, _shutdown) = with_answer(from("127.0.0.0/8"), Answer::default()).await;
+        assert!(ask(address, "PUT /v1/catalog/register").await.0.starts_with("http/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn the_web_interface_is_where_the_root_leads_when_it_is_on() {
+        let settings = HttpSettings { ui_path: Some("/ui/".to_owned()), ..settings() };
+        let (address, _shutdown) = with_answer(settings, Answer::default()).await;
+        let (head, _) = ask(address, "GET /").await;
+        assert!(head.starts_with("http/1.1 301") && head.contains("location: /ui/"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_carries_consul_s_headers_even_when_nothing_is_found() {
+        let meta = AnswerMeta {
+            indexed: true,
+            known_leader: true,
+            last_contact: Duration::from_millis(12),
+            consistency: Consistency::Stale,
+            found: Found::No,
+            cache: Some(CacheUse { hit: true, age: Duration::from_millis(3900) }),
+            ..AnswerMeta::default()
+        };
+        let (address, _shutdown) = with_answer(settings(), Answer { meta, body: Bytes::from_static(b"null") }).await;
+        let (head, body) = ask(address, "GET /v1/coordinate/node/x").await;
+        for line in [
+            "http/1.1 404",
+            "x-consul-index: 1\r",
+            "x-consul-knownleader: true",
+            "x-consul-lastcontact: 12",
+            "x-consul-effective-consistency: stale",
+            "x-consul-default-acl-policy: allow",
+            "x-cache: hit",
+            "age: 3",
+            "content-length: 0",
+        ] {
+            assert!(head.contains(line), "{line}: {head}");
+        }
+        assert!(body.is_empty());
+    }
+
+    #[tokio::test]
+    async fn pretty_indents_as_go_does_and_changes_nothing_else() {
+        let body = Bytes::from_static(br#"{"b":[1.50,{}],"a":"x\"{,\\","c":[]}"#);
+        let answer = Answer { body, ..Answer::default() };
+        let (address, _shutdown) = with_answer(settings(), answer).await;
+        let expected = "{\n    \"b\": [\n        1.50,\n        {}\n    ],\n    \"a\": \"x\\\"{,\\\\\",\n    \"c\": []\n}\n";
+        assert_eq!(String::from_utf8(ask(address, "GET /v1/catalog/nodes?pretty").await.1).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn large_answers_are_compressed_when_asked_for_and_small_ones_never() {
+        let body = Bytes::from(format!("[{:?}]", "web".repeat(defaults::HTTP_GZIP_MIN)));
+        let large = Answer { body: body.clone(), ..Answer::default() };
+        let (address, _shutdown) = with_answer(settings(), large).await;
+        let gzip = "GET /v1/catalog/nodes\nAccept-Encoding: br, gzip;q=0.5\r\n";
+        for _ in 0..2 {
+            let (head, packed) = ask(address, gzip).await;
+            assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{head}");
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut plain).unwrap();
+            assert_eq!(plain, body);
+        }
+        for request in ["GET /v1/catalog/nodes", "GET /v1/catalog/nodes\nAccept-Encoding: gzip;q=0\r\n"] {
+            assert_eq!(ask(address, request).await.1, body);
+        }
+        let (address, _shutdown) = with_answer(settings(), Answer { body: Bytes::from_static(b"[]"), ..Answer::default() }).await;
+        assert_eq!(ask(address, gzip).await.1, b"[]");
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_whether_their_size_is_told_or_not() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let run: Run = Box::new(move |_, call| {
+            let count = Arc::clone(&count);
+            Box::pin(async move {
+                let register: Register = body::decode(call.body).await?;
+                count.fetch_add(register.node.len(), Ordering::Relaxed);
+                Ok(Reply::json("true"))
+            })
+        });
+        let (address, _shutdown) = served(settings(), run).await;
+        let put = |headers: &str, body: &str| format!("PUT /v1/catalog/register\n{headers}\r\n\r\n{body}");
+        let told = put("Content-Length: 9999999", "");
+        assert!(ask(address, &told).await.0.starts_with("http/1.1 413"));
+        let chunk = format!("{:x}\r\n{}\r\n", defaults::HTTP_MAX_BODY, " ".repeat(defaults::HTTP_MAX_BODY));
+        let untold = put("Transfer-Encoding: chunked", &format!("{chunk}1\r\n \r\n0\r\n"));
+        assert!(ask(address, &untold).await.0.starts_with("http/1.1 413"));
+        let (head, text) = ask(address, &put("Content-Length: 9", "{\"Node\":\n")).await;
+        assert!(head.starts_with("http/1.1 400"));
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("Request decode failed: EOF while parsing a value at line 2"), "{text}");
+        assert_eq!(read.load(Ordering::Relaxed), 0);
+        assert_eq!(ask(address, &put("Content-Length: 13", "{\"node\":\"n1\"}")).await.1, b"true");
+        assert_eq!(read.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn namespaces_are_refused_before_the_endpoint_is_asked() {
+        let (address, _shutdown) = with_answer(settings(), Answer::default()).await;
+        let (head, text) = ask(address, "GET /v1/catalog/nodes?ns=a").await;
+        assert!(head.starts_with("http/1.1 400") && text.starts_with(b"Bad request: Invalid query parameter: \"ns\""));
+    }
+}

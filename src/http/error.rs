@@ -1,0 +1,190 @@
+//! From a fault to the HTTP answer: the only place that decides status and body of a refusal.
+//!
+//! Every endpoint returns a [`Refusal`] when it fails; `dispatch` turns it into the answer. Texts
+//! are Consul's, because its clients match on them. It must never tell more than the fault does.
+
+use super::respond::{Body, TEXT};
+use crate::model::fault::{Fault, FaultKind};
+use bytes::Bytes;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use std::borrow::Cow;
+
+/// Tells the cause of a fault that Consul's text does not name.
+const REASON: HeaderName = HeaderName::from_static("x-kontor-reason");
+
+/// A request that is not answered as asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    body: Cow<'static, str>,
+    reason: Option<String>,
+    allow: Option<String>,
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        // Texts that crossed from a server of another build count as much as the kind.
+        let message = &fault.message;
+        let status = if message.contains("Permission denied") || message.contains("ACL not found") {
+            StatusCode::FORBIDDEN
+        } else if message.contains("RPC rate limit exceeded") {
+            return Refusal { reason: fault.reason, ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, "") };
+        } else {
+            match fault.kind {
+                FaultKind::BadRequest => StatusCode::BAD_REQUEST,
+                FaultKind::NotFound => StatusCode::NOT_FOUND,
+                FaultKind::Denied => StatusCode::FORBIDDEN,
+                FaultKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                FaultKind::Failed
+                | FaultKind::NoLeader
+                | FaultKind::NoPath
+                | FaultKind::Unreachable
+                | FaultKind::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
+            }
+        };
+        Refusal { reason: fault.reason, ..Refusal::new(status, fault.message) }
+    }
+}
+
+impl Refusal {
+    fn new(status: StatusCode, body: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { status, body: body.into(), reason: None, allow: None }
+    }
+
+    /// 400 with `text` as it is.
+    pub(super) fn bad_request(text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 404 with `text` as it is.
+    pub(super) fn not_found(text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::new(StatusCode::NOT_FOUND, text)
+    }
+
+    /// 500 with `text` as it is.
+    pub(super) fn failed(text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// The body is not what the endpoint takes.
+    pub(super) fn undecodable(text: &str) -> Refusal {
+        Refusal::bad_request(format!("Request decode failed: {text}"))
+    }
+
+    /// The body is over the limit of `max` bytes; `size` where the client has told it.
+    pub(super) fn too_large(size: Option<u64>, max: usize) -> Refusal {
+        let body = match size {
+            Some(size) => format!("Request body({size} bytes) too large, max size: {max} bytes."),
+            None => format!("Request body too large, max size: {max} bytes."),
+        };
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, body)
+    }
+
+    /// The body did not arrive in time.
+    pub(super) fn body_too_slow() -> Refusal {
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time; send it again.")
+    }
+
+    /// The path is known and the method is not one of `allowed`.
+    pub(super) fn method_not_allowed(method: &Method, allowed: String) -> Refusal {
+        let text = format!("method {method} not allowed");
+        Refusal { allow: Some(allowed), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text) }
+    }
+
+    /// Nothing is served under the path.
+    pub(super) fn unknown_path() -> Refusal {
+        Refusal::new(StatusCode::NOT_FOUND, "")
+    }
+
+    /// The path holds what cannot be printed, or is not text.
+    pub(super) fn unprintable_path() -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, "")
+    }
+
+    /// The query string is not one.
+    pub(super) fn broken_query() -> Refusal {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "")
+    }
+
+    /// The path is blocked (`http_config.block_endpoints`).
+    pub(super) fn blocked() -> Refusal {
+        Refusal::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration")
+    }
+
+    /// The address may not write (`http_config.allow_write_http_from`).
+    pub(super) fn restricted() -> Refusal {
+        Refusal::new(StatusCode::FORBIDDEN, "Access is restricted")
+    }
+
+    /// Access control lists are not in use.
+    pub(super) fn acl_disabled() -> Refusal {
+        Refusal::new(StatusCode::UNAUTHORIZED, "ACL support disabled")
+    }
+
+    /// The answer, without the headers that every answer has.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let bytes = match self.body {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        let with_text = !bytes.is_empty();
+        let mut response = Response::new(Body::new(bytes));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if with_text {
+            headers.insert(CONTENT_TYPE, TEXT);
+        }
+        if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        if let Some(reason) = self.reason {
+            headers.insert(REASON, header_text(&reason));
+        }
+        response
+    }
+}
+
+/// `text` as a header value: what a header cannot carry becomes `?`.
+pub(super) fn header_text(text: &str) -> HeaderValue {
+    let plain: String = text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+    HeaderValue::try_from(plain).unwrap_or(HeaderValue::from_static("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    async fn rendered(refusal: impl Into<Refusal>) -> (u16, String, Option<String>) {
+        let response = refusal.into().into_response();
+        let status = response.status().as_u16();
+        let reason = response.headers().get(REASON).map(|value| value.to_str().unwrap().to_owned());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap(), reason)
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_fault_has_consul_s_status_and_text() {
+        for (fault, status, body) in [
+            (Fault::bad_request("Missing service name"), 400, "Missing service name"),
+            (Fault::not_found("unknown service ID: x"), 404, "unknown service ID: x"),
+            (Fault::failed("rpc error making call: Permission denied"), 403, "rpc error making call: Permission denied"),
+            (Fault::new(FaultKind::Denied, "ACL not found"), 403, "ACL not found"),
+            (Fault::failed("RPC rate limit exceeded"), 429, ""),
+            (Fault::no_leader(), 500, "No cluster leader"),
+            (Fault::new(FaultKind::Busy, "Too many watches"), 503, "Too many watches"),
+        ] {
+            assert_eq!(rendered(fault).await, (status, body.to_owned(), None));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_cause_is_told_in_a_header_and_cannot_break_out_of_it() {
+        let (status, body, reason) = rendered(Fault::no_path("never-joined\r\nX-Evil: é")).await;
+        assert_eq!((status, body.as_str()), (500, "No path to datacenter"));
+        assert_eq!(reason.as_deref(), Some("never-joined??X-Evil: ?"));
+        let (_, _, reason) = rendered(Fault::outcome_unknown("leadership lost while committing log")).await;
+        assert_eq!(reason.as_deref(), Some("outcome-unknown"));
+    }
+}

@@ -1,0 +1,475 @@
+//! The accept loop: TCP, TLS and Unix sockets, with bounds on connections and on silence.
+//!
+//! `http::serve` starts it. It knows connections, not requests: the service answers those. A client
+//! that hangs up drops the future of its answer, and with it everything the answer held.
+
+use super::HttpListener;
+use super::respond::Body;
+use crate::config::defaults;
+use crate::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// What a client with too many connections is told. Consul's text.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    Your IP is issuing too many concurrent connections, please rate limit your calls\n";
+/// What everybody is told when the agent has too many connections.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    This agent has too many connections, please try again later\n";
+
+/// Serves on all listeners until `shutdown`, at most `max_per_client` connections of an address at
+/// a time (0 for no such bound).
+pub(super) fn serve_with<S, F>(listeners: Vec<HttpListener>, max_per_client: usize, shutdown: &Shutdown, service: S)
+where
+    S: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let server = Arc::new(Server {
+        service,
+        doors: Doors::new(max_per_client, defaults::HTTP_MAX_CONNECTIONS),
+        refusals: Arc::new(Semaphore::new(defaults::HTTP_MAX_REFUSALS)),
+        shutdown: shutdown.clone(),
+        stop: shutdown.token(),
+    });
+    for listener in listeners {
+        shutdown.spawn_until("http listener", Arc::clone(&server).listen(listener));
+    }
+}
+
+/// What all listeners share.
+struct Server<S> {
+    service: S,
+    doors: Arc<Doors>,
+    refusals: Arc<Semaphore>,
+    shutdown: Shutdown,
+    stop: CancellationToken,
+}
+
+impl<S, F> Server<S>
+where
+    S: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    async fn listen(self: Arc<Self>, listener: HttpListener) {
+        loop {
+            let accepted = match &listener {
+                HttpListener::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), None)),
+                HttpListener::Tls(tcp, config) => {
+                    let tls = TlsAcceptor::from(Arc::clone(config));
+                    tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), Some(tls)))
+                }
+                HttpListener::Unix(unix) => unix.accept().await.map(|(stream, _)| self.unix(stream)),
+            };
+            if let Err(error) = accepted {
+                metrics::counter!("kontor.http.accept_failed").increment(1);
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(defaults::HTTP_ACCEPT_PAUSE).await;
+            }
+        }
+    }
+
+    fn tcp(self: &Arc<Self>, stream: TcpStream, client: IpAddr, tls: Option<TlsAcceptor>) {
+        // Answers are small and written whole, so waiting for more only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+        let client = client.to_canonical();
+        let entry = match self.doors.enter(Some(client)) {
+            Ok(entry) => entry,
+            // Plain bytes would mean nothing to a client that speaks TLS.
+            Err(_full) if tls.is_some() => return,
+            Err(text) => return self.refuse(stream, text),
+        };
+        let server = Arc::clone(self);
+        self.shutdown.spawn("http connection", async move {
+            match tls {
+                None => server.converse(stream, Some(client), false).await,
+                Some(tls) => match timeout(defaults::HTTPS_HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => server.converse(stream, Some(client), true).await,
+                    failed => {
+                        metrics::counter!("kontor.http.handshake_failed").increment(1);
+                        tracing::debug!(%client, error = ?failed.map(|result| result.err()), "TLS handshake failed");
+                    }
+                },
+            }
+            drop(entry);
+        });
+    }
+
+    fn unix(self: &Arc<Self>, stream: tokio::net::UnixStream) {
+        let entry = match self.doors.enter(None) {
+            Ok(entry) => entry,
+            Err(text) => return self.refuse(stream, text),
+        };
+        let server = Arc::clone(self);
+        self.shutdown.spawn("http connection", async move {
+            server.converse(stream, None, false).await;
+            drop(entry);
+        });
+    }
+
+    /// Tells a client why it is not served, when there is time for that, and closes.
+    fn refuse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, text: &'static [u8]) {
+        metrics::counter!("kontor.http.connections_refused").increment(1);
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        self.shutdown.spawn_until("http refusal", async move {
+            let _told_or_not = timeout(defaults::HTTP_REFUSAL_TIME, tell(stream, text, permit)).await;
+        });
+    }
+
+    /// Answers the requests of one connection until one side ends it.
+    async fn converse<I>(&self, stream: I, client: Option<IpAddr>, secure: bool)
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let activity = Arc::new(Activity::default());
+        let service = {
+            let (answer, activity) = (self.service.clone(), Arc::clone(&activity));
+            service_fn(move |request| {
+                let at_work = AtWork::new(Arc::clone(&activity));
+                let answer = answer(request, client);
+                async move {
+                    let response = answer.await;
+                    drop(at_work);
+                    Ok::<_, Infallible>(response)
+                }
+            })
+        };
+        // HTTP/2 needs ALPN, so it exists on TLS only.
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http = if secure { http } else { http.http1_only() };
+        http.http1().max_buf_size(defaults::HTTP_MAX_HEAD).header_read_timeout(None);
+        http.http2().max_concurrent_streams(defaults::HTTP2_MAX_STREAMS);
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.end(&activity) => {
+                connection.as_mut().graceful_shutdown();
+                timeout(defaults::HTTP_SHUTDOWN_GRACE, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            // Junk, a head too large, or a client that went away in the middle.
+            metrics::counter!("kontor.http.connections_broken").increment(1);
+            tracing::debug!(%error, "connection broke off");
+        }
+    }
+
+    /// Resolves when this side should end the connection: at shutdown, or after too long a silence.
+    async fn end(&self, activity: &Activity) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = activity.silence() => metrics::counter!("kontor.http.connections_idle").increment(1),
+        }
+    }
+}
+
+/// Writes `text`, then reads on for a moment: closing with unread bytes would reset the connection,
+/// and the client would see an error in place of the text.
+async fn tell<I: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: I,
+    text: &[u8],
+    _permit: OwnedSemaphorePermit,
+) -> std::io::Result<()> {
+    stream.write_all(text).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(defaults::HTTP_REFUSAL_READ), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Counts connections: all of them, and those of each address.
+struct Doors {
+    max_per_client: usize,
+    all: Arc<Semaphore>,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Doors {
+    fn new(max_per_client: usize, max: usize) -> Arc<Doors> {
+        Arc::new(Doors { max_per_client, all: Arc::new(Semaphore::new(max)), clients: Mutex::default() })
+    }
+
+    /// Lets one more connection in until its entry is dropped, or gives what to tell it instead.
+    fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Entry, &'static [u8]> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| FULL)?;
+        if let Some(client) = client {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = clients.entry(client).or_default();
+            if self.max_per_client > 0 && *count >= self.max_per_client {
+                return Err(TOO_MANY);
+            }
+            *count += 1;
+        }
+        Ok(Entry { doors: Arc::clone(self), client, _permit: permit })
+    }
+}
+
+/// One connection that was let in.
+struct Entry {
+    doors: Arc<Doors>,
+    client: Option<IpAddr>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(client) = self.client else { return };
+        let mut clients = self.doors.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&client);
+            }
+        }
+    }
+}
+
+/// What a connection does, for telling a parked watch from a client that says nothing.
+#[derive(Default)]
+struct Activity {
+    requests: AtomicU64,
+    at_work: AtomicUsize,
+}
+
+impl Activity {
+    /// Resolves when the connection has been without a request for too long. One timer a
+    /// connection: a timer a request would cost more than many requests do.
+    async fn silence(&self) {
+        tokio::time::sleep(defaults::HTTP_FIRST_REQUEST).await;
+        let mut before = 0;
+        loop {
+            let requests = self.requests.load(Ordering::Relaxed);
+            if requests == before && self.at_work.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            before = requests;
+            tokio::time::sleep(defaults::HTTP_IDLE).await;
+        }
+    }
+}
+
+/// A request that is being answered.
+struct AtWork(Arc<Activity>);
+
+impl AtWork {
+    fn new(activity: Arc<Activity>) -> AtWork {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.at_work.fetch_add(1, Ordering::Relaxed);
+        AtWork(activity)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.at_work.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_rustls::TlsConnector;
+
+    /// Far longer than anything here takes; a test that needs it has failed.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A listener on a free port of its own.
+    pub(in crate::http) async fn bound() -> (HttpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (HttpListener::Tcp(listener), address)
+    }
+
+    /// Sends `request` as it is and reads until the server closes.
+    pub(in crate::http) async fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    async fn hello(_request: Request<Incoming>, _client: Option<IpAddr>) -> Response<Body> {
+        Response::new(Body::new(Bytes::from_static(b"hello")))
+    }
+
+    async fn read_some(stream: &mut (impl AsyncRead + Unpin)) -> String {
+        let mut buffer = vec![0; 4096];
+        let length = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_frees_what_its_answer_held() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        let (started, mut starts) = mpsc::unbounded_channel();
+        serve_with(vec![listener], 0, &shutdown, move |_request, _client| {
+            let (held, watch) = mpsc::channel::<()>(1);
+            started.send(watch).unwrap();
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Response::default()
+            }
+        });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /v1/health/service/web?index=1 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut watch = timeout(PATIENCE, starts.recv()).await.unwrap().unwrap();
+        drop(stream);
+        assert_eq!(timeout(PATIENCE, watch.recv()).await, Ok(None));
+        assert_eq!(shutdown.drain(PATIENCE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_client_with_too_many_connections_is_told_so_and_let_in_again_later() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 2, &shutdown, hello);
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            assert!(read_some(&mut stream).await.starts_with("HTTP/1.1 200"));
+            held.push(stream);
+        }
+        assert_eq!(exchange(address, request).await, TOO_MANY);
+        drop(held);
+        let again = async {
+            while !exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ends_with(b"hello") {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, again).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_bound_on_all_connections_holds_for_every_address() {
+        let doors = Doors::new(0, 2);
+        let first = doors.enter(None).unwrap();
+        let _second = doors.enter(Some("10.0.0.1".parse().unwrap())).unwrap();
+        assert_eq!(doors.enter(Some("10.0.0.2".parse().unwrap())).err(), Some(FULL));
+        drop(first);
+        assert!(doors.enter(None).is_ok());
+        assert!(doors.clients.lock().unwrap().len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn requests_sent_at_once_are_answered_in_order_on_one_connection() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
+            Response::new(Body::new(Bytes::from(format!("<{}>", request.uri().path()))))
+        });
+        let requests = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answers = String::from_utf8(exchange(address, requests).await).unwrap();
+        assert!(answers.contains("</1>") && answers.ends_with("</2>"), "{answers}");
+    }
+
+    #[tokio::test]
+    async fn junk_and_heads_without_end_are_refused_and_the_next_client_is_served() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 0, &shutdown, hello);
+        assert!(exchange(address, b"\x16\x03\x01\x02\x00junk\r\n\r\n").await.starts_with(b"HTTP/1.1 400"));
+        let mut endless = b"GET / HTTP/1.1\r\nX: ".to_vec();
+        endless.resize(defaults::HTTP_MAX_HEAD + 1, b'x');
+        assert!(exchange(address, &endless).await.starts_with(b"HTTP/1.1 431"));
+        assert!(exchange(address, b"GET / HTTP/1.0\r\n\r\n").await.ends_with(b"hello"));
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_are_served_without_an_address() {
+        let shutdown = Shutdown::new();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http.sock");
+        let listener = HttpListener::Unix(tokio::net::UnixListener::bind(&path).unwrap());
+        serve_with(vec![listener], 1, &shutdown, |_request, client: Option<IpAddr>| async move {
+            Response::new(Body::new(Bytes::from(format!("{client:?}"))))
+        });
+        let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_some(&mut stream).await.ends_with("None"));
+    }
+
+    #[tokio::test]
+    async fn tls_is_spoken_where_it_is_configured_and_nothing_else() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let server = builder.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let client = builder.with_root_certificates(roots).with_no_client_auth();
+
+        let shutdown = Shutdown::new();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        serve_with(vec![HttpListener::Tls(tcp, Arc::new(server))], 0, &shutdown, hello);
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_some(&mut stream).await.ends_with("hello"));
+        assert!(!exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with(b"HTTP"));
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_idle_connections_and_parked_answers_within_the_grace() {
+        let shutdown = Shutdown::new();
+        let (listener, address) = bound().await;
+        serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
+            if request.uri().path() == "/parked" {
+                std::future::pending::<()>().await;
+            }
+            Response::new(Body::new(Bytes::from_static(b"hello")))
+        });
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(read_some(&mut idle).await.ends_with("hello"));
+        let mut parked = TcpStream::connect(address).await.unwrap();
+        parked.write_all(b"GET /parked HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert_eq!(shutdown.drain(PATIENCE).await, Ok(()));
+        assert_eq!(read_some(&mut idle).await, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_connection_and_a_parked_watch_does_not() {
+        let fresh = Activity::default();
+        let started = tokio::time::Instant::now();
+        fresh.silence().await;
+        assert_eq!(started.elapsed(), defaults::HTTP_FIRST_REQUEST);
+
+        let activity = Arc::new(Activity::default());
+        let watch = AtWork::new(Arc::clone(&activity));
+        let parked = Duration::from_secs(700);
+        assert!(timeout(parked, activity.silence()).await.is_err());
+        drop(watch);
+        assert!(timeout(defaults::HTTP_FIRST_REQUEST + defaults::HTTP_IDLE * 2, activity.silence()).await.is_ok());
+    }
+}

@@ -1,0 +1,313 @@
+//! From query string and headers to the options of a read, with Consul's texts for what is wrong.
+//!
+//! `ask` calls it for every read. What an endpoint does not take is left out here, so that equal
+//! questions stay equal for the caches behind.
+
+use super::HttpSettings;
+use super::error::Refusal;
+use super::parameters::{Parameters, parse_bool};
+use crate::model::duration;
+use crate::model::ids::Token;
+use crate::model::query::{CacheControl, Consistency, QueryOptions, Read};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName};
+use std::time::Duration;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-consul-namespace");
+
+/// The options of `read`.
+pub(super) fn query_options(
+    read: &Read,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    settings: &HttpSettings,
+) -> Result<QueryOptions, Refusal> {
+    let dc = datacenter(parameters);
+    let abroad = dc.as_ref().is_some_and(|dc| *dc != settings.datacenter);
+    let (min_index, wait) = blocking(parameters)?;
+    let mut options = QueryOptions {
+        near: near(parameters, settings).filter(|_| !abroad),
+        translate: abroad && settings.translate_wan_addrs,
+        dc,
+        min_index,
+        wait,
+        node_meta: parameters.all("node-meta").map(pair).collect(),
+        filter: parameters.filled("filter").map(str::to_owned),
+        token: token(parameters, headers),
+        ..QueryOptions::default()
+    };
+    if takes_tags(read) {
+        options.tags = parameters.all("tag").map(str::to_owned).collect();
+    }
+    if let Read::HealthService { .. } = read {
+        options.passing = passing(parameters)?;
+    }
+    freshness(read, parameters, headers, &mut options)?;
+    Ok(options)
+}
+
+/// `dc`, when given.
+pub(super) fn datacenter(parameters: &Parameters) -> Option<String> {
+    parameters.filled("dc").map(str::to_owned)
+}
+
+/// The access token: `?token`, then `X-Consul-Token`, then `Authorization: Bearer`.
+pub(super) fn token(parameters: &Parameters, headers: &HeaderMap) -> Token {
+    let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = || {
+        let mut words = header(AUTHORIZATION)?.split_whitespace();
+        words.next().filter(|scheme| scheme.eq_ignore_ascii_case("bearer"))?;
+        words.next()
+    };
+    let found = parameters.filled("token").or_else(|| header(TOKEN).filter(|text| !text.is_empty())).or_else(bearer);
+    Token(found.unwrap_or("").to_owned())
+}
+
+/// Refuses the parameters of editions that this is not.
+pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) -> Result<(), Refusal> {
+    let place = if parameters.filled("ns").is_some() {
+        "query parameter: \"ns\""
+    } else if headers.get(NAMESPACE).is_some_and(|value| !value.is_empty()) {
+        "header: \"X-Consul-Namespace\""
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::bad_request(format!("Bad request: Invalid {place} - Namespaces are a Consul Enterprise feature")))
+}
+
+/// `index` and `wait`.
+fn blocking(parameters: &Parameters) -> Result<(u64, Duration), Refusal> {
+    let index = match parameters.filled("index") {
+        // `parse` alone would take a plus sign.
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().map_err(|_too_large| Refusal::bad_request("Invalid index"))?
+        }
+        Some(_no_number) => return Err(Refusal::bad_request("Invalid index")),
+        None => 0,
+    };
+    Ok((index, wait(parameters)?))
+}
+
+/// `wait`; zero for the default, which is also what Consul makes of a negative one.
+pub(super) fn wait(parameters: &Parameters) -> Result<Duration, Refusal> {
+    let Some(text) = parameters.filled("wait") else { return Ok(Duration::ZERO) };
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+    let wait = duration::parse(text).map_err(|_| Refusal::bad_request("Invalid wait time"))?;
+    Ok(if negative { Duration::ZERO } else { wait })
+}
+
+/// `stale`, `consistent`, `leader`, `cached`, `max_stale` and `Cache-Control`.
+fn freshness(read: &Read, parameters: &Parameters, headers: &HeaderMap, options: &mut QueryOptions) -> Result<(), Refusal> {
+    let mut stale = parameters.has("stale");
+    let consistent = parameters.has("consistent");
+    let cached = parameters.has("cached");
+    if let Some(text) = parameters.filled("max_stale") {
+        let age = duration::parse(text);
+        let age = age.map_err(|_| Refusal::bad_request(format!("Invalid max_stale value {text:?}")))?;
+        stale |= !age.is_zero();
+        options.max_stale = Some(age);
+    } else if parameters.has("leader") || (cached && !takes_cached(read)) {
+        // An explicit "not stale": `discovery_max_stale` applies only to reads that say nothing.
+        options.max_stale = Some(Duration::ZERO);
+    }
+    if stale && consistent {
+        return Err(Refusal::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
+    }
+    if cached && consistent {
+        return Err(Refusal::bad_request("Cannot specify ?cached with ?consistent, conflicting semantics."));
+    }
+    options.consistency = match (stale, consistent) {
+        (true, _) => Consistency::Stale,
+        (_, true) => Consistency::Consistent,
+        _ => Consistency::Default,
+    };
+    let control = cache_control(headers)?;
+    options.cached = (cached && takes_cached(read)).then_some(control);
+    Ok(())
+}
+
+/// What `Cache-Control` asks for.
+fn cache_control(headers: &HeaderMap) -> Result<CacheControl, Refusal> {
+    let mut control = CacheControl::default();
+    let Some(header) = headers.get(CACHE_CONTROL) else { return Ok(control) };
+    let wrong = || Refusal::bad_request("Invalid Cache-Control header.");
+    let header = header.to_str().map_err(|_| wrong())?.to_ascii_lowercase();
+    for directive in header.split(',') {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let seconds = || value.trim().parse().map(Duration::from_secs).map_err(|_| wrong());
+        match name.trim() {
+            "must-revalidate" => control.must_revalidate = true,
+            "max-age" => {
+                let age = seconds()?;
+                control.must_revalidate |= age.is_zero();
+                control.max_age = Some(age);
+            }
+            "stale-if-error" => control.stale_if_error = Some(seconds()?),
+            // Directives for other caches, such as `no-transform`.
+            _ => {}
+        }
+    }
+    Ok(control)
+}
+
+/// `passing`: a flag, or a boolean.
+fn passing(parameters: &Parameters) -> Result<bool, Refusal> {
+    match parameters.first("passing") {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(text) => parse_bool(text).ok_or_else(|| Refusal::bad_request("Invalid value for ?passing")),
+    }
+}
+
+/// `near`, with `_agent` resolved. `_ip` means something for prepared queries only.
+fn near(parameters: &Parameters, settings: &HttpSettings) -> Option<String> {
+    match parameters.filled("near")? {
+        "_agent" => Some(settings.node_name.clone()),
+        "_ip" => None,
+        node => Some(node.to_owned()),
+    }
+}
+
+/// `key:value`; without a colon the value is empty.
+fn pair(text: &str) -> (String, String) {
+    let (key, value) = text.split_once(':').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
+}
+
+fn takes_tags(read: &Read) -> bool {
+    matches!(read, Read::CatalogService { .. } | Read::HealthService { .. })
+}
+
+/// Whether the endpoint honours `cached`.
+fn takes_cached(read: &Read) -> bool {
+    matches!(read, Read::Datacenters | Read::CatalogServices | Read::CatalogService { .. } | Read::HealthService { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::query::Lookup;
+    use std::collections::BTreeMap;
+
+    fn settings() -> HttpSettings {
+        HttpSettings {
+            node_name: "here".to_owned(),
+            datacenter: "dc1".to_owned(),
+            always_pretty: false,
+            block_endpoints: Vec::new(),
+            response_headers: BTreeMap::new(),
+            allow_write_from: Vec::new(),
+            max_conns_per_client: 0,
+            translate_wan_addrs: true,
+            ui_path: None,
+        }
+    }
+
+    fn health() -> Read {
+        Read::HealthService { name: "web".to_owned(), lookup: Lookup::Plain }
+    }
+
+    fn options(read: &Read, query: &str, headers: &[(&'static str, &str)]) -> Result<QueryOptions, Refusal> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        query_options(read, &Parameters::parse(Some(query)).unwrap(), &map, &settings())
+    }
+
+    #[test]
+    fn what_is_wrong_has_consul_s_text() {
+        for (query, text) in [
+            ("index=x", "Invalid index"),
+            ("index=-1", "Invalid index"),
+            ("index=%2B1", "Invalid index"),
+            ("index=99999999999999999999", "Invalid index"),
+            ("wait=10", "Invalid wait time"),
+            ("wait=soon", "Invalid wait time"),
+            ("stale&consistent", "Cannot specify ?stale with ?consistent, conflicting semantics."),
+            ("max_stale=1s&consistent", "Cannot specify ?stale with ?consistent, conflicting semantics."),
+            ("cached=&consistent=", "Cannot specify ?cached with ?consistent, conflicting semantics."),
+            ("max_stale=x", "Invalid max_stale value \"x\""),
+            ("passing=maybe", "Invalid value for ?passing"),
+        ] {
+            assert_eq!(options(&health(), query, &[]), Err(Refusal::bad_request(text)), "{query}");
+        }
+        let wrong = Err(Refusal::bad_request("Invalid Cache-Control header."));
+        assert_eq!(options(&health(), "", &[("cache-control", "max-age=soon")]), wrong);
+    }
+
+    #[test]
+    fn flags_count_with_and_without_a_value() {
+        for query in ["stale", "stale=", "stale=false", "max_stale=5s"] {
+            assert_eq!(options(&health(), query, &[]).unwrap().consistency, Consistency::Stale, "{query}");
+        }
+        for (query, passing) in [("passing", true), ("passing=", true), ("passing=1", true), ("passing=false", false)] {
+            assert_eq!(options(&health(), query, &[]).unwrap().passing, passing, "{query}");
+        }
+    }
+
+    #[test]
+    fn index_and_wait_are_read_as_go_reads_them() {
+        let read = options(&health(), "index=18446744073709551615&wait=9.98s", &[]).unwrap();
+        assert_eq!((read.min_index, read.wait), (u64::MAX, Duration::from_millis(9980)));
+        assert_eq!(options(&health(), "index=&wait=-5s", &[]).unwrap(), QueryOptions::default());
+    }
+
+    #[test]
+    fn cached_is_kept_only_where_it_is_honoured_and_never_turns_a_read_stale() {
+        let read = options(&health(), "cached", &[("cache-control", "Max-Age=5, stale-if-error=60")]).unwrap();
+        let control = CacheControl {
+            max_age: Some(Duration::from_secs(5)),
+            stale_if_error: Some(Duration::from_secs(60)),
+            must_revalidate: false,
+        };
+        assert_eq!(read.cached, Some(control));
+        assert!(options(&health(), "cached", &[("cache-control", "max-age=0")]).unwrap().cached.unwrap().must_revalidate);
+        for (read, query) in [(Read::CatalogNodes, "cached"), (health(), "leader")] {
+            let read = options(&read, query, &[]).unwrap();
+            assert_eq!((read.cached, read.max_stale), (None, Some(Duration::ZERO)));
+        }
+    }
+
+    #[test]
+    fn near_is_resolved_here_and_dropped_for_another_datacenter() {
+        let near = |query| options(&health(), query, &[]).unwrap().near;
+        assert_eq!(near("near=_agent").as_deref(), Some("here"));
+        assert_eq!(near("near=n2&dc=dc1").as_deref(), Some("n2"));
+        assert_eq!(near("near=_ip"), None);
+        assert_eq!(near("near=_agent&dc=dc2"), None);
+        assert!(options(&health(), "dc=dc2", &[]).unwrap().translate);
+        assert!(!options(&health(), "dc=dc1", &[]).unwrap().translate);
+    }
+
+    #[test]
+    fn tags_and_passing_are_left_out_where_they_mean_nothing() {
+        let read = options(&Read::CatalogNodes, "tag=a&passing=junk&node-meta=k:v:w&node-meta=x", &[]).unwrap();
+        assert!(read.tags.is_empty() && !read.passing);
+        let pairs = [("k", "v:w"), ("x", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(read.node_meta, pairs);
+    }
+
+    #[test]
+    fn the_token_is_looked_for_in_consul_s_order() {
+        let bearer = ("authorization", "bearer c d");
+        let header = ("x-consul-token", "b");
+        let token = |query, headers: &[_]| options(&health(), query, headers).unwrap().token.0;
+        assert_eq!(token("token=a", &[header, bearer]), "a");
+        assert_eq!(token("token=", &[header, bearer]), "b");
+        assert_eq!(token("", &[bearer]), "c");
+        assert_eq!(token("", &[("authorization", "Basic c")]), "");
+    }
+
+    #[test]
+    fn namespaces_are_refused_wherever_they_are_named() {
+        let none = HeaderMap::new();
+        let parameters = Parameters::parse(Some("ns=x")).unwrap();
+        let text = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
+        assert_eq!(refuse_namespaces(&parameters, &none), Err(Refusal::bad_request(text)));
+        assert_eq!(refuse_namespaces(&Parameters::parse(Some("ns=")).unwrap(), &none), Ok(()));
+        let header = HeaderMap::from_iter([(NAMESPACE, "x".parse().unwrap())]);
+        let text = "Bad request: Invalid header: \"X-Consul-Namespace\" - Namespaces are a Consul Enterprise feature";
+        assert_eq!(refuse_namespaces(&Parameters::default(), &header), Err(Refusal::bad_request(text)));
+    }
+}

@@ -1,0 +1,125 @@
+//! The query string and the path of a request, decoded.
+//!
+//! `dispatch` parses, the endpoints look up. Presence and value are told apart, because clients
+//! send flags with and without a value.
+
+use super::error::Refusal;
+
+/// The parameters of a query string, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Parses `name=value&…`; fails on a broken escape or on what is not UTF-8.
+    pub(super) fn parse(query: Option<&str>) -> Result<Parameters, Refusal> {
+        let items = query.unwrap_or("").split('&').filter(|item| !item.is_empty());
+        let pairs = items.map(|item| {
+            let (name, value) = item.split_once('=').unwrap_or((item, ""));
+            Some((unescape(name, true)?, unescape(value, true)?))
+        });
+        pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or_else(Refusal::broken_query)
+    }
+
+    /// Whether the parameter is there, with whatever value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
+
+    /// The first value of the parameter, which may be empty.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of the parameter, unless it is empty.
+    pub(super) fn filled(&self, name: &str) -> Option<&str> {
+        self.first(name).filter(|value| !value.is_empty())
+    }
+
+    /// All values of the parameter, in order.
+    pub(super) fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A boolean as Go's `strconv.ParseBool` reads it.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// The path, decoded; fails on a broken escape and on characters that cannot be printed.
+pub(super) fn decode_path(path: &str) -> Result<String, Refusal> {
+    let path = unescape(path, false).ok_or_else(Refusal::unprintable_path)?;
+    if path.chars().all(is_printable) { Ok(path) } else { Err(Refusal::unprintable_path()) }
+}
+
+/// As Go's `unicode.IsPrint`, near enough: no control, no format and no space but the plain one.
+fn is_printable(c: char) -> bool {
+    let format = matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}'..='\u{e007f}');
+    c.is_ascii_graphic() || c == ' ' || !(c.is_ascii() || c.is_control() || c.is_whitespace() || format)
+}
+
+/// Resolves `%xx`, and `+` where it means a space. Nothing when an escape is broken or the bytes
+/// are not UTF-8.
+fn unescape(text: &str, plus_is_space: bool) -> Option<String> {
+    if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
+        return Some(text.to_owned());
+    }
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            b'+' if plus_is_space => b' ',
+            other => other,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_without_a_value_are_there_and_empty() {
+        let parameters = Parameters::parse(Some("stale&pretty=&tag=a&tag=b%2Bc+d&&x=1=2")).unwrap();
+        assert!(parameters.has("stale") && parameters.has("pretty") && !parameters.has("consistent"));
+        assert_eq!(parameters.filled("stale"), None);
+        assert_eq!(parameters.all("tag").collect::<Vec<_>>(), ["a", "b+c d"]);
+        assert_eq!(parameters.first("x"), Some("1=2"));
+    }
+
+    #[test]
+    fn broken_escapes_are_refused() {
+        for query in ["a=%", "a=%4", "a=%zz", "%ff=1"] {
+            assert!(Parameters::parse(Some(query)).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn paths_are_decoded_and_must_be_printable() {
+        assert_eq!(decode_path("/v1/a%20b%2Fc+d").unwrap(), "/v1/a b/c+d");
+        assert_eq!(decode_path("/v1/caf%C3%A9").unwrap(), "/v1/café");
+        for path in ["/v1/%00", "/v1/%0a", "/v1/%e2%80%8b", "/v1/%ff", "/v1/%c2%a0", "/%"] {
+            assert!(decode_path(path).is_err(), "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            let _ = Parameters::parse(Some(&text));
+            let _ = decode_path(&text);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! From an answer to the HTTP response: Consul's headers, indentation, compression.
+//!
+//! `dispatch` calls it last. The JSON comes rendered and is passed on as it is; nothing here parses
+//! it. Compressed forms are made once and shared by all who ask for the same bytes.
+
+use crate::config::defaults;
+use crate::model::answer::{Answer, AnswerMeta, Found};
+use crate::model::query::Consistency;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::Full;
+use hyper::header::{ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
+use hyper::{Response, StatusCode};
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+
+/// The body of every response: one piece, in memory.
+pub(super) type Body = Full<Bytes>;
+
+const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
+const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
+const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
+const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
+const CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Plain text, as Go's servers call it.
+pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What an endpoint answers.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    status: StatusCode,
+    content: Content,
+    meta: Option<AnswerMeta>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Debug, Default)]
+enum Content {
+    #[default]
+    Empty,
+    Json(Bytes),
+    Text(String),
+}
+
+impl Reply {
+    /// 200 without a body.
+    pub(super) fn empty() -> Reply {
+        Reply::default()
+    }
+
+    /// 200 with JSON.
+    pub(super) fn json(body: impl Into<Bytes>) -> Reply {
+        Reply { content: Content::Json(body.into()), ..Reply::default() }
+    }
+
+    /// 200 with plain text.
+    pub(super) fn text(body: impl Into<String>) -> Reply {
+        Reply { content: Content::Text(body.into()), ..Reply::default() }
+    }
+
+    /// The same under another status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Reply {
+        self.status = status;
+        self
+    }
+
+    /// The same with one more header.
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Reply {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+#[cfg(test)]
+impl Reply {
+    /// The status that it will be sent with.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        let (status, content) = match answer.meta.found {
+            Found::No => (StatusCode::NOT_FOUND, Content::Empty),
+            Found::Unhealthy => (StatusCode::TOO_MANY_REQUESTS, Content::Json(answer.body)),
+            Found::Yes => (StatusCode::OK, Content::Json(answer.body)),
+        };
+        Reply { status, content, meta: Some(answer.meta), headers: Vec::new() }
+    }
+}
+
+/// How the client wants its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Indented.
+    pub(super) pretty: bool,
+    /// Compressed.
+    pub(super) gzip: bool,
+}
+
+/// Whether the client takes gzip.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|item| {
+        let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0_f32));
+        coding.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// Turns replies into responses; holds the compressed forms.
+#[derive(Debug)]
+pub(super) struct Renderer {
+    /// By the hash of the plain bytes, which are kept beside so that equal hashes cannot mislead.
+    compressed: moka::future::Cache<u64, (Bytes, Bytes)>,
+    hasher: RandomState,
+}
+
+impl Renderer {
+    pub(super) fn new() -> Renderer {
+        let weight = |_: &u64, (plain, small): &(Bytes, Bytes)| u32::try_from(plain.len() + small.len()).unwrap_or(u32::MAX);
+        let compressed = moka::future::Cache::builder()
+            .max_capacity(defaults::HTTP_GZIP_CACHE)
+            .weigher(weight)
+            .time_to_idle(defaults::HTTP_GZIP_IDLE)
+            .build();
+        Renderer { compressed, hasher: RandomState::new() }
+    }
+
+    /// The response, without the headers that every answer has.
+    pub(super) async fn render(&self, reply: Reply, form: Form) -> Response<Body> {
+        let (bytes, kind) = match reply.content {
+            Content::Empty => (Bytes::new(), None),
+            Content::Json(json) if form.pretty => (indent(&json), Some(JSON)),
+            Content::Json(json) => (json, Some(JSON)),
+            Content::Text(text) => (Bytes::from(text), Some(TEXT)),
+        };
+        let large = bytes.len() >= defaults::HTTP_GZIP_MIN;
+        let small = if large && form.gzip { self.gzip(&bytes).await } else { None };
+        let packed = small.is_some();
+        let mut response = Response::new(Body::new(small.unwrap_or(bytes)));
+        *response.status_mut() = reply.status;
+        let headers = response.headers_mut();
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, kind);
+        }
+        if large {
+            headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        if packed {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Some(meta) = &reply.meta {
+            describe(headers, meta);
+        }
+        headers.extend(reply.headers);
+        response
+    }
+
+    /// The compressed form of `plain`, made once however many ask for it at the same time.
+    async fn gzip(&self, plain: &Bytes) -> Option<Bytes> {
+        let key = self.hasher.hash_one(plain);
+        let made = self.compressed.try_get_with(key, async {
+            let small = compress(plain.clone()).await?;
+            Ok::<_, std::io::Error>((plain.clone(), small))
+        });
+        match made.await {
+            Ok((of, small)) if of == *plain => Some(small),
+            Ok(_another_body_with_this_hash) => compress(plain.clone()).await.ok(),
+            Err(error) => {
+                tracing::warn!(%error, "answer sent uncompressed");
+                None
+            }
+        }
+    }
+}
+
+/// Compresses here, or where it takes long, on a thread that may block.
+async fn compress(plain: Bytes) -> std::io::Result<Bytes> {
+    if plain.len() < defaults::HTTP_GZIP_BLOCKING {
+        return pack(&plain);
+    }
+    tokio::task::spawn_blocking(move || pack(&plain)).await.map_err(std::io::Error::other)?
+}
+
+/// At the fastest level: JSON shrinks well at any, and a watch waits for it.
+fn pack(plain: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+    encoder.write_all(plain)?;
+    encoder.finish().map(Bytes::from)
+}
+
+/// The headers that tell how an answer came about.
+fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
+    if meta.indexed {
+        // Clients take index 0 for "no index" and would ask again without a pause.
+        headers.insert(INDEX, HeaderValue::from(meta.index.max(1)));
+        headers.insert(KNOWN_LEADER, HeaderValue::from_static(if meta.known_leader { "true" } else { "false" }));
+        let millis = u64::try_from(meta.last_contact.as_millis()).unwrap_or(u64::MAX);
+        headers.insert(LAST_CONTACT, HeaderValue::from(millis));
+        headers.insert(CONSISTENCY, HeaderValue::from_static(consistency(meta.consistency)));
+    }
+    if let Some(cache) = &meta.cache {
+        headers.insert(CACHE, HeaderValue::from_static(if cache.hit { "HIT" } else { "MISS" }));
+        if cache.hit {
+            headers.insert(AGE, HeaderValue::from(cache.age.as_secs()));
+        }
+    }
+}
+
+fn consistency(mode: Consistency) -> &'static str {
+    match mode {
+        Consistency::Default => "leader",
+        Consistency::Consistent => "consistent",
+        Consistency::Stale => "stale",
+    }
+}
+
+/// The same JSON with four spaces a level and a newline at the end, as Go indents it. Works on the
+/// text alone, so the order of members and the form of numbers stay.
+fn indent(json: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(json.len() * 2);
+    let mut depth: usize = 0;
+    let mut in_text = false;
+    let mut escaped = false;
+    let mut opened = false;
+    for &byte in json {
+        if in_text {
+            out.push(byte);
+            in_text = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        let closes = matches!(byte, b'}' | b']');
+        if closes {
+            depth = depth.saturating_sub(1);
+        }
+        // An empty object or list stays on its line.
+        if opened != closes {
+            new_line(&mut out, depth);
+        }
+        opened = false;
+        match byte {
+            b'{' | b'[' => {
+                out.push(byte);
+                depth += 1;
+                opened = true;
+            }
+            b',' => {
+                out.push(byte);
+                new_line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            _ => {
+                in_text = byte == b'"';
+                out.push(byte);
+            }
+        }
+    }
+    out.push(b'\n');
+    Bytes::from(out)
+}
+
+fn new_line(out: &mut Vec<u8>, depth: usize) {
+    out.push(b'\n');
+    out.resize(out.len() + depth * 4, b' ');
+}

@@ -1,0 +1,16 @@
+//! `/v1/status`: the leader and the servers of a datacenter. Called from the table; only reads.
+
+use super::HttpParts;
+use super::ask::{self, Call, Pending};
+use crate::model::query::Read;
+use std::sync::Arc;
+
+/// `GET status/leader`
+pub(super) fn leader(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::StatusLeader))
+}
+
+/// `GET status/peers`
+pub(super) fn peers(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::StatusPeers))
+}

@@ -1,0 +1,212 @@
+//! The one table of what is served: method and path to endpoint.
+//!
+//! `dispatch` looks a path up once per request. A path that ends in `/` is a subtree: what follows
+//! is the endpoint's argument and may hold further slashes. The longest subtree wins.
+
+use super::ask::{Call, Endpoint, Pending, ready};
+use super::error::Refusal;
+use super::{HttpParts, agent, catalog, coordinate, health, operator, status};
+use hyper::Method;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A path with its methods.
+#[derive(Debug)]
+pub(super) struct Route {
+    path: &'static str,
+    methods: Vec<(Method, Endpoint)>,
+}
+
+impl Route {
+    /// The endpoint for `method`.
+    pub(super) fn endpoint(&self, method: &Method) -> Option<Endpoint> {
+        self.methods.iter().find(|(known, _)| known == method).map(|(_, endpoint)| *endpoint)
+    }
+
+    /// The methods as the `Allow` header lists them.
+    pub(super) fn allow(&self) -> String {
+        self.methods.iter().fold("OPTIONS".to_owned(), |list, (method, _)| list + "," + method.as_str())
+    }
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    /// To a route, with the rest of the path.
+    Route(&'a Route, &'a str),
+    /// To a subtree, had it a slash at its end; Go's servers redirect there.
+    MissingSlash,
+    /// Nowhere.
+    Nothing,
+}
+
+/// All routes.
+#[derive(Debug)]
+pub(super) struct Table {
+    exact: HashMap<&'static str, Route>,
+    /// Longest first.
+    subtrees: Vec<Route>,
+}
+
+impl Table {
+    /// The table of the API.
+    pub(super) fn new() -> Table {
+        let (mut subtrees, exact): (Vec<Route>, Vec<Route>) = routes().into_iter().partition(|route| route.path.ends_with('/'));
+        subtrees.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+        Table { exact: exact.into_iter().map(|route| (route.path, route)).collect(), subtrees }
+    }
+
+    /// Where `path` leads.
+    pub(super) fn find<'a>(&'a self, path: &'a str) -> Found<'a> {
+        if let Some(route) = self.exact.get(path) {
+            return Found::Route(route, "");
+        }
+        for route in &self.subtrees {
+            if let Some(rest) = path.strip_prefix(route.path) {
+                return Found::Route(route, rest);
+            }
+            if route.path.strip_suffix('/') == Some(path) {
+                return Found::MissingSlash;
+            }
+        }
+        Found::Nothing
+    }
+}
+
+fn get(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, methods: vec![(Method::GET, endpoint)] }
+}
+
+fn put(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, methods: vec![(Method::PUT, endpoint)] }
+}
+
+fn post(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, methods: vec![(Method::POST, endpoint)] }
+}
+
+fn delete(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, methods: vec![(Method::DELETE, endpoint)] }
+}
+
+/// An endpoint with every method that its family uses.
+fn any(path: &'static str, endpoint: Endpoint) -> Route {
+    let methods = [Method::GET, Method::PUT, Method::POST, Method::DELETE];
+    Route { path, methods: methods.map(|method| (method, endpoint)).into() }
+}
+
+#[rustfmt::skip]
+fn routes() -> Vec<Route> {
+    vec![
+        any("/v1/acl/", acl_disabled),
+
+        get("/v1/agent/self", agent::identity::identity),
+        get("/v1/agent/version", agent::identity::version),
+        get("/v1/agent/host", agent::host::host),
+        get("/v1/agent/members", agent::members::members),
+        put("/v1/agent/join/", agent::members::join),
+        put("/v1/agent/leave", agent::members::leave),
+        put("/v1/agent/force-leave/", agent::members::force_leave),
+        put("/v1/agent/reload", agent::identity::reload),
+        put("/v1/agent/maintenance", agent::maintenance::node),
+        put("/v1/agent/token/", acl_disabled),
+        get("/v1/agent/services", agent::services::services),
+        get("/v1/agent/service/", agent::services::service),
+        put("/v1/agent/service/register", agent::services::register),
+        put("/v1/agent/service/deregister/", agent::services::deregister),
+        put("/v1/agent/service/maintenance/", agent::maintenance::service),
+        get("/v1/agent/checks", agent::checks::checks),
+        put("/v1/agent/check/register", agent::checks::register),
+        put("/v1/agent/check/deregister/", agent::checks::deregister),
+        put("/v1/agent/check/pass/", agent::checks::pass),
+        put("/v1/agent/check/warn/", agent::checks::warn),
+        put("/v1/agent/check/fail/", agent::checks::fail),
+        put("/v1/agent/check/update/", agent::checks::update),
+        get("/v1/agent/health/service/id/", agent::health::by_id),
+        get("/v1/agent/health/service/name/", agent::health::by_name),
+
+        put("/v1/catalog/register", catalog::register),
+        put("/v1/catalog/deregister", catalog::deregister),
+        get("/v1/catalog/datacenters", catalog::datacenters),
+        get("/v1/catalog/nodes", catalog::nodes),
+        get("/v1/catalog/services", catalog::services),
+        get("/v1/catalog/service/", catalog::service),
+        get("/v1/catalog/connect/", catalog::connect),
+        get("/v1/catalog/node/", catalog::node),
+        get("/v1/catalog/node-services/", catalog::node_services),
+        get("/v1/catalog/gateway-services/", catalog::gateway_services),
+
+        get("/v1/coordinate/datacenters", coordinate::datacenters),
+        get("/v1/coordinate/nodes", coordinate::nodes),
+        get("/v1/coordinate/node/", coordinate::node),
+        put("/v1/coordinate/update", coordinate::update),
+
+        get("/v1/health/node/", health::node),
+        get("/v1/health/checks/", health::checks),
+        get("/v1/health/state/", health::state),
+        get("/v1/health/service/", health::service),
+        get("/v1/health/connect/", health::connect),
+        get("/v1/health/ingress/", health::ingress),
+
+        get("/v1/operator/raft/configuration", operator::raft_configuration),
+        delete("/v1/operator/raft/peer", operator::remove_peer),
+        post("/v1/operator/raft/transfer-leader", operator::transfer_leader),
+        get("/v1/operator/autopilot/health", operator::autopilot_health),
+        get("/v1/operator/autopilot/state", operator::autopilot_state),
+
+        get("/v1/status/leader", status::leader),
+        get("/v1/status/peers", status::peers),
+    ]
+}
+
+/// What Consul answers for everything about tokens while access control is off.
+fn acl_disabled(_api: &Arc<HttpParts>, _call: Call) -> Pending {
+    ready(Err(Refusal::acl_disabled()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(path: &str) -> (String, String) {
+        match Table::new().find(path) {
+            Found::Route(route, rest) => (route.path.to_owned(), rest.to_owned()),
+            Found::MissingSlash => ("redirect".to_owned(), String::new()),
+            Found::Nothing => ("nothing".to_owned(), String::new()),
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_the_longest_route_that_fits() {
+        for (path, route, rest) in [
+            ("/v1/agent/service/web1", "/v1/agent/service/", "web1"),
+            ("/v1/agent/service/register", "/v1/agent/service/register", ""),
+            ("/v1/agent/service/deregister/a/b", "/v1/agent/service/deregister/", "a/b"),
+            ("/v1/health/service/", "/v1/health/service/", ""),
+            ("/v1/health/service", "redirect", ""),
+            ("/v1/acl/token/self", "/v1/acl/", "token/self"),
+            ("/v1/catalog/nodes/", "nothing", ""),
+            ("/v1/catalog/Nodes", "nothing", ""),
+            ("/v2", "nothing", ""),
+        ] {
+            assert_eq!(lookup(path), (route.to_owned(), rest.to_owned()), "{path}");
+        }
+    }
+
+    #[test]
+    fn methods_are_listed_as_consul_lists_them() {
+        let table = Table::new();
+        let Found::Route(route, _) = table.find("/v1/operator/raft/peer") else { panic!("not found") };
+        assert_eq!(route.allow(), "OPTIONS,DELETE");
+        assert!(route.endpoint(&Method::DELETE).is_some() && route.endpoint(&Method::HEAD).is_none());
+    }
+
+    #[test]
+    fn no_path_is_listed_twice() {
+        let mut paths: Vec<&str> = routes().iter().map(|route| route.path).collect();
+        let count = paths.len();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), count);
+    }
+}
