@@ -52,3 +52,6 @@ pub enum CallError {
 const REQUEST_PATH: &str = "/request";
 /// Where Raft's messages go.
 const RAFT_PATH: &str = "/raft";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! Both ends together, on real sockets.
+
+use super::{CallError, Lane, RaftSink, RpcClient, serve};
+use crate::config::defaults;
+use crate::model::answer::Answer;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request};
+use crate::shutdown::Shutdown;
+use crate::tls::{CertKind, CertRequest, RpcTls, TlsFiles, TlsMaterial, create_ca, create_cert};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Says when a handler's future starts and when it is dropped.
+#[derive(Clone)]
+struct Scripted {
+    events: mpsc::UnboundedSender<&'static str>,
+}
+
+struct DropTells(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for DropTells {
+    fn drop(&mut self) {
+        let _ = self.0.send("dropped");
+    }
+}
+
+impl Handler for Scripted {
+    fn handle(&self, request: Request, _from_dc: Option<&str>, _progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
+        let events = self.events.clone();
+        Box::pin(async move {
+            match request.ask {
+                Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "hang" => {
+                    let _tells = DropTells(events.clone());
+                    let _ = events.send("started");
+                    std::future::pending().await
+                }
+                Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "fault" => Err(Fault::no_leader()),
+                Ask::Read(Query { read: Read::HealthState { state }, .. }) => {
+                    Ok(Reply::Answer(Answer { body: Bytes::from(state), ..Answer::default() }))
+                }
+                other => Err(Fault::failed(format!("{other:?}"))),
+            }
+        })
+    }
+}
+
+impl RaftSink for Scripted {
+    fn handle(&self, message: Bytes) -> BoxFuture<Bytes> {
+        Box::pin(async move { message.iter().rev().copied().collect() })
+    }
+}
+
+fn read(state: impl Into<String>) -> Request {
+    let query = Query { read: Read::HealthState { state: state.into() }, options: QueryOptions::default() };
+    Request { ask: Ask::Read(query), hops: Hops::default() }
+}
+
+struct Server {
+    addr: SocketAddr,
+    events: mpsc::UnboundedReceiver<&'static str>,
+    shutdown: Shutdown,
+}
+
+async fn server(tls: Option<RpcTls>) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (sender, events) = mpsc::unbounded_channel();
+    let (scripted, shutdown) = (Arc::new(Scripted { events: sender }), Shutdown::new());
+    tokio::spawn(serve(listener, Arc::clone(&scripted) as Arc<dyn Handler>, Some(scripted), tls, shutdown.clone()));
+    Server { addr, events, shutdown }
+}
+
+fn body(reply: Reply) -> Bytes {
+    match reply {
+        Reply::Answer(answer) => answer.body,
+        other => panic!("expected an answer, got {other:?}"),
+    }
+}
+
+fn tls_of(ca: &(String, String), dc: &str, verify_incoming: bool, name: Option<&str>) -> RpcTls {
+    let folder = tempfile::tempdir().unwrap();
+    let request = CertRequest {
+        kind: CertKind::Server,
+        dc: dc.to_owned(),
+        domain: "consul".to_owned(),
+        days: 1,
+        node: None,
+        dns_names: vec![],
+        ip_addresses: vec![],
+    };
+    let (cert, key) = create_cert(&ca.0, &ca.1, &request).unwrap();
+    let path = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        Some(folder.path().join(name))
+    };
+    let files =
+        TlsFiles { ca_file: path("ca", &ca.0), cert_file: path("cert", &cert), key_file: path("key", &key), ca_path: None };
+    TlsMaterial::load(&files).unwrap().rpc_tls(verify_incoming, true, name.map(str::to_owned)).unwrap()
+}
+
+#[tokio::test]
+async fn requests_faults_and_raft_messages_make_the_round_trip() {
+    let server = server(None).await;
+    let client = RpcClient::new(None);
+    assert!(!client.is_alive(server.addr));
+    assert_eq!(body(client.call(server.addr, &read("passing"), LONG).await.unwrap()), "passing");
+    assert!(client.is_alive(server.addr));
+    match client.call(server.addr, &read("fault"), LONG).await {
+        Err(CallError::Fault(fault)) => assert_eq!(fault.kind, FaultKind::NoLeader),
+        other => panic!("{other:?}"),
+    }
+    let message = Bytes::from(vec![7; 3 << 20]);
+    assert_eq!(client.raft(server.addr, Lane::Snapshots, message.clone(), LONG).await.unwrap(), message);
+    assert_eq!(client.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
+    let large = "x".repeat(8 << 20);
+    assert_eq!(body(client.call(server.addr, &read(large.clone()), LONG).await.unwrap()), large);
+}
+
+#[tokio::test]
+async fn a_dropped_call_drops_the_handlers_future_and_leaves_the_connection() {
+    let mut server = server(None).await;
+    let client = RpcClient::new(None);
+    let call = {
+        let (client, addr) = (client.clone(), server.addr);
+        tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
+    };
+    assert_eq!(server.events.recv().await, Some("started"));
+    call.abort();
+    assert_eq!(tokio::time::timeout(LONG, server.events.recv()).await.unwrap(), Some("dropped"));
+    assert_eq!(body(client.call(server.addr, &read("still here"), LONG).await.unwrap()), "still here");
+}
+
+#[tokio::test]
+async fn many_calls_dropped_at_once_do_not_cost_the_connection() {
+    let mut server = server(None).await;
+    let client = RpcClient::new(None);
+    let calls: Vec<_> = (0..500)
+        .map(|_| {
+            let (client, addr) = (client.clone(), server.addr);
+            tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
+        })
+        .collect();
+    for _ in 0..500 {
+        assert_eq!(server.events.recv().await, Some("started"));
+    }
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    for _ in 0..500 {
+        assert_eq!(tokio::time::timeout(LONG, server.events.recv()).await.unwrap(), Some("dropped"));
+    }
+    assert!(client.is_alive(server.addr));
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_fails_all_its_calls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let client = RpcClient::new(None);
+    let started = Instant::now();
+    let (one, two) = (read("one"), read("two"));
+    let (one, two) = tokio::join!(client.call(addr, &one, LONG), client.call(addr, &two, LONG));
+    assert!(matches!(one, Err(CallError::Lost(_))), "{one:?}");
+    assert!(matches!(two, Err(CallError::Lost(_))), "{two:?}");
+    assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
+    assert!(!client.is_alive(addr));
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_certainly_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener);
+    let client = RpcClient::new(None);
+    for _ in 0..3 {
+        let outcome = client.call(addr, &read("x"), LONG).await;
+        assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_under_way_when_the_server_goes_is_lost() {
+    let mut server = server(None).await;
+    let client = RpcClient::new(None);
+    let call = {
+        let (client, addr) = (client.clone(), server.addr);
+        tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
+    };
+    assert_eq!(server.events.recv().await, Some("started"));
+    server.shutdown.trigger();
+    let outcome = call.await.unwrap();
+    assert!(matches!(outcome, Err(CallError::Lost(_))), "{outcome:?}");
+    assert!(server.shutdown.drain(LONG).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_refused_before_it_is_sent() {
+    let server = server(None).await;
+    let client = RpcClient::new(None);
+    let outcome = client.call(server.addr, &read("x".repeat(defaults::RPC_MAX_REQUEST_BYTES)), LONG).await;
+    assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn junk_closes_its_own_connection_and_no_other() {
+    let server = server(None).await;
+    let junk: [&[u8]; 4] =
+        [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/9.9 and more than a preface", &[0x16, 3, 1, 0xff, 0xff], &[0; 64]];
+    for bytes in junk {
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut rest = Vec::new();
+        // Closed or reset: either way it ends.
+        let ended = tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "{bytes:?} was left open");
+    }
+    let client = RpcClient::new(None);
+    assert_eq!(body(client.call(server.addr, &read("fine"), LONG).await.unwrap()), "fine");
+}
+
+#[tokio::test]
+async fn connections_of_one_address_are_bounded() {
+    let server = server(None).await;
+    let mut streams = Vec::new();
+    for _ in 0..=defaults::RPC_MAX_CONNECTIONS_PER_ADDRESS {
+        streams.push(TcpStream::connect(server.addr).await.unwrap());
+    }
+    let last = streams.last_mut().unwrap();
+    let mut byte = [0];
+    let ended = tokio::time::timeout(LONG, last.read(&mut byte)).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn tls_is_spoken_beside_plain_text_on_the_same_port() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let tls = tls_of(&ca, "dc1", false, Some("server.dc1.consul"));
+    let server = server(Some(tls.clone())).await;
+    for client in [RpcClient::new(Some(tls)), RpcClient::new(None)] {
+        assert_eq!(body(client.call(server.addr, &read("hello"), LONG).await.unwrap()), "hello");
+    }
+}
+
+#[tokio::test]
+async fn verify_incoming_refuses_plain_text_and_strangers() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let tls = tls_of(&ca, "dc1", true, None);
+    let server = server(Some(tls.clone())).await;
+    assert!(RpcClient::new(None).call(server.addr, &read("x"), LONG).await.is_err());
+    let stranger = RpcTls { client: tls_of(&create_ca("consul", 10, &[]).unwrap(), "dc1", true, None).client, ..tls.clone() };
+    assert!(RpcClient::new(Some(stranger)).call(server.addr, &read("x"), LONG).await.is_err());
+    assert_eq!(body(RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+}
+
+#[tokio::test]
+async fn verify_server_hostname_refuses_a_server_of_another_datacenter() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let server = server(Some(tls_of(&ca, "dc2", true, None))).await;
+    let client = RpcClient::new(Some(tls_of(&ca, "dc1", true, Some("server.dc1.consul"))));
+    let outcome = client.call(server.addr, &read("x"), LONG).await;
+    assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+}
