@@ -4,6 +4,17 @@
 //! alone knows tokio. Bytes are authenticated and checked for pool and datacenter before foca
 //! sees them, because to foca every valid packet is a join.
 
+mod core;
+mod envelope;
+mod identity;
+mod info;
+mod replay;
+mod roster;
+mod rumours;
+mod settings;
+mod stream;
+mod vivaldi;
+
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::Member;

@@ -1,0 +1,561 @@
+//! The pool without I/O: membership protocol, timers, rumours, round-trip times, and the table.
+//!
+//! `driver` calls `handle_*` with what happened and the time, then sends what `poll_output` gives
+//! and sleeps until `poll_timeout`. Nothing in here reads a clock or a socket. No timer of the
+//! membership protocol is ever dropped: its queue is emptied into the heap after every call.
+
+mod exchange;
+
+pub(super) use exchange::{Contact, Verdict};
+
+use super::envelope::{Carrier, Envelope, Refusal};
+use super::identity::{Identity, MAX_GENERATION};
+use super::info::{NodeInfo, Policy, Rumour, Stamp};
+use super::roster::{Merged, Table};
+use super::rumours::{Herald, rumour_of};
+use super::settings::{self, Timings};
+use super::vivaldi::Vivaldi;
+use super::{GossipSettings, Pool, Roster};
+use crate::config::defaults;
+use crate::model::coordinate::Coordinate;
+use crate::model::ids::NodeId;
+use crate::model::member::MemberStatus;
+use foca::{AccumulatingRuntime, Codec, Foca, Header, OwnedNotification, PostcardCodec, Timer};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// First byte of a datagram's payload: what the rest is.
+const MEMBERSHIP: u8 = 0;
+const PING: u8 = 1;
+const PONG: u8 = 2;
+
+/// What the core wants done.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Send this.
+    Datagram { to: SocketAddr, bytes: Vec<u8> },
+    /// Exchange states over TCP.
+    Exchange { with: SocketAddr },
+    /// Ask over TCP whether `name` with this id still listens there; then [`Core::settle_contest`].
+    Ask { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: String },
+}
+
+/// A measurement and its answer; both carry the sender's coordinate, so neither is larger.
+#[derive(Debug, Serialize, Deserialize)]
+struct Echo {
+    token: u64,
+    name: String,
+    coordinate: Coordinate,
+}
+
+/// A timer of the membership protocol; those due together are handed over in its own order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Scheduled {
+    at: Instant,
+    timer: Timer<Identity>,
+}
+
+/// When the core's own duties are due next.
+#[derive(Debug)]
+struct Due {
+    tick: Instant,
+    ping: Instant,
+    push_pull: Instant,
+    reconnect: Instant,
+}
+
+/// How far leaving has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stay {
+    Member,
+    Leaving,
+    Gone,
+}
+
+/// One pool, as this agent sees it.
+pub(super) struct Core {
+    pool: Pool,
+    fast: bool,
+    keep_down: Duration,
+    policy: Arc<Policy>,
+    timings: Timings,
+    foca: Foca<Identity, PostcardCodec, StdRng, Herald>,
+    runtime: AccumulatingRuntime<Identity>,
+    timers: BinaryHeap<Reverse<Scheduled>>,
+    news: Receiver<Rumour>,
+    envelope: Envelope,
+    table: Table,
+    me: NodeInfo,
+    stay: Stay,
+    sized_for: u32,
+    stale: bool,
+    due: Due,
+    /// Up members whose state is to be fetched, and when.
+    wanted: HashMap<SocketAddr, Instant>,
+    contenders: BTreeMap<String, (NodeInfo, Instant)>,
+    vivaldi: Vivaldi,
+    coordinates: BTreeMap<String, Coordinate>,
+    pings: VecDeque<(u64, String, Instant)>,
+    outputs: VecDeque<Output>,
+    rng: StdRng,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("pool", &self.pool).field("name", &self.me.name).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// `addr` is the address told to others, `generation` greater than that of every earlier start.
+    pub(super) fn new(settings: &GossipSettings, addr: SocketAddr, generation: u64, seed: u64, now: Instant) -> Result<Core, String> {
+        let policy = Policy { pool: settings.pool, datacenter: settings.datacenter.clone(), allowed: settings.allowed_cidrs.clone() };
+        let stamp = Stamp { generation, version: 0 };
+        let me = NodeInfo { name: settings.name.clone(), node_id: settings.node_id, addr, stamp, left: false, tags: settings.tags.clone() };
+        policy.admits(&me).map_err(|reason| format!("this agent cannot be a member of its own pool: {reason}"))?;
+        let policy = Arc::new(policy);
+        let envelope = Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
+        let (sender, news) = channel();
+        let timings = Timings::of(settings.pool, settings.fast);
+        let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
+        let sized_for = settings::tuned_size(1);
+        let foca = Foca::with_custom_broadcast(
+            me.identity(),
+            settings::protocol(settings.pool, settings.fast, sized_for, keep_down),
+            StdRng::seed_from_u64(seed),
+            PostcardCodec,
+            Herald::new(Arc::clone(&policy), sender),
+        );
+        Ok(Core {
+            pool: settings.pool,
+            fast: settings.fast,
+            keep_down,
+            policy,
+            timings,
+            foca,
+            runtime: AccumulatingRuntime::new(),
+            timers: BinaryHeap::new(),
+            news,
+            envelope,
+            table: Table::new(me.clone(), settings.reconnect_timeout, defaults::GOSSIP_MAX_MEMBERS),
+            me,
+            stay: Stay::Member,
+            sized_for,
+            stale: false,
+            due: Due {
+                tick: now + defaults::GOSSIP_TICK,
+                ping: now + timings.ping,
+                push_pull: now + timings.push_pull,
+                reconnect: now + timings.reconnect,
+            },
+            wanted: HashMap::new(),
+            contenders: BTreeMap::new(),
+            vivaldi: Vivaldi::default(),
+            coordinates: BTreeMap::new(),
+            pings: VecDeque::new(),
+            outputs: VecDeque::new(),
+            rng: StdRng::seed_from_u64(seed.wrapping_add(1)),
+        })
+    }
+
+    /// A datagram came. The reason is given when it was refused; it is counted already.
+    pub(super) fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Refusal> {
+        if self.stay == Stay::Gone {
+            return Ok(());
+        }
+        let outcome = self.envelope.open(Carrier::Datagram, bytes).and_then(|opened| match opened.payload.split_first() {
+            Some((&MEMBERSHIP, data)) => self.hear(data, now),
+            Some((&PING, data)) => self.hear_ping(from, data),
+            Some((&PONG, data)) => self.hear_pong(data, now),
+            _ => Err(Refusal::Junk),
+        });
+        self.settle(now);
+        outcome.inspect_err(|refusal| metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1))
+    }
+
+    /// Does what is due by `now`.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while self.timers.peek().is_some_and(|Reverse(next)| next.at <= now) {
+            let Some(Reverse(Scheduled { timer, .. })) = self.timers.pop() else { break };
+            if self.stay != Stay::Gone && self.foca.handle_timer(timer, &mut self.runtime).is_err() {
+                metrics::counter!("kontor.gossip.late_probe").increment(1);
+            }
+            self.settle(now);
+        }
+        if self.stay == Stay::Gone {
+            return;
+        }
+        if self.due.tick <= now {
+            self.due.tick = now + defaults::GOSSIP_TICK;
+            self.tick(now);
+        }
+        if self.due.ping <= now {
+            self.due.ping = now + self.timings.ping;
+            self.measure(now);
+        }
+        if self.due.push_pull <= now {
+            self.due.push_pull = now + self.timings.push_pull;
+            self.exchange_with_random(MemberStatus::Alive);
+        }
+        if self.due.reconnect <= now {
+            self.due.reconnect = now + self.timings.reconnect;
+            self.exchange_with_random(MemberStatus::Failed);
+        }
+        self.settle(now);
+    }
+
+    /// When [`Core::handle_timeout`] is due.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let Due { tick, ping, push_pull, reconnect } = self.due;
+        let own = tick.min(ping).min(push_pull).min(reconnect);
+        self.timers.peek().map_or(own, |Reverse(next)| next.at.min(own))
+    }
+
+    /// The next thing to do.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Replaces this agent's tags.
+    pub(super) fn set_tags(&mut self, tags: BTreeMap<String, String>, now: Instant) {
+        if self.me.tags != tags {
+            self.me.tags = tags;
+            self.me.stamp.version += 1;
+            self.publish();
+            self.settle(now);
+        }
+    }
+
+    /// Announces another address, as a new identity.
+    pub(super) fn set_advertise(&mut self, ip: IpAddr, now: Instant) {
+        let addr = SocketAddr::new(ip, self.me.addr.port());
+        if self.me.addr != addr && self.stay == Stay::Member {
+            self.me.addr = addr;
+            self.begin_generation(self.me.stamp.generation + 1);
+            self.settle(now);
+        }
+    }
+
+    /// Says that this agent leaves. Follow with some [`Core::leave_round`]s, then [`Core::depart`].
+    pub(super) fn leave(&mut self, now: Instant) {
+        if self.stay == Stay::Member {
+            self.stay = Stay::Leaving;
+            self.me.left = true;
+            self.me.stamp.version += 1;
+            self.publish();
+            self.settle(now);
+        }
+    }
+
+    /// Spreads what is to be spread without waiting for the timer.
+    pub(super) fn leave_round(&mut self, now: Instant) {
+        let _ = self.foca.gossip(&mut self.runtime);
+        self.settle(now);
+    }
+
+    /// Declares this agent down. From here on nothing is heard: an echo of it would make it rejoin.
+    pub(super) fn depart(&mut self, now: Instant) {
+        if self.stay != Stay::Gone {
+            self.stay = Stay::Gone;
+            let _ = self.foca.leave_cluster(&mut self.runtime);
+            self.settle(now);
+        }
+    }
+
+    /// Makes a member leave, everywhere; with `prune` it is forgotten. Fails in Consul's words.
+    pub(super) fn force_leave(&mut self, name: &str, prune: bool, now: Instant) -> Result<(), String> {
+        let record = self.table.get(name).ok_or_else(|| format!("No node found with name '{name}'"))?;
+        self.spread(&Rumour::Forced { name: name.to_owned(), stamp: record.info.stamp, prune });
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The table, as others read it.
+    pub(super) fn roster(&self) -> Roster {
+        self.table.roster()
+    }
+
+    /// Grows with every change of the table.
+    pub(super) fn changes(&self) -> u64 {
+        self.table.changes()
+    }
+
+    /// This agent's generation; to be kept on disk.
+    pub(super) fn generation(&self) -> u64 {
+        self.me.stamp.generation
+    }
+
+    /// The address told to others.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.me.addr
+    }
+
+    /// Where this agent lies, and the others as they told.
+    pub(super) fn coordinates(&self) -> (&Coordinate, &BTreeMap<String, Coordinate>) {
+        (self.vivaldi.coordinate(), &self.coordinates)
+    }
+
+    /// Serf's numbers, by Serf's names. The queues that this protocol does not have are empty.
+    pub(super) fn stats(&self) -> BTreeMap<String, String> {
+        let count = |status| self.table.in_state(status).len();
+        let numbers = [
+            ("coordinate_resets", self.vivaldi.resets().to_string()),
+            ("encrypted", self.envelope.is_encrypted().to_string()),
+            ("event_queue", self.foca.custom_broadcast_backlog().to_string()),
+            ("event_time", "1".to_owned()),
+            ("failed", count(MemberStatus::Failed).to_string()),
+            ("health_score", "0".to_owned()),
+            ("intent_queue", self.foca.updates_backlog().to_string()),
+            ("left", count(MemberStatus::Left).to_string()),
+            ("member_time", self.table.changes().to_string()),
+            ("members", (self.table.others().count() + 1).to_string()),
+            ("query_queue", "0".to_owned()),
+            ("query_time", "1".to_owned()),
+        ];
+        numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    fn hear(&mut self, data: &[u8], now: Instant) -> Result<(), Refusal> {
+        self.admit(data, now)?;
+        // What is left are packets for an earlier identity of this agent and the like.
+        self.foca.handle_data(data, &mut self.runtime).map_err(|_error| Refusal::Junk)
+    }
+
+    /// Reads a packet before the membership protocol does: its identities must be possible ones,
+    /// and its table must not grow past the bound.
+    fn admit(&mut self, mut data: &[u8], now: Instant) -> Result<(), Refusal> {
+        let header: Header<Identity> = PostcardCodec.decode_header(&mut data).map_err(|_error| Refusal::Junk)?;
+        let mut identities = vec![header.src];
+        if header.message != foca::Message::Broadcast
+            && let Some((count, mut rest)) = data.split_first_chunk::<2>()
+        {
+            for _ in 0..u16::from_be_bytes(*count) {
+                let member: foca::Member<Identity> = PostcardCodec.decode_member(&mut rest).map_err(|_error| Refusal::Junk)?;
+                identities.push(*member.id());
+            }
+        }
+        if !identities.iter().all(|id| self.policy.admits_identity(id)) {
+            return Err(Refusal::Junk);
+        }
+        if self.foca.iter_membership_state().len() + identities.len() > 2 * defaults::GOSSIP_MAX_MEMBERS {
+            metrics::counter!("kontor.gossip.roster_full").increment(1);
+            return Err(Refusal::Junk);
+        }
+        for id in identities {
+            self.outbid(id, now);
+        }
+        Ok(())
+    }
+
+    /// Somebody remembers a life of ours that is later than this one, after a clock went back or a
+    /// data directory was lost: go beyond it, or nobody would take us for alive.
+    fn outbid(&mut self, id: Identity, now: Instant) {
+        let mine = self.me.identity();
+        if id.addr == mine.addr && id != mine && id.bump >= mine.bump && id.bump + 1 < MAX_GENERATION && self.stay == Stay::Member {
+            self.begin_generation(id.bump + 1);
+            self.settle(now);
+        }
+    }
+
+    fn begin_generation(&mut self, generation: u64) {
+        self.me.stamp = Stamp { generation, version: 0 };
+        let _ = self.foca.change_identity(self.me.identity(), &mut self.runtime);
+        self.reconnect_protocol();
+        self.publish();
+    }
+
+    /// After a change of identity the protocol rests until it hears something; it need not.
+    fn reconnect_protocol(&mut self) {
+        let _ = self.foca.apply_many(std::iter::empty(), false, &mut self.runtime);
+    }
+
+    fn publish(&mut self) {
+        self.table.publish(self.me.clone());
+        if let Some(bytes) = rumour_of(&self.me) {
+            self.spread_bytes(&bytes);
+        }
+    }
+
+    fn spread(&mut self, rumour: &Rumour) {
+        if let Ok(bytes) = postcard::to_stdvec(rumour) {
+            self.spread_bytes(&bytes);
+        }
+    }
+
+    fn spread_bytes(&mut self, bytes: &[u8]) {
+        if self.foca.add_broadcast(bytes).is_err() {
+            metrics::counter!("kontor.gossip.unspread").increment(1);
+        }
+        let _ = self.foca.broadcast(&mut self.runtime);
+    }
+
+    /// Empties everything the protocol produced, until nothing more comes of it.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some((to, data)) = self.runtime.to_send() {
+                self.send(to.addr, MEMBERSHIP, &data);
+            }
+            while let Some((after, timer)) = self.runtime.to_schedule() {
+                self.timers.push(Reverse(Scheduled { at: now + after, timer }));
+            }
+            if let Some(notification) = self.runtime.to_notify() {
+                self.handle_notification(&notification);
+                continue;
+            }
+            match self.news.try_recv() {
+                Ok(rumour) => self.handle_rumour(rumour, now),
+                Err(_empty) => break,
+            }
+        }
+        if std::mem::take(&mut self.stale) {
+            self.derive(now);
+        }
+    }
+
+    fn handle_notification(&mut self, notification: &OwnedNotification<Identity>) {
+        self.stale = true;
+        match notification {
+            OwnedNotification::Rejoin(id) => {
+                self.me.stamp = Stamp { generation: id.bump, version: 0 };
+                self.reconnect_protocol();
+                self.publish();
+                self.exchange_with_random(MemberStatus::Alive);
+            }
+            OwnedNotification::Defunct if self.stay == Stay::Member => self.begin_generation(self.me.stamp.generation + 1),
+            _ => {}
+        }
+    }
+
+    fn handle_rumour(&mut self, rumour: Rumour, now: Instant) {
+        match rumour {
+            Rumour::Info(info) => {
+                let member = foca::Member::alive(info.identity());
+                let alive = (!info.left).then_some(member);
+                self.offer(info, alive, None, now);
+            }
+            Rumour::Newer { name, addr, stamp } => {
+                let behind = self.table.get(&name).is_none_or(|record| record.info.stamp < stamp);
+                // Only members are fetched from: a rumour must not make agents connect anywhere.
+                if name != self.me.name && behind && self.foca.iter_members().any(|member| member.id().addr == addr) {
+                    self.wanted.entry(addr).or_insert(now);
+                }
+            }
+            Rumour::Forced { name, stamp, prune } => self.handle_forced(&name, stamp, prune, now),
+        }
+    }
+
+    fn handle_forced(&mut self, name: &str, stamp: Stamp, prune: bool, now: Instant) {
+        if name == self.me.name {
+            if self.me.stamp <= stamp && self.stay == Stay::Member {
+                self.me.stamp = Stamp { generation: self.me.stamp.generation.max(stamp.generation), version: stamp.version + 1 };
+                self.publish();
+            }
+            return;
+        }
+        self.table.force(name, stamp);
+        if prune && self.table.prune(name, stamp, now).is_some() {
+            self.forget(name);
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.coordinates.remove(name);
+        self.vivaldi.forget(name);
+    }
+
+    fn derive(&mut self, now: Instant) {
+        let unknown = self.table.derive(self.foca.iter_membership_state(), now);
+        self.wanted.retain(|addr, _| unknown.iter().any(|id| id.addr == *addr));
+        let delay = defaults::GOSSIP_FETCH_DELAY;
+        for id in unknown {
+            self.wanted.entry(id.addr).or_insert_with(|| now + delay);
+        }
+        let size = settings::tuned_size(self.foca.num_members() + 1);
+        if size != self.sized_for {
+            self.sized_for = size;
+            let _ = self.foca.set_config(settings::protocol(self.pool, self.fast, size, self.keep_down));
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        for name in self.table.reap(now) {
+            self.forget(&name);
+        }
+        self.contenders.retain(|_, (_, since)| now.saturating_duration_since(*since) < defaults::GOSSIP_CONTENDER_MEMORY);
+        let due: Vec<SocketAddr> = self.wanted.iter().filter(|(_, at)| **at <= now).map(|(addr, _)| *addr).take(4).collect();
+        for addr in due {
+            self.wanted.insert(addr, now + defaults::GOSSIP_FETCH_RETRY);
+            self.outputs.push_back(Output::Exchange { with: addr });
+        }
+    }
+
+    fn exchange_with_random(&mut self, status: MemberStatus) {
+        if let Some(record) = self.table.in_state(status).choose(&mut self.rng) {
+            self.outputs.push_back(Output::Exchange { with: record.info.addr });
+        }
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let Some((name, addr)) =
+            self.table.in_state(MemberStatus::Alive).choose(&mut self.rng).map(|record| (record.info.name.clone(), record.info.addr))
+        else {
+            return;
+        };
+        let token = self.rng.random();
+        if self.pings.len() >= defaults::GOSSIP_MAX_PINGS {
+            self.pings.pop_front();
+        }
+        self.pings.push_back((token, name, now));
+        self.send_echo(addr, PING, token);
+    }
+
+    fn hear_ping(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), Refusal> {
+        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
+        self.learn_coordinate(&echo.name, &echo.coordinate);
+        self.send_echo(from, PONG, echo.token);
+        Ok(())
+    }
+
+    fn hear_pong(&mut self, data: &[u8], now: Instant) -> Result<(), Refusal> {
+        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
+        let Some(at) = self.pings.iter().position(|(token, name, _)| *token == echo.token && *name == echo.name) else {
+            return Ok(());
+        };
+        if let Some((_, name, sent)) = self.pings.remove(at) {
+            self.vivaldi.observe(&name, &echo.coordinate, now.saturating_duration_since(sent), &mut self.rng);
+            self.learn_coordinate(&name, &echo.coordinate);
+        }
+        Ok(())
+    }
+
+    fn learn_coordinate(&mut self, name: &str, coordinate: &Coordinate) {
+        if coordinate.is_valid() && name != self.me.name && self.table.get(name).is_some() {
+            self.coordinates.insert(name.to_owned(), coordinate.clone());
+        }
+    }
+
+    fn send_echo(&mut self, to: SocketAddr, kind: u8, token: u64) {
+        let echo = Echo { token, name: self.me.name.clone(), coordinate: self.vivaldi.coordinate().clone() };
+        if let Ok(bytes) = postcard::to_stdvec(&echo) {
+            self.send(to, kind, &bytes);
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, kind: u8, data: &[u8]) {
+        let mut payload = Vec::with_capacity(data.len() + 1);
+        payload.push(kind);
+        payload.extend_from_slice(data);
+        match self.envelope.seal(Carrier::Datagram, &payload) {
+            Ok(bytes) => self.outputs.push_back(Output::Datagram { to, bytes }),
+            Err(_unsealed) => metrics::counter!("kontor.gossip.unsealed").increment(1),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! State exchange over TCP, and who is let in: the other half of [`Core`], still without I/O.
+
+use super::super::info::Entry;
+use super::super::stream::Message;
+use super::*;
+
+/// The answer to a frame that somebody sent us.
+#[derive(Debug)]
+pub(in crate::gossip) enum Verdict {
+    /// Send this and be done.
+    Answer(Vec<u8>),
+    /// Ask the holder of the newcomer's name first, then [`Core::finish_exchange`].
+    AskFirst { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: Box<NodeInfo>, entries: Vec<Entry> },
+    /// Hang up; counted.
+    Hangup(Refusal),
+}
+
+/// Whom an exchange reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gossip) enum Contact {
+    Member,
+    /// The address is our own.
+    Ourselves,
+}
+
+impl Core {
+    /// Our state as a frame: the first message of an exchange, and its answer.
+    pub(in crate::gossip) fn state_frame(&mut self, now: Instant) -> Result<Vec<u8>, String> {
+        let mut entries = self.entries(now);
+        loop {
+            let frame = self.frame(&Message::State { from: self.me.clone(), entries: entries.clone() })?;
+            if frame.len() <= defaults::GOSSIP_FRAME_BYTES || entries.is_empty() {
+                return Ok(frame);
+            }
+            metrics::counter!("kontor.gossip.state_cut").increment(1);
+            entries.truncate(entries.len() / 2);
+        }
+    }
+
+    /// The question whether a name's holder is still there.
+    pub(in crate::gossip) fn who_frame(&mut self) -> Result<Vec<u8>, String> {
+        self.frame(&Message::Who)
+    }
+
+    /// Somebody connected and sent this.
+    pub(in crate::gossip) fn handle_frame(&mut self, bytes: &[u8], now: Instant) -> Verdict {
+        match self.open_frame(bytes) {
+            Err(refusal) => {
+                metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
+                Verdict::Hangup(refusal)
+            }
+            Ok(Message::Who) => self.answer(&Message::Me { name: self.me.name.clone(), node_id: self.me.node_id }),
+            Ok(Message::State { from, entries }) => self.judge(from, entries, now),
+            Ok(Message::Me { .. } | Message::Refused { .. }) => Verdict::Hangup(Refusal::Junk),
+        }
+    }
+
+    fn judge(&mut self, from: NodeInfo, entries: Vec<Entry>, now: Instant) -> Verdict {
+        if self.stay != Stay::Member {
+            return self.refuse(format!("Member '{}' is leaving", self.me.name));
+        }
+        if from.node_id == self.me.node_id && from.name == self.me.name {
+            return self.state_answer(now);
+        }
+        if let Err(reason) = self.policy.admits(&from).and_then(|()| self.check_against_me(&from)) {
+            return self.refuse(reason);
+        }
+        match self.table.rival(&from).map(|record| record.info.clone()) {
+            Some(held) => Verdict::AskFirst {
+                holder: held.addr,
+                holder_name: held.name,
+                holder_id: held.node_id,
+                newcomer: Box::new(from),
+                entries,
+            },
+            None => self.take_all(&from, entries, now),
+        }
+    }
+
+    /// The holder of the newcomer's name was asked; `answered` says whether it is still there.
+    pub(in crate::gossip) fn finish_exchange(&mut self, from: &NodeInfo, entries: Vec<Entry>, answered: bool, now: Instant) -> Vec<u8> {
+        let verdict = match self.table.rival(from) {
+            Some(held) if answered => {
+                let reason = conflict(from, &held.info);
+                self.refuse(reason)
+            }
+            _ => self.take_all(from, entries, now),
+        };
+        match verdict {
+            Verdict::Answer(frame) => frame,
+            Verdict::AskFirst { .. } | Verdict::Hangup(_) => Vec::new(),
+        }
+    }
+
+    fn take_all(&mut self, from: &NodeInfo, entries: Vec<Entry>, now: Instant) -> Verdict {
+        self.take(from, entries, now);
+        self.state_answer(now)
+    }
+
+    /// The answer to our [`Core::state_frame`]; an error names the reason for a refusal.
+    pub(in crate::gossip) fn handle_answer(&mut self, bytes: &[u8], now: Instant) -> Result<Contact, String> {
+        match self.open_frame(bytes) {
+            Err(refusal) => {
+                metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
+                Err(format!("the answer is not of this pool ({})", refusal.label()))
+            }
+            Ok(Message::Refused { reason }) => Err(reason),
+            Ok(Message::State { from, .. }) if from.node_id == self.me.node_id && from.name == self.me.name => Ok(Contact::Ourselves),
+            Ok(Message::State { from, entries }) => {
+                self.policy.admits(&from).and_then(|()| self.check_against_me(&from))?;
+                if self.table.rival(&from).is_some() {
+                    self.contend(from.clone(), now);
+                }
+                self.take(&from, entries, now);
+                Ok(Contact::Member)
+            }
+            Ok(Message::Who | Message::Me { .. }) => Err("the answer does not fit the question".to_owned()),
+        }
+    }
+
+    /// Whether an answer to [`Core::who_frame`] comes from this member.
+    pub(in crate::gossip) fn is_answer_of(&mut self, bytes: &[u8], name: &str, node_id: NodeId) -> bool {
+        matches!(self.open_frame(bytes), Ok(Message::Me { name: told, node_id: id }) if told == name && id == node_id)
+    }
+
+    /// The holder of a name that came by rumour was asked.
+    pub(in crate::gossip) fn settle_contest(&mut self, newcomer: &str, answered: bool, now: Instant) {
+        if answered {
+            metrics::counter!("kontor.gossip.name_conflicts").increment(1);
+            return;
+        }
+        if let Some((info, _)) = self.contenders.remove(newcomer) {
+            let member = foca::Member::alive(info.identity());
+            self.accept(info, Some(member), None, now);
+            self.settle(now);
+        }
+    }
+
+    fn check_against_me(&self, other: &NodeInfo) -> Result<(), String> {
+        let (same_name, same_id) = (other.name == self.me.name, other.node_id == self.me.node_id);
+        if same_name != same_id { Err(conflict(other, &self.me)) } else { Ok(()) }
+    }
+
+    fn take(&mut self, from: &NodeInfo, entries: Vec<Entry>, now: Instant) {
+        for entry in entries {
+            if self.policy.admits(&entry.info).is_err() || !self.policy.admits_identity(entry.member.id()) {
+                metrics::counter!("kontor.gossip.refused", "reason" => "entry").increment(1);
+                continue;
+            }
+            self.outbid(*entry.member.id(), now);
+            self.take_entry(entry.info.name == from.name, entry, now);
+            self.settle(now);
+        }
+        self.stale = true;
+        self.settle(now);
+    }
+
+    fn take_entry(&mut self, first_hand: bool, entry: Entry, now: Instant) {
+        let Entry { info, forced, member, down_for_ms, coordinate } = entry;
+        let (name, stamp) = (info.name.clone(), info.stamp);
+        self.offer(info, Some(member), down_for_ms.map(Duration::from_millis), now);
+        if forced {
+            self.handle_forced(&name, stamp, false, now);
+        }
+        if let Some(coordinate) = coordinate.filter(|_| first_hand || !self.coordinates.contains_key(&name)) {
+            self.learn_coordinate(&name, &coordinate);
+        }
+    }
+
+    /// Takes a member's state, unless its name must be settled first.
+    pub(super) fn offer(&mut self, info: NodeInfo, member: Option<foca::Member<Identity>>, down_for: Option<Duration>, now: Instant) {
+        if info.name == self.me.name || info.node_id == self.me.node_id {
+            self.hear_of_me(&info, member);
+        } else if down_for.is_none() && !info.left && self.table.rival(&info).is_some() {
+            self.contend(info, now);
+        } else {
+            self.accept(info, member, down_for, now);
+        }
+    }
+
+    fn hear_of_me(&mut self, info: &NodeInfo, member: Option<foca::Member<Identity>>) {
+        if self.check_against_me(info).is_err() {
+            metrics::counter!("kontor.gossip.name_conflicts").increment(1);
+            return;
+        }
+        if info.stamp > self.me.stamp && self.stay == Stay::Member {
+            self.begin_generation((info.stamp.generation + 1).min(MAX_GENERATION - 1));
+        } else if let Some(member) = member.filter(|member| *member.id() == self.me.identity()) {
+            let _ = self.foca.apply_many(std::iter::once(member), true, &mut self.runtime);
+        }
+    }
+
+    fn contend(&mut self, newcomer: NodeInfo, now: Instant) {
+        let Some(held) = self.table.rival(&newcomer).map(|record| record.info.clone()) else { return };
+        let name = newcomer.name.clone();
+        if self.contenders.contains_key(&name) || held.stamp >= newcomer.stamp && held.name == name {
+            return;
+        }
+        if self.contenders.len() >= defaults::GOSSIP_MAX_CONTENDERS {
+            metrics::counter!("kontor.gossip.contenders_full").increment(1);
+            return;
+        }
+        self.contenders.insert(name.clone(), (newcomer, now));
+        self.outputs.push_back(Output::Ask { holder: held.addr, holder_name: held.name, holder_id: held.node_id, newcomer: name });
+    }
+
+    fn accept(&mut self, info: NodeInfo, member: Option<foca::Member<Identity>>, down_for: Option<Duration>, now: Instant) {
+        let (name, addr, left) = (info.name.clone(), info.addr, info.left);
+        let before = self.table.get(&name).map(|record| record.info.identity());
+        let merged = self.table.merge(info, down_for, now);
+        if merged == Merged::Refused {
+            return;
+        }
+        self.stale = true;
+        let mut updates = Vec::new();
+        if let Some(before) = before.filter(|before| merged == Merged::News && before.addr != addr) {
+            // It lives elsewhere now: its old address need not be probed until it fails.
+            updates.push(foca::Member::down(before));
+        }
+        let of_record = |member: &foca::Member<Identity>| {
+            let id = *member.id();
+            self.table.get(&name).is_some_and(|record| record.info.addr == id.addr && record.info.stamp.generation <= id.bump)
+        };
+        // A rumour of a member that leaves is no proof of life.
+        let proof = |member: &foca::Member<Identity>| !left || member.state() == foca::State::Down;
+        updates.extend(member.filter(of_record).filter(proof));
+        let _ = self.foca.apply_many(updates.into_iter(), true, &mut self.runtime);
+    }
+
+    fn entries(&self, now: Instant) -> Vec<Entry> {
+        let members: HashMap<SocketAddr, &foca::Member<Identity>> =
+            self.foca.iter_membership_state().map(|member| (member.id().addr, member)).collect();
+        let mut entries = vec![Entry {
+            info: self.me.clone(),
+            forced: false,
+            member: foca::Member::alive(self.me.identity()),
+            down_for_ms: None,
+            coordinate: Some(self.vivaldi.coordinate().clone()),
+        }];
+        entries.extend(self.table.others().map(|record| {
+            let identity = record.info.identity();
+            let held = members.get(&identity.addr).filter(|member| member.id().short == identity.short && member.id().bump >= identity.bump);
+            let fallback = || if record.down_since.is_some() { foca::Member::down(identity) } else { foca::Member::alive(identity) };
+            Entry {
+                info: record.info.clone(),
+                forced: record.forced,
+                member: held.map_or_else(fallback, |member| (*member).clone()),
+                down_for_ms: record.down_since.map(|since| millis(now.saturating_duration_since(since))),
+                coordinate: self.coordinates.get(&record.info.name).cloned(),
+            }
+        }));
+        entries
+    }
+
+    fn open_frame(&mut self, bytes: &[u8]) -> Result<Message, Refusal> {
+        let opened = self.envelope.open(Carrier::Stream, bytes)?;
+        postcard::from_bytes(&opened.payload).map_err(|_error| Refusal::Junk)
+    }
+
+    fn frame(&mut self, message: &Message) -> Result<Vec<u8>, String> {
+        let bytes = postcard::to_stdvec(message).map_err(|error| format!("a message could not be written: {error}"))?;
+        self.envelope.seal(Carrier::Stream, &bytes).map_err(|_unsealed| "a message could not be sealed".to_owned())
+    }
+
+    fn answer(&mut self, message: &Message) -> Verdict {
+        self.frame(message).map_or(Verdict::Hangup(Refusal::Junk), Verdict::Answer)
+    }
+
+    fn refuse(&mut self, reason: String) -> Verdict {
+        metrics::counter!("kontor.gossip.refused", "reason" => "newcomer").increment(1);
+        self.answer(&Message::Refused { reason })
+    }
+
+    fn state_answer(&mut self, now: Instant) -> Verdict {
+        self.state_frame(now).map_or(Verdict::Hangup(Refusal::Junk), Verdict::Answer)
+    }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why two members cannot both be in the pool, with both addresses.
+fn conflict(newcomer: &NodeInfo, held: &NodeInfo) -> String {
+    if newcomer.name == held.name {
+        return format!(
+            "Member '{}' at {} has the name of another member at {}, which still answers; names must be unique",
+            newcomer.name, newcomer.addr, held.addr
+        );
+    }
+    format!(
+        "Member '{}' at {} has conflicting node ID '{}' with member '{}' at {}, which still answers",
+        newcomer.name, newcomer.addr, newcomer.node_id, held.name, held.addr
+    )
+}

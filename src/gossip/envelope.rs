@@ -1,0 +1,298 @@
+//! The wrapping of every gossip packet, UDP and TCP: which pool, which datacenter, who, sealed or not.
+//!
+//! `core` opens each packet here before the membership protocol sees it, because to that every
+//! valid packet is a join. Must never panic on any bytes.
+//!
+//! ```text
+//! magic 2 | version 1 | flags 1 | nonce 12 (sealed only) | body | tag 16 (sealed only)
+//! body: node id 16 | session 8 | number 8 | dc length 1 | dc | payload
+//! ```
+//! The nonce is random; a key is good for about 2^32 packets of the whole pool.
+
+use super::Pool;
+use super::replay::ReplayGuard;
+use crate::config::defaults;
+use crate::model::ids::NodeId;
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use std::fmt;
+
+const MAGIC: [u8; 2] = [0x4b, 0xd7];
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 4;
+const SEALED: u8 = 1;
+const WAN: u8 = 2;
+const STREAM: u8 = 4;
+
+/// What carries a packet; the two are numbered apart, since TCP may lag far behind UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Datagram,
+    Stream,
+}
+
+/// Why a packet was refused; the word is the counter's label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Not a packet of this protocol, or a damaged one.
+    Junk,
+    /// Larger than any packet.
+    Oversized,
+    /// Of a version not known here.
+    Version,
+    /// Of the other pool.
+    Pool,
+    /// Not sealed with our key, or sealed where we have none.
+    Key,
+    /// Of another datacenter.
+    Datacenter(String),
+    /// Seen before, or of an earlier life of its sender.
+    Replayed,
+}
+
+impl Refusal {
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Refusal::Junk => "junk",
+            Refusal::Oversized => "oversized",
+            Refusal::Version => "version",
+            Refusal::Pool => "pool",
+            Refusal::Key => "key",
+            Refusal::Datacenter(_) => "datacenter",
+            Refusal::Replayed => "replayed",
+        }
+    }
+}
+
+/// An opened packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub sender: NodeId,
+    pub datacenter: String,
+    pub payload: Vec<u8>,
+}
+
+/// Wraps and unwraps the packets of one pool.
+pub(super) struct Envelope {
+    pool: Pool,
+    datacenter: String,
+    me: NodeId,
+    session: u64,
+    number: u64,
+    key: Option<LessSafeKey>,
+    datagrams: ReplayGuard,
+    streams: ReplayGuard,
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope").field("pool", &self.pool).field("encrypted", &self.is_encrypted()).finish_non_exhaustive()
+    }
+}
+
+impl Envelope {
+    /// `session` must be greater than that of any earlier start of this agent.
+    pub(super) fn new(pool: Pool, datacenter: &str, me: NodeId, session: u64, key: Option<&[u8]>) -> Result<Envelope, String> {
+        if datacenter.is_empty() || datacenter.len() > defaults::GOSSIP_DC_BYTES {
+            return Err(format!("expected a datacenter of 1 to {} bytes, got {datacenter:?}", defaults::GOSSIP_DC_BYTES));
+        }
+        Ok(Envelope {
+            pool,
+            datacenter: datacenter.to_owned(),
+            me,
+            session,
+            number: 0,
+            key: key.map(key_of).transpose()?,
+            datagrams: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
+            streams: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
+        })
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Wraps a payload; fails only where the system has no randomness.
+    pub(super) fn seal(&mut self, carrier: Carrier, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.number += 1;
+        let header = self.header(carrier);
+        let mut body = Vec::with_capacity(payload.len() + defaults::GOSSIP_ENVELOPE_BYTES);
+        body.extend_from_slice(&self.me.as_u128().to_be_bytes());
+        body.extend_from_slice(&self.session.to_be_bytes());
+        body.extend_from_slice(&self.number.to_be_bytes());
+        body.push(u8::try_from(self.datacenter.len()).unwrap_or(u8::MAX));
+        body.extend_from_slice(self.datacenter.as_bytes());
+        body.extend_from_slice(payload);
+        let mut packet = header.to_vec();
+        if let Some(key) = &self.key {
+            let mut nonce = [0; NONCE_LEN];
+            aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| Refusal::Key)?;
+            key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(header), &mut body)
+                .map_err(|_unspecified| Refusal::Key)?;
+            packet.extend_from_slice(&nonce);
+        }
+        packet.extend_from_slice(&body);
+        Ok(packet)
+    }
+
+    /// Unwraps a packet, or says why it is none of ours.
+    pub(super) fn open(&mut self, carrier: Carrier, packet: &[u8]) -> Result<Opened, Refusal> {
+        let bound = match carrier {
+            Carrier::Datagram => defaults::GOSSIP_DATAGRAM_BYTES,
+            Carrier::Stream => defaults::GOSSIP_FRAME_BYTES,
+        };
+        if packet.len() > bound {
+            return Err(Refusal::Oversized);
+        }
+        let (header, rest) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Refusal::Junk)?;
+        if header[..2] != MAGIC {
+            return Err(Refusal::Junk);
+        }
+        if header[2] != VERSION {
+            return Err(Refusal::Version);
+        }
+        let expected = self.header(carrier);
+        if (header[3] ^ expected[3]) & !SEALED == WAN {
+            return Err(Refusal::Pool);
+        }
+        if (header[3] ^ expected[3]) == SEALED {
+            return Err(Refusal::Key);
+        }
+        if header[3] != expected[3] {
+            return Err(Refusal::Junk);
+        }
+        let body = self.unseal(*header, rest)?;
+        self.read_body(carrier, &body)
+    }
+
+    fn unseal(&self, header: [u8; HEADER_BYTES], rest: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let Some(key) = &self.key else { return Ok(rest.to_vec()) };
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Refusal::Junk)?;
+        let mut body = sealed.to_vec();
+        let length = key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(header), &mut body)
+            .map_err(|_unspecified| Refusal::Key)?
+            .len();
+        body.truncate(length);
+        Ok(body)
+    }
+
+    fn read_body(&mut self, carrier: Carrier, body: &[u8]) -> Result<Opened, Refusal> {
+        let (sender, rest) = body.split_first_chunk::<16>().ok_or(Refusal::Junk)?;
+        let (session, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Junk)?;
+        let (number, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Junk)?;
+        let (length, rest) = rest.split_first().ok_or(Refusal::Junk)?;
+        let length = usize::from(*length);
+        if length > defaults::GOSSIP_DC_BYTES || length > rest.len() {
+            return Err(Refusal::Junk);
+        }
+        let (dc, payload) = rest.split_at(length);
+        let datacenter = std::str::from_utf8(dc).map_err(|_utf8| Refusal::Junk)?.to_owned();
+        let sender = NodeId::from_u128(u128::from_be_bytes(*sender));
+        // A stream is let through to be told the reason; a datagram has no way to answer.
+        if self.pool == Pool::Lan && carrier == Carrier::Datagram && datacenter != self.datacenter {
+            return Err(Refusal::Datacenter(datacenter));
+        }
+        let guard = match carrier {
+            Carrier::Datagram => &mut self.datagrams,
+            Carrier::Stream => &mut self.streams,
+        };
+        if !guard.is_new(sender, u64::from_be_bytes(*session), u64::from_be_bytes(*number)) {
+            return Err(Refusal::Replayed);
+        }
+        Ok(Opened { sender, datacenter, payload: payload.to_vec() })
+    }
+
+    fn header(&self, carrier: Carrier) -> [u8; HEADER_BYTES] {
+        let mut flags = 0;
+        if self.key.is_some() {
+            flags |= SEALED;
+        }
+        if self.pool == Pool::Wan {
+            flags |= WAN;
+        }
+        if carrier == Carrier::Stream {
+            flags |= STREAM;
+        }
+        [MAGIC[0], MAGIC[1], VERSION, flags]
+    }
+}
+
+fn key_of(bytes: &[u8]) -> Result<LessSafeKey, String> {
+    let algorithm = match bytes.len() {
+        16 => &AES_128_GCM,
+        24 => &AES_192_GCM,
+        32 => &AES_256_GCM,
+        other => return Err(format!("expected an encrypt key of 16, 24 or 32 bytes, got {other}")),
+    };
+    UnboundKey::new(algorithm, bytes).map(LessSafeKey::new).map_err(|_unspecified| "the encrypt key was not accepted".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn envelope(pool: Pool, dc: &str, id: u128, key: Option<&[u8]>) -> Envelope {
+        Envelope::new(pool, dc, NodeId::from_u128(id), 1, key).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_each_key_size() {
+        for key in [None, Some(&[7u8; 16][..]), Some(&[7u8; 24][..]), Some(&[7u8; 32][..])] {
+            let packet = envelope(Pool::Lan, "dc1", 1, key).seal(Carrier::Datagram, b"hello").unwrap();
+            let opened = envelope(Pool::Lan, "dc1", 2, key).open(Carrier::Datagram, &packet).unwrap();
+            assert_eq!((opened.payload, opened.sender), (b"hello".to_vec(), NodeId::from_u128(1)));
+        }
+        assert!(Envelope::new(Pool::Lan, "dc1", NodeId::default(), 1, Some(&[0; 15])).is_err());
+    }
+
+    #[test]
+    fn each_kind_of_stranger_is_told_apart() {
+        let key = [7u8; 32];
+        let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
+        let refusals = [
+            (envelope(Pool::Wan, "dc1", 2, Some(&key)), Refusal::Pool),
+            (envelope(Pool::Lan, "dc1", 3, None), Refusal::Key),
+            (envelope(Pool::Lan, "dc1", 4, Some(&[8; 32])), Refusal::Key),
+            (envelope(Pool::Lan, "dc2", 5, Some(&key)), Refusal::Datacenter("dc2".to_owned())),
+        ];
+        for (mut stranger, refusal) in refusals {
+            let packet = stranger.seal(Carrier::Datagram, b"hello").unwrap();
+            assert_eq!(here.open(Carrier::Datagram, &packet), Err(refusal));
+        }
+        assert_eq!(here.open(Carrier::Datagram, &[0; 1401]), Err(Refusal::Oversized));
+    }
+
+    #[test]
+    fn a_packet_opens_once_and_on_its_own_carrier_only() {
+        let mut here = envelope(Pool::Lan, "dc1", 1, None);
+        let packet = envelope(Pool::Lan, "dc1", 2, None).seal(Carrier::Datagram, b"hello").unwrap();
+        assert_eq!(here.open(Carrier::Stream, &packet), Err(Refusal::Junk));
+        assert!(here.open(Carrier::Datagram, &packet).is_ok());
+        assert_eq!(here.open(Carrier::Datagram, &packet), Err(Refusal::Replayed));
+    }
+
+    #[test]
+    fn the_longest_datacenter_fits_the_reserve() {
+        let dc = "d".repeat(defaults::GOSSIP_DC_BYTES);
+        let packet = envelope(Pool::Lan, &dc, 1, Some(&[7; 32])).seal(Carrier::Datagram, b"").unwrap();
+        assert!(packet.len() < defaults::GOSSIP_ENVELOPE_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_no_flipped_bit_opens(junk in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..60, bit in 0u8..8) {
+            let key = [7u8; 32];
+            let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
+            prop_assert!(here.open(Carrier::Datagram, &junk).is_err());
+            prop_assert!(here.open(Carrier::Stream, &junk).is_err());
+            let mut plain = envelope(Pool::Lan, "dc1", 1, None);
+            let _ = plain.open(Carrier::Datagram, &junk);
+            let mut packet = envelope(Pool::Lan, "dc1", 2, Some(&key)).seal(Carrier::Datagram, b"payload").unwrap();
+            let at = at % packet.len();
+            packet[at] ^= 1 << bit;
+            prop_assert!(here.open(Carrier::Datagram, &packet).is_err());
+            prop_assert!(here.open(Carrier::Datagram, &packet[..at]).is_err());
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the membership protocol does not know of a member: name, node id, tags, whether it has left.
+//!
+//! A member alone writes its own state; [`Stamp`] orders its versions. Small states travel as
+//! rumours, all of them in state exchanges. `core`, `rumours` and `roster` use it; nothing in here
+//! does I/O.
+
+use super::Pool;
+use super::identity::{Identity, MAX_GENERATION};
+use crate::config::defaults;
+use crate::model::coordinate::Coordinate;
+use crate::model::ids::NodeId;
+use crate::model::member::tag;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// Orders the states that one member has published; the greater is the newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    /// The generation of the identity that published it.
+    pub generation: u64,
+    /// Counts the changes within that generation.
+    pub version: u64,
+}
+
+/// The state of a member in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NodeInfo {
+    /// Its name in the pool.
+    pub name: String,
+    /// Who it is.
+    pub node_id: NodeId,
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// Which of its states this is.
+    pub stamp: Stamp,
+    /// It says that it leaves.
+    pub left: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl NodeInfo {
+    /// The identity that published this state.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(self.addr, self.stamp.generation, self.node_id)
+    }
+
+    /// A tag, or the empty text.
+    pub(super) fn tag(&self, name: &str) -> &str {
+        self.tags.get(name).map_or("", String::as_str)
+    }
+}
+
+/// News passed from member to member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Rumour {
+    /// A member's state.
+    Info(NodeInfo),
+    /// A member has a state too large for a datagram; it is fetched over TCP.
+    Newer { name: String, addr: SocketAddr, stamp: Stamp },
+    /// Somebody made a member leave. Holds for states up to `stamp`; the member refutes it by a newer one.
+    Forced { name: String, stamp: Stamp, prune: bool },
+}
+
+impl Rumour {
+    /// The member it is about, and the state of it.
+    pub(super) fn subject(&self) -> (&str, Stamp) {
+        match self {
+            Rumour::Info(info) => (&info.name, info.stamp),
+            Rumour::Newer { name, stamp, .. } | Rumour::Forced { name, stamp, .. } => (name, *stamp),
+        }
+    }
+}
+
+/// One member in a state exchange.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Its state.
+    pub info: NodeInfo,
+    /// Somebody made it leave.
+    pub forced: bool,
+    /// What the membership protocol holds of it.
+    pub member: foca::Member<Identity>,
+    /// Milliseconds since it was found down; `None` while it is up.
+    pub down_for_ms: Option<u64>,
+    /// Its coordinate, when known.
+    pub coordinate: Option<Coordinate>,
+}
+
+/// Who may be a member: the checks that every state passes before it is believed.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    pub pool: Pool,
+    pub datacenter: String,
+    pub allowed: Vec<IpNet>,
+}
+
+impl Policy {
+    /// Whether a member may be at this address.
+    pub(super) fn admits_addr(&self, addr: SocketAddr) -> bool {
+        let ip = addr.ip();
+        !ip.is_unspecified() && !ip.is_multicast() && addr.port() != 0 && self.admits_ip(ip)
+    }
+
+    fn admits_ip(&self, ip: IpAddr) -> bool {
+        self.allowed.is_empty() || self.allowed.iter().any(|net| net.contains(&ip))
+    }
+
+    /// Whether an identity is one that a member can have.
+    pub(super) fn admits_identity(&self, id: &Identity) -> bool {
+        id.bump < MAX_GENERATION && self.admits_addr(id.addr)
+    }
+
+    /// Whether this may be a member; the reason, in Consul's words where it has some.
+    pub(super) fn admits(&self, info: &NodeInfo) -> Result<(), String> {
+        let NodeInfo { name, addr, .. } = info;
+        if name.is_empty() || name.len() > defaults::GOSSIP_NAME_BYTES {
+            return Err(format!("Member at {addr} has a name of {} bytes; expected 1 to 256", name.len()));
+        }
+        let dc = info.tag(tag::DC);
+        if self.pool == Pool::Lan && dc != self.datacenter {
+            return Err(format!("Member '{name}' part of wrong datacenter '{dc}'; expected '{}'", self.datacenter));
+        }
+        if self.pool == Pool::Wan && info.tag(tag::ROLE) != "consul" {
+            return Err(format!("Member '{name}' is not a server"));
+        }
+        if !self.admits_identity(&info.identity()) {
+            return Err(format!("Member '{name}' has address {addr}, which is not an allowed one (see allowed_cidrs)"));
+        }
+        let bytes: usize = info.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > defaults::GOSSIP_INFO_BYTES {
+            return Err(format!("Member '{name}' has {bytes} bytes of tags; at most {}", defaults::GOSSIP_INFO_BYTES));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn info(name: &str, port: u16, generation: u64) -> NodeInfo {
+        NodeInfo {
+            name: name.to_owned(),
+            node_id: NodeId::from_u128(u128::from(port)),
+            addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            stamp: Stamp { generation, version: 0 },
+            left: false,
+            tags: BTreeMap::from([(tag::DC.to_owned(), "dc1".to_owned()), (tag::ROLE.to_owned(), "node".to_owned())]),
+        }
+    }
+
+    fn policy(pool: Pool) -> Policy {
+        Policy { pool, datacenter: "dc1".to_owned(), allowed: Vec::new() }
+    }
+
+    #[test]
+    fn a_wrong_datacenter_is_refused_with_both_names() {
+        let mut stranger = info("x", 1, 1);
+        stranger.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
+        let text = policy(Pool::Lan).admits(&stranger).unwrap_err();
+        assert_eq!(text, "Member 'x' part of wrong datacenter 'dc2'; expected 'dc1'");
+    }
+
+    #[test]
+    fn the_wan_pool_takes_servers_only() {
+        let text = policy(Pool::Wan).admits(&info("c1.dc1", 1, 1)).unwrap_err();
+        assert_eq!(text, "Member 'c1.dc1' is not a server");
+    }
+
+    #[test]
+    fn addresses_outside_the_allowed_networks_are_refused() {
+        let mut narrow = policy(Pool::Lan);
+        narrow.allowed = vec!["10.0.0.0/8".parse().unwrap()];
+        assert!(narrow.admits(&info("x", 1, 1)).is_err());
+        assert!(policy(Pool::Lan).admits(&info("x", 0, 1)).is_err(), "port 0");
+        assert!(policy(Pool::Lan).admits(&info("x", 1, MAX_GENERATION)).is_err(), "a generation nobody can outbid");
+    }
+}

@@ -1,0 +1,334 @@
+//! The one table of members, keyed by name. `core` feeds it states and shows it the membership
+//! protocol's members; it never does I/O and never decides who is reachable.
+//!
+//! The newest state of a name wins. Whether a member is up is looked up under the identity that
+//! published that state, so a late "down" of an older identity never touches it.
+
+use super::Roster;
+use super::identity::Identity;
+use super::info::{NodeInfo, Stamp};
+use crate::config::defaults;
+use crate::model::member::{Member, MemberStatus};
+use foca::State;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// All that is known of one name.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    /// The newest state.
+    pub info: NodeInfo,
+    /// Somebody made it leave.
+    pub forced: bool,
+    /// Since when it is down; `None` while it is up.
+    pub down_since: Option<Instant>,
+}
+
+impl Record {
+    /// Serf's state of the member.
+    pub(super) fn status(&self) -> MemberStatus {
+        match (self.info.left || self.forced, self.down_since.is_none()) {
+            (false, true) => MemberStatus::Alive,
+            (false, false) => MemberStatus::Failed,
+            (true, true) => MemberStatus::Leaving,
+            (true, false) => MemberStatus::Left,
+        }
+    }
+}
+
+/// What became of a state that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// It is newer than what was known.
+    News,
+    /// It is known, or older.
+    Known,
+    /// Forgotten on purpose, or the table is full.
+    Refused,
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Table {
+    me: String,
+    records: BTreeMap<String, Record>,
+    /// Names that were forgotten, up to which state, and when.
+    tombstones: BTreeMap<String, (Stamp, Instant)>,
+    reconnect_timeout: Duration,
+    bound: usize,
+    changes: u64,
+}
+
+impl Table {
+    /// A table with this agent alone in it, that takes `bound` names.
+    pub(super) fn new(me: NodeInfo, reconnect_timeout: Duration, bound: usize) -> Table {
+        let name = me.name.clone();
+        let record = Record { info: me, forced: false, down_since: None };
+        let records = BTreeMap::from([(name.clone(), record)]);
+        Table { me: name, records, tombstones: BTreeMap::new(), reconnect_timeout, bound, changes: 1 }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Record> {
+        self.records.get(name)
+    }
+
+    /// All members but this agent.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Record> {
+        self.records.values().filter(|record| record.info.name != self.me)
+    }
+
+    /// The others in this state.
+    pub(super) fn in_state(&self, status: MemberStatus) -> Vec<&Record> {
+        self.others().filter(|record| record.status() == status).collect()
+    }
+
+    /// Counts every change of the table.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Replaces this agent's own state.
+    pub(super) fn publish(&mut self, me: NodeInfo) {
+        if let Some(record) = self.records.get_mut(&self.me) {
+            record.info = me;
+            self.changes += 1;
+        }
+    }
+
+    /// The member that holds this newcomer's name with another id, or its id with another name, at
+    /// another address, and has not left: it must be asked before the newcomer is believed.
+    pub(super) fn rival(&self, newcomer: &NodeInfo) -> Option<&Record> {
+        let contests = |record: &&Record| {
+            let known = &record.info;
+            let same_name = known.name == newcomer.name;
+            let same_id = known.node_id == newcomer.node_id;
+            same_name != same_id && known.addr != newcomer.addr && record.status() != MemberStatus::Left
+        };
+        let by_name = self.records.get(&newcomer.name).filter(|record| contests(record));
+        by_name.or_else(|| self.records.values().find(contests))
+    }
+
+    /// Takes a state when it is newer than the one known. `down_for` is how long others have known
+    /// its member to be down.
+    pub(super) fn merge(&mut self, info: NodeInfo, down_for: Option<Duration>, now: Instant) -> Merged {
+        if info.name == self.me {
+            return Merged::Known;
+        }
+        if self.tombstones.get(&info.name).is_some_and(|(stamp, _)| info.stamp <= *stamp) || self.is_expired(&info, down_for) {
+            return Merged::Refused;
+        }
+        if let Some(known) = self.records.get(&info.name) {
+            if info.stamp <= known.info.stamp {
+                return Merged::Known;
+            }
+        } else if self.records.len() >= self.bound {
+            metrics::counter!("kontor.gossip.roster_full").increment(1);
+            return Merged::Refused;
+        }
+        self.retire_other_names(&info, now);
+        self.tombstones.remove(&info.name);
+        let down_since = match down_for {
+            None => self.records.get(&info.name).filter(|known| known.info.stamp.generation == info.stamp.generation).and_then(|known| known.down_since),
+            Some(length) => Some(now.checked_sub(length).unwrap_or(now)),
+        };
+        self.records.insert(info.name.clone(), Record { info, forced: false, down_since });
+        self.changes += 1;
+        Merged::News
+    }
+
+    /// A node that comes back under another name has left its old one.
+    fn retire_other_names(&mut self, info: &NodeInfo, now: Instant) {
+        for record in self.records.values_mut() {
+            let renamed = record.info.node_id == info.node_id && record.info.name != info.name;
+            if renamed && record.info.name != self.me && record.info.stamp < info.stamp {
+                record.forced = true;
+                record.down_since.get_or_insert(now);
+                self.changes += 1;
+            }
+        }
+    }
+
+    fn is_expired(&self, info: &NodeInfo, down_for: Option<Duration>) -> bool {
+        let limit = if info.left { defaults::GOSSIP_LEFT_TIMEOUT } else { self.reconnect_timeout };
+        down_for.is_some_and(|length| length >= limit)
+    }
+
+    /// Marks a member as made to leave, for states up to `stamp`. Says whether that is news.
+    pub(super) fn force(&mut self, name: &str, stamp: Stamp) -> bool {
+        match self.records.get_mut(name) {
+            Some(record) if name != self.me && record.info.stamp <= stamp && !record.forced => {
+                record.forced = true;
+                self.changes += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets a member for states up to `stamp`, unless it is up. Says who it was.
+    pub(super) fn prune(&mut self, name: &str, stamp: Stamp, now: Instant) -> Option<NodeInfo> {
+        let record = self.records.get(name)?;
+        if name == self.me || record.info.stamp > stamp || record.down_since.is_none() {
+            return None;
+        }
+        self.forget(name, now)
+    }
+
+    fn forget(&mut self, name: &str, now: Instant) -> Option<NodeInfo> {
+        let record = self.records.remove(name)?;
+        self.changes += 1;
+        if self.tombstones.len() >= self.bound {
+            let oldest = self.tombstones.iter().min_by_key(|(_, (_, at))| *at).map(|(name, _)| name.clone());
+            self.tombstones.remove(&oldest.unwrap_or_default());
+        }
+        self.tombstones.insert(name.to_owned(), (record.info.stamp, now));
+        Some(record.info)
+    }
+
+    /// Looks up who is up, and returns the up identities whose state is not known here.
+    pub(super) fn derive<'a>(&mut self, members: impl Iterator<Item = &'a foca::Member<Identity>>, now: Instant) -> Vec<Identity> {
+        let mut known: HashMap<SocketAddr, (Identity, State)> = members.map(|member| (member.id().addr, (*member.id(), member.state()))).collect();
+        for record in self.records.values_mut().filter(|record| record.info.name != self.me) {
+            let published = record.info.identity();
+            let (up, current) = match known.get(&published.addr) {
+                Some((id, state)) if id.short == published.short && id.bump >= published.bump => {
+                    (*state != State::Down, id.bump == published.bump)
+                }
+                _ => (false, false),
+            };
+            if up != record.down_since.is_none() {
+                record.down_since = if up { None } else { Some(now) };
+                self.changes += 1;
+            }
+            if up && current {
+                known.remove(&published.addr);
+            }
+        }
+        known.into_values().filter(|(_, state)| *state != State::Down).map(|(id, _)| id).collect()
+    }
+
+    /// Forgets members that failed or left too long ago; returns their names.
+    pub(super) fn reap(&mut self, now: Instant) -> Vec<String> {
+        self.tombstones.retain(|_, (_, at)| now.saturating_duration_since(*at) < defaults::GOSSIP_LEFT_TIMEOUT);
+        let expired: Vec<String> = self
+            .others()
+            .filter(|record| {
+                let limit = match record.status() {
+                    MemberStatus::Failed => self.reconnect_timeout,
+                    MemberStatus::Left => defaults::GOSSIP_LEFT_TIMEOUT,
+                    MemberStatus::Alive | MemberStatus::Leaving => return false,
+                };
+                record.down_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+            })
+            .map(|record| record.info.name.clone())
+            .collect();
+        for name in &expired {
+            self.forget(name, now);
+        }
+        expired
+    }
+
+    /// The table as others read it.
+    pub(super) fn roster(&self) -> Roster {
+        let member = |record: &Record| Member {
+            name: record.info.name.clone(),
+            addr: record.info.addr,
+            tags: record.info.tags.clone(),
+            status: record.status(),
+        };
+        Roster { members: self.records.iter().map(|(name, record)| (name.clone(), member(record))).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::info::tests::info;
+    use crate::model::ids::NodeId;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn table() -> Table {
+        Table::new(info("me", 1, 1), 72 * HOUR, 8)
+    }
+
+    fn member(info: &NodeInfo, state: State) -> foca::Member<Identity> {
+        foca::Member::new(info.identity(), 0, state)
+    }
+
+    fn status(table: &Table, name: &str) -> Option<MemberStatus> {
+        table.get(name).map(Record::status)
+    }
+
+    #[test]
+    fn a_late_down_of_an_older_identity_never_touches_the_newer() {
+        let (mut table, now) = (table(), Instant::now());
+        let (old, new) = (info("a", 2, 10), NodeInfo { addr: SocketAddr::from(([127, 0, 0, 1], 9)), ..info("a", 2, 11) });
+        table.merge(old.clone(), None, now);
+        table.merge(new.clone(), None, now);
+        table.derive([member(&old, State::Down), member(&new, State::Alive)].iter(), now);
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Alive));
+        assert_eq!(table.merge(old, Some(HOUR), now), Merged::Known);
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Alive));
+    }
+
+    #[test]
+    fn left_and_failed_are_told_apart_and_reaped_at_their_own_time() {
+        let (mut table, now) = (table(), Instant::now());
+        let (gone, lost) = (NodeInfo { left: true, ..info("gone", 2, 1) }, info("lost", 3, 1));
+        table.merge(gone.clone(), None, now);
+        table.merge(lost.clone(), None, now);
+        assert_eq!(status(&table, "gone"), Some(MemberStatus::Leaving));
+        table.derive([member(&gone, State::Down), member(&lost, State::Down)].iter(), now);
+        assert_eq!(status(&table, "gone"), Some(MemberStatus::Left));
+        assert_eq!(status(&table, "lost"), Some(MemberStatus::Failed));
+        assert_eq!(table.reap(now + 24 * HOUR), ["gone"]);
+        assert_eq!(table.reap(now + 72 * HOUR), ["lost"]);
+        assert_eq!(table.merge(lost, Some(HOUR), now + 72 * HOUR), Merged::Refused, "others may not bring it back");
+        assert_eq!(table.merge(info("lost", 3, 2), None, now + 72 * HOUR), Merged::News, "it may come back itself");
+    }
+
+    #[test]
+    fn force_leave_holds_until_the_member_says_something_newer() {
+        let (mut table, now) = (table(), Instant::now());
+        table.merge(info("a", 2, 1), None, now);
+        table.derive([].iter(), now);
+        assert!(table.force("a", Stamp { generation: 1, version: 0 }));
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Left));
+        let back = info("a", 2, 2);
+        table.merge(back.clone(), None, now);
+        table.derive([member(&back, State::Alive)].iter(), now);
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Alive));
+        assert!(!table.force("a", Stamp { generation: 1, version: 0 }), "an old force-leave changes nothing");
+    }
+
+    #[test]
+    fn rivals_are_found_by_name_and_by_id_but_not_at_the_same_address() {
+        let (mut table, now) = (table(), Instant::now());
+        table.merge(info("a", 2, 1), None, now);
+        let other_id = NodeInfo { addr: SocketAddr::from(([127, 0, 0, 2], 2)), ..NodeInfo { name: "a".to_owned(), ..info("x", 3, 2) } };
+        assert_eq!(table.rival(&other_id).map(|record| record.info.name.as_str()), Some("a"));
+        assert!(table.rival(&NodeInfo { addr: info("a", 2, 1).addr, ..other_id.clone() }).is_none());
+        let other_name = NodeInfo { addr: other_id.addr, ..NodeInfo { name: "b".to_owned(), ..info("a", 2, 2) } };
+        assert!(table.rival(&other_name).is_some());
+    }
+
+    #[test]
+    fn a_renamed_node_has_left_its_old_name() {
+        let (mut table, now) = (table(), Instant::now());
+        table.merge(info("old", 2, 1), None, now);
+        table.merge(NodeInfo { name: "new".to_owned(), ..info("old", 2, 2) }, None, now);
+        assert_eq!(status(&table, "old"), Some(MemberStatus::Left));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let (mut table, now) = (table(), Instant::now());
+        for number in 0..100 {
+            let newcomer = NodeInfo { name: format!("n{number}"), node_id: NodeId::random(), ..info("n", 7, 1) };
+            table.merge(newcomer, None, now);
+        }
+        assert_eq!(table.records.len(), 8);
+    }
+}

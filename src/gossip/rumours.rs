@@ -1,0 +1,152 @@
+//! Decides which rumours are news. The membership protocol owns a [`Herald`] and asks it for each
+//! rumour it hears; news are handed to `core` through a queue that `core` empties after each call.
+
+use super::identity::Identity;
+use super::info::{NodeInfo, Policy, Rumour, Stamp};
+use crate::config::defaults;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+/// What a rumour replaces in the queue of those still to be passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    name: String,
+    kind: Kind,
+    stamp: Stamp,
+}
+
+/// Rumours of different kinds about one member are news independently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    State,
+    ForcedToLeave,
+    Pruned,
+}
+
+fn kind_of(rumour: &Rumour) -> Kind {
+    match rumour {
+        Rumour::Info(_) | Rumour::Newer { .. } => Kind::State,
+        Rumour::Forced { prune: false, .. } => Kind::ForcedToLeave,
+        Rumour::Forced { prune: true, .. } => Kind::Pruned,
+    }
+}
+
+impl foca::Invalidates for Subject {
+    fn invalidates(&self, other: &Subject) -> bool {
+        self.name == other.name && self.kind == other.kind && self.stamp >= other.stamp
+    }
+}
+
+/// A rumour that cannot be one of this pool.
+#[derive(Debug, thiserror::Error)]
+#[error("not a rumour of this pool: {0}")]
+pub(super) struct NoRumour(String);
+
+/// Remembers what was heard, so that each rumour is passed on once.
+#[derive(Debug)]
+pub(super) struct Herald {
+    policy: Arc<Policy>,
+    heard: HashMap<(String, Kind), Stamp>,
+    news: Sender<Rumour>,
+}
+
+impl Herald {
+    pub(super) fn new(policy: Arc<Policy>, news: Sender<Rumour>) -> Herald {
+        Herald { policy, heard: HashMap::new(), news }
+    }
+
+    fn check(&self, rumour: &Rumour) -> Result<(), String> {
+        let (name, stamp) = rumour.subject();
+        if name.len() > defaults::GOSSIP_NAME_BYTES || stamp.generation >= super::identity::MAX_GENERATION {
+            return Err("its name or generation is too large".to_owned());
+        }
+        match rumour {
+            Rumour::Info(info) => self.policy.admits(info),
+            Rumour::Newer { addr, .. } if !self.policy.admits_addr(*addr) => Err(format!("{addr} is not an allowed address")),
+            Rumour::Newer { .. } | Rumour::Forced { .. } => Ok(()),
+        }
+    }
+
+    /// Makes room by forgetting the state of the longest-started member; at worst it is heard twice.
+    fn make_room(&mut self) {
+        if self.heard.len() < 2 * defaults::GOSSIP_MAX_MEMBERS {
+            return;
+        }
+        if let Some(oldest) = self.heard.iter().min_by_key(|(_, stamp)| **stamp).map(|(key, _)| key.clone()) {
+            self.heard.remove(&oldest);
+        }
+    }
+}
+
+impl foca::BroadcastHandler<Identity> for Herald {
+    type Key = Subject;
+    type Error = NoRumour;
+
+    fn receive_item(&mut self, data: &[u8], _sender: Option<&Identity>) -> Result<Option<Subject>, NoRumour> {
+        let rumour: Rumour = postcard::from_bytes(data).map_err(|error| NoRumour(error.to_string()))?;
+        self.check(&rumour).map_err(NoRumour)?;
+        let (name, stamp) = rumour.subject();
+        let key = (name.to_owned(), kind_of(&rumour));
+        if self.heard.get(&key).is_some_and(|heard| *heard >= stamp) {
+            return Ok(None);
+        }
+        let subject = Subject { name: key.0.clone(), kind: key.1, stamp };
+        self.make_room();
+        self.heard.insert(key, stamp);
+        // The core holds the other end for as long as it holds this handler.
+        let _ = self.news.send(rumour);
+        Ok(Some(subject))
+    }
+}
+
+/// The bytes of a state as a rumour: the state itself, or only its announcement when it is too large.
+pub(super) fn rumour_of(info: &NodeInfo) -> Option<Vec<u8>> {
+    let whole = postcard::to_stdvec(&Rumour::Info(info.clone())).ok()?;
+    if whole.len() <= defaults::GOSSIP_BROADCAST_BYTES {
+        return Some(whole);
+    }
+    postcard::to_stdvec(&Rumour::Newer { name: info.name.clone(), addr: info.addr, stamp: info.stamp }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::Pool;
+    use crate::gossip::info::tests::info;
+    use foca::BroadcastHandler;
+
+    fn herald() -> (Herald, std::sync::mpsc::Receiver<Rumour>) {
+        let (news, inbox) = std::sync::mpsc::channel();
+        let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new() };
+        (Herald::new(Arc::new(policy), news), inbox)
+    }
+
+    #[test]
+    fn a_rumour_is_news_once() {
+        let (mut herald, inbox) = herald();
+        let bytes = rumour_of(&info("a", 1, 5)).unwrap();
+        assert!(herald.receive_item(&bytes, None).unwrap().is_some());
+        assert!(herald.receive_item(&bytes, None).unwrap().is_none());
+        assert!(herald.receive_item(&rumour_of(&info("a", 1, 4)).unwrap(), None).unwrap().is_none(), "older");
+        assert_eq!(inbox.try_iter().count(), 1);
+    }
+
+    #[test]
+    fn a_large_state_is_only_announced() {
+        let mut large = info("a", 1, 5);
+        large.tags.insert("big".to_owned(), "x".repeat(2000));
+        let bytes = rumour_of(&large).unwrap();
+        assert!(matches!(postcard::from_bytes(&bytes).unwrap(), Rumour::Newer { .. }));
+    }
+
+    #[test]
+    fn rumours_of_other_datacenters_and_junk_are_no_news() {
+        let (mut herald, inbox) = herald();
+        let mut stranger = info("a", 1, 5);
+        stranger.tags.insert("dc".to_owned(), "dc2".to_owned());
+        assert!(herald.receive_item(&rumour_of(&stranger).unwrap(), None).is_err());
+        assert!(herald.receive_item(&[9, 9, 9], None).is_err());
+        assert_eq!(inbox.try_iter().count(), 0);
+    }
+}
