@@ -8,5 +8,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os().collect(), Programs { agent: agent::run::run, demo: agent::demo::run })
+    let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    cli::run(args, Programs { agent: agent::run::run, demo: agent::demo::run })
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 fn the_demo_answers_for_both_datacenters_and_stops_on_a_signal() {
     // Away from the usual ports, which somebody's own agent may hold.
     let mut child = Command::new(env!("CARGO_BIN_EXE_kontor"))
-        .args(["demo", "-http-port=18500"])
+        .args(["demo", "-dc1-port=18500", "-dc2-port=19500"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -29,6 +29,7 @@ pub(super) struct Control {
     debug: Value,
     server: bool,
     bootstrap: bool,
+    node_meta: watch::Sender<BTreeMap<String, String>>,
     reach: Reach,
     leave_asked: Notify,
     left: watch::Sender<bool>,
@@ -56,6 +57,7 @@ impl Control {
             debug: config.debug.clone(),
             server: config.server,
             bootstrap: config.bootstrap_expect == 1,
+            node_meta: watch::Sender::new(config.node_meta.clone()),
             reach,
             leave_asked: Notify::new(),
             left: watch::Sender::new(false),
@@ -111,6 +113,10 @@ impl AgentControl for Control {
         self.debug.clone()
     }
 
+    fn node_meta(&self) -> BTreeMap<String, String> {
+        self.node_meta.borrow().clone()
+    }
+
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut stats = BTreeMap::from([
             ("agent".to_owned(), self.agent_section()),
@@ -129,12 +135,13 @@ impl AgentControl for Control {
     }
 
     fn reload(&self) -> BoxFuture<Result<(), String>> {
-        let (read, local) = (self.reach.reload.clone(), self.reach.local.clone());
+        let (read, local, node_meta) = (self.reach.reload.clone(), self.reach.local.clone(), self.node_meta.clone());
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
             let config = tokio::task::spawn_blocking(move || read()).await.map_err(|error| error.to_string())??;
             crate::telemetry::set_level(&config.log_level)?;
-            local.reload(config.services, config.checks, config.node_meta).map_err(|fault| fault.message)?;
+            local.reload(config.services, config.checks, config.node_meta.clone()).map_err(|fault| fault.message)?;
+            node_meta.send_replace(config.node_meta);
             tracing::info!("configuration reloaded");
             Ok(())
         })

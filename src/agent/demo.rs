@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The datacenters of the demo, with the step from the HTTP port of dc1 to theirs.
-const DATACENTERS: [(&str, u16); 2] = [("dc1", 0), ("dc2", 1000)];
+/// The datacenters of the demo.
+const DATACENTERS: [&str; 2] = ["dc1", "dc2"];
 /// The agents of each, in steps of ten ports.
 const AGENTS: [(&str, bool); 4] = [("s1", true), ("s2", true), ("s3", true), ("c1", false)];
 /// How long the demo tries to federate before it says what is missing.
@@ -48,9 +48,9 @@ async fn demo(options: &DemoOptions) -> Result<(), String> {
     let folder = Folder::open(options.data_dir.as_deref())?;
     println!("==> Starting two datacenters: three servers and one client each");
     let mut agents = Vec::new();
-    for (dc, step) in DATACENTERS {
+    for dc in DATACENTERS {
         for (name, server) in AGENTS {
-            agents.push(Agent::bind(plan(options, &folder.path, dc, step, name, server)?, None).await?);
+            agents.push(Agent::bind(plan(options, &folder.path, dc, name, server)?, None).await?);
         }
     }
     let outcome = tokio::select! {
@@ -70,7 +70,7 @@ async fn play(agents: &[Agent], started: Instant) -> Result<(), String> {
     wait_for(agents, "a leader in each datacenter", |agent| agent.router().leader_addr().is_some()).await?;
     println!("==> Both datacenters have a leader ({:.1} s)", started.elapsed().as_secs_f64());
     for agent in agents {
-        for (dc, _) in DATACENTERS {
+        for dc in DATACENTERS {
             until_answered(agent, dc).await?;
         }
     }
@@ -131,7 +131,7 @@ async fn until_answered(agent: &Agent, dc: &str) -> Result<(), String> {
 
 fn print_guide(agents: &[Agent]) {
     let mut shown = agents.iter();
-    for (dc, _) in DATACENTERS {
+    for dc in DATACENTERS {
         for (agent, (_, server)) in shown.by_ref().take(AGENTS.len()).zip(AGENTS) {
             let role = if server { "server" } else { "client" };
             if let Some(http) = agent.http_addrs().first() {
@@ -161,11 +161,16 @@ async fn told_to_stop() -> Result<(), String> {
 }
 
 /// The configuration of one agent: what a user would write, on ports of its own.
-fn plan(options: &DemoOptions, folder: &Path, dc: &str, step: u16, name: &str, server: bool) -> Result<Config, String> {
-    let ports = Ports::of(options.http_port, step, name)?;
-    let lan: Vec<String> = servers().filter(|other| *other != name).map(|other| Ports::of(options.http_port, step, other)).collect::<Result<Vec<_>, _>>()?.iter().map(|other| format!("127.0.0.1:{}", other.lan)).collect();
-    let first_wan = Ports::of(options.http_port, 0, "s1")?.wan;
-    let wan: Vec<String> = if server && step > 0 { vec![format!("127.0.0.1:{first_wan}")] } else { Vec::new() };
+fn plan(options: &DemoOptions, folder: &Path, dc: &str, name: &str, server: bool) -> Result<Config, String> {
+    let ports = Ports::of(options, dc, name)?;
+    let mut lan = Vec::new();
+    for other in servers().filter(|other| *other != name) {
+        lan.push(format!("127.0.0.1:{}", Ports::of(options, dc, other)?.lan));
+    }
+    let mut wan = Vec::new();
+    if server && dc != DATACENTERS[0] {
+        wan.push(format!("127.0.0.1:{}", Ports::of(options, DATACENTERS[0], "s1")?.wan));
+    }
     let flags: Value = json!({
         "server": server,
         "bootstrap_expect": if server { servers().count() } else { 0 },
@@ -189,7 +194,7 @@ fn servers() -> impl Iterator<Item = &'static str> {
     AGENTS.iter().filter(|(_, server)| *server).map(|(name, _)| *name)
 }
 
-/// The ports of one agent: the usual ones, moved by ten an agent and a thousand a datacenter.
+/// The ports of one agent: as far from its HTTP port as Consul's are, ten further an agent.
 struct Ports {
     http: u16,
     server: u16,
@@ -198,10 +203,11 @@ struct Ports {
 }
 
 impl Ports {
-    fn of(http: u16, step: u16, name: &str) -> Result<Ports, String> {
+    fn of(options: &DemoOptions, dc: &str, name: &str) -> Result<Ports, String> {
+        let first = if dc == DATACENTERS[0] { options.dc1_port } else { options.dc2_port };
         let place = AGENTS.iter().position(|(other, _)| *other == name).unwrap_or_default() as u16;
-        let base = http.checked_add(step + 10 * place).filter(|base| *base > 1200);
-        let http = base.ok_or_else(|| format!("expected an HTTP port between 1201 and 64000, got {http}"))?;
+        let http = first.checked_add(10 * place).filter(|http| *http > 1224);
+        let http = http.ok_or_else(|| format!("expected an HTTP port between 1225 and 65505 for {dc}, got {first}"))?;
         Ok(Ports { http, server: http - 200, lan: http - 199, wan: http - 198 })
     }
 }

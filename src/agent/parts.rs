@@ -232,6 +232,8 @@ pub fn router_settings(config: &Config, node_id: NodeId) -> RouterSettings {
         discovery_max_stale: config.discovery_max_stale,
         use_cache: config.use_cache,
         translate_wan_addrs: config.translate_wan_addrs,
+        last_contact_threshold: config.autopilot.last_contact_threshold,
+        max_trailing_logs: config.autopilot.max_trailing_logs,
     }
 }
 

@@ -5,10 +5,12 @@
 //! a second signal ends at once with code 1.
 
 use super::{Agent, Reload};
-use crate::config::Config;
+use crate::cli::ReloadFn;
+use crate::config::{Config, ConfigError};
 use crate::telemetry;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -23,7 +25,7 @@ enum End {
 }
 
 /// Runs an agent until it is told to stop; the process's exit code.
-pub fn run(config: Config, reload: Reload) -> ExitCode {
+pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
     if let Err(message) = telemetry::start(&config.log_level, config.log_json, config.log_file.as_deref()) {
         return failed(&message);
     }
@@ -31,10 +33,15 @@ pub fn run(config: Config, reload: Reload) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime could not be started: {error}")),
     };
+    let reload: Reload = Arc::new(move || reload().map_err(|errors| one_line(&errors)));
     let code = runtime.block_on(serve(config, reload));
     // What is left are blocking file operations at most; they must not hold the process.
     runtime.shutdown_background();
     code
+}
+
+fn one_line(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn failed(message: &str) -> ExitCode {

@@ -56,7 +56,7 @@ pub(super) fn baseline() -> Config {
         rpc_hold_timeout: defaults::RPC_HOLD,
         raft_multiplier: defaults::RAFT_MULTIPLIER,
         raft_snapshot_entries: defaults::RAFT_SNAPSHOT_ENTRIES,
-        raft_trailing_logs: defaults::RAFT_TRAILING_LOGS,
+        raft_trailing_logs: defaults::RAFT_TRAILING_ENTRIES,
         autopilot: Autopilot {
             cleanup_dead_servers: true,
             last_contact_threshold: defaults::AUTOPILOT_LAST_CONTACT,

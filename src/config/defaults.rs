@@ -125,9 +125,10 @@ pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(800);
 /// The part of the lease, in percent, within which reads are answered: clocks may differ by 10 % in speed.
 pub const RAFT_LEASE_MARGIN_PERCENT: u32 = 80;
-/// Entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.
+/// `raft_snapshot_threshold`: log entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.
 pub const RAFT_SNAPSHOT_ENTRIES: u64 = 20_000;
-/// Entries kept behind a snapshot, so that a purge never overtakes an apply (openraft #2116).
+/// `raft_trailing_logs`, in log entries, and its least value: so many stay behind a snapshot that a
+/// purge never overtakes an apply (openraft #2116).
 pub const RAFT_TRAILING_ENTRIES: u64 = 20_000;
 /// Proposals that may wait for their commit; over it, `Busy`. Half a second's worth at 8,000/s.
 pub const RAFT_PROPOSALS: usize = 4_096;
@@ -421,11 +422,6 @@ pub const LEAVE_DRAIN_TIME: Duration = Duration::from_secs(5);
 pub const RAFT_MULTIPLIER: u32 = 1;
 /// The slowest `performance.raft_multiplier`. Consul's number.
 pub const RAFT_MULTIPLIER_MAX: u32 = 10;
-/// `raft_snapshot_threshold`, in log entries: enough that a snapshot is worth its bytes.
-pub const RAFT_SNAPSHOT_ENTRIES: u64 = 20_000;
-/// `raft_trailing_logs`, in log entries, and its least value: a purge must never reach an apply
-/// that is still queued.
-pub const RAFT_TRAILING_LOGS: u64 = 20_000;
 /// `autopilot.last_contact_threshold`. Consul's number.
 pub const AUTOPILOT_LAST_CONTACT: Duration = Duration::from_millis(200);
 /// `autopilot.max_trailing_logs`, in log entries. Consul's number.

@@ -215,7 +215,7 @@ fn raft(file: &File, config: &mut Config, problems: &mut Problems) {
     let bounds = (1, i64::MAX);
     set(&mut config.raft_snapshot_entries, within(file.raft_snapshot_threshold, "raft_snapshot_threshold", bounds, problems));
     set(&mut config.raft_trailing_logs, within(file.raft_trailing_logs, "raft_trailing_logs", (0, i64::MAX), problems));
-    let least = defaults::RAFT_TRAILING_LOGS;
+    let least = defaults::RAFT_TRAILING_ENTRIES;
     if config.raft_trailing_logs < least {
         problems.warn(format!(
             "raft_trailing_logs is raised from {} to {least}, the least this agent keeps",

@@ -33,8 +33,6 @@ mod tests;
 pub use view::View;
 pub use watch::Watch;
 
-pub mod snapshot;
-
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
