@@ -6,7 +6,7 @@
 
 use super::group::Group;
 use super::node_state::NodeState;
-use super::rows::{CheckRow, CoordinateRow, key_of};
+use super::rows::{CheckRow, CoordinateRow, ServiceRow, key_of};
 use super::view::View;
 use super::watch::Key;
 use crate::model::coordinate::NodeCoordinate;
@@ -63,34 +63,34 @@ impl Change {
         let row_changed = self.note_node(key, old, new.as_ref());
         let changed_services = self.note_services(old, new.as_ref());
         let moved = self.note_checks(old, new.as_ref());
-        let every_instance = row_changed || moved.node;
-        let affected: BTreeSet<String> = if every_instance {
+        let services_moved = row_changed || !changed_services.is_empty();
+        let checks_moved = moved.any || old.is_some() != new.is_some();
+        if !services_moved && !checks_moved {
+            return;
+        }
+        let affected: BTreeSet<String> = if row_changed || moved.node {
             let states = [old, new.as_ref()].into_iter().flatten();
             states.flat_map(|state| &state.services).map(|row| row.service.id.clone()).collect()
         } else {
-            changed_services.iter().chain(&moved.services).cloned().collect()
+            changed_services.into_iter().chain(moved.services).collect()
         };
         for id in &affected {
             self.regroup(id, old, new.as_ref());
         }
-        if row_changed || !changed_services.is_empty() {
+        if services_moved {
             self.touched.insert(Key::Node(key.clone()));
         }
-        if moved.any || old.is_some() != new.is_some() {
+        if checks_moved {
             self.touched.insert(Key::NodeChecks(key.clone()));
         }
-        match new {
-            Some(mut state) => {
-                if row_changed || !changed_services.is_empty() {
-                    state.services_index = self.index;
-                }
-                if moved.any || old.is_none() {
-                    state.checks_index = self.index;
-                }
-                self.view.nodes.insert(key.clone(), Arc::new(state));
-            }
-            None => self.forget(key),
+        let Some(mut state) = new else { return self.forget(key) };
+        if services_moved {
+            state.services_index = self.index;
         }
+        if checks_moved {
+            state.checks_index = self.index;
+        }
+        self.view.nodes.insert(key.clone(), Arc::new(state));
     }
 
     /// Drops a node's row and its coordinate.
@@ -156,7 +156,7 @@ impl Change {
         let before = old.and_then(|state| state.service(id).map(|row| (state, row)));
         let after = new.and_then(|state| state.service(id).map(|row| (state, row)));
         for lookup in [Lookup::Plain, Lookup::Connect] {
-            let name = |row: &super::rows::ServiceRow| match lookup {
+            let name = |row: &ServiceRow| match lookup {
                 Lookup::Connect => row.connect.clone(),
                 _ => Some(row.key.clone()),
             };

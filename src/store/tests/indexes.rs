@@ -2,6 +2,9 @@ use super::*;
 use crate::store::Watch;
 use futures_util::FutureExt;
 
+/// A change, and whether it concerns the node with its services, and its checks.
+type Step = (fn(&mut Catalog) -> u64, bool, bool);
+
 fn watch(catalog: &Catalog, read: Read) -> Watch {
     catalog.reader.watch(&Query { read, options: QueryOptions::default() })
 }
@@ -61,7 +64,6 @@ fn a_service_s_index_moves_with_its_instance_its_node_and_its_checks_and_with_no
         |catalog| catalog.deregister("n1", "", "c"),
         |catalog| catalog.register(instance("n3", "web", "web", &[])),
     ];
-    // SkipNodeUpdate keeps the later ones from taking the metadata away again.
     for (at, change) in changes.iter().enumerate() {
         let mut web = watch(&catalog, health("web"));
         let mut other = watch(&catalog, health("other"));
@@ -120,7 +122,7 @@ fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and
     let mut catalog = Catalog::new();
     let of_node = || Read::CatalogNode { node: "n1".to_owned() };
     let of_checks = || Read::HealthNode { node: "n1".to_owned() };
-    let steps: [(fn(&mut Catalog) -> u64, bool, bool); 5] = [
+    let steps: [Step; 5] = [
         (|catalog| catalog.register(node("n1")), true, true),
         (|catalog| catalog.register(instance("n1", "web", "web", &[])), true, false),
         (|catalog| catalog.register(checked("n1", "c", "web", CheckStatus::Passing)), false, true),
