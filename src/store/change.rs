@@ -1,8 +1,8 @@
 //! The step from one view to the next: what a command changes, and who has to hear of it.
 //!
-//! `apply` makes one per command and drops it when the command is refused, so a refusal leaves no
-//! trace. Commands say how a node shall be; [`Change::put`] compares that with how it was and is the
-//! one place where indexes move and watches are called.
+//! A command first finds out whether it can be done, and then changes without a way to fail, so that
+//! a refusal leaves no trace. It says how a node shall be; [`Change::put`] compares that with how it
+//! was and is the one place where indexes move and watches are called.
 
 use super::group::Group;
 use super::node_state::NodeState;
@@ -17,18 +17,14 @@ use std::sync::Arc;
 
 /// A view in the making, at one index of the log.
 #[derive(Debug)]
-pub(super) struct Change {
-    pub(super) view: View,
+pub(super) struct Change<'a> {
+    pub(super) view: &'a mut View,
     pub(super) index: u64,
     /// What became different.
-    pub(super) touched: BTreeSet<Key>,
+    pub(super) touched: &'a mut BTreeSet<Key>,
 }
 
-impl Change {
-    pub(super) fn new(view: View, index: u64) -> Change {
-        Change { view, index, touched: BTreeSet::new() }
-    }
-
+impl Change<'_> {
     /// Puts a node in the place of the one of the same name.
     pub(super) fn put(&mut self, state: NodeState) {
         let key = key_of(&state.row.node.node);
@@ -177,12 +173,9 @@ impl Change {
     }
 
     fn edit(&mut self, lookup: Lookup, key: &Arc<str>, edit: impl FnOnce(&mut Group)) {
-        let index = self.index;
-        let groups = self.view.groups(lookup);
-        let mut group = groups.get(key).map(|group| Group::clone(group)).unwrap_or_default();
-        edit(&mut group);
-        group.index = index;
-        groups.insert(key.clone(), Arc::new(group));
+        let group = Arc::make_mut(self.view.groups(lookup).entry(key.clone()).or_default());
+        edit(group);
+        group.renew(self.index);
     }
 
     /// Drops a group that has lost its last instance, and calls who waits for it.
