@@ -1,3 +1,5 @@
+//! When indexes move and watches are called, and when they are not.
+
 use super::*;
 use crate::store::Watch;
 use futures_util::FutureExt;
@@ -158,6 +160,39 @@ fn a_change_between_watch_and_read_is_either_read_or_heard() {
     let mut late = watch(&catalog, health("web"));
     assert_eq!(column(&catalog.get(health("web")), "/Node/Node"), ["n1"]);
     assert!(woken(&mut early) && !woken(&mut late));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_park_while_a_writer_is_at_work_all_see_its_last_word() {
+    const WRITES: u64 = 500;
+    let mut store = Store::new("dc1");
+    let readers: Vec<_> = (0..8).map(|_| tokio::spawn(wait_for_tag(store.reader(), WRITES.to_string()))).collect();
+    let writer = std::thread::spawn(move || {
+        for index in 1..=WRITES {
+            store.apply(index, &Command::Register(Box::new(instance("n1", "web", "web", &[&index.to_string()]))));
+            store.publish();
+        }
+        store
+    });
+    for reader in readers {
+        let done = tokio::time::timeout(std::time::Duration::from_secs(60), reader).await;
+        done.expect("a reader was not woken").expect("a reader panicked");
+    }
+    drop(writer.join());
+}
+
+/// Reads and parks, as a blocking query does, until the service has `tag`.
+async fn wait_for_tag(reader: Reader, tag: String) {
+    let query = Query { read: service("web"), options: QueryOptions::default() };
+    loop {
+        let mut watch = reader.watch(&query);
+        let body = reader.read(&query).expect("is answered").body;
+        let rows: Value = serde_json::from_slice(&body).expect("is JSON");
+        if rows.pointer("/0/ServiceTags/0").and_then(Value::as_str) == Some(tag.as_str()) {
+            return;
+        }
+        watch.changed().await;
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What registering and deregistering do, and what is refused.
+
 use super::*;
 use serde_json::json;
 
