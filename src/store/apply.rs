@@ -14,18 +14,17 @@ use std::collections::BTreeSet;
 /// Applies `command` to `view`, and notes in `touched` what became different. A refused command
 /// changes neither.
 pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, command: &Command) -> Outcome {
-    if let Command::Batch(commands) = command {
-        return apply_all(view, touched, index, commands);
-    }
-    let mut change = Change::new(view.clone(), index);
-    match apply_one(&mut change, command) {
-        Ok(()) => {
-            *view = change.view;
-            touched.append(&mut change.touched);
-            Outcome::Done
+    let mut change = Change { view, index, touched };
+    let done = match command {
+        Command::Register(request) => register::register(&mut change, request),
+        Command::Deregister(request) => deregister::deregister(&mut change, request),
+        Command::UpdateCoordinates(coordinates) => {
+            coordinates.iter().for_each(|coordinate| change.put_coordinate(coordinate));
+            Ok(())
         }
-        Err(fault) => Outcome::Refused(fault),
-    }
+        Command::Batch(commands) => return apply_all(view, touched, index, commands),
+    };
+    done.map_or_else(Outcome::Refused, |()| Outcome::Done)
 }
 
 fn apply_all(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, commands: &[Command]) -> Outcome {
@@ -41,16 +40,4 @@ fn apply_all(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, commands:
         }
     }
     first_refusal.map_or(Outcome::Done, Outcome::Refused)
-}
-
-fn apply_one(change: &mut Change, command: &Command) -> Result<(), Fault> {
-    match command {
-        Command::Register(request) => register::register(change, request),
-        Command::Deregister(request) => deregister::deregister(change, request),
-        Command::UpdateCoordinates(coordinates) => {
-            coordinates.iter().for_each(|coordinate| change.put_coordinate(coordinate));
-            Ok(())
-        }
-        Command::Batch(_) => Ok(()),
-    }
 }

@@ -1,12 +1,12 @@
 //! The step from one view to the next: what a command changes, and who has to hear of it.
 //!
-//! `apply` makes one per command and drops it when the command is refused, so a refusal leaves no
-//! trace. Commands say how a node shall be; [`Change::put`] compares that with how it was and is the
-//! one place where indexes move and watches are called.
+//! A command first finds out whether it can be done, and then changes without a way to fail, so that
+//! a refusal leaves no trace. It says how a node shall be; [`Change::put`] compares that with how it
+//! was and is the one place where indexes move and watches are called.
 
 use super::group::Group;
 use super::node_state::NodeState;
-use super::rows::{CheckRow, CoordinateRow, key_of};
+use super::rows::{CheckRow, CoordinateRow, ServiceRow, key_of};
 use super::view::View;
 use super::watch::Key;
 use crate::model::coordinate::NodeCoordinate;
@@ -17,18 +17,14 @@ use std::sync::Arc;
 
 /// A view in the making, at one index of the log.
 #[derive(Debug)]
-pub(super) struct Change {
-    pub(super) view: View,
+pub(super) struct Change<'a> {
+    pub(super) view: &'a mut View,
     pub(super) index: u64,
     /// What became different.
-    pub(super) touched: BTreeSet<Key>,
+    pub(super) touched: &'a mut BTreeSet<Key>,
 }
 
-impl Change {
-    pub(super) fn new(view: View, index: u64) -> Change {
-        Change { view, index, touched: BTreeSet::new() }
-    }
-
+impl Change<'_> {
     /// Puts a node in the place of the one of the same name.
     pub(super) fn put(&mut self, state: NodeState) {
         let key = key_of(&state.row.node.node);
@@ -63,34 +59,34 @@ impl Change {
         let row_changed = self.note_node(key, old, new.as_ref());
         let changed_services = self.note_services(old, new.as_ref());
         let moved = self.note_checks(old, new.as_ref());
-        let every_instance = row_changed || moved.node;
-        let affected: BTreeSet<String> = if every_instance {
+        let services_moved = row_changed || !changed_services.is_empty();
+        let checks_moved = moved.any || old.is_some() != new.is_some();
+        if !services_moved && !checks_moved {
+            return;
+        }
+        let affected: BTreeSet<String> = if row_changed || moved.node {
             let states = [old, new.as_ref()].into_iter().flatten();
             states.flat_map(|state| &state.services).map(|row| row.service.id.clone()).collect()
         } else {
-            changed_services.iter().chain(&moved.services).cloned().collect()
+            changed_services.into_iter().chain(moved.services).collect()
         };
         for id in &affected {
             self.regroup(id, old, new.as_ref());
         }
-        if row_changed || !changed_services.is_empty() {
+        if services_moved {
             self.touched.insert(Key::Node(key.clone()));
         }
-        if moved.any || old.is_some() != new.is_some() {
+        if checks_moved {
             self.touched.insert(Key::NodeChecks(key.clone()));
         }
-        match new {
-            Some(mut state) => {
-                if row_changed || !changed_services.is_empty() {
-                    state.services_index = self.index;
-                }
-                if moved.any || old.is_none() {
-                    state.checks_index = self.index;
-                }
-                self.view.nodes.insert(key.clone(), Arc::new(state));
-            }
-            None => self.forget(key),
+        let Some(mut state) = new else { return self.forget(key) };
+        if services_moved {
+            state.services_index = self.index;
         }
+        if checks_moved {
+            state.checks_index = self.index;
+        }
+        self.view.nodes.insert(key.clone(), Arc::new(state));
     }
 
     /// Drops a node's row and its coordinate.
@@ -156,7 +152,7 @@ impl Change {
         let before = old.and_then(|state| state.service(id).map(|row| (state, row)));
         let after = new.and_then(|state| state.service(id).map(|row| (state, row)));
         for lookup in [Lookup::Plain, Lookup::Connect] {
-            let name = |row: &super::rows::ServiceRow| match lookup {
+            let name = |row: &ServiceRow| match lookup {
                 Lookup::Connect => row.connect.clone(),
                 _ => Some(row.key.clone()),
             };
@@ -177,12 +173,9 @@ impl Change {
     }
 
     fn edit(&mut self, lookup: Lookup, key: &Arc<str>, edit: impl FnOnce(&mut Group)) {
-        let index = self.index;
-        let groups = self.view.groups(lookup);
-        let mut group = groups.get(key).map(|group| Group::clone(group)).unwrap_or_default();
-        edit(&mut group);
-        group.index = index;
-        groups.insert(key.clone(), Arc::new(group));
+        let group = Arc::make_mut(self.view.groups(lookup).entry(key.clone()).or_default());
+        edit(group);
+        group.renew(self.index);
     }
 
     /// Drops a group that has lost its last instance, and calls who waits for it.

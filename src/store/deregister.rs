@@ -7,7 +7,7 @@ use crate::model::command::Deregister;
 use crate::model::fault::Fault;
 
 /// Removes what `request` names, and what hangs on it.
-pub(super) fn deregister(change: &mut Change, request: &Deregister) -> Result<(), Fault> {
+pub(super) fn deregister(change: &mut Change<'_>, request: &Deregister) -> Result<(), Fault> {
     if request.node.is_empty() {
         return Err(Fault::failed("Must provide node"));
     }

@@ -56,6 +56,12 @@ impl Clone for Group {
 }
 
 impl Group {
+    /// Notes a change at `index`: nothing that was rendered before holds any longer.
+    pub(super) fn renew(&mut self, index: u64) {
+        self.index = index;
+        (self.health_body, self.catalog_body, self.tags) = Default::default();
+    }
+
     pub(super) fn put(&mut self, entry: Entry) {
         match self.find(&entry.node.node.node, &entry.service.service.id) {
             Ok(at) => self.entries[at] = Arc::new(entry),

@@ -1,7 +1,7 @@
 //! `PUT /v1/catalog/register` as the state machine does it: a node, then a service, then checks.
 //!
-//! `apply` calls it with a change that it drops when this refuses. What is the same as before keeps
-//! its row, and with it its indexes.
+//! Everything is made ready on a copy of the node, and put into the view only when nothing can fail
+//! any more. What is the same as before keeps its row, and with it its indexes.
 
 use super::change::Change;
 use super::node_state::NodeState;
@@ -15,32 +15,60 @@ use crate::model::service::NodeService;
 use std::sync::Arc;
 
 /// Upserts what `request` carries, or says why not.
-pub(super) fn register(change: &mut Change, request: &Register) -> Result<(), Fault> {
+pub(super) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
     validate::register(request)?;
-    let mut state = upsert_node(change, request)?;
+    let renamed = if keeps_node(change, request)? { None } else { claim_name(change, request)? };
+    let mut state = upsert_node(change, request, renamed.as_deref());
     if let Some(service) = &request.service {
         upsert_service(&mut state, service, change.index);
     }
     for check in request.check.iter().chain(&request.checks) {
         upsert_check(&mut state, check, change.index)?;
     }
+    if let Some(old) = renamed {
+        change.remove(&old.row.node.node);
+    }
     change.put(state);
     Ok(())
 }
 
-/// The node as it shall be, not yet put into the view.
-fn upsert_node(change: &mut Change, request: &Register) -> Result<NodeState, Fault> {
-    let existing = change.view.node(&request.node).cloned();
-    if request.skip_node_update {
-        if let Some(existing) = &existing {
-            return Ok(NodeState::clone(existing));
-        }
-        if request.address.is_empty() {
-            return Err(Fault::failed("Missing node registration"));
+/// Whether the node is there and shall stay as it is.
+fn keeps_node(change: &Change<'_>, request: &Register) -> Result<bool, Fault> {
+    let known = change.view.node(&request.node).is_some();
+    if request.skip_node_update && !known && request.address.is_empty() {
+        return Err(Fault::failed("Missing node registration"));
+    }
+    Ok(request.skip_node_update && known)
+}
+
+/// Makes sure that the name is free for the id that asks for it. The node that carries the id under
+/// another name is returned: it is renamed, which removes all that hangs on it.
+fn claim_name(change: &Change<'_>, request: &Register) -> Result<Option<Arc<NodeState>>, Fault> {
+    if request.id.is_empty() {
+        return Ok(None);
+    }
+    let key = key_of(&request.node);
+    let old_key = change.view.ids.get(&key_of(&request.id)).filter(|old| **old != key);
+    if let Some(holder) = change.view.nodes.get(&key) {
+        let Node { id, node, address, .. } = &holder.row.node;
+        let another = !id.eq_ignore_ascii_case(&request.id);
+        // A node without an id may be given one, but not by way of a rename.
+        let may_adopt = id.is_empty() && old_key.is_none();
+        if another && !may_adopt && holder.is_alive_member() {
+            let wanted = &request.node;
+            return Err(Fault::failed(format!("Node name {wanted} is reserved by node {id} with name {node} ({address})")));
         }
     }
-    let renamed = claim_name(change, request, existing.as_deref())?;
-    let before = renamed.as_deref().or(existing.as_deref()).map(|state| &state.row.node);
+    Ok(old_key.and_then(|old| change.view.nodes.get(old).cloned()))
+}
+
+/// The node as it shall be, not yet put into the view.
+fn upsert_node(change: &Change<'_>, request: &Register, renamed: Option<&NodeState>) -> NodeState {
+    let existing = change.view.node(&request.node);
+    if let Some(existing) = existing.filter(|_| request.skip_node_update) {
+        return NodeState::clone(existing);
+    }
+    let before = renamed.or(existing.map(Arc::as_ref)).map(|state| &state.row.node);
     let mut node = Node {
         // A registration from outside that names no id does not take the node's id away.
         id: if request.id.is_empty() { before.map(|node| node.id.clone()).unwrap_or_default() } else { request.id.clone() },
@@ -54,40 +82,15 @@ fn upsert_node(change: &mut Change, request: &Register) -> Result<NodeState, Fau
     };
     let Some(existing) = existing else {
         node.modify_index = change.index;
-        return Ok(NodeState::new(NodeRow::new(node)));
+        return NodeState::new(NodeRow::new(node));
     };
-    let mut state = NodeState::clone(&existing);
+    let mut state = NodeState::clone(existing);
     if node != state.row.node {
         node.modify_index = change.index;
         state.row = Arc::new(NodeRow::new(node));
         name_checks_anew(&mut state, change.index);
     }
-    Ok(state)
-}
-
-/// Makes sure that the name is free for the id that asks for it. A node that carries the id under
-/// another name is renamed: it is removed here with all it holds, and returned.
-fn claim_name(change: &mut Change, request: &Register, existing: Option<&NodeState>) -> Result<Option<Arc<NodeState>>, Fault> {
-    if request.id.is_empty() {
-        return Ok(None);
-    }
-    let key = key_of(&request.node);
-    let old_key = change.view.ids.get(&key_of(&request.id)).filter(|old| **old != key).cloned();
-    if let Some(holder) = existing {
-        let Node { id, node, address, .. } = &holder.row.node;
-        let another = !id.eq_ignore_ascii_case(&request.id);
-        // A node without an id may be given one, but not by way of a rename.
-        let may_adopt = id.is_empty() && old_key.is_none();
-        if another && !may_adopt && holder.is_alive_member() {
-            let wanted = &request.node;
-            return Err(Fault::failed(format!("Node name {wanted} is reserved by node {id} with name {node} ({address})")));
-        }
-    }
-    let renamed = old_key.and_then(|old| change.view.nodes.get(&old).cloned());
-    if let Some(state) = &renamed {
-        change.remove(&state.row.node.node);
-    }
-    Ok(renamed)
+    state
 }
 
 /// Gives the checks of a node whose name is now written otherwise the new spelling.

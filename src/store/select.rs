@@ -65,7 +65,7 @@ impl<'a> Select<'a> {
     /// Whether the instance has the tags, its node the metadata, and both the health asked for.
     pub(super) fn wants_entry(&self, entry: &Entry) -> bool {
         let tags = &entry.service.service.tags;
-        let has = |wanted: &String| tags.iter().any(|tag| tag.to_lowercase() == wanted.to_lowercase());
+        let has = |wanted: &String| tags.iter().any(|tag| same_tag(tag, wanted));
         (!self.options.passing || entry.passing) && self.options.tags.iter().all(has) && self.wants_node(&entry.node)
     }
 
@@ -94,6 +94,10 @@ impl<'a> Select<'a> {
         let row = serde_json::from_slice(&parts.concat()).map_err(|error| Fault::failed(format!("row is no JSON: {error}")))?;
         filter.matches(&row).map_err(Fault::bad_request)
     }
+}
+
+fn same_tag(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase())
 }
 
 /// The node with the address by which other datacenters reach it.

@@ -20,7 +20,7 @@ use crate::model::service::NodeService;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::io::{Error, ErrorKind, Read, Write};
+use std::io::{BufReader, BufWriter, Error, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"KONTORSS";
@@ -79,7 +79,7 @@ struct GroupRecord {
 
 /// Writes `view`, and `meta` with it. The same view and metadata give the same bytes.
 pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result<()> {
-    let mut writer = Writer { out, sum: Sha256::new() };
+    let mut writer = Writer { out: BufWriter::new(out), sum: Sha256::new() };
     writer.bytes(MAGIC)?;
     writer.bytes(&VERSION.to_le_bytes())?;
     writer.record(Kind::Meta, meta)?;
@@ -99,13 +99,14 @@ pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result
         }
     }
     writer.record(Kind::End, &[])?;
-    let Writer { out, sum } = writer;
-    out.write_all(&sum.finalize())
+    let Writer { mut out, sum } = writer;
+    out.write_all(&sum.finalize())?;
+    out.flush()
 }
 
 /// Reads what [`encode`] wrote: the view and the metadata. The error says what is wrong with it.
 pub fn decode(input: &mut impl Read) -> Result<(View, Vec<u8>), String> {
-    let mut reader = Reader { input, sum: Sha256::new() };
+    let mut reader = Reader { input: BufReader::new(input), sum: Sha256::new() };
     let magic = reader.bytes(MAGIC.len() as u32)?;
     if magic != MAGIC {
         return Err(format!("expected a snapshot of Kontor, which begins with {MAGIC:?}, got {magic:?}"));
@@ -123,12 +124,12 @@ pub fn decode(input: &mut impl Read) -> Result<(View, Vec<u8>), String> {
 }
 
 #[derive(Debug)]
-struct Writer<'a, W> {
-    out: &'a mut W,
+struct Writer<W> {
+    out: W,
     sum: Sha256,
 }
 
-impl<W: Write> Writer<'_, W> {
+impl<W: Write> Writer<W> {
     fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.sum.update(bytes);
         self.out.write_all(bytes)
@@ -151,17 +152,16 @@ impl<W: Write> Writer<'_, W> {
 }
 
 #[derive(Debug)]
-struct Reader<'a, R> {
-    input: &'a mut R,
+struct Reader<R> {
+    input: R,
     sum: Sha256,
 }
 
-impl<R: Read> Reader<'_, R> {
+impl<R: Read> Reader<R> {
     /// Exactly `length` bytes; memory grows with what comes, not with what is announced.
     fn bytes(&mut self, length: u32) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        let input: &mut R = self.input;
-        input.take(u64::from(length)).read_to_end(&mut bytes).map_err(|error| format!("cannot read on: {error}"))?;
+        (&mut self.input).take(u64::from(length)).read_to_end(&mut bytes).map_err(|error| format!("cannot read on: {error}"))?;
         if bytes.len() < length as usize {
             return Err(format!("cut off: expected {length} more bytes, got {}", bytes.len()));
         }

@@ -83,7 +83,7 @@ impl View {
             let names = [(Lookup::Plain, Some(row.key.clone())), (Lookup::Connect, row.connect.clone())];
             for (lookup, name) in names {
                 let Some(name) = name else { continue };
-                let group = self.groups(lookup).entry(name).or_insert_with(Arc::default);
+                let group = self.groups(lookup).entry(name).or_default();
                 Arc::make_mut(group).put(state.entry(row));
             }
         }

@@ -1,3 +1,5 @@
+//! Tests of filter expressions: what matches, what is refused, what is bounded.
+
 use super::Filter;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,6 +1,11 @@
+//! When indexes move and watches are called, and when they are not.
+
 use super::*;
 use crate::store::Watch;
 use futures_util::FutureExt;
+
+/// A change, and whether it concerns the node with its services, and its checks.
+type Step = (fn(&mut Catalog) -> u64, bool, bool);
 
 fn watch(catalog: &Catalog, read: Read) -> Watch {
     catalog.reader.watch(&Query { read, options: QueryOptions::default() })
@@ -61,7 +66,6 @@ fn a_service_s_index_moves_with_its_instance_its_node_and_its_checks_and_with_no
         |catalog| catalog.deregister("n1", "", "c"),
         |catalog| catalog.register(instance("n3", "web", "web", &[])),
     ];
-    // SkipNodeUpdate keeps the later ones from taking the metadata away again.
     for (at, change) in changes.iter().enumerate() {
         let mut web = watch(&catalog, health("web"));
         let mut other = watch(&catalog, health("other"));
@@ -120,7 +124,7 @@ fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and
     let mut catalog = Catalog::new();
     let of_node = || Read::CatalogNode { node: "n1".to_owned() };
     let of_checks = || Read::HealthNode { node: "n1".to_owned() };
-    let steps: [(fn(&mut Catalog) -> u64, bool, bool); 5] = [
+    let steps: [Step; 5] = [
         (|catalog| catalog.register(node("n1")), true, true),
         (|catalog| catalog.register(instance("n1", "web", "web", &[])), true, false),
         (|catalog| catalog.register(checked("n1", "c", "web", CheckStatus::Passing)), false, true),
@@ -156,6 +160,39 @@ fn a_change_between_watch_and_read_is_either_read_or_heard() {
     let mut late = watch(&catalog, health("web"));
     assert_eq!(column(&catalog.get(health("web")), "/Node/Node"), ["n1"]);
     assert!(woken(&mut early) && !woken(&mut late));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_park_while_a_writer_is_at_work_all_see_its_last_word() {
+    const WRITES: u64 = 500;
+    let mut store = Store::new("dc1");
+    let readers: Vec<_> = (0..8).map(|_| tokio::spawn(wait_for_tag(store.reader(), WRITES.to_string()))).collect();
+    let writer = std::thread::spawn(move || {
+        for index in 1..=WRITES {
+            store.apply(index, &Command::Register(Box::new(instance("n1", "web", "web", &[&index.to_string()]))));
+            store.publish();
+        }
+        store
+    });
+    for reader in readers {
+        let done = tokio::time::timeout(std::time::Duration::from_secs(60), reader).await;
+        done.expect("a reader was not woken").expect("a reader panicked");
+    }
+    drop(writer.join());
+}
+
+/// Reads and parks, as a blocking query does, until the service has `tag`.
+async fn wait_for_tag(reader: Reader, tag: String) {
+    let query = Query { read: service("web"), options: QueryOptions::default() };
+    loop {
+        let mut watch = reader.watch(&query);
+        let body = reader.read(&query).expect("is answered").body;
+        let rows: Value = serde_json::from_slice(&body).expect("is JSON");
+        if rows.pointer("/0/ServiceTags/0").and_then(Value::as_str) == Some(tag.as_str()) {
+            return;
+        }
+        watch.changed().await;
+    }
 }
 
 #[test]

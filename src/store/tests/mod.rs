@@ -95,9 +95,10 @@ pub(super) fn instance(node_name: &str, id: &str, name: &str, tags: &[&str]) -> 
     Register { service: Some(service), ..node(node_name) }
 }
 
+/// A check alone: its node stays as it is, or comes into being.
 pub(super) fn checked(node_name: &str, id: &str, service_id: &str, status: CheckStatus) -> Register {
     let check = HealthCheck { check_id: id.to_owned(), service_id: service_id.to_owned(), status, ..HealthCheck::default() };
-    Register { check: Some(check), ..node(node_name) }
+    Register { check: Some(check), skip_node_update: true, ..node(node_name) }
 }
 
 pub(super) fn pairs(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {

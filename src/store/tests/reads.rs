@@ -1,3 +1,5 @@
+//! The shapes of answers.
+
 use super::*;
 use crate::model::service::ServiceAddress;
 use serde_json::json;

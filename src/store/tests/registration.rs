@@ -1,3 +1,5 @@
+//! What registering and deregistering do, and what is refused.
+
 use super::*;
 use serde_json::json;
 
@@ -96,8 +98,8 @@ fn a_name_written_otherwise_is_the_same_node() {
     catalog.register(Register { id: ID_1.to_owned(), ..instance("Node-A", "web", "web", &[]) });
     catalog.register(checked("node-a", "c", "web", CheckStatus::Passing));
     let rows = catalog.get(health("WEB"));
-    assert_eq!(column(&rows, "/Node/Node"), ["node-a"]);
-    assert_eq!(column(&rows, "/Checks/0/Node"), ["node-a"]);
+    assert_eq!(column(&rows, "/Node/Node"), ["Node-A"]);
+    assert_eq!(column(&rows, "/Checks/0/Node"), ["Node-A"]);
     catalog.register(Register { id: ID_1.to_owned(), ..node("NODE-A") });
     let rows = catalog.get(health("web"));
     assert_eq!(column(&rows, "/Node/Node"), ["NODE-A"]);

@@ -1,3 +1,5 @@
+//! The options of reads: tags, metadata, distance, health, filters, addresses.
+
 use super::*;
 use crate::model::fault::FaultKind;
 use crate::model::service::ServiceAddress;

@@ -1,6 +1,10 @@
+//! Snapshots: read back to the byte, or refused whole.
+
 use super::*;
 use crate::store::snapshot::{decode, encode};
+use proptest::prelude::*;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 fn filled() -> Catalog {
     let mut catalog = Catalog::new();
@@ -108,4 +112,21 @@ fn an_empty_catalog_is_a_snapshot_too() {
     let (view, meta) = decode(&mut written.as_slice()).expect("is read");
     assert_eq!(meta, b"raft's own");
     assert!(view.nodes.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn records_of_any_content_never_make_it_panic(
+        records in prop::collection::vec((1..=8u8, prop::collection::vec(any::<u8>(), 0..60)), 0..6),
+    ) {
+        let mut bytes = b"KONTORSS\x01\0\0\0".to_vec();
+        for (kind, body) in records.iter().chain([&(8, Vec::new())]) {
+            bytes.push(*kind);
+            bytes.extend((body.len() as u32).to_le_bytes());
+            bytes.extend(body);
+        }
+        let sum = Sha256::digest(&bytes);
+        bytes.extend(sum);
+        let _ = decode(&mut bytes.as_slice());
+    }
 }
