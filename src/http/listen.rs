@@ -93,7 +93,7 @@ where
         let entry = match self.doors.enter(Some(client)) {
             Ok(entry) => entry,
             // Plain bytes would mean nothing to a client that speaks TLS.
-            Err(_full) if tls.is_some() => return,
+            Err(_text) if tls.is_some() => return metrics::counter!("kontor.http.connections_refused").increment(1),
             Err(text) => return self.refuse(stream, text),
         };
         let server = Arc::clone(self);
@@ -158,6 +158,7 @@ where
         http.http2().max_concurrent_streams(defaults::HTTP2_MAX_STREAMS);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = self.end(&activity) => {
                 connection.as_mut().graceful_shutdown();
