@@ -370,6 +370,8 @@ pub const HTTP_FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// A connection without a request for this long, and at most twice this long, is closed. Longer than
 /// the 90 s after which Go's client lets go of an idle connection by itself.
 pub const HTTP_IDLE: Duration = Duration::from_secs(120);
+/// Pause between TCP keep-alive probes to a silent client, and before the first. Go's number.
+pub const HTTP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Requests at a time on one HTTP/2 connection. A client that has more waits; watches count.
 pub const HTTP2_MAX_STREAMS: u32 = 256;
 /// How long a TLS handshake may take. Consul's `limits.https_handshake_timeout`.

@@ -4,7 +4,7 @@
 //! the function it was made with, so that all of this can be tried without an agent.
 
 use super::HttpSettings;
-use super::ask::{Call, Endpoint, Pending};
+use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::{Refusal, header_text};
 use super::options;
 use super::parameters::{Parameters, decode_path};
@@ -13,6 +13,7 @@ use super::table::{Found, Table};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,31 +37,36 @@ impl Dispatch {
         Dispatch { settings, table: Table::new(), renderer: Renderer::new(), headers, run }
     }
 
-    /// Answers one request of `client`; there is no address on a Unix socket.
-    pub(super) async fn answer(&self, request: Request<Incoming>, client: Option<IpAddr>) -> Response<Body> {
+    /// Answers one request of `client`; there is no address on a Unix socket. The request is taken
+    /// apart before the answer is waited for, so that a parked watch does not keep it in memory.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        client: Option<IpAddr>,
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
-        let mut response = match self.reply(request, client, &mut form) {
-            Ok(Step::Run(endpoint, call)) => match (self.run)(endpoint, *call).await {
-                Ok(reply) => self.renderer.render(reply, form).await,
+        let work = self.begin(request, client, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
+        let dispatch = Arc::clone(self);
+        async move {
+            let mut response = match work.await {
+                Ok(reply) => dispatch.renderer.render(reply, form).await,
                 Err(refusal) => refusal.into_response(),
-            },
-            Ok(Step::Reply(reply)) => self.renderer.render(*reply, form).await,
-            Err(refusal) => refusal.into_response(),
-        };
-        for (name, value) in &self.headers {
-            response.headers_mut().insert(name, value.clone());
+            };
+            for (name, value) in &dispatch.headers {
+                response.headers_mut().insert(name, value.clone());
+            }
+            response
         }
-        response
     }
 
-    /// What is to be done for a request, short of doing it.
-    fn reply(&self, request: Request<Incoming>, client: Option<IpAddr>, form: &mut Form) -> Result<Step, Refusal> {
+    /// Takes a request to its endpoint.
+    fn begin(&self, request: Request<Incoming>, client: Option<IpAddr>, form: &mut Form) -> Result<Pending, Refusal> {
         let (head, body) = request.into_parts();
         let path = decode_path(head.uri.path())?;
         let (route, argument) = match self.table.find(&path) {
             Found::Route(route, argument) => (route, argument),
-            Found::MissingSlash => return Ok(Step::reply(redirect(&format!("{}/", head.uri.path()), head.uri.query()))),
-            Found::Nothing if path == "/" => return Ok(Step::reply(self.index())),
+            Found::MissingSlash => return Ok(ready(Ok(redirect(&format!("{}/", head.uri.path()), head.uri.query())))),
+            Found::Nothing if path == "/" => return Ok(ready(Ok(self.index()))),
             Found::Nothing => return Err(Refusal::unknown_path()),
         };
         let parameters = Parameters::parse(head.uri.query())?;
@@ -68,14 +74,14 @@ impl Dispatch {
         self.admit(&path, &head.method, client)?;
         if head.method == Method::OPTIONS {
             let allow = HeaderValue::try_from(route.allow()).unwrap_or(HeaderValue::from_static("OPTIONS"));
-            return Ok(Step::reply(Reply::empty().with_header(ALLOW, allow)));
+            return Ok(ready(Ok(Reply::empty().with_header(ALLOW, allow))));
         }
         let endpoint = route.endpoint(&head.method).ok_or_else(|| Refusal::method_not_allowed(&head.method, route.allow()))?;
         options::refuse_namespaces(&parameters, &head.headers)?;
         // The query may hold a token, so the path alone is logged.
         tracing::debug!(method = %head.method, path = %path, "request");
         let call = Call { argument: argument.to_owned(), parameters, headers: head.headers, body };
-        Ok(Step::Run(endpoint, Box::new(call)))
+        Ok((self.run)(endpoint, call))
     }
 
     /// Refuses blocked paths, and writes from where nobody may write.
@@ -96,20 +102,6 @@ impl Dispatch {
             Some(path) => redirect(path, None),
             None => Reply::text("Consul Agent"),
         }
-    }
-}
-
-/// What is to be done for a request.
-enum Step {
-    /// Run an endpoint. Boxed, because this outlives nothing and would weigh on every parked watch.
-    Run(Endpoint, Box<Call>),
-    /// Send what is already known.
-    Reply(Box<Reply>),
-}
-
-impl Step {
-    fn reply(reply: Reply) -> Step {
-        Step::Reply(Box::new(reply))
     }
 }
 
@@ -171,10 +163,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
         let dispatch = Arc::new(Dispatch::new(Arc::new(settings), run));
-        serve_with(vec![listener], 0, &shutdown, move |request, client| {
-            let dispatch = Arc::clone(&dispatch);
-            async move { dispatch.answer(request, client).await }
-        });
+        serve_with(vec![listener], 0, &shutdown, move |request, client| dispatch.answer(request, client));
         (address, shutdown)
     }
 
@@ -315,6 +304,15 @@ mod tests {
         assert_eq!(read.load(Ordering::Relaxed), 0);
         assert_eq!(ask(address, &put("Content-Length: 13", "{\"node\":\"n1\"}")).await.1, b"true");
         assert_eq!(read.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_parked_watch_holds_little_here() {
+        fn size<F>(_answer: impl Fn(&Arc<Dispatch>, Request<Incoming>, Option<IpAddr>) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(|dispatch, request, client| dispatch.answer(request, client));
+        assert!(size <= 640, "{size} bytes");
     }
 
     #[tokio::test]

@@ -85,31 +85,39 @@ where
     }
 
     fn tcp(self: &Arc<Self>, stream: TcpStream, client: IpAddr, tls: Option<TlsAcceptor>) {
-        // Answers are small and written whole, so waiting for more only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(%error, "socket options not set");
         }
         let client = client.to_canonical();
         let entry = match self.doors.enter(Some(client)) {
             Ok(entry) => entry,
             // Plain bytes would mean nothing to a client that speaks TLS.
-            Err(_full) if tls.is_some() => return,
+            Err(_text) if tls.is_some() => return metrics::counter!("kontor.http.connections_refused").increment(1),
             Err(text) => return self.refuse(stream, text),
         };
         let server = Arc::clone(self);
         self.shutdown.spawn("http connection", async move {
             match tls {
                 None => server.converse(stream, Some(client), false).await,
-                Some(tls) => match timeout(defaults::HTTPS_HANDSHAKE, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => server.converse(stream, Some(client), true).await,
-                    failed => {
-                        metrics::counter!("kontor.http.handshake_failed").increment(1);
-                        tracing::debug!(%client, error = ?failed.map(|result| result.err()), "TLS handshake failed");
-                    }
-                },
+                // Boxed, so that plain connections are not as large as these.
+                Some(tls) => Box::pin(server.converse_secured(stream, client, tls)).await,
             }
             drop(entry);
         });
+    }
+
+    async fn converse_secured(&self, stream: TcpStream, client: IpAddr, tls: TlsAcceptor) {
+        let shaken = tokio::select! {
+            shaken = timeout(defaults::HTTPS_HANDSHAKE, tls.accept(stream)) => shaken,
+            () = self.stop.cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.converse(stream, Some(client), true).await,
+            failed => {
+                metrics::counter!("kontor.http.handshake_failed").increment(1);
+                tracing::debug!(%client, error = ?failed.map(|result| result.err()), "TLS handshake failed");
+            }
+        }
     }
 
     fn unix(self: &Arc<Self>, stream: tokio::net::UnixStream) {
@@ -158,6 +166,7 @@ where
         http.http2().max_concurrent_streams(defaults::HTTP2_MAX_STREAMS);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
             () = self.end(&activity) => {
                 connection.as_mut().graceful_shutdown();
@@ -178,6 +187,15 @@ where
             () = activity.silence() => metrics::counter!("kontor.http.connections_idle").increment(1),
         }
     }
+}
+
+/// Answers are small and written whole, so waiting for more only delays them (`TCP_NODELAY`). A
+/// client that vanished without a word, its host gone, is found out by probes (`SO_KEEPALIVE`).
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let pause = defaults::HTTP_KEEPALIVE;
+    let probes = socket2::TcpKeepalive::new().with_time(pause).with_interval(pause);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// Writes `text`, then reads on for a moment: closing with unread bytes would reset the connection,
@@ -456,6 +474,16 @@ pub(super) mod tests {
         parked.write_all(b"GET /parked HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert_eq!(shutdown.drain(PATIENCE).await, Ok(()));
         assert_eq!(read_some(&mut idle).await, "");
+    }
+
+    #[test]
+    fn a_plain_connection_stays_small() {
+        fn size<F: Future>(_connection: impl Fn(Arc<Server<Never>>, TcpStream) -> F) -> usize {
+            size_of::<F>()
+        }
+        type Never = fn(Request<Incoming>, Option<IpAddr>) -> std::future::Ready<Response<Body>>;
+        let size = size(async |server, stream| server.converse(stream, None, false).await);
+        assert!(size <= 6 * 1024, "{size} bytes");
     }
 
     #[tokio::test(start_paused = true)]

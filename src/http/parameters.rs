@@ -4,6 +4,7 @@
 //! send flags with and without a value.
 
 use super::error::Refusal;
+use std::borrow::Cow;
 
 /// The parameters of a query string, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,7 @@ impl Parameters {
         let items = query.unwrap_or("").split('&').filter(|item| !item.is_empty());
         let pairs = items.map(|item| {
             let (name, value) = item.split_once('=').unwrap_or((item, ""));
-            Some((unescape(name, true)?, unescape(value, true)?))
+            Some((unescape(name, true)?.into_owned(), unescape(value, true)?.into_owned()))
         });
         pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or_else(Refusal::broken_query)
     }
@@ -51,7 +52,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// The path, decoded; fails on a broken escape and on characters that cannot be printed.
-pub(super) fn decode_path(path: &str) -> Result<String, Refusal> {
+pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let path = unescape(path, false).ok_or_else(Refusal::unprintable_path)?;
     if path.chars().all(is_printable) { Ok(path) } else { Err(Refusal::unprintable_path()) }
 }
@@ -66,9 +67,9 @@ fn is_printable(c: char) -> bool {
 
 /// Resolves `%xx`, and `+` where it means a space. Nothing when an escape is broken or the bytes
 /// are not UTF-8.
-fn unescape(text: &str, plus_is_space: bool) -> Option<String> {
+fn unescape(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
-        return Some(text.to_owned());
+        return Some(Cow::Borrowed(text));
     }
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
@@ -79,7 +80,7 @@ fn unescape(text: &str, plus_is_space: bool) -> Option<String> {
             other => other,
         });
     }
-    String::from_utf8(out).ok()
+    String::from_utf8(out).ok().map(Cow::Owned)
 }
 
 fn hex(digit: u8) -> Option<u8> {

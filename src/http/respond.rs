@@ -24,6 +24,9 @@ const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact")
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
+/// Room for the headers of an answer, taken once and not grown into.
+const USUAL_HEADERS: usize = 12;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Plain text, as Go's servers call it.
 pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -140,11 +143,13 @@ impl Renderer {
             Content::Text(text) => (Bytes::from(text), Some(TEXT)),
         };
         let large = bytes.len() >= defaults::HTTP_GZIP_MIN;
-        let small = if large && form.gzip { self.gzip(&bytes).await } else { None };
+        // Boxed: what compressing needs shall not weigh on every parked watch.
+        let small = if large && form.gzip { Box::pin(self.gzip(&bytes)).await } else { None };
         let packed = small.is_some();
         let mut response = Response::new(Body::new(small.unwrap_or(bytes)));
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
+        headers.reserve(USUAL_HEADERS);
         if let Some(kind) = kind {
             headers.insert(CONTENT_TYPE, kind);
         }

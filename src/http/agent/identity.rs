@@ -40,9 +40,11 @@ pub(in crate::http) fn version(api: &Arc<HttpParts>, _call: Call) -> Pending {
 
 /// `PUT agent/reload`
 pub(in crate::http) fn reload(api: &Arc<HttpParts>, _call: Call) -> Pending {
-    let done = api.control.reload();
+    // Begun means done, whether the client waits or not.
+    let done = tokio::spawn(api.control.reload());
     pending(async move {
-        done.await.map_err(Refusal::failed)?;
+        let read = done.await.map_err(|error| Refusal::failed(format!("reloading failed: {error}")))?;
+        read.map_err(Refusal::failed)?;
         Ok(Reply::empty())
     })
 }

@@ -74,9 +74,10 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
 
 /// `PUT agent/leave`
 pub(in crate::http) fn leave(api: &Arc<HttpParts>, _call: Call) -> Pending {
-    let left = api.control.leave();
+    // Begun means done: a client that does not wait must not leave this agent half gone.
+    let left = tokio::spawn(api.control.leave());
     pending(async move {
-        left.await;
+        left.await.map_err(|error| Refusal::failed(format!("leaving failed: {error}")))?;
         Ok(Reply::empty())
     })
 }

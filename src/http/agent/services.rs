@@ -8,7 +8,7 @@ use crate::http::error::Refusal;
 use crate::http::options;
 use crate::http::parameters::parse_bool;
 use crate::http::respond::Reply;
-use crate::local::{Local, Registered, Source};
+use crate::local::{Registered, Source};
 use crate::model::definition::ServiceDefinition;
 use crate::model::service::{NodeService, ServiceAddress, Weights};
 use hyper::header::{HeaderName, HeaderValue};
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
@@ -92,20 +93,25 @@ pub(in crate::http) fn services(api: &Arc<HttpParts>, call: Call) -> Pending {
 
 /// `GET agent/service/:id?hash&wait`
 pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let (local, settings) = (api.local.clone(), Arc::clone(&api.settings));
+    let (changes, settings) = (api.local.changes(), Arc::clone(&api.settings));
     let known = call.parameters.filled("hash").map(str::to_owned);
     let asked = call.named("Missing service ID").and_then(|id| Ok((id, options::wait(&call.parameters)?)));
     drop(call);
     pending(async move {
         let (id, wait) = asked?;
-        one_service(&local, &id, &settings.datacenter, known.as_deref(), jittered(wait)).await
+        one_service(changes, &id, &settings.datacenter, known.as_deref(), jittered(wait)).await
     })
 }
 
 /// Answers once the service differs from the one whose hash is `known`, or `wait` is over.
-async fn one_service(local: &Local, id: &str, dc: &str, known: Option<&str>, wait: Duration) -> Result<Reply, Refusal> {
+async fn one_service(
+    mut changes: watch::Receiver<Arc<Registered>>,
+    id: &str,
+    dc: &str,
+    known: Option<&str>,
+    wait: Duration,
+) -> Result<Reply, Refusal> {
     let deadline = Instant::now() + wait;
-    let mut changes = local.changes();
     loop {
         let registered = Arc::clone(&changes.borrow_and_update());
         let (reply, hash) = render(&registered, id, dc)?;
@@ -193,6 +199,30 @@ mod tests {
         assert_ne!(hash(NodeService { port: 81, ..web() }), first);
         let unknown = render(&registered(web()), "web2", "dc1").unwrap_err();
         assert_eq!(unknown, Refusal::not_found("unknown service ID: web2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_wakes_when_its_service_changes_and_not_for_another() {
+        let (sender, changes) = watch::channel(Arc::new(registered(web())));
+        let hash = render(&registered(web()), "web1", "dc1").unwrap().1;
+        let wait = Duration::from_secs(60);
+        let watching = async |known: &str| {
+            let started = Instant::now();
+            let reply = one_service(changes.clone(), "web1", "dc1", Some(known), wait).await;
+            (reply.map(|reply| reply.status()), started.elapsed())
+        };
+        assert_eq!(watching("another").await, (Ok(hyper::StatusCode::OK), Duration::ZERO));
+        assert_eq!(watching(&hash).await, (Ok(hyper::StatusCode::OK), wait));
+
+        let (woken, ()) = tokio::join!(watching(&hash), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let mut both = registered(web());
+            both.services.insert("db".to_owned(), Arc::new(NodeService { id: "db".to_owned(), ..NodeService::default() }));
+            sender.send_replace(Arc::new(both));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            sender.send_replace(Arc::new(Registered::default()));
+        });
+        assert_eq!(woken, (Err(Refusal::not_found("unknown service ID: web1")), Duration::from_secs(2)));
     }
 
     #[test]
