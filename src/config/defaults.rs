@@ -271,10 +271,6 @@ pub const CALL_MARGIN: Duration = Duration::from_secs(3);
 pub const SERVER_REBALANCE: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(180));
 /// How often the leader looks at the health of the servers, for `StableSince`. Autopilot's number.
 pub const SERVER_HEALTH_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest silence of a healthy server. Consul's `last_contact_threshold`.
-pub const SERVER_LAST_CONTACT: Duration = Duration::from_millis(200);
-/// The longest lag of a healthy server, in log entries. Consul's `max_trailing_logs`.
-pub const SERVER_TRAILING_LOGS: u64 = 250;
 /// Bytes of answers kept for `?cached`; over it the least useful feeds end.
 pub const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes counted for a feed beyond its answer, so that the number of feeds is bounded too.

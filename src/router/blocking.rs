@@ -60,10 +60,11 @@ pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, 
         return place.read().await;
     }
     let mut deadline = pin!(tokio::time::sleep(wait));
-    let mut watch = place.watch();
     let mut parked: Option<Parked> = None;
     let hasher = RandomState::new();
     loop {
+        // A watch anew for each turn: what the query depends on may be more than it was.
+        let mut watch = place.watch();
         let sight = place.read().await?;
         let body = hasher.hash_one((&sight.rendered.body, sight.rendered.found));
         if Parked::is_news(parked, min_index, sight.rendered.index, body) {

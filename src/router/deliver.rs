@@ -6,7 +6,8 @@
 use super::Core;
 use super::blocking;
 use super::entry::crosses;
-use super::route::{Leader, Need, Next, Route, Situation, after, route, wanted_dc};
+use super::route::{Leader, Need, Route, Situation, route, wanted_dc};
+use super::tries::{Next, Step, Tries, after};
 use crate::config::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
@@ -47,14 +48,8 @@ impl Core {
             let known = *leadership.borrow_and_update();
             let attempt = match self.route(raft, known, &request) {
                 Route::Here => self.answer_here(raft, reader, &request, progress).await.map_err(CallError::Fault),
-                Route::Leader(addr) => {
-                    let hops = Hops { to_leader: true, ..request.hops };
-                    self.call(addr, &Request { ask: request.ask.clone(), hops }, 1, progress).await
-                }
-                Route::AnyServer => {
-                    request.hops.to_leader = true;
-                    return self.ask_servers(request, progress).await;
-                }
+                Route::Leader(addr) => self.call_last(addr, &mut request, progress).await,
+                Route::AnyServer => self.call_other(&mut request, progress).await,
                 Route::Bridge(dc) => return self.cross(&dc, request, progress).await,
                 Route::Hold => Err(CallError::Fault(Fault::no_leader())),
                 Route::Refuse(fault) => return Err(fault),
@@ -68,10 +63,11 @@ impl Core {
                 Next::Anew(fault) | Next::AnewAfterLoss(fault) if request.hops.to_leader => return Err(fault),
                 Next::Anew(_) | Next::AnewAfterLoss(_) => {}
             }
-            if began.elapsed() > self.settings.rpc_hold {
+            if wait_of(&request).is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();
             }
-            hold.wait(changed(&mut leadership), known.leader.is_some(), progress).await?;
+            let retry = known.leader.is_some() || Need::of(&request.ask) != Need::Leader;
+            hold.wait(changed(&mut leadership, known), retry, progress).await?;
             shorten(&mut request, deadline);
         }
     }
@@ -86,7 +82,7 @@ impl Core {
             }
             _ => Leader::Unknown,
         };
-        let has_view = need == Need::AnyView && raft.staleness().is_some();
+        let has_view = need == Need::AnyView && (known.is_self || raft.staleness().is_some());
         let situation = Situation { own_dc: &self.settings.datacenter, is_server: true, leader, has_view };
         route(&situation, wanted_dc(&request.ask), request.hops, need)
     }
@@ -98,15 +94,36 @@ impl Core {
         }
     }
 
-    /// Asks another server of this datacenter. A read that is lost goes once to another; what was
-    /// certainly not processed, to all, within the hold.
+    /// Sends a request to a server that must answer it itself.
+    async fn call_last(&self, addr: SocketAddr, request: &mut Request, progress: &Progress) -> Result<Reply, CallError> {
+        request.hops.to_leader = true;
+        let reply = self.call(addr, request, 1, progress).await;
+        request.hops.to_leader = false;
+        reply
+    }
+
+    /// Sends a request to another server, from one that has no view of its own yet.
+    async fn call_other(&self, request: &mut Request, progress: &Progress) -> Result<Reply, CallError> {
+        let Some(addr) = self.with_servers(|servers| servers.first(Some(self.settings.node_id))) else {
+            return Err(CallError::Fault(Fault::no_leader()));
+        };
+        let reply = self.call_last(addr, request, progress).await;
+        if reply.is_err() {
+            self.with_servers(|servers| servers.failed(addr));
+        }
+        reply
+    }
+
+    /// Asks the servers of this datacenter, from a client agent: one after the other, within the hold.
     async fn ask_servers(&self, mut request: Request, progress: &Progress) -> Result<Reply, Fault> {
+        let is_write = matches!(request.ask, Ask::Write(_));
         let agents = if crosses(&self.settings.datacenter, &request.ask) { 3 } else { 2 };
         let mut hold = self.holds.begin();
+        let mut tries = Tries::default();
         let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
-        let (mut failures, mut is_lost) = (0, false);
         loop {
-            let (addr, count) = self.with_servers(|servers| (servers.first(self.own_id_as_server()), servers.len()));
+            let began = Instant::now();
+            let (addr, count) = self.with_servers(|servers| (servers.first(None), servers.len()));
             let Some(addr) = addr else {
                 return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
             };
@@ -114,25 +131,21 @@ impl Core {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            let fault = match after(error, matches!(request.ask, Ask::Write(_))) {
-                Next::Give(fault) => return Err(fault),
-                Next::AnewAfterLoss(fault) if is_lost => return Err(fault),
-                Next::AnewAfterLoss(fault) => {
-                    is_lost = true;
-                    hold.renew();
-                    fault
-                }
-                Next::Anew(fault) => fault,
+            let (fault, pause) = match tries.failed(error, is_write, count) {
+                Step::Give(fault) => return Err(fault),
+                Step::Once(fault) => (fault, false),
+                Step::Next(fault) => (fault, hold.is_over()),
+                Step::Pause(fault) => (fault, true),
             };
             metrics::counter!("kontor.router.server_passed_over").increment(1);
             tracing::debug!(server = %addr, cause = %fault, "server passed over");
             self.with_servers(|servers| servers.failed(addr));
-            failures += 1;
-            // All were asked: a pause, until one of them may have a leader or be up again.
-            if failures % count.max(1) == 0 || hold.is_over() {
-                hold.wait(pending(), true, progress)
-                    .await
-                    .map_err(|held| if held.kind == FaultKind::Busy { held } else { fault })?;
+            if wait_of(&request).is_some() && began.elapsed() > self.settings.rpc_hold {
+                hold.renew();
+            }
+            if pause {
+                let held = hold.wait(pending(), true, progress).await;
+                held.map_err(|held| if held.kind == FaultKind::Busy { held } else { fault })?;
             }
             shorten(&mut request, deadline);
         }
@@ -175,10 +188,6 @@ impl Core {
         f(&mut servers)
     }
 
-    fn own_id_as_server(&self) -> Option<crate::model::ids::NodeId> {
-        self.paths.catalog.is_some().then_some(self.settings.node_id)
-    }
-
     /// Where the leader takes requests, if this server knows one.
     pub(super) fn leader_addr(&self) -> Option<SocketAddr> {
         let (raft, _) = self.paths.catalog.as_ref()?;
@@ -187,9 +196,9 @@ impl Core {
     }
 }
 
-/// Resolves when leadership changes; never, once Raft has stopped.
-async fn changed(leadership: &mut watch::Receiver<Leadership>) {
-    if leadership.changed().await.is_err() {
+/// Resolves when leadership is not as `known`; never, once Raft has stopped.
+async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership) {
+    if leadership.wait_for(|now| *now != known).await.is_err() {
         pending::<()>().await;
     }
 }

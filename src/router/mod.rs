@@ -17,6 +17,7 @@ mod operator;
 mod read;
 mod route;
 mod servers;
+mod tries;
 mod write;
 
 use crate::bridge::Bridge;

@@ -1,12 +1,11 @@
 //! Where a request is answered: the pure decision.
 //!
-//! `deliver.rs` calls [`route`] once for each attempt, and [`after`] with what came of it. This
-//! file does no I/O, reads no clock and knows no handle of another room.
+//! `deliver.rs` calls [`route`] once for each attempt. This file does no I/O, reads no clock and
+//! knows no handle of another room.
 
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::Fault;
 use crate::model::query::{Consistency, Query, Read};
 use crate::model::request::{Ask, Hops};
-use crate::rpc::CallError;
 use std::net::SocketAddr;
 
 /// Who may answer within the datacenter.
@@ -119,33 +118,10 @@ pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, nee
     }
 }
 
-/// What is done about a failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// The asker is told.
-    Give(Fault),
-    /// It certainly was not processed: it may be sent anew, a write too.
-    Anew(Fault),
-    /// It may have been processed, which does no harm: a read may be sent anew.
-    AnewAfterLoss(Fault),
-}
-
-/// What a failed attempt to have a request answered allows.
-pub(super) fn after(error: CallError, is_write: bool) -> Next {
-    match error {
-        CallError::NotSent(text) => Next::Anew(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
-        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew(fault),
-        CallError::Fault(fault) => Next::Give(fault),
-        CallError::Lost(text) if is_write => {
-            Next::Give(Fault::outcome_unknown(format!("rpc error making call: {text}; the write may or may not have been done")))
-        }
-        CallError::Lost(text) => Next::AnewAfterLoss(Fault::failed(format!("rpc error making call: {text}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::fault::FaultKind;
     use crate::model::ids::Token;
     use crate::model::query::QueryOptions;
     use crate::model::request::{Write, WriteRequest};
@@ -270,23 +246,5 @@ mod tests {
         assert_eq!(wanted_dc(&ask(Read::Datacenters)), None);
         assert_eq!(wanted_dc(&ask(Read::CoordinateDatacenters)), None);
         assert_eq!(wanted_dc(&ask(Read::StatusLeader)), Some("dc2"));
-    }
-
-    #[test]
-    fn a_write_is_sent_anew_only_when_it_certainly_was_not_proposed() {
-        assert!(matches!(after(CallError::NotSent("refused".into()), true), Next::Anew(_)));
-        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Anew(Fault::no_leader()));
-        let Next::Give(fault) = after(CallError::Lost("reset".into()), true) else { panic!("it was sent anew") };
-        assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
-        let unknown = Fault::outcome_unknown("timeout");
-        assert_eq!(after(CallError::Fault(unknown.clone()), true), Next::Give(unknown));
-    }
-
-    #[test]
-    fn a_read_is_sent_anew_after_a_loss_and_never_after_a_users_mistake() {
-        assert!(matches!(after(CallError::Lost("ping".into()), false), Next::AnewAfterLoss(_)));
-        assert!(matches!(after(CallError::NotSent("refused".into()), false), Next::Anew(_)));
-        let mistake = Fault::bad_request("no");
-        assert_eq!(after(CallError::Fault(mistake.clone()), false), Next::Give(mistake));
     }
 }

@@ -1,0 +1,122 @@
+//! What a failed attempt to have a request answered allows: another one, or telling the asker.
+//!
+//! `deliver.rs` asks after each attempt that failed. Pure.
+
+use crate::model::fault::{Fault, FaultKind};
+use crate::rpc::CallError;
+
+/// What is done about a failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The asker is told.
+    Give(Fault),
+    /// It certainly was not processed: it may be sent anew, a write too.
+    Anew(Fault),
+    /// It may have been processed, which does no harm: a read may be sent anew.
+    AnewAfterLoss(Fault),
+}
+
+/// What a failed attempt to have a request answered allows.
+pub(super) fn after(error: CallError, is_write: bool) -> Next {
+    match error {
+        CallError::NotSent(text) => Next::Anew(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
+        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew(fault),
+        CallError::Fault(fault) => Next::Give(fault),
+        CallError::Lost(text) if is_write => {
+            Next::Give(Fault::outcome_unknown(format!("rpc error making call: {text}; the write may or may not have been done")))
+        }
+        CallError::Lost(text) => Next::AnewAfterLoss(Fault::failed(format!("rpc error making call: {text}"))),
+    }
+}
+
+/// The attempts of one request on the servers of this datacenter, as a client agent makes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tries {
+    failures: usize,
+    is_lost: bool,
+}
+
+/// What comes after a server has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The asker is told.
+    Give(Fault),
+    /// The next server is asked at once, however long the first has taken.
+    Once(Fault),
+    /// The next server is asked at once, within the hold.
+    Next(Fault),
+    /// All were asked: a pause, in which one of them may come to have a leader, or be up again.
+    Pause(Fault),
+}
+
+impl Tries {
+    /// A request failed on one of `servers` servers. What was certainly not processed goes to the
+    /// others; a read that was lost goes once to another.
+    pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> Step {
+        let fault = match after(error, is_write) {
+            Next::Give(fault) => return Step::Give(fault),
+            Next::AnewAfterLoss(fault) if self.is_lost => return Step::Give(fault),
+            Next::AnewAfterLoss(fault) => {
+                self.is_lost = true;
+                return Step::Once(fault);
+            }
+            Next::Anew(fault) => fault,
+        };
+        self.failures += 1;
+        if self.failures.is_multiple_of(servers.max(1)) { Step::Pause(fault) } else { Step::Next(fault) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> CallError {
+        CallError::Lost("reset".into())
+    }
+
+    fn not_sent() -> CallError {
+        CallError::NotSent("refused".into())
+    }
+
+    #[test]
+    fn a_lost_read_goes_once_to_another_server_and_a_lost_write_to_none() {
+        let mut read = Tries::default();
+        assert!(matches!(read.failed(lost(), false, 3), Step::Once(_)));
+        assert!(matches!(read.failed(lost(), false, 3), Step::Give(_)));
+        let Step::Give(fault) = Tries::default().failed(lost(), true, 3) else { panic!("it was sent anew") };
+        assert_eq!(fault.kind, FaultKind::OutcomeUnknown);
+    }
+
+    #[test]
+    fn what_was_not_processed_goes_to_every_server_before_a_pause() {
+        for is_write in [true, false] {
+            let mut tries = Tries::default();
+            for turn in 1..=6 {
+                let error = if turn % 2 == 0 { not_sent() } else { CallError::Fault(Fault::no_leader()) };
+                let step = tries.failed(error, is_write, 3);
+                let is_right = if turn % 3 == 0 { matches!(step, Step::Pause(_)) } else { matches!(step, Step::Next(_)) };
+                assert!(is_right, "turn {turn}: {step:?}");
+            }
+        }
+        assert!(matches!(Tries::default().failed(not_sent(), true, 1), Step::Pause(_)), "a single server");
+    }
+
+    #[test]
+    fn a_write_is_sent_anew_only_when_it_certainly_was_not_proposed() {
+        assert!(matches!(after(CallError::NotSent("refused".into()), true), Next::Anew(_)));
+        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Anew(Fault::no_leader()));
+        let Next::Give(fault) = after(CallError::Lost("reset".into()), true) else { panic!("it was sent anew") };
+        assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
+        let unknown = Fault::outcome_unknown("timeout");
+        assert_eq!(after(CallError::Fault(unknown.clone()), true), Next::Give(unknown));
+    }
+
+    #[test]
+    fn a_read_is_sent_anew_after_a_loss_and_never_after_a_users_mistake() {
+        assert!(matches!(after(CallError::Lost("ping".into()), false), Next::AnewAfterLoss(_)));
+        assert!(matches!(after(CallError::NotSent("refused".into()), false), Next::Anew(_)));
+        let mistake = Fault::bad_request("no");
+        assert_eq!(after(CallError::Fault(mistake.clone()), false), Next::Give(mistake));
+    }
+}
