@@ -151,7 +151,9 @@ impl Reconciler {
                 node_meta: known.and_then(|known| known.node.meta.clone()),
                 service: consul.filter(|_| !same_consul),
                 check: Some(health(&member.name, CheckStatus::Passing, ALIVE)),
-                skip_node_update: same_node,
+                // A node that was not there when the catalog was read may have registered itself
+                // since: then what it said stays.
+                skip_node_update: same_node || known.is_none(),
                 ..Register::default()
             };
             commands.push(Command::Register(Box::new(register)));
@@ -251,8 +253,9 @@ mod tests {
         for command in commands {
             match command {
                 Command::Register(register) => {
+                    let fresh = !nodes.contains_key(&register.node.to_lowercase());
                     let node = nodes.entry(register.node.to_lowercase()).or_default();
-                    if !register.skip_node_update {
+                    if fresh || !register.skip_node_update {
                         let (id, address) = (register.id.clone(), register.address.clone());
                         node.node = Node { id, node: register.node.clone(), address, ..Node::default() };
                     }

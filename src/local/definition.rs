@@ -88,9 +88,14 @@ pub(super) fn check(check: CheckType, node: &str) -> Result<NewCheck, Fault> {
     }
     let status = initial_status(&check).ok_or_else(|| Fault::bad_request("Bad check status"))?;
     is_valid(&check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
-    let id = [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).cloned().unwrap_or_default();
+    let id = id_alone(&check).to_owned();
     let (name, service_id, token) = (check.name.clone(), check.service_id.clone(), check.token.clone());
     Ok(NewCheck { row: row(&check, node, id, name, service_id, status), check: Some(check), token })
+}
+
+/// The id of a check that is registered by itself.
+pub(super) fn id_alone(check: &CheckType) -> &str {
+    [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", String::as_str)
 }
 
 /// What Consul calls the kind of a check, in its order of precedence; empty for none.

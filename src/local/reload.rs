@@ -1,6 +1,6 @@
 //! Configuration files read anew: what they said before goes, what they say now comes.
 //!
-//! Part of `registry`. What users registered over HTTP is never touched.
+//! Part of `registry`. What users registered over HTTP stays, but for checks of a service that goes.
 
 use super::Source;
 use super::definition::{self, NewService};
@@ -57,7 +57,7 @@ impl Registry {
         }
         let named: BTreeSet<&str> = checks
             .iter()
-            .map(|check| [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", |id| id))
+            .map(definition::id_alone)
             .chain(services.iter().flat_map(|service| &service.checks).map(|check| check.row.check_id.as_str()))
             .collect();
         let stale = |(id, entry): &(&String, &CheckEntry)| {
