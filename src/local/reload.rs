@@ -21,7 +21,8 @@ impl Registry {
         node_meta: BTreeMap<String, String>,
         now: Moment,
     ) -> Result<(), Fault> {
-        definition::meta_is_valid(&node_meta).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
+        // Reserved keys are the agent's own doing.
+        definition::meta_is_valid(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
         let node = &self.settings.node_name;
         let services: Vec<NewService> =
             services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;
