@@ -140,6 +140,10 @@ impl Reconciler {
             .as_ref()
             .is_none_or(|service| had.is_some_and(|(port, meta)| *port == service.port && Some(meta) == service.meta.as_ref()));
         let mut commands = Vec::new();
+        // A name belongs to its node for as long as that one passes. Gossip says that it is another
+        // now (the agent has lost its data directory), so the old one fails first.
+        let old = known.filter(|known| !known.node.id.is_empty() && !known.node.id.eq_ignore_ascii_case(id));
+        commands.extend(self.failed(old));
         if !(same_node && same_health && same_consul) {
             let register = Register {
                 datacenter: self.datacenter.clone(),
@@ -151,7 +155,9 @@ impl Reconciler {
                 node_meta: known.and_then(|known| known.node.meta.clone()),
                 service: consul.filter(|_| !same_consul),
                 check: Some(health(&member.name, CheckStatus::Passing, ALIVE)),
-                skip_node_update: same_node,
+                // A node that was not there when the catalog was read may have registered itself
+                // since: then what it said stays.
+                skip_node_update: same_node || known.is_none(),
                 ..Register::default()
             };
             commands.push(Command::Register(Box::new(register)));
@@ -251,8 +257,9 @@ mod tests {
         for command in commands {
             match command {
                 Command::Register(register) => {
+                    let fresh = !nodes.contains_key(&register.node.to_lowercase());
                     let node = nodes.entry(register.node.to_lowercase()).or_default();
-                    if !register.skip_node_update {
+                    if fresh || !register.skip_node_update {
                         let (id, address) = (register.id.clone(), register.address.clone());
                         node.node = Node { id, node: register.node.clone(), address, ..Node::default() };
                     }
@@ -358,6 +365,22 @@ mod tests {
         assert!(!register.skip_node_update);
         assert_eq!(register.address, "10.0.0.2");
         assert_eq!(register.node_meta.as_ref().expect("kept")["rack"], "7");
+    }
+
+    #[test]
+    fn a_name_passes_from_a_node_that_the_catalog_takes_for_alive_to_its_successor() {
+        let now = Instant::now();
+        let mut leader = leader(now);
+        let before = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
+        let nodes = applied(Nodes::new(), &leader.reconcile(&before, &Nodes::new(), now));
+        let after = roster(&[member("c1", 3, MemberStatus::Alive, false)]);
+        let commands = leader.reconcile(&after, &nodes, now);
+        let [Command::Register(fail), Command::Register(_)] = commands.as_slice() else { panic!("{commands:?}") };
+        assert_eq!(fail.check.as_ref().map(|check| check.status), Some(CheckStatus::Critical));
+        assert_eq!(fail.id, NodeId::from_u128(2).to_string());
+        let nodes = applied(nodes, &commands);
+        assert_eq!(nodes["c1"].node.id, NodeId::from_u128(3).to_string());
+        assert_eq!(leader.reconcile(&after, &nodes, now), []);
     }
 
     #[test]

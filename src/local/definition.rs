@@ -45,13 +45,16 @@ pub(super) fn service(definition: ServiceDefinition, node: &str) -> Result<NewSe
         return Err(Fault::bad_request("Missing service name"));
     }
     let ip: Option<IpAddr> = definition.address.parse().ok();
-    if ip.is_some_and(|ip| ip.is_unspecified()) {
+    let bare = definition.address.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(Fault::bad_request("Invalid service address"));
     }
     if let Some(weights) = &definition.weights {
         weights_are_valid(weights).map_err(|why| Fault::bad_request(format!("Invalid Weights: {why}")))?;
     }
-    meta_is_valid(&definition.meta).map_err(|why| Fault::bad_request(format!("Invalid Service Meta: {why}")))?;
+    // Gateways and proxies carry marks of their own under the reserved prefix.
+    let reserved = !definition.kind.is_empty();
+    meta_is_valid(&definition.meta, reserved).map_err(|why| Fault::bad_request(format!("Invalid Service Meta: {why}")))?;
 
     let id = if definition.id.is_empty() { definition.name.clone() } else { definition.id };
     let checks = service_checks(definition.check, definition.checks, &id, &definition.name, node)?;
@@ -88,9 +91,14 @@ pub(super) fn check(check: CheckType, node: &str) -> Result<NewCheck, Fault> {
     }
     let status = initial_status(&check).ok_or_else(|| Fault::bad_request("Bad check status"))?;
     is_valid(&check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
-    let id = [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).cloned().unwrap_or_default();
+    let id = id_alone(&check).to_owned();
     let (name, service_id, token) = (check.name.clone(), check.service_id.clone(), check.token.clone());
     Ok(NewCheck { row: row(&check, node, id, name, service_id, status), check: Some(check), token })
+}
+
+/// The id of a check that is registered by itself.
+pub(super) fn id_alone(check: &CheckType) -> &str {
+    [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", String::as_str)
 }
 
 /// What Consul calls the kind of a check, in its order of precedence; empty for none.
@@ -202,18 +210,19 @@ fn weights_are_valid(weights: &Weights) -> Result<(), &'static str> {
     }
 }
 
-/// Whether metadata keeps to Consul's limits; the error says what does not.
-pub(super) fn meta_is_valid(meta: &BTreeMap<String, String>) -> Result<(), String> {
+/// Whether metadata keeps to Consul's limits; the error says what does not. `reserved` allows the
+/// prefix that users may not use.
+pub(super) fn meta_is_valid(meta: &BTreeMap<String, String>, reserved: bool) -> Result<(), String> {
     if meta.len() > META_MAX_PAIRS {
         return Err(format!("Node metadata cannot contain more than {META_MAX_PAIRS} key/value pairs"));
     }
     for (key, value) in meta {
-        pair_is_valid(key, value).map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
+        pair_is_valid(key, value, reserved).map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
     }
     Ok(())
 }
 
-fn pair_is_valid(key: &str, value: &str) -> Result<(), String> {
+fn pair_is_valid(key: &str, value: &str, reserved: bool) -> Result<(), String> {
     if key.is_empty() {
         return Err("Key cannot be blank".to_owned());
     }
@@ -223,7 +232,7 @@ fn pair_is_valid(key: &str, value: &str) -> Result<(), String> {
     if key.len() > META_MAX_KEY {
         return Err(format!("Key is too long (limit: {META_MAX_KEY} characters)"));
     }
-    if key.starts_with(META_RESERVED_PREFIX) {
+    if !reserved && key.starts_with(META_RESERVED_PREFIX) {
         return Err(format!("Key prefix '{META_RESERVED_PREFIX}' is reserved for internal use"));
     }
     if value.len() > META_MAX_VALUE {
@@ -267,6 +276,7 @@ mod tests {
             (ServiceDefinition::default(), "Missing service name"),
             (ServiceDefinition { address: "0.0.0.0".into(), ..web() }, "Invalid service address"),
             (ServiceDefinition { address: "::".into(), ..web() }, "Invalid service address"),
+            (ServiceDefinition { address: "[::]".into(), ..web() }, "Invalid service address"),
             (weights(0, 1), "Invalid Weights: Passing must be greater than 0"),
             (weights(65_536, 1), "Invalid Weights: DNS Weight must be between 0 and 65535"),
             (meta("a b", ""), "Invalid Service Meta: Couldn't load metadata pair ('a b', ''): Key contains invalid characters"),

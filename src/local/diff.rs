@@ -11,7 +11,7 @@ use crate::model::ids::Token;
 use crate::model::node::Node;
 use crate::model::service::NodeService;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The service that the leader keeps for servers.
@@ -80,17 +80,17 @@ impl State {
         if !self.node_mark.in_sync {
             updates.push(self.node_update());
         }
-        let mut covered = Vec::new();
+        let mut covered = BTreeSet::new();
         for (id, entry) in self.services.iter().filter(|(_, entry)| entry.mark.deleted) {
             // The catalog removes a service with its checks.
             let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
             for (check, gone) in self.checks.iter().filter(|(_, check)| check.mark.deleted && check.row.service_id == *id) {
                 covers.push((Thing::Check(check.clone()), gone.mark.revision));
-                covered.push(check.as_str());
+                covered.insert(check.as_str());
             }
             updates.push(self.removal(id, "", &entry.token, covers));
         }
-        for (id, entry) in self.checks.iter().filter(|(id, entry)| entry.mark.deleted && !covered.contains(&id.as_str())) {
+        for (id, entry) in self.checks.iter().filter(|(id, entry)| entry.mark.deleted && !covered.contains(id.as_str())) {
             updates.push(self.removal("", id, &entry.token, vec![(Thing::Check(id.clone()), entry.mark.revision)]));
         }
         self.push_registrations(&mut updates);

@@ -225,3 +225,57 @@ impl Local {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local() -> Local {
+        let settings = LocalSettings {
+            node_name: "n1".into(),
+            node_id: NodeId::default(),
+            datacenter: "dc1".into(),
+            advertise: "10.0.0.1".into(),
+            tagged_addresses: BTreeMap::new(),
+            node_meta: BTreeMap::new(),
+            data_dir: None,
+            check_update_interval: Duration::from_secs(300),
+            check_output_max_size: 4096,
+            discard_check_output: false,
+        };
+        Local::open(settings).expect("opens")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ttl_check_turns_critical_when_nobody_speaks_for_it_and_watchers_wake() {
+        let local = local();
+        let shutdown = Shutdown::new();
+        shutdown.spawn_until("ttl", local.clone().watch_deadlines());
+        let _stop = shutdown.trigger_on_drop();
+        let ttl = Duration::from_secs(10);
+        let check = CheckType { name: "c".into(), ttl, status: "passing".into(), ..CheckType::default() };
+        local.add_check(check, Source::Api).expect("good");
+        for _ in 0..5 {
+            tokio::time::sleep(ttl / 2).await;
+            local.update_ttl("c", CheckStatus::Passing, "well").expect("known");
+        }
+        let mut changes = local.changes();
+        let silent_since = tokio::time::Instant::now();
+        changes.changed().await.expect("the agent lives");
+        assert!(silent_since.elapsed() >= ttl);
+        assert_eq!(local.registered().checks["c"].status, CheckStatus::Critical);
+    }
+
+    #[test]
+    fn a_sign_of_life_that_changes_nothing_wakes_nobody() {
+        let local = local();
+        let check = CheckType { name: "c".into(), ttl: Duration::from_secs(10), ..CheckType::default() };
+        local.add_check(check, Source::Api).expect("good");
+        local.update_ttl("c", CheckStatus::Passing, "well").expect("known");
+        let changes = local.changes();
+        local.update_ttl("c", CheckStatus::Passing, "well").expect("known");
+        assert!(!changes.has_changed().expect("the agent lives"));
+        local.update_ttl("c", CheckStatus::Warning, "well").expect("known");
+        assert!(changes.has_changed().expect("the agent lives"));
+    }
+}

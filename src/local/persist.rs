@@ -183,17 +183,21 @@ fn load_all<T: Kept>(directory: &Path) -> Result<Vec<T>, String> {
 }
 
 fn load<T: Kept>(path: &Path) -> Option<T> {
-    read(path).map_err(|why| set_aside(path, &why)).ok()
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LOCAL_FILE_MAX + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        // Not its fault: it may be readable at the next start.
+        error!(file = %path.display(), %error, "a kept registration cannot be read and is not used");
+        return None;
+    }
+    parse(path, &bytes).map_err(|why| set_aside(path, &why)).ok()
 }
 
-fn read<T: Kept>(path: &Path) -> Result<T, String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(LOCAL_FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+fn parse<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, String> {
     if bytes.len() as u64 > LOCAL_FILE_MAX {
         return Err(format!("expected at most {LOCAL_FILE_MAX} bytes"));
     }
-    let kept: T = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let kept: T = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let name = file_name(kept.id());
     if path.file_name().is_some_and(|found| found == name.as_str()) {
         Ok(kept)

@@ -67,6 +67,7 @@ impl Registry {
             if service.is_empty() || registry.state.service(service).is_some() {
                 registry.restore_check(kept, now);
             } else {
+                info!(check = %kept.check.check_id, %service, "a kept check waits for its service to be registered");
                 registry.orphans.push(kept);
             }
         }

@@ -1,6 +1,6 @@
 //! Configuration files read anew: what they said before goes, what they say now comes.
 //!
-//! Part of `registry`. What users registered over HTTP is never touched.
+//! Part of `registry`. What users registered over HTTP stays, but for checks of a service that goes.
 
 use super::Source;
 use super::definition::{self, NewService};
@@ -21,7 +21,8 @@ impl Registry {
         node_meta: BTreeMap<String, String>,
         now: Moment,
     ) -> Result<(), Fault> {
-        definition::meta_is_valid(&node_meta).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
+        // Reserved keys are the agent's own doing.
+        definition::meta_is_valid(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
         let node = &self.settings.node_name;
         let services: Vec<NewService> =
             services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;
@@ -57,7 +58,7 @@ impl Registry {
         }
         let named: BTreeSet<&str> = checks
             .iter()
-            .map(|check| [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", |id| id))
+            .map(definition::id_alone)
             .chain(services.iter().flat_map(|service| &service.checks).map(|check| check.row.check_id.as_str()))
             .collect();
         let stale = |(id, entry): &(&String, &CheckEntry)| {
