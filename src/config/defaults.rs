@@ -121,8 +121,8 @@ pub const GOSSIP_BIND_TRIES: usize = 16;
 pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
 /// Least election timeout: well above a heartbeat with an fsync on a busy machine of two cores.
 pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
-/// Greatest election timeout, and the leader's lease: lease and timeout together stay below 1.6 s.
-pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(800);
+/// Greatest election timeout, and the leader's lease: both together stay below 1.6 s with room for a vote.
+pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(700);
 /// The part of the lease, in percent, within which reads are answered: clocks may differ by 10 % in speed.
 pub const RAFT_LEASE_MARGIN_PERCENT: u32 = 80;
 /// `raft_snapshot_threshold`: log entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.

@@ -64,6 +64,8 @@ pub(super) struct Driver {
     pub(super) cluster: watch::Sender<Option<ClusterId>>,
     /// Before this, nobody is asked again.
     pub(super) retry_at: Instant,
+    /// Whether it was said that the bootstrap waits; once is enough for a grant.
+    pub(super) told: bool,
 }
 
 /// What came of a question to another server.
@@ -168,18 +170,23 @@ impl Driver {
     async fn take(&mut self, answered: Answered) {
         match answered {
             Answered::Grant(member, cluster, Some(GrantAnswer::Granted)) => self.state.granted(member, cluster),
-            Answered::Grant(member, _, answer) => {
-                info!(%member, ?answer, "the bootstrap waits for this server's grant");
-                self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
-            }
+            Answered::Grant(member, _, answer) => self.wait(member, &format!("it has not granted: {answer:?}")),
             Answered::Status(cluster, stands) => {
                 let current = self.state.grant().is_some_and(|grant| grant.cluster == cluster);
                 if stands == Some(false) && current && self.state.joined().is_none() {
                     self.keep(None).await;
-                } else {
-                    self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
+                } else if let Some(grant) = self.state.grant() {
+                    self.wait(grant.proposer, "its proposal is granted and not begun");
                 }
             }
+        }
+    }
+
+    /// Nobody is asked again for a while.
+    fn wait(&mut self, server: NodeId, why: &str) {
+        self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
+        if !std::mem::replace(&mut self.told, true) {
+            warn!(%server, why, "the bootstrap waits for a server");
         }
     }
 
@@ -190,6 +197,7 @@ impl Driver {
         if kept {
             info!(?grant, "bootstrap");
             self.state.kept(grant);
+            self.told = false;
         }
         kept
     }

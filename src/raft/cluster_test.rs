@@ -1,8 +1,10 @@
 //! Three and more servers on a network in memory: beginnings, ends, and what lies between.
 
 use super::message::{self, Ask, Envelope, Reply};
+use super::openraft_types::LoggedCommand;
 use super::testing::{Cluster, PATIENCE, id, register};
 use super::{Peer, RaftSettings};
+use crate::config::defaults::RAFT_FSYNC_STUCK;
 use crate::model::command::Outcome;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
@@ -253,6 +255,51 @@ async fn messages_of_others_and_junk_are_refused() {
         raft.handle(bent.into()).await;
     }
     cluster.write("still here").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_is_stuck_takes_no_writes_and_another_leads() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let server = &cluster.member(leader).raft.server;
+    server.judge_disk(RAFT_FSYNC_STUCK).await;
+    let fault = cluster.member(leader).raft.propose(register("x")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::NoLeader);
+    server.disk_stuck.store(true, Ordering::SeqCst);
+    assert_ne!(cluster.leader().await, leader);
+    cluster.write("a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_that_stops_by_itself_says_why() {
+    let mut cluster = Cluster::new();
+    cluster.add(1, 1).await;
+    cluster.leader().await;
+    let raft = cluster.member(1).raft.clone();
+    let junk: LoggedCommand = rmp_serde::from_slice(&rmp_serde::to_vec(serde_bytes::Bytes::new(b"junk")).unwrap()).unwrap();
+    let unanswered = raft.server.core.client_write(junk).await;
+    assert!(unanswered.is_err());
+    let reason = tokio::time::timeout(PATIENCE, raft.fatal()).await.unwrap();
+    assert!(reason.contains("stopped"), "{reason}");
+    assert_eq!(raft.propose(register("x")).await.unwrap_err().kind, FaultKind::OutcomeUnknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_read_refuses_the_start() {
+    let mut cluster = Cluster::new();
+    cluster.add(1, 1).await;
+    cluster.write("a").await;
+    let raft = cluster.member(1).raft.clone();
+    raft.server.core.trigger().snapshot().await.unwrap();
+    cluster.until("a snapshot", |_| (raft.stats().last_snapshot_index > 0).then_some(())).await;
+    drop(raft);
+    cluster.kill(1).await;
+    let snapshot = cluster.disk(1).join("raft/snapshot");
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&snapshot, bytes).unwrap();
+    let error = cluster.try_start(1).await.unwrap_err();
+    assert!(error.to_string().contains("checksum"), "{error}");
 }
 
 /// Writes `count` names with 64 at a time.

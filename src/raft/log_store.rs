@@ -14,7 +14,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -53,20 +53,20 @@ impl Tail {
         self.entries.push_back(entry);
     }
 
-    fn truncate_after(&mut self, keep: Option<LogId>) {
-        let next = keep.map_or(0, |id| id.index() + 1);
-        while self.next_index() > next {
-            match self.entries.pop_back() {
-                Some(entry) => {
-                    self.bytes -= entry_bytes(&entry);
-                    self.last = self.entries.back().map_or(keep, |entry| Some(entry.log_id()));
-                }
-                None => break,
-            }
+    /// Drops what comes after `keep`, and says which indices that was.
+    fn truncate_after(&mut self, keep: Option<LogId>) -> Option<Range<u64>> {
+        let dropped = keep.map_or(0, |id| id.index() + 1)..self.next_index();
+        if dropped.is_empty() {
+            return None;
+        }
+        let kept = (dropped.start.saturating_sub(self.first_index()) as usize).min(self.entries.len());
+        for entry in self.entries.drain(kept..) {
+            self.bytes -= entry_bytes(&entry);
         }
         self.last = keep;
-        self.durable = self.durable.min(next.saturating_sub(1));
+        self.durable = self.durable.min(dropped.start.saturating_sub(1));
         self.truncations += 1;
+        Some(dropped)
     }
 
     fn purge(&mut self, upto: LogId) {
@@ -208,7 +208,8 @@ impl LogStore {
             }
             _ => Vec::new(),
         };
-        let gap = start < first && entries.last().is_none_or(|entry| entry.index() + 1 != first);
+        // The disk's share may end early, by its bound; what comes before the first entry is no gap.
+        let gap = entries.last().is_some_and(|entry| entry.index() + 1 != first);
         if !gap {
             entries.extend(cached);
         }
@@ -303,15 +304,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, keep: Option<LogId>) -> io::Result<()> {
-        let (from, to) = {
-            let mut tail = self.shared.write();
-            let to = tail.next_index();
-            tail.truncate_after(keep);
-            (keep.map_or(0, |id| id.index() + 1), to)
-        };
-        match &self.writer {
-            Some(writer) => writer.send(Job::Truncate { from, to }).await,
-            None => Ok(()),
+        let dropped = self.shared.write().truncate_after(keep);
+        match (&self.writer, dropped) {
+            (Some(writer), Some(dropped)) => writer.send(Job::Truncate(dropped)).await,
+            _ => Ok(()),
         }
     }
 

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -158,7 +159,7 @@ type Done = oneshot::Sender<io::Result<()>>;
 pub(super) enum Job {
     Vote { vote: Vote, done: Done },
     Append { entries: Vec<Entry>, callback: IOFlushed<TypeConfig> },
-    Truncate { from: u64, to: u64 },
+    Truncate(Range<u64>),
     Purge { from: u64, to: u64, upto: LogId },
     Value { name: &'static str, value: Option<Vec<u8>>, done: Done },
     Close { done: Done },
@@ -189,8 +190,9 @@ impl Batch {
                     self.log.insert(entry.index(), Some(value));
                 }
             }
-            Job::Truncate { from, to } => {
-                self.log.extend((from..to).map(|index| (index, None)));
+            Job::Truncate(dropped) => {
+                let from = dropped.start;
+                self.log.extend(dropped.map(|index| (index, None)));
                 self.last_written = self.last_written.map(|last| last.min(from.saturating_sub(1)));
                 self.truncations += 1;
             }
@@ -304,7 +306,7 @@ impl WriterThread {
             tracing::error!(%error, "the Raft log cannot be written");
             self.failure.send_replace(Some(format!("the Raft log cannot be written: {error}")));
         }
-        let outcome = || result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        let outcome = || result.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()));
         for callback in callbacks {
             callback.io_completed(outcome());
         }

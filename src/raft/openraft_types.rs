@@ -76,3 +76,35 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
             openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::check::HealthCheck;
+    use crate::model::command::{Deregister, Register};
+    use crate::model::service::NodeService;
+
+    #[test]
+    fn every_command_comes_back_from_the_log_as_it_was() {
+        let register = Register {
+            node: "n".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            tagged_addresses: Some([("lan".to_owned(), "127.0.0.1".to_owned())].into()),
+            node_meta: Some([("k".to_owned(), "v".to_owned())].into()),
+            service: Some(NodeService::default()),
+            check: Some(HealthCheck::default()),
+            checks: vec![HealthCheck::default(), HealthCheck::default()],
+            ..Register::default()
+        };
+        let commands = [
+            Command::Register(Box::new(register)),
+            Command::Register(Box::default()),
+            Command::Deregister(Deregister { node: "n".to_owned(), ..Deregister::default() }),
+            Command::UpdateCoordinates(Vec::new()),
+        ];
+        let batch = Command::Batch(commands.to_vec());
+        for command in commands.into_iter().chain([batch]) {
+            assert_eq!(LoggedCommand::encode(&command).unwrap().decode().unwrap(), command);
+        }
+    }
+}

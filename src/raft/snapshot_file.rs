@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The name of the snapshot in its directory.
 const NAME: &str = "snapshot";
@@ -120,14 +120,16 @@ impl Write for Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotShelf {
     dir: Option<PathBuf>,
-    current: Arc<Mutex<Option<(SnapshotMeta, Kept)>>>,
+    current: Arc<Mutex<Option<Newest>>>,
 }
 
-/// The newest snapshot's content, and its size.
+/// What is on the shelf.
 #[derive(Debug)]
-enum Kept {
-    File,
-    Memory(Bytes),
+struct Newest {
+    meta: SnapshotMeta,
+    size: u64,
+    /// The bytes themselves where there is no directory.
+    memory: Option<Bytes>,
 }
 
 impl SnapshotShelf {
@@ -148,8 +150,17 @@ impl SnapshotShelf {
     }
 
     /// What was left behind holds this.
-    pub(crate) fn found(&self, meta: SnapshotMeta) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, Kept::File));
+    pub(crate) fn found(&self, meta: SnapshotMeta, size: u64) {
+        *self.lock() = Some(Newest { meta, size, memory: None });
+    }
+
+    /// The newest's size in bytes, 0 without one.
+    pub(crate) fn size(&self) -> u64 {
+        self.lock().as_ref().map_or(0, |newest| newest.size)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Newest>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new draft; `purpose` keeps a build and a receipt apart.
@@ -165,37 +176,38 @@ impl SnapshotShelf {
 
     /// Makes `image` the newest, unless a newer one is there already.
     pub(crate) fn keep(&self, meta: &SnapshotMeta, image: SnapshotImage) -> io::Result<()> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|(newest, _)| newest.last_log_id > meta.last_log_id) {
+        let mut current = self.lock();
+        if current.as_ref().is_some_and(|newest| newest.meta.last_log_id > meta.last_log_id) {
             return Ok(());
         }
-        let kept = match (image, &self.dir) {
-            (SnapshotImage::Memory(bytes), _) => Kept::Memory(bytes),
+        let size = image.len()?;
+        let memory = match (image, &self.dir) {
+            (SnapshotImage::Memory(bytes), _) => Some(bytes),
             (SnapshotImage::File { path, .. }, Some(dir)) => {
                 if path != dir.join(NAME) {
                     std::fs::rename(&path, dir.join(NAME))?;
                     File::open(dir)?.sync_all()?;
                 }
-                Kept::File
+                None
             }
             (SnapshotImage::File { .. }, None) => return Err(io::Error::other("a snapshot in a file, and no directory")),
         };
-        *current = Some((meta.clone(), kept));
+        *current = Some(Newest { meta: meta.clone(), size, memory });
         Ok(())
     }
 
     /// The newest, opened for reading.
     pub(crate) fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotImage)>> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((meta, kept)) = current.as_ref() else { return Ok(None) };
-        let image = match (kept, &self.dir) {
-            (Kept::Memory(bytes), _) => SnapshotImage::Memory(bytes.clone()),
-            (Kept::File, Some(dir)) => {
+        let current = self.lock();
+        let Some(newest) = current.as_ref() else { return Ok(None) };
+        let image = match (&newest.memory, &self.dir) {
+            (Some(bytes), _) => SnapshotImage::Memory(bytes.clone()),
+            (None, Some(dir)) => {
                 let path = dir.join(NAME);
                 SnapshotImage::File { file: File::open(&path)?, path }
             }
-            (Kept::File, None) => return Ok(None),
+            (None, None) => return Ok(None),
         };
-        Ok(Some((meta.clone(), image)))
+        Ok(Some((newest.meta.clone(), image)))
     }
 }

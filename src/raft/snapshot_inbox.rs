@@ -67,3 +67,67 @@ impl SnapshotInbox {
         Ok(Snapshot { meta, snapshot: image })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::Machine;
+    use super::super::openraft_types::{LogId, SnapshotMeta, TypeConfig};
+    use super::super::testing::{TestMachine, id, register};
+    use super::*;
+    use bytes::Bytes;
+    use openraft::vote::RaftLeaderId;
+
+    fn whole(term: u64) -> Bytes {
+        let mut machine = TestMachine::default();
+        machine.apply(1, &register("a"));
+        let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
+        let meta = SnapshotMeta { last_log_id: Some(LogId::new(leader, 7)), ..SnapshotMeta::default() };
+        let mut bytes = Vec::new();
+        machine.freeze().write(&rmp_serde::to_vec_named(&meta).unwrap(), &mut bytes).unwrap();
+        bytes.into()
+    }
+
+    fn inbox(dir: Option<&std::path::Path>) -> SnapshotInbox {
+        SnapshotInbox::new(SnapshotShelf::new(dir), TestMachine::default().verifier())
+    }
+
+    fn part(sending: u64, offset: u64, bytes: Bytes, last: bool) -> SnapshotPart {
+        SnapshotPart { sending, vote: Vote::new_committed(3, 1), offset, bytes, last }
+    }
+
+    #[test]
+    fn parts_become_the_snapshot_on_disk_and_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = whole(3);
+        for inbox in [inbox(None), inbox(Some(dir.path()))] {
+            assert!(inbox.take(id(1), &part(5, 0, bytes.slice(..10), false)).unwrap().is_none());
+            let snapshot = inbox.take(id(1), &part(5, 10, bytes.slice(10..), true)).unwrap().unwrap();
+            assert_eq!(snapshot.meta.last_log_id.unwrap().index(), 7);
+            assert_eq!(snapshot.snapshot.len().unwrap(), bytes.len() as u64);
+            assert_eq!(snapshot.snapshot.part(3, 4).unwrap(), bytes.slice(3..7));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_with_a_wrong_byte_never_reaches_the_core() {
+        let bytes = whole(3);
+        for position in 0..bytes.len() {
+            let mut bent = bytes.to_vec();
+            bent[position] ^= 1;
+            assert!(inbox(None).take(id(1), &part(5, 0, bent.into(), true)).is_err());
+        }
+    }
+
+    #[test]
+    fn parts_out_of_place_of_others_and_from_the_future_are_refused() {
+        let bytes = whole(3);
+        let inbox = inbox(None);
+        assert!(inbox.take(id(1), &part(5, 10, bytes.slice(10..), true)).is_err());
+        inbox.take(id(1), &part(5, 0, bytes.slice(..10), false)).unwrap();
+        assert!(inbox.take(id(2), &part(5, 10, bytes.slice(10..), true)).is_err());
+        assert!(inbox.take(id(1), &part(6, 10, bytes.slice(10..), true)).is_err());
+        assert!(inbox.take(id(1), &part(5, 11, bytes.slice(11..), true)).is_err());
+        assert!(inbox.take(id(1), &part(5, 10, bytes.slice(10..), true)).unwrap().is_some());
+        assert!(inbox.take(id(1), &part(7, 0, whole(4), true)).unwrap_err().contains("after the vote"));
+    }
+}

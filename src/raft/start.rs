@@ -8,7 +8,7 @@ use super::lease::Lease;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::network::{Link, Network};
-use super::openraft_types::{Core, Metrics};
+use super::openraft_types::{Core, Metrics, TypeConfig};
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
@@ -17,6 +17,7 @@ use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_PROPOSALS, RAFT_SNAPSHOT
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use openraft::Instant as _;
+use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use tokio::sync::{Semaphore, watch};
 pub(super) struct Server {
     pub(super) settings: RaftSettings,
     pub(super) core: Core,
+    /// What the core says of itself; borrowed where it is read often.
+    pub(super) watched: WatchReceiverOf<TypeConfig, Metrics>,
     pub(super) log: LogStore,
     pub(super) link: Arc<Link>,
     pub(super) lease: Lease,
@@ -78,12 +81,14 @@ impl Server {
             candidates,
             cluster,
             retry_at: tokio::time::Instant::now(),
+            told: false,
         };
         shutdown.spawn_until("raft bootstrap", driver.run(questions));
 
         let lease = Lease::new(settings.election.1, restarted.then_some(started), started);
         let server = Arc::new(Server {
             settings,
+            watched: core.metrics(),
             core,
             log,
             link,
@@ -156,12 +161,14 @@ impl Server {
 
     /// What the core says of itself at this moment.
     pub(super) fn metrics(&self) -> Metrics {
-        self.core.metrics().borrow_watched().clone()
+        self.watched.borrow_watched().clone()
     }
 
     pub(super) fn is_only_voter(&self, metrics: &Metrics) -> bool {
-        let mut voters = metrics.membership_config.voter_ids();
-        voters.next() == Some(self.settings.node_id.as_u128()) && voters.next().is_none()
+        match metrics.membership_config.get_joint_config().as_slice() {
+            [voters] => voters.len() == 1 && voters.contains(&metrics.id),
+            _ => false,
+        }
     }
 
     pub(super) fn closed_to_proposals(&self) -> bool {
@@ -180,7 +187,7 @@ impl Server {
     }
 
     pub(super) fn holds_lease(&self) -> bool {
-        let metrics = self.metrics();
+        let metrics = self.watched.borrow_watched();
         leadership(&metrics).is_self
             && self.since_quorum(&metrics).is_some_and(|since| self.lease.holds(metrics.current_term, since))
     }

@@ -27,7 +27,6 @@ pub(crate) struct StateMachine {
     /// The last published index, for who must not wait for openraft's metrics.
     published: Arc<AtomicU64>,
     bytes_since_snapshot: u64,
-    snapshot_bytes: u64,
 }
 
 impl std::fmt::Debug for StateMachine {
@@ -43,19 +42,13 @@ impl StateMachine {
         shelf: SnapshotShelf,
         published: Arc<AtomicU64>,
     ) -> Result<StateMachine, RaftError> {
-        let mut this = StateMachine {
-            machine,
-            shelf,
-            applied: None,
-            membership: Membership::default(),
-            published,
-            bytes_since_snapshot: 0,
-            snapshot_bytes: 0,
-        };
+        let mut this =
+            StateMachine { machine, shelf, applied: None, membership: Membership::default(), published, bytes_since_snapshot: 0 };
         let broken = |error: String| RaftError::Storage(format!("the snapshot cannot be read: {error}"));
         if let Some(image) = this.shelf.left_behind().map_err(|error| broken(error.to_string()))? {
             let meta = this.restore(&image).map_err(|error| broken(error.to_string()))?;
-            this.shelf.found(meta);
+            let size = image.len().map_err(|error| broken(error.to_string()))?;
+            this.shelf.found(meta, size);
         }
         Ok(this)
     }
@@ -65,7 +58,6 @@ impl StateMachine {
         let meta = decode_meta(&last).map_err(io::Error::other)?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.snapshot_bytes = image.len()?;
         self.bytes_since_snapshot = 0;
         self.publish_index();
         Ok(meta)
@@ -142,15 +134,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
         // A log shorter than the last snapshot is read faster than the snapshot is written.
-        if !force && self.bytes_since_snapshot < self.snapshot_bytes {
+        if !force && self.bytes_since_snapshot < self.shelf.size() {
             return None;
         }
         Some(self.get_snapshot_builder().await)
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        // The next size is not known yet; the log's is near enough until then.
-        self.snapshot_bytes = self.shelf_bytes().max(self.snapshot_bytes);
         self.bytes_since_snapshot = 0;
         SnapshotBuilder {
             frozen: Some(self.machine.freeze()),
@@ -166,12 +156,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         Ok(self.shelf.newest()?.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
-    }
-}
-
-impl StateMachine {
-    fn shelf_bytes(&self) -> u64 {
-        self.shelf.newest().ok().flatten().and_then(|(_meta, image)| image.len().ok()).unwrap_or(0)
     }
 }
 

@@ -192,7 +192,7 @@ impl Cluster {
         cluster
     }
 
-    fn disk(&self, number: u128) -> PathBuf {
+    pub(super) fn disk(&self, number: u128) -> PathBuf {
         self.disks.path().join(number.to_string())
     }
 
@@ -225,6 +225,24 @@ impl Cluster {
         self.net.servers.lock().unwrap().insert(id, raft.clone());
         self.members.push(Member { id, expect, raft, view, candidates, shutdown });
         self.gossip();
+    }
+
+    /// Starts server `number` apart from the others, for what comes of it.
+    pub(super) async fn try_start(&self, number: u128) -> Result<(), RaftError> {
+        let settings = RaftSettings::new(id(number), Some(self.disk(number)), 0);
+        let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id(number) });
+        let seen = watch::channel(Vec::new()).1;
+        let deadline = Instant::now() + PATIENCE;
+        let shutdown = Shutdown::new();
+        loop {
+            let machine = Box::new(TestMachine::default());
+            match Server::start(settings.clone(), machine, wire.clone(), seen.clone(), &shutdown).await {
+                Err(RaftError::Storage(text)) if text.contains("in use") && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                started => return started.map(|_server| ()),
+            }
+        }
     }
 
     /// Everybody sees everybody.

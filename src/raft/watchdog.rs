@@ -32,7 +32,7 @@ impl Server {
         }
     }
 
-    async fn judge_disk(&self, busy: Duration) {
+    pub(super) async fn judge_disk(&self, busy: Duration) {
         let stuck = busy >= RAFT_FSYNC_STUCK;
         let was_stuck = self.disk_stuck.swap(stuck, Ordering::SeqCst);
         if stuck && !was_stuck {
@@ -43,10 +43,12 @@ impl Server {
             tracing::info!("the disk has come back");
         }
         let metrics = self.metrics();
-        if stuck && metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
-            if let Err(fault) = self.transfer_leadership(None).await {
-                tracing::warn!(%fault, "leadership could not be handed over");
-            }
+        let leads_others = metrics.state == ServerState::Leader && !self.is_only_voter(&metrics);
+        if stuck
+            && leads_others
+            && let Err(fault) = self.transfer_leadership(None).await
+        {
+            tracing::warn!(%fault, "leadership could not be handed over");
         }
     }
 }
