@@ -249,7 +249,7 @@ mod tests {
         fn no_bytes_make_a_header_panic(bytes: [u8; HEADER_BYTES]) {
             if let Ok(header) = Header::parse(bytes) {
                 prop_assert!(header.length <= header.kind.limit());
-                prop_assert_eq!(header.to_bytes().as_ref(), &bytes[..]);
+                prop_assert!(header.to_bytes() == bytes.as_slice());
             }
         }
 

@@ -39,6 +39,11 @@ impl Links {
         let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         Err(Fault::no_path(if removed.contains(dc) { "removed" } else { "never-joined" }))
     }
+
+    /// Forgets all links, and with them what holds the socket open.
+    pub(super) fn clear(&self) {
+        self.datacenters.store(Arc::default());
+    }
 }
 
 /// The links to one other datacenter.

@@ -22,7 +22,7 @@ use link::Greeting;
 use links::{Keeper, Links};
 use serve::Server;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -64,7 +64,8 @@ pub struct BridgeSettings {
 /// A running bridge; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Bridge {
-    endpoint: Endpoint,
+    /// Taken by the shutdown: the socket is closed with the last handle on it.
+    endpoint: Arc<Mutex<Option<Endpoint>>>,
     local_addr: SocketAddr,
     links: Arc<Links>,
     answering: Shutdown,
@@ -95,7 +96,7 @@ impl Bridge {
         let server = Arc::new(Server::new(endpoint.clone(), us, handler));
         answering.spawn("bridge", server.run(answering.clone()));
         info!(addr = %local_addr, "bridge listens");
-        Ok(Bridge { endpoint, local_addr, links, answering, linking })
+        Ok(Bridge { endpoint: Arc::new(Mutex::new(Some(endpoint))), local_addr, links, answering, linking })
     }
 
     /// The address it listens on.
@@ -115,19 +116,30 @@ impl Bridge {
         links::round_trip(&self.links, dc)
     }
 
-    /// Closes all links; bounded by `grace`.
+    /// Closes all links and the socket; bounded by `grace`.
     pub async fn shutdown(&self, grace: Duration) {
+        let Some(endpoint) = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let all = async {
             if let Err(left) = self.answering.drain(defaults::BRIDGE_DRAIN * 2).await {
                 warn!(?left, "bridge: tasks did not end");
             }
-            self.linking.trigger();
-            self.endpoint.quic.close(frame::CANCELLED, b"shutting down");
-            self.endpoint.quic.wait_idle().await;
+            self.close(&endpoint);
+            if let Err(left) = self.linking.drain(defaults::BRIDGE_DRAIN).await {
+                warn!(?left, "bridge: tasks did not end");
+            }
+            endpoint.quic.wait_idle().await;
         };
         if tokio::time::timeout(grace, all).await.is_err() {
-            self.linking.trigger();
-            self.endpoint.quic.close(frame::CANCELLED, b"shutting down");
+            self.close(&endpoint);
         }
+        self.links.clear();
+    }
+
+    fn close(&self, endpoint: &Endpoint) {
+        self.linking.trigger();
+        endpoint.quic.close(frame::CANCELLED, b"shutting down");
     }
 }
+
+#[cfg(test)]
+mod tests;
