@@ -4,14 +4,28 @@
 //! gives. Which servers there are comes from the WAN roster, as a list of [`RemoteServer`]. The
 //! evidence of life is QUIC's own, not gossip's. Works without a local leader and quorum.
 
+mod choice;
+mod client;
+mod endpoint;
+mod frame;
+mod link;
+mod links;
+mod serve;
+
+use crate::config::defaults;
 use crate::model::fault::Fault;
 use crate::model::request::{Handler, Reply, Request};
 use crate::shutdown::Shutdown;
 use crate::tls::BridgeIdentity;
+use endpoint::Endpoint;
+use link::Greeting;
+use links::{Keeper, Links};
+use serve::Server;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tracing::{info, warn};
 
 /// A server of another datacenter, as the WAN pool knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,39 +63,83 @@ pub struct BridgeSettings {
 
 /// A running bridge; clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Bridge {}
+pub struct Bridge {
+    /// Taken by the shutdown: the socket is closed with the last handle on it.
+    endpoint: Arc<Mutex<Option<Endpoint>>>,
+    local_addr: SocketAddr,
+    links: Arc<Links>,
+    answering: Shutdown,
+    linking: Shutdown,
+}
 
 impl Bridge {
     /// Binds the socket or fails with the reason; keeps a live link and a warm standby to each
     /// datacenter in `servers` from then on.
     pub async fn start(
-        _settings: BridgeSettings,
-        _servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
-        _handler: Arc<dyn Handler>,
-        _shutdown: &Shutdown,
+        settings: BridgeSettings,
+        servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
+        handler: Arc<dyn Handler>,
+        shutdown: &Shutdown,
     ) -> Result<Bridge, String> {
-        todo!()
+        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca } = settings;
+        if require_ca && identity.fingerprint().is_some() {
+            return Err("bridge { require_ca = true } needs ca_file, cert_file and key_file, which are not set".to_owned());
+        }
+        let trust = Arc::new(identity.trust(&datacenter, &domain, require_ca));
+        let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
+        let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
+        let us = Greeting { node: node_name, datacenter };
+        let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
+        let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
+        keeper.review(&servers.borrow());
+        linking.spawn_until("bridge links", keeper.run(servers));
+        let server = Arc::new(Server::new(endpoint.clone(), us, handler));
+        answering.spawn("bridge", server.run(answering.clone()));
+        info!(addr = %local_addr, "bridge listens");
+        Ok(Bridge { endpoint: Arc::new(Mutex::new(Some(endpoint))), local_addr, links, answering, linking })
     }
 
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+        self.local_addr
     }
 
     /// Sends `request` (its hops already say that it crosses) to a server of `dc`. A read that is
     /// late or failed goes once to the standby; a write is sent at most once. `timeout` is the
     /// longest wait of a blocking query plus its margin; without progress the call fails within 2 s.
-    pub async fn call(&self, _dc: &str, _request: Request, _timeout: Duration) -> Result<Reply, Fault> {
-        todo!()
+    pub async fn call(&self, dc: &str, request: Request, timeout: Duration) -> Result<Reply, Fault> {
+        client::call(&self.links, dc, &request, timeout).await
     }
 
     /// The round-trip time of the link to `dc`, if there is one.
-    pub fn rtt(&self, _dc: &str) -> Option<Duration> {
-        todo!()
+    pub fn rtt(&self, dc: &str) -> Option<Duration> {
+        links::round_trip(&self.links, dc)
     }
 
-    /// Closes all links; bounded by `grace`.
-    pub async fn shutdown(&self, _grace: Duration) {
-        todo!()
+    /// Closes all links and the socket; bounded by `grace`.
+    pub async fn shutdown(&self, grace: Duration) {
+        let Some(endpoint) = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let all = async {
+            if let Err(left) = self.answering.drain(defaults::BRIDGE_DRAIN * 2).await {
+                warn!(?left, "bridge: tasks did not end");
+            }
+            self.close(&endpoint);
+            if let Err(left) = self.linking.drain(defaults::BRIDGE_DRAIN).await {
+                warn!(?left, "bridge: tasks did not end");
+            }
+            endpoint.quic.wait_idle().await;
+        };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            self.close(&endpoint);
+        }
+        self.links.clear();
+    }
+
+    fn close(&self, endpoint: &Endpoint) {
+        self.linking.trigger();
+        endpoint.quic.close(frame::CANCELLED, b"shutting down");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,12 @@ impl BridgeIdentity {
         self.own.chain.first().filter(|_| self.self_made).map(fingerprint_of)
     }
 
+    /// From certificates that are not checked, to see others refuse them.
+    #[cfg(test)]
+    pub(crate) fn unchecked(material: &TlsMaterial) -> Option<BridgeIdentity> {
+        Some(BridgeIdentity { own: material.own()?.clone(), roots: material.roots(), self_made: false })
+    }
+
     /// What this server trusts others by, before any pin is known.
     pub(crate) fn trust(&self, dc: &str, domain: &str, require_ca: bool) -> Trust {
         Trust::new(dc, domain, self.roots.clone(), require_ca)

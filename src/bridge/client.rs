@@ -1,0 +1,198 @@
+//! Asks another datacenter: on the live link, and once more on the standby where that is safe.
+//!
+//! Called through `Bridge::call`. A write is sent at most once; a read at most twice. Nothing waits
+//! longer than two seconds without a sign that it is worth it.
+
+use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use super::link::utc;
+use super::links::{Datacenter, Links};
+use crate::config::defaults;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::request::{Ask, Reply, Request};
+use futures_util::future::{Either, select};
+use quinn::{Connection, RecvStream};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Why one attempt brought no answer.
+#[derive(Debug)]
+struct Failure {
+    /// Whether something may have been done; if not, it is safe to ask elsewhere, a write too.
+    sent: bool,
+    /// Whether the other side had shown a sign of progress before.
+    progressed: bool,
+    why: String,
+}
+
+/// The far side's answer, a fault included: it is not for us to try elsewhere then.
+type Answered = Result<Reply, Fault>;
+
+/// Sends `request` to `dc`; see `Bridge::call`.
+pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: Duration) -> Answered {
+    let datacenter = links.of(dc)?;
+    let frame = Frame::of(Kind::Request, request)
+        .map_err(|error| Fault::new(FaultKind::BadRequest, format!("the request cannot cross to {dc}: {error}")))?;
+    let (began, now) = (SystemTime::now(), Instant::now());
+    let asked = Asked { frame: &frame, began, give_up: now + defaults::BRIDGE_PROGRESS_TIMEOUT, whole: now + patience };
+    let connections = datacenter.wait_for_connections(asked.give_up).await?;
+    let Some(live) = connections.first() else { return Err(Fault::unreachable("unreachable: no link stands")) };
+    let standby = connections.get(1);
+    match &request.ask {
+        Ask::Write(_) => asked.write(live, standby).await,
+        Ask::Read(query) if query.options.min_index > 0 => asked.read(&datacenter, live, standby, None).await,
+        Ask::Read(_) => {
+            let late = (live.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN);
+            asked.read(&datacenter, live, standby, Some(late)).await
+        }
+    }
+}
+
+/// What is asked, and how long for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    frame: &'a Frame,
+    began: SystemTime,
+    /// When it fails without a sign of progress.
+    give_up: Instant,
+    /// When it fails in any case.
+    whole: Instant,
+}
+
+impl Asked<'_> {
+    async fn write(&self, live: &Connection, standby: Option<&Connection>) -> Answered {
+        let mut outcome = self.attempt(live).await;
+        if let (Err(Failure { sent: false, .. }), Some(standby)) = (&outcome, standby) {
+            outcome = self.attempt(standby).await;
+        }
+        match outcome {
+            Ok(answered) => answered,
+            Err(Failure { sent: true, why, .. }) => {
+                Err(Fault::outcome_unknown(format!("The write may or may not have been done: {why}")))
+            }
+            Err(failure) => Err(self.unreachable(&failure)),
+        }
+    }
+
+    /// Asks the live link, and the standby when that has failed or, with `late`, is late.
+    async fn read(
+        &self,
+        datacenter: &Datacenter,
+        live: &Connection,
+        standby: Option<&Connection>,
+        late: Option<Duration>,
+    ) -> Answered {
+        lock(&datacenter.doubles).earn();
+        let Some(standby) = standby else { return self.settle(self.attempt(live).await) };
+        let first = pin!(self.attempt(live));
+        let lateness = pin!(async {
+            match late {
+                Some(late) => sleep(late).await,
+                None => std::future::pending().await,
+            }
+        });
+        let first = match select(first, lateness).await {
+            Either::Left((Err(failure), _)) => return self.read_again(datacenter, live, standby, failure).await,
+            Either::Left((answered, _)) => return self.settle(answered),
+            Either::Right(((), first)) => first,
+        };
+        if !may_double(datacenter) {
+            return self.settle(first.await);
+        }
+        let second = pin!(self.attempt(standby));
+        // The first answer counts, whoever gives it; a failure leaves the other its time.
+        match select(first, second).await {
+            Either::Left((Err(_), second)) => self.settle(second.await),
+            Either::Right((Err(_), first)) => self.settle(first.await),
+            Either::Left((answered, _)) | Either::Right((answered, _)) => self.settle(answered),
+        }
+    }
+
+    /// Asks the standby after `failure` on the live link.
+    async fn read_again(&self, datacenter: &Datacenter, live: &Connection, standby: &Connection, failure: Failure) -> Answered {
+        let now = Instant::now();
+        let give_up = if failure.progressed { now + defaults::BRIDGE_PROGRESS_TIMEOUT } else { self.give_up };
+        // A link that is gone carries nothing any more: asking the other instead is no double.
+        let moved = live.close_reason().is_some();
+        if now >= give_up.min(self.whole) || !(moved || may_double(datacenter)) {
+            return Err(self.unreachable(&failure));
+        }
+        let again = Asked { give_up, ..*self };
+        again.settle(again.attempt(standby).await)
+    }
+
+    /// Sends the request on one connection and follows its progress to the answer.
+    async fn attempt(&self, connection: &Connection) -> Result<Answered, Failure> {
+        let not_sent = |why: String| Failure { sent: false, progressed: false, why };
+        let until = self.give_up.min(self.whole);
+        let (send, mut recv) = match timeout_at(until, connection.open_bi()).await {
+            Ok(Ok(streams)) => streams,
+            Ok(Err(error)) => return Err(not_sent(error.to_string())),
+            Err(_elapsed) => return Err(not_sent("the other side takes no more streams".to_owned())),
+        };
+        let mut outgoing = Outgoing::new(send);
+        // A frame that is not whole is never acted upon, so up to here nothing can have been done.
+        match timeout_at(until, outgoing.send(self.frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(not_sent(error.to_string())),
+            Err(_elapsed) => return Err(not_sent("the other side does not take the request".to_owned())),
+        }
+        let mut progressed = false;
+        let outcome = match outgoing.finish() {
+            Ok(()) => self.follow(&mut recv, &mut progressed).await,
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| Failure { sent: !matches!(error, FrameError::Refused), progressed, why: error.to_string() })
+    }
+
+    async fn follow(&self, recv: &mut RecvStream, progressed: &mut bool) -> Result<Answered, FrameError> {
+        let mut give_up = Some(self.give_up);
+        let mut hold_end = None;
+        loop {
+            let until = give_up.map_or(self.whole, |give_up| give_up.min(self.whole));
+            let header = match timeout_at(until, read_header(recv)).await {
+                Ok(header) => header?,
+                Err(_elapsed) => return Err(FrameError::Silence(defaults::BRIDGE_PROGRESS_TIMEOUT)),
+            };
+            let soon = Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT;
+            give_up = match header.kind {
+                Kind::Working => Some(soon),
+                // The wait may be long; the link itself shows that the other side lives.
+                Kind::Parked => None,
+                Kind::Holding => Some(soon.min(*hold_end.get_or_insert(soon + defaults::RPC_HOLD))),
+                Kind::Reply | Kind::Fault => {
+                    let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
+                    return if header.kind == Kind::Reply {
+                        Ok(Ok(frame::decode(&payload)?))
+                    } else {
+                        Ok(Err(frame::decode(&payload)?))
+                    };
+                }
+                Kind::Greeting | Kind::Request => {
+                    return Err(FrameError::Stream(format!("expected an answer, got a {:?}", header.kind)));
+                }
+            };
+            *progressed = true;
+        }
+    }
+
+    fn settle(&self, outcome: Result<Answered, Failure>) -> Answered {
+        outcome.unwrap_or_else(|failure| Err(self.unreachable(&failure)))
+    }
+
+    fn unreachable(&self, failure: &Failure) -> Fault {
+        metrics::counter!("kontor.bridge.calls_failed").increment(1);
+        Fault::unreachable(format!("unreachable since {}: {}", utc(self.began), failure.why))
+    }
+}
+
+fn may_double(datacenter: &Datacenter) -> bool {
+    let may = lock(&datacenter.doubles).spend();
+    metrics::counter!("kontor.bridge.doubles", "sent" => if may { "yes" } else { "no" }).increment(1);
+    may
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,119 @@
+//! The QUIC endpoint: one UDP socket that accepts and dials, with every setting that matters named.
+//!
+//! Used by `mod` and `link`. Nothing here is left to a default that could change under us.
+
+use crate::config::defaults;
+use crate::tls::{BridgeIdentity, Trust, server_name};
+use aws_lc_rs::hmac;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What both sides must speak.
+const ALPN: &[u8] = b"kontor-bridge/1";
+
+/// A bound endpoint and what it dials with; clones are the same one.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) quic: quinn::Endpoint,
+    identity: BridgeIdentity,
+    pub(super) trust: Arc<Trust>,
+    transport: Arc<TransportConfig>,
+    domain: String,
+}
+
+impl Endpoint {
+    /// Binds `bind`; the error says what is in the way.
+    pub(super) fn bind(bind: SocketAddr, identity: BridgeIdentity, trust: Arc<Trust>, domain: &str) -> Result<Endpoint, String> {
+        let transport = Arc::new(transport()?);
+        let mut tls = identity.server_config(&trust)?;
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        let tls = QuicServerConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
+        let mut server = ServerConfig::with_crypto(Arc::new(tls));
+        server
+            .transport_config(Arc::clone(&transport))
+            .max_incoming(defaults::BRIDGE_MAX_INCOMING)
+            .incoming_buffer_size(defaults::BRIDGE_INCOMING_BYTES / defaults::BRIDGE_MAX_INCOMING as u64)
+            .incoming_buffer_size_total(defaults::BRIDGE_INCOMING_BYTES);
+        let quic = quinn::Endpoint::new(config(&identity), Some(server), socket(bind)?, Arc::new(quinn::TokioRuntime))
+            .map_err(|error| format!("bridge on {bind} udp: {error}"))?;
+        Ok(Endpoint { quic, identity, trust, transport, domain: domain.to_owned() })
+    }
+
+    /// Starts a handshake with a server of `dc`, known by `pin` if by any.
+    pub(super) fn dial(&self, addr: SocketAddr, dc: &str, pin: Option<&str>) -> Result<Connecting, String> {
+        let mut tls = self.identity.client_config(&self.trust, dc, pin)?;
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        let tls = QuicClientConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
+        let mut client = ClientConfig::new(Arc::new(tls));
+        client.transport_config(Arc::clone(&self.transport));
+        self.quic.connect_with(client, addr, &server_name(dc, &self.domain)).map_err(|error| error.to_string())
+    }
+}
+
+/// A restarted server answers packets of its old connections with a reset that the other side can
+/// check, because the keys for it come from its identity: the link is then gone at once.
+fn config(identity: &BridgeIdentity) -> EndpointConfig {
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, &identity.reset_secret());
+    let ids = hmac::sign(&secret, b"the key of connection ids");
+    let ids = ids.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+    let mut config = EndpointConfig::new(Arc::new(secret));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
+}
+
+fn transport() -> Result<TransportConfig, String> {
+    let idle = IdleTimeout::try_from(defaults::BRIDGE_IDLE_TIMEOUT).map_err(|error| format!("idle timeout: {error}"))?;
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(defaults::BRIDGE_KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(defaults::BRIDGE_MAX_STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(defaults::BRIDGE_STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(defaults::BRIDGE_CONNECTION_WINDOW))
+        .send_window(u64::from(defaults::BRIDGE_CONNECTION_WINDOW))
+        .datagram_receive_buffer_size(None)
+        .initial_mtu(defaults::BRIDGE_MIN_MTU)
+        .min_mtu(defaults::BRIDGE_MIN_MTU);
+    Ok(transport)
+}
+
+fn socket(bind: SocketAddr) -> Result<std::net::UdpSocket, String> {
+    let attempt = || -> std::io::Result<std::net::UdpSocket> {
+        let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
+        // Less than asked for is granted silently or refused; both only cost speed.
+        let _ = socket.set_recv_buffer_size(defaults::BRIDGE_SOCKET_BUFFER);
+        let _ = socket.set_send_buffer_size(defaults::BRIDGE_SOCKET_BUFFER);
+        socket.set_nonblocking(true)?;
+        socket.bind(&bind.into())?;
+        Ok(socket.into())
+    };
+    attempt().map_err(|error| format!("bridge on {bind} udp: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_fit_each_other() {
+        assert!(defaults::BRIDGE_IDLE_TIMEOUT > defaults::BRIDGE_KEEP_ALIVE * 2);
+        assert!(defaults::BRIDGE_DIAL_TIMEOUT < defaults::BRIDGE_PROGRESS_TIMEOUT);
+        assert!(defaults::BRIDGE_PROGRESS_INTERVAL * 2 < defaults::BRIDGE_PROGRESS_TIMEOUT);
+        assert!(transport().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = taken.local_addr().unwrap();
+        let identity = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
+        let trust = Arc::new(identity.trust("dc1", "consul", false));
+        let error = Endpoint::bind(addr, identity, trust, "consul").unwrap_err();
+        assert!(error.contains(&addr.to_string()), "{error}");
+    }
+}

@@ -1,0 +1,261 @@
+//! Frames on a stream: a version, a kind, a length, and that many bytes.
+//!
+//! Used by `client` and `serve`. A cut stream never looks complete, a size is checked before memory
+//! is taken for it, and a stream that is given up is reset instead of finished.
+
+use crate::config::defaults;
+use bytes::{Bytes, BytesMut};
+use quinn::{RecvStream, SendStream, VarInt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The version of this format. Fields may be added to what frames carry without a new one.
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 6;
+
+/// The stream is given up: its caller hung up or its task ended early.
+pub(super) const CANCELLED: VarInt = VarInt::from_u32(1);
+/// The stream is refused and nothing was done.
+pub(super) const REFUSED: VarInt = VarInt::from_u32(2);
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Who speaks; asked and answered once on each link, which is up from then on.
+    Greeting = 1,
+    /// A request; opens a stream.
+    Request = 2,
+    /// The request is at work: an answer is expected without delay.
+    Working = 3,
+    /// The request is parked in a blocking query.
+    Parked = 4,
+    /// The request holds for a leader.
+    Holding = 5,
+    /// The answer; the last frame.
+    Reply = 6,
+    /// The request failed; the last frame.
+    Fault = 7,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Kind> {
+        let kinds = [Kind::Greeting, Kind::Request, Kind::Working, Kind::Parked, Kind::Holding, Kind::Reply, Kind::Fault];
+        kinds.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    fn limit(self) -> u32 {
+        match self {
+            Kind::Working | Kind::Parked | Kind::Holding => 0,
+            Kind::Greeting | Kind::Fault => defaults::BRIDGE_MAX_NOTE_BYTES,
+            Kind::Request => defaults::BRIDGE_MAX_REQUEST_BYTES,
+            Kind::Reply => defaults::BRIDGE_MAX_REPLY_BYTES,
+        }
+    }
+}
+
+/// Why a frame cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FrameError {
+    #[error("version {0} of frames came, this is version {VERSION}")]
+    Version(u8),
+    #[error("a frame of unknown kind {0} came")]
+    Kind(u8),
+    #[error("a {kind:?} of {came} bytes, and at most {limit} are taken")]
+    TooLarge { kind: Kind, came: usize, limit: u32 },
+    #[error("the stream ended within a frame")]
+    Cut,
+    #[error("the other side refused the stream")]
+    Refused,
+    #[error("nothing came for {0:?}")]
+    Silence(Duration),
+    #[error("{0}")]
+    Stream(String),
+    #[error("what came cannot be read: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
+    #[error("a message cannot be encoded: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+}
+
+impl From<quinn::ReadError> for FrameError {
+    fn from(error: quinn::ReadError) -> FrameError {
+        match error {
+            quinn::ReadError::Reset(code) if code == REFUSED => FrameError::Refused,
+            other => FrameError::Stream(other.to_string()),
+        }
+    }
+}
+
+impl From<quinn::WriteError> for FrameError {
+    fn from(error: quinn::WriteError) -> FrameError {
+        match error {
+            quinn::WriteError::Stopped(code) if code == REFUSED => FrameError::Refused,
+            other => FrameError::Stream(other.to_string()),
+        }
+    }
+}
+
+/// The start of a frame, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    length: u32,
+}
+
+impl Header {
+    fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Header, FrameError> {
+        let [version, kind, a, b, c, d] = bytes;
+        if version != VERSION {
+            return Err(FrameError::Version(version));
+        }
+        let kind = Kind::from_byte(kind).ok_or(FrameError::Kind(kind))?;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if length > kind.limit() {
+            metrics::counter!("kontor.bridge.oversized").increment(1);
+            return Err(FrameError::TooLarge { kind, came: length as usize, limit: kind.limit() });
+        }
+        Ok(Header { kind, length })
+    }
+
+    fn to_bytes(self) -> Bytes {
+        let [a, b, c, d] = self.length.to_be_bytes();
+        Bytes::copy_from_slice(&[VERSION, self.kind as u8, a, b, c, d])
+    }
+}
+
+/// A frame ready to be sent, any number of times.
+#[derive(Clone, Debug)]
+pub(super) struct Frame([Bytes; 2]);
+
+impl Frame {
+    pub(super) fn new(kind: Kind, payload: Bytes) -> Result<Frame, FrameError> {
+        match u32::try_from(payload.len()) {
+            Ok(length) if length <= kind.limit() => Ok(Frame([Header { kind, length }.to_bytes(), payload])),
+            _ => Err(FrameError::TooLarge { kind, came: payload.len(), limit: kind.limit() }),
+        }
+    }
+
+    pub(super) fn of<T: Serialize>(kind: Kind, value: &T) -> Result<Frame, FrameError> {
+        Frame::new(kind, rmp_serde::to_vec_named(value)?.into())
+    }
+
+    /// One that says all by its kind.
+    pub(super) fn bare(kind: Kind) -> Frame {
+        Frame([Header { kind, length: 0 }.to_bytes(), Bytes::new()])
+    }
+}
+
+pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(payload);
+    decoder.set_max_depth(defaults::BRIDGE_MAX_DEPTH);
+    Ok(T::deserialize(&mut decoder)?)
+}
+
+/// Reads the start of the next frame. Not to be dropped and called again in between.
+pub(super) async fn read_header(stream: &mut RecvStream) -> Result<Header, FrameError> {
+    let mut bytes = [0; HEADER_BYTES];
+    match stream.read_exact(&mut bytes).await {
+        Ok(()) => Header::parse(bytes),
+        Err(quinn::ReadExactError::FinishedEarly(_)) => Err(FrameError::Cut),
+        Err(quinn::ReadExactError::ReadError(error)) => Err(error.into()),
+    }
+}
+
+/// Reads what `header` announced. Memory is taken as bytes come; a pause of `patience` is an error.
+pub(super) async fn read_payload(stream: &mut RecvStream, header: Header, patience: Duration) -> Result<Bytes, FrameError> {
+    let length = header.length as usize;
+    let mut whole = BytesMut::new();
+    while whole.len() < length {
+        let chunk = match timeout(patience, stream.read_chunk(length - whole.len(), true)).await {
+            Ok(chunk) => chunk?.ok_or(FrameError::Cut)?.bytes,
+            Err(_elapsed) => return Err(FrameError::Silence(patience)),
+        };
+        if whole.is_empty() && chunk.len() == length {
+            return Ok(chunk);
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// The sending half of a stream. Quinn finishes a stream whose half is dropped, so that a frame cut
+/// by a cancelled task would look like the end; this one resets it unless it was finished.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stream: SendStream,
+    finished: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(stream: SendStream) -> Outgoing {
+        Outgoing { stream, finished: false }
+    }
+
+    pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        Ok(self.stream.write_all_chunks(&mut frame.0.clone()).await?)
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), FrameError> {
+        self.finished = true;
+        self.stream.finish().map_err(|error| FrameError::Stream(error.to_string()))
+    }
+
+    /// Says that nothing was done with what came.
+    pub(super) fn refuse(&mut self) {
+        self.finished = self.stream.reset(REFUSED).is_ok();
+    }
+
+    /// Resolves when the other side wants no more of it, or the link is gone.
+    pub(super) fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopped = self.stream.stopped();
+        async move {
+            // Whichever way it ends: nobody is there any more to read.
+            let _ = stopped.await;
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if !self.finished && self.stream.reset(CANCELLED).is_ok() {
+            metrics::counter!("kontor.bridge.streams_reset").increment(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_header_comes_back_as_it_was() {
+        let header = Header { kind: Kind::Reply, length: 70_000 };
+        let bytes: [u8; HEADER_BYTES] = header.to_bytes().as_ref().try_into().unwrap();
+        assert_eq!(Header::parse(bytes).unwrap(), header);
+    }
+
+    #[test]
+    fn sizes_over_the_limit_are_refused_by_their_header_alone() {
+        assert!(matches!(Header::parse([1, Kind::Reply as u8, 0xff, 0, 0, 0]), Err(FrameError::TooLarge { .. })));
+        assert!(matches!(Header::parse([1, Kind::Holding as u8, 0, 0, 0, 1]), Err(FrameError::TooLarge { .. })));
+        let large = Bytes::from(vec![0; defaults::BRIDGE_MAX_REQUEST_BYTES as usize + 1]);
+        assert!(matches!(Frame::new(Kind::Request, large), Err(FrameError::TooLarge { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_header_panic(bytes: [u8; HEADER_BYTES]) {
+            if let Ok(header) = Header::parse(bytes) {
+                prop_assert!(header.length <= header.kind.limit());
+                prop_assert!(header.to_bytes() == bytes.as_slice());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_request_panic(bytes: Vec<u8>) {
+            let _ = decode::<crate::model::request::Request>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One link: a connection to one server of another datacenter, dialled until it stands and again
+//! when it breaks.
+//!
+//! Kept by `links`. One task owns it, so there is never more than one dial to a server at a time.
+//! A link is up only once the other side has greeted back: with TLS 1.3 a client is through its
+//! handshake before the server has judged its certificate.
+
+use super::RemoteServer;
+use super::endpoint::Endpoint;
+use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use crate::config::defaults;
+use quinn::{Connection, ConnectionError};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+/// The TLS alerts among QUIC's error codes (RFC 9001, 4.8).
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+/// How much of a reason that the other side gave is told.
+const MAX_REASON: usize = 200;
+
+/// Who speaks, told on each new link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Greeting {
+    pub(super) node: String,
+    pub(super) datacenter: String,
+}
+
+/// Why a link is down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// One of the two has not heard enough of the other yet.
+    NotYetKnown,
+    /// A certificate was refused, here or there.
+    TlsRefused(String),
+    /// No answer, or one that is none.
+    Unreachable(String),
+}
+
+/// A link that is down: since when, and why.
+#[derive(Clone, Debug)]
+pub(super) struct Outage {
+    pub(super) since: SystemTime,
+    pub(super) cause: Cause,
+}
+
+impl Outage {
+    /// As `X-Kontor-Reason` tells it.
+    pub(super) fn reason(&self) -> String {
+        match &self.cause {
+            Cause::NotYetKnown => "not-yet-known".to_owned(),
+            Cause::TlsRefused(why) => format!("tls-refused: {why}"),
+            Cause::Unreachable(why) => format!("unreachable since {}: {why}", utc(self.since)),
+        }
+    }
+}
+
+/// How a link stands.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// Its first dial is under way.
+    Trying,
+    Up(Connection),
+    Down(Outage),
+}
+
+/// A link, as others see it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) server: RemoteServer,
+    state: Mutex<State>,
+    /// Told of each change: those who wait for this datacenter, and the keeper of all links.
+    told: [Arc<Notify>; 2],
+}
+
+impl Link {
+    pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
+        Link { server, state: Mutex::new(State::Trying), told }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection, if it stands.
+    pub(super) fn connection(&self) -> Option<Connection> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Up(connection) if connection.close_reason().is_none() => Some(connection.clone()),
+            _ => None,
+        }
+    }
+
+    /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
+    /// since each holds the connection too.
+    pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Greeting) {
+        let mut pause = defaults::BRIDGE_BACKOFF_MIN;
+        loop {
+            match self.dial(&endpoint, &us).await {
+                Ok(connection) => {
+                    pause = defaults::BRIDGE_BACKOFF_MIN;
+                    info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
+                    self.set(State::Up(connection.clone()));
+                    let error = connection.closed().await;
+                    metrics::counter!("kontor.bridge.links_lost").increment(1);
+                    self.went_down(cause_of(&error));
+                }
+                Err(cause) => {
+                    metrics::counter!("kontor.bridge.dials_failed").increment(1);
+                    self.went_down(cause);
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(defaults::BRIDGE_BACKOFF_MAX);
+        }
+    }
+
+    async fn dial(&self, endpoint: &Endpoint, us: &Greeting) -> Result<Connection, Cause> {
+        let RemoteServer { addr, dc, pin, .. } = &self.server;
+        let dial = async {
+            let connection = endpoint.dial(*addr, dc, pin.as_deref()).map_err(Cause::Unreachable)?;
+            let connection = connection.await.map_err(|error| cause_of(&error))?;
+            match greet(&connection, us).await {
+                Ok(them) if them.datacenter == *dc => Ok(connection),
+                Ok(them) => Err(Cause::TlsRefused(format!("expected a server of {dc:?}, one of {:?} greets", them.datacenter))),
+                // The refusal of our certificate arrives after the handshake, as the connection's end.
+                Err(error) => {
+                    Err(connection.close_reason().map_or(Cause::Unreachable(error.to_string()), |error| cause_of(&error)))
+                }
+            }
+        };
+        match timeout(defaults::BRIDGE_DIAL_TIMEOUT, dial).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(Cause::Unreachable(format!("{addr} did not answer within {:?}", defaults::BRIDGE_DIAL_TIMEOUT))),
+        }
+    }
+
+    fn went_down(&self, cause: Cause) {
+        let before = self.state();
+        let since = match &before {
+            State::Down(outage) => outage.since,
+            State::Up(_) | State::Trying => SystemTime::now(),
+        };
+        if !matches!(&before, State::Down(outage) if outage.cause == cause) {
+            let outage = Outage { since, cause: cause.clone() };
+            warn!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, reason = %outage.reason(), "link down");
+        }
+        self.set(State::Down(Outage { since, cause }));
+    }
+
+    fn set(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        let [waiting, keeper] = &self.told;
+        waiting.notify_waiters();
+        keeper.notify_one();
+    }
+}
+
+/// Asks for a greeting and gives ours.
+async fn greet(connection: &Connection, us: &Greeting) -> Result<Greeting, FrameError> {
+    let (send, mut recv) = connection.open_bi().await.map_err(|error| FrameError::Stream(error.to_string()))?;
+    let mut send = Outgoing::new(send);
+    send.send(&Frame::of(Kind::Greeting, us)?).await?;
+    send.finish()?;
+    let header = read_header(&mut recv).await?;
+    let payload = read_payload(&mut recv, header, defaults::BRIDGE_DIAL_TIMEOUT).await?;
+    match header.kind {
+        Kind::Greeting => frame::decode(&payload),
+        other => Err(FrameError::Stream(format!("expected a greeting, got a {other:?}"))),
+    }
+}
+
+/// What a connection's end says about the peer.
+pub(super) fn cause_of(error: &ConnectionError) -> Cause {
+    let (refused, by, text) = match error {
+        ConnectionError::TransportError(error) => (TLS_ALERTS.contains(&error.code.into()), "", error.reason.clone()),
+        ConnectionError::ConnectionClosed(close) => {
+            let text = String::from_utf8_lossy(&close.reason).into_owned();
+            (TLS_ALERTS.contains(&close.error_code.into()), "by the other side: ", text)
+        }
+        _ => (false, "", String::new()),
+    };
+    if !refused {
+        return Cause::Unreachable(readable(&error.to_string()));
+    }
+    // Rustls puts its own words before the reason that a verifier gave.
+    let text = readable(text.strip_prefix("other error: ").unwrap_or(&text));
+    if text.starts_with("not-yet-known") { Cause::NotYetKnown } else { Cause::TlsRefused(format!("{by}{text}")) }
+}
+
+/// Text of a peer, fit for logs and headers.
+fn readable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || !c.is_ascii() { '?' } else { c }).take(MAX_REASON).collect()
+}
+
+/// A time as RFC 3339 has it, to the second.
+pub(super) fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Civil date from days, with years that begin in March so that the leap day is the last one.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_users_know_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_700_000_000, "2023-11-14T22:13:20Z"),
+            (4_102_444_799, "2099-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn what_a_peer_says_cannot_break_a_header() {
+        assert_eq!(readable("a\r\nb\u{e9}"), "a??b?");
+        assert_eq!(readable(&"x".repeat(1_000)).len(), MAX_REASON);
+    }
+}

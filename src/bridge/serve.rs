@@ -1,0 +1,272 @@
+//! The answering side: accepts connections from servers of other datacenters and hands their
+//! requests on, telling the asker what each is doing.
+//!
+//! Run by `mod` as one task. It believes no claim about a datacenter but the certificate's. A stream
+//! that its asker gives up drops the handler's future.
+
+use super::endpoint::Endpoint;
+use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use super::link::{Cause, Greeting, cause_of};
+use crate::config::defaults;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::request::{Handler, Phase, Progress, Reply, Request};
+use crate::shutdown::Shutdown;
+use quinn::{Connection, Incoming, RecvStream, SendStream};
+use rustls_pki_types::CertificateDer;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, timeout};
+use tracing::{debug, warn};
+
+/// Accepts and answers.
+pub(super) struct Server {
+    endpoint: Endpoint,
+    us: Greeting,
+    handler: Arc<dyn Handler>,
+    door: Mutex<Door>,
+}
+
+/// Who is in, and who was turned away.
+#[derive(Debug, Default)]
+struct Door {
+    by_address: HashMap<IpAddr, usize>,
+    refusals: HashMap<IpAddr, (String, Instant)>,
+}
+
+impl Server {
+    pub(super) fn new(endpoint: Endpoint, us: Greeting, handler: Arc<dyn Handler>) -> Server {
+        Server { endpoint, us, handler, door: Mutex::default() }
+    }
+
+    /// Accepts until `shutdown`; each connection then gets to end what it is at.
+    pub(super) async fn run(self: Arc<Server>, shutdown: Shutdown) {
+        let stop = shutdown.token();
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                incoming = self.endpoint.quic.accept() => match incoming {
+                    Some(incoming) => incoming,
+                    None => return,
+                },
+            };
+            let open = self.endpoint.quic.open_connections();
+            let Some(seat) = self.admit(incoming.remote_address().ip(), open) else {
+                metrics::counter!("kontor.bridge.connections_refused", "kind" => "too many").increment(1);
+                incoming.refuse();
+                continue;
+            };
+            if open > defaults::BRIDGE_RETRY_CONNECTIONS && !incoming.remote_address_validated() && incoming.may_retry() {
+                // It comes again with the token if its address is its own.
+                let _ = incoming.retry();
+                continue;
+            }
+            let (server, shutdown_of_it) = (Arc::clone(&self), shutdown.clone());
+            shutdown.spawn("bridge connection", async move {
+                let _seat = seat;
+                server.welcome(incoming, shutdown_of_it).await;
+            });
+        }
+    }
+
+    async fn welcome(self: Arc<Server>, incoming: Incoming, shutdown: Shutdown) {
+        let peer = incoming.remote_address();
+        let handshake = async { incoming.accept()?.await };
+        let connection = match timeout(defaults::BRIDGE_DIAL_TIMEOUT, handshake).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return self.refused(peer, cause_of(&error)),
+            Err(_elapsed) => return self.refused(peer, Cause::Unreachable("its handshake took too long".to_owned())),
+        };
+        match self.datacenter_of(&connection) {
+            Ok(dc) => self.converse(connection, dc.into(), shutdown).await,
+            Err(why) => {
+                connection.close(frame::REFUSED, why.as_bytes());
+                self.refused(peer, Cause::TlsRefused(why));
+            }
+        }
+    }
+
+    fn datacenter_of(&self, connection: &Connection) -> Result<String, String> {
+        let identity = connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let leaf = identity.as_ref().and_then(|chain| chain.first()).ok_or("it showed no certificate")?;
+        self.endpoint.trust.datacenter_of(leaf).map_err(|refusal| refusal.to_string())
+    }
+
+    async fn converse(self: Arc<Server>, connection: Connection, dc: Arc<str>, shutdown: Shutdown) {
+        let stop = shutdown.token();
+        let mut requests = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_ended) = requests.join_next(), if !requests.is_empty() => {}
+                opened = connection.accept_bi() => match opened {
+                    Ok((send, recv)) => {
+                        requests.spawn(Arc::clone(&self).stream(send, recv, Arc::clone(&dc)));
+                    }
+                    Err(error) => {
+                        // Dropping the set drops every handler's future.
+                        return debug!(dc = %dc, peer = %connection.remote_address(), %error, "bridge connection ended");
+                    }
+                }
+            }
+        }
+        let ended = async { while requests.join_next().await.is_some() {} };
+        if timeout(defaults::BRIDGE_DRAIN, ended).await.is_err() {
+            debug!(dc = %dc, left = requests.len(), "requests were still at work at shutdown");
+        }
+    }
+
+    async fn stream(self: Arc<Server>, send: SendStream, mut recv: RecvStream, dc: Arc<str>) {
+        let mut outgoing = Outgoing::new(send);
+        let first = async {
+            let header = read_header(&mut recv).await?;
+            let payload = read_payload(&mut recv, header, defaults::BRIDGE_REQUEST_TIMEOUT).await?;
+            Ok::<_, FrameError>((header.kind, payload))
+        };
+        let opened = match timeout(defaults::BRIDGE_REQUEST_TIMEOUT, first).await {
+            Ok(opened) => opened,
+            Err(_elapsed) => Err(FrameError::Silence(defaults::BRIDGE_REQUEST_TIMEOUT)),
+        };
+        let outcome = match opened {
+            Ok((Kind::Greeting, payload)) => self.greet(&mut outgoing, &payload, &dc).await,
+            Ok((Kind::Request, payload)) => match frame::decode(&payload) {
+                Ok(request) => self.answer(&mut outgoing, request, &dc).await,
+                Err(error) => Err(error),
+            },
+            Ok((other, _)) => Err(FrameError::Stream(format!("expected a request, got a {other:?}"))),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            metrics::counter!("kontor.bridge.streams_refused").increment(1);
+            debug!(dc = %dc, %error, "bridge stream ended early");
+        }
+    }
+
+    async fn greet(&self, outgoing: &mut Outgoing, payload: &[u8], dc: &str) -> Result<(), FrameError> {
+        let them: Greeting = frame::decode(payload)?;
+        if them.datacenter != dc {
+            warn!(proven = %dc, told = %them.datacenter, node = %them.node, "a server greets from another datacenter than it proved");
+            outgoing.refuse();
+            return Ok(());
+        }
+        debug!(dc = %dc, node = %them.node, "greeted");
+        outgoing.send(&Frame::of(Kind::Greeting, &self.us)?).await?;
+        outgoing.finish()
+    }
+
+    /// Runs the handler, tells what it is doing, and sends its answer. Ends at once, and with it the
+    /// handler's future, when the asker is gone.
+    async fn answer(&self, outgoing: &mut Outgoing, mut request: Request, dc: &str) -> Result<(), FrameError> {
+        // Whatever the asker says: this request is across, and must not cross again.
+        request.hops.crossed = true;
+        let progress = Progress::default();
+        let mut work = self.handler.handle(request, Some(dc), progress.clone());
+        let mut given_up = std::pin::pin!(outgoing.given_up());
+        let mut look = interval_at(Instant::now() + defaults::BRIDGE_PROGRESS_INTERVAL, defaults::BRIDGE_PROGRESS_INTERVAL);
+        let mut told = Phase::Working;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => break outcome,
+                () = &mut given_up => {
+                    metrics::counter!("kontor.bridge.requests_given_up").increment(1);
+                    return Ok(());
+                }
+                _ = look.tick() => {}
+            }
+            let phase = progress.get();
+            if phase != told || phase == Phase::Holding {
+                told = phase;
+                outgoing.send(&Frame::bare(kind_of(phase))).await?;
+            }
+        };
+        let reply = reply_frame(outcome)?;
+        match timeout(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&reply)).await {
+            Ok(sent) => sent?,
+            Err(_elapsed) => return Err(FrameError::Silence(defaults::BRIDGE_REPLY_TIMEOUT)),
+        }
+        outgoing.finish()
+    }
+
+    fn admit(self: &Arc<Server>, address: IpAddr, open: usize) -> Option<Seat> {
+        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = door.by_address.entry(address).or_default();
+        if open >= defaults::BRIDGE_MAX_CONNECTIONS || *count >= defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        drop(door);
+        Some(Seat { server: Arc::clone(self), address })
+    }
+
+    /// Says why a peer was refused: each reason once a minute for each address, since a peer that is
+    /// refused comes again every second.
+    fn refused(&self, peer: SocketAddr, cause: Cause) {
+        let kind = match cause {
+            Cause::NotYetKnown => "not-yet-known",
+            Cause::TlsRefused(_) => "tls",
+            Cause::Unreachable(_) => "handshake",
+        };
+        metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
+        let why = match cause {
+            Cause::NotYetKnown => "not-yet-known".to_owned(),
+            Cause::TlsRefused(why) => format!("tls-refused: {why}"),
+            Cause::Unreachable(why) => why,
+        };
+        let now = Instant::now();
+        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        door.refusals.retain(|_, (_, at)| now.duration_since(*at) < defaults::BRIDGE_REFUSAL_PAUSE);
+        let is_known = door.refusals.get(&peer.ip()).is_some_and(|(told, _)| *told == why);
+        if is_known || door.refusals.len() >= defaults::BRIDGE_MAX_REFUSALS {
+            return;
+        }
+        door.refusals.insert(peer.ip(), (why.clone(), now));
+        drop(door);
+        warn!(%peer, reason = %why, "bridge connection refused");
+    }
+}
+
+/// One connection's place; given back when dropped.
+struct Seat {
+    server: Arc<Server>,
+    address: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut door = self.server.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = door.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                door.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+fn kind_of(phase: Phase) -> Kind {
+    match phase {
+        Phase::Working => Kind::Working,
+        Phase::Parked => Kind::Parked,
+        Phase::Holding => Kind::Holding,
+    }
+}
+
+/// The last frame. An answer that may not be sent is replaced by a fault that says so.
+fn reply_frame(outcome: Result<Reply, Fault>) -> Result<Frame, FrameError> {
+    let fault = match outcome {
+        Ok(reply) => match Frame::of(Kind::Reply, &reply) {
+            Err(FrameError::TooLarge { came, limit, .. }) => {
+                Fault::new(FaultKind::Failed, format!("the answer has {came} bytes, and at most {limit} cross; use a filter"))
+            }
+            frame => return frame,
+        },
+        Err(fault) => fault,
+    };
+    match Frame::of(Kind::Fault, &fault) {
+        Err(FrameError::TooLarge { .. }) => Frame::of(Kind::Fault, &Fault::new(fault.kind, "the fault is too long to cross")),
+        frame => frame,
+    }
+}
