@@ -5,6 +5,8 @@
 //! membership protocol is ever dropped: its queue is emptied into the heap after every call.
 
 mod exchange;
+#[cfg(test)]
+mod simulation;
 
 pub(super) use exchange::{Contact, Verdict};
 
@@ -291,6 +293,11 @@ impl Core {
     /// This agent's generation; to be kept on disk.
     pub(super) fn generation(&self) -> u64 {
         self.me.stamp.generation
+    }
+
+    /// This agent's name in the pool.
+    pub(super) fn name(&self) -> &str {
+        &self.me.name
     }
 
     /// The address told to others.

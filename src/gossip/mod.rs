@@ -5,6 +5,7 @@
 //! sees them, because to foca every valid packet is a join.
 
 mod core;
+mod driver;
 mod envelope;
 mod identity;
 mod info;
@@ -12,9 +13,14 @@ mod replay;
 mod roster;
 mod rumours;
 mod settings;
+mod snapshot;
 mod stream;
 mod vivaldi;
 
+use self::core::Core;
+use self::driver::{CoreHandle, JoinPlan};
+use self::snapshot::Snapshot;
+use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::Member;
@@ -23,7 +29,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Which pool.
@@ -93,67 +99,153 @@ pub struct GossipError(pub String);
 
 /// A running pool; clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Gossip {}
+pub struct Gossip {
+    pool: Pool,
+    core: CoreHandle,
+    left: Arc<watch::Sender<bool>>,
+}
 
 impl Gossip {
     /// Binds the sockets or fails with the reason; then runs until `shutdown`.
-    pub async fn start(_settings: GossipSettings, _shutdown: &Shutdown) -> Result<Gossip, GossipError> {
-        todo!()
+    pub async fn start(settings: GossipSettings, shutdown: &Shutdown) -> Result<Gossip, GossipError> {
+        let (tcp, udp) = driver::bind(settings.bind).await?;
+        let bound = tcp.local_addr().map_err(|error| GossipError(format!("cannot tell the bound address: {error}")))?;
+        let addr = advertised(settings.advertise, bound)?;
+        let before = remembered(&settings).await?;
+        let generation = before.generation;
+        let core = Core::new(&settings, addr, generation, rand::random(), Instant::now()).map_err(GossipError)?;
+        let core = driver::spawn(core, udp, shutdown);
+        let left = Arc::new(watch::Sender::new(false));
+        shutdown.spawn_until("gossip-listen", driver::serve(tcp, core.clone(), shutdown.clone()));
+        if let Some(path) = settings.snapshot.clone() {
+            let keeping = driver::keep_snapshot(core.clone(), path, before.clone(), Arc::clone(&left), shutdown.token());
+            shutdown.spawn("gossip-snapshot", keeping);
+        }
+        shutdown.spawn_until("gossip-join", driver::keep_joined(core.clone(), join_plan(&settings, before, left.subscribe())));
+        Ok(Gossip { pool: settings.pool, core, left })
     }
 
     /// The address others reach this agent at.
     pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+        self.core.view().addr
     }
 
     /// The newest roster; this agent is in it.
     pub fn roster(&self) -> Arc<Roster> {
-        todo!()
+        self.core.roster.borrow().clone()
     }
 
     /// Wakes on every change of the roster; the value is the roster.
     pub fn changes(&self) -> watch::Receiver<Arc<Roster>> {
-        todo!()
+        self.core.roster.clone()
     }
 
     /// Joins by any of `addresses`; the number that answered. Fails when none did, with each cause.
-    pub async fn join(&self, _addresses: &[String]) -> Result<usize, GossipError> {
-        todo!()
+    pub async fn join(&self, addresses: &[String]) -> Result<usize, GossipError> {
+        driver::join(&self.core, self.pool, addresses).await
     }
 
     /// Says that this agent is leaving and stays a moment to spread it.
     pub async fn leave(&self) {
-        todo!()
+        self.left.send_replace(true);
+        let alone = self.roster().alive().count() <= 1;
+        let rounds = if alone { 1 } else { (defaults::GOSSIP_LEAVE_LINGER.as_millis() / defaults::GOSSIP_LEAVE_ROUND.as_millis()).max(3) };
+        if self.core.call(|core, now| core.leave(now)).await.is_err() {
+            return;
+        }
+        // Two thirds of the time the others learn that it leaves, the rest that it has gone.
+        for round in 0..rounds {
+            tokio::time::sleep(defaults::GOSSIP_LEAVE_ROUND).await;
+            let gone = 3 * (round + 1) >= 2 * rounds;
+            let spread = move |core: &mut Core, now| {
+                if gone {
+                    core.depart(now);
+                }
+                core.leave_round(now);
+            };
+            if self.core.call(spread).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Turns a failed member into a left one (`force-leave`); `prune` forgets it at once. Fails with
     /// Consul's text when nobody has that name.
-    pub async fn force_leave(&self, _name: &str, _prune: bool) -> Result<(), GossipError> {
-        todo!()
+    pub async fn force_leave(&self, name: &str, prune: bool) -> Result<(), GossipError> {
+        let name = name.to_owned();
+        self.core.call(move |core, now| core.force_leave(&name, prune, now)).await?.map_err(GossipError)
     }
 
     /// Replaces this agent's tags and spreads them.
-    pub fn set_tags(&self, _tags: BTreeMap<String, String>) {
-        todo!()
+    pub fn set_tags(&self, tags: BTreeMap<String, String>) {
+        self.core.wanted.send_modify(|wanted| wanted.tags = Some(tags));
     }
 
     /// Announces another address from now on.
-    pub fn set_advertise(&self, _ip: IpAddr) {
-        todo!()
+    pub fn set_advertise(&self, ip: IpAddr) {
+        self.core.wanted.send_modify(|wanted| wanted.advertise = Some(ip));
     }
 
     /// This agent's coordinate.
     pub fn coordinate(&self) -> Coordinate {
-        todo!()
+        self.core.view().coordinate
     }
 
     /// The coordinate a member told last.
-    pub fn coordinate_of(&self, _name: &str) -> Option<Coordinate> {
-        todo!()
+    pub fn coordinate_of(&self, name: &str) -> Option<Coordinate> {
+        let view = self.core.view();
+        if view.name == name { Some(view.coordinate) } else { view.coordinates.get(name).cloned() }
     }
 
     /// Numbers for `agent/self` (`serf_lan`, `serf_wan`), as Consul names them.
     pub fn stats(&self) -> BTreeMap<String, String> {
-        todo!()
+        self.core.view().stats
     }
 }
+
+/// The address told to others: the one given, with the bound port where it has none.
+fn advertised(given: Option<SocketAddr>, bound: SocketAddr) -> Result<SocketAddr, GossipError> {
+    let addr = match given {
+        Some(addr) if addr.port() == 0 => SocketAddr::new(addr.ip(), bound.port()),
+        Some(addr) => addr,
+        None => bound,
+    };
+    if addr.ip().is_unspecified() {
+        return Err(GossipError(format!("expected an address that others can reach, got {addr}; set advertise_addr")));
+    }
+    Ok(addr)
+}
+
+/// What is on disk, with the generation of this start, which is on disk when this returns.
+async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis());
+    let clock = u64::try_from(clock).unwrap_or(1);
+    let Some(path) = settings.snapshot.clone() else {
+        return Ok(Snapshot { generation: clock, ..Snapshot::default() });
+    };
+    let begin = move || {
+        let before = Snapshot::read(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, "starting without last known members");
+            Snapshot::default()
+        });
+        let snapshot = Snapshot { generation: clock.max(before.generation + 1), ..before };
+        snapshot.write(&path).map(|()| snapshot)
+    };
+    let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| GossipError(error.to_string()))?;
+    begun.map_err(GossipError)
+}
+
+fn join_plan(settings: &GossipSettings, before: Snapshot, left: watch::Receiver<bool>) -> JoinPlan {
+    let slowest = if settings.fast { defaults::GOSSIP_FAST_RECONNECT } else { Duration::MAX };
+    JoinPlan {
+        pool: settings.pool,
+        retry_join: settings.retry_join.clone(),
+        interval: settings.retry_interval.clamp(defaults::GOSSIP_TICK, slowest),
+        max: settings.retry_max,
+        last_known: if before.left && !settings.rejoin_after_leave { Vec::new() } else { before.members },
+        left,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! Moves bytes and time between the sockets and the core. One task owns the core; everybody else
+//! sends it turns. `mod.rs` starts it. It decides nothing about membership.
+
+mod dial;
+mod join;
+
+pub(super) use dial::serve;
+pub(super) use join::{JoinPlan, join, keep_joined};
+
+use self::dial::Dialer;
+use super::core::{Core, Output};
+use super::envelope::Refusal;
+use super::snapshot::Snapshot;
+use super::{GossipError, Roster};
+use crate::config::defaults;
+use crate::model::coordinate::Coordinate;
+use crate::shutdown::Shutdown;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Something to be done with the core by the task that owns it.
+type Turn = Box<dyn FnOnce(&mut Core, Instant) + Send>;
+
+/// What this agent shall tell of itself; the newest wins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub tags: Option<BTreeMap<String, String>>,
+    pub advertise: Option<IpAddr>,
+}
+
+/// What can be read of the core without asking its task.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub name: String,
+    pub addr: SocketAddr,
+    pub generation: u64,
+    pub coordinate: Coordinate,
+    pub coordinates: Arc<BTreeMap<String, Coordinate>>,
+    pub stats: BTreeMap<String, String>,
+}
+
+impl View {
+    fn of(core: &Core) -> View {
+        let (mine, others) = core.coordinates();
+        View {
+            name: core.name().to_owned(),
+            addr: core.addr(),
+            generation: core.generation(),
+            coordinate: mine.clone(),
+            coordinates: Arc::new(others.clone()),
+            stats: core.stats(),
+        }
+    }
+}
+
+/// The way to the core's task, and what it published last. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct CoreHandle {
+    turns: mpsc::Sender<Turn>,
+    pub wanted: Arc<watch::Sender<Wanted>>,
+    pub roster: watch::Receiver<Arc<Roster>>,
+    view: Arc<Mutex<View>>,
+}
+
+impl CoreHandle {
+    /// Runs `turn` on the core, between packets.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        turn: impl FnOnce(&mut Core, Instant) -> T + Send + 'static,
+    ) -> Result<T, GossipError> {
+        let (reply, answer) = oneshot::channel();
+        let turn: Turn = Box::new(move |core, now| {
+            // Nobody waits any more when the caller hung up.
+            let _ = reply.send(turn(core, now));
+        });
+        let stopped = || GossipError("the gossip pool has stopped".to_owned());
+        self.turns.send(turn).await.map_err(|_closed| stopped())?;
+        answer.await.map_err(|_closed| stopped())
+    }
+
+    /// What was published last.
+    pub(super) fn view(&self) -> View {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Binds one port for both TCP and UDP.
+pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), GossipError> {
+    let mut tries = if addr.port() == 0 { defaults::GOSSIP_BIND_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let failed = |kind: &str, error: std::io::Error| GossipError(format!("cannot listen on {addr} ({kind}): {error}"));
+        let tcp = TcpListener::bind(addr).await.map_err(|error| failed("tcp", error))?;
+        let bound = tcp.local_addr().map_err(|error| failed("tcp", error))?;
+        match UdpSocket::bind(bound).await {
+            Ok(udp) => return Ok((tcp, udp)),
+            Err(error) if tries == 0 => return Err(failed("udp", error)),
+            Err(error) => debug!(addr = %bound, %error, "this port is taken for udp, trying another"),
+        }
+    }
+}
+
+/// Starts the task that owns the core.
+pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHandle {
+    let (turns, turns_in) = mpsc::channel(defaults::GOSSIP_COMMANDS);
+    let (wanted, wanted_in) = watch::channel(Wanted::default());
+    let (roster_out, roster) = watch::channel(Arc::new(core.roster()));
+    let view = Arc::new(Mutex::new(View::of(&core)));
+    let handle = CoreHandle { turns, wanted: Arc::new(wanted), roster, view: Arc::clone(&view) };
+    let dialer = Dialer::new(handle.clone(), shutdown.clone());
+    let (published, viewed) = (core.changes(), Instant::now());
+    let owner = Owner { core, udp, dialer, roster: roster_out, view, published, viewed, warned: Warned::default() };
+    shutdown.spawn("gossip", owner.run(turns_in, wanted_in, shutdown.token()));
+    handle
+}
+
+/// Keeps the last known members and the generation on disk, until shutdown.
+pub(super) async fn keep_snapshot(handle: CoreHandle, path: PathBuf, before: Snapshot, left: Arc<watch::Sender<bool>>, token: CancellationToken) {
+    let mut roster = handle.roster.clone();
+    let mut last = before;
+    loop {
+        let stopping = tokio::select! {
+            () = token.cancelled() => true,
+            changed = roster.changed() => changed.is_err(),
+        };
+        if !stopping {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = tokio::time::sleep(defaults::GOSSIP_SNAPSHOT_EVERY) => {}
+            }
+        }
+        let me = handle.view();
+        let others = roster.borrow_and_update().alive().map(|member| member.addr).filter(|addr| *addr != me.addr).collect::<Vec<_>>();
+        // Who is alone keeps the addresses it had: they are its way back.
+        let members = if others.is_empty() { last.members.clone() } else { others };
+        let members = members.into_iter().take(defaults::GOSSIP_MAX_SNAPSHOT).collect();
+        let snapshot = Snapshot { generation: me.generation, left: *left.borrow(), members };
+        if snapshot != last {
+            last = snapshot;
+            write(last.clone(), path.clone()).await;
+        }
+        if stopping || token.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn write(snapshot: Snapshot, path: PathBuf) {
+    match tokio::task::spawn_blocking(move || snapshot.write(&path)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "last known members are not kept"),
+        Err(error) => warn!(%error, "last known members are not kept"),
+    }
+}
+
+/// What woke the owner.
+enum Step {
+    Stop,
+    Turn(Turn),
+    Wanted(Wanted),
+    Datagram(usize, SocketAddr),
+    SocketError(std::io::Error),
+    Timeout,
+}
+
+/// The task that owns the core.
+struct Owner {
+    core: Core,
+    udp: UdpSocket,
+    dialer: Dialer,
+    roster: watch::Sender<Arc<Roster>>,
+    view: Arc<Mutex<View>>,
+    published: u64,
+    viewed: Instant,
+    warned: Warned,
+}
+
+impl Owner {
+    async fn run(mut self, mut turns: mpsc::Receiver<Turn>, mut wanted: watch::Receiver<Wanted>, token: CancellationToken) {
+        let mut buffer = vec![0; defaults::GOSSIP_DATAGRAM_BYTES + 1];
+        loop {
+            match self.wait(&mut buffer, &mut turns, &mut wanted, &token).await {
+                Step::Stop => return,
+                Step::Turn(turn) => turn(&mut self.core, now()),
+                Step::Wanted(wanted) => self.tell(wanted),
+                Step::Datagram(length, from) => {
+                    self.hear(from, &buffer[..length]);
+                    self.hear_rest(&mut buffer);
+                }
+                Step::SocketError(error) => {
+                    metrics::counter!("kontor.gossip.socket_errors").increment(1);
+                    debug!(%error, "udp receive");
+                }
+                Step::Timeout => {}
+            }
+            // Packets first: after a pause they hold the answers that the timers would miss.
+            if self.core.poll_timeout() <= now() {
+                self.core.handle_timeout(now());
+            }
+            self.act().await;
+            self.publish();
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        buffer: &mut [u8],
+        turns: &mut mpsc::Receiver<Turn>,
+        wanted: &mut watch::Receiver<Wanted>,
+        token: &CancellationToken,
+    ) -> Step {
+        tokio::select! {
+            biased;
+            () = token.cancelled() => Step::Stop,
+            received = self.udp.recv_from(buffer) => match received {
+                Ok((length, from)) => Step::Datagram(length, from),
+                Err(error) => Step::SocketError(error),
+            },
+            Ok(()) = wanted.changed() => Step::Wanted(wanted.borrow_and_update().clone()),
+            Some(turn) = turns.recv() => Step::Turn(turn),
+            () = tokio::time::sleep_until(self.core.poll_timeout().into()) => Step::Timeout,
+        }
+    }
+
+    fn tell(&mut self, wanted: Wanted) {
+        if let Some(tags) = wanted.tags {
+            self.core.set_tags(tags, now());
+        }
+        if let Some(ip) = wanted.advertise {
+            self.core.set_advertise(ip, now());
+        }
+    }
+
+    fn hear_rest(&mut self, buffer: &mut [u8]) {
+        for _ in 1..defaults::GOSSIP_TURN_DATAGRAMS {
+            match self.udp.try_recv_from(buffer) {
+                Ok((length, from)) => self.hear(from, &buffer[..length]),
+                Err(_empty) => return,
+            }
+        }
+    }
+
+    fn hear(&mut self, from: SocketAddr, bytes: &[u8]) {
+        match self.core.handle_datagram(from, bytes, now()) {
+            Ok(()) => {}
+            Err(Refusal::Key) if self.warned.is_due(from.ip()) => {
+                warn!(peer = %from, "gossip packets of this peer do not open with our encrypt key (or one side has none)");
+            }
+            Err(Refusal::Datacenter(dc)) if self.warned.is_due(from.ip()) => {
+                warn!(peer = %from, dc = %dc, "gossip packets of another datacenter are dropped");
+            }
+            Err(refusal) => debug!(peer = %from, reason = refusal.label(), "gossip packet refused"),
+        }
+    }
+
+    async fn act(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Datagram { to, bytes } => {
+                    if let Err(error) = self.udp.send_to(&bytes, to).await {
+                        metrics::counter!("kontor.gossip.unsent").increment(1);
+                        debug!(peer = %to, %error, "gossip packet not sent");
+                    }
+                }
+                Output::Exchange { with } => self.dialer.exchange_later(with),
+                Output::Ask { holder, holder_name, holder_id, newcomer } => {
+                    self.dialer.ask_later(holder, holder_name, holder_id, newcomer);
+                }
+            }
+        }
+    }
+
+    /// Shows what changed; the numbers at most as often as the core ticks.
+    fn publish(&mut self) {
+        let changes = self.core.changes();
+        let changed = changes != self.published;
+        if changed || self.viewed.elapsed() >= defaults::GOSSIP_TICK {
+            self.viewed = Instant::now();
+            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = View::of(&self.core);
+        }
+        if changed {
+            self.published = changes;
+            self.roster.send_replace(Arc::new(self.core.roster()));
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Which peers were complained about lately.
+#[derive(Debug, Default)]
+struct Warned {
+    peers: HashMap<IpAddr, Instant>,
+}
+
+impl Warned {
+    fn is_due(&mut self, peer: IpAddr) -> bool {
+        self.peers.retain(|_, at| at.elapsed() < defaults::GOSSIP_WARN_EVERY);
+        if self.peers.contains_key(&peer) || self.peers.len() >= defaults::GOSSIP_MAX_WARNED {
+            return false;
+        }
+        self.peers.insert(peer, Instant::now());
+        true
+    }
+}
