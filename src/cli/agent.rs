@@ -190,6 +190,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("true")
+        .hide_possible_values(true)
         .value_parser(value_parser!(bool))
 }
 

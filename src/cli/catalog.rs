@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Look into the catalog, of this datacenter or with -datacenter of another.
+/// Look into the catalog of this datacenter, or with -datacenter of another
 #[derive(Args, Debug)]
 pub(super) struct CatalogArgs {
     #[command(subcommand)]
@@ -45,7 +45,7 @@ struct NodesArgs {
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// Show whole ids, addresses by place, and metadata
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     detailed: Option<bool>,
 }
 
@@ -58,7 +58,7 @@ struct ServicesArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     node_meta: Vec<String>,
     /// Show tags
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     tags: Option<bool>,
 }
 

@@ -39,7 +39,7 @@ pub(super) struct ClientFlags {
     #[arg(long, global = true, value_name = "DC")]
     datacenter: Option<String>,
     /// Let any server answer, not only the leader
-    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     stale: Option<bool>,
 }
 

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
-/// Make a key that seals the gossip of a cluster, for `encrypt` on all of its agents.
+/// Make a key for `encrypt`, which seals the gossip of a cluster
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor agent -encrypt=$(kontor keygen) …")]
 pub(super) struct KeygenArgs {}

@@ -8,16 +8,18 @@ use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Take the agent's node, or one of its services, out of use and back; without -enable and
-/// -disable, list what is out of use.
+/// Take the agent's node, or one of its services, out of use and back
+///
+/// Without -enable and -disable, lists what is out of use. What is out of use has a critical check,
+/// so that health queries pass it over.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor maint -enable -reason='disk is replaced'\n  kontor maint -disable")]
 pub(super) struct MaintArgs {
     /// Take it out of use
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     enable: Option<bool>,
     /// Put it back into use
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     disable: Option<bool>,
     /// Why, for those who look
     #[arg(long, value_name = "TEXT")]

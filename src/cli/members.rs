@@ -9,16 +9,17 @@ use regex::Regex;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// List the members of the datacenter, or with -wan the servers of all datacenters. Exits with 2
-/// when none matches.
+/// List the members of the datacenter, or with -wan the servers of all datacenters
+///
+/// The list is what the agent itself has seen. Exits with 2 when no member matches.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor members -wan -status=alive")]
 pub(super) struct MembersArgs {
     /// The WAN pool: servers of all datacenters
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     wan: Option<bool>,
     /// Show all tags
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     detailed: Option<bool>,
     /// Only members whose status matches this regular expression
     #[arg(long, value_name = "REGEX", default_value = ".*")]

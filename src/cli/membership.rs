@@ -10,7 +10,7 @@ use clap::Args;
 #[command(after_help = "Example:\n  kontor join 10.0.0.1\n  kontor join -wan 10.1.0.1 10.2.0.1")]
 pub(super) struct JoinArgs {
     /// Join the WAN pool: the addresses are of servers of other datacenters
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     wan: Option<bool>,
     /// Addresses or DNS names, with or without port
     #[arg(required = true, value_name = "ADDRESS")]
@@ -27,15 +27,17 @@ pub(super) struct LeaveArgs {
     pub(super) client: ClientFlags,
 }
 
-/// Declare a failed member to have left, so that nobody waits for it.
+/// Declare a failed member to have left
+///
+/// Nobody waits for it any more, and its services leave the catalog.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor force-leave -prune n1")]
 pub(super) struct ForceLeaveArgs {
     /// Forget it altogether
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     prune: Option<bool>,
     /// In the WAN pool alone: the name is <node>.<dc>
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     wan: Option<bool>,
     /// Name of the node
     node: String,

@@ -44,8 +44,10 @@ pub struct Programs {
     pub demo: fn(DemoOptions) -> ExitCode,
 }
 
-/// Two datacenters on one host, to look at: three servers and one client each, on addresses and
-/// ports of their own, with sample services. Runs until interrupted.
+/// Two datacenters on this host, to look at
+///
+/// Three servers and one client each, on addresses and ports of their own, with sample services.
+/// Prints where they are, and runs until interrupted.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = "Example:\n  kontor demo\n  curl 'localhost:8500/v1/health/service/web?dc=dc2'")]
 pub struct DemoOptions {
@@ -63,7 +65,13 @@ pub struct DemoOptions {
 /// Kontor: the service catalog of a datacenter and the gateway between datacenters, with the
 /// interfaces of Consul.
 #[derive(Parser, Debug)]
-#[command(name = "kontor", bin_name = "kontor", disable_version_flag = true, infer_subcommands = false)]
+#[command(
+    name = "kontor",
+    bin_name = "kontor",
+    disable_version_flag = true,
+    after_help = "Flags are written with one dash or two, and with '=' or a space before their value.\n\
+                  Commands speak to the agent at CONSUL_HTTP_ADDR, by default 127.0.0.1:8500."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -72,6 +80,14 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Agent(agent::AgentArgs),
+    Demo(DemoOptions),
+    #[command(flatten)]
+    Once(Once),
+}
+
+/// Commands that say something and end.
+#[derive(Subcommand, Debug)]
+enum Once {
     Members(members::MembersArgs),
     Catalog(catalog::CatalogArgs),
     Operator(operator::OperatorArgs),
@@ -87,7 +103,28 @@ enum Command {
     Version(version::VersionArgs),
     Tls(tls::TlsArgs),
     Keygen(keygen::KeygenArgs),
-    Demo(DemoOptions),
+}
+
+impl Once {
+    fn run(self) -> Result<Done, String> {
+        match self {
+            Once::Members(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Catalog(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Operator(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Info(args) => ask(&args.client, info::run),
+            Once::Join(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Leave(args) => ask(&args.client, membership::leave),
+            Once::ForceLeave(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Reload(args) => ask(&args.client, membership::reload),
+            Once::Rtt(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Services(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Maint(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Validate(args) => args.run(),
+            Once::Version(args) => args.run(),
+            Once::Tls(args) => args.run(),
+            Once::Keygen(_) => keygen::run(),
+        }
+    }
 }
 
 /// What a command has to say, and its exit code.
@@ -120,35 +157,17 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
         args[0] = "version".to_owned();
     }
     let parsed = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args));
-    let command = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli.command,
+    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(Cli { command: Command::Agent(args) }) => args.run(programs.agent),
+        Ok(Cli { command: Command::Demo(options) }) => (programs.demo)(options),
+        Ok(Cli { command: Command::Once(command) }) => finish(command.run()),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // Where the terminal is gone there is nobody to tell.
             _ = error.print();
-            return if asked_for { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            if asked_for { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-    };
-    let done = match command {
-        Command::Agent(args) => return args.run(programs.agent),
-        Command::Demo(options) => return (programs.demo)(options),
-        Command::Members(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Catalog(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Operator(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Info(args) => ask(&args.client, info::run),
-        Command::Join(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Leave(args) => ask(&args.client, membership::leave),
-        Command::ForceLeave(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Reload(args) => ask(&args.client, membership::reload),
-        Command::Rtt(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Services(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Maint(args) => ask(&args.client.clone(), |client| args.run(client)),
-        Command::Validate(args) => args.run(),
-        Command::Version(args) => args.run(),
-        Command::Tls(args) => args.run(),
-        Command::Keygen(_) => keygen::run(),
-    };
-    finish(done)
+    }
 }
 
 /// The grammar of all commands. Of a flag given twice the last one counts, as in Go.
@@ -177,69 +196,4 @@ fn finish(done: Result<Done, String>) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Command, clap::Error> {
-        let args = argv::normalise(line.split_whitespace().map(str::to_owned));
-        let matches = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args))?;
-        Ok(Cli::from_arg_matches(&matches)?.command)
-    }
-
-    #[test]
-    fn the_grammar_is_consistent() {
-        parser().debug_assert();
-    }
-
-    #[test]
-    fn consul_s_command_lines_are_understood() {
-        for line in [
-            "members -wan -detailed -status=alive",
-            "members -http-addr=127.0.0.1:9500",
-            "catalog datacenters",
-            "catalog nodes -service web -near=_agent -node-meta a=b -detailed -datacenter dc2 -stale",
-            "catalog services -tags -node n1",
-            "operator raft list-peers",
-            "operator raft list-peers -stale=true -http-addr http://127.0.0.1:1",
-            "operator raft remove-peer -address=10.0.0.1:8300",
-            "operator raft remove-peer -id 0bc1c4c3-5a9a-4a6a-9d1d-111111111111",
-            "operator raft transfer-leader",
-            "operator autopilot state -format=json",
-            "info -token=x",
-            "join -wan 10.0.0.1 10.0.0.2",
-            "leave",
-            "force-leave -prune n1",
-            "rtt -wan n1.dc1 n2.dc2",
-            "services register -name=web -port=80 -tag=a -tag=b -meta=k=v -tagged-address=lan=10.0.0.1:80",
-            "services register web.hcl",
-            "services deregister -id=web",
-            "maint -enable -reason=why -service=web",
-            "reload",
-            "validate -quiet /etc/x",
-            "version -format=json",
-            "tls ca create -days=10 -domain=example",
-            "tls cert create -server -dc dc2 -additional-dnsname=a -additional-ipaddress=10.0.0.1",
-            "keygen",
-            "demo",
-        ] {
-            if let Err(error) = parse(line) {
-                panic!("{line}: {error}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused() {
-        for line in
-            ["", "nonsense", "members -nonsense", "operator raft remove-peer", "join", "tls cert create", "agent x", "members x"]
-        {
-            assert!(parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn the_demo_has_its_ports() {
-        let Ok(Command::Demo(options)) = parse("demo -dc2-port 9600") else { panic!("no demo") };
-        assert_eq!((options.dc1_port, options.dc2_port, options.data_dir), (8500, 9600, None));
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// Look at and mend the servers of a datacenter.
 #[derive(Args, Debug)]
@@ -162,36 +162,36 @@ struct Server {
 
 fn state_block(state: &State) -> String {
     let mut text = String::new();
-    let mut line = |indent: usize, width: usize, name: &str, value: &dyn std::fmt::Display| {
-        let name = format!("{name}:");
-        // Writing to a String cannot fail.
-        _ = writeln!(text, "{:indent$}{name:<width$}{value}", "");
-    };
-    line(0, 30, "Healthy", &state.healthy);
-    line(0, 30, "Failure Tolerance", &state.failure_tolerance);
-    line(0, 30, "Optimistic Failure Tolerance", &state.optimistic_failure_tolerance);
-    line(0, 30, "Leader", &state.leader);
-    let mut text = text.clone() + "Voters:\n";
+    let summary: [(&str, &dyn Display); 4] = [
+        ("Healthy:", &state.healthy),
+        ("Failure Tolerance:", &state.failure_tolerance),
+        ("Optimistic Failure Tolerance:", &state.optimistic_failure_tolerance),
+        ("Leader:", &state.leader),
+    ];
+    // Writing to a String cannot fail.
+    for (name, value) in summary {
+        _ = writeln!(text, "{name:<30}{value}");
+    }
+    text.push_str("Voters:\n");
     for voter in state.voters.iter().flatten() {
         _ = writeln!(text, "   {voter}");
     }
     text.push_str("Servers:\n");
     for (id, server) in &state.servers {
         _ = writeln!(text, "   {id}");
-        let fields: [(&str, &dyn std::fmt::Display); 10] = [
-            ("Name", &server.name),
-            ("Address", &server.address),
-            ("Version", &server.version),
-            ("Status", &server.status),
-            ("Node Type", &server.node_type),
-            ("Node Status", &server.node_status),
-            ("Healthy", &server.healthy),
-            ("Last Contact", &server.last_contact),
-            ("Last Term", &server.last_term),
-            ("Last Index", &server.last_index),
+        let fields: [(&str, &dyn Display); 10] = [
+            ("Name:", &server.name),
+            ("Address:", &server.address),
+            ("Version:", &server.version),
+            ("Status:", &server.status),
+            ("Node Type:", &server.node_type),
+            ("Node Status:", &server.node_status),
+            ("Healthy:", &server.healthy),
+            ("Last Contact:", &server.last_contact),
+            ("Last Term:", &server.last_term),
+            ("Last Index:", &server.last_index),
         ];
         for (name, value) in fields {
-            let name = format!("{name}:");
             _ = writeln!(text, "      {name:<17}{value}");
         }
     }

@@ -7,13 +7,15 @@ use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use clap::Args;
 use serde::Deserialize;
 
-/// Estimate the round-trip time between two nodes, or from the agent's own to one. With -wan the
-/// names are <node>.<dc>, and the nodes are servers.
+/// Estimate the round-trip time between two nodes
+///
+/// From the agent's own node when only one is named. With -wan the names are <node>.<dc>, and the
+/// nodes are servers.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor rtt n1 n2\n  kontor rtt -wan s1.dc1 s1.dc2")]
 pub(super) struct RttArgs {
     /// Between servers of datacenters
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     wan: Option<bool>,
     /// The first node
     node: String,

@@ -11,7 +11,10 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Make certificates, written into the current folder. A key never leaves it by itself.
+/// Make a certificate authority and certificates
+///
+/// They are written into the current folder, never over an old file; keys are readable by their
+/// owner alone.
 #[derive(Args, Debug)]
 pub(super) struct TlsArgs {
     #[command(subcommand)]
@@ -51,7 +54,7 @@ struct CaArgs {
     #[arg(long, value_name = "DOMAIN", default_value = defaults::DOMAIN)]
     domain: String,
     /// Let it sign for the domain and localhost alone
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     name_constraint: Option<bool>,
     /// Let it sign for this domain too; may be repeated
     #[arg(long, value_name = "DOMAIN")]

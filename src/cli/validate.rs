@@ -5,13 +5,15 @@ use crate::config::{self, Format, Sources};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Check configuration files; together they must make a whole configuration. Exits with 1 when an
-/// agent would not start with them.
+/// Check configuration files
+///
+/// Together they must make a whole configuration. Tells everything that is wrong at once, and exits
+/// with 1 when an agent would not start with them.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor validate /etc/kontor.d")]
 pub(super) struct ValidateArgs {
     /// Say nothing but errors
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     quiet: Option<bool>,
     /// hcl or json, for files whose name does not tell
     #[arg(long, value_name = "FORMAT")]

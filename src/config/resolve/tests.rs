@@ -189,6 +189,7 @@ fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
     assert_eq!(from_hcl.autopilot.server_stabilization_time, Duration::from_secs(3));
     assert_eq!(from_hcl.services.len(), 2);
     assert_eq!(from_hcl.services[0].checks.len(), 2);
+    assert_eq!(from_hcl.services[0].checks[0].check_id, "one");
     assert_eq!(from_hcl.services[0].tagged_addresses["lan"].port, 81);
     assert_eq!(from_hcl.services[1].meta["any_Key"], "kept");
     assert_eq!(from_hcl.checks[0].script_args, ["/bin/true"]);
