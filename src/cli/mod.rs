@@ -82,7 +82,7 @@ enum Command {
     Agent(agent::AgentArgs),
     Demo(DemoOptions),
     #[command(flatten)]
-    Once(Once),
+    Once(Box<Once>),
 }
 
 /// Commands that say something and end.

@@ -112,3 +112,62 @@ impl ServerCertVerifier for AnyCertificate {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// A TLS listener on loopback with a certificate of its own, whose PEM it gives too.
+    async fn listener() -> (SocketAddr, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A refused handshake is what some of the tests want.
+                _ = acceptor.accept(stream).await;
+            }
+        });
+        (address, made.cert.pem())
+    }
+
+    async fn shake(address: SocketAddr, options: &TlsOptions) -> Result<(), String> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        wrap(stream, &address.to_string(), options).await.map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn a_certificate_counts_only_with_its_authority_and_its_name() {
+        let (address, pem) = listener().await;
+        let folder = tempfile::TempDir::new().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, pem).unwrap();
+        let trusting = TlsOptions { ca_file: Some(ca_file), verify: true, ..TlsOptions::default() };
+        assert_eq!(shake(address, &trusting).await, Ok(()));
+        let by_folder = TlsOptions { ca_file: None, ca_path: Some(folder.path().to_owned()), ..trusting.clone() };
+        assert_eq!(shake(address, &by_folder).await, Ok(()));
+        let other_name = TlsOptions { server_name: Some("server.dc1.consul".to_owned()), ..trusting };
+        assert!(shake(address, &other_name).await.unwrap_err().contains("server.dc1.consul"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_trusted_without_being_told_and_anything_when_told_not_to_verify() {
+        let (address, _) = listener().await;
+        let untold = TlsOptions { verify: true, ..TlsOptions::default() };
+        assert!(shake(address, &untold).await.unwrap_err().contains("-ca-file"));
+        assert_eq!(shake(address, &TlsOptions { verify: false, ..TlsOptions::default() }).await, Ok(()));
+        let missing = TlsOptions { ca_file: Some("/nowhere/ca.pem".into()), ..untold };
+        assert!(shake(address, &missing).await.unwrap_err().contains("/nowhere/ca.pem"));
+    }
+}
