@@ -93,8 +93,11 @@ impl Setting for ServiceDefinitions {
 impl Setting for CheckDefinitions {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<CheckDefinitions> {
         let read = |(key, value): (String, Value)| {
-            let check: CheckType = decode(Value::Object(check_names(value, &key, problems)?), &key, problems)?;
-            if check.id.is_empty() && check.check_id.is_empty() && check.name.is_empty() {
+            let mut check: CheckType = decode(Value::Object(check_names(value, &key, problems)?), &key, problems)?;
+            if check.id.is_empty() {
+                check.id = std::mem::take(&mut check.check_id);
+            }
+            if check.id.is_empty() && check.name.is_empty() {
                 problems.error(format!("{key}: a check needs a name or an id"));
             }
             verify_check(&check, &key, problems);
@@ -131,7 +134,13 @@ fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<Serv
     let alone = if checks.len() == 1 { checks.pop() } else { None };
     object.insert("Check".to_owned(), alone.unwrap_or(Value::Null));
     object.insert("Checks".to_owned(), Value::Array(checks));
-    let service: ServiceDefinition = decode(Value::Object(object), key, problems)?;
+    let mut service: ServiceDefinition = decode(Value::Object(object), key, problems)?;
+    for check in service.check.iter_mut().chain(&mut service.checks) {
+        // Files say `id` where the HTTP API says `CheckID`.
+        if check.check_id.is_empty() {
+            check.check_id = std::mem::take(&mut check.id);
+        }
+    }
     if service.name.is_empty() {
         problems.error(format!("{key}: Missing service name"));
     }

@@ -1,7 +1,11 @@
 //! Configuration: what users write (`file`, flags) resolved into what the agent uses ([`Config`]).
 //!
-//! `cli` reads files and flags and resolves them; `agent` takes the result apart. All errors are
-//! told at once. `defaults` holds every number of the program with its unit and reason.
+//! `cli` makes [`Sources`] of its flags and calls [`resolve`]; `agent` takes the result apart. All
+//! errors are told at once. `defaults` holds every number of the program with its unit and reason.
+//!
+//! The way of a setting: `file` says which keys there are, `merge` reads and joins them, `support`
+//! judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns the
+//! rest into a [`Config`], starting from `baseline`.
 
 pub mod defaults;
 

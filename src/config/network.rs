@@ -16,7 +16,12 @@ pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems:
     let ports = file.ports.clone().unwrap_or_default();
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let default_bind = if config.dev { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    let before = problems.errors.len();
     config.bind = chooser.one(file.bind_addr.as_deref(), "bind_addr", problems).unwrap_or(default_bind);
+    if problems.errors.len() > before {
+        // Already refused; a choice among the host's addresses would add a second riddle.
+        config.bind = loopback;
+    }
     advertise(file, &chooser, config, problems);
     let serf_lan = chooser.one(file.serf_lan.as_deref(), "serf_lan", problems).unwrap_or(config.bind);
     let serf_wan = chooser.one(file.serf_wan.as_deref(), "serf_wan", problems).unwrap_or(config.bind);

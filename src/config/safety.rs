@@ -87,10 +87,14 @@ fn minimum(version: Option<&str>, problems: &mut Problems) {
     match version.map(str::to_lowercase).as_deref() {
         None | Some("" | "tls12" | "tlsv1_2") => {}
         Some("tls10" | "tls11" | "tlsv1_0" | "tlsv1_1") => {
-            problems.warn("tls_min_version: nothing below tls12 is offered, so tls12 is the least")
+            problems.warn("tls_min_version: nothing below tls12 is offered, so tls12 is the least");
         }
-        Some("tls13" | "tlsv1_3") => problems.error("tls_min_version: tls13 alone cannot be asked for yet; expected tls12"),
-        Some(other) => problems.error(format!("tls_min_version: expected tls12, got {other:?}")),
+        Some("tls13" | "tlsv1_3") => {
+            problems.error("tls_min_version: tls13 alone cannot be asked for yet; expected tls12");
+        }
+        Some(other) => {
+            problems.error(format!("tls_min_version: expected tls12, got {other:?}"));
+        }
     }
 }
 

@@ -133,29 +133,41 @@ fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
         node_name        = "s1"
         bind_addr        = "{{ GetInterfaceIP \"eth0\" }}"
         retry_join       = ["10.0.0.1", "s2.example"]
-        ports { http = 8501, grpc = -1 }
+        ports {
+            http = 8501
+            grpc = -1
+        }
         addresses { http = "unix:///tmp/a.sock 127.0.0.2" }
-        http_config { response_headers { Access-Control-Allow-Origin = "*" } }
+        http_config {
+            response_headers { Access-Control-Allow-Origin = "*" }
+        }
         autopilot { server_stabilization_time = "3s" }
         service {
             name = "web"
             port = 80
             tagged_addresses { lan = { address = "10.0.0.9", port = 81 } }
-            check { id = "one", http = "http://127.0.0.1/", interval = "5s" }
-            check { name = "two", ttl = "15s" }
+            check {
+                id       = "one"
+                http     = "http://127.0.0.1/"
+                interval = "5s"
+            }
+            check {
+                name = "two"
+                ttl  = "15s"
+            }
         }
-        service { id = "w2", name = "web", enable_tag_override = true, meta { any_Key = "kept" } }
-        check { name = "disk", args = ["/bin/true"], interval = "1m" }
-    "#
-    .replace("8501, grpc", "8501\n grpc")
-    .replace("\"one\", http", "\"one\"\n http")
-    .replace("/\", interval", "/\"\n interval")
-    .replace("\"two\", ttl", "\"two\"\n ttl")
-    .replace("\"w2\", name", "\"w2\"\n name")
-    .replace("\"web\", enable", "\"web\"\n enable")
-    .replace("true, meta", "true\n meta")
-    .replace("\"disk\", args", "\"disk\"\n args")
-    .replace("], interval", "]\n interval");
+        service {
+            id                  = "w2"
+            name                = "web"
+            enable_tag_override = true
+            meta { any_Key = "kept" }
+        }
+        check {
+            name     = "disk"
+            args     = ["/bin/true"]
+            interval = "1m"
+        }
+    "#;
     let json = r#"{
         "server": true, "bootstrap_expect": 3, "data_dir": "/d", "node_name": "s1",
         "bind_addr": "{{ GetInterfaceIP \"eth0\" }}", "retry_join": ["10.0.0.1", "s2.example"],
@@ -169,7 +181,7 @@ fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
         ],
         "check": {"name": "disk", "script_args": ["/bin/true"], "interval": "1m"}
     }"#;
-    let from_hcl = from_files(&[("a.hcl", &hcl)], Value::Null).unwrap();
+    let from_hcl = from_files(&[("a.hcl", hcl)], Value::Null).unwrap();
     let from_json = from_files(&[("a.json", json)], Value::Null).unwrap();
     assert_eq!(format!("{from_hcl:?}"), format!("{from_json:?}"));
     assert_eq!(from_hcl.bind, ip("10.0.0.7"));
@@ -177,6 +189,7 @@ fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
     assert_eq!(from_hcl.autopilot.server_stabilization_time, Duration::from_secs(3));
     assert_eq!(from_hcl.services.len(), 2);
     assert_eq!(from_hcl.services[0].checks.len(), 2);
+    assert_eq!(from_hcl.services[0].checks[0].check_id, "one");
     assert_eq!(from_hcl.services[0].tagged_addresses["lan"].port, 81);
     assert_eq!(from_hcl.services[1].meta["any_Key"], "kept");
     assert_eq!(from_hcl.checks[0].script_args, ["/bin/true"]);

@@ -1,0 +1,31 @@
+//! `kontor keygen`: a key for `encrypt`.
+
+use super::Done;
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+
+/// Make a key for `encrypt`, which seals the gossip of a cluster
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  kontor agent -encrypt=$(kontor keygen) …")]
+pub(super) struct KeygenArgs {}
+
+/// 32 random bytes: AES-256.
+pub(super) fn run() -> Result<Done, String> {
+    let mut key = [0; 32];
+    rand::fill(&mut key).map_err(|_| "this system gives no random bytes".to_owned())?;
+    Ok(Done::line(STANDARD.encode(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_32_bytes_and_no_two_are_the_same() {
+        let (one, two) = (run().unwrap().out, run().unwrap().out);
+        assert_eq!(STANDARD.decode(one.trim()).unwrap().len(), 32);
+        assert_ne!(one, two);
+    }
+}

@@ -1,0 +1,252 @@
+//! `kontor operator`: the servers' Raft configuration and its care.
+
+use super::Done;
+use super::client::{Call, Client};
+use super::endpoint::ClientFlags;
+use super::table::{layout, row};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+/// Look at and mend the servers of a datacenter.
+#[derive(Args, Debug)]
+pub(super) struct OperatorArgs {
+    #[command(subcommand)]
+    command: OperatorCommand,
+    #[command(flatten)]
+    pub(super) client: ClientFlags,
+}
+
+#[derive(Subcommand, Debug)]
+enum OperatorCommand {
+    /// The servers that hold the catalog
+    #[command(subcommand)]
+    Raft(RaftCommand),
+    /// The leader's view of the servers' health
+    #[command(subcommand)]
+    Autopilot(AutopilotCommand),
+}
+
+#[derive(Subcommand, Debug)]
+enum RaftCommand {
+    /// List the servers of the Raft configuration
+    #[command(after_help = "Example:\n  kontor operator raft list-peers -stale")]
+    ListPeers,
+    /// Remove a server that is gone for good
+    #[command(after_help = "Example:\n  kontor operator raft remove-peer -address=10.0.0.1:8300")]
+    RemovePeer(RemovePeerArgs),
+    /// Hand leadership to another server
+    #[command(after_help = "Example:\n  kontor operator raft transfer-leader")]
+    TransferLeader {
+        /// Server to hand it to; any when not given
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct RemovePeerArgs {
+    /// Its address, host:port
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Its id
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum AutopilotCommand {
+    /// Show the health of every server
+    #[command(after_help = "Example:\n  kontor operator autopilot state -format=json")]
+    State {
+        /// pretty or json
+        #[arg(long, value_parser = ["pretty", "json"], default_value = "pretty", value_name = "FORMAT")]
+        format: String,
+    },
+}
+
+impl OperatorArgs {
+    pub(super) async fn run(self, client: Client) -> Result<Done, String> {
+        match self.command {
+            OperatorCommand::Raft(RaftCommand::ListPeers) => {
+                let call = client.routed(Call::get("/v1/operator/raft/configuration"));
+                let configuration: Configuration = client.json(call).await?;
+                Ok(Done::text(layout(&peer_rows(&configuration.servers), 2)))
+            }
+            OperatorCommand::Raft(RaftCommand::RemovePeer(args)) => args.run(&client).await,
+            OperatorCommand::Raft(RaftCommand::TransferLeader { id }) => {
+                let call = client.routed(Call::post("/v1/operator/raft/transfer-leader").maybe("id", id.as_deref()));
+                client.send(call).await?;
+                Ok(Done::line("Success"))
+            }
+            OperatorCommand::Autopilot(AutopilotCommand::State { format }) => {
+                let state: Value = client.json(client.routed(Call::get("/v1/operator/autopilot/state"))).await?;
+                if format == "json" {
+                    return Ok(Done::line(serde_json::to_string_pretty(&state).map_err(|error| error.to_string())?));
+                }
+                let state: State =
+                    serde_json::from_value(state).map_err(|error| format!("the state is not what was expected: {error}"))?;
+                Ok(Done::text(state_block(&state)))
+            }
+        }
+    }
+}
+
+impl RemovePeerArgs {
+    async fn run(self, client: &Client) -> Result<Done, String> {
+        let call =
+            Call::delete("/v1/operator/raft/peer").maybe("address", self.address.as_deref()).maybe("id", self.id.as_deref());
+        client.send(client.routed(call)).await?;
+        Ok(match (self.address, self.id) {
+            (Some(address), _) => Done::line(format!("Removed peer with address {address:?}")),
+            (None, id) => Done::line(format!("Removed peer with id {:?}", id.unwrap_or_default())),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration {
+    servers: Vec<Peer>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Peer {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    leader: bool,
+    protocol_version: String,
+    voter: bool,
+}
+
+fn peer_rows(peers: &[Peer]) -> Vec<Vec<String>> {
+    let mut rows = vec![row(["Node", "ID", "Address", "State", "Voter", "RaftProtocol"])];
+    for peer in peers {
+        let state = if peer.leader { "leader" } else { "follower" };
+        rows.push(row([&peer.node, &peer.id, &peer.address, state, &peer.voter.to_string(), &peer.protocol_version]));
+    }
+    rows
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    healthy: bool,
+    failure_tolerance: i64,
+    optimistic_failure_tolerance: i64,
+    servers: BTreeMap<String, Server>,
+    leader: String,
+    voters: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Server {
+    name: String,
+    address: String,
+    node_status: String,
+    version: String,
+    last_contact: String,
+    last_term: u64,
+    last_index: u64,
+    healthy: bool,
+    status: String,
+    node_type: String,
+}
+
+fn state_block(state: &State) -> String {
+    let mut text = String::new();
+    let summary: [(&str, &dyn Display); 4] = [
+        ("Healthy:", &state.healthy),
+        ("Failure Tolerance:", &state.failure_tolerance),
+        ("Optimistic Failure Tolerance:", &state.optimistic_failure_tolerance),
+        ("Leader:", &state.leader),
+    ];
+    // Writing to a String cannot fail.
+    for (name, value) in summary {
+        _ = writeln!(text, "{name:<30}{value}");
+    }
+    text.push_str("Voters:\n");
+    for voter in state.voters.iter().flatten() {
+        _ = writeln!(text, "   {voter}");
+    }
+    text.push_str("Servers:\n");
+    for (id, server) in &state.servers {
+        _ = writeln!(text, "   {id}");
+        let fields: [(&str, &dyn Display); 10] = [
+            ("Name:", &server.name),
+            ("Address:", &server.address),
+            ("Version:", &server.version),
+            ("Status:", &server.status),
+            ("Node Type:", &server.node_type),
+            ("Node Status:", &server.node_status),
+            ("Healthy:", &server.healthy),
+            ("Last Contact:", &server.last_contact),
+            ("Last Term:", &server.last_term),
+            ("Last Index:", &server.last_index),
+        ];
+        for (name, value) in fields {
+            _ = writeln!(text, "      {name:<17}{value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn peers_are_listed_as_consul_does() {
+        let configuration: Configuration = serde_json::from_value(json!({"Servers": [
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-111111111111", "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true},
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-222222222222", "Node": "s2", "Address": "10.0.0.2:8300", "Leader": false, "ProtocolVersion": "3", "Voter": false}
+        ], "Index": 22}))
+        .unwrap();
+        assert_eq!(
+            layout(&peer_rows(&configuration.servers), 2),
+            "Node  ID                                    Address        State     Voter  RaftProtocol\n\
+             s1    0bc1c4c3-5a9a-4a6a-9d1d-111111111111  10.0.0.1:8300  leader    true   3\n\
+             s2    0bc1c4c3-5a9a-4a6a-9d1d-222222222222  10.0.0.2:8300  follower  false  3\n"
+        );
+    }
+
+    #[test]
+    fn the_state_block_is_consul_s() {
+        let state: State = serde_json::from_value(json!({
+            "Healthy": true, "FailureTolerance": 1, "OptimisticFailureTolerance": 0, "Leader": "id1", "Voters": ["id1"],
+            "Servers": {"id1": {"ID": "id1", "Name": "s1", "Address": "10.0.0.1:8300", "NodeStatus": "alive", "Version": "1.9.0",
+                "LastContact": "0s", "LastTerm": 2, "LastIndex": 91, "Healthy": true, "StableSince": "x", "ReadReplica": false,
+                "Status": "leader", "Meta": {}, "NodeType": "voter"}}
+        }))
+        .unwrap();
+        let lines = [
+            "Healthy:                      true",
+            "Failure Tolerance:            1",
+            "Optimistic Failure Tolerance: 0",
+            "Leader:                       id1",
+            "Voters:",
+            "   id1",
+            "Servers:",
+            "   id1",
+            "      Name:            s1",
+            "      Address:         10.0.0.1:8300",
+            "      Version:         1.9.0",
+            "      Status:          leader",
+            "      Node Type:       voter",
+            "      Node Status:     alive",
+            "      Healthy:         true",
+            "      Last Contact:    0s",
+            "      Last Term:       2",
+            "      Last Index:      91",
+        ];
+        assert_eq!(state_block(&state).lines().collect::<Vec<_>>(), lines);
+    }
+}

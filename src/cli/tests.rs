@@ -1,0 +1,186 @@
+//! The grammar, and every command against an agent that answers as Consul does.
+
+use super::*;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use std::sync::Mutex;
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    let args = argv::normalise(line.split_whitespace().map(str::to_owned));
+    let matches = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args))?;
+    Ok(Cli::from_arg_matches(&matches)?.command)
+}
+
+#[test]
+fn the_grammar_is_consistent() {
+    parser().debug_assert();
+}
+
+#[test]
+fn consul_s_command_lines_are_understood() {
+    for line in [
+        "members -wan -detailed -status=alive",
+        "members -http-addr=127.0.0.1:9500",
+        "catalog datacenters",
+        "catalog nodes -service web -near=_agent -node-meta a=b -detailed -datacenter dc2 -stale",
+        "catalog services -tags -node n1",
+        "operator raft list-peers",
+        "operator raft list-peers -stale=true -http-addr http://127.0.0.1:1",
+        "operator raft remove-peer -address=10.0.0.1:8300",
+        "operator raft remove-peer -id 0bc1c4c3-5a9a-4a6a-9d1d-111111111111",
+        "operator raft transfer-leader",
+        "operator autopilot state -format=json",
+        "info -token=x",
+        "join -wan 10.0.0.1 10.0.0.2",
+        "leave",
+        "force-leave -prune n1",
+        "rtt -wan n1.dc1 n2.dc2",
+        "services register -name=web -port=80 -tag=a -tag=b -meta=k=v -tagged-address=lan=10.0.0.1:80",
+        "services register web.hcl",
+        "services deregister -id=web",
+        "maint -enable -reason=why -service=web",
+        "reload",
+        "validate -quiet /etc/x",
+        "version -format=json",
+        "tls ca create -days=10 -domain=example",
+        "tls cert create -server -dc dc2 -additional-dnsname=a -additional-ipaddress=10.0.0.1",
+        "keygen",
+        "demo",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for line in
+        ["", "nonsense", "members -nonsense", "operator raft remove-peer", "join", "tls cert create", "agent x", "members x"]
+    {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn the_demo_has_its_ports() {
+    let Ok(Command::Demo(options)) = parse("demo -dc2-port 9600") else { panic!("no demo") };
+    assert_eq!((options.dc1_port, options.dc2_port, options.data_dir), (8500, 9600, None));
+}
+
+/// Runs a command line against an agent that answers as told, and gives what was said and asked.
+fn against(line: &str, answers: &'static [(&'static str, u16, &'static str)]) -> (Result<Done, String>, Vec<String>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move |request: Request| async move {
+        let line = format!("{} {}", request.method(), request.uri());
+        let found = answers.iter().find(|(prefix, _, _)| line.starts_with(prefix));
+        seen.lock().unwrap().push(line);
+        found.map_or((StatusCode::NOT_FOUND, ""), |(_, status, body)| (StatusCode::from_u16(*status).unwrap(), *body))
+    };
+    runtime.spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+    let Ok(Command::Once(command)) = parse(&format!("{line} -http-addr={address}")) else { panic!("{line}") };
+    let done = command.run();
+    let asked = asked.lock().unwrap().clone();
+    (done, asked)
+}
+
+fn out(text: &str) -> Result<Done, String> {
+    Ok(Done::text(text.to_owned()))
+}
+
+#[test]
+fn members_that_match_are_listed_and_none_exits_with_two() {
+    const MEMBERS: &str = r#"[{"Name": "s1.dc1", "Addr": "10.0.0.1", "Port": 8302, "Status": 1, "ProtocolCur": 2,
+        "Tags": {"role": "consul", "dc": "dc1", "build": "1.9.0:x"}}]"#;
+    let (done, asked) = against("members -wan", &[("GET /v1/agent/members", 200, MEMBERS)]);
+    let expected = "Node    Address        Status  Type    Build  Protocol  DC   Segment\n\
+                    s1.dc1  10.0.0.1:8302  alive   server  1.9.0  2         dc1  <all>\n";
+    assert_eq!(done, out(expected));
+    assert_eq!(asked, ["GET /v1/agent/members?wan=1"]);
+    let (done, _) = against("members -status=failed", &[("GET /v1/agent/members", 200, MEMBERS)]);
+    assert_eq!(done.unwrap().code, 2);
+}
+
+#[test]
+fn the_catalog_is_asked_in_the_datacenter_named() {
+    let (done, _) = against("catalog datacenters", &[("GET /v1/catalog/datacenters", 200, r#"["dc1","dc2"]"#)]);
+    assert_eq!(done, out("dc1\ndc2\n"));
+    const SERVICES: &str = r#"{"web": ["b", "a"], "consul": []}"#;
+    let (done, asked) = against("catalog services -tags -datacenter=dc2 -stale", &[("GET /v1/catalog/services", 200, SERVICES)]);
+    assert_eq!(done, out("consul\nweb         a,b\n"));
+    assert_eq!(asked, ["GET /v1/catalog/services?dc=dc2&stale="]);
+    let (done, asked) = against("catalog nodes -service=web -node-meta=a=b", &[("GET /v1/catalog/service/web", 200, "[]")]);
+    assert_eq!(
+        done.unwrap(),
+        Done { err: "No nodes match the given query - try expanding your search.\n".to_owned(), ..Done::default() }
+    );
+    assert_eq!(asked, ["GET /v1/catalog/service/web?node-meta=a%3Ab"]);
+    let (done, _) = against("catalog services -node=n9", &[("GET /v1/catalog/node/n9", 200, "null")]);
+    assert!(done.unwrap_err().contains("n9"));
+}
+
+#[test]
+fn errors_of_the_agent_come_through_with_their_code() {
+    let (done, _) = against("operator raft list-peers", &[("GET /v1/operator/raft/configuration", 500, "No cluster leader")]);
+    assert_eq!(done, Err("Unexpected response code: 500 (No cluster leader)".to_owned()));
+    let (done, _) = against("info", &[("GET /v1/agent/self", 200, "[]")]);
+    assert!(done.unwrap_err().contains("/v1/agent/self is not what was expected"));
+}
+
+#[test]
+fn a_join_succeeds_when_one_address_answers() {
+    const ANSWERS: &[(&str, u16, &str)] = &[("PUT /v1/agent/join/10.0.0.1", 200, ""), ("PUT", 500, "refused")];
+    let (done, asked) = against("join -wan 10.0.0.1 10.0.0.9:1", ANSWERS);
+    let done = done.unwrap();
+    assert_eq!((done.out.as_str(), done.code), ("Successfully joined cluster by contacting 1 nodes.\n", 0));
+    assert!(done.err.contains("Error joining address '10.0.0.9:1'"));
+    assert_eq!(asked, ["PUT /v1/agent/join/10.0.0.1?wan=1", "PUT /v1/agent/join/10.0.0.9%3A1?wan=1"]);
+    assert_eq!(against("join 10.0.0.9", ANSWERS).0.unwrap().code, 1);
+}
+
+#[test]
+fn round_trip_times_come_from_coordinates() {
+    const NODES: &str = r#"[
+        {"Node": "n1", "Segment": "", "Coord": {"Vec": [0.003,0,0,0,0,0,0,0], "Error": 1, "Adjustment": 0, "Height": 0.001}},
+        {"Node": "n2", "Segment": "", "Coord": {"Vec": [0,0.004,0,0,0,0,0,0], "Error": 1, "Adjustment": 0, "Height": 0.001}}]"#;
+    const ANSWERS: &[(&str, u16, &str)] = &[
+        ("GET /v1/coordinate/nodes", 200, NODES),
+        ("GET /v1/agent/self", 200, r#"{"Config": {"NodeName": "n2", "Datacenter": "dc1"}}"#),
+    ];
+    assert_eq!(against("rtt n1", ANSWERS).0, out("Estimated n1 <-> n2 rtt: 7.000 ms (using LAN coordinates)\n"));
+    assert_eq!(against("rtt n1 n3", ANSWERS).0, Err("Could not find a coordinate for node \"n3\"".to_owned()));
+}
+
+#[test]
+fn what_changes_something_says_so() {
+    const OK: &[(&str, u16, &str)] = &[("", 200, "")];
+    for (line, said, asked) in [
+        ("leave", "Graceful leave complete\n", "PUT /v1/agent/leave"),
+        ("reload", "Configuration reload triggered\n", "PUT /v1/agent/reload"),
+        ("force-leave -prune n1", "", "PUT /v1/agent/force-leave/n1?prune=1"),
+        ("maint -enable -reason=x", "Node maintenance is now enabled\n", "PUT /v1/agent/maintenance?enable=true&reason=x"),
+        (
+            "maint -disable -service=web",
+            "Service maintenance is now disabled for \"web\"\n",
+            "PUT /v1/agent/service/maintenance/web?enable=false",
+        ),
+        ("services register -name=web", "Registered service: web\n", "PUT /v1/agent/service/register"),
+        ("services deregister -id=web", "Deregistered service: web\n", "PUT /v1/agent/service/deregister/web"),
+        (
+            "operator raft remove-peer -address=10.0.0.1:8300",
+            "Removed peer with address \"10.0.0.1:8300\"\n",
+            "DELETE /v1/operator/raft/peer?address=10.0.0.1%3A8300",
+        ),
+        ("operator raft remove-peer -id=i", "Removed peer with id \"i\"\n", "DELETE /v1/operator/raft/peer?id=i"),
+        ("operator raft transfer-leader", "Success\n", "POST /v1/operator/raft/transfer-leader"),
+    ] {
+        let (done, requests) = against(line, OK);
+        assert_eq!(done, out(said), "{line}");
+        assert_eq!(requests, [asked], "{line}");
+    }
+}
