@@ -32,7 +32,10 @@ fn main() {
         above.push(load::ms(there.p50) - load::ms(here.p50));
         println!(
             "pair {pair}: local p50 {:.3} ms p99 {:.3} ms, ?dc=dc2 p50 {:.3} ms p99 {:.3} ms",
-            load::ms(here.p50), load::ms(here.p99), load::ms(there.p50), load::ms(there.p99)
+            load::ms(here.p50),
+            load::ms(here.p99),
+            load::ms(there.p50),
+            load::ms(there.p99)
         );
     }
     let (median, least, most) = load::spread(above);

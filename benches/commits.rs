@@ -29,14 +29,18 @@ fn main() {
             let body = json!({"Node": "external", "Address": "10.0.0.1", "SkipNodeUpdate": true,
                 "Service": {"ID": name, "Service": format!("load-{connection}"), "Port": 80}})
             .to_string();
-            format!("PUT /v1/catalog/register HTTP/1.1\r\nHost: bench\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+            format!("PUT /v1/catalog/register HTTP/1.1\r\nHost: bench\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .into_bytes()
         });
         let result = load::run(leader, CONNECTIONS, TIME, &requests);
         assert_eq!(result.failed, 0);
         rates.push(result.rate);
         println!(
             "run {run}: {:.0} registrations/s, p50 {:.2} ms, p99 {:.2} ms; fdatasync floor {:.0} µs",
-            result.rate, load::ms(result.p50), load::ms(result.p99), floor.as_secs_f64() * 1e6
+            result.rate,
+            load::ms(result.p50),
+            load::ms(result.p99),
+            floor.as_secs_f64() * 1e6
         );
     }
     let (median, least, most) = load::spread(rates);

@@ -58,7 +58,12 @@ fn main() {
         ratios.push(own.rate / top.rate);
         println!(
             "pair {pair}: axum {:.0}/s p50 {:.2} ms, kontor {:.0}/s p50 {:.2} ms p99 {:.2} ms, ratio {:.3}",
-            top.rate, load::ms(top.p50), own.rate, load::ms(own.p50), load::ms(own.p99), own.rate / top.rate
+            top.rate,
+            load::ms(top.p50),
+            own.rate,
+            load::ms(own.p50),
+            load::ms(own.p99),
+            own.rate / top.rate
         );
     }
     let (median, least, most) = load::spread(ratios);

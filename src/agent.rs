@@ -129,13 +129,8 @@ impl Agent {
             tasks.duties.spawn_until("flood-join", flood);
         }
 
-        let paths = Paths {
-            catalog: raft.clone().zip(reader.clone()),
-            rpc,
-            bridge: bridge.clone(),
-            lan: lan.clone(),
-            wan: wan.clone(),
-        };
+        let paths =
+            Paths { catalog: raft.clone().zip(reader.clone()), rpc, bridge: bridge.clone(), lan: lan.clone(), wan: wan.clone() };
         let router = Router::new(parts::router_settings(&config, node_id), paths, &tasks.duties);
         dispatch.connect(router.clone());
         let sink = raft.is_some().then_some(inbox as Arc<dyn rpc::RaftSink>);
@@ -190,7 +185,21 @@ impl Agent {
         crate::http::serve(listeners.listeners, http_parts, &tasks.edges);
         info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, "agent is up");
         let node_name = config.node_name;
-        Ok(Agent { node_id, node_name, http, rpc: rpc_addr, lan, wan, raft, bridge, router, local, control, tasks, _data_dir: data_dir })
+        Ok(Agent {
+            node_id,
+            node_name,
+            http,
+            rpc: rpc_addr,
+            lan,
+            wan,
+            raft,
+            bridge,
+            router,
+            local,
+            control,
+            tasks,
+            _data_dir: data_dir,
+        })
     }
 
     /// Its id.
@@ -295,8 +304,12 @@ impl Agent {
         let request = WriteRequest { dc: None, token: Token::default(), write };
         match tokio::time::timeout(defaults::RAFT_REMOVAL_WAIT, self.router.write(request)).await {
             Ok(Ok(_)) => info!("removed from the Raft configuration"),
-            Ok(Err(fault)) => warn!(%fault, "this server stays in the Raft configuration; the leader removes it once it is seen to have left"),
-            Err(_elapsed) => warn!("no answer to the removal from the Raft configuration; the leader removes this server once it is seen to have left"),
+            Ok(Err(fault)) => {
+                warn!(%fault, "this server stays in the Raft configuration; the leader removes it once it is seen to have left")
+            }
+            Err(_elapsed) => warn!(
+                "no answer to the removal from the Raft configuration; the leader removes this server once it is seen to have left"
+            ),
         }
     }
 
@@ -327,7 +340,9 @@ async fn end(phase: &'static str, tasks: &Shutdown) {
 
 /// Binds a TCP listener or says which address could not be had.
 async fn listen(addr: SocketAddr, what: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(addr).await.map_err(|error| format!("cannot listen on {addr} for {what}: {error}; is another agent using it?"))
+    TcpListener::bind(addr)
+        .await
+        .map_err(|error| format!("cannot listen on {addr} for {what}: {error}; is another agent using it?"))
 }
 
 async fn open_catalog(

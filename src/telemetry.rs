@@ -55,7 +55,13 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         other => return Err(format!("expected log_level trace, debug, info, warn or err, got {other:?}")),
     };
     // The libraries below speak of their own insides; their warnings are enough.
-    let libraries = if own == "trace" { "debug" } else if own == "error" { "error" } else { "warn" };
+    let libraries = if own == "trace" {
+        "debug"
+    } else if own == "error" {
+        "error"
+    } else {
+        "warn"
+    };
     EnvFilter::try_new(format!("{libraries},kontor={own}")).map_err(|error| error.to_string())
 }
 

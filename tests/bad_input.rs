@@ -153,7 +153,8 @@ fn a_full_disk_ends_a_server_with_its_reason_and_loses_nothing_acknowledged() {
     let root = tempfile::tempdir().unwrap();
     let small = root.path().join("small");
     std::fs::create_dir(&small).unwrap();
-    let mount = |arguments: &[&str]| Command::new("mount").args(arguments).arg(&small).status().is_ok_and(|status| status.success());
+    let mount =
+        |arguments: &[&str]| Command::new("mount").args(arguments).arg(&small).status().is_ok_and(|status| status.success());
     if !mount(&["-t", "tmpfs", "-o", "size=96m", "tmpfs"]) {
         println!("no right to mount a small disk here; not tested");
         return;

@@ -6,8 +6,8 @@ mod rig;
 use rig::{Agent, Datacenter, Plan, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn register(name: &str) -> String {
@@ -143,7 +143,9 @@ fn a_datacenter_finds_itself_again_when_every_server_comes_back_at_a_new_address
         server.wait_for("/v1/catalog/service/written", |rows| rows.as_array().unwrap().len() == 1);
     }
     servers[0].wait_for("/v1/catalog/nodes", |nodes| {
-        servers.iter().all(|server| nodes.as_array().unwrap().iter().any(|node| node["Address"] == server.plan.address.to_string()))
+        servers
+            .iter()
+            .all(|server| nodes.as_array().unwrap().iter().any(|node| node["Address"] == server.plan.address.to_string()))
     });
 }
 

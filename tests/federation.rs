@@ -60,7 +60,8 @@ fn a_query_for_the_other_datacenter_is_answered_by_it_in_every_mode() {
     assert_eq!(dc2.clients[0].put("/v1/agent/service/register", &web).status, 200);
     for agent in dc1.servers.iter().chain(&dc1.clients) {
         for mode in ["", "&stale", "&consistent", "&cached"] {
-            let rows = agent.wait_for(&format!("/v1/health/service/web?dc=dc2{mode}"), |rows| rows.as_array().unwrap().len() == 1);
+            let rows =
+                agent.wait_for(&format!("/v1/health/service/web?dc=dc2{mode}"), |rows| rows.as_array().unwrap().len() == 1);
             assert_eq!(rows[0]["Node"]["Datacenter"], "dc2");
         }
         assert_eq!(agent.get("/v1/health/service/web").json(), json!([]), "dc1 has no such service");
@@ -77,7 +78,8 @@ fn a_blocking_query_waits_where_the_data_is_and_writes_cross_too() {
     let root = tempfile::tempdir().unwrap();
     let Federation { dc1, dc2 } = Federation::start(root.path());
     let body = |port: u16| {
-        json!({"Datacenter": "dc2", "Node": "external", "Address": "10.0.0.9", "Service": {"Service": "db", "Port": port}}).to_string()
+        json!({"Datacenter": "dc2", "Node": "external", "Address": "10.0.0.9", "Service": {"Service": "db", "Port": port}})
+            .to_string()
     };
     assert_eq!(dc1.clients[0].put("/v1/catalog/register", &body(1)).body, "true");
     let first = dc1.clients[0].get("/v1/catalog/service/db?dc=dc2");
@@ -155,7 +157,8 @@ fn certificates_of_one_authority_federate_and_an_encrypted_pool_is_closed_to_oth
     let certs = root.path().join("certs");
     std::fs::create_dir(&certs).unwrap();
     let kontor = |arguments: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kontor")).args(arguments).current_dir(&certs).output().unwrap();
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_kontor")).args(arguments).current_dir(&certs).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
@@ -173,7 +176,8 @@ fn certificates_of_one_authority_federate_and_an_encrypted_pool_is_closed_to_oth
             settings["key_file"] = json!(pem("-key"));
             settings["bridge"] = json!({"require_ca": true});
         }
-        let name = if plan.flags.iter().any(|flag| flag == "-server") { file } else { certs.join(format!("{}-client.json", plan.dc)) };
+        let name =
+            if plan.flags.iter().any(|flag| flag == "-server") { file } else { certs.join(format!("{}-client.json", plan.dc)) };
         std::fs::write(&name, settings.to_string()).unwrap();
         plan.flag(&format!("-config-file={}", name.display()))
     });

@@ -42,9 +42,19 @@ fn codes_and_texts_are_consul_s() {
         ("PUT", "/v1/agent/maintenance?enable=x", 400, "Invalid value for enable: \"x\""),
         ("PUT", "/v1/agent/service/maintenance/none?enable=true", 404, "No service registered with ID \"none\""),
         ("GET", "/v1/acl/tokens", 401, "ACL support disabled"),
-        ("DELETE", "/v1/operator/raft/peer", 400, "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove"),
+        (
+            "DELETE",
+            "/v1/operator/raft/peer",
+            400,
+            "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+        ),
         ("DELETE", "/v1/operator/raft/peer?id=a&address=b", 400, "Bad request: Must specify only one of ?id or ?address"),
-        ("GET", "/v1/catalog/nodes?ns=x", 400, "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature"),
+        (
+            "GET",
+            "/v1/catalog/nodes?ns=x",
+            400,
+            "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature",
+        ),
     ];
     for (method, path, status, body) in table {
         let reply = request(method, &agent.url(path), None).unwrap();
@@ -87,9 +97,25 @@ fn rows_have_consul_s_fields_in_consul_s_shapes() {
     let row = agent.get("/v1/catalog/service/web").json()[0].clone();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     for field in [
-        "ID", "Node", "Address", "Datacenter", "TaggedAddresses", "NodeMeta", "ServiceKind", "ServiceID", "ServiceName", "ServiceTags",
-        "ServiceAddress", "ServiceWeights", "ServiceMeta", "ServicePort", "ServiceEnableTagOverride", "ServiceProxy", "ServiceConnect",
-        "CreateIndex", "ModifyIndex",
+        "ID",
+        "Node",
+        "Address",
+        "Datacenter",
+        "TaggedAddresses",
+        "NodeMeta",
+        "ServiceKind",
+        "ServiceID",
+        "ServiceName",
+        "ServiceTags",
+        "ServiceAddress",
+        "ServiceWeights",
+        "ServiceMeta",
+        "ServicePort",
+        "ServiceEnableTagOverride",
+        "ServiceProxy",
+        "ServiceConnect",
+        "CreateIndex",
+        "ModifyIndex",
     ] {
         assert!(row.get(field).is_some(), "{field} in {:?}", keys(&row));
     }
@@ -107,7 +133,9 @@ fn rows_have_consul_s_fields_in_consul_s_shapes() {
     assert_eq!((&consul["ServiceID"], &consul["ServicePort"]), (&json!("consul"), &json!(8300)));
     let own = agent.get("/v1/agent/self").json();
     assert_eq!(own["Config"]["Datacenter"], "dc1");
-    assert!(own["Config"]["Server"].is_boolean() && own["Config"]["Version"].is_string() && own["Config"]["Revision"].is_string());
+    assert!(
+        own["Config"]["Server"].is_boolean() && own["Config"]["Version"].is_string() && own["Config"]["Revision"].is_string()
+    );
     assert_eq!(own["Member"]["Status"], 1);
     for section in ["agent", "build", "consul", "raft", "runtime", "serf_lan", "serf_wan"] {
         assert!(own["Stats"][section].is_object(), "{section}");

@@ -25,9 +25,24 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("leader", &["router", "raft", "store", "gossip"]),
         ("http", &["router", "local", "gossip"]),
         ("cli", &["config", "tls"]),
-        ("agent", &[
-            "bridge", "cli", "config", "gossip", "http", "leader", "local", "raft", "router", "rpc", "store", "telemetry", "tls",
-        ]),
+        (
+            "agent",
+            &[
+                "bridge",
+                "cli",
+                "config",
+                "gossip",
+                "http",
+                "leader",
+                "local",
+                "raft",
+                "router",
+                "rpc",
+                "store",
+                "telemetry",
+                "tls",
+            ],
+        ),
     ])
 }
 

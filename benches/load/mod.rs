@@ -35,9 +35,8 @@ pub fn run(addr: SocketAddr, connections: usize, time: Duration, requests: &Requ
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let started = Instant::now();
     let results: Vec<(Vec<Duration>, usize)> = runtime.block_on(async {
-        let tasks: Vec<_> = (0..connections)
-            .map(|number| tokio::spawn(connection(addr, number, started + time, Arc::clone(requests))))
-            .collect();
+        let tasks: Vec<_> =
+            (0..connections).map(|number| tokio::spawn(connection(addr, number, started + time, Arc::clone(requests)))).collect();
         let mut results = Vec::new();
         for task in tasks {
             results.push(task.await.unwrap());

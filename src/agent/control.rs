@@ -75,7 +75,8 @@ impl Control {
     }
 
     fn consul_section(&self) -> BTreeMap<String, String> {
-        let mut section = BTreeMap::from([("server".to_owned(), self.server.to_string()), ("acl".to_owned(), "disabled".to_owned())]);
+        let mut section =
+            BTreeMap::from([("server".to_owned(), self.server.to_string()), ("acl".to_owned(), "disabled".to_owned())]);
         match &self.reach.raft {
             Some(raft) => {
                 section.insert("bootstrap".to_owned(), self.bootstrap.to_string());

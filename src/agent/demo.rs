@@ -7,9 +7,9 @@
 use super::Agent;
 use crate::cli::DemoOptions;
 use crate::config::{Config, Sources, resolve};
+use crate::local::Source;
 use crate::model::definition::ServiceDefinition;
 use crate::model::query::{Query, QueryOptions, Read};
-use crate::local::Source;
 use crate::telemetry;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the demo until it is told to stop.
 pub fn run(options: DemoOptions) -> ExitCode {
-    if let Err(message) = telemetry::start("warn", false, None) {
+    if let Err(message) = telemetry::start("err", false, None) {
         eprintln!("==> {message}");
         return ExitCode::FAILURE;
     }
@@ -67,7 +67,9 @@ async fn demo(options: &DemoOptions) -> Result<(), String> {
 
 async fn play(agents: &[Agent], started: Instant) -> Result<(), String> {
     register_samples(agents)?;
-    wait_for(agents, "a leader in each datacenter", |agent| agent.router().leader_addr().is_some()).await?;
+    // Clients know servers, not who leads.
+    let leads = |agent: &Agent| agent.raft().is_none() || agent.router().leader_addr().is_some();
+    wait_for(agents, "a leader in each datacenter", leads).await?;
     println!("==> Both datacenters have a leader ({:.1} s)", started.elapsed().as_secs_f64());
     for agent in agents {
         for dc in DATACENTERS {

@@ -143,7 +143,6 @@ pub async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
     }
 }
 
-
 /// The tags of this agent in a pool, as Consul's members carry them.
 pub fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<String, String> {
     let mut tags: std::collections::BTreeMap<String, String> = [
@@ -222,10 +221,8 @@ mod tests {
 
     #[test]
     fn raft_still_finds_a_server_that_gossip_has_given_up() {
-        let members = roster(vec![
-            server("s2", "dc1", 2, MemberStatus::Failed, &[]),
-            server("s3", "dc1", 3, MemberStatus::Left, &[]),
-        ]);
+        let members =
+            roster(vec![server("s2", "dc1", 2, MemberStatus::Failed, &[]), server("s3", "dc1", 3, MemberStatus::Left, &[])]);
         let addresses = raft_addresses(&members);
         assert_eq!(addresses.get(&NodeId::from_u128(2)), Some(&SocketAddr::from(([127, 0, 0, 2], 8300))));
         assert_eq!(addresses.len(), 1);

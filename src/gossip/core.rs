@@ -118,13 +118,28 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     /// `addr` is the address told to others, `generation` greater than that of every earlier start.
-    pub(super) fn new(settings: &GossipSettings, addr: SocketAddr, generation: u64, seed: u64, now: Instant) -> Result<Core, String> {
-        let policy = Policy { pool: settings.pool, datacenter: settings.datacenter.clone(), allowed: settings.allowed_cidrs.clone() };
+    pub(super) fn new(
+        settings: &GossipSettings,
+        addr: SocketAddr,
+        generation: u64,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Core, String> {
+        let policy =
+            Policy { pool: settings.pool, datacenter: settings.datacenter.clone(), allowed: settings.allowed_cidrs.clone() };
         let stamp = Stamp { generation, version: 0 };
-        let me = NodeInfo { name: settings.name.clone(), node_id: settings.node_id, addr, stamp, left: false, tags: settings.tags.clone() };
+        let me = NodeInfo {
+            name: settings.name.clone(),
+            node_id: settings.node_id,
+            addr,
+            stamp,
+            left: false,
+            tags: settings.tags.clone(),
+        };
         policy.admits(&me).map_err(|reason| format!("this agent cannot be a member of its own pool: {reason}"))?;
         let policy = Arc::new(policy);
-        let envelope = Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
+        let envelope =
+            Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
         let (sender, news) = channel();
         let timings = Timings::of(settings.pool, settings.fast);
         let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
@@ -366,7 +381,8 @@ impl Core {
     /// data directory was lost: go beyond it, or nobody would take us for alive.
     fn outbid(&mut self, id: Identity, now: Instant) {
         let mine = self.me.identity();
-        if id.addr == mine.addr && id != mine && id.bump >= mine.bump && id.bump + 1 < MAX_GENERATION && self.stay == Stay::Member {
+        if id.addr == mine.addr && id != mine && id.bump >= mine.bump && id.bump + 1 < MAX_GENERATION && self.stay == Stay::Member
+        {
             self.begin_generation(id.bump + 1);
             self.settle(now);
         }
@@ -511,8 +527,11 @@ impl Core {
     }
 
     fn measure(&mut self, now: Instant) {
-        let Some((name, addr)) =
-            self.table.in_state(MemberStatus::Alive).choose(&mut self.rng).map(|record| (record.info.name.clone(), record.info.addr))
+        let Some((name, addr)) = self
+            .table
+            .in_state(MemberStatus::Alive)
+            .choose(&mut self.rng)
+            .map(|record| (record.info.name.clone(), record.info.addr))
         else {
             return;
         };

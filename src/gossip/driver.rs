@@ -122,7 +122,13 @@ pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHand
 }
 
 /// Keeps the last known members and the generation on disk, until shutdown.
-pub(super) async fn keep_snapshot(handle: CoreHandle, path: PathBuf, before: Snapshot, left: Arc<watch::Sender<bool>>, token: CancellationToken) {
+pub(super) async fn keep_snapshot(
+    handle: CoreHandle,
+    path: PathBuf,
+    before: Snapshot,
+    left: Arc<watch::Sender<bool>>,
+    token: CancellationToken,
+) {
     let mut roster = handle.roster.clone();
     let mut last = before;
     loop {
@@ -137,7 +143,8 @@ pub(super) async fn keep_snapshot(handle: CoreHandle, path: PathBuf, before: Sna
             }
         }
         let me = handle.view();
-        let others = roster.borrow_and_update().alive().map(|member| member.addr).filter(|addr| *addr != me.addr).collect::<Vec<_>>();
+        let others =
+            roster.borrow_and_update().alive().map(|member| member.addr).filter(|addr| *addr != me.addr).collect::<Vec<_>>();
         // Who is alone keeps the addresses it had: they are its way back.
         let members = if others.is_empty() { last.members.clone() } else { others };
         let members = members.into_iter().take(defaults::GOSSIP_MAX_SNAPSHOT).collect();

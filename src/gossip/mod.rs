@@ -149,7 +149,8 @@ impl Gossip {
     pub async fn leave(&self) {
         self.left.send_replace(true);
         let alone = self.roster().alive().count() <= 1;
-        let rounds = if alone { 1 } else { (defaults::GOSSIP_LEAVE_LINGER.as_millis() / defaults::GOSSIP_LEAVE_ROUND.as_millis()).max(3) };
+        let rounds =
+            if alone { 1 } else { (defaults::GOSSIP_LEAVE_LINGER.as_millis() / defaults::GOSSIP_LEAVE_ROUND.as_millis()).max(3) };
         if self.core.call(|core, now| core.leave(now)).await.is_err() {
             return;
         }
