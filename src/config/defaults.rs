@@ -35,6 +35,8 @@ pub const RPC_BACKOFF_MAX: Duration = Duration::from_millis(500);
 pub const RPC_PING_INTERVAL: Duration = Duration::from_millis(300);
 /// How long the answer to a client's ping may take.
 pub const RPC_PING_TIMEOUT: Duration = Duration::from_millis(700);
+/// The same where snapshots go: a ping waits there behind megabytes on their way.
+pub const RPC_SNAPSHOT_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence after which a server pings; it only frees what vanished clients held.
 pub const RPC_SERVER_PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the answer to a server's ping may take.
