@@ -522,3 +522,12 @@ async fn a_server_that_is_gone_fails_calls_soon_and_says_since_when() {
     assert!(one.ask("dc2", write("write")).await.is_err());
     assert!(started.elapsed() < LONG / 4);
 }
+
+#[tokio::test]
+async fn a_datacenter_that_never_answers_fails_the_first_call_too() {
+    let one = House::self_made("s1", "dc1").await;
+    let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = mute.local_addr().unwrap();
+    one.knows([RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pin: None, alive: true, estimate: None }]);
+    one.until("dc2", Some("did not answer within")).await;
+}
