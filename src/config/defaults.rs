@@ -75,8 +75,8 @@ pub const RPC_BODY_BUDGET_KIB: usize = 512 << 10;
 pub const RPC_MAX_DEPTH: usize = 64;
 /// Servers and lanes that a client remembers; beyond, those without a connection are forgotten.
 pub const RPC_MAX_SLOTS: usize = 256;
-/// How long requests at work may take to end when the server stops.
-pub const RPC_DRAIN: Duration = Duration::from_secs(2);
+/// How long requests at work may take to end when the server stops; parked ones never do.
+pub const RPC_DRAIN: Duration = Duration::from_millis(500);
 
 // === Bridge ===
 

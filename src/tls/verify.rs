@@ -91,6 +91,11 @@ impl Trust {
         self.pins.store(Arc::new(pins));
     }
 
+    /// The pins as they are now.
+    pub fn pins(&self) -> PinTable {
+        PinTable::clone(&self.pins.load())
+    }
+
     /// The datacenter that a verified peer proved to be of.
     pub fn datacenter_of(&self, leaf: &CertificateDer<'_>) -> Result<String, Refusal> {
         server_dc(leaf, &self.domain)
