@@ -58,6 +58,8 @@ pub const GOSSIP_LEFT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 pub const GOSSIP_FETCH_DELAY: Duration = Duration::from_millis(300);
 /// Time between fetches from the same member.
 pub const GOSSIP_FETCH_RETRY: Duration = Duration::from_secs(2);
+/// Fetches started at one tick, so that a big pool is not fetched from one member after another at once.
+pub const GOSSIP_FETCHES: usize = 4;
 /// The core's own clock: fetches and reaping are looked at this often.
 pub const GOSSIP_TICK: Duration = Duration::from_millis(250);
 /// Round-trip measurements without an answer that are remembered; the oldest is forgotten.

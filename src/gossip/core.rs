@@ -100,8 +100,10 @@ pub(super) struct Core {
     sized_for: u32,
     stale: bool,
     due: Due,
-    /// Up members whose state is to be fetched, and when.
+    /// Up members whose state is not known, and when it is to be fetched.
     wanted: HashMap<SocketAddr, Instant>,
+    /// Members whose newer state was only announced: where it is, which it is, when to fetch it.
+    announced: BTreeMap<String, (SocketAddr, Stamp, Instant)>,
     contenders: BTreeMap<String, (NodeInfo, Instant)>,
     vivaldi: Vivaldi,
     coordinates: BTreeMap<String, Coordinate>,
@@ -118,13 +120,28 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     /// `addr` is the address told to others, `generation` greater than that of every earlier start.
-    pub(super) fn new(settings: &GossipSettings, addr: SocketAddr, generation: u64, seed: u64, now: Instant) -> Result<Core, String> {
-        let policy = Policy { pool: settings.pool, datacenter: settings.datacenter.clone(), allowed: settings.allowed_cidrs.clone() };
+    pub(super) fn new(
+        settings: &GossipSettings,
+        addr: SocketAddr,
+        generation: u64,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Core, String> {
+        let policy =
+            Policy { pool: settings.pool, datacenter: settings.datacenter.clone(), allowed: settings.allowed_cidrs.clone() };
         let stamp = Stamp { generation, version: 0 };
-        let me = NodeInfo { name: settings.name.clone(), node_id: settings.node_id, addr, stamp, left: false, tags: settings.tags.clone() };
+        let me = NodeInfo {
+            name: settings.name.clone(),
+            node_id: settings.node_id,
+            addr,
+            stamp,
+            left: false,
+            tags: settings.tags.clone(),
+        };
         policy.admits(&me).map_err(|reason| format!("this agent cannot be a member of its own pool: {reason}"))?;
         let policy = Arc::new(policy);
-        let envelope = Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
+        let envelope =
+            Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
         let (sender, news) = channel();
         let timings = Timings::of(settings.pool, settings.fast);
         let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
@@ -159,6 +176,7 @@ impl Core {
                 reconnect: now + timings.reconnect,
             },
             wanted: HashMap::new(),
+            announced: BTreeMap::new(),
             contenders: BTreeMap::new(),
             vivaldi: Vivaldi::default(),
             coordinates: BTreeMap::new(),
@@ -193,6 +211,8 @@ impl Core {
             self.settle(now);
         }
         if self.stay == Stay::Gone {
+            let never = now + defaults::GOSSIP_LEFT_TIMEOUT;
+            self.due = Due { tick: never, ping: never, push_pull: never, reconnect: never };
             return;
         }
         if self.due.tick <= now {
@@ -366,7 +386,8 @@ impl Core {
     /// data directory was lost: go beyond it, or nobody would take us for alive.
     fn outbid(&mut self, id: Identity, now: Instant) {
         let mine = self.me.identity();
-        if id.addr == mine.addr && id != mine && id.bump >= mine.bump && id.bump + 1 < MAX_GENERATION && self.stay == Stay::Member {
+        if id.addr == mine.addr && id != mine && id.bump >= mine.bump && id.bump + 1 < MAX_GENERATION && self.stay == Stay::Member
+        {
             self.begin_generation(id.bump + 1);
             self.settle(now);
         }
@@ -449,14 +470,17 @@ impl Core {
                 self.offer(info, alive, None, now);
             }
             Rumour::Newer { name, addr, stamp } => {
-                let behind = self.table.get(&name).is_none_or(|record| record.info.stamp < stamp);
                 // Only members are fetched from: a rumour must not make agents connect anywhere.
-                if name != self.me.name && behind && self.foca.iter_members().any(|member| member.id().addr == addr) {
-                    self.wanted.entry(addr).or_insert(now);
+                if name != self.me.name && self.table.get(&name).is_some() && self.is_up(addr) {
+                    self.announced.insert(name, (addr, stamp, now));
                 }
             }
             Rumour::Forced { name, stamp, prune } => self.handle_forced(&name, stamp, prune, now),
         }
+    }
+
+    fn is_up(&self, addr: SocketAddr) -> bool {
+        self.foca.iter_members().any(|member| member.id().addr == addr)
     }
 
     fn handle_forced(&mut self, name: &str, stamp: Stamp, prune: bool, now: Instant) {
@@ -497,9 +521,20 @@ impl Core {
             self.forget(&name);
         }
         self.contenders.retain(|_, (_, since)| now.saturating_duration_since(*since) < defaults::GOSSIP_CONTENDER_MEMORY);
-        let due: Vec<SocketAddr> = self.wanted.iter().filter(|(_, at)| **at <= now).map(|(addr, _)| *addr).take(4).collect();
-        for addr in due {
-            self.wanted.insert(addr, now + defaults::GOSSIP_FETCH_RETRY);
+        self.fetch(now);
+    }
+
+    /// Fetches what is due, a few at a time.
+    fn fetch(&mut self, now: Instant) {
+        let table = &self.table;
+        self.announced.retain(|name, (_, stamp, _)| {
+            table.get(name).is_some_and(|record| record.info.stamp < *stamp && record.down_since.is_none())
+        });
+        let unknown = self.wanted.iter_mut().map(|(addr, at)| (*addr, at));
+        let announced = self.announced.values_mut().map(|(addr, _, at)| (*addr, at));
+        let due = unknown.chain(announced).filter(|(_, at)| **at <= now).take(defaults::GOSSIP_FETCHES);
+        for (addr, at) in due {
+            *at = now + defaults::GOSSIP_FETCH_RETRY;
             self.outputs.push_back(Output::Exchange { with: addr });
         }
     }
@@ -511,8 +546,11 @@ impl Core {
     }
 
     fn measure(&mut self, now: Instant) {
-        let Some((name, addr)) =
-            self.table.in_state(MemberStatus::Alive).choose(&mut self.rng).map(|record| (record.info.name.clone(), record.info.addr))
+        let Some((name, addr)) = self
+            .table
+            .in_state(MemberStatus::Alive)
+            .choose(&mut self.rng)
+            .map(|record| (record.info.name.clone(), record.info.addr))
         else {
             return;
         };

@@ -42,7 +42,7 @@ pub(super) struct View {
     pub addr: SocketAddr,
     pub generation: u64,
     pub coordinate: Coordinate,
-    pub coordinates: Arc<BTreeMap<String, Coordinate>>,
+    pub coordinates: BTreeMap<String, Coordinate>,
     pub stats: BTreeMap<String, String>,
 }
 
@@ -54,7 +54,7 @@ impl View {
             addr: core.addr(),
             generation: core.generation(),
             coordinate: mine.clone(),
-            coordinates: Arc::new(others.clone()),
+            coordinates: others.clone(),
             stats: core.stats(),
         }
     }
@@ -66,7 +66,7 @@ pub(super) struct CoreHandle {
     turns: mpsc::Sender<Turn>,
     pub wanted: Arc<watch::Sender<Wanted>>,
     pub roster: watch::Receiver<Arc<Roster>>,
-    view: Arc<Mutex<View>>,
+    view: Arc<Mutex<Arc<View>>>,
 }
 
 impl CoreHandle {
@@ -86,8 +86,8 @@ impl CoreHandle {
     }
 
     /// What was published last.
-    pub(super) fn view(&self) -> View {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHand
     let (turns, turns_in) = mpsc::channel(defaults::GOSSIP_COMMANDS);
     let (wanted, wanted_in) = watch::channel(Wanted::default());
     let (roster_out, roster) = watch::channel(Arc::new(core.roster()));
-    let view = Arc::new(Mutex::new(View::of(&core)));
+    let view = Arc::new(Mutex::new(Arc::new(View::of(&core))));
     let handle = CoreHandle { turns, wanted: Arc::new(wanted), roster, view: Arc::clone(&view) };
     let dialer = Dialer::new(handle.clone(), shutdown.clone());
     let (published, viewed) = (core.changes(), Instant::now());
@@ -122,7 +122,13 @@ pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHand
 }
 
 /// Keeps the last known members and the generation on disk, until shutdown.
-pub(super) async fn keep_snapshot(handle: CoreHandle, path: PathBuf, before: Snapshot, left: Arc<watch::Sender<bool>>, token: CancellationToken) {
+pub(super) async fn keep_snapshot(
+    handle: CoreHandle,
+    path: PathBuf,
+    before: Snapshot,
+    left: Arc<watch::Sender<bool>>,
+    token: CancellationToken,
+) {
     let mut roster = handle.roster.clone();
     let mut last = before;
     loop {
@@ -137,7 +143,8 @@ pub(super) async fn keep_snapshot(handle: CoreHandle, path: PathBuf, before: Sna
             }
         }
         let me = handle.view();
-        let others = roster.borrow_and_update().alive().map(|member| member.addr).filter(|addr| *addr != me.addr).collect::<Vec<_>>();
+        let others =
+            roster.borrow_and_update().alive().map(|member| member.addr).filter(|addr| *addr != me.addr).collect::<Vec<_>>();
         // Who is alone keeps the addresses it had: they are its way back.
         let members = if others.is_empty() { last.members.clone() } else { others };
         let members = members.into_iter().take(defaults::GOSSIP_MAX_SNAPSHOT).collect();
@@ -176,7 +183,7 @@ struct Owner {
     udp: UdpSocket,
     dialer: Dialer,
     roster: watch::Sender<Arc<Roster>>,
-    view: Arc<Mutex<View>>,
+    view: Arc<Mutex<Arc<View>>>,
     published: u64,
     viewed: Instant,
     warned: Warned,
@@ -283,7 +290,7 @@ impl Owner {
         let changed = changes != self.published;
         if changed || self.viewed.elapsed() >= defaults::GOSSIP_TICK {
             self.viewed = Instant::now();
-            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = View::of(&self.core);
+            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(&self.core));
         }
         if changed {
             self.published = changes;

@@ -149,7 +149,8 @@ impl Gossip {
     pub async fn leave(&self) {
         self.left.send_replace(true);
         let alone = self.roster().alive().count() <= 1;
-        let rounds = if alone { 1 } else { (defaults::GOSSIP_LEAVE_LINGER.as_millis() / defaults::GOSSIP_LEAVE_ROUND.as_millis()).max(3) };
+        let rounds =
+            if alone { 1 } else { (defaults::GOSSIP_LEAVE_LINGER.as_millis() / defaults::GOSSIP_LEAVE_ROUND.as_millis()).max(3) };
         if self.core.call(|core, now| core.leave(now)).await.is_err() {
             return;
         }
@@ -188,18 +189,18 @@ impl Gossip {
 
     /// This agent's coordinate.
     pub fn coordinate(&self) -> Coordinate {
-        self.core.view().coordinate
+        self.core.view().coordinate.clone()
     }
 
     /// The coordinate a member told last.
     pub fn coordinate_of(&self, name: &str) -> Option<Coordinate> {
         let view = self.core.view();
-        if view.name == name { Some(view.coordinate) } else { view.coordinates.get(name).cloned() }
+        if view.name == name { Some(view.coordinate.clone()) } else { view.coordinates.get(name).cloned() }
     }
 
     /// Numbers for `agent/self` (`serf_lan`, `serf_wan`), as Consul names them.
     pub fn stats(&self) -> BTreeMap<String, String> {
-        self.core.view().stats
+        self.core.view().stats.clone()
     }
 }
 

@@ -129,7 +129,11 @@ impl Table {
         self.retire_other_names(&info, now);
         self.tombstones.remove(&info.name);
         let down_since = match down_for {
-            None => self.records.get(&info.name).filter(|known| known.info.stamp.generation == info.stamp.generation).and_then(|known| known.down_since),
+            None => self
+                .records
+                .get(&info.name)
+                .filter(|known| known.info.stamp.generation == info.stamp.generation)
+                .and_then(|known| known.down_since),
             Some(length) => Some(now.checked_sub(length).unwrap_or(now)),
         };
         self.records.insert(info.name.clone(), Record { info, forced: false, down_since });
@@ -187,12 +191,24 @@ impl Table {
     }
 
     /// Looks up who is up, and returns the up identities whose state is not known here.
-    pub(super) fn derive<'a>(&mut self, members: impl Iterator<Item = &'a foca::Member<Identity>>, now: Instant) -> Vec<Identity> {
-        let mut known: HashMap<SocketAddr, (Identity, State)> = members.map(|member| (member.id().addr, (*member.id(), member.state()))).collect();
+    pub(super) fn derive<'a>(
+        &mut self,
+        members: impl Iterator<Item = &'a foca::Member<Identity>>,
+        now: Instant,
+    ) -> Vec<Identity> {
+        let mut known: HashMap<SocketAddr, (Identity, State)> =
+            members.map(|member| (member.id().addr, (*member.id(), member.state()))).collect();
+        // Of several names at one address only the one that came last can be up.
+        let mut last: HashMap<SocketAddr, Stamp> = HashMap::new();
+        for info in self.records.values().map(|record| &record.info) {
+            let stamp = last.entry(info.addr).or_default();
+            *stamp = info.stamp.max(*stamp);
+        }
         for record in self.records.values_mut().filter(|record| record.info.name != self.me) {
             let published = record.info.identity();
+            let is_last = last.get(&published.addr).is_some_and(|stamp| *stamp <= record.info.stamp);
             let (up, current) = match known.get(&published.addr) {
-                Some((id, state)) if id.short == published.short && id.bump >= published.bump => {
+                Some((id, state)) if is_last && id.short == published.short && id.bump >= published.bump => {
                     (*state != State::Down, id.bump == published.bump)
                 }
                 _ => (false, false),
@@ -307,7 +323,8 @@ mod tests {
     fn rivals_are_found_by_name_and_by_id_but_not_at_the_same_address() {
         let (mut table, now) = (table(), Instant::now());
         table.merge(info("a", 2, 1), None, now);
-        let other_id = NodeInfo { addr: SocketAddr::from(([127, 0, 0, 2], 2)), ..NodeInfo { name: "a".to_owned(), ..info("x", 3, 2) } };
+        let other_id =
+            NodeInfo { addr: SocketAddr::from(([127, 0, 0, 2], 2)), ..NodeInfo { name: "a".to_owned(), ..info("x", 3, 2) } };
         assert_eq!(table.rival(&other_id).map(|record| record.info.name.as_str()), Some("a"));
         assert!(table.rival(&NodeInfo { addr: info("a", 2, 1).addr, ..other_id.clone() }).is_none());
         let other_name = NodeInfo { addr: other_id.addr, ..NodeInfo { name: "b".to_owned(), ..info("a", 2, 2) } };

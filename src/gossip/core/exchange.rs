@@ -78,7 +78,13 @@ impl Core {
     }
 
     /// The holder of the newcomer's name was asked; `answered` says whether it is still there.
-    pub(in crate::gossip) fn finish_exchange(&mut self, from: &NodeInfo, entries: Vec<Entry>, answered: bool, now: Instant) -> Vec<u8> {
+    pub(in crate::gossip) fn finish_exchange(
+        &mut self,
+        from: &NodeInfo,
+        entries: Vec<Entry>,
+        answered: bool,
+        now: Instant,
+    ) -> Vec<u8> {
         let verdict = match self.table.rival(from) {
             Some(held) if answered => {
                 let reason = conflict(from, &held.info);
@@ -105,7 +111,9 @@ impl Core {
                 Err(format!("the answer is not of this pool ({})", refusal.label()))
             }
             Ok(Message::Refused { reason }) => Err(reason),
-            Ok(Message::State { from, .. }) if from.node_id == self.me.node_id && from.name == self.me.name => Ok(Contact::Ourselves),
+            Ok(Message::State { from, .. }) if from.node_id == self.me.node_id && from.name == self.me.name => {
+                Ok(Contact::Ourselves)
+            }
             Ok(Message::State { from, entries }) => {
                 self.policy.admits(&from).and_then(|()| self.check_against_me(&from))?;
                 if self.table.rival(&from).is_some() {
@@ -168,7 +176,13 @@ impl Core {
     }
 
     /// Takes a member's state, unless its name must be settled first.
-    pub(super) fn offer(&mut self, info: NodeInfo, member: Option<foca::Member<Identity>>, down_for: Option<Duration>, now: Instant) {
+    pub(super) fn offer(
+        &mut self,
+        info: NodeInfo,
+        member: Option<foca::Member<Identity>>,
+        down_for: Option<Duration>,
+        now: Instant,
+    ) {
         if info.name == self.me.name || info.node_id == self.me.node_id {
             self.hear_of_me(&info, member);
         } else if down_for.is_none() && !info.left && self.table.rival(&info).is_some() {
@@ -201,7 +215,12 @@ impl Core {
             return;
         }
         self.contenders.insert(name.clone(), (newcomer, now));
-        self.outputs.push_back(Output::Ask { holder: held.addr, holder_name: held.name, holder_id: held.node_id, newcomer: name });
+        self.outputs.push_back(Output::Ask {
+            holder: held.addr,
+            holder_name: held.name,
+            holder_id: held.node_id,
+            newcomer: name,
+        });
     }
 
     fn accept(&mut self, info: NodeInfo, member: Option<foca::Member<Identity>>, down_for: Option<Duration>, now: Instant) {
@@ -239,8 +258,11 @@ impl Core {
         }];
         entries.extend(self.table.others().map(|record| {
             let identity = record.info.identity();
-            let held = members.get(&identity.addr).filter(|member| member.id().short == identity.short && member.id().bump >= identity.bump);
-            let fallback = || if record.down_since.is_some() { foca::Member::down(identity) } else { foca::Member::alive(identity) };
+            let held = members
+                .get(&identity.addr)
+                .filter(|member| member.id().short == identity.short && member.id().bump >= identity.bump);
+            let fallback =
+                || if record.down_since.is_some() { foca::Member::down(identity) } else { foca::Member::alive(identity) };
             Entry {
                 info: record.info.clone(),
                 forced: record.forced,

@@ -66,7 +66,8 @@ impl Network {
         for number in 1..usize::from(size) {
             assert_eq!(network.exchange(number, addr(1)), Ok(Contact::Member));
         }
-        network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
+        network
+            .run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
         network
     }
 
@@ -135,7 +136,11 @@ impl Network {
     fn step(&mut self) {
         self.flush();
         let timers = self.hosts.iter().filter(|host| host.alive && !host.frozen).map(|host| host.core.poll_timeout());
-        let packets = self.in_flight.iter().filter(|packet| self.reachable(packet.2).is_none_or(|to| !self.hosts[to].frozen)).map(|packet| packet.0);
+        let packets = self
+            .in_flight
+            .iter()
+            .filter(|packet| self.reachable(packet.2).is_none_or(|to| !self.hosts[to].frozen))
+            .map(|packet| packet.0);
         let Some(next) = timers.chain(packets).min() else { return };
         self.now = self.now.max(next);
         let due: Vec<_> = {
@@ -222,7 +227,9 @@ fn a_killed_member_is_failed_and_a_leaving_one_left_for_all() {
     let now = network.now;
     network.hosts[4].core.depart(now);
     network.run_until("seen by all", |network| {
-        (0..4).all(|at| network.status(at, "n5") == Some(MemberStatus::Left) && network.status(at, "n6") == Some(MemberStatus::Failed))
+        (0..4).all(|at| {
+            network.status(at, "n5") == Some(MemberStatus::Left) && network.status(at, "n6") == Some(MemberStatus::Failed)
+        })
     });
 }
 
@@ -234,7 +241,8 @@ fn a_frozen_member_fails_and_comes_back_by_itself() {
         network.run_until("failed", |network| network.status(0, "n2") == Some(MemberStatus::Failed));
         network.run_for(Duration::from_secs(30));
         network.hosts[1].frozen = false;
-        network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
+        network
+            .run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
     }
 }
 
@@ -291,7 +299,9 @@ fn a_node_that_is_renamed_leaves_its_old_name() {
     let renamed = network.add(&settings("other", 3), 3, 2000);
     network.exchange(renamed, addr(1)).unwrap();
     network.run_until("renamed", |network| {
-        (0..2).all(|at| network.status(at, "other") == Some(MemberStatus::Alive) && network.status(at, "n3") == Some(MemberStatus::Left))
+        (0..2).all(|at| {
+            network.status(at, "other") == Some(MemberStatus::Alive) && network.status(at, "n3") == Some(MemberStatus::Left)
+        })
     });
 }
 
@@ -319,12 +329,18 @@ fn force_leave_spreads_and_a_living_member_refutes_it() {
 #[test]
 fn tags_reach_all_quickly_and_large_ones_too() {
     let mut network = Network::joined(8);
+    for host in &mut network.hosts {
+        host.core.timings.push_pull = Duration::from_secs(3600);
+    }
+    network.run_for(Duration::from_secs(5));
     for size in [10, 3000] {
         let mut tags = network.hosts[0].core.me.tags.clone();
         tags.insert("note".to_owned(), "x".repeat(size));
         let now = network.now;
         network.hosts[0].core.set_tags(tags, now);
-        network.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note").len() == size));
+        let took =
+            network.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note").len() == size));
+        assert!(took < Duration::from_secs(2), "{size} bytes: {took:?}");
     }
 }
 

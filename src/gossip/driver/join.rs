@@ -3,8 +3,8 @@
 
 use super::super::core::Contact;
 use super::super::{GossipError, Pool, Roster};
-use super::dial::exchange;
 use super::CoreHandle;
+use super::dial::exchange;
 use crate::config::defaults;
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
