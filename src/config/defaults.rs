@@ -74,6 +74,14 @@ pub const GOSSIP_CONTENDER_MEMORY: Duration = Duration::from_secs(30);
 pub const GOSSIP_MAX_REPLAY_SENDERS: usize = 20_000;
 /// State exchanges at a time that others may have with this agent; more wait in the listen queue.
 pub const GOSSIP_MAX_STREAMS: usize = 64;
+/// KiB that frames of others may take together while they arrive; further ones wait. Two of the largest.
+pub const GOSSIP_STREAM_KIB: usize = 32 << 10;
+/// State exchanges under way at a time during one join.
+pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
+/// Rest after a connection could not be taken, mostly for want of file descriptors.
+pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Rumours that wait to be passed on; above it those of others are believed but not passed on.
+pub const GOSSIP_MAX_RUMOURS: usize = 4096;
 /// State exchanges at a time that this agent starts on its own; more are skipped and counted.
 pub const GOSSIP_MAX_DIALS: usize = 16;
 /// Time for one state exchange, connect to last byte. memberlist's WAN `TCPTimeout` is 30 s; a

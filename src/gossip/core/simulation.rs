@@ -446,3 +446,41 @@ fn members_learn_coordinates_from_each_other() {
     let rtt = mine.distance(&others["n2"]);
     assert!(rtt > LATENCY && rtt < 4 * LATENCY, "{rtt:?}");
 }
+
+#[test]
+fn a_flood_of_rumours_is_bounded() {
+    let mut network = Network::joined(2);
+    let now = network.now;
+    let to = network.hosts[0].core.me.identity();
+    for batch in 0..200_u64 {
+        let core = &mut network.hosts[1].core;
+        for number in 0..40 {
+            let rumour =
+                Rumour::Forced { name: format!("{batch}-{number}"), stamp: Stamp { generation: 1, version: 0 }, prune: false };
+            core.foca.add_broadcast(&postcard::to_stdvec(&rumour).unwrap()).unwrap();
+        }
+        for _ in 0..4 {
+            core.foca.announce(to, &mut core.runtime).unwrap();
+            core.leave_round(now);
+        }
+        network.flush();
+        network.run_for(Duration::from_millis(5));
+    }
+    let backlog = network.hosts[0].core.foca.custom_broadcast_backlog();
+    assert!(backlog <= defaults::GOSSIP_MAX_RUMOURS + 100, "{backlog}");
+    assert_eq!(network.hosts[0].core.roster().members.len(), 2);
+}
+
+#[test]
+fn who_has_left_needs_no_time_any_more() {
+    let mut network = Network::joined(2);
+    let now = network.now;
+    let core = &mut network.hosts[1].core;
+    core.leave(now);
+    core.depart(now);
+    for _ in 0..100 {
+        let now = core.poll_timeout();
+        core.handle_timeout(now);
+    }
+    assert!(core.poll_timeout() > now + Duration::from_secs(3600));
+}
