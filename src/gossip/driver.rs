@@ -23,7 +23,7 @@ use std::time::Instant;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Something to be done with the core by the task that owns it.
 type Turn = Box<dyn FnOnce(&mut Core, Instant) + Send>;
@@ -294,8 +294,23 @@ impl Owner {
         }
         if changed {
             self.published = changes;
-            self.roster.send_replace(Arc::new(self.core.roster()));
+            let roster = Arc::new(self.core.roster());
+            let before = self.roster.send_replace(Arc::clone(&roster));
+            log_changes(&before, &roster);
         }
+    }
+}
+
+/// One line for every member that came, went, or changed its state.
+fn log_changes(before: &Roster, after: &Roster) {
+    for (name, member) in &after.members {
+        let known = before.members.get(name);
+        if known.is_none_or(|known| (known.status, known.addr) != (member.status, member.addr)) {
+            info!(member = %name, addr = %member.addr, status = member.status.as_str(), "member");
+        }
+    }
+    for name in before.members.keys().filter(|name| !after.members.contains_key(*name)) {
+        info!(member = %name, "member forgotten");
     }
 }
 
