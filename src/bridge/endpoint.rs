@@ -4,6 +4,7 @@
 
 use crate::config::defaults;
 use crate::tls::{BridgeIdentity, Trust, server_name};
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
@@ -15,43 +16,72 @@ use std::sync::Arc;
 /// What both sides must speak.
 const ALPN: &[u8] = b"kontor-bridge/1";
 
-/// A bound endpoint and what it dials with; clones are the same one.
+/// A bound endpoint and what it shows; clones are the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) quic: quinn::Endpoint,
-    identity: BridgeIdentity,
-    pub(super) trust: Arc<Trust>,
+    shown: Arc<ArcSwap<Shown>>,
     transport: Arc<TransportConfig>,
     domain: String,
+}
+
+/// What new handshakes are made with.
+#[derive(Debug)]
+struct Shown {
+    identity: BridgeIdentity,
+    trust: Arc<Trust>,
 }
 
 impl Endpoint {
     /// Binds `bind`; the error says what is in the way.
     pub(super) fn bind(bind: SocketAddr, identity: BridgeIdentity, trust: Arc<Trust>, domain: &str) -> Result<Endpoint, String> {
         let transport = Arc::new(transport()?);
-        let mut tls = identity.server_config(&trust)?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        let tls = QuicServerConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
-        let mut server = ServerConfig::with_crypto(Arc::new(tls));
-        server
-            .transport_config(Arc::clone(&transport))
-            .max_incoming(defaults::BRIDGE_MAX_INCOMING)
-            .incoming_buffer_size(defaults::BRIDGE_INCOMING_BYTES / defaults::BRIDGE_MAX_INCOMING as u64)
-            .incoming_buffer_size_total(defaults::BRIDGE_INCOMING_BYTES);
+        let server = server_config(&identity, &trust, &transport)?;
         let quic = quinn::Endpoint::new(config(&identity), Some(server), socket(bind)?, Arc::new(quinn::TokioRuntime))
             .map_err(|error| format!("bridge on {bind} udp: {error}"))?;
-        Ok(Endpoint { quic, identity, trust, transport, domain: domain.to_owned() })
+        let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
+        Ok(Endpoint { quic, shown, transport, domain: domain.to_owned() })
+    }
+
+    /// Shows `identity` from now on. Connections that stand are not touched.
+    pub(super) fn show(&self, identity: BridgeIdentity, trust: Arc<Trust>) -> Result<(), String> {
+        self.quic.set_server_config(Some(server_config(&identity, &trust, &self.transport)?));
+        self.shown.store(Arc::new(Shown { identity, trust }));
+        Ok(())
+    }
+
+    /// What peers are judged by now.
+    pub(super) fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.shown.load().trust)
     }
 
     /// Starts a handshake with a server of `dc`, known by `pin` if by any.
     pub(super) fn dial(&self, addr: SocketAddr, dc: &str, pin: Option<&str>) -> Result<Connecting, String> {
-        let mut tls = self.identity.client_config(&self.trust, dc, pin)?;
+        let shown = self.shown.load_full();
+        let mut tls = shown.identity.client_config(&shown.trust, dc, pin)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let tls = QuicClientConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
         let mut client = ClientConfig::new(Arc::new(tls));
         client.transport_config(Arc::clone(&self.transport));
         self.quic.connect_with(client, addr, &server_name(dc, &self.domain)).map_err(|error| error.to_string())
     }
+}
+
+fn server_config(
+    identity: &BridgeIdentity,
+    trust: &Arc<Trust>,
+    transport: &Arc<TransportConfig>,
+) -> Result<ServerConfig, String> {
+    let mut tls = identity.server_config(trust)?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let tls = QuicServerConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
+    let mut server = ServerConfig::with_crypto(Arc::new(tls));
+    server
+        .transport_config(Arc::clone(transport))
+        .max_incoming(defaults::BRIDGE_MAX_INCOMING)
+        .incoming_buffer_size(defaults::BRIDGE_INCOMING_BYTES / defaults::BRIDGE_MAX_INCOMING as u64)
+        .incoming_buffer_size_total(defaults::BRIDGE_INCOMING_BYTES);
+    Ok(server)
 }
 
 /// A restarted server answers packets of its old connections with a reset that the other side can

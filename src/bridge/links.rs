@@ -247,7 +247,7 @@ impl Keeper {
                  set `encrypt`, or use a CA and `bridge {{ require_ca = true }}`"
             );
         }
-        self.endpoint.trust.set_pins(pins);
+        self.endpoint.trust().set_pins(pins);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::defaults;
 use crate::model::fault::Fault;
 use crate::model::request::{Handler, Reply, Request};
 use crate::shutdown::Shutdown;
-use crate::tls::BridgeIdentity;
+use crate::tls::{BridgeIdentity, Trust};
 use endpoint::Endpoint;
 use link::Greeting;
 use links::{Keeper, Links};
@@ -66,6 +66,7 @@ pub struct BridgeSettings {
 pub struct Bridge {
     /// Taken by the shutdown: the socket is closed with the last handle on it.
     endpoint: Arc<Mutex<Option<Endpoint>>>,
+    judge: Arc<Judge>,
     local_addr: SocketAddr,
     links: Arc<Links>,
     answering: Shutdown,
@@ -82,10 +83,8 @@ impl Bridge {
         shutdown: &Shutdown,
     ) -> Result<Bridge, String> {
         let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca } = settings;
-        if require_ca && identity.fingerprint().is_some() {
-            return Err("bridge { require_ca = true } needs ca_file, cert_file and key_file, which are not set".to_owned());
-        }
-        let trust = Arc::new(identity.trust(&datacenter, &domain, require_ca));
+        let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone(), require_ca };
+        let trust = judge.trust(&identity)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
         let us = Greeting { node: node_name, datacenter };
@@ -96,7 +95,23 @@ impl Bridge {
         let server = Arc::new(Server::new(endpoint.clone(), us, handler));
         answering.spawn("bridge", server.run(answering.clone()));
         info!(addr = %local_addr, "bridge listens");
-        Ok(Bridge { endpoint: Arc::new(Mutex::new(Some(endpoint))), local_addr, links, answering, linking })
+        Ok(Bridge {
+            endpoint: Arc::new(Mutex::new(Some(endpoint))),
+            judge: Arc::new(judge),
+            local_addr,
+            links,
+            answering,
+            linking,
+        })
+    }
+
+    /// Shows and trusts other certificates from now on; links that stand are not dropped.
+    pub fn reload(&self, identity: BridgeIdentity) -> Result<(), String> {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(endpoint) = &*endpoint else { return Ok(()) };
+        let trust = self.judge.trust(&identity)?;
+        trust.set_pins(endpoint.trust().pins());
+        endpoint.show(identity, trust)
     }
 
     /// The address it listens on.
@@ -138,6 +153,23 @@ impl Bridge {
     fn close(&self, endpoint: &Endpoint) {
         self.linking.trigger();
         endpoint.quic.close(frame::CANCELLED, b"shutting down");
+    }
+}
+
+/// The settings by which peers are judged, whatever the certificates of the day are.
+#[derive(Debug)]
+struct Judge {
+    datacenter: String,
+    domain: String,
+    require_ca: bool,
+}
+
+impl Judge {
+    fn trust(&self, identity: &BridgeIdentity) -> Result<Arc<Trust>, String> {
+        if self.require_ca && identity.fingerprint().is_some() {
+            return Err("bridge { require_ca = true } needs ca_file, cert_file and key_file, which are not set".to_owned());
+        }
+        Ok(Arc::new(identity.trust(&self.datacenter, &self.domain, self.require_ca)))
     }
 }
 

@@ -91,7 +91,7 @@ impl Server {
     fn datacenter_of(&self, connection: &Connection) -> Result<String, String> {
         let identity = connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
         let leaf = identity.as_ref().and_then(|chain| chain.first()).ok_or("it showed no certificate")?;
-        self.endpoint.trust.datacenter_of(leaf).map_err(|refusal| refusal.to_string())
+        self.endpoint.trust().datacenter_of(leaf).map_err(|refusal| refusal.to_string())
     }
 
     async fn converse(self: Arc<Server>, connection: Connection, dc: Arc<str>, shutdown: Shutdown) {

@@ -522,3 +522,33 @@ async fn a_server_that_is_gone_fails_calls_soon_and_says_since_when() {
     assert!(one.ask("dc2", write("write")).await.is_err());
     assert!(started.elapsed() < LONG / 4);
 }
+
+#[tokio::test]
+async fn a_datacenter_that_never_answers_fails_the_first_call_too() {
+    let one = House::self_made("s1", "dc1").await;
+    let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = mute.local_addr().unwrap();
+    one.knows([RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pin: None, alive: true, estimate: None }]);
+    one.until("dc2", Some("did not answer within")).await;
+}
+
+#[tokio::test]
+async fn other_certificates_come_into_force_without_a_dropped_link() {
+    let (old, new) = (create_ca("consul", 10, &[]).unwrap(), create_ca("consul", 10, &[]).unwrap());
+    let one = House::open("s1", "dc1", identity(&old, "dc1")).await;
+    let two = House::open("s2", "dc2", identity(&old, "dc2")).await;
+    one.knows([two.remote()]);
+    one.until("dc2", None).await;
+    let before = one.bridge.links.of("dc2").unwrap().connections().remove(0);
+    one.bridge.reload(identity(&new, "dc1")).unwrap();
+    two.bridge.reload(identity(&new, "dc2")).unwrap();
+    assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
+    assert!(before.close_reason().is_none());
+    // Who comes now is judged by the new CA.
+    let three = House::open("s3", "dc3", identity(&new, "dc3")).await;
+    three.knows([two.remote()]);
+    three.until("dc2", None).await;
+    let four = House::open("s4", "dc4", identity(&old, "dc4")).await;
+    four.knows([two.remote()]);
+    four.until("dc2", Some("tls-refused: another-ca")).await;
+}

@@ -71,6 +71,8 @@ pub const GOSSIP_LEFT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 pub const GOSSIP_FETCH_DELAY: Duration = Duration::from_millis(300);
 /// Time between fetches from the same member.
 pub const GOSSIP_FETCH_RETRY: Duration = Duration::from_secs(2);
+/// Fetches started at one tick, so that a big pool is not fetched from one member after another at once.
+pub const GOSSIP_FETCHES: usize = 4;
 /// The core's own clock: fetches and reaping are looked at this often.
 pub const GOSSIP_TICK: Duration = Duration::from_millis(250);
 /// Round-trip measurements without an answer that are remembered; the oldest is forgotten.
@@ -85,6 +87,14 @@ pub const GOSSIP_CONTENDER_MEMORY: Duration = Duration::from_secs(30);
 pub const GOSSIP_MAX_REPLAY_SENDERS: usize = 20_000;
 /// State exchanges at a time that others may have with this agent; more wait in the listen queue.
 pub const GOSSIP_MAX_STREAMS: usize = 64;
+/// KiB that frames of others may take together while they arrive; further ones wait. Two of the largest.
+pub const GOSSIP_STREAM_KIB: usize = 32 << 10;
+/// State exchanges under way at a time during one join.
+pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
+/// Rest after a connection could not be taken, mostly for want of file descriptors.
+pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Rumours that wait to be passed on; above it those of others are believed but not passed on.
+pub const GOSSIP_MAX_RUMOURS: usize = 4096;
 /// State exchanges at a time that this agent starts on its own; more are skipped and counted.
 pub const GOSSIP_MAX_DIALS: usize = 16;
 /// Time for one state exchange, connect to last byte. memberlist's WAN `TCPTimeout` is 30 s; a
@@ -211,6 +221,8 @@ pub const RPC_BACKOFF_MAX: Duration = Duration::from_millis(500);
 pub const RPC_PING_INTERVAL: Duration = Duration::from_millis(300);
 /// How long the answer to a client's ping may take.
 pub const RPC_PING_TIMEOUT: Duration = Duration::from_millis(700);
+/// The same where snapshots go: a ping waits there behind megabytes on their way.
+pub const RPC_SNAPSHOT_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence after which a server pings; it only frees what vanished clients held.
 pub const RPC_SERVER_PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the answer to a server's ping may take.
@@ -249,8 +261,8 @@ pub const RPC_BODY_BUDGET_KIB: usize = 512 << 10;
 pub const RPC_MAX_DEPTH: usize = 64;
 /// Servers and lanes that a client remembers; beyond, those without a connection are forgotten.
 pub const RPC_MAX_SLOTS: usize = 256;
-/// How long requests at work may take to end when the server stops.
-pub const RPC_DRAIN: Duration = Duration::from_secs(2);
+/// How long requests at work may take to end when the server stops; parked ones never do.
+pub const RPC_DRAIN: Duration = Duration::from_millis(500);
 
 // === Bridge ===
 

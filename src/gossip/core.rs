@@ -4,6 +4,7 @@
 //! and sleeps until `poll_timeout`. Nothing in here reads a clock or a socket. No timer of the
 //! membership protocol is ever dropped: its queue is emptied into the heap after every call.
 
+mod echo;
 mod exchange;
 #[cfg(test)]
 mod simulation;
@@ -26,11 +27,11 @@ use foca::{AccumulatingRuntime, Codec, Foca, Header, OwnedNotification, Postcard
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -48,14 +49,6 @@ pub(super) enum Output {
     Exchange { with: SocketAddr },
     /// Ask over TCP whether `name` with this id still listens there; then [`Core::settle_contest`].
     Ask { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: String },
-}
-
-/// A measurement and its answer; both carry the sender's coordinate, so neither is larger.
-#[derive(Debug, Serialize, Deserialize)]
-struct Echo {
-    token: u64,
-    name: String,
-    coordinate: Coordinate,
 }
 
 /// A timer of the membership protocol; those due together are handed over in its own order.
@@ -93,6 +86,7 @@ pub(super) struct Core {
     runtime: AccumulatingRuntime<Identity>,
     timers: BinaryHeap<Reverse<Scheduled>>,
     news: Receiver<Rumour>,
+    rumours_full: Arc<AtomicBool>,
     envelope: Envelope,
     table: Table,
     me: NodeInfo,
@@ -100,8 +94,10 @@ pub(super) struct Core {
     sized_for: u32,
     stale: bool,
     due: Due,
-    /// Up members whose state is to be fetched, and when.
+    /// Up members whose state is not known, and when it is to be fetched.
     wanted: HashMap<SocketAddr, Instant>,
+    /// Members whose newer state was only announced: where it is, which it is, when to fetch it.
+    announced: BTreeMap<String, (SocketAddr, Stamp, Instant)>,
     contenders: BTreeMap<String, (NodeInfo, Instant)>,
     vivaldi: Vivaldi,
     coordinates: BTreeMap<String, Coordinate>,
@@ -141,6 +137,7 @@ impl Core {
         let envelope =
             Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
         let (sender, news) = channel();
+        let rumours_full = Arc::new(AtomicBool::new(false));
         let timings = Timings::of(settings.pool, settings.fast);
         let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
         let sized_for = settings::tuned_size(1);
@@ -149,7 +146,7 @@ impl Core {
             settings::protocol(settings.pool, settings.fast, sized_for, keep_down),
             StdRng::seed_from_u64(seed),
             PostcardCodec,
-            Herald::new(Arc::clone(&policy), sender),
+            Herald::new(Arc::clone(&policy), sender, Arc::clone(&rumours_full)),
         );
         Ok(Core {
             pool: settings.pool,
@@ -161,6 +158,7 @@ impl Core {
             runtime: AccumulatingRuntime::new(),
             timers: BinaryHeap::new(),
             news,
+            rumours_full,
             envelope,
             table: Table::new(me.clone(), settings.reconnect_timeout, defaults::GOSSIP_MAX_MEMBERS),
             me,
@@ -174,6 +172,7 @@ impl Core {
                 reconnect: now + timings.reconnect,
             },
             wanted: HashMap::new(),
+            announced: BTreeMap::new(),
             contenders: BTreeMap::new(),
             vivaldi: Vivaldi::default(),
             coordinates: BTreeMap::new(),
@@ -208,6 +207,8 @@ impl Core {
             self.settle(now);
         }
         if self.stay == Stay::Gone {
+            let never = now + defaults::GOSSIP_LEFT_TIMEOUT;
+            self.due = Due { tick: never, ping: never, push_pull: never, reconnect: never };
             return;
         }
         if self.due.tick <= now {
@@ -438,6 +439,7 @@ impl Core {
                 Err(_empty) => break,
             }
         }
+        self.rumours_full.store(self.foca.custom_broadcast_backlog() >= defaults::GOSSIP_MAX_RUMOURS, Ordering::Relaxed);
         if std::mem::take(&mut self.stale) {
             self.derive(now);
         }
@@ -465,14 +467,17 @@ impl Core {
                 self.offer(info, alive, None, now);
             }
             Rumour::Newer { name, addr, stamp } => {
-                let behind = self.table.get(&name).is_none_or(|record| record.info.stamp < stamp);
                 // Only members are fetched from: a rumour must not make agents connect anywhere.
-                if name != self.me.name && behind && self.foca.iter_members().any(|member| member.id().addr == addr) {
-                    self.wanted.entry(addr).or_insert(now);
+                if name != self.me.name && self.table.get(&name).is_some() && self.is_up(addr) {
+                    self.announced.insert(name, (addr, stamp, now));
                 }
             }
             Rumour::Forced { name, stamp, prune } => self.handle_forced(&name, stamp, prune, now),
         }
+    }
+
+    fn is_up(&self, addr: SocketAddr) -> bool {
+        self.foca.iter_members().any(|member| member.id().addr == addr)
     }
 
     fn handle_forced(&mut self, name: &str, stamp: Stamp, prune: bool, now: Instant) {
@@ -513,9 +518,20 @@ impl Core {
             self.forget(&name);
         }
         self.contenders.retain(|_, (_, since)| now.saturating_duration_since(*since) < defaults::GOSSIP_CONTENDER_MEMORY);
-        let due: Vec<SocketAddr> = self.wanted.iter().filter(|(_, at)| **at <= now).map(|(addr, _)| *addr).take(4).collect();
-        for addr in due {
-            self.wanted.insert(addr, now + defaults::GOSSIP_FETCH_RETRY);
+        self.fetch(now);
+    }
+
+    /// Fetches what is due, a few at a time.
+    fn fetch(&mut self, now: Instant) {
+        let table = &self.table;
+        self.announced.retain(|name, (_, stamp, _)| {
+            table.get(name).is_some_and(|record| record.info.stamp < *stamp && record.down_since.is_none())
+        });
+        let unknown = self.wanted.iter_mut().map(|(addr, at)| (*addr, at));
+        let announced = self.announced.values_mut().map(|(addr, _, at)| (*addr, at));
+        let due = unknown.chain(announced).filter(|(_, at)| **at <= now).take(defaults::GOSSIP_FETCHES);
+        for (addr, at) in due {
+            *at = now + defaults::GOSSIP_FETCH_RETRY;
             self.outputs.push_back(Output::Exchange { with: addr });
         }
     }
@@ -523,55 +539,6 @@ impl Core {
     fn exchange_with_random(&mut self, status: MemberStatus) {
         if let Some(record) = self.table.in_state(status).choose(&mut self.rng) {
             self.outputs.push_back(Output::Exchange { with: record.info.addr });
-        }
-    }
-
-    fn measure(&mut self, now: Instant) {
-        let Some((name, addr)) = self
-            .table
-            .in_state(MemberStatus::Alive)
-            .choose(&mut self.rng)
-            .map(|record| (record.info.name.clone(), record.info.addr))
-        else {
-            return;
-        };
-        let token = self.rng.random();
-        if self.pings.len() >= defaults::GOSSIP_MAX_PINGS {
-            self.pings.pop_front();
-        }
-        self.pings.push_back((token, name, now));
-        self.send_echo(addr, PING, token);
-    }
-
-    fn hear_ping(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), Refusal> {
-        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
-        self.learn_coordinate(&echo.name, &echo.coordinate);
-        self.send_echo(from, PONG, echo.token);
-        Ok(())
-    }
-
-    fn hear_pong(&mut self, data: &[u8], now: Instant) -> Result<(), Refusal> {
-        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
-        let Some(at) = self.pings.iter().position(|(token, name, _)| *token == echo.token && *name == echo.name) else {
-            return Ok(());
-        };
-        if let Some((_, name, sent)) = self.pings.remove(at) {
-            self.vivaldi.observe(&name, &echo.coordinate, now.saturating_duration_since(sent), &mut self.rng);
-            self.learn_coordinate(&name, &echo.coordinate);
-        }
-        Ok(())
-    }
-
-    fn learn_coordinate(&mut self, name: &str, coordinate: &Coordinate) {
-        if coordinate.is_valid() && name != self.me.name && self.table.get(name).is_some() {
-            self.coordinates.insert(name.to_owned(), coordinate.clone());
-        }
-    }
-
-    fn send_echo(&mut self, to: SocketAddr, kind: u8, token: u64) {
-        let echo = Echo { token, name: self.me.name.clone(), coordinate: self.vivaldi.coordinate().clone() };
-        if let Ok(bytes) = postcard::to_stdvec(&echo) {
-            self.send(to, kind, &bytes);
         }
     }
 

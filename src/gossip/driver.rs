@@ -23,7 +23,7 @@ use std::time::Instant;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Something to be done with the core by the task that owns it.
 type Turn = Box<dyn FnOnce(&mut Core, Instant) + Send>;
@@ -42,7 +42,7 @@ pub(super) struct View {
     pub addr: SocketAddr,
     pub generation: u64,
     pub coordinate: Coordinate,
-    pub coordinates: Arc<BTreeMap<String, Coordinate>>,
+    pub coordinates: BTreeMap<String, Coordinate>,
     pub stats: BTreeMap<String, String>,
 }
 
@@ -54,7 +54,7 @@ impl View {
             addr: core.addr(),
             generation: core.generation(),
             coordinate: mine.clone(),
-            coordinates: Arc::new(others.clone()),
+            coordinates: others.clone(),
             stats: core.stats(),
         }
     }
@@ -66,7 +66,7 @@ pub(super) struct CoreHandle {
     turns: mpsc::Sender<Turn>,
     pub wanted: Arc<watch::Sender<Wanted>>,
     pub roster: watch::Receiver<Arc<Roster>>,
-    view: Arc<Mutex<View>>,
+    view: Arc<Mutex<Arc<View>>>,
 }
 
 impl CoreHandle {
@@ -86,8 +86,8 @@ impl CoreHandle {
     }
 
     /// What was published last.
-    pub(super) fn view(&self) -> View {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHand
     let (turns, turns_in) = mpsc::channel(defaults::GOSSIP_COMMANDS);
     let (wanted, wanted_in) = watch::channel(Wanted::default());
     let (roster_out, roster) = watch::channel(Arc::new(core.roster()));
-    let view = Arc::new(Mutex::new(View::of(&core)));
+    let view = Arc::new(Mutex::new(Arc::new(View::of(&core))));
     let handle = CoreHandle { turns, wanted: Arc::new(wanted), roster, view: Arc::clone(&view) };
     let dialer = Dialer::new(handle.clone(), shutdown.clone());
     let (published, viewed) = (core.changes(), Instant::now());
@@ -183,7 +183,7 @@ struct Owner {
     udp: UdpSocket,
     dialer: Dialer,
     roster: watch::Sender<Arc<Roster>>,
-    view: Arc<Mutex<View>>,
+    view: Arc<Mutex<Arc<View>>>,
     published: u64,
     viewed: Instant,
     warned: Warned,
@@ -290,12 +290,27 @@ impl Owner {
         let changed = changes != self.published;
         if changed || self.viewed.elapsed() >= defaults::GOSSIP_TICK {
             self.viewed = Instant::now();
-            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = View::of(&self.core);
+            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(View::of(&self.core));
         }
         if changed {
             self.published = changes;
-            self.roster.send_replace(Arc::new(self.core.roster()));
+            let roster = Arc::new(self.core.roster());
+            let before = self.roster.send_replace(Arc::clone(&roster));
+            log_changes(&before, &roster);
         }
+    }
+}
+
+/// One line for every member that came, went, or changed its state.
+fn log_changes(before: &Roster, after: &Roster) {
+    for (name, member) in &after.members {
+        let known = before.members.get(name);
+        if known.is_none_or(|known| (known.status, known.addr) != (member.status, member.addr)) {
+            info!(member = %name, addr = %member.addr, status = member.status.as_str(), "member");
+        }
+    }
+    for name in before.members.keys().filter(|name| !after.members.contains_key(*name)) {
+        info!(member = %name, "member forgotten");
     }
 }
 

@@ -189,18 +189,18 @@ impl Gossip {
 
     /// This agent's coordinate.
     pub fn coordinate(&self) -> Coordinate {
-        self.core.view().coordinate
+        self.core.view().coordinate.clone()
     }
 
     /// The coordinate a member told last.
     pub fn coordinate_of(&self, name: &str) -> Option<Coordinate> {
         let view = self.core.view();
-        if view.name == name { Some(view.coordinate) } else { view.coordinates.get(name).cloned() }
+        if view.name == name { Some(view.coordinate.clone()) } else { view.coordinates.get(name).cloned() }
     }
 
     /// Numbers for `agent/self` (`serf_lan`, `serf_wan`), as Consul names them.
     pub fn stats(&self) -> BTreeMap<String, String> {
-        self.core.view().stats
+        self.core.view().stats.clone()
     }
 }
 

@@ -198,10 +198,17 @@ impl Table {
     ) -> Vec<Identity> {
         let mut known: HashMap<SocketAddr, (Identity, State)> =
             members.map(|member| (member.id().addr, (*member.id(), member.state()))).collect();
+        // Of several names at one address only the one that came last can be up.
+        let mut last: HashMap<SocketAddr, Stamp> = HashMap::new();
+        for info in self.records.values().map(|record| &record.info) {
+            let stamp = last.entry(info.addr).or_default();
+            *stamp = info.stamp.max(*stamp);
+        }
         for record in self.records.values_mut().filter(|record| record.info.name != self.me) {
             let published = record.info.identity();
+            let is_last = last.get(&published.addr).is_some_and(|stamp| *stamp <= record.info.stamp);
             let (up, current) = match known.get(&published.addr) {
-                Some((id, state)) if id.short == published.short && id.bump >= published.bump => {
+                Some((id, state)) if is_last && id.short == published.short && id.bump >= published.bump => {
                     (*state != State::Down, id.bump == published.bump)
                 }
                 _ => (false, false),

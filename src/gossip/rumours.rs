@@ -6,6 +6,7 @@ use super::info::{NodeInfo, Policy, Rumour, Stamp};
 use crate::config::defaults;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 /// What a rumour replaces in the queue of those still to be passed on.
@@ -49,11 +50,13 @@ pub(super) struct Herald {
     policy: Arc<Policy>,
     heard: HashMap<(String, Kind), Stamp>,
     news: Sender<Rumour>,
+    /// Set by `core` while too many rumours wait to be passed on.
+    full: Arc<AtomicBool>,
 }
 
 impl Herald {
-    pub(super) fn new(policy: Arc<Policy>, news: Sender<Rumour>) -> Herald {
-        Herald { policy, heard: HashMap::new(), news }
+    pub(super) fn new(policy: Arc<Policy>, news: Sender<Rumour>, full: Arc<AtomicBool>) -> Herald {
+        Herald { policy, heard: HashMap::new(), news, full }
     }
 
     fn check(&self, rumour: &Rumour) -> Result<(), String> {
@@ -68,14 +71,15 @@ impl Herald {
         }
     }
 
-    /// Makes room by forgetting the state of the longest-started member; at worst it is heard twice.
+    /// Makes room by forgetting the older half at once; at worst a rumour is heard twice.
     fn make_room(&mut self) {
         if self.heard.len() < 2 * defaults::GOSSIP_MAX_MEMBERS {
             return;
         }
-        if let Some(oldest) = self.heard.iter().min_by_key(|(_, stamp)| **stamp).map(|(key, _)| key.clone()) {
-            self.heard.remove(&oldest);
-        }
+        let mut stamps: Vec<Stamp> = self.heard.values().copied().collect();
+        let half = stamps.len() / 2;
+        let middle = *stamps.select_nth_unstable(half).1;
+        self.heard.retain(|_, stamp| *stamp > middle);
     }
 }
 
@@ -83,7 +87,7 @@ impl foca::BroadcastHandler<Identity> for Herald {
     type Key = Subject;
     type Error = NoRumour;
 
-    fn receive_item(&mut self, data: &[u8], _sender: Option<&Identity>) -> Result<Option<Subject>, NoRumour> {
+    fn receive_item(&mut self, data: &[u8], sender: Option<&Identity>) -> Result<Option<Subject>, NoRumour> {
         let rumour: Rumour = postcard::from_bytes(data).map_err(|error| NoRumour(error.to_string()))?;
         self.check(&rumour).map_err(NoRumour)?;
         let (name, stamp) = rumour.subject();
@@ -96,6 +100,10 @@ impl foca::BroadcastHandler<Identity> for Herald {
         self.heard.insert(key, stamp);
         // The core holds the other end for as long as it holds this handler.
         let _ = self.news.send(rumour);
+        if sender.is_some() && self.full.load(Ordering::Relaxed) {
+            metrics::counter!("kontor.gossip.rumours_full").increment(1);
+            return Ok(None);
+        }
         Ok(Some(subject))
     }
 }
@@ -119,7 +127,7 @@ mod tests {
     fn herald() -> (Herald, std::sync::mpsc::Receiver<Rumour>) {
         let (news, inbox) = std::sync::mpsc::channel();
         let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new() };
-        (Herald::new(Arc::new(policy), news), inbox)
+        (Herald::new(Arc::new(policy), news, Arc::default()), inbox)
     }
 
     #[test]

@@ -16,14 +16,17 @@ use hyper::StatusCode;
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+type Slots = HashMap<(SocketAddr, Lane), Arc<Slot>>;
 
 /// Keeps one connection per server and lane; clones share them.
 #[derive(Clone, Debug)]
 pub struct RpcClient {
     tls: Option<RpcTls>,
-    slots: Arc<Mutex<HashMap<(SocketAddr, Lane), Arc<Slot>>>>,
+    slots: Arc<Mutex<Slots>>,
 }
 
 impl RpcClient {
@@ -55,8 +58,7 @@ impl RpcClient {
     }
 
     async fn send(&self, server: SocketAddr, lane: Lane, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
-        // Known to no future before it is polled: nothing sent yet can be lost.
-        let handed_over = std::sync::atomic::AtomicBool::new(false);
+        let handed_over = AtomicBool::new(false);
         match tokio::time::timeout(timeout, self.exchange(server, lane, body, &handed_over)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) if handed_over.into_inner() => Err(CallError::Lost(format!("{server}: no answer within {timeout:?}"))),
@@ -64,13 +66,7 @@ impl RpcClient {
         }
     }
 
-    async fn exchange(
-        &self,
-        server: SocketAddr,
-        lane: Lane,
-        body: Bytes,
-        handed_over: &std::sync::atomic::AtomicBool,
-    ) -> Result<Bytes, CallError> {
+    async fn exchange(&self, server: SocketAddr, lane: Lane, body: Bytes, handed_over: &AtomicBool) -> Result<Bytes, CallError> {
         let (path, request_limit, reply_limit) = match lane {
             Lane::Requests => (REQUEST_PATH, defaults::RPC_MAX_REQUEST_BYTES, defaults::RPC_MAX_REPLY_BYTES),
             Lane::Raft | Lane::Snapshots => (RAFT_PATH, defaults::RPC_MAX_RAFT_BYTES, defaults::RPC_MAX_RAFT_BYTES),
@@ -86,7 +82,7 @@ impl RpcClient {
         let request = hyper::Request::post(format!("http://kontor{path}"))
             .body(Full::new(body))
             .map_err(|error| CallError::NotSent(error.to_string()))?;
-        handed_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        handed_over.store(true, Ordering::Relaxed);
         let response = link.sender.try_send_request(request).await.map_err(|mut failed| {
             let unsent = failed.take_message().is_some();
             broken(server, failed.error(), unsent)
@@ -112,7 +108,7 @@ impl RpcClient {
         if slots.len() >= defaults::RPC_MAX_SLOTS {
             slots.retain(|_, slot| !slot.is_forgettable());
         }
-        let slot = Arc::new(Slot::new(server, self.tls.clone()));
+        let slot = Arc::new(Slot::new(server, lane, self.tls.clone()));
         slots.insert((server, lane), Arc::clone(&slot));
         slot
     }

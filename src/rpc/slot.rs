@@ -3,6 +3,7 @@
 //!
 //! Used by `client` alone.
 
+use super::Lane;
 use crate::config::defaults;
 use crate::tls::RpcTls;
 use bytes::Bytes;
@@ -49,13 +50,14 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Slot {
     server: SocketAddr,
+    lane: Lane,
     tls: Option<RpcTls>,
     state: Mutex<State>,
 }
 
 impl Slot {
-    pub(super) fn new(server: SocketAddr, tls: Option<RpcTls>) -> Slot {
-        Slot { server, tls, state: Mutex::new(State::Idle) }
+    pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>) -> Slot {
+        Slot { server, lane, tls, state: Mutex::new(State::Idle) }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -134,10 +136,14 @@ impl Slot {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let ping_timeout = match self.lane {
+            Lane::Requests | Lane::Raft => defaults::RPC_PING_TIMEOUT,
+            Lane::Snapshots => defaults::RPC_SNAPSHOT_PING_TIMEOUT,
+        };
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(defaults::RPC_PING_INTERVAL)
-            .keep_alive_timeout(defaults::RPC_PING_TIMEOUT)
+            .keep_alive_timeout(ping_timeout)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(defaults::RPC_STREAM_WINDOW)
             .initial_connection_window_size(defaults::RPC_CONNECTION_WINDOW)

@@ -91,6 +91,11 @@ impl Trust {
         self.pins.store(Arc::new(pins));
     }
 
+    /// The pins as they are now.
+    pub fn pins(&self) -> PinTable {
+        PinTable::clone(&self.pins.load())
+    }
+
     /// The datacenter that a verified peer proved to be of.
     pub fn datacenter_of(&self, leaf: &CertificateDer<'_>) -> Result<String, Refusal> {
         server_dc(leaf, &self.domain)
@@ -343,5 +348,89 @@ impl ClientCertVerifier for PeerVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.trust.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BridgeIdentity;
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000;
+
+    fn leaf(names: &[&str]) -> CertificateDer<'static> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap().der().clone()
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+    }
+
+    fn trust(pins: &[(&str, &CertificateDer<'_>)]) -> Arc<Trust> {
+        let trust = Trust::new("dc1", "consul", None, false);
+        trust.set_pins(pins.iter().map(|(dc, leaf)| ((*dc).to_owned(), [fingerprint_of(leaf)].into())).collect());
+        Arc::new(trust)
+    }
+
+    #[test]
+    fn a_pin_vouches_for_its_own_datacenter_only() {
+        let two = leaf(&["server.dc2.consul"]);
+        let accepting = PeerVerifier::accepting(trust(&[("dc2", &two)]));
+        assert_eq!(accepting.judge(&two, &[], at(NOW)), Ok(()));
+        let as_three = PeerVerifier::accepting(trust(&[("dc3", &two)]));
+        assert!(matches!(as_three.judge(&two, &[], at(NOW)), Err(Refusal::NotYetKnown { .. })));
+        let other = leaf(&["server.dc2.consul"]);
+        assert!(matches!(accepting.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
+    }
+
+    #[test]
+    fn pins_can_be_withdrawn_while_in_use() {
+        let two = leaf(&["server.dc2.consul"]);
+        let trust = trust(&[("dc2", &two)]);
+        let accepting = PeerVerifier::accepting(Arc::clone(&trust));
+        assert_eq!(accepting.judge(&two, &[], at(NOW)), Ok(()));
+        trust.set_pins(PinTable::new());
+        assert!(accepting.judge(&two, &[], at(NOW)).is_err());
+    }
+
+    #[test]
+    fn a_certificate_for_several_datacenters_or_none_is_refused() {
+        let both = leaf(&["server.dc2.consul", "server.dc3.consul"]);
+        let none = leaf(&["client.dc2.consul", "server.dc2.example", "a.server.dc2.consul", "server..consul"]);
+        let accepting = PeerVerifier::accepting(trust(&[("dc2", &both)]));
+        assert!(matches!(accepting.judge(&both, &[], at(NOW)), Err(Refusal::Malformed(_))));
+        assert!(matches!(accepting.judge(&none, &[], at(NOW)), Err(Refusal::Malformed(_))));
+        assert!(matches!(accepting.judge(&CertificateDer::from(vec![1, 2, 3]), &[], at(NOW)), Err(Refusal::Malformed(_))));
+    }
+
+    #[test]
+    fn a_dialled_server_must_have_its_own_pin_and_not_a_neighbours() {
+        let (one, other) = (leaf(&["server.dc2.consul"]), leaf(&["server.dc2.consul"]));
+        let trust = trust(&[("dc2", &other)]);
+        let dialling = PeerVerifier::dialling(trust, "dc2".to_owned(), Some(fingerprint_of(&one)));
+        assert_eq!(dialling.judge(&one, &[], at(NOW)), Ok(()));
+        assert!(matches!(dialling.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
+    }
+
+    #[test]
+    fn dates_count_for_pinned_certificates_too() {
+        let two = leaf(&["server.dc2.consul"]);
+        let accepting = PeerVerifier::accepting(trust(&[("dc2", &two)]));
+        assert!(matches!(accepting.judge(&two, &[], at(100)), Err(Refusal::NotYetValid(_))));
+        assert!(matches!(accepting.judge(&two, &[], at(70_000_000_000)), Err(Refusal::Expired(_))));
+    }
+
+    #[test]
+    fn what_was_made_with_a_ca_is_named_so_where_there_is_none() {
+        let (ca, key) = super::super::create_ca("consul", 10, &[]).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_pem(&ca, rcgen::KeyPair::from_pem(&key).unwrap()).unwrap();
+        let params = rcgen::CertificateParams::new(vec!["server.dc2.consul".to_owned()]).unwrap();
+        let signed = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
+        let accepting = PeerVerifier::accepting(trust(&[]));
+        assert!(matches!(accepting.judge(&signed, &[], at(NOW)), Err(Refusal::AnotherCa(_))));
+        let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
+        assert!(own.trust("dc1", "consul", false).roots.is_none());
     }
 }

@@ -15,6 +15,8 @@ struct Network {
     started: Instant,
     in_flight: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
     lose_one_in: Option<u32>,
+    /// Hosts before this one and those from it on do not reach each other.
+    cut_at: Option<usize>,
     rng: StdRng,
 }
 
@@ -54,14 +56,26 @@ fn settings(name: &str, id: u128) -> GossipSettings {
 impl Network {
     fn new() -> Network {
         let now = Instant::now();
-        Network { hosts: Vec::new(), now, started: now, in_flight: Vec::new(), lose_one_in: None, rng: StdRng::seed_from_u64(7) }
+        Network {
+            hosts: Vec::new(),
+            now,
+            started: now,
+            in_flight: Vec::new(),
+            lose_one_in: None,
+            cut_at: None,
+            rng: StdRng::seed_from_u64(7),
+        }
     }
 
     /// `size` hosts, each joined to the first.
     fn joined(size: u16) -> Network {
+        Network::joined_with(size, |settings| settings)
+    }
+
+    fn joined_with(size: u16, change: impl Fn(GossipSettings) -> GossipSettings) -> Network {
         let mut network = Network::new();
         for number in 1..=size {
-            network.add(&settings(&format!("n{number}"), u128::from(number)), number, 1000);
+            network.add(&change(settings(&format!("n{number}"), u128::from(number))), number, 1000);
         }
         for number in 1..usize::from(size) {
             assert_eq!(network.exchange(number, addr(1)), Ok(Contact::Member));
@@ -82,10 +96,14 @@ impl Network {
         self.hosts.iter().rposition(|host| host.addr == at && host.alive)
     }
 
+    fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut_at.is_some_and(|cut| (from < cut) != (to < cut))
+    }
+
     /// A state exchange over TCP from host `from`.
     fn exchange(&mut self, from: usize, with: SocketAddr) -> Result<Contact, String> {
         let now = self.now;
-        let to = self.reachable(with).filter(|to| !self.hosts[*to].frozen).ok_or("cannot connect")?;
+        let to = self.reachable(with).filter(|to| !self.hosts[*to].frozen && !self.is_cut(from, *to)).ok_or("cannot connect")?;
         let question = self.hosts[from].core.state_frame(now)?;
         let answer = match self.hosts[to].core.handle_frame(&question, now) {
             Verdict::Answer(answer) => answer,
@@ -119,7 +137,8 @@ impl Network {
                 match output {
                     Output::Datagram { to, bytes } => {
                         let lost = self.lose_one_in.is_some_and(|odds| self.rng.random_range(0..odds) == 0);
-                        if !lost {
+                        let cut = self.reachable(to).is_some_and(|to| self.is_cut(from, to));
+                        if !lost && !cut {
                             self.in_flight.push((self.now + LATENCY, self.hosts[from].addr, to, bytes));
                         }
                     }
@@ -329,12 +348,18 @@ fn force_leave_spreads_and_a_living_member_refutes_it() {
 #[test]
 fn tags_reach_all_quickly_and_large_ones_too() {
     let mut network = Network::joined(8);
+    for host in &mut network.hosts {
+        host.core.timings.push_pull = Duration::from_secs(3600);
+    }
+    network.run_for(Duration::from_secs(5));
     for size in [10, 3000] {
         let mut tags = network.hosts[0].core.me.tags.clone();
         tags.insert("note".to_owned(), "x".repeat(size));
         let now = network.now;
         network.hosts[0].core.set_tags(tags, now);
-        network.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note").len() == size));
+        let took =
+            network.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note").len() == size));
+        assert!(took < Duration::from_secs(2), "{size} bytes: {took:?}");
     }
 }
 
@@ -439,4 +464,82 @@ fn members_learn_coordinates_from_each_other() {
     let (mine, others) = network.hosts[0].core.coordinates();
     let rtt = mine.distance(&others["n2"]);
     assert!(rtt > LATENCY && rtt < 4 * LATENCY, "{rtt:?}");
+}
+
+#[test]
+fn a_flood_of_rumours_is_bounded() {
+    let mut network = Network::joined(2);
+    let now = network.now;
+    let to = network.hosts[0].core.me.identity();
+    for batch in 0..200_u64 {
+        let core = &mut network.hosts[1].core;
+        for number in 0..40 {
+            let rumour =
+                Rumour::Forced { name: format!("{batch}-{number}"), stamp: Stamp { generation: 1, version: 0 }, prune: false };
+            core.foca.add_broadcast(&postcard::to_stdvec(&rumour).unwrap()).unwrap();
+        }
+        for _ in 0..4 {
+            core.foca.announce(to, &mut core.runtime).unwrap();
+            core.leave_round(now);
+        }
+        network.flush();
+        network.run_for(Duration::from_millis(5));
+    }
+    let backlog = network.hosts[0].core.foca.custom_broadcast_backlog();
+    assert!(backlog <= defaults::GOSSIP_MAX_RUMOURS + 100, "{backlog}");
+    assert_eq!(network.hosts[0].core.roster().members.len(), 2);
+}
+
+#[test]
+fn who_has_left_needs_no_time_any_more() {
+    let mut network = Network::joined(2);
+    let now = network.now;
+    let core = &mut network.hosts[1].core;
+    core.leave(now);
+    core.depart(now);
+    for _ in 0..100 {
+        let now = core.poll_timeout();
+        core.handle_timeout(now);
+    }
+    assert!(core.poll_timeout() > now + Duration::from_secs(3600));
+}
+
+#[test]
+fn two_halves_find_each_other_after_a_partition() {
+    for (size, cut) in [(2, 1), (6, 3)] {
+        let mut network = Network::joined(size);
+        network.cut_at = Some(cut);
+        network.run_until("apart", |network| {
+            network.hosts[0].alive_names().len() == cut && network.hosts[cut].alive_names().len() == usize::from(size) - cut
+        });
+        network.run_for(Duration::from_secs(30));
+        network.cut_at = None;
+        network.run_until("together", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
+    }
+}
+
+#[test]
+fn the_timings_of_consuls_pools_find_a_dead_member_in_time() {
+    for (pool, limit) in [(Pool::Lan, 15), (Pool::Wan, 90)] {
+        let slow = |mut settings: GossipSettings| {
+            settings.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
+            GossipSettings { fast: false, pool, ..settings }
+        };
+        let mut network = Network::joined_with(5, slow);
+        network.hosts[4].alive = false;
+        let took = network
+            .run_until("failed for all", |network| (0..4).all(|at| network.status(at, "n5") == Some(MemberStatus::Failed)));
+        assert!(took < Duration::from_secs(limit), "{pool:?}: {took:?}");
+    }
+}
+
+#[test]
+fn a_failed_member_is_forgotten_after_its_time_and_nobody_brings_it_back() {
+    let mut network =
+        Network::joined_with(3, |settings| GossipSettings { reconnect_timeout: Duration::from_secs(60), ..settings });
+    network.hosts[2].alive = false;
+    network.run_until("failed", |network| network.status(0, "n3") == Some(MemberStatus::Failed));
+    network.run_until("forgotten", |network| (0..2).all(|at| network.status(at, "n3").is_none()));
+    network.run_for(Duration::from_secs(30));
+    assert!((0..2).all(|at| network.status(at, "n3").is_none()));
 }

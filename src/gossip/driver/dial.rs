@@ -64,13 +64,14 @@ impl Dialer {
 /// Takes connections until shutdown; a further one waits while all places are taken.
 pub(in crate::gossip) async fn serve(listener: TcpListener, core: CoreHandle, shutdown: Shutdown) {
     let room = Arc::new(Semaphore::new(defaults::GOSSIP_MAX_STREAMS));
+    let memory = Arc::new(Semaphore::new(defaults::GOSSIP_STREAM_KIB));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((connection, peer)) => {
-                let core = core.clone();
+                let (core, memory) = (core.clone(), Arc::clone(&memory));
                 shutdown.spawn_until("gossip-stream", async move {
-                    if let Err(error) = within(defaults::GOSSIP_STREAM_TIMEOUT, answer(&core, connection)).await {
+                    if let Err(error) = within(defaults::GOSSIP_STREAM_TIMEOUT, answer(&core, &memory, connection)).await {
                         metrics::counter!("kontor.gossip.stream_errors").increment(1);
                         debug!(%peer, %error, "gossip stream");
                     }
@@ -81,7 +82,7 @@ pub(in crate::gossip) async fn serve(listener: TcpListener, core: CoreHandle, sh
                 // Out of file descriptors, mostly: it passes, and must not become a busy loop.
                 metrics::counter!("kontor.gossip.accept_errors").increment(1);
                 debug!(%error, "gossip accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(defaults::GOSSIP_ACCEPT_PAUSE).await;
             }
         }
     }
@@ -102,8 +103,12 @@ async fn ask(core: &CoreHandle, addr: SocketAddr, name: String, id: NodeId) -> b
 }
 
 /// Answers the one question of a connection.
-async fn answer(core: &CoreHandle, mut connection: TcpStream) -> Result<(), String> {
-    let question = receive(&mut connection).await?;
+async fn answer(core: &CoreHandle, memory: &Semaphore, mut connection: TcpStream) -> Result<(), String> {
+    let length = receive_length(&mut connection).await?;
+    let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
+    let room = memory.acquire_many(kib).await.map_err(|_closed| "shutting down".to_owned())?;
+    let question = receive_frame(&mut connection, length).await?;
+    drop(room);
     let verdict = core.call(move |core, now| core.handle_frame(&question, now)).await.map_err(|error| error.to_string())?;
     let answer = match verdict {
         Verdict::Answer(answer) => answer,
@@ -136,11 +141,19 @@ async fn send(connection: &mut TcpStream, frame: &[u8]) -> Result<(), String> {
     written.await.map_err(|error| format!("cannot send: {error}"))
 }
 
-/// Reads one frame; memory grows with the bytes that came, not with the length announced.
 async fn receive(connection: &mut TcpStream) -> Result<Vec<u8>, String> {
+    let length = receive_length(connection).await?;
+    receive_frame(connection, length).await
+}
+
+async fn receive_length(connection: &mut TcpStream) -> Result<usize, String> {
     let mut prefix = [0; LENGTH_BYTES];
     connection.read_exact(&mut prefix).await.map_err(|error| format!("connection closed: {error}"))?;
-    let length = stream::frame_length(prefix)?;
+    stream::frame_length(prefix)
+}
+
+/// Reads one frame; memory grows with the bytes that came, not with the length announced.
+async fn receive_frame(connection: &mut TcpStream, length: usize) -> Result<Vec<u8>, String> {
     let mut frame = Vec::new();
     connection.take(length as u64).read_to_end(&mut frame).await.map_err(|error| format!("connection broke: {error}"))?;
     if frame.len() < length {

@@ -13,9 +13,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-/// Exchanges under way at a time during one join.
-const JOINS_AT_ONCE: usize = 8;
-
 /// What one attempt reached.
 #[derive(Debug, Default)]
 struct Reached {
@@ -99,7 +96,7 @@ async fn attempt(core: &CoreHandle, pool: Pool, names: &[String], known: &[Socke
     let me = core.view().addr;
     let mut outcomes = futures_util::stream::iter(targets)
         .map(|addr| async move { (addr, if addr == me { Ok(Contact::Ourselves) } else { exchange(core, addr).await }) })
-        .buffer_unordered(JOINS_AT_ONCE);
+        .buffer_unordered(defaults::GOSSIP_JOINS_AT_ONCE);
     while let Some((addr, outcome)) = outcomes.next().await {
         match outcome {
             Ok(Contact::Member) => reached.members += 1,
