@@ -119,10 +119,11 @@ impl Server {
         let mut metrics = self.core.metrics();
         loop {
             let now = self.metrics();
-            self.leadership.send_if_modified(|known| {
-                let found = leadership(&now);
-                std::mem::replace(known, found) != found
-            });
+            let found = leadership(&now);
+            let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, found) != found);
+            if changed {
+                tracing::info!(leader = ?found.leader, is_self = found.is_self, term = found.term, "Raft leadership");
+            }
             if let Err(fatal) = &now.running_state
                 && !self.stopping.load(Ordering::SeqCst)
             {
@@ -141,8 +142,17 @@ impl Server {
     /// A restarted server stands for election only when what it promised before has run out; alone,
     /// it has promised nothing to anybody.
     async fn stand_for_election_in_time(self: Arc<Server>) {
-        if !self.is_only_voter(&self.metrics()) {
-            tokio::time::sleep_until(self.lease.votes_from().into()).await;
+        let mut metrics = self.core.metrics();
+        let alone = async {
+            while !self.is_only_voter(&self.metrics()) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = alone => {}
+            () = tokio::time::sleep_until(self.lease.votes_from().into()) => {}
         }
         self.core.runtime_config().elect(true);
     }
