@@ -326,7 +326,7 @@ async fn a_core_that_stops_by_itself_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_cannot_be_read_refuses_the_start() {
+async fn a_broken_snapshot_and_another_servers_log_refuse_the_start() {
     let mut cluster = Cluster::new();
     cluster.add(1, 1).await;
     cluster.write("a").await;
@@ -339,8 +339,10 @@ async fn a_log_that_cannot_be_read_refuses_the_start() {
     let mut bytes = std::fs::read(&snapshot).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&snapshot, bytes).unwrap();
-    let error = cluster.try_start(1).await.unwrap_err();
+    let error = cluster.try_start(1, 1).await.unwrap_err();
     assert!(error.to_string().contains("checksum"), "{error}");
+    let error = cluster.try_start(2, 1).await.unwrap_err();
+    assert!(error.to_string().contains("is of server"), "{error}");
 }
 
 /// Writes `count` names with 64 at a time.

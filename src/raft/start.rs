@@ -58,6 +58,7 @@ impl Server {
     ) -> Result<Arc<Server>, RaftError> {
         let started = Instant::now();
         let (log, shelf) = open_storage(&settings).await?;
+        claim(settings.node_id, &log).await?;
         let beginning = bootstrap_driver::recover(settings.node_id, &log)?;
         let restarted = log.has_state();
         let published = Arc::default();
@@ -237,6 +238,20 @@ async fn open_storage(settings: &RaftSettings) -> Result<(LogStore, SnapshotShel
         Ok((LogStore::open(&dir.join("log"))?, SnapshotShelf::new(Some(&dir))))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| RaftError::Storage(error.to_string()))?
+}
+
+/// A log is one server's for ever: under another id its votes could be given twice.
+async fn claim(node_id: NodeId, log: &LogStore) -> Result<(), RaftError> {
+    const OWNER: &str = "node";
+    let mine = node_id.to_string().into_bytes();
+    match log.get(OWNER)? {
+        Some(owner) if owner == mine => Ok(()),
+        Some(owner) => Err(RaftError::Storage(format!(
+            "the Raft log is of server {}, this is server {node_id}; give it its id back, or another data directory",
+            String::from_utf8_lossy(&owner)
+        ))),
+        None => log.put(OWNER, Some(mine)).await.map_err(|error| RaftError::Storage(error.to_string())),
+    }
 }
 
 /// Who leads, and whether it is this server with everything of earlier terms applied.
