@@ -119,15 +119,15 @@ impl Server {
     async fn observe(self: Arc<Server>) {
         let mut metrics = self.core.metrics();
         loop {
-            let now = self.metrics();
-            let found = leadership(&now);
+            let (found, stopped) = {
+                let now = self.watched.borrow_watched();
+                (leadership(&now), now.running_state.as_ref().err().map(|fatal| fatal.to_string()))
+            };
             let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, found) != found);
             if changed {
                 tracing::info!(leader = ?found.leader, is_self = found.is_self, term = found.term, "Raft leadership");
             }
-            if let Err(fatal) = &now.running_state
-                && !self.stopping.load(Ordering::SeqCst)
-            {
+            if let Some(fatal) = stopped.filter(|_| !self.stopping.load(Ordering::SeqCst)) {
                 self.fail(format!("the Raft core has stopped: {fatal}"));
                 return;
             }
