@@ -148,8 +148,9 @@ pub const RAFT_PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RAFT_MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a hand-over of leadership may take: two elections.
 pub const RAFT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Log writes that wait for the disk; the core waits over it. Above the proposals' bound in batches.
-pub const RAFT_LOG_QUEUE: usize = 1_024;
+/// Log writes that wait for the disk; the core waits over it. Twice the proposals' bound, so that a
+/// stuck disk does not hold up heartbeats.
+pub const RAFT_LOG_QUEUE: usize = 8_192;
 /// Bytes that go to the disk with one fsync at most: the writer turns to the queue again within some 10 ms.
 pub const RAFT_LOG_BATCH_BYTES: usize = 4 << 20;
 /// Bytes of the log's newest entries kept in memory for replication and apply; older ones are read from disk.

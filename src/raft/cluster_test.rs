@@ -87,6 +87,47 @@ async fn a_late_server_becomes_learner_then_voter_and_never_begins_anew() {
     raft.remove(id(4)).await.unwrap();
     assert_eq!(voters(&cluster, leader), [1, 2, 3]);
     assert_eq!(raft.remove(id(9)).await.unwrap_err().kind, FaultKind::NotFound);
+    // A leader that is to go hands over first, and its successor removes it.
+    assert_eq!(raft.remove(id(leader)).await.unwrap_err().kind, FaultKind::NoLeader);
+    let next = cluster.leader().await;
+    assert_ne!(next, leader);
+    cluster.member(next).raft.remove(id(leader)).await.unwrap();
+    assert_eq!(voters(&cluster, next).len(), 2);
+    assert_eq!(cluster.member(next).raft.progress().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposer_that_crashes_between_grants_begins_after_its_restart() {
+    let mut cluster = Cluster::new();
+    for number in 1..=3 {
+        cluster.add(number, 3).await;
+        cluster.gossip_to(number, &[]);
+    }
+    cluster.net.isolate(id(3), &[id(1), id(2)]);
+    cluster.gossip_to(1, &[1, 2, 3]);
+    let granted = |cluster: &Cluster| cluster.member(2).raft.server.log.get("grant").unwrap();
+    cluster.until("a grant on disk", granted).await;
+    cluster.kill(1).await;
+    cluster.add(1, 3).await;
+    assert!(cluster.members.iter().all(|member| member.raft.cluster().borrow().is_none()));
+    cluster.net.heal();
+    let leader = cluster.leader().await;
+    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    cluster.write("a").await;
+    cluster.everywhere("a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_server_leads_again_after_a_restart_with_what_it_had() {
+    let mut cluster = Cluster::new();
+    cluster.add(1, 1).await;
+    cluster.write("a").await;
+    cluster.kill(1).await;
+    let started = Instant::now();
+    cluster.add(1, 1).await;
+    cluster.leader().await;
+    eprintln!("restarted alone to leader: {:?}", started.elapsed());
+    assert!(cluster.member(1).names().contains_key("a"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +326,7 @@ async fn a_core_that_stops_by_itself_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_cannot_be_read_refuses_the_start() {
+async fn a_broken_snapshot_and_another_servers_log_refuse_the_start() {
     let mut cluster = Cluster::new();
     cluster.add(1, 1).await;
     cluster.write("a").await;
@@ -298,8 +339,10 @@ async fn a_log_that_cannot_be_read_refuses_the_start() {
     let mut bytes = std::fs::read(&snapshot).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&snapshot, bytes).unwrap();
-    let error = cluster.try_start(1).await.unwrap_err();
+    let error = cluster.try_start(1, 1).await.unwrap_err();
     assert!(error.to_string().contains("checksum"), "{error}");
+    let error = cluster.try_start(2, 1).await.unwrap_err();
+    assert!(error.to_string().contains("is of server"), "{error}");
 }
 
 /// Writes `count` names with 64 at a time.

@@ -299,6 +299,7 @@ impl WriterThread {
         *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let result = filled.and_then(|()| self.add_committed(&mut batch)).and_then(|()| self.journal.commit(batch));
         *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        metrics::counter!("kontor.raft.fsyncs").increment(1);
         if result.is_ok() {
             self.shared.write().written(last_written, truncations);
         }

@@ -63,8 +63,9 @@ impl Server {
             return Err(Fault::bad_request(format!("server {id} is the only voter; add another before removing it")));
         }
         if number == metrics.id {
-            // The core hands over by itself once it is out.
-            self.lease.hand_over(metrics.current_term);
+            // Its successor does it: a leader outside its own cluster could keep no lease.
+            self.transfer_leadership(None).await?;
+            return Err(Fault::no_leader().because("the server to be removed has handed leadership over first"));
         }
         let nodes = BTreeSet::from([number]);
         let without = if peer.voter { ChangeMembers::RemoveVoters(nodes) } else { ChangeMembers::RemoveNodes(nodes) };

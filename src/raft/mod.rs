@@ -292,7 +292,8 @@ impl Raft {
         self.server.promote(id).await
     }
 
-    /// Takes a server out of the configuration; leader only.
+    /// Takes a server out of the configuration; leader only. A leader that is to remove itself hands
+    /// leadership over and answers `NoLeader`: its successor is to be asked.
     pub async fn remove(&self, id: NodeId) -> Result<(), Fault> {
         self.server.remove(id).await
     }

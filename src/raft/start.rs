@@ -58,6 +58,7 @@ impl Server {
     ) -> Result<Arc<Server>, RaftError> {
         let started = Instant::now();
         let (log, shelf) = open_storage(&settings).await?;
+        claim(settings.node_id, &log).await?;
         let beginning = bootstrap_driver::recover(settings.node_id, &log)?;
         let restarted = log.has_state();
         let published = Arc::default();
@@ -118,14 +119,15 @@ impl Server {
     async fn observe(self: Arc<Server>) {
         let mut metrics = self.core.metrics();
         loop {
-            let now = self.metrics();
-            self.leadership.send_if_modified(|known| {
-                let found = leadership(&now);
-                std::mem::replace(known, found) != found
-            });
-            if let Err(fatal) = &now.running_state
-                && !self.stopping.load(Ordering::SeqCst)
-            {
+            let (found, stopped) = {
+                let now = self.watched.borrow_watched();
+                (leadership(&now), now.running_state.as_ref().err().map(|fatal| fatal.to_string()))
+            };
+            let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, found) != found);
+            if changed {
+                tracing::info!(leader = ?found.leader, is_self = found.is_self, term = found.term, "Raft leadership");
+            }
+            if let Some(fatal) = stopped.filter(|_| !self.stopping.load(Ordering::SeqCst)) {
                 self.fail(format!("the Raft core has stopped: {fatal}"));
                 return;
             }
@@ -141,8 +143,17 @@ impl Server {
     /// A restarted server stands for election only when what it promised before has run out; alone,
     /// it has promised nothing to anybody.
     async fn stand_for_election_in_time(self: Arc<Server>) {
-        if !self.is_only_voter(&self.metrics()) {
-            tokio::time::sleep_until(self.lease.votes_from().into()).await;
+        let mut metrics = self.core.metrics();
+        let alone = async {
+            while !self.is_only_voter(&self.metrics()) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = alone => {}
+            () = tokio::time::sleep_until(self.lease.votes_from().into()) => {}
         }
         self.core.runtime_config().elect(true);
     }
@@ -227,6 +238,20 @@ async fn open_storage(settings: &RaftSettings) -> Result<(LogStore, SnapshotShel
         Ok((LogStore::open(&dir.join("log"))?, SnapshotShelf::new(Some(&dir))))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| RaftError::Storage(error.to_string()))?
+}
+
+/// A log is one server's for ever: under another id its votes could be given twice.
+async fn claim(node_id: NodeId, log: &LogStore) -> Result<(), RaftError> {
+    const OWNER: &str = "node";
+    let mine = node_id.to_string().into_bytes();
+    match log.get(OWNER)? {
+        Some(owner) if owner == mine => Ok(()),
+        Some(owner) => Err(RaftError::Storage(format!(
+            "the Raft log is of server {}, this is server {node_id}; give it its id back, or another data directory",
+            String::from_utf8_lossy(&owner)
+        ))),
+        None => log.put(OWNER, Some(mine)).await.map_err(|error| RaftError::Storage(error.to_string())),
+    }
 }
 
 /// Who leads, and whether it is this server with everything of earlier terms applied.

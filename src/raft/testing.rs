@@ -227,9 +227,9 @@ impl Cluster {
         self.gossip();
     }
 
-    /// Starts server `number` apart from the others, for what comes of it.
-    pub(super) async fn try_start(&self, number: u128) -> Result<(), RaftError> {
-        let settings = RaftSettings::new(id(number), Some(self.disk(number)), 0);
+    /// Starts server `number` on the disk of `disk`, apart from the others, for what comes of it.
+    pub(super) async fn try_start(&self, number: u128, disk: u128) -> Result<(), RaftError> {
+        let settings = RaftSettings::new(id(number), Some(self.disk(disk)), 0);
         let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id(number) });
         let seen = watch::channel(Vec::new()).1;
         let deadline = Instant::now() + PATIENCE;
