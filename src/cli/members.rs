@@ -29,9 +29,8 @@ pub(super) struct MembersArgs {
 }
 
 /// A member as `/v1/agent/members` lists it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
 struct Member {
     name: String,
     addr: String,

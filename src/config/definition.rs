@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-const SERVICE_KEYS: [&str; 17] = [
+const SERVICE_KEYS: [&str; 16] = [
     "Kind",
     "ID",
     "Name",
@@ -28,10 +28,9 @@ const SERVICE_KEYS: [&str; 17] = [
     "EnableTagOverride",
     "Proxy",
     "Connect",
-    "Namespace",
 ];
 
-const CHECK_KEYS: [&str; 37] = [
+const CHECK_KEYS: [&str; 36] = [
     "ID",
     "ServiceID",
     "Token",
@@ -68,7 +67,6 @@ const CHECK_KEYS: [&str; 37] = [
     "FailuresBeforeCritical",
     "DeregisterCriticalServiceAfter",
     "OutputMaxSize",
-    "Namespace",
 ];
 
 /// `service` and `services`: one definition or several.

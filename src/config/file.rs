@@ -5,6 +5,7 @@
 //! The meaning of a key, and its default, is not decided here.
 
 use super::definition::{CheckDefinitions, ServiceDefinitions};
+use super::dialect;
 use super::merge::stanza;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -202,7 +203,11 @@ impl Format {
         match self {
             Format::Json if text.trim().is_empty() => Ok(Value::Object(serde_json::Map::new())),
             Format::Json => serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}")),
-            Format::Hcl => hcl::from_str(text).map_err(|error| format!("not valid HCL: {error}")),
+            Format::Hcl => hcl::from_str(text).or_else(|error| {
+                let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok());
+                // The error is that of the text as written, so that its line and column fit.
+                modern.ok_or_else(|| format!("not valid HCL: {error}"))
+            }),
         }
     }
 }

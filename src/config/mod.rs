@@ -13,6 +13,7 @@ mod banner;
 mod baseline;
 mod debug;
 mod definition;
+mod dialect;
 mod file;
 mod interfaces;
 mod merge;

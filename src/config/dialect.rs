@@ -1,0 +1,119 @@
+//! The older dialect of HCL that Consul's users write, made the one that the parser knows.
+//!
+//! The older one allows quoted keys and several settings on one line of a block, between commas.
+//! `file` tries this only on text that the parser has refused, so text of today never comes here.
+
+/// What encloses a place in the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A file or a block: settings and blocks.
+    Body,
+    /// A list or an object: values.
+    Value,
+}
+
+/// The text with keys of settings unquoted and every setting on a line of its own; nothing for
+/// text with heredocs, whose lines mean something.
+pub(super) fn modernise(text: &str) -> Option<String> {
+    if text.contains("<<") {
+        return None;
+    }
+    let mut modern = String::with_capacity(text.len() + 64);
+    let mut places = vec![Place::Body];
+    // The last character that is neither space nor part of a comment.
+    let mut last = '\n';
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let place = places.last().copied().unwrap_or(Place::Body);
+        let length = match next {
+            '"' => string_length(rest),
+            '#' => line_length(rest),
+            '/' if rest.starts_with("//") => line_length(rest),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ => next.len_utf8(),
+        };
+        let (token, tail) = rest.split_at(length);
+        rest = tail;
+        match next {
+            '"' if place == Place::Body && last != '=' => modern.push_str(key(token, tail)),
+            '{' if place == Place::Body && last != '=' => {
+                places.push(Place::Body);
+                modern.push_str("{\n");
+            }
+            '{' | '[' => {
+                places.push(Place::Value);
+                modern.push(next);
+            }
+            '}' | ']' => {
+                // The outermost place stays, however many closing ones there are.
+                if places.len() > 1 {
+                    places.pop();
+                }
+                modern.push_str(if place == Place::Body { "\n}\n" } else { token });
+            }
+            ',' if place == Place::Body => modern.push('\n'),
+            _ => modern.push_str(token),
+        }
+        if !next.is_whitespace() && !token.starts_with('#') && !token.starts_with("//") && !token.starts_with("/*") {
+            last = next;
+        }
+    }
+    Some(modern)
+}
+
+/// A quoted key without its quotes, where it can go without them.
+fn key<'a>(token: &'a str, tail: &str) -> &'a str {
+    let inner = token.trim_matches('"');
+    let word = inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && inner.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if word && tail.trim_start().starts_with(['=', '{']) { inner } else { token }
+}
+
+/// The bytes of the string that `text` starts with, quotes included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            '"' if !escaped => return at + 1,
+            _ => escaped = c == '\\' && !escaped,
+        }
+    }
+    text.len()
+}
+
+fn line_length(text: &str) -> usize {
+    text.find('\n').unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn quoted_keys_and_blocks_on_one_line_mean_what_they_meant() {
+        let old = r#"
+            "datacenter" = "dc1" # a "comment" = {
+            ports { http = 8500, "dns" = 8600 } // another {
+            "node_meta" { "a-b" = "x, { y" }
+            retry_join = ["a", "b"], server = true
+            service { name = "web", tags = ["a", "b"], meta = { "k.k" = "v" } }
+        "#;
+        assert!(hcl::from_str::<Value>(old).is_err());
+        let modern: Value = hcl::from_str(&modernise(old).unwrap()).unwrap();
+        let expected = json!({
+            "datacenter": "dc1", "ports": {"http": 8500, "dns": 8600}, "node_meta": {"a-b": "x, { y"},
+            "retry_join": ["a", "b"], "server": true,
+            "service": {"name": "web", "tags": ["a", "b"], "meta": {"k.k": "v"}}
+        });
+        assert_eq!(modern, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in ".{0,64}|[\\[\\]{}\",=#/*\\\\a \n]{0,64}") {
+            let _ = modernise(&text);
+        }
+    }
+}
