@@ -58,6 +58,8 @@ pub struct Agent {
 #[derive(Debug, Default)]
 struct Tasks {
     edges: Shutdown,
+    /// What keeps this node in the catalog; it must not bring back a node that leaves.
+    registrations: Shutdown,
     duties: Shutdown,
     pools: Shutdown,
     core: Shutdown,
@@ -140,7 +142,7 @@ impl Agent {
         local
             .reload(config.services.clone(), config.checks.clone(), config.node_meta.clone())
             .map_err(|fault| format!("services and checks of the configuration: {}", fault.message))?;
-        local.run(router.clone(), lan.clone(), &tasks.duties);
+        local.run(router.clone(), lan.clone(), &tasks.registrations);
         if let (Some(raft), Some(reader)) = (&raft, &reader) {
             let leader_parts = LeaderParts {
                 node_id,
@@ -274,6 +276,7 @@ impl Agent {
     /// [`defaults::LEAVE_LIMIT`]; call [`Agent::shutdown`] afterwards.
     pub async fn leave(&self, drain: std::time::Duration) {
         let graceful = async {
+            end("registrations", &self.tasks.registrations).await;
             if let Some(raft) = &self.raft {
                 self.leave_raft(raft).await;
             }
@@ -322,6 +325,7 @@ impl Agent {
             raft.shutdown(grace).await;
         }
         end("edges", &self.tasks.edges).await;
+        end("registrations", &self.tasks.registrations).await;
         end("duties", &self.tasks.duties).await;
         if let Some(bridge) = &self.bridge {
             bridge.shutdown(grace).await;

@@ -133,6 +133,8 @@ pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
 pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
 /// Greatest election timeout, and the leader's lease: both together stay below 1.6 s with room for a vote.
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(700);
+/// A leader that nothing was heard of for so many leases is told to nobody any more.
+pub const RAFT_LEADER_SILENCE_LEASES: u32 = 2;
 /// The part of the lease, in percent, within which reads are answered: clocks may differ by 10 % in speed.
 pub const RAFT_LEASE_MARGIN_PERCENT: u32 = 80;
 /// `raft_snapshot_threshold`: log entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.

@@ -25,7 +25,8 @@ impl Freshness {
         *confirmed = (*confirmed).max(Some(time));
     }
 
-    fn age(&self) -> Option<Duration> {
+    /// Time since then.
+    pub(super) fn age(&self) -> Option<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|time| time.elapsed())
     }
 }

@@ -13,7 +13,7 @@ use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
-use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_PROPOSALS, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_PROPOSALS, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use openraft::Instant as _;
@@ -115,14 +115,24 @@ impl Server {
         shutdown.spawn_until("raft watchdog", Arc::clone(self).watch_disk());
     }
 
-    /// Passes on what the core says of itself.
+    /// Passes on what the core says of itself. The core names its last leader until there is another;
+    /// here a leader that nothing was heard of for two leases is no longer told.
     async fn observe(self: Arc<Server>) {
         let mut metrics = self.core.metrics();
+        let silence = self.settings.election.1 * RAFT_LEADER_SILENCE_LEASES;
+        let mut named_since = Instant::now();
+        let mut named = None;
         loop {
-            let (found, stopped) = {
-                let now = self.watched.borrow_watched();
-                (leadership(&now), now.running_state.as_ref().err().map(|fatal| fatal.to_string()))
-            };
+            let now = self.metrics();
+            let stopped = now.running_state.as_ref().err().map(|fatal| fatal.to_string());
+            let mut found = leadership(&now);
+            if named != Some((found.leader, found.term)) {
+                named = Some((found.leader, found.term));
+                named_since = Instant::now();
+            }
+            if found.leader.is_some() && named_since.elapsed() > silence && !self.hears_of_leader(&now, silence) {
+                found = Leadership { leader: None, is_self: false, ..found };
+            }
             let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, found) != found);
             if changed {
                 tracing::info!(leader = ?found.leader, is_self = found.is_self, term = found.term, "Raft leadership");
@@ -131,12 +141,24 @@ impl Server {
                 self.fail(format!("the Raft core has stopped: {fatal}"));
                 return;
             }
-            if metrics.changed().await.is_err() {
-                if !self.stopping.load(Ordering::SeqCst) {
-                    self.fail("the Raft core has stopped without a word".to_owned());
+            match tokio::time::timeout(self.settings.election.1, metrics.changed()).await {
+                // Nothing new: time itself may be the news.
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(_)) => {
+                    if !self.stopping.load(Ordering::SeqCst) {
+                        self.fail("the Raft core has stopped without a word".to_owned());
+                    }
+                    return;
                 }
-                return;
             }
+        }
+    }
+
+    /// Whether a quorum has answered this leader, or this follower's leader has answered it, lately.
+    fn hears_of_leader(&self, metrics: &Metrics, silence: Duration) -> bool {
+        match metrics.state {
+            ServerState::Leader => self.since_quorum(metrics).is_some_and(|since| since < silence),
+            _ => self.freshness.age().is_some_and(|age| age < silence),
         }
     }
 

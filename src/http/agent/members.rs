@@ -98,7 +98,7 @@ pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pend
         // A client agent is in no WAN pool, a client node either: one pool that knew the name is enough.
         match (lan, wan) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(Reply::empty()),
-            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(Refusal::failed(error.to_string())),
+            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(Refusal::failed(format!("agent: {error}"))),
             (None, None) => Err(Refusal::failed("WAN pool is not available on this agent: ask a server")),
         }
     })
