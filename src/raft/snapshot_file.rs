@@ -1,7 +1,8 @@
 //! Where the newest snapshot is: one file in the data directory, or bytes in memory.
 //!
 //! The state machine keeps it and the network reads from it. A file appears under its name only
-//! when it is whole and on disk; nothing here looks into a snapshot's content.
+//! when it is whole and on disk, and until then under one that no other draft ever has; nothing here
+//! looks into a snapshot's content.
 
 use super::openraft_types::SnapshotMeta;
 use crate::config::defaults::RAFT_SNAPSHOT_MAX_BYTES;
@@ -9,16 +10,31 @@ use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The name of the snapshot in its directory.
 const NAME: &str = "snapshot";
+/// What the name of a draft begins with.
+const DRAFT: &str = "snapshot.";
+
+/// The name of a draft; dropping it takes what was not kept off the disk.
+#[derive(Debug)]
+pub(crate) struct DraftName(PathBuf);
+
+impl Drop for DraftName {
+    fn drop(&mut self) {
+        // It has got its proper name; or it stays until the next start, which removes it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
 
 /// A whole snapshot, readable from anywhere in it.
 #[derive(Debug)]
 pub(crate) enum SnapshotImage {
-    /// A file that may have lost its name since; it can be read all the same.
-    File { file: File, path: PathBuf },
+    /// A file that may have lost its name since; it can be read all the same. One that is not kept
+    /// yet holds the name of its draft.
+    File { file: File, path: PathBuf, draft: Option<DraftName> },
     /// Bytes.
     Memory(Bytes),
 }
@@ -65,8 +81,8 @@ impl SnapshotImage {
 /// A snapshot that is being written or received, under a name of its own.
 #[derive(Debug)]
 pub(crate) enum Draft {
-    /// On disk; an unfinished one is overwritten by the next.
-    File { file: BufWriter<File>, path: PathBuf, written: u64 },
+    /// On disk, for as long as it is held.
+    File { file: BufWriter<File>, name: DraftName, written: u64 },
     /// In memory.
     Memory(Vec<u8>),
 }
@@ -83,10 +99,10 @@ impl Draft {
     /// All is written: what it holds is on disk when this returns.
     pub(crate) fn finish(self) -> io::Result<SnapshotImage> {
         match self {
-            Draft::File { mut file, path, .. } => {
+            Draft::File { mut file, name, .. } => {
                 file.flush()?;
                 file.get_ref().sync_all()?;
-                Ok(SnapshotImage::File { file: File::open(&path)?, path })
+                Ok(SnapshotImage::File { file: File::open(&name.0)?, path: name.0.clone(), draft: Some(name) })
             }
             Draft::Memory(bytes) => Ok(SnapshotImage::Memory(bytes.into())),
         }
@@ -120,6 +136,8 @@ impl Write for Draft {
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotShelf {
     dir: Option<PathBuf>,
+    /// Counts the drafts.
+    drafts: Arc<AtomicU64>,
     current: Arc<Mutex<Option<Newest>>>,
 }
 
@@ -135,15 +153,22 @@ struct Newest {
 impl SnapshotShelf {
     /// A shelf in `dir`, or in memory.
     pub(crate) fn new(dir: Option<&Path>) -> SnapshotShelf {
-        SnapshotShelf { dir: dir.map(Path::to_path_buf), current: Arc::default() }
+        SnapshotShelf { dir: dir.map(Path::to_path_buf), drafts: Arc::default(), current: Arc::default() }
     }
 
     /// The snapshot a former run has left, for the state machine to read; then [`SnapshotShelf::found`].
+    /// Drafts it has left are removed.
     pub(crate) fn left_behind(&self) -> io::Result<Option<SnapshotImage>> {
         let Some(dir) = &self.dir else { return Ok(None) };
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(DRAFT) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
         let path = dir.join(NAME);
         match File::open(&path) {
-            Ok(file) => Ok(Some(SnapshotImage::File { file, path })),
+            Ok(file) => Ok(Some(SnapshotImage::File { file, path, draft: None })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -163,12 +188,13 @@ impl SnapshotShelf {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new draft; `purpose` keeps a build and a receipt apart.
-    pub(crate) fn draft(&self, purpose: &str) -> io::Result<Draft> {
+    /// A new draft. One that is received must not touch another that is being installed.
+    pub(crate) fn draft(&self) -> io::Result<Draft> {
         match &self.dir {
             Some(dir) => {
-                let path = dir.join(format!("{NAME}.{purpose}"));
-                Ok(Draft::File { file: BufWriter::new(File::create(&path)?), path, written: 0 })
+                let number = self.drafts.fetch_add(1, Ordering::Relaxed);
+                let name = DraftName(dir.join(format!("{DRAFT}{number}")));
+                Ok(Draft::File { file: BufWriter::new(File::create_new(&name.0)?), name, written: 0 })
             }
             None => Ok(Draft::Memory(Vec::new())),
         }
@@ -183,11 +209,12 @@ impl SnapshotShelf {
         let size = image.len()?;
         let memory = match (image, &self.dir) {
             (SnapshotImage::Memory(bytes), _) => Some(bytes),
-            (SnapshotImage::File { path, .. }, Some(dir)) => {
+            (SnapshotImage::File { path, draft, .. }, Some(dir)) => {
                 if path != dir.join(NAME) {
                     std::fs::rename(&path, dir.join(NAME))?;
                     File::open(dir)?.sync_all()?;
                 }
+                drop(draft);
                 None
             }
             (SnapshotImage::File { .. }, None) => return Err(io::Error::other("a snapshot in a file, and no directory")),
@@ -204,7 +231,7 @@ impl SnapshotShelf {
             (Some(bytes), _) => SnapshotImage::Memory(bytes.clone()),
             (None, Some(dir)) => {
                 let path = dir.join(NAME);
-                SnapshotImage::File { file: File::open(&path)?, path }
+                SnapshotImage::File { file: File::open(&path)?, path, draft: None }
             }
             (None, None) => return Ok(None),
         };

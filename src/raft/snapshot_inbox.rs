@@ -36,7 +36,7 @@ impl SnapshotInbox {
     pub(super) fn take(&self, from: NodeId, part: &SnapshotPart) -> Result<Option<Snapshot>, String> {
         let mut slot = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         if part.offset == 0 {
-            let draft = self.shelf.draft("received").map_err(|error| format!("the snapshot cannot be written: {error}"))?;
+            let draft = self.shelf.draft().map_err(|error| format!("the snapshot cannot be written: {error}"))?;
             *slot = Some(Sending { from, number: part.sending, draft });
         }
         let Some(sending) = slot.as_mut().filter(|sending| sending.from == from && sending.number == part.sending) else {
@@ -106,6 +106,25 @@ mod tests {
             assert_eq!(snapshot.snapshot.len().unwrap(), bytes.len() as u64);
             assert_eq!(snapshot.snapshot.part(3, 4).unwrap(), bytes.slice(3..7));
         }
+    }
+
+    #[test]
+    fn a_sending_that_begins_harms_none_that_is_about_to_be_installed_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shelf, bytes) = (SnapshotShelf::new(Some(dir.path())), whole(3));
+        let inbox = SnapshotInbox::new(shelf.clone(), TestMachine::default().verifier());
+        let first = inbox.take(id(1), &part(5, 0, bytes.clone(), true)).unwrap().unwrap();
+        inbox.take(id(2), &part(6, 0, bytes.slice(..10), false)).unwrap();
+        assert_eq!(first.snapshot.part(0, bytes.len()).unwrap(), bytes);
+        shelf.keep(&first.meta, first.snapshot).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("snapshot")).unwrap(), bytes);
+        let refused = inbox.take(id(2), &part(6, 10, bytes.slice(10..), true)).unwrap().unwrap();
+        drop((refused, inbox));
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["snapshot"]);
+        std::fs::write(dir.path().join("snapshot.7"), b"of a former run").unwrap();
+        assert_eq!(SnapshotShelf::new(Some(dir.path())).left_behind().unwrap().unwrap().len().unwrap(), bytes.len() as u64);
+        assert!(!dir.path().join("snapshot.7").exists());
     }
 
     #[test]

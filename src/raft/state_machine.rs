@@ -173,7 +173,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let frozen = self.frozen.take().ok_or_else(|| io::Error::other("a snapshot is built once"))?;
         let (meta, shelf) = (self.meta.clone(), self.shelf.clone());
         let build = move || {
-            let mut draft = shelf.draft("new")?;
+            let mut draft = shelf.draft()?;
             frozen.write(&encode_meta(&meta)?, &mut draft)?;
             draft.flush()?;
             shelf.keep(&meta, draft.finish()?)?;
