@@ -151,7 +151,6 @@ impl Agent {
                 raft: raft.clone(),
                 reader: reader.clone(),
                 lan: lan.clone(),
-                router: router.clone(),
                 autopilot: AutopilotSettings {
                     cleanup_dead_servers: config.autopilot.cleanup_dead_servers,
                     last_contact_threshold: config.autopilot.last_contact_threshold,

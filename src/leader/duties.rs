@@ -8,16 +8,14 @@ use super::coordinates;
 use super::membership::{Change, Membership, Situation};
 use super::reconcile::{self, Nodes, Reconciler};
 use crate::config::defaults::{
-    COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, LEADER_WRITE_TIMEOUT, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL,
-    RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
+    COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL, RECONCILE_BATCH,
+    RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
 };
-use crate::model::command::Command;
+use crate::model::command::{Command, Outcome};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::ids::Token;
 use crate::model::node::Node;
 use crate::model::query::{Lookup, Query, QueryOptions, Read};
-use crate::model::request::{Write, WriteRequest};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -183,9 +181,12 @@ fn read(parts: &LeaderParts, read: Read) -> Result<Bytes, Fault> {
     parts.reader.read(&query).map(|rendered| rendered.body)
 }
 
+/// Through this server alone: what one that no longer leads has seen is not for its successor to write.
 async fn write(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
-    let request = WriteRequest { dc: None, token: Token::default(), write: Write::Apply(command) };
-    within(LEADER_WRITE_TIMEOUT, async { parts.router.write(request).await.map(|_written| ()) }).await
+    match parts.raft.propose(command).await? {
+        (_index, Outcome::Done) => Ok(()),
+        (_index, Outcome::Refused(fault)) => Err(fault),
+    }
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

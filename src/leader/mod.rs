@@ -12,7 +12,6 @@ mod reconcile;
 use crate::gossip::Gossip;
 use crate::model::ids::NodeId;
 use crate::raft::Raft;
-use crate::router::Router;
 use crate::shutdown::Shutdown;
 use crate::store::Reader;
 use std::time::Duration;
@@ -47,8 +46,6 @@ pub struct LeaderParts {
     pub reader: Reader,
     /// Who is in the datacenter.
     pub lan: Gossip,
-    /// For writes.
-    pub router: Router,
     /// How servers are treated.
     pub autopilot: AutopilotSettings,
 }
