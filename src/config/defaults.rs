@@ -148,6 +148,8 @@ pub const RAFT_PROPOSALS: usize = 4_096;
 pub const RAFT_PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a change of the membership, or a learner's catching up, may take: a whole snapshot may go first.
 pub const RAFT_MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a leader looks for a change of the membership that nobody finishes.
+pub const RAFT_UNFINISHED_TICK: Duration = Duration::from_secs(1);
 /// How long a hand-over of leadership may take: two elections.
 pub const RAFT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Log writes that wait for the disk; the core waits over it. Twice the proposals' bound, so that a
@@ -183,8 +185,11 @@ pub const RAFT_FSYNC_STUCK: Duration = Duration::from_secs(2);
 pub const RAFT_WATCHDOG_TICK: Duration = Duration::from_millis(200);
 /// How often a follower asks its leader for an echo, by which its age is known.
 pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);
-/// How long an echo, or what it names, may take.
+/// How long an echo may take.
 pub const RAFT_ECHO_TIMEOUT: Duration = Duration::from_secs(1);
+/// Echoes a follower keeps until it has applied what they name; over it the newest goes. A lag of
+/// some 10 s is told as it is, a longer one as at least that.
+pub const RAFT_ECHOES_UNSEEN: usize = 50;
 /// How often the bootstrap is thought over, and what was not answered asked again.
 pub const RAFT_BOOTSTRAP_TICK: Duration = Duration::from_millis(200);
 /// How long a member may take to grant: a write and an fsync.
@@ -421,8 +426,6 @@ pub const MEMBERSHIP_RETRY: Duration = Duration::from_secs(2);
 pub const SERVER_SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How long a server must be dead before it is taken out: longer than a restart.
 pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(10);
-/// The longest a write of the leader's duties may take.
-pub const LEADER_WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time between the leader's own ticks.
 pub const LEADER_TICK: Duration = Duration::from_millis(250);
 /// A gap between ticks from which on the leader was asleep, and timers are not to be trusted.

@@ -186,7 +186,7 @@ impl Driver {
     fn wait(&mut self, server: NodeId, why: &str) {
         self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
         if !std::mem::replace(&mut self.told, true) {
-            warn!(%server, why, "the bootstrap waits for a server");
+            warn!(%server, why, "the bootstrap waits for a server; if that is gone for good, start the others with empty data directories");
         }
     }
 

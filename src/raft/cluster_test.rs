@@ -9,6 +9,7 @@ use crate::model::command::Outcome;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
 use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -94,6 +95,33 @@ async fn a_late_server_becomes_learner_then_voter_and_never_begins_anew() {
     cluster.member(next).raft.remove(id(leader)).await.unwrap();
     assert_eq!(voters(&cluster, next).len(), 2);
     assert_eq!(cluster.member(next).raft.progress().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_voters_is_finished_when_who_asked_for_it_is_gone_after_the_first_step() {
+    let mut cluster = Cluster::of_three().await;
+    cluster.add(4, 0).await;
+    let leader = cluster.leader().await;
+    let raft = cluster.member(leader).raft.clone();
+    raft.add_learner(id(4)).await.unwrap();
+    let is_joint = |cluster: &Cluster| {
+        let metrics = cluster.member(leader).raft.server.metrics();
+        metrics.membership_config.get_joint_config().len() > 1
+    };
+    let mut watched = raft.server.core.metrics();
+    let begun = async { while !is_joint(&cluster) && watched.changed().await.is_ok() {} };
+    tokio::select! {
+        biased;
+        () = begun => {}
+        promoted = raft.promote(id(4)) => promoted.unwrap(),
+    }
+    let finished = |cluster: &Cluster| (voters(cluster, leader).len() == 4 && !is_joint(cluster)).then_some(());
+    cluster.until("one set of voters", finished).await;
+    // Until the finished change is committed another is refused, and that is all it is.
+    while let Err(fault) = raft.remove(id(4)).await {
+        assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
+    }
+    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,16 +2,18 @@
 //!
 //! A follower that has heard of a leader votes for nobody else for one lease. So a leader is the
 //! only one for a lease after it sent what a quorum acknowledged; it uses a part of that, because
-//! clocks run at different speeds. A restarted follower no longer knows what it promised and
+//! clocks run at different speeds. What the others promise is the lease of their own configuration, so
+//! no leader counts on more than the shortest that can be configured. A restarted follower no longer knows what it promised and
 //! promises nothing for one lease, a hand-over by the leader itself excepted.
 
-use crate::config::defaults::RAFT_LEASE_MARGIN_PERCENT;
+use crate::config::defaults::{RAFT_ELECTION_MAX, RAFT_LEASE_MARGIN_PERCENT};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The rules for one server.
 #[derive(Debug)]
 pub(crate) struct Lease {
+    /// What every other server promises at least, whatever its `raft_multiplier`.
     length: Duration,
     votes_from: Instant,
     /// The term in which this server began to hand leadership over: voters then grant at once, and
@@ -20,9 +22,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// `restarted` is the time of the start when there may be promises of a former run.
-    pub(crate) fn new(length: Duration, restarted: Option<Instant>, now: Instant) -> Lease {
-        Lease { length, votes_from: restarted.map_or(now, |start| start + length), handed_over: AtomicU64::new(0) }
+    /// `promise` is the lease as configured here; `restarted` is the time of the start when there may
+    /// be promises of a former run.
+    pub(crate) fn new(promise: Duration, restarted: Option<Instant>, now: Instant) -> Lease {
+        let votes_from = restarted.map_or(now, |start| start + promise);
+        Lease { length: promise.min(RAFT_ELECTION_MAX), votes_from, handed_over: AtomicU64::new(0) }
     }
 
     /// Whether this server may vote and stand for election.
@@ -50,13 +54,21 @@ impl Lease {
 mod tests {
     use super::*;
 
-    const LENGTH: Duration = Duration::from_millis(800);
+    const LENGTH: Duration = RAFT_ELECTION_MAX;
 
     #[test]
     fn a_leader_stops_at_80_percent_of_its_lease() {
         let lease = Lease::new(LENGTH, None, Instant::now());
-        assert!(lease.holds(1, Duration::from_millis(639)));
-        assert!(!lease.holds(1, Duration::from_millis(640)));
+        assert!(lease.holds(1, LENGTH * 80 / 100 - Duration::from_millis(1)));
+        assert!(!lease.holds(1, LENGTH * 80 / 100));
+    }
+
+    #[test]
+    fn a_leader_that_is_configured_slow_counts_on_no_more_than_a_fast_followers_promise() {
+        let start = Instant::now();
+        let slow = Lease::new(LENGTH * 5, Some(start), start);
+        assert!(!slow.holds(1, LENGTH));
+        assert!(!slow.may_vote(start + LENGTH * 4), "its own promise is the long one");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::openraft_types::{Metrics, TypeConfig};
 use super::start::Server;
 use super::{Peer, PeerProgress};
-use crate::config::defaults::{RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT};
+use crate::config::defaults::{RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
 use openraft::Instant as _;
@@ -14,6 +14,8 @@ use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode, ServerState};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::SemaphorePermit;
 
 /// The configuration in force.
 pub(super) fn peers(metrics: &Metrics) -> Vec<Peer> {
@@ -49,6 +51,7 @@ impl Server {
     }
 
     pub(super) async fn promote(&self, id: NodeId) -> Result<(), Fault> {
+        let _only = self.only_change()?;
         let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id.as_u128()]));
         change(self.core.change_membership(voters, false)).await
     }
@@ -67,9 +70,33 @@ impl Server {
             self.transfer_leadership(None).await?;
             return Err(Fault::no_leader().because("the server to be removed has handed leadership over first"));
         }
+        let _only = self.only_change()?;
         let nodes = BTreeSet::from([number]);
         let without = if peer.voter { ChangeMembers::RemoveVoters(nodes) } else { ChangeMembers::RemoveNodes(nodes) };
         change(self.core.change_membership(without, false)).await
+    }
+
+    fn only_change(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        let busy = |_taken| Fault::new(FaultKind::Busy, "another change of the membership is not done yet; try again later");
+        self.changing.try_acquire().map_err(busy)
+    }
+
+    /// A change of the voters has two steps, and who asked for it may be gone after the first: the
+    /// leader then takes the second, or agreement would need both the old and the new voters for ever.
+    pub(super) async fn finish_changes(self: Arc<Server>) {
+        loop {
+            tokio::time::sleep(RAFT_UNFINISHED_TICK).await;
+            let Ok(_only) = self.only_change() else { continue };
+            let metrics = self.metrics();
+            let is_joint = metrics.membership_config.get_joint_config().len() > 1;
+            if is_joint && super::start::leadership(&metrics).is_self {
+                let nothing_more = ChangeMembers::AddVoterIds(BTreeSet::new());
+                match change(self.core.change_membership(nothing_more, false)).await {
+                    Ok(()) => tracing::info!("a change of the membership that was begun is finished"),
+                    Err(fault) => tracing::warn!(%fault, "a change of the membership that was begun is not finished yet"),
+                }
+            }
+        }
     }
 
     pub(super) async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), Fault> {

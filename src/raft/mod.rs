@@ -219,17 +219,26 @@ impl Raft {
         if server.closed_to_proposals() {
             return Err(Fault::no_leader());
         }
-        let Ok(_waiting) = server.proposals.try_acquire() else {
+        let Ok(place) = Arc::clone(&server.proposals).try_acquire_owned() else {
             metrics::counter!("kontor.raft.proposals_refused").increment(1);
             return Err(Fault::new(FaultKind::Busy, format!("{RAFT_PROPOSALS} writes wait already; try again later")));
         };
         let logged = LoggedCommand::encode(&command).map_err(Fault::failed)?;
         let unknown =
             |error: &dyn std::fmt::Display| Fault::outcome_unknown(format!("the write may or may not be done: {error}"));
-        match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, server.core.client_write(logged)).await {
-            Ok(Ok(written)) => Ok((written.log_id.index(), written.data)),
-            Ok(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Fault::no_leader()),
-            Ok(Err(error)) => Err(unknown(&error)),
+        // What is proposed takes its place until the core has done with it, whether or not somebody
+        // still waits: who hangs up makes no room for more.
+        let core = server.core.clone();
+        let proposed = tokio::spawn(async move {
+            let answer = core.client_write(logged).await;
+            drop(place);
+            answer
+        });
+        match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, proposed).await {
+            Ok(Ok(Ok(written))) => Ok((written.log_id.index(), written.data)),
+            Ok(Ok(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_))))) => Err(Fault::no_leader()),
+            Ok(Ok(Err(error))) => Err(unknown(&error)),
+            Ok(Err(stopped)) => Err(unknown(&stopped)),
             Err(elapsed) => Err(unknown(&elapsed)),
         }
     }

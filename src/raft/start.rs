@@ -36,10 +36,15 @@ pub(super) struct Server {
     pub(super) lease: Lease,
     pub(super) inbox: SnapshotInbox,
     pub(super) bootstrap: Questions,
-    pub(super) proposals: Semaphore,
+    pub(super) proposals: Arc<Semaphore>,
+    /// One change of the voters at a time.
+    pub(super) changing: Semaphore,
     pub(super) leadership: watch::Sender<Leadership>,
     pub(super) fatal: watch::Sender<Option<String>>,
+    /// Up to when readers here see everything.
     pub(super) freshness: Freshness,
+    /// When the leader last said that it leads for sure, as a follower.
+    pub(super) leader_heard: Freshness,
     /// The last index that readers see.
     pub(super) published: Arc<AtomicU64>,
     /// The disk does not come back.
@@ -96,10 +101,12 @@ impl Server {
             lease,
             inbox: SnapshotInbox::new(shelf, verifier),
             bootstrap,
-            proposals: Semaphore::new(RAFT_PROPOSALS),
+            proposals: Arc::new(Semaphore::new(RAFT_PROPOSALS)),
+            changing: Semaphore::new(1),
             leadership: watch::channel(Leadership::default()).0,
             fatal: watch::channel(None).0,
             freshness: Freshness::default(),
+            leader_heard: Freshness::default(),
             published,
             disk_stuck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -112,6 +119,7 @@ impl Server {
         shutdown.spawn_until("raft observer", Arc::clone(self).observe());
         shutdown.spawn_until("raft elections", Arc::clone(self).stand_for_election_in_time());
         shutdown.spawn_until("raft echo", Arc::clone(self).keep_fresh());
+        shutdown.spawn_until("raft membership", Arc::clone(self).finish_changes());
         shutdown.spawn_until("raft watchdog", Arc::clone(self).watch_disk());
     }
 
@@ -158,7 +166,7 @@ impl Server {
     fn hears_of_leader(&self, metrics: &Metrics, silence: Duration) -> bool {
         match metrics.state {
             ServerState::Leader => self.since_quorum(metrics).is_some_and(|since| since < silence),
-            _ => self.freshness.age().is_some_and(|age| age < silence),
+            _ => self.leader_heard.age().is_some_and(|age| age < silence),
         }
     }
 
