@@ -223,17 +223,26 @@ impl Reply {
     }
 }
 
-/// One request; nothing when there was no answer.
-pub fn request(method: &str, url: &str, body: Option<&str>) -> Option<Reply> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+/// A client that keeps its connections and gives up on an answer after `patience`.
+pub fn client(patience: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(30)))
+        .timeout_global(Some(patience))
         .max_redirects(0)
         .allow_non_standard_methods(true)
         .build()
-        .into();
+        .into()
+}
+
+/// One request; nothing when there was no answer.
+pub fn request(method: &str, url: &str, body: Option<&str>) -> Option<Reply> {
+    request_by(&client(Duration::from_secs(30)), method, url, body)
+}
+
+/// One request by this client; nothing when there was no answer.
+pub fn request_by(client: &ureq::Agent, method: &str, url: &str, body: Option<&str>) -> Option<Reply> {
     let request = ureq::http::Request::builder().method(method).uri(url).body(body.unwrap_or_default().to_owned()).unwrap();
-    let mut response = agent.run(request).ok()?;
+    let mut response = client.run(request).ok()?;
     let headers = response
         .headers()
         .iter()
