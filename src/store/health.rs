@@ -43,16 +43,16 @@ pub(super) fn in_state(view: &View, state: &str, select: &Select<'_>) -> Result<
 }
 
 fn checks(rows: Vec<&Arc<CheckRow>>, select: &Select<'_>) -> Result<Bytes, Fault> {
-    select.check_filter(|| shape(&[&CheckRow::new(HealthCheck::default()).json]))?;
+    select.check_filter(|| shape(&[CheckRow::new(HealthCheck::default()).json()]))?;
     let mut wanted = Vec::new();
     for row in rows {
-        if select.matches(&[&row.json])? {
+        if select.matches(&[row.json()])? {
             wanted.push(row);
         }
     }
     select.sort_near(&mut wanted, |row| &row.check.node);
     let mut list = List::new();
-    wanted.iter().for_each(|row| list.push(&[&row.json]));
+    wanted.iter().for_each(|row| list.push(&[row.json()]));
     Ok(list.finish())
 }
 
@@ -107,15 +107,15 @@ fn entry_json(entry: &Entry) -> Vec<u8> {
 
 fn write_entry(entry: &Entry, mut add: impl FnMut(&[u8])) {
     add(br#"{"Node":"#);
-    add(&entry.node.json);
+    add(entry.node.json());
     add(br#","Service":"#);
-    add(&entry.service.json);
+    add(entry.service.json());
     add(br#","Checks":["#);
     for (at, row) in entry.checks.iter().enumerate() {
         if at > 0 {
             add(b",");
         }
-        add(&row.json);
+        add(row.json());
     }
     add(b"]}");
 }
@@ -123,6 +123,6 @@ fn write_entry(entry: &Entry, mut add: impl FnMut(&[u8])) {
 /// Bytes that an entry takes in a list, its punctuation included.
 fn entry_size(entry: &Entry) -> usize {
     const PUNCTUATION: usize = 40;
-    let checks: usize = entry.checks.iter().map(|row| row.json.len() + 1).sum();
-    entry.node.json.len() + entry.service.json.len() + checks + PUNCTUATION
+    let checks: usize = entry.checks.iter().map(|row| row.json().len() + 1).sum();
+    entry.node.json().len() + entry.service.json().len() + checks + PUNCTUATION
 }
