@@ -135,6 +135,10 @@ impl AgentControl for Control {
         stats
     }
 
+    fn counters(&self) -> String {
+        crate::telemetry::counters()
+    }
+
     fn reload(&self) -> BoxFuture<Result<(), String>> {
         let (read, local, node_meta) = (self.reach.reload.clone(), self.reach.local.clone(), self.node_meta.clone());
         Box::pin(async move {

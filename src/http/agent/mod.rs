@@ -3,6 +3,7 @@
 
 pub(super) mod identity;
 pub(super) mod members;
+pub(super) mod metrics;
 pub(super) mod services;
 pub(super) mod checks;
 pub(super) mod maintenance;
