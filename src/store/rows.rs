@@ -11,7 +11,7 @@ use crate::model::coordinate::NodeCoordinate;
 use crate::model::node::Node;
 use crate::model::service::{NodeService, ServiceAddress, Weights};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -141,6 +141,8 @@ struct FlatService<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     service_tagged_addresses: &'a BTreeMap<String, ServiceAddress>,
     service_weights: Weights,
+    /// Never null here, unlike in the instance's own row.
+    #[serde(serialize_with = "meta_or_empty")]
     service_meta: &'a Option<BTreeMap<String, String>>,
     service_port: u16,
     service_socket_path: &'a str,
@@ -149,6 +151,10 @@ struct FlatService<'a> {
     service_connect: &'a Value,
     create_index: u64,
     modify_index: u64,
+}
+
+fn meta_or_empty<S: Serializer>(meta: &Option<BTreeMap<String, String>>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(meta.iter().flatten())
 }
 
 impl FlatService<'_> {
