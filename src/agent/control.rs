@@ -137,6 +137,10 @@ impl AgentControl for Control {
         stats
     }
 
+    fn counters(&self) -> String {
+        crate::telemetry::counters()
+    }
+
     fn reload(&self) -> BoxFuture<Result<(), String>> {
         let (read, local, bridge) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.bridge.clone());
         let running = Arc::clone(&self.config);
