@@ -15,7 +15,7 @@ use crate::router::RouterSettings;
 use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracing::info;
 
 /// Everything that needs certificates.
@@ -32,18 +32,27 @@ pub struct Tls {
 impl Tls {
     /// Loads and checks the files, or makes a server its own key.
     pub fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
-        let files = TlsFiles {
-            ca_file: config.tls.ca_file.clone(),
-            ca_path: config.tls.ca_path.clone(),
-            cert_file: config.tls.cert_file.clone(),
-            key_file: config.tls.key_file.clone(),
-        };
+        let files = tls_files(config);
         let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
         let material = if configured { Some(TlsMaterial::load(&files)?) } else { None };
         let rpc = material.as_ref().map(|material| rpc_tls(config, material)).transpose()?;
         let bridge = if config.server { Some(bridge_identity(config, material.as_ref(), data_dir)?) } else { None };
         Ok(Tls { material, rpc, bridge })
     }
+}
+
+fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        ca_file: config.tls.ca_file.clone(),
+        ca_path: config.tls.ca_path.clone(),
+        cert_file: config.tls.cert_file.clone(),
+        key_file: config.tls.key_file.clone(),
+    }
+}
+
+/// The certificates of the configuration as the bridge shows them, read anew for a reload.
+pub fn bridge_certificates(config: &Config) -> Result<BridgeIdentity, String> {
+    BridgeIdentity::from_ca(&TlsMaterial::load(&tls_files(config))?, &config.datacenter, &config.domain)
 }
 
 fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
@@ -73,11 +82,13 @@ pub struct BoundHttp {
     pub listeners: Vec<HttpListener>,
     /// Of the TCP ones.
     pub addresses: Vec<SocketAddr>,
+    /// Files of the Unix ones.
+    pub sockets: Vec<PathBuf>,
 }
 
 /// Binds every HTTP and HTTPS address configured.
 pub async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
-    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new() };
+    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
     for address in &config.http {
         match address {
             HttpAddress::Tcp(addr) => {
@@ -85,7 +96,10 @@ pub async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, Str
                 bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTP: {error}"))?);
                 bound.listeners.push(HttpListener::Tcp(listener));
             }
-            HttpAddress::Unix(path) => bound.listeners.push(HttpListener::Unix(unix_listener(path)?)),
+            HttpAddress::Unix(path) => {
+                bound.listeners.push(HttpListener::Unix(unix_listener(path)?));
+                bound.sockets.push(path.clone());
+            }
         }
     }
     for addr in &config.https {

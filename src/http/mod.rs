@@ -42,6 +42,8 @@ pub trait AgentControl: Send + Sync + 'static {
     fn node_meta(&self) -> BTreeMap<String, String>;
     /// `Stats` of `agent/self`.
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>>;
+    /// What was counted since the start of the process, in Prometheus's text form.
+    fn counters(&self) -> String;
     /// Reads the configuration anew; the error keeps the old one.
     fn reload(&self) -> BoxFuture<Result<(), String>>;
     /// Leaves gracefully; the process then shuts down.
@@ -111,5 +113,5 @@ pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown
     let max_per_client = settings.max_conns_per_client;
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
-    listen::serve_with(listeners, max_per_client, shutdown, move |request, client| dispatch.answer(request, client));
+    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
 }

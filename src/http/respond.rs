@@ -9,19 +9,19 @@ use crate::model::query::Consistency;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::Full;
 use hyper::header::{ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use hyper::{Response, StatusCode};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 
-/// The body of every response: one piece, in memory.
-pub(super) type Body = Full<Bytes>;
+/// The body of requests and responses. Those of responses are one piece, in memory.
+pub(super) type Body = axum::body::Body;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
 const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
+const BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// Room for the headers of an answer, taken once and not grown into.
@@ -146,7 +146,7 @@ impl Renderer {
         // Boxed: what compressing needs shall not weigh on every parked watch.
         let small = if large && form.gzip { Box::pin(self.gzip(&bytes)).await } else { None };
         let packed = small.is_some();
-        let mut response = Response::new(Body::new(small.unwrap_or(bytes)));
+        let mut response = Response::new(Body::from(small.unwrap_or(bytes)));
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
         headers.reserve(USUAL_HEADERS);
@@ -208,6 +208,7 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
         let millis = u64::try_from(meta.last_contact.as_millis()).unwrap_or(u64::MAX);
         headers.insert(LAST_CONTACT, HeaderValue::from(millis));
         headers.insert(CONSISTENCY, HeaderValue::from_static(consistency(meta.consistency)));
+        headers.insert(BACKEND, HeaderValue::from_static("blocking-query"));
     }
     if let Some(cache) = &meta.cache {
         headers.insert(CACHE, HeaderValue::from_static(if cache.hit { "HIT" } else { "MISS" }));

@@ -6,12 +6,13 @@ use super::super::{GossipError, Pool, Roster};
 use super::CoreHandle;
 use super::dial::exchange;
 use crate::config::defaults;
+use crate::telemetry::Trouble;
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, info, warn};
 
 /// What one attempt reached.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub(in crate::gossip) struct JoinPlan {
     pub last_known: Vec<SocketAddr>,
     /// Turns true when this agent leaves.
     pub left: watch::Receiver<bool>,
+    /// Told the reason when the configured addresses are given up.
+    pub given_up: watch::Sender<Option<String>>,
 }
 
 /// Joins by any of `addresses`; the number that answered, this agent itself included.
@@ -49,6 +52,7 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
 /// alive, by them and by every last known member.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
+    let mut trouble = Trouble::default();
     loop {
         let roster = core.roster.borrow().clone();
         let alone = roster.alive().count() <= 1;
@@ -60,18 +64,34 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
             if reached.members > 0 {
                 info!(pool = ?plan.pool, members = reached.members, "joined");
                 joined = true;
+                trouble.worked();
             } else if !reached.failures.is_empty() {
-                warn!(pool = ?plan.pool, retry_in = ?plan.interval, causes = %reached.failures.join("; "), "join failed");
+                told(&plan, &mut trouble, &reached.failures.join("; "));
             }
             if !joined && plan.max > 0 && tries >= plan.max && !given_up {
                 given_up = true;
-                error!(pool = ?plan.pool, tries, "the configured addresses are not tried any more (retry_max)");
+                let causes = reached.failures.join("; ");
+                plan.given_up.send_replace(Some(format!("no agent was reached in {tries} tries (retry_max) to join: {causes}")));
             }
         }
         tokio::select! {
             () = tokio::time::sleep(plan.interval) => {}
             Ok(()) = plan.left.changed() => {}
         }
+    }
+}
+
+/// Says that nobody was reached: at first as news, for agents of one pool often start together, and
+/// as a warning when it lasts.
+fn told(plan: &JoinPlan, trouble: &mut Trouble, causes: &str) {
+    let (pool, retry_in) = (plan.pool, plan.interval);
+    let first = trouble.is_over();
+    if trouble.failed(Instant::now()) {
+        warn!(?pool, ?retry_in, %causes, "nobody is reached to join");
+    } else if first {
+        info!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
+    } else {
+        debug!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
     }
 }
 
