@@ -153,7 +153,7 @@ async fn carry_out(parts: &LeaderParts, change: Change) -> Result<(), Fault> {
             Change::Remove(id, _reason) => parts.raft.remove(id).await,
         }
     };
-    within(MEMBERSHIP_CHANGE_TIMEOUT, done).await
+    within(MEMBERSHIP_CHANGE_TIMEOUT, Box::pin(done)).await
 }
 
 /// Coordinates of members that have moved go to the catalog.
