@@ -36,6 +36,10 @@ fn codes_and_texts_are_consul_s() {
         ("GET", "/v1/catalog/service/unknown", 200, "[]"),
         ("GET", "/v1/health/service/unknown", 200, "[]"),
         ("GET", "/v1/health/node/unknown", 200, "[]"),
+        ("GET", "/v1/health/state/unknown", 200, "[]"),
+        ("GET", "//v1/catalog/nodes", 301, ""),
+        ("GET", "/v1/agent/health/service/id/", 400, "Bad request: Missing serviceID"),
+        ("PUT", "/v1/agent/force-leave/none", 500, "agent: No node found with name 'none'"),
         ("GET", "/v1/coordinate/node/unknown", 404, ""),
         ("GET", "/v1/agent/service/unknown", 404, "unknown service ID: unknown"),
         ("PUT", "/v1/agent/maintenance", 400, "Missing value for enable"),
@@ -78,6 +82,7 @@ fn headers_tell_index_leader_age_and_consistency() {
         assert_eq!(reply.header("X-Consul-KnownLeader"), "true");
         assert!(reply.header("X-Consul-LastContact").parse::<u64>().is_ok());
         assert_eq!(reply.header("X-Consul-Effective-Consistency"), consistency);
+        assert_eq!(reply.header("X-Consul-Query-Backend"), "blocking-query");
         assert_eq!(reply.header("Content-Type"), "application/json");
         assert_eq!(reply.header("X-Consul-Default-ACL-Policy"), "allow");
     }
@@ -143,6 +148,25 @@ fn rows_have_consul_s_fields_in_consul_s_shapes() {
 }
 
 #[test]
+fn what_is_registered_from_outside_with_the_least_has_consul_s_zero_values() {
+    let root = tempfile::tempdir().unwrap();
+    let agent = agent(root.path());
+    let ext =
+        json!({"Node": "ext", "Address": "10.0.0.9", "Service": {"Service": "db"}, "Check": {"Name": "up", "ServiceID": "db"}});
+    assert_eq!(agent.put("/v1/catalog/register", &ext.to_string()).body, "true");
+    let row = agent.get("/v1/catalog/service/db").json()[0].clone();
+    assert_eq!((&row["TaggedAddresses"], &row["NodeMeta"], &row["ServiceMeta"]), (&Value::Null, &Value::Null, &json!({})));
+    assert_eq!((&row["ServiceID"], &row["ServiceTags"], &row["ServicePort"]), (&json!("db"), &json!([]), &json!(0)));
+    let entry = agent.get("/v1/health/service/db").json()[0].clone();
+    assert_eq!(entry["Service"]["Weights"], json!({"Passing": 1, "Warning": 1}));
+    assert_eq!((&entry["Service"]["Tags"], &entry["Node"]["Meta"]), (&json!([]), &Value::Null));
+    assert_eq!((&entry["Checks"][0]["CheckID"], &entry["Checks"][0]["Status"]), (&json!("up"), &json!("critical")));
+    let index = row["ModifyIndex"].clone();
+    assert_eq!(agent.put("/v1/catalog/register", &ext.to_string()).body, "true");
+    assert_eq!(agent.get("/v1/catalog/service/db").json()[0]["ModifyIndex"], index, "the same again changes nothing");
+}
+
+#[test]
 fn selections_by_tag_meta_filter_and_state_agree_with_consul() {
     let root = tempfile::tempdir().unwrap();
     let agent = agent(root.path());
@@ -154,7 +178,11 @@ fn selections_by_tag_meta_filter_and_state_agree_with_consul() {
     assert_eq!(count("/v1/health/service/web?filter=Service.Meta.env==prod"), 1);
     assert_eq!(count("/v1/health/service/web?filter=%22v1%22%20in%20Service.Tags%20and%20not%20Service.Port%20!=%2080"), 1);
     assert_eq!(count("/v1/health/service/web?filter=Checks.Status%20==%20critical"), 1);
-    assert_eq!(agent.get("/v1/health/service/web?filter=Colour==red").status, 400);
+    for path in ["/v1/health/service/web", "/v1/health/service/unknown", "/v1/agent/services", "/v1/agent/checks"] {
+        assert_eq!(agent.get(&format!("{path}?filter=Colour==red")).status, 400, "{path}");
+    }
+    assert_eq!(count("/v1/health/service/web?filter=Service.Kind!=%22connect-proxy%22%20and%20Service.Kind==%22%22"), 1);
+    assert_eq!(count("/v1/catalog/service/web?filter=ServiceConnect.Native==false"), 1);
     assert_eq!(count("/v1/health/state/critical"), 1);
     assert_eq!(count("/v1/health/state/ANY"), count("/v1/health/state/any"));
     assert_eq!(agent.get("/v1/catalog/services").json(), json!({"consul": [], "web": ["Blue", "v1"]}));
@@ -225,7 +253,9 @@ fn large_answers_are_compressed_when_asked_and_only_then() {
         write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{encoding}\r\n").unwrap();
         let mut reply = Vec::new();
         socket.read_to_end(&mut reply).unwrap();
-        String::from_utf8_lossy(&reply).to_ascii_lowercase()
+        let reply = String::from_utf8_lossy(&reply).into_owned();
+        assert!(reply.contains("\r\nX-Consul-Default-Acl-Policy: allow\r\n"), "names of headers are written as Go writes them");
+        reply.to_ascii_lowercase()
     };
     let large = "/v1/agent/self";
     assert!(ask("Accept-Encoding: gzip\r\n", large).contains("content-encoding: gzip"));

@@ -5,7 +5,7 @@
 
 use super::Core;
 use super::blocking;
-use super::entry::crosses;
+use super::entry::{LEAST_WAIT, crosses};
 use super::route::{Leader, Need, Route, Situation, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
 use crate::config::defaults::CALL_MARGIN;
@@ -20,9 +20,6 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// The shortest rest of a wait that is sent on; zero would mean the default.
-const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 impl Core {
     /// Has `request` answered, wherever that is.

@@ -9,6 +9,10 @@ use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
 use crate::model::query::{Consistency, Query, Read};
 use crate::model::request::{Ask, Request};
+use std::time::Duration;
+
+/// The shortest rest of a wait that is sent on; zero would mean the default.
+pub(super) const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// `query` with this agent's settings applied.
 pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
@@ -60,13 +64,17 @@ pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
     settings.use_cache && offered && query.options.cached.is_some() && query.options.dc.is_none()
 }
 
-/// The read to do in place of one whose answer is older than its asker takes: once, in default mode.
-pub(super) fn instead_of_too_old(query: &Query, answer: &Answer) -> Option<Query> {
+/// The read to do in place of one whose answer, which took `waited`, is older than its asker takes:
+/// once, in default mode, and for what is left of its wait, or the asker would give up before.
+pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duration) -> Option<Query> {
     let too_old = query.options.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
     too_old.then(|| {
         let mut fresh = query.clone();
         fresh.options.consistency = Consistency::Default;
         fresh.options.max_stale = None;
+        if fresh.options.min_index > 0 {
+            fresh.options.wait = fresh.options.wait.saturating_sub(waited).max(LEAST_WAIT);
+        }
         fresh
     })
 }
@@ -109,7 +117,6 @@ mod tests {
     use super::*;
     use crate::model::ids::NodeId;
     use crate::model::query::{CacheControl, Lookup, QueryOptions};
-    use std::time::Duration;
 
     fn settings() -> RouterSettings {
         RouterSettings {
@@ -192,11 +199,16 @@ mod tests {
         let query = query(web(), options);
         let mut answer = Answer::default();
         answer.meta.last_contact = Duration::from_secs(3);
-        assert_eq!(instead_of_too_old(&query, &answer), None);
+        let took = Duration::from_secs(9);
+        assert_eq!(instead_of_too_old(&query, &answer, took), None);
         answer.meta.last_contact = Duration::from_millis(3_001);
-        let again = instead_of_too_old(&query, &answer).unwrap();
+        let mut parked = query.clone();
+        (parked.options.min_index, parked.options.wait) = (7, Duration::from_secs(60));
+        let rest = |took| instead_of_too_old(&parked, &answer, took).unwrap().options.wait;
+        assert_eq!((rest(took), rest(Duration::from_secs(61))), (Duration::from_secs(51), LEAST_WAIT));
+        let again = instead_of_too_old(&query, &answer, took).unwrap();
         assert_eq!((again.options.consistency, again.options.max_stale), (Consistency::Default, None));
-        assert_eq!(instead_of_too_old(&again, &answer), None);
+        assert_eq!(instead_of_too_old(&again, &answer, took), None);
     }
 
     #[test]

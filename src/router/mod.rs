@@ -40,6 +40,7 @@ use servers::ServerList;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How requests are treated.
 #[derive(Clone, Debug)]
@@ -124,8 +125,9 @@ impl Router {
             return self.feeds.answer(&query).await;
         }
         let bounded = query.options.max_stale.is_some().then(|| query.clone());
+        let began = Instant::now();
         let answer = self.core.read(query).await?;
-        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer)) {
+        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer, began.elapsed())) {
             Some(fresh) => self.core.read(fresh).await,
             None => Ok(answer),
         }
