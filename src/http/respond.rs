@@ -205,7 +205,8 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
         // Clients take index 0 for "no index" and would ask again without a pause.
         headers.insert(INDEX, HeaderValue::from(meta.index.max(1)));
         headers.insert(KNOWN_LEADER, HeaderValue::from_static(if meta.known_leader { "true" } else { "false" }));
-        let millis = u64::try_from(meta.last_contact.as_millis()).unwrap_or(u64::MAX);
+        // Rounded up: a told age is never below the true one.
+        let millis = u64::try_from(meta.last_contact.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         headers.insert(LAST_CONTACT, HeaderValue::from(millis));
         headers.insert(CONSISTENCY, HeaderValue::from_static(consistency(meta.consistency)));
         headers.insert(BACKEND, HeaderValue::from_static("blocking-query"));
