@@ -18,7 +18,7 @@ mod stream;
 mod vivaldi;
 
 use self::core::Core;
-use self::driver::{CoreHandle, JoinPlan};
+use self::driver::{Company, CoreHandle, JoinPlan};
 use self::snapshot::Snapshot;
 use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
@@ -118,7 +118,8 @@ impl Gossip {
         let left = Arc::new(watch::Sender::new(false));
         shutdown.spawn_until("gossip-listen", driver::serve(tcp, core.clone(), shutdown.clone()));
         if let Some(path) = settings.snapshot.clone() {
-            let keeping = driver::keep_snapshot(core.clone(), path, before.clone(), Arc::clone(&left), shutdown.token());
+            let (company, left) = (company(&settings), Arc::clone(&left));
+            let keeping = driver::keep_snapshot(core.clone(), company, path, before.clone(), left, shutdown.token());
             shutdown.spawn("gossip-snapshot", keeping);
         }
         shutdown.spawn_until("gossip-join", driver::keep_joined(core.clone(), join_plan(&settings, before, left.subscribe())));
@@ -239,13 +240,17 @@ async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> 
 fn join_plan(settings: &GossipSettings, before: Snapshot, left: watch::Receiver<bool>) -> JoinPlan {
     let slowest = if settings.fast { defaults::GOSSIP_FAST_RECONNECT } else { Duration::MAX };
     JoinPlan {
-        pool: settings.pool,
+        company: company(settings),
         retry_join: settings.retry_join.clone(),
         interval: settings.retry_interval.clamp(defaults::GOSSIP_TICK, slowest),
         max: settings.retry_max,
         last_known: if before.left && !settings.rejoin_after_leave { Vec::new() } else { before.members },
         left,
     }
+}
+
+fn company(settings: &GossipSettings) -> Company {
+    Company { pool: settings.pool, datacenter: settings.datacenter.clone() }
 }
 
 #[cfg(test)]
