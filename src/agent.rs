@@ -172,6 +172,7 @@ impl Agent {
                 lan: lan.clone(),
                 wan: wan.clone(),
                 raft: raft.clone(),
+                bridge: bridge.clone(),
                 reload,
             },
         ));

@@ -1,6 +1,7 @@
 //! What the HTTP API needs of the agent itself: who it is, how it does, reload and leave.
 
-use super::Reload;
+use super::{Reload, parts};
+use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
 use crate::http::AgentControl;
@@ -20,6 +21,7 @@ pub(super) struct Reach {
     pub(super) lan: Gossip,
     pub(super) wan: Option<Gossip>,
     pub(super) raft: Option<Raft>,
+    pub(super) bridge: Option<Bridge>,
     pub(super) reload: Option<Reload>,
 }
 
@@ -137,9 +139,18 @@ impl AgentControl for Control {
 
     fn reload(&self) -> BoxFuture<Result<(), String>> {
         let (read, local, node_meta) = (self.reach.reload.clone(), self.reach.local.clone(), self.node_meta.clone());
+        let bridge = self.reach.bridge.clone();
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
-            let config = tokio::task::spawn_blocking(move || read()).await.map_err(|error| error.to_string())??;
+            let read_all = move || {
+                let config = read()?;
+                let identity = parts::renewed_bridge_identity(&config)?;
+                Ok::<_, String>((config, identity))
+            };
+            let (config, identity) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
+            if let (Some(bridge), Some(identity)) = (bridge, identity) {
+                bridge.reload(identity)?;
+            }
             crate::telemetry::set_level(&config.log_level)?;
             local.reload(config.services, config.checks, config.node_meta.clone()).map_err(|fault| fault.message)?;
             node_meta.send_replace(config.node_meta);

@@ -32,12 +32,7 @@ pub struct Tls {
 impl Tls {
     /// Loads and checks the files, or makes a server its own key.
     pub fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
-        let files = TlsFiles {
-            ca_file: config.tls.ca_file.clone(),
-            ca_path: config.tls.ca_path.clone(),
-            cert_file: config.tls.cert_file.clone(),
-            key_file: config.tls.key_file.clone(),
-        };
+        let files = tls_files(config);
         let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
         let material = if configured { Some(TlsMaterial::load(&files)?) } else { None };
         let rpc = material.as_ref().map(|material| rpc_tls(config, material)).transpose()?;
@@ -63,6 +58,24 @@ fn bridge_identity(config: &Config, material: Option<&TlsMaterial>, data_dir: Op
             info!("the bridge shows a key of its own, pinned by the others from the WAN pool: trust is that of the WAN pool; set encrypt, or certificates of a CA, to raise it");
             BridgeIdentity::self_made(data_dir, &config.datacenter, domain)
         }
+    }
+}
+
+/// What the certificate files hold now, for the bridge; nothing where a server's key is its own.
+pub fn renewed_bridge_identity(config: &Config) -> Result<Option<BridgeIdentity>, String> {
+    if !config.server || config.tls.cert_file.is_none() {
+        return Ok(None);
+    }
+    let material = TlsMaterial::load(&tls_files(config))?;
+    BridgeIdentity::from_ca(&material, &config.datacenter, &config.domain).map(Some)
+}
+
+fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        ca_file: config.tls.ca_file.clone(),
+        ca_path: config.tls.ca_path.clone(),
+        cert_file: config.tls.cert_file.clone(),
+        key_file: config.tls.key_file.clone(),
     }
 }
 
