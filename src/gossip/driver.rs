@@ -137,12 +137,6 @@ pub(super) async fn keep_snapshot(
             () = token.cancelled() => true,
             changed = roster.changed() => changed.is_err(),
         };
-        if !stopping {
-            tokio::select! {
-                () = token.cancelled() => {}
-                () = tokio::time::sleep(defaults::GOSSIP_SNAPSHOT_EVERY) => {}
-            }
-        }
         let me = handle.view();
         let members = company.last_known(&roster.borrow_and_update(), me.addr, &last.members);
         let snapshot = Snapshot { generation: me.generation, left: *left.borrow(), members };
@@ -150,8 +144,13 @@ pub(super) async fn keep_snapshot(
             last = snapshot;
             write(last.clone(), path.clone()).await;
         }
-        if stopping || token.is_cancelled() {
+        if stopping {
             return;
+        }
+        // The first change is on disk at once: an agent may be killed as soon as it has joined.
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = tokio::time::sleep(defaults::GOSSIP_SNAPSHOT_EVERY) => {}
         }
     }
 }
