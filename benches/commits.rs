@@ -25,9 +25,10 @@ fn main() {
     for run in 1..=RUNS {
         let floor = fdatasync_floor(root.path());
         let requests: load::Requests = Arc::new(move |connection, count| {
-            let name = format!("r{run}-{connection}-{count}");
-            let body = json!({"Node": "external", "Address": "10.0.0.1", "SkipNodeUpdate": true,
-                "Service": {"ID": name, "Service": format!("load-{connection}"), "Port": 80}})
+            // A catalog that grows as real ones do: ten services a node, many names, some dozens of
+            // instances each.
+            let body = json!({"Node": format!("node-{run}-{connection}-{}", count / 10), "Address": "10.0.0.1",
+                "Service": {"ID": format!("service-{}", count % 10), "Service": format!("load-{connection}-{}", count % 100), "Port": 80}})
             .to_string();
             format!("PUT /v1/catalog/register HTTP/1.1\r\nHost: bench\r\nContent-Length: {}\r\n\r\n{body}", body.len())
                 .into_bytes()

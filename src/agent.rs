@@ -24,10 +24,11 @@ use crate::router::{Paths, Router};
 use crate::rpc::{self, RpcClient};
 use crate::shutdown::Shutdown;
 use crate::store::{Reader, Store};
-use data_dir::DataDir;
+use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
 use dispatch::{Dispatch, RaftInbox, RaftOutbox};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,6 +43,7 @@ pub struct Agent {
     node_id: NodeId,
     node_name: String,
     http: Vec<SocketAddr>,
+    sockets: Vec<PathBuf>,
     rpc: SocketAddr,
     lan: Gossip,
     wan: Option<Gossip>,
@@ -75,11 +77,13 @@ struct Catalog {
 impl Agent {
     /// Opens everything and starts. The error is one line for the user.
     pub async fn bind(config: Config, reload: Option<Reload>) -> Result<Agent, String> {
-        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
-        let node_id = match &data_dir {
-            Some(dir) => dir.node_id(config.node_id)?,
-            None => config.node_id.unwrap_or_else(NodeId::random),
-        };
+        let identity = Identity::open(&config)?;
+        Agent::start(identity, config, reload).await
+    }
+
+    /// Opens all sockets and starts, as the one that `identity` says.
+    async fn start(identity: Identity, config: Config, reload: Option<Reload>) -> Result<Agent, String> {
+        let Identity { node_id, data_dir } = identity;
         let tasks = Tasks::default();
         let tls = parts::Tls::load(&config, data_dir.as_ref().map(DataDir::path))?;
         let listeners = parts::http_listeners(&config, &tls).await?;
@@ -176,7 +180,7 @@ impl Agent {
                 reload,
             },
         ));
-        let http = listeners.addresses;
+        let (http, sockets) = (listeners.addresses, listeners.sockets);
         let http_parts = crate::http::HttpParts {
             settings: Arc::new(parts::http_settings(&config)),
             router: router.clone(),
@@ -186,12 +190,13 @@ impl Agent {
             control: control.clone(),
         };
         crate::http::serve(listeners.listeners, http_parts, &tasks.edges);
-        info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, "agent is up");
+        info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, ?http, "agent is up");
         let node_name = config.node_name;
         Ok(Agent {
             node_id,
             node_name,
             http,
+            sockets,
             rpc: rpc_addr,
             lan,
             wan,
@@ -267,9 +272,22 @@ impl Agent {
 
     /// Resolves with the reason when the agent cannot go on.
     pub async fn fatal(&self) -> String {
-        match &self.raft {
-            Some(raft) => raft.fatal().await,
-            None => std::future::pending().await,
+        let raft = async {
+            match &self.raft {
+                Some(raft) => raft.fatal().await,
+                None => std::future::pending().await,
+            }
+        };
+        let wan = async {
+            match &self.wan {
+                Some(wan) => wan.fatal().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            cause = raft => cause,
+            cause = self.lan.fatal() => cause,
+            cause = wan => cause,
         }
     }
 
@@ -326,6 +344,10 @@ impl Agent {
             raft.shutdown(grace).await;
         }
         end("edges", &self.tasks.edges).await;
+        for socket in &self.sockets {
+            // One that is gone, or cannot go, is replaced at the next start.
+            let _ = std::fs::remove_file(socket);
+        }
         end("registrations", &self.tasks.registrations).await;
         end("duties", &self.tasks.duties).await;
         if let Some(bridge) = &self.bridge {

@@ -1,17 +1,38 @@
-//! Log lines with fields, to standard output or a file, as text or JSON; the level can change.
+//! What the process says of itself: log lines with fields, to standard output and a file if one is
+//! named, as text or JSON, at a level that can change; and the counters of every room.
 //!
-//! `cli` starts it once per process, before anything else runs.
+//! `agent` starts it once per process, before anything else runs.
 
+mod trouble;
+
+pub use trouble::Trouble;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 use tracing_subscriber::filter::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static COUNTERS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Starts counting: what is refused, dropped, retried or lost anywhere in the process.
+pub fn count() -> Result<(), String> {
+    let handle =
+        PrometheusBuilder::new().install_recorder().map_err(|error| format!("counting could not be started: {error}"))?;
+    // A second start in one process has failed above already.
+    let _ = COUNTERS.set(handle);
+    Ok(())
+}
+
+/// All counters in Prometheus's text form; empty before [`count`].
+pub fn counters() -> String {
+    COUNTERS.get().map(PrometheusHandle::render).unwrap_or_default()
+}
 
 /// Starts logging. `level` is one of Consul's: trace, debug, info, warn, err (or error).
 pub fn start(level: &str, json: bool, file: Option<&Path>) -> Result<(), String> {
@@ -20,7 +41,8 @@ pub fn start(level: &str, json: bool, file: Option<&Path>) -> Result<(), String>
         None => BoxMakeWriter::new(std::io::stdout),
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
-            BoxMakeWriter::new(Mutex::new(file.map_err(|error| format!("cannot write log_file {}: {error}", path.display()))?))
+            let file = file.map_err(|error| format!("cannot write log_file {}: {error}", path.display()))?;
+            BoxMakeWriter::new(std::io::stdout.and(Mutex::new(file)))
         }
     };
     let colours = file.is_none() && !json && std::io::IsTerminal::is_terminal(&std::io::stdout());

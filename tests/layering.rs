@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 3] = ["model", "shutdown", "config::defaults"];
+const EVERYWHERE: [&str; 4] = ["model", "shutdown", "config::defaults", "telemetry::Trouble"];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {

@@ -113,7 +113,7 @@ fn datacenters_find_each_other_again_by_what_they_remember() {
     std::fs::remove_file(first.data_dir.join("agent.log")).unwrap();
     let far = first.moved().start();
     far.wait_for_leader();
-    waits_for_log(&far, &["join failed", &way_back]);
+    waits_for_log(&far, &["nobody is reached to join", &way_back]);
     let near = near_plan.start();
     reaches(&far, "dc1", 1);
     reaches(&near, "dc2", 1);
@@ -172,7 +172,7 @@ fn a_taken_name_is_refused_with_both_addresses_and_given_when_its_holder_is_gone
     let newcomer = Plan::client(root.path(), "dc1", "web").join(&[&server.plan]);
     let newcomer = Plan { data_dir: root.path().join("newcomer"), ..newcomer }.start();
     let (old, new) = (holder.plan.address.to_string(), newcomer.plan.address.to_string());
-    waits_for_log(&newcomer, &["join failed", &old, &new]);
+    waits_for_log(&newcomer, &["nobody is reached to join", &old, &new]);
     let asked = newcomer.put(&format!("/v1/agent/join/{}", server.plan.address), "");
     assert_eq!(asked.status, 500);
     assert!(asked.body.contains(&old) && asked.body.contains(&new), "{}", asked.body);
@@ -195,7 +195,7 @@ fn a_copied_data_directory_is_told_from_its_original() {
     std::fs::create_dir_all(&copy.data_dir).unwrap();
     std::fs::copy(server.plan.data_dir.join("node-id"), copy.data_dir.join("node-id")).unwrap();
     let copy = copy.start();
-    waits_for_log(&copy, &["join failed", "data directory copied", &server.plan.address.to_string()]);
+    waits_for_log(&copy, &["nobody is reached to join", "data directory copied", &server.plan.address.to_string()]);
     assert_eq!(server.get("/v1/agent/members").json().as_array().unwrap().len(), 1);
 }
 
@@ -236,7 +236,7 @@ fn another_encrypt_key_never_joins() {
     let open = Plan::client(root.path(), "dc1", "open").join(&[&server.plan]).start();
     far.wait_for_leader();
     for agent in [&other, &open, &far] {
-        wait_until("several tries", || (agent.log().matches("join failed").count() >= 3).then_some(()));
+        wait_until("several tries", || (agent.log().matches("nobody is reached to join").count() >= 3).then_some(()));
         assert!(agent.log().contains("encrypt"), "the line says where to look");
     }
     for agent in [&server, &other, &open, &far] {

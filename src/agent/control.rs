@@ -1,6 +1,6 @@
 //! What the HTTP API needs of the agent itself: who it is, how it does, reload and leave.
 
-use super::{Reload, parts};
+use super::Reload;
 use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
@@ -12,6 +12,7 @@ use crate::raft::Raft;
 use crate::router::Router;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 /// What the answers are made of.
@@ -28,10 +29,10 @@ pub(super) struct Reach {
 /// The agent, as the HTTP API sees it.
 pub(super) struct Control {
     summary: Value,
-    debug: Value,
+    /// What the agent runs with.
+    config: Arc<watch::Sender<Config>>,
     server: bool,
     bootstrap: bool,
-    node_meta: watch::Sender<BTreeMap<String, String>>,
     reach: Reach,
     leave_asked: Notify,
     left: watch::Sender<bool>,
@@ -56,10 +57,9 @@ impl Control {
         });
         Control {
             summary,
-            debug: config.debug.clone(),
+            config: Arc::new(watch::Sender::new(Config { node_id: Some(node_id), ..config.clone() })),
             server: config.server,
             bootstrap: config.bootstrap_expect == 1,
-            node_meta: watch::Sender::new(config.node_meta.clone()),
             reach,
             leave_asked: Notify::new(),
             left: watch::Sender::new(false),
@@ -113,11 +113,11 @@ impl AgentControl for Control {
     }
 
     fn debug_config(&self) -> Value {
-        self.debug.clone()
+        self.config.borrow().described()
     }
 
     fn node_meta(&self) -> BTreeMap<String, String> {
-        self.node_meta.borrow().clone()
+        self.config.borrow().node_meta.clone()
     }
 
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -137,23 +137,38 @@ impl AgentControl for Control {
         stats
     }
 
+    fn counters(&self) -> String {
+        crate::telemetry::counters()
+    }
+
     fn reload(&self) -> BoxFuture<Result<(), String>> {
-        let (read, local, node_meta) = (self.reach.reload.clone(), self.reach.local.clone(), self.node_meta.clone());
-        let bridge = self.reach.bridge.clone();
+        let (read, local, bridge) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.bridge.clone());
+        let running = Arc::clone(&self.config);
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
+            let before = running.borrow().clone();
+            // A bridge that was started with a key of its own has told the others so in its tags.
+            let bridge = bridge.filter(|_| before.tls.cert_file.is_some());
+            let has_bridge = bridge.is_some();
             let read_all = move || {
-                let config = read()?;
-                let identity = parts::renewed_bridge_identity(&config)?;
-                Ok::<_, String>((config, identity))
+                let wanted = read()?;
+                let of_ca = has_bridge && wanted.tls.cert_file.is_some();
+                let certificates = of_ca.then(|| super::parts::bridge_certificates(&wanted)).transpose()?;
+                Ok::<_, String>((wanted, certificates))
             };
-            let (config, identity) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
-            if let (Some(bridge), Some(identity)) = (bridge, identity) {
-                bridge.reload(identity)?;
+            let (wanted, certificates) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
+            local
+                .reload(wanted.services.clone(), wanted.checks.clone(), wanted.node_meta.clone())
+                .map_err(|fault| fault.message)?;
+            if let Some((bridge, certificates)) = bridge.zip(certificates) {
+                bridge.reload(certificates)?;
             }
-            crate::telemetry::set_level(&config.log_level)?;
-            local.reload(config.services, config.checks, config.node_meta.clone()).map_err(|fault| fault.message)?;
-            node_meta.send_replace(config.node_meta);
+            crate::telemetry::set_level(&wanted.log_level)?;
+            let pending = before.needs_restart(&wanted);
+            if !pending.is_empty() {
+                tracing::warn!(settings = %pending.join(", "), "these settings have changed, and take effect at the next start");
+            }
+            running.send_modify(|running| running.take_reloadable(wanted));
             tracing::info!("configuration reloaded");
             Ok(())
         })
@@ -200,6 +215,7 @@ fn runtime_section() -> BTreeMap<String, String> {
 fn raft_section(raft: &Raft) -> BTreeMap<String, String> {
     let stats = raft.stats();
     let last_contact = match raft.staleness() {
+        _ if raft.leadership().borrow().is_self => "0".to_owned(),
         None => "never".to_owned(),
         Some(age) => crate::model::duration::format(std::time::Duration::from_millis(age.as_millis() as u64)),
     };

@@ -1,8 +1,9 @@
-//! The data directory: who owns it, and the node id that it keeps.
+//! Who an agent is: the data directory, who owns it, and the node id that it keeps.
 //!
 //! `agent` opens it before anything else; the lock inside keeps a second agent out for as long as
 //! this one lives.
 
+use crate::config::Config;
 use crate::model::ids::NodeId;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -63,6 +64,25 @@ impl DataDir {
                 Ok(id)
             }
         }
+    }
+}
+
+/// Who an agent is, known before anything of it runs: its id, and the directory that is its own.
+#[derive(Debug)]
+pub struct Identity {
+    pub(super) node_id: NodeId,
+    pub(super) data_dir: Option<DataDir>,
+}
+
+impl Identity {
+    /// Locks the data directory of `config` and takes the id from there; dev mode has a new one.
+    pub fn open(config: &Config) -> Result<Identity, String> {
+        let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let node_id = match &data_dir {
+            Some(dir) => dir.node_id(config.node_id)?,
+            None => config.node_id.unwrap_or_else(NodeId::random),
+        };
+        Ok(Identity { node_id, data_dir })
     }
 }
 

@@ -5,6 +5,7 @@
 //! folder that goes with the process unless `-data-dir` names one.
 
 use super::Agent;
+use super::run::{failed, say};
 use crate::cli::DemoOptions;
 use crate::config::{Config, Sources, resolve};
 use crate::local::Source;
@@ -28,25 +29,21 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Runs the demo until it is told to stop.
 pub fn run(options: DemoOptions) -> ExitCode {
     if let Err(message) = telemetry::start("err", false, None) {
-        eprintln!("==> {message}");
-        return ExitCode::FAILURE;
+        return failed(&message);
     }
     let outcome = tokio::runtime::Runtime::new()
         .map_err(|error| format!("the runtime could not be started: {error}"))
         .and_then(|runtime| runtime.block_on(demo(&options)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("==> {message}");
-            ExitCode::FAILURE
-        }
+        Err(message) => failed(&message),
     }
 }
 
 async fn demo(options: &DemoOptions) -> Result<(), String> {
     let started = Instant::now();
     let folder = Folder::open(options.data_dir.as_deref())?;
-    println!("==> Starting two datacenters: three servers and one client each");
+    say("==> Starting two datacenters: three servers and one client each\n");
     let mut agents = Vec::new();
     for dc in DATACENTERS {
         for (name, server) in AGENTS {
@@ -57,7 +54,7 @@ async fn demo(options: &DemoOptions) -> Result<(), String> {
         outcome = play(&agents, started) => outcome,
         outcome = told_to_stop() => outcome,
     };
-    println!("==> Stopping");
+    say("==> Stopping\n");
     let stops: Vec<_> = agents.into_iter().map(|agent| tokio::spawn(agent.shutdown())).collect();
     for stop in stops {
         stop.await.map_err(|error| error.to_string())?;
@@ -70,13 +67,13 @@ async fn play(agents: &[Agent], started: Instant) -> Result<(), String> {
     // Clients know servers, not who leads.
     let leads = |agent: &Agent| agent.raft().is_none() || agent.router().leader_addr().is_some();
     wait_for(agents, "a leader in each datacenter", leads).await?;
-    println!("==> Both datacenters have a leader ({:.1} s)", started.elapsed().as_secs_f64());
+    say(&format!("==> Both datacenters have a leader ({:.1} s)\n", started.elapsed().as_secs_f64()));
     for agent in agents {
         for dc in DATACENTERS {
             until_answered(agent, dc).await?;
         }
     }
-    println!("==> They see each other and answer for each other ({:.1} s)\n", started.elapsed().as_secs_f64());
+    say(&format!("==> They see each other and answer for each other ({:.1} s)\n\n", started.elapsed().as_secs_f64()));
     print_guide(agents);
     std::future::pending().await
 }
@@ -137,18 +134,18 @@ fn print_guide(agents: &[Agent]) {
         for (agent, (_, server)) in shown.by_ref().take(AGENTS.len()).zip(AGENTS) {
             let role = if server { "server" } else { "client" };
             if let Some(http) = agent.http_addrs().first() {
-                println!("    {dc}  {:<3} {role}  http://{http}", agent.node_name());
+                say(&format!("    {dc}  {:<3} {role}  http://{http}\n", agent.node_name()));
             }
         }
     }
     if let Some(http) = agents.first().and_then(|agent| agent.http_addrs().first()) {
-        println!("\nTry:");
-        println!("    curl '{http}/v1/health/service/web?dc=dc2'");
-        println!("    curl '{http}/v1/catalog/service/db?dc=dc2&stale'");
-        println!("    curl '{http}/v1/catalog/datacenters'");
-        println!("    kontor members -wan -http-addr={http}\n");
+        say("\nTry:\n");
+        say(&format!("    curl '{http}/v1/health/service/web?dc=dc2'\n"));
+        say(&format!("    curl '{http}/v1/catalog/service/db?dc=dc2&stale'\n"));
+        say(&format!("    curl '{http}/v1/catalog/datacenters'\n"));
+        say(&format!("    kontor members -wan -http-addr={http}\n\n"));
     }
-    println!("==> Running; press Ctrl-C to stop");
+    say("==> Running; press Ctrl-C to stop\n");
 }
 
 async fn told_to_stop() -> Result<(), String> {
@@ -236,7 +233,7 @@ impl Drop for Folder {
         if self.own
             && let Err(error) = std::fs::remove_dir_all(&self.path)
         {
-            eprintln!("==> {} could not be removed: {error}", self.path.display());
+            let _ = failed(&format!("{} could not be removed: {error}", self.path.display()));
         }
     }
 }

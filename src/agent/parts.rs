@@ -15,7 +15,7 @@ use crate::router::RouterSettings;
 use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracing::info;
 
 /// Everything that needs certificates.
@@ -41,6 +41,20 @@ impl Tls {
     }
 }
 
+fn tls_files(config: &Config) -> TlsFiles {
+    TlsFiles {
+        ca_file: config.tls.ca_file.clone(),
+        ca_path: config.tls.ca_path.clone(),
+        cert_file: config.tls.cert_file.clone(),
+        key_file: config.tls.key_file.clone(),
+    }
+}
+
+/// The certificates of the configuration as the bridge shows them, read anew for a reload.
+pub fn bridge_certificates(config: &Config) -> Result<BridgeIdentity, String> {
+    BridgeIdentity::from_ca(&TlsMaterial::load(&tls_files(config))?, &config.datacenter, &config.domain)
+}
+
 fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
     let server_name = config.tls.verify_server_hostname.then(|| crate::tls::server_name(&config.datacenter, &config.domain));
     material.rpc_tls(config.tls.verify_incoming_rpc, config.tls.verify_outgoing, server_name)
@@ -61,24 +75,6 @@ fn bridge_identity(config: &Config, material: Option<&TlsMaterial>, data_dir: Op
     }
 }
 
-/// What the certificate files hold now, for the bridge; nothing where a server's key is its own.
-pub fn renewed_bridge_identity(config: &Config) -> Result<Option<BridgeIdentity>, String> {
-    if !config.server || config.tls.cert_file.is_none() {
-        return Ok(None);
-    }
-    let material = TlsMaterial::load(&tls_files(config))?;
-    BridgeIdentity::from_ca(&material, &config.datacenter, &config.domain).map(Some)
-}
-
-fn tls_files(config: &Config) -> TlsFiles {
-    TlsFiles {
-        ca_file: config.tls.ca_file.clone(),
-        ca_path: config.tls.ca_path.clone(),
-        cert_file: config.tls.cert_file.clone(),
-        key_file: config.tls.key_file.clone(),
-    }
-}
-
 /// The bound listeners of the API, with the addresses they really have.
 #[derive(Debug)]
 pub struct BoundHttp {
@@ -86,11 +82,13 @@ pub struct BoundHttp {
     pub listeners: Vec<HttpListener>,
     /// Of the TCP ones.
     pub addresses: Vec<SocketAddr>,
+    /// Files of the Unix ones.
+    pub sockets: Vec<PathBuf>,
 }
 
 /// Binds every HTTP and HTTPS address configured.
 pub async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
-    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new() };
+    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
     for address in &config.http {
         match address {
             HttpAddress::Tcp(addr) => {
@@ -98,7 +96,10 @@ pub async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, Str
                 bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTP: {error}"))?);
                 bound.listeners.push(HttpListener::Tcp(listener));
             }
-            HttpAddress::Unix(path) => bound.listeners.push(HttpListener::Unix(unix_listener(path)?)),
+            HttpAddress::Unix(path) => {
+                bound.listeners.push(HttpListener::Unix(unix_listener(path)?));
+                bound.sockets.push(path.clone());
+            }
         }
     }
     for addr in &config.https {

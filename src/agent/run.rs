@@ -4,10 +4,12 @@
 //! (clients on SIGTERM, clients on SIGINT, servers on neither), and end with code 1 where not;
 //! a second signal ends at once with code 1.
 
+use super::data_dir::Identity;
 use super::{Agent, Reload};
 use crate::cli::ReloadFn;
 use crate::config::{Config, ConfigError};
 use crate::telemetry;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ enum End {
 
 /// Runs an agent until it is told to stop; the process's exit code.
 pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
-    if let Err(message) = telemetry::start(&config.log_level, config.log_json, config.log_file.as_deref()) {
+    let started = telemetry::start(&config.log_level, config.log_json, config.log_file.as_deref());
+    if let Err(message) = started.and_then(|()| telemetry::count()) {
         return failed(&message);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -44,8 +47,14 @@ fn one_line(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-fn failed(message: &str) -> ExitCode {
-    eprintln!("==> {message}");
+/// Prints to standard output. A reader that has gone is no reason to stop.
+pub(super) fn say(text: &str) {
+    _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints why the process ends to standard error.
+pub(super) fn failed(message: &str) -> ExitCode {
+    _ = writeln!(std::io::stderr(), "==> {message}");
     ExitCode::FAILURE
 }
 
@@ -55,18 +64,23 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&format!("signals cannot be handled: {error}")),
     };
-    let agent = match Agent::bind(config, Some(reload)).await {
+    let identity = match Identity::open(&config) {
+        Ok(identity) => identity,
+        Err(message) => return failed(&message),
+    };
+    say(&crate::config::banner(&settings, identity.node_id));
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+    let agent = match Agent::start(identity, config, Some(reload)).await {
         Ok(agent) => agent,
         Err(message) => return failed(&message),
     };
     if let Some(path) = &settings.pid_file
         && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
     {
+        agent.shutdown().await;
         return failed(&format!("cannot write pid_file {}: {error}", path.display()));
-    }
-    print!("{}", crate::config::banner(&settings, agent.node_id()));
-    for warning in &settings.warnings {
-        warn!("{warning}");
     }
     let end = until_end(&agent, &mut signals).await;
     let code = tokio::select! {
@@ -90,7 +104,7 @@ async fn until_end(agent: &Agent, signals: &mut Signals) -> End {
             event = signals.next() => match event {
                 Event::Reload => match agent.reload().await {
                     Ok(()) => {}
-                    Err(message) => error!(%message, "reload refused; the old configuration stays"),
+                    Err(cause) => error!(%cause, "reload refused; the old configuration stays"),
                 },
                 Event::End { name, graceful } => return End::Signal { name, graceful },
             },
@@ -102,9 +116,8 @@ async fn finish(agent: Agent, end: End, settings: &Config) -> ExitCode {
     match end {
         End::Fatal(cause) => {
             error!(%cause, "the agent cannot go on");
-            eprintln!("==> {cause}");
             agent.shutdown().await;
-            ExitCode::FAILURE
+            failed(&cause)
         }
         End::Asked => {
             info!("leaving as asked");
@@ -114,13 +127,13 @@ async fn finish(agent: Agent, end: End, settings: &Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         End::Signal { name, graceful: true } => {
-            println!("==> Caught signal: {name}; gracefully leaving (a second signal ends at once)");
+            say(&format!("==> Caught signal: {name}; gracefully leaving (a second signal ends at once)\n"));
             agent.leave(settings.leave_drain_time).await;
             agent.shutdown().await;
             ExitCode::SUCCESS
         }
         End::Signal { name, graceful: false } => {
-            println!("==> Caught signal: {name}; stopping without leaving");
+            say(&format!("==> Caught signal: {name}; stopping without leaving\n"));
             agent.shutdown().await;
             ExitCode::FAILURE
         }

@@ -9,10 +9,11 @@ use super::RemoteServer;
 use super::endpoint::Endpoint;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::config::defaults;
+use crate::telemetry::Trouble;
 use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -100,19 +101,21 @@ impl Link {
     /// since each holds the connection too.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Greeting) {
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
+        let mut trouble = Trouble::default();
         loop {
             match self.dial(&endpoint, &us).await {
                 Ok(connection) => {
                     pause = defaults::BRIDGE_BACKOFF_MIN;
+                    trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
                     self.set(State::Up(connection.clone()));
                     let error = connection.closed().await;
                     metrics::counter!("kontor.bridge.links_lost").increment(1);
-                    self.went_down(cause_of(&error));
+                    self.went_down(cause_of(&error), &mut trouble);
                 }
                 Err(cause) => {
                     metrics::counter!("kontor.bridge.dials_failed").increment(1);
-                    self.went_down(cause);
+                    self.went_down(cause, &mut trouble);
                 }
             }
             tokio::time::sleep(pause).await;
@@ -140,17 +143,25 @@ impl Link {
         }
     }
 
-    fn went_down(&self, cause: Cause) {
+    fn went_down(&self, cause: Cause, trouble: &mut Trouble) {
         let before = self.state();
         let since = match &before {
             State::Down(outage) => outage.since,
             State::Up(_) | State::Trying => SystemTime::now(),
         };
-        if !matches!(&before, State::Down(outage) if outage.cause == cause) {
-            let outage = Outage { since, cause: cause.clone() };
-            warn!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, reason = %outage.reason(), "link down");
+        let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
+        // A link that was up and is lost, and a certificate that is refused, are news at once. That
+        // a server is not up yet, or has not heard of this one yet, is normal for a moment.
+        let is_news = is_new && (matches!(before, State::Up(_)) || matches!(cause, Cause::TlsRefused(_)));
+        let lasts = trouble.failed(Instant::now());
+        let outage = Outage { since, cause };
+        let (dc, server, addr, reason) = (&self.server.dc, &self.server.name, self.server.addr, outage.reason());
+        if is_news || lasts {
+            warn!(%dc, %server, %addr, %reason, "link down");
+        } else if is_new {
+            info!(%dc, %server, %addr, %reason, "no link yet");
         }
-        self.set(State::Down(Outage { since, cause }));
+        self.set(State::Down(outage));
     }
 
     fn set(&self, state: State) {

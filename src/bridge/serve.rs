@@ -11,6 +11,7 @@ use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Handler, Phase, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Trouble;
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
@@ -32,7 +33,15 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 struct Door {
     by_address: HashMap<IpAddr, usize>,
-    refusals: HashMap<IpAddr, (String, Instant)>,
+    /// By address and reason.
+    refusals: HashMap<(IpAddr, String), Refusal>,
+}
+
+/// A peer that comes again and again and is refused for one reason.
+#[derive(Debug)]
+struct Refusal {
+    trouble: Trouble,
+    last: Instant,
 }
 
 impl Server {
@@ -201,8 +210,8 @@ impl Server {
         Some(Seat { server: Arc::clone(self), address })
     }
 
-    /// Says why a peer was refused: each reason once a minute for each address, since a peer that is
-    /// refused comes again every second.
+    /// Says why a peer was refused. It comes again every second, so each reason is told once for each
+    /// address, and again when it lasts. That a peer is not known yet is normal for a moment.
     fn refused(&self, peer: SocketAddr, cause: Cause) {
         let kind = match cause {
             Cause::NotYetKnown => "not-yet-known",
@@ -210,21 +219,28 @@ impl Server {
             Cause::Unreachable(_) => "handshake",
         };
         metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
+        let is_normal = cause == Cause::NotYetKnown;
         let why = match cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
             Cause::TlsRefused(why) => format!("tls-refused: {why}"),
             Cause::Unreachable(why) => why,
         };
-        let now = Instant::now();
+        let (now, key) = (Instant::now(), (peer.ip(), why.clone()));
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        door.refusals.retain(|_, (_, at)| now.duration_since(*at) < defaults::BRIDGE_REFUSAL_PAUSE);
-        let is_known = door.refusals.get(&peer.ip()).is_some_and(|(told, _)| *told == why);
-        if is_known || door.refusals.len() >= defaults::BRIDGE_MAX_REFUSALS {
+        door.refusals.retain(|_, refusal| now.duration_since(refusal.last) < defaults::BRIDGE_REFUSAL_PAUSE);
+        if door.refusals.len() >= defaults::BRIDGE_MAX_REFUSALS && !door.refusals.contains_key(&key) {
             return;
         }
-        door.refusals.insert(peer.ip(), (why.clone(), now));
+        let refusal = door.refusals.entry(key).or_insert_with(|| Refusal { trouble: Trouble::default(), last: now });
+        let is_new = refusal.trouble.is_over();
+        let lasts = refusal.trouble.failed(now.into_std());
+        refusal.last = now;
         drop(door);
-        warn!(%peer, reason = %why, "bridge connection refused");
+        if lasts || (is_new && !is_normal) {
+            warn!(%peer, reason = %why, "bridge connection refused");
+        } else if is_new {
+            debug!(%peer, reason = %why, "bridge connection refused");
+        }
     }
 }
 

@@ -42,14 +42,14 @@ const FLAGS: &[Flag] = &[
         Kind::Text,
         "Address told to other datacenters [default: -advertise, else -serf-wan-bind]",
     ),
-    Flag("client", "client_addr", Kind::Text, "Addresses for HTTP and DNS, separated by spaces [default: 127.0.0.1]"),
+    Flag("client", "client_addr", Kind::Text, "Addresses for HTTP, separated by spaces [default: 127.0.0.1]"),
     Flag("serf-lan-bind", "serf_lan", Kind::Text, "Address of the LAN pool [default: -bind]"),
     Flag("serf-wan-bind", "serf_wan", Kind::Text, "Address of the WAN pool and the bridge [default: -bind]"),
     Flag("serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs", Kind::List, "Networks that LAN members may be of; may be repeated"),
     Flag("serf-wan-allowed-cidrs", "serf_wan_allowed_cidrs", Kind::List, "Networks that WAN members may be of; may be repeated"),
     Flag("http-port", "ports.http", Kind::Number, "HTTP port, -1 for none [default: 8500]"),
     Flag("https-port", "ports.https", Kind::Number, "HTTPS port, -1 for none [default: -1]"),
-    Flag("dns-port", "ports.dns", Kind::Number, "DNS port, -1 for none [default: 8600]"),
+    Flag("dns-port", "ports.dns", Kind::Number, "DNS port; has no effect yet"),
     Flag("grpc-port", "ports.grpc", Kind::Number, "gRPC port; has no effect yet"),
     Flag("server-port", "ports.server", Kind::Number, "Port of requests (tcp) and of the bridge (udp) [default: 8300]"),
     Flag("serf-lan-port", "ports.serf_lan", Kind::Number, "Port of the LAN pool [default: 8301]"),
@@ -65,9 +65,9 @@ const FLAGS: &[Flag] = &[
     Flag("rejoin", "rejoin_after_leave", Kind::Switch, "Join known members again after a leave"),
     Flag("encrypt", "encrypt", Kind::Text, "Key that seals both pools, see `kontor keygen`"),
     Flag("domain", "domain", Kind::Text, "DNS domain [default: consul]"),
-    Flag("ui", "ui", Kind::Switch, "Serve the web UI"),
-    Flag("ui-content-path", "ui_content_path", Kind::Text, "Path of the web UI [default: /ui/]"),
-    Flag("ui-dir", "ui_dir", Kind::Text, "Has no effect: the pages are built in"),
+    Flag("ui", "ui", Kind::Switch, "Has no effect yet"),
+    Flag("ui-content-path", "ui_content_path", Kind::Text, "Has no effect yet"),
+    Flag("ui-dir", "ui_dir", Kind::Text, "Has no effect yet"),
     Flag(
         "allow-write-http-from",
         "http_config.allow_write_http_from",
@@ -79,7 +79,7 @@ const FLAGS: &[Flag] = &[
     Flag("check_output_max_size", "check_output_max_size", Kind::Number, "Bytes of check output kept [default: 4096]"),
     Flag("log-level", "log_level", Kind::Text, "TRACE, DEBUG, INFO, WARN or ERR [default: INFO]"),
     Flag("log-json", "log_json", Kind::Switch, "Log as JSON"),
-    Flag("log-file", "log_file", Kind::Text, "Log to this file too"),
+    Flag("log-file", "log_file", Kind::Text, "Log to this file as well"),
     Flag("log-rotate-bytes", "log_rotate_bytes", Kind::Number, "Has no effect yet"),
     Flag("log-rotate-duration", "log_rotate_duration", Kind::Text, "Has no effect yet"),
     Flag("log-rotate-max-files", "log_rotate_max_files", Kind::Number, "Has no effect yet"),
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!((first.bind, first.advertise), ("170.200.7.30".parse().unwrap(), "170.200.7.30".parse().unwrap()));
         assert_eq!(first.ui_path.as_deref(), Some("/ui/"));
         assert_eq!(first.http, [HttpAddress::Tcp("0.0.0.0:8500".parse().unwrap())]);
-        assert!(first.warnings.is_empty(), "{:?}", first.warnings);
+        assert_eq!(first.warnings, ["ui is accepted and has no effect yet: there are no pages to serve"]);
         let second =
             resolved("agent -server -data-dir /tmp/consul -node=s2 -bind=170.200.7.20 -ui -client=0.0.0.0 -join 170.200.7.30");
         assert_eq!((second.server, second.bootstrap_expect), (true, 0));

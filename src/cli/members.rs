@@ -44,7 +44,9 @@ impl MembersArgs {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
         let wanted = Regex::new(&self.status).map_err(|error| format!("-status: {error}"))?;
         let wan = self.wan.unwrap_or(false);
-        let mut members: Vec<Member> = client.json(Call::get("/v1/agent/members").maybe("wan", wan.then_some("1"))).await?;
+        // A client agent is in no WAN pool, and says so with null.
+        let listed: Option<Vec<Member>> = client.json(Call::get("/v1/agent/members").maybe("wan", wan.then_some("1"))).await?;
+        let mut members = listed.unwrap_or_default();
         members.retain(|member| wanted.is_match(member.status_word()));
         if members.is_empty() {
             return Ok(Done { code: 2, ..Done::default() });

@@ -24,7 +24,10 @@ enum ServicesCommand {
     #[command(after_help = "Example:\n  kontor services register web.hcl\n  kontor services register -name=web -port=80 -tag=v1")]
     Register(RegisterArgs),
     /// Deregister services, by files with their definitions or one by its id
-    #[command(after_help = "Example:\n  kontor services deregister web.hcl\n  kontor services deregister -id=web")]
+    #[command(
+        override_usage = "kontor services deregister [OPTIONS] <--id <ID>|FILE...>",
+        after_help = "Example:\n  kontor services deregister web.hcl\n  kontor services deregister -id=web"
+    )]
     Deregister(DeregisterArgs),
 }
 

@@ -24,11 +24,11 @@ pub fn banner(config: &Config, node_id: NodeId) -> String {
     line(
         "Client Addr",
         format!(
-            "[{}] (HTTP: {}, HTTPS: {}, gRPC: -1, DNS: {})",
+            // Neither gRPC nor DNS is answered yet.
+            "[{}] (HTTP: {}, HTTPS: {}, gRPC: -1, DNS: -1)",
             clients.join(" "),
             port(http),
-            port(config.https.first().copied()),
-            port(config.dns.first().copied())
+            port(config.https.first().copied())
         ),
     );
     let wan = if config.server { port(config.serf_wan) } else { -1 };

@@ -79,6 +79,5 @@ pub(super) fn baseline() -> Config {
         services: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
-        debug: serde_json::Value::Null,
     }
 }

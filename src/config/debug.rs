@@ -1,20 +1,47 @@
-//! The configuration as `agent/self` shows it: Consul's names, secrets hidden.
+//! The configuration as `agent/self` shows it: Consul's names, secrets hidden. `agent` asks, also for
+//! what a reload cannot change.
 
 use super::{Config, HttpAddress};
 use crate::model::duration;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::path::PathBuf;
 
-/// Everything worth asking for when something is wrong. The gossip key and tokens never show.
-pub(super) fn describe(config: &Config) -> Value {
-    let mut all = serde_json::Map::new();
-    for part in [identity(config), addresses(config), membership(config), behaviour(config)] {
-        if let Value::Object(part) = part {
-            all.extend(part);
-        }
+impl Config {
+    /// Everything worth asking for when something is wrong. The gossip key and tokens never show.
+    pub fn described(&self) -> Value {
+        Value::Object(entries(self))
     }
-    Value::Object(all)
+
+    /// The settings, by the names of [`Config::described`], that differ in `wanted` and that a
+    /// running agent does not take over.
+    pub fn needs_restart(&self, wanted: &Config) -> Vec<String> {
+        // With what can be taken over and what is kept on disk made the same, what differs is the rest.
+        let mut taken = self.clone();
+        taken.take_reloadable(wanted.clone());
+        let wanted = Config { node_id: wanted.node_id.or(self.node_id), ..wanted.clone() };
+        let (mut before, after) = (entries(&taken), entries(&wanted));
+        before.retain(|key, value| after.get(key) != Some(value));
+        let mut keys: Vec<String> = before.into_iter().map(|(key, _)| key).collect();
+        if self.encrypt != wanted.encrypt && !keys.iter().any(|key| key == "EncryptKey") {
+            keys.push("EncryptKey".to_owned());
+        }
+        keys
+    }
+
+    /// Takes over what a reload changes in a running agent.
+    pub fn take_reloadable(&mut self, wanted: Config) {
+        self.services = wanted.services;
+        self.checks = wanted.checks;
+        self.node_meta = wanted.node_meta;
+        self.log_level = wanted.log_level;
+    }
+}
+
+fn entries(config: &Config) -> Map<String, Value> {
+    let parts = [identity(config), addresses(config), membership(config), behaviour(config)];
+    let objects = parts.into_iter().filter_map(|part| if let Value::Object(part) = part { Some(part) } else { None });
+    objects.flatten().collect()
 }
 
 fn identity(config: &Config) -> Value {
@@ -48,8 +75,9 @@ fn addresses(config: &Config) -> Value {
         "BindAddr": config.bind.to_string(),
         "BridgeAddr": format!("udp://{}", config.bridge),
         "ClientAddrs": texts(&config.client_addrs),
-        "DNSAddrs": config.dns.iter().flat_map(|address| [format!("tcp://{address}"), format!("udp://{address}")]).collect::<Vec<_>>(),
-        "DNSPort": config.dns.first().map_or(-1, |address| i32::from(address.port())),
+        // Nothing answers DNS yet.
+        "DNSAddrs": Vec::<String>::new(),
+        "DNSPort": -1,
         "HTTPAddrs": config.http.iter().map(http).collect::<Vec<_>>(),
         "HTTPPort": http_port.map_or(-1, i32::from),
         "HTTPSAddrs": config.https.iter().map(|address| format!("tcp://{address}")).collect::<Vec<_>>(),

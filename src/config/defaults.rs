@@ -32,6 +32,14 @@ pub const RAFT_REMOVAL_WAIT: Duration = Duration::from_secs(5);
 /// How long each phase of a shutdown may take.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
+// === Logging ===
+
+/// How long something may fail before a warning: agents that start together find each other and a
+/// leader within it.
+pub const TROUBLE_PATIENCE: Duration = Duration::from_secs(10);
+/// Time between warnings of one thing that goes on failing: often enough to be seen in a log of today.
+pub const TROUBLE_REPEAT: Duration = Duration::from_secs(300);
+
 // === Gossip ===
 
 /// Port of the LAN pool where an address names none. Consul's `serf_lan`.
@@ -343,9 +351,9 @@ pub const BRIDGE_RETRY_CONNECTIONS: usize = 128;
 pub const BRIDGE_MAX_INCOMING: usize = 256;
 /// Bytes buffered for all first packets together.
 pub const BRIDGE_INCOMING_BYTES: u64 = 4 << 20;
-/// Peers whose last refusal is remembered, so that the log tells each once a minute.
+/// Peers and reasons of refusals that are remembered, so that the log does not tell each one.
 pub const BRIDGE_MAX_REFUSALS: usize = 256;
-/// How long the same refusal of the same peer is not logged again.
+/// How long a peer must stay away for its next refusal to be news again.
 pub const BRIDGE_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 /// How long requests at work may take to end when the bridge stops; parked ones never do.
 pub const BRIDGE_DRAIN: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! The older dialect of HCL that Consul's users write, made the one that the parser knows.
 //!
-//! The older one allows quoted keys and several settings on one line of a block, between commas.
+//! The older one allows quoted keys and several settings on one line, with or without commas.
 //! `file` tries this only on text that the parser has refused, so text of today never comes here.
 
 /// What encloses a place in the text.
@@ -22,6 +22,8 @@ pub(super) fn modernise(text: &str) -> Option<String> {
     let mut places = vec![Place::Body];
     // The last character that is neither space nor part of a comment.
     let mut last = '\n';
+    // Whether a setting has had its value, so that what comes next on its line is another one.
+    let mut is_set = false;
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         let place = places.last().copied().unwrap_or(Place::Body);
@@ -30,10 +32,16 @@ pub(super) fn modernise(text: &str) -> Option<String> {
             '#' => line_length(rest),
             '/' if rest.starts_with("//") => line_length(rest),
             '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ if is_word(next) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
             _ => next.len_utf8(),
         };
         let (token, tail) = rest.split_at(length);
         rest = tail;
+        let is_value = place == Place::Body && last == '=';
+        if place == Place::Body && is_set && (next == '"' || is_word(next)) {
+            modern.push('\n');
+            is_set = false;
+        }
         match next {
             '"' if place == Place::Body && last != '=' => modern.push_str(key(token, tail)),
             '{' if place == Place::Body && last != '=' => {
@@ -50,15 +58,26 @@ pub(super) fn modernise(text: &str) -> Option<String> {
                     places.pop();
                 }
                 modern.push_str(if place == Place::Body { "\n}\n" } else { token });
+                is_set = place == Place::Value && places.last() == Some(&Place::Body);
             }
             ',' if place == Place::Body => modern.push('\n'),
             _ => modern.push_str(token),
+        }
+        if is_value && (next == '"' || is_word(next)) {
+            is_set = true;
+        } else if next == '\n' || next == ',' {
+            is_set = false;
         }
         if !next.is_whitespace() && !token.starts_with('#') && !token.starts_with("//") && !token.starts_with("/*") {
             last = next;
         }
     }
     Some(modern)
+}
+
+/// A part of a name, a number, true or false.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
 /// A quoted key without its quotes, where it can go without them.
@@ -99,13 +118,17 @@ mod tests {
             "node_meta" { "a-b" = "x, { y" }
             retry_join = ["a", "b"], server = true
             service { name = "web", tags = ["a", "b"], meta = { "k.k" = "v" } }
+            performance { raft_multiplier = 2 leave_drain_time = "1s" rpc_hold_timeout = "7s" }
+            check { name = "c" "args" = ["a b", "c"] meta { a = -1.5 } ttl = "1s" /* = x */ notes = "" }
         "#;
         assert!(hcl::from_str::<Value>(old).is_err());
         let modern: Value = hcl::from_str(&modernise(old).unwrap()).unwrap();
         let expected = json!({
             "datacenter": "dc1", "ports": {"http": 8500, "dns": 8600}, "node_meta": {"a-b": "x, { y"},
             "retry_join": ["a", "b"], "server": true,
-            "service": {"name": "web", "tags": ["a", "b"], "meta": {"k.k": "v"}}
+            "service": {"name": "web", "tags": ["a", "b"], "meta": {"k.k": "v"}},
+            "performance": {"raft_multiplier": 2, "leave_drain_time": "1s", "rpc_hold_timeout": "7s"},
+            "check": {"name": "c", "args": ["a b", "c"], "meta": {"a": -1.5}, "ttl": "1s", "notes": ""}
         });
         assert_eq!(modern, expected);
     }

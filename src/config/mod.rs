@@ -102,6 +102,7 @@ pub struct Config {
     pub advertise_wan: IpAddr,
     pub http: Vec<HttpAddress>,
     pub https: Vec<SocketAddr>,
+    /// Where DNS is to be answered; nothing listens there yet.
     pub dns: Vec<SocketAddr>,
     /// For the banner.
     pub client_addrs: Vec<IpAddr>,
@@ -154,8 +155,6 @@ pub struct Config {
     pub checks: Vec<CheckType>,
     /// What is accepted and not built yet, for one warning each at start.
     pub warnings: Vec<String>,
-    /// The whole configuration as JSON with secrets hidden, for `agent/self`.
-    pub debug: serde_json::Value,
 }
 
 /// `autopilot {}`

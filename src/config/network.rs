@@ -114,6 +114,11 @@ fn listeners(file: &File, ports: &Ports, chooser: &Chooser<'_>, config: &mut Con
         let ips = on(https.as_deref(), "addresses.https", config, problems);
         config.https = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     }
+    for (key, is_set) in [("ports.dns", ports.dns.is_some_and(|port| port >= 0)), ("addresses.dns", dns.is_some())] {
+        if is_set {
+            problems.warn(format!("{key} is accepted and has no effect yet: DNS is not answered"));
+        }
+    }
     if let Some(port) = port(ports.dns.unwrap_or(defaults::PORT_DNS), "dns", problems) {
         let ips = on(dns.as_deref(), "addresses.dns", config, problems);
         config.dns = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();

@@ -8,7 +8,7 @@ use super::file::{AutopilotStanza, File, HttpConfig, Performance};
 use super::interfaces::Host;
 use super::merge::{ConfigError, Problems};
 use super::sources::Sources;
-use super::{Autopilot, Config, Join, debug, defaults, network, safety};
+use super::{Autopilot, Config, Join, defaults, network, safety};
 use std::path::{Path, PathBuf};
 
 /// Reads all sources and resolves them on this host.
@@ -38,7 +38,6 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
         return Err(problems.errors);
     }
     config.warnings = problems.warnings;
-    config.debug = debug::describe(&config);
     Ok(config)
 }
 
@@ -249,7 +248,10 @@ fn http(file: &File, config: &mut Config, problems: &mut Problems) {
     }
     let ui_config = file.ui_config.clone().unwrap_or_default();
     if file.ui_dir.as_deref().is_some_and(|dir| !dir.is_empty()) {
-        problems.warn("ui_dir is accepted and has no effect: the pages are built in");
+        problems.warn("ui_dir is accepted and has no effect yet");
+    }
+    if ui_config.enabled.or(file.ui).unwrap_or(false) {
+        problems.warn("ui is accepted and has no effect yet: there are no pages to serve");
     }
     if ui_config.enabled.or(file.ui).unwrap_or(config.dev) {
         let path = ui_config.content_path.or_else(|| file.ui_content_path.clone()).unwrap_or_else(|| "/ui/".to_owned());

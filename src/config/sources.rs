@@ -58,6 +58,10 @@ impl Sources {
     /// The file itself, or a folder's files in order of their names; folders in it are not entered.
     fn files_of(&self, path: &Path, problems: &mut Problems) -> Vec<(PathBuf, Format)> {
         problems.source = path.display().to_string();
+        if let Err(error) = path.metadata() {
+            problems.error(format!("cannot be read: {error}"));
+            return Vec::new();
+        }
         if !path.is_dir() {
             let format = self.format.or_else(|| Format::of(path));
             if format.is_none() {

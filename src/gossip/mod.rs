@@ -103,6 +103,7 @@ pub struct Gossip {
     pool: Pool,
     core: CoreHandle,
     left: Arc<watch::Sender<bool>>,
+    given_up: watch::Receiver<Option<String>>,
 }
 
 impl Gossip {
@@ -122,8 +123,10 @@ impl Gossip {
             let keeping = driver::keep_snapshot(core.clone(), company, path, before.clone(), left, shutdown.token());
             shutdown.spawn("gossip-snapshot", keeping);
         }
-        shutdown.spawn_until("gossip-join", driver::keep_joined(core.clone(), join_plan(&settings, before, left.subscribe())));
-        Ok(Gossip { pool: settings.pool, core, left })
+        let (giving_up, given_up) = watch::channel(None);
+        let plan = join_plan(&settings, before, left.subscribe(), giving_up);
+        shutdown.spawn_until("gossip-join", driver::keep_joined(core.clone(), plan));
+        Ok(Gossip { pool: settings.pool, core, left, given_up })
     }
 
     /// The address others reach this agent at.
@@ -144,6 +147,17 @@ impl Gossip {
     /// Joins by any of `addresses`; the number that answered. Fails when none did, with each cause.
     pub async fn join(&self, addresses: &[String]) -> Result<usize, GossipError> {
         driver::join(&self.core, self.pool, addresses).await
+    }
+
+    /// Resolves with the reason when the configured addresses were tried `retry_max` times in vain.
+    pub async fn fatal(&self) -> String {
+        let mut given_up = self.given_up.clone();
+        let reason = given_up.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => format!("{:?} pool: {reason}", self.pool),
+            // The pool has stopped; nothing is given up any more.
+            None => std::future::pending().await,
+        }
     }
 
     /// Says that this agent is leaving and stays a moment to spread it.
@@ -237,7 +251,12 @@ async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> 
     begun.map_err(GossipError)
 }
 
-fn join_plan(settings: &GossipSettings, before: Snapshot, left: watch::Receiver<bool>) -> JoinPlan {
+fn join_plan(
+    settings: &GossipSettings,
+    before: Snapshot,
+    left: watch::Receiver<bool>,
+    given_up: watch::Sender<Option<String>>,
+) -> JoinPlan {
     let slowest = if settings.fast { defaults::GOSSIP_FAST_RECONNECT } else { Duration::MAX };
     JoinPlan {
         company: company(settings),
@@ -246,6 +265,7 @@ fn join_plan(settings: &GossipSettings, before: Snapshot, left: watch::Receiver<
         max: settings.retry_max,
         last_known: if before.left && !settings.rejoin_after_leave { Vec::new() } else { before.members },
         left,
+        given_up,
     }
 }
 

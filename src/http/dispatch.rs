@@ -7,7 +7,7 @@ use super::HttpSettings;
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::{Refusal, header_text};
 use super::options;
-use super::parameters::{Parameters, decode_path};
+use super::parameters::{Parameters, cleaned, decode_path};
 use super::respond::{Body, Form, Renderer, Reply, takes_gzip};
 use super::table::{Found, Table};
 use hyper::body::Incoming;
@@ -62,6 +62,9 @@ impl Dispatch {
     /// Takes a request to its endpoint.
     fn begin(&self, request: Request<Incoming>, client: Option<IpAddr>, form: &mut Form) -> Result<Pending, Refusal> {
         let (head, body) = request.into_parts();
+        if let Some(path) = cleaned(head.uri.path()) {
+            return Ok(ready(Ok(redirect(&path, head.uri.query()))));
+        }
         let path = decode_path(head.uri.path())?;
         let (route, argument) = match self.table.find(&path) {
             Found::Route(route, argument) => (route, argument),
@@ -190,6 +193,7 @@ mod tests {
             ("OPTIONS /v1/catalog/register", 200, "allow: options,put", ""),
             ("GET /v1/unknown", 404, "", ""),
             ("GET /v1/health/service?dc=x", 301, "location: /v1/health/service/?dc=x", ""),
+            ("GET //v1/catalog/nodes?dc=x", 301, "location: /v1/catalog/nodes?dc=x", ""),
             ("GET /v1/health/service/%00", 400, "", ""),
             ("GET /v1/catalog/nodes?a=%zz", 500, "", ""),
             ("GET /v1/agent/self", 403, "", "Endpoint is blocked by agent configuration"),
@@ -239,6 +243,7 @@ mod tests {
             "x-consul-knownleader: true",
             "x-consul-lastcontact: 12",
             "x-consul-effective-consistency: stale",
+            "x-consul-query-backend: blocking-query",
             "x-consul-default-acl-policy: allow",
             "x-cache: hit",
             "age: 3",

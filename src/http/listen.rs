@@ -162,7 +162,8 @@ where
         // HTTP/2 needs ALPN, so it exists on TLS only.
         let mut http = auto::Builder::new(TokioExecutor::new());
         http = if secure { http } else { http.http1_only() };
-        http.http1().max_buf_size(defaults::HTTP_MAX_HEAD).header_read_timeout(None);
+        // `X-Consul-Index`, not `x-consul-index`: as Go writes names, for scripts that look for them.
+        http.http1().title_case_headers(true).max_buf_size(defaults::HTTP_MAX_HEAD).header_read_timeout(None);
         http.http2().max_concurrent_streams(defaults::HTTP2_MAX_STREAMS);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {

@@ -42,6 +42,8 @@ pub trait AgentControl: Send + Sync + 'static {
     fn node_meta(&self) -> BTreeMap<String, String>;
     /// `Stats` of `agent/self`.
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>>;
+    /// What was counted since the start of the process, in Prometheus's text form.
+    fn counters(&self) -> String;
     /// Reads the configuration anew; the error keeps the old one.
     fn reload(&self) -> BoxFuture<Result<(), String>>;
     /// Leaves gracefully; the process then shuts down.

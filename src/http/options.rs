@@ -23,7 +23,7 @@ pub(super) fn query_options(
     settings: &HttpSettings,
 ) -> Result<QueryOptions, Refusal> {
     let dc = datacenter(parameters);
-    let abroad = dc.as_ref().is_some_and(|dc| *dc != settings.datacenter);
+    let abroad = dc.as_ref().is_some_and(|dc| !dc.eq_ignore_ascii_case(&settings.datacenter));
     let (min_index, wait) = blocking(parameters)?;
     let mut options = QueryOptions {
         near: near(parameters, settings).filter(|_| !abroad),

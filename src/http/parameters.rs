@@ -57,6 +57,25 @@ pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, Refusal> {
     if path.chars().all(is_printable) { Ok(path) } else { Err(Refusal::unprintable_path()) }
 }
 
+/// The shortest path that means the same as `path`, where that is another one: clients that put a
+/// base address with a slash before `/v1` ask for `//v1`, and Go's servers redirect them.
+pub(super) fn cleaned(path: &str) -> Option<String> {
+    if !path.contains("//") && !path.contains("/.") {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            named => parts.push(named),
+        }
+    }
+    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    let clean = format!("/{}{end}", parts.join("/"));
+    (clean != path).then_some(clean)
+}
+
 /// As Go's `unicode.IsPrint`, near enough: no control, no format and no space but the plain one.
 fn is_printable(c: char) -> bool {
     let format = matches!(c,
@@ -116,9 +135,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn doubled_slashes_and_dots_are_cleaned_away_and_nothing_else() {
+        for (path, clean) in [
+            ("//v1/catalog/nodes", Some("/v1/catalog/nodes")),
+            ("/v1/./catalog//service/", Some("/v1/catalog/service/")),
+            ("/v1/../../etc", Some("/etc")),
+            ("//", Some("/")),
+            ("/", None),
+            ("/v1/catalog/service/.web", None),
+            ("/v1/catalog/service/a..b/", None),
+        ] {
+            assert_eq!(cleaned(path).as_deref(), clean, "{path}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text: String) {
+            let _ = cleaned(&text);
             let _ = Parameters::parse(Some(&text));
             let _ = decode_path(&text);
         }

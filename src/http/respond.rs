@@ -22,6 +22,7 @@ const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
 const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
+const BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// Room for the headers of an answer, taken once and not grown into.
@@ -208,6 +209,7 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
         let millis = u64::try_from(meta.last_contact.as_millis()).unwrap_or(u64::MAX);
         headers.insert(LAST_CONTACT, HeaderValue::from(millis));
         headers.insert(CONSISTENCY, HeaderValue::from_static(consistency(meta.consistency)));
+        headers.insert(BACKEND, HeaderValue::from_static("blocking-query"));
     }
     if let Some(cache) = &meta.cache {
         headers.insert(CACHE, HeaderValue::from_static(if cache.hit { "HIT" } else { "MISS" }));

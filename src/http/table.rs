@@ -104,6 +104,7 @@ fn routes() -> Vec<Route> {
         get("/v1/agent/version", agent::identity::version),
         get("/v1/agent/host", agent::host::host),
         get("/v1/agent/members", agent::members::members),
+        get("/v1/agent/metrics", agent::metrics::metrics),
         put("/v1/agent/join/", agent::members::join),
         put("/v1/agent/leave", agent::members::leave),
         put("/v1/agent/force-leave/", agent::members::force_leave),

@@ -18,6 +18,7 @@ use crate::model::ids::Token;
 use crate::model::node::Node;
 use crate::model::query::{Lookup, Query, QueryOptions, Read};
 use crate::model::request::{Write, WriteRequest};
+use crate::telemetry::Trouble;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,16 +65,24 @@ async fn watch_gaps() {
 async fn keep_nodes(parts: &LeaderParts) {
     let mut reconciler = Reconciler::new(&parts.node_name, &parts.datacenter, Instant::now().into_std());
     let mut changes = parts.lan.changes();
+    let mut trouble = Trouble::default();
     loop {
         changes.mark_unchanged();
         let pause = match reconcile_once(parts, &mut reconciler).await {
-            Ok(()) => RECONCILE_INTERVAL,
+            Ok(()) => {
+                trouble.worked();
+                RECONCILE_INTERVAL
+            }
             Err(fault) => {
                 metrics::counter!("kontor.leader.reconcile_failed").increment(1);
                 // What the catalog refuses, it refuses again a second later.
                 let refused = matches!(fault.kind, FaultKind::BadRequest | FaultKind::Failed | FaultKind::Denied);
                 let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
-                warn!(%fault, again_in = ?pause, "the catalog does not agree with the members yet");
+                if refused || trouble.failed(Instant::now().into_std()) {
+                    warn!(%fault, again_in = ?pause, "the catalog does not agree with the members");
+                } else {
+                    debug!(%fault, again_in = ?pause, "the catalog does not agree with the members yet");
+                }
                 pause
             }
         };

@@ -15,6 +15,7 @@ use crate::model::ids::Token;
 use crate::model::query::{Consistency, Query, QueryOptions, Read};
 use crate::model::request::{Write, WriteRequest};
 use crate::router::Router;
+use crate::telemetry::Trouble;
 use bytes::Bytes;
 use std::future::Future;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -67,6 +68,7 @@ impl Catalog for RouterCatalog {
 /// Keeps the catalog in agreement, for ever.
 pub(super) async fn run(local: Local, catalog: impl Catalog) {
     let mut timing = AntiEntropy::new(Instant::now().into_std());
+    let mut trouble = Trouble::default();
     loop {
         let now = Instant::now();
         if local.lock().state.undefer(now.into_std()) {
@@ -74,11 +76,11 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
         }
         match timing.poll(now.into_std()) {
             Step::Full => {
-                let end = told(full(&local, &catalog).await);
+                let end = told(full(&local, &catalog).await, &mut trouble);
                 timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
             Step::Partial => {
-                let end = told(push(&local, &catalog).await);
+                let end = told(push(&local, &catalog).await, &mut trouble);
                 timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
             Step::Wait(until) => {
@@ -98,12 +100,25 @@ fn spread(catalog: &impl Catalog) -> Spread {
     Spread { members: catalog.members(), random: rand::random() }
 }
 
-fn told(result: Result<End, Fault>) -> End {
-    result.unwrap_or_else(|fault| {
-        metrics::counter!("kontor.local.sync_failed").increment(1);
-        warn!(%fault, "the catalog does not agree with this agent yet; trying again");
-        End::Failed
-    })
+/// No leader or no server is normal for a moment, while a datacenter starts or elects.
+fn told(result: Result<End, Fault>, trouble: &mut Trouble) -> End {
+    match result {
+        Ok(end) => {
+            if trouble.worked() {
+                info!("the catalog agrees with this agent again");
+            }
+            end
+        }
+        Err(fault) => {
+            metrics::counter!("kontor.local.sync_failed").increment(1);
+            if trouble.failed(Instant::now().into_std()) {
+                warn!(%fault, "the catalog does not agree with this agent; trying again");
+            } else {
+                debug!(%fault, "the catalog does not agree with this agent yet; trying again");
+            }
+            End::Failed
+        }
+    }
 }
 
 /// Compares everything, then pushes what differs.

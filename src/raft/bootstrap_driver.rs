@@ -11,6 +11,7 @@ use super::openraft_types::Core;
 use super::{Candidate, Lane, RaftError};
 use crate::config::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
+use crate::telemetry::Trouble;
 use openraft::EmptyNode;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 const CLUSTER: &str = "cluster";
@@ -64,8 +65,8 @@ pub(super) struct Driver {
     pub(super) cluster: watch::Sender<Option<ClusterId>>,
     /// Before this, nobody is asked again.
     pub(super) retry_at: Instant,
-    /// Whether it was said that the bootstrap waits; once is enough for a grant.
-    pub(super) told: bool,
+    /// Waiting for the others, since the last grant.
+    pub(super) trouble: Trouble,
 }
 
 /// What came of a question to another server.
@@ -185,8 +186,10 @@ impl Driver {
     /// Nobody is asked again for a while.
     fn wait(&mut self, server: NodeId, why: &str) {
         self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
-        if !std::mem::replace(&mut self.told, true) {
+        if self.trouble.failed(Instant::now().into_std()) {
             warn!(%server, why, "the bootstrap waits for a server");
+        } else {
+            debug!(%server, why, "the bootstrap waits for a server");
         }
     }
 
@@ -195,9 +198,11 @@ impl Driver {
         let Ok(bytes) = grant.as_ref().map(rmp_serde::to_vec_named).transpose() else { return false };
         let kept = self.log.put(GRANT, bytes).await.is_ok();
         if kept {
-            info!(?grant, "bootstrap");
+            if let Some(Grant { cluster, proposer, members }) = &grant {
+                info!(%cluster, %proposer, servers = members.len(), "the servers of the first election are agreed on");
+            }
             self.state.kept(grant);
-            self.told = false;
+            self.trouble.worked();
         }
         kept
     }

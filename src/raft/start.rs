@@ -16,6 +16,7 @@ use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
 use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_PROPOSALS, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
+use crate::telemetry::Trouble;
 use openraft::Instant as _;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
@@ -82,7 +83,7 @@ impl Server {
             candidates,
             cluster,
             retry_at: tokio::time::Instant::now(),
-            told: false,
+            trouble: Trouble::default(),
         };
         shutdown.spawn_until("raft bootstrap", driver.run(questions));
 
@@ -135,7 +136,8 @@ impl Server {
             }
             let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, found) != found);
             if changed {
-                tracing::info!(leader = ?found.leader, is_self = found.is_self, term = found.term, "Raft leadership");
+                let leader = found.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+                tracing::info!(%leader, is_self = found.is_self, term = found.term, "Raft leadership");
             }
             if let Some(fatal) = stopped.filter(|_| !self.stopping.load(Ordering::SeqCst)) {
                 self.fail(format!("the Raft core has stopped: {fatal}"));

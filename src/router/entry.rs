@@ -12,6 +12,8 @@ use crate::model::request::{Ask, Request};
 
 /// `query` with this agent's settings applied.
 pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
+    // An agent that caches nothing takes a `?cached` for not said.
+    query.options.cached = query.options.cached.filter(|_| settings.use_cache);
     let elsewhere = is_elsewhere(&settings.datacenter, query.options.dc.as_deref());
     let discovered = is_discovery(&query.read) && is_plain(&query) && !settings.discovery_max_stale.is_zero();
     let options = &mut query.options;
@@ -168,7 +170,9 @@ mod tests {
         let stale = QueryOptions { consistency: Consistency::Stale, ..plain() };
         assert_eq!(of(web(), stale), (Consistency::Stale, None));
         let cached = QueryOptions { cached: Some(CacheControl::default()), ..plain() };
-        assert_eq!(of(web(), cached), (Consistency::Default, None));
+        assert_eq!(of(web(), cached.clone()), (Consistency::Default, None));
+        let uncached = RouterSettings { use_cache: false, ..settings.clone() };
+        assert_eq!(prepared(&uncached, query(web(), cached)).options.max_stale, Some(bound));
     }
 
     #[test]

@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 /// `catalog/nodes`
 pub(super) fn nodes(view: &View, select: &Select<'_>) -> Result<Bytes, Fault> {
-    select.check_filter(|| shape(&[&NodeRow::new(Node::default()).json]))?;
+    select.check_filter(|| shape(&[NodeRow::new(Node::default()).json()]))?;
     let mut rows = Vec::new();
     for row in view.nodes.values().map(|state| &state.row) {
-        if select.wants_node(row) && select.matches(&[&row.json])? {
+        if select.wants_node(row) && select.matches(&[row.json()])? {
             rows.push(row);
         }
     }
     select.sort_near(&mut rows, |row| &row.node.node);
     let mut list = List::new();
     for row in rows {
-        if select.translates() { list.push(&[&translated_node(row).json]) } else { list.push(&[&row.json]) }
+        if select.translates() { list.push(&[translated_node(row).json()]) } else { list.push(&[row.json()]) }
     }
     Ok(list.finish())
 }
@@ -56,7 +56,7 @@ fn tags_of(group: &Group, keep: impl Fn(&Entry) -> bool) -> Bytes {
 pub(super) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result<Bytes, Fault> {
     select.check_filter(|| {
         let (node, service) = (NodeRow::new(Node::default()), ServiceRow::new(NodeService::default()));
-        shape(&[&node.flat, &service.flat])
+        shape(&[node.flat(), service.flat()])
     })?;
     let Some(group) = group else { return Ok(List::new().finish()) };
     if select.is_plain() {
@@ -64,7 +64,7 @@ pub(super) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result
     }
     let mut entries = Vec::new();
     for entry in group.entries.iter().filter(|entry| select.wants_entry(entry)) {
-        if select.matches(&[&entry.node.flat, &entry.service.flat])? {
+        if select.matches(&[entry.node.flat(), entry.service.flat()])? {
             entries.push(entry);
         }
     }
@@ -74,16 +74,16 @@ pub(super) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result
     }
     let mut list = List::new();
     for entry in entries {
-        list.push(&[&translated_node(&entry.node).flat, &translated_service(&entry.service).flat]);
+        list.push(&[translated_node(&entry.node).flat(), translated_service(&entry.service).flat()]);
     }
     Ok(list.finish())
 }
 
 fn flat_rows<'a>(entries: impl Iterator<Item = &'a Arc<Entry>> + Clone) -> Bytes {
     let mut list = List::new();
-    list.reserve(entries.clone().map(|entry| entry.node.flat.len() + entry.service.flat.len() + 1).sum());
+    list.reserve(entries.clone().map(|entry| entry.node.flat().len() + entry.service.flat().len() + 1).sum());
     for entry in entries {
-        list.push(&[&entry.node.flat, &entry.service.flat]);
+        list.push(&[entry.node.flat(), entry.service.flat()]);
     }
     list.finish()
 }
@@ -95,7 +95,7 @@ pub(super) fn node(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Resul
     let mut services = List::object();
     each_service(state, select, |row| {
         let id = serde_json::to_vec(&row.service.id).unwrap_or_default();
-        services.push(&[&id, b":", &row.json]);
+        services.push(&[&id, b":", row.json()]);
     })?;
     Ok(node_with(state, select, &services.finish()))
 }
@@ -105,17 +105,17 @@ pub(super) fn node_services(state: Option<&Arc<NodeState>>, select: &Select<'_>)
     check_service_filter(select)?;
     let Some(state) = state else { return Ok(Bytes::from_static(br#"{"Node":null,"Services":[]}"#)) };
     let mut services = List::new();
-    each_service(state, select, |row| services.push(&[&row.json]))?;
+    each_service(state, select, |row| services.push(&[row.json()]))?;
     Ok(node_with(state, select, &services.finish()))
 }
 
 fn check_service_filter(select: &Select<'_>) -> Result<(), Fault> {
-    select.check_filter(|| shape(&[&ServiceRow::new(NodeService::default()).json]))
+    select.check_filter(|| shape(&[ServiceRow::new(NodeService::default()).json()]))
 }
 
 fn each_service(state: &NodeState, select: &Select<'_>, mut add: impl FnMut(&ServiceRow)) -> Result<(), Fault> {
     for row in &state.services {
-        if select.matches(&[&row.json])? {
+        if select.matches(&[row.json()])? {
             if select.translates() { add(&translated_service(row)) } else { add(row) }
         }
     }
@@ -123,7 +123,7 @@ fn each_service(state: &NodeState, select: &Select<'_>, mut add: impl FnMut(&Ser
 }
 
 fn node_with(state: &NodeState, select: &Select<'_>, services: &[u8]) -> Bytes {
-    let node = if select.translates() { translated_node(&state.row).json } else { state.row.json.clone() };
+    let node = if select.translates() { translated_node(&state.row).json().clone() } else { state.row.json().clone() };
     let parts: [&[u8]; 5] = [br#"{"Node":"#, &node, br#","Services":"#, services, b"}"];
     parts.concat().into()
 }

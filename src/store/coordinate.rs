@@ -10,7 +10,7 @@ use bytes::Bytes;
 pub(super) fn nodes(view: &View) -> Bytes {
     let mut list = List::new();
     for row in view.coordinates.values() {
-        list.push(&[&row.json]);
+        list.push(&[row.json()]);
     }
     list.finish()
 }
@@ -20,7 +20,7 @@ pub(super) fn node(view: &View, name: &str, index: u64) -> Rendered {
     let mut list = List::new();
     let row = view.coordinates.get(&key_of(name));
     if let Some(row) = row {
-        list.push(&[&row.json]);
+        list.push(&[row.json()]);
     }
     Rendered { index, body: list.finish(), found: row.is_some() }
 }

@@ -28,31 +28,27 @@ pub(super) fn checks_of(view: &View, service: &str, select: &Select<'_>) -> Resu
     checks(rows, select)
 }
 
-/// `health/state/:state`, its name without regard to case (one client writes `ANY`).
+/// `health/state/:state`, its name without regard to case (one client writes `ANY`). No check is in
+/// a state that there is not.
 pub(super) fn in_state(view: &View, state: &str, select: &Select<'_>) -> Result<Bytes, Fault> {
-    let status =
-        match state.to_ascii_lowercase().as_str() {
-            "any" => None,
-            name => Some(name.parse::<CheckStatus>().map_err(|_| {
-                Fault::bad_request(format!("Invalid state {state:?}: expected any, passing, warning or critical"))
-            })?),
-        };
+    let is_any = state.eq_ignore_ascii_case("any");
+    let status = state.to_ascii_lowercase().parse::<CheckStatus>().ok();
     let nodes = view.nodes.values().filter(|state| select.wants_node(&state.row));
-    let rows = nodes.flat_map(|state| &state.checks).filter(|row| status.is_none_or(|status| row.check.status == status));
+    let rows = nodes.flat_map(|state| &state.checks).filter(|row| is_any || Some(row.check.status) == status);
     checks(rows.collect(), select)
 }
 
 fn checks(rows: Vec<&Arc<CheckRow>>, select: &Select<'_>) -> Result<Bytes, Fault> {
-    select.check_filter(|| shape(&[&CheckRow::new(HealthCheck::default()).json]))?;
+    select.check_filter(|| shape(&[CheckRow::new(HealthCheck::default()).json()]))?;
     let mut wanted = Vec::new();
     for row in rows {
-        if select.matches(&[&row.json])? {
+        if select.matches(&[row.json()])? {
             wanted.push(row);
         }
     }
     select.sort_near(&mut wanted, |row| &row.check.node);
     let mut list = List::new();
-    wanted.iter().for_each(|row| list.push(&[&row.json]));
+    wanted.iter().for_each(|row| list.push(&[row.json()]));
     Ok(list.finish())
 }
 
@@ -107,15 +103,15 @@ fn entry_json(entry: &Entry) -> Vec<u8> {
 
 fn write_entry(entry: &Entry, mut add: impl FnMut(&[u8])) {
     add(br#"{"Node":"#);
-    add(&entry.node.json);
+    add(entry.node.json());
     add(br#","Service":"#);
-    add(&entry.service.json);
+    add(entry.service.json());
     add(br#","Checks":["#);
     for (at, row) in entry.checks.iter().enumerate() {
         if at > 0 {
             add(b",");
         }
-        add(&row.json);
+        add(row.json());
     }
     add(b"]}");
 }
@@ -123,6 +119,6 @@ fn write_entry(entry: &Entry, mut add: impl FnMut(&[u8])) {
 /// Bytes that an entry takes in a list, its punctuation included.
 fn entry_size(entry: &Entry) -> usize {
     const PUNCTUATION: usize = 40;
-    let checks: usize = entry.checks.iter().map(|row| row.json.len() + 1).sum();
-    entry.node.json.len() + entry.service.json.len() + checks + PUNCTUATION
+    let checks: usize = entry.checks.iter().map(|row| row.json().len() + 1).sum();
+    entry.node.json().len() + entry.service.json().len() + checks + PUNCTUATION
 }

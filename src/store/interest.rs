@@ -79,8 +79,7 @@ fn service_index(view: &View, name: &str, lookup: Lookup) -> u64 {
     view.group(name, lookup).map_or_else(|| view.absent_service_index(), |group| group.index)
 }
 
-/// The state that `text` names without regard to case; none for `any`, and for what is refused
-/// before anybody waits.
+/// The state that `text` names without regard to case; none for `any`, and for what is no state.
 fn status(text: &str) -> Option<CheckStatus> {
     text.to_ascii_lowercase().parse().ok()
 }

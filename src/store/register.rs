@@ -107,6 +107,7 @@ fn upsert_service(state: &mut NodeState, service: &NodeService, index: u64) {
     if service.id.is_empty() {
         service.id.clone_from(&service.service);
     }
+    service.weights.get_or_insert_default();
     let existing = state.service(&service.id).cloned();
     service.create_index = existing.as_ref().map_or(index, |row| row.service.create_index);
     service.modify_index = existing.as_ref().map_or(index, |row| row.service.modify_index);

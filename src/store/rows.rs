@@ -1,5 +1,7 @@
-//! The rows of the catalog, each with its JSON made when it is written, so that a list answer is a
-//! concatenation.
+//! The rows of the catalog, each with its JSON, so that a list answer is a concatenation.
+//!
+//! The JSON is made at the first read and kept: most rows are written on every server and read on
+//! few, and what is written is paid for three times.
 //!
 //! `register` and `snapshot` make rows; `catalog`, `health` and `coordinate` copy their fragments
 //! out. A row never changes: a change is a new row.
@@ -9,14 +11,24 @@ use crate::model::coordinate::NodeCoordinate;
 use crate::model::node::Node;
 use crate::model::service::{NodeService, ServiceAddress, Weights};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The form under which names are compared: Consul pays no regard to their case.
 pub(super) fn key_of(name: &str) -> Arc<str> {
     name.to_lowercase().into()
+}
+
+/// JSON that is made when it is first asked for.
+#[derive(Debug, Default)]
+struct Fragment(OnceLock<Bytes>);
+
+impl Fragment {
+    fn get(&self, render: impl FnOnce() -> Bytes) -> &Bytes {
+        self.0.get_or_init(render)
+    }
 }
 
 /// The JSON of what cannot fail to have one: plain structs with text keys.
@@ -28,26 +40,28 @@ fn fragment(value: &impl Serialize) -> Bytes {
 #[derive(Debug)]
 pub(super) struct NodeRow {
     pub(super) node: Node,
-    /// `{"ID":…}`
-    pub(super) json: Bytes,
-    /// The node's part of a `catalog/service` row, from the opening brace to the last comma.
-    pub(super) flat: Bytes,
+    json: Fragment,
+    flat: Fragment,
 }
 
 impl NodeRow {
     pub(super) fn new(node: Node) -> NodeRow {
-        let flat = FlatNode {
-            id: &node.id,
-            node: &node.node,
-            address: &node.address,
-            datacenter: &node.datacenter,
-            tagged_addresses: &node.tagged_addresses,
-            node_meta: &node.meta,
-        };
-        let mut flat = fragment(&flat).to_vec();
-        flat.pop();
-        flat.push(b',');
-        NodeRow { json: fragment(&node), flat: flat.into(), node }
+        NodeRow { node, json: Fragment::default(), flat: Fragment::default() }
+    }
+
+    /// `{"ID":…}`
+    pub(super) fn json(&self) -> &Bytes {
+        self.json.get(|| fragment(&self.node))
+    }
+
+    /// The node's part of a `catalog/service` row, from the opening brace to the last comma.
+    pub(super) fn flat(&self) -> &Bytes {
+        self.flat.get(|| {
+            let mut flat = fragment(&FlatNode::of(&self.node)).to_vec();
+            flat.pop();
+            flat.push(b',');
+            flat.into()
+        })
     }
 }
 
@@ -63,6 +77,19 @@ struct FlatNode<'a> {
     node_meta: &'a Option<BTreeMap<String, String>>,
 }
 
+impl FlatNode<'_> {
+    fn of(node: &Node) -> FlatNode<'_> {
+        FlatNode {
+            id: &node.id,
+            node: &node.node,
+            address: &node.address,
+            datacenter: &node.datacenter,
+            tagged_addresses: &node.tagged_addresses,
+            node_meta: &node.meta,
+        }
+    }
+}
+
 /// An instance of a service.
 #[derive(Debug)]
 pub(super) struct ServiceRow {
@@ -71,17 +98,24 @@ pub(super) struct ServiceRow {
     pub(super) key: Arc<str>,
     /// The key of the name it speaks for in a mesh, if any.
     pub(super) connect: Option<Arc<str>>,
-    /// `{"ID":…}`
-    pub(super) json: Bytes,
-    /// The instance's part of a `catalog/service` row, from its first name to the closing brace.
-    pub(super) flat: Bytes,
+    json: Fragment,
+    flat: Fragment,
 }
 
 impl ServiceRow {
     pub(super) fn new(service: NodeService) -> ServiceRow {
-        let flat = fragment(&FlatService::of(&service)).slice(1..);
-        let connect = connect_name(&service).map(key_of);
-        ServiceRow { key: key_of(&service.service), connect, json: fragment(&service), flat, service }
+        let (key, connect) = (key_of(&service.service), connect_name(&service).map(key_of));
+        ServiceRow { service, key, connect, json: Fragment::default(), flat: Fragment::default() }
+    }
+
+    /// `{"ID":…}`
+    pub(super) fn json(&self) -> &Bytes {
+        self.json.get(|| fragment(&self.service))
+    }
+
+    /// The instance's part of a `catalog/service` row, from its first name to the closing brace.
+    pub(super) fn flat(&self) -> &Bytes {
+        self.flat.get(|| fragment(&FlatService::of(&self.service)).slice(1..))
     }
 }
 
@@ -107,6 +141,8 @@ struct FlatService<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     service_tagged_addresses: &'a BTreeMap<String, ServiceAddress>,
     service_weights: Weights,
+    /// Never null here, unlike in the instance's own row.
+    #[serde(serialize_with = "meta_or_empty")]
     service_meta: &'a Option<BTreeMap<String, String>>,
     service_port: u16,
     service_socket_path: &'a str,
@@ -115,6 +151,10 @@ struct FlatService<'a> {
     service_connect: &'a Value,
     create_index: u64,
     modify_index: u64,
+}
+
+fn meta_or_empty<S: Serializer>(meta: &Option<BTreeMap<String, String>>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(meta.iter().flatten())
 }
 
 impl FlatService<'_> {
@@ -143,13 +183,17 @@ impl FlatService<'_> {
 #[derive(Debug)]
 pub(super) struct CheckRow {
     pub(super) check: HealthCheck,
-    /// `{"Node":…}`
-    pub(super) json: Bytes,
+    json: Fragment,
 }
 
 impl CheckRow {
     pub(super) fn new(check: HealthCheck) -> CheckRow {
-        CheckRow { json: fragment(&check), check }
+        CheckRow { check, json: Fragment::default() }
+    }
+
+    /// `{"Node":…}`
+    pub(super) fn json(&self) -> &Bytes {
+        self.json.get(|| fragment(&self.check))
     }
 
     /// Whether it speaks of the whole node.
@@ -164,12 +208,16 @@ pub(super) struct CoordinateRow {
     pub(super) coordinate: NodeCoordinate,
     /// Raft index of its last change.
     pub(super) index: u64,
-    /// `{"Node":…}`
-    pub(super) json: Bytes,
+    json: Fragment,
 }
 
 impl CoordinateRow {
     pub(super) fn new(coordinate: NodeCoordinate, index: u64) -> CoordinateRow {
-        CoordinateRow { json: fragment(&coordinate), coordinate, index }
+        CoordinateRow { coordinate, index, json: Fragment::default() }
+    }
+
+    /// `{"Node":…}`
+    pub(super) fn json(&self) -> &Bytes {
+        self.json.get(|| fragment(&self.coordinate))
     }
 }

@@ -300,9 +300,9 @@ fn secrets_never_show() {
     let key = "cHJpdmF0ZXByaXZhdGVwcml2YXRlcHJpdmF0ZTEyMzQ=";
     let config = from_flags(json!({"data_dir": "/d", "encrypt": key, "service": {"name": "s", "token": "tok-en"}})).unwrap();
     assert_eq!(config.encrypt.as_deref().map(<[u8]>::len), Some(32));
-    let shown = config.debug.to_string();
+    let shown = config.described().to_string();
     assert!(!shown.contains(key) && !shown.contains("tok-en"), "{shown}");
-    assert_eq!(config.debug["EncryptKey"], "hidden");
+    assert_eq!(config.described()["EncryptKey"], "hidden");
 }
 
 #[test]

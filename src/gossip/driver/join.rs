@@ -7,14 +7,15 @@ use super::super::{GossipError, Pool, Roster};
 use super::CoreHandle;
 use super::dial::exchange;
 use crate::config::defaults;
-use crate::model::member::MemberStatus;
+use crate::model::member::{Member, MemberStatus};
+use crate::telemetry::Trouble;
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 /// What one attempt reached.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(in crate::gossip) struct JoinPlan {
     pub last_known: Vec<SocketAddr>,
     /// Turns true when this agent leaves.
     pub left: watch::Receiver<bool>,
+    /// Told the reason when the configured addresses are given up.
+    pub given_up: watch::Sender<Option<String>>,
 }
 
 /// Without whom this agent is alone: in the LAN pool everybody else, in the WAN pool the servers of
@@ -56,13 +59,14 @@ impl Company {
         }
     }
 
-    /// Where the others are, or were last: the alive, then the failed, and while this agent is alone
-    /// those it knew `before` as well, for they are its way back.
+    /// Where the members it would miss are, or were last: the alive, then the failed, and while this
+    /// agent is alone those it knew `before` as well, unless they have left: they are its way back.
     pub(in crate::gossip) fn last_known(&self, roster: &Roster, me: SocketAddr, before: &[SocketAddr]) -> Vec<SocketAddr> {
-        let failed = roster.members.values().filter(|member| member.status == MemberStatus::Failed);
+        let missed = |member: &&Member| self.pool == Pool::Lan || member.dc() != self.datacenter;
+        let of = |status| roster.members.values().filter(missed).filter(move |member| member.status == status);
+        let mut seen: BTreeSet<SocketAddr> = of(MemberStatus::Left).map(|member| member.addr).chain([me]).collect();
         let before = if self.is_alone(roster) { before } else { &[] };
-        let all = roster.alive().chain(failed).map(|member| member.addr).chain(before.iter().copied());
-        let mut seen = BTreeSet::from([me]);
+        let all = of(MemberStatus::Alive).chain(of(MemberStatus::Failed)).map(|member| member.addr).chain(before.iter().copied());
         all.filter(|addr| seen.insert(*addr)).take(defaults::GOSSIP_MAX_SNAPSHOT).collect()
     }
 }
@@ -82,7 +86,7 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
 /// alone, by them and by every last known member.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
-    let pool = plan.company.pool;
+    let mut trouble = Trouble::default();
     loop {
         let roster = core.roster.borrow().clone();
         let alone = plan.company.is_alone(&roster);
@@ -92,21 +96,40 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
             tries += 1;
             joined |= reached.members > 0;
             if reached.members > reached.known_alive {
-                info!(?pool, members = reached.members, "joined");
-            } else if !reached.failures.is_empty() && (!joined || roster.alive().count() <= 1) {
-                warn!(?pool, retry_in = ?plan.interval, causes = %reached.failures.join("; "), "join failed");
+                info!(pool = ?plan.company.pool, members = reached.members, "joined");
+                trouble.worked();
             } else if !reached.failures.is_empty() {
-                debug!(?pool, retry_in = ?plan.interval, causes = %reached.failures.join("; "), "last known members do not answer");
+                told(&plan, &mut trouble, &reached.failures.join("; "));
             }
             if !joined && plan.max > 0 && tries >= plan.max && !given_up {
                 given_up = true;
-                error!(?pool, tries, "the configured addresses are not tried any more (retry_max)");
+                let causes = reached.failures.join("; ");
+                plan.given_up.send_replace(Some(format!("no agent was reached in {tries} tries (retry_max) to join: {causes}")));
             }
+        } else {
+            trouble.worked();
         }
         tokio::select! {
             () = tokio::time::sleep(plan.interval) => {}
             Ok(()) = plan.left.changed() => {}
         }
+    }
+}
+
+/// Says that nobody was reached: at first as news, for agents of one pool often start together, and
+/// as a warning when it lasts.
+fn told(plan: &JoinPlan, trouble: &mut Trouble, causes: &str) {
+    let (pool, retry_in) = (plan.company.pool, plan.interval);
+    let first = trouble.is_over();
+    // Another datacenter that nobody configured here may be gone for good; its links tell of it.
+    if pool == Pool::Wan && plan.retry_join.is_empty() {
+        debug!(?pool, ?retry_in, %causes, "nobody is reached to join");
+    } else if trouble.failed(Instant::now()) {
+        warn!(?pool, ?retry_in, %causes, "nobody is reached to join");
+    } else if first {
+        info!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
+    } else {
+        debug!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
     }
 }
 
@@ -185,7 +208,7 @@ async fn resolve(text: &str, pool: Pool) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::member::{Member, tag};
+    use crate::model::member::tag;
 
     fn at(last: u8) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, last], 8302))
@@ -209,7 +232,7 @@ mod tests {
             (4, "dc2", MemberStatus::Left),
         ]);
         assert!(wan.is_alone(&cut_off) && !lan.is_alone(&cut_off));
-        assert_eq!(wan.last_known(&cut_off, at(1), &[at(9)]), [at(2), at(3), at(9)]);
+        assert_eq!(wan.last_known(&cut_off, at(1), &[at(9), at(4)]), [at(3), at(9)], "who has left is not looked for");
         assert_eq!(lan.last_known(&cut_off, at(1), &[at(9)]), [at(2), at(3)]);
         let whole = roster(&[(1, "dc1", MemberStatus::Alive), (3, "dc2", MemberStatus::Alive)]);
         assert!(!wan.is_alone(&whole));

@@ -23,7 +23,7 @@ struct Update {
 pub(in crate::http) fn checks(api: &Arc<HttpParts>, call: Call) -> Pending {
     let registered = api.local.registered();
     let rows: BTreeMap<&str, &HealthCheck> = registered.checks.iter().map(|(id, check)| (id.as_str(), check.as_ref())).collect();
-    ready(super::filtered(rows, &call.parameters).and_then(|rows| super::json(&rows)))
+    ready(super::filtered(rows, &&HealthCheck::default(), &call.parameters).and_then(|rows| super::json(&rows)))
 }
 
 /// `PUT agent/check/register`

@@ -69,14 +69,14 @@ struct ServiceHealth<'a> {
 /// `GET agent/health/service/id/:id`
 pub(in crate::http) fn by_id(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let text = wants_text(&call);
-    let id = call.named("Missing serviceID");
+    let id = call.named("Bad request: Missing serviceID");
     ready(id.and_then(|id| of_instance(&api.local.registered(), &id, &api.settings.datacenter, text)))
 }
 
 /// `GET agent/health/service/name/:name`
 pub(in crate::http) fn by_name(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let text = wants_text(&call);
-    let name = call.named("Missing service Name");
+    let name = call.named("Bad request: Missing service Name");
     ready(name.and_then(|name| of_service(&api.local.registered(), &name, &api.settings.datacenter, text)))
 }
 

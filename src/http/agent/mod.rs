@@ -3,6 +3,7 @@
 
 pub(super) mod identity;
 pub(super) mod members;
+pub(super) mod metrics;
 pub(super) mod services;
 pub(super) mod checks;
 pub(super) mod maintenance;
@@ -22,14 +23,21 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<Reply, Refusal> {
     Ok(Reply::json(text))
 }
 
-/// The rows that match `?filter`; all of them without one.
-fn filtered<'a, T: Serialize>(rows: BTreeMap<&'a str, T>, parameters: &Parameters) -> Result<BTreeMap<&'a str, T>, Refusal> {
+/// The rows that match `?filter`; all of them without one. A selector that `shape`, an empty row,
+/// does not have is refused however many rows there are.
+fn filtered<'a, T: Serialize>(
+    rows: BTreeMap<&'a str, T>,
+    shape: &T,
+    parameters: &Parameters,
+) -> Result<BTreeMap<&'a str, T>, Refusal> {
     let Some(text) = parameters.filled("filter") else { return Ok(rows) };
     let wrong = |error: String| Refusal::bad_request(format!("Failed to create boolean expression evaluator: {error}"));
     let filter = Filter::parse(text).map_err(wrong)?;
+    let value = |row: &T| serde_json::to_value(row).map_err(|error| Refusal::failed(error.to_string()));
+    filter.validate(&value(shape)?).map_err(wrong)?;
     let mut kept = BTreeMap::new();
     for (id, row) in rows {
-        let value = serde_json::to_value(&row).map_err(|error| Refusal::failed(error.to_string()))?;
+        let value = value(&row)?;
         let matches = filter.matches(&value);
         if matches.map_err(|error| Refusal::bad_request(format!("Failed to filter: {error}")))? {
             kept.insert(id, row);

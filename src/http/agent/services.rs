@@ -88,7 +88,8 @@ pub(in crate::http) fn services(api: &Arc<HttpParts>, call: Call) -> Pending {
     let registered = api.local.registered();
     let dc = api.settings.datacenter.as_str();
     let rows = registered.services.iter().map(|(id, service)| (id.as_str(), AgentService::of(service, dc))).collect();
-    ready(super::filtered(rows, &call.parameters).and_then(|rows| super::json(&rows)))
+    let empty = NodeService::default();
+    ready(super::filtered(rows, &AgentService::of(&empty, dc), &call.parameters).and_then(|rows| super::json(&rows)))
 }
 
 /// `GET agent/service/:id?hash&wait`

@@ -7,7 +7,10 @@ use super::expression::{Expression, Match, Operator};
 use serde_json::{Map, Number, Value};
 
 /// Fields that JSON leaves out when they are empty.
-const OMITTED: [&str; 5] = ["Kind", "SocketPath", "TaggedAddresses", "ServiceTaggedAddresses", "Weights"];
+const OMITTED: [&str; 3] = ["TaggedAddresses", "ServiceTaggedAddresses", "Weights"];
+/// Fields with a zero value that JSON leaves out, and the structures whose fields are such: what is
+/// not there equals that value, as it does in Consul, which filters before it writes JSON.
+const ZERO: [&str; 6] = ["Kind", "SocketPath", "Proxy", "ServiceProxy", "Connect", "ServiceConnect"];
 /// Fields whose keys are free: one that is not there is no mistake.
 const FREE: [&str; 10] = [
     "Meta",
@@ -44,7 +47,7 @@ pub(super) fn matches(expression: &Expression, row: &Value) -> Result<bool, Stri
             Ok(true)
         }
         Expression::Not(inner) => matches(inner, row).map(|matched| !matched),
-        Expression::Match(single) => Place { single, free: false }.any(row, &single.selector),
+        Expression::Match(single) => Place { single, free: false, zero: false }.any(row, &single.selector),
     }
 }
 
@@ -63,6 +66,8 @@ struct Place<'a> {
     single: &'a Match,
     /// Whether the way has entered a map whose keys are free.
     free: bool,
+    /// Whether the way has entered a structure whose fields are left out at their zero value.
+    zero: bool,
 }
 
 impl Place<'_> {
@@ -89,8 +94,10 @@ impl Place<'_> {
         if !self.free && HIDDEN.contains(&name) {
             return Err(self.unknown());
         }
+        let zero = self.zero || (!self.free && ZERO.contains(&name));
         match fields.get(name) {
-            Some(value) => Place { free: self.free || FREE.contains(&name), ..self }.any(value, rest),
+            Some(value) => Place { free: self.free || FREE.contains(&name), zero, ..self }.any(value, rest),
+            None if zero => Ok(self.zero()),
             None if self.free || OMITTED.contains(&name) => Ok(self.absent()),
             None => Err(self.unknown()),
         }
@@ -99,6 +106,17 @@ impl Place<'_> {
     /// What is not there equals nothing, holds nothing, and is empty.
     fn absent(self) -> bool {
         matches!(self.single.operator, Operator::IsEmpty) != self.single.negated
+    }
+
+    /// What is left out at its zero value is `""`, `0` or `false`, whichever is asked for.
+    fn zero(self) -> bool {
+        let matched = match &self.single.operator {
+            Operator::Equals(text) => matches!(text.as_str(), "" | "0" | "f" | "F" | "false" | "FALSE" | "False"),
+            Operator::Contains(text) => text.is_empty(),
+            Operator::Matches(regex) => regex.is_match(""),
+            Operator::IsEmpty => true,
+        };
+        matched != self.single.negated
     }
 
     fn compare(self, value: &Value) -> Result<bool, String> {

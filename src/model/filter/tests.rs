@@ -99,6 +99,25 @@ fn a_key_that_is_not_in_a_free_map_is_no_match_and_no_mistake() {
 }
 
 #[test]
+fn a_field_that_json_leaves_out_has_its_zero_value() {
+    for (text, expected) in [
+        ("Service.Kind == \"\"", true),
+        ("Service.Kind != \"connect-proxy\"", true),
+        ("Service.Kind == \"connect-proxy\"", false),
+        ("Service.Kind is empty", true),
+        ("Service.SocketPath == \"\"", true),
+        ("Service.Connect.Native == false", true),
+        ("Service.Connect.Native != true", true),
+        ("Service.Proxy.DestinationServiceName == \"\"", true),
+        ("Service.Proxy.LocalServicePort == 0", true),
+        ("Service.Proxy.MeshGateway.Mode matches \"^$\"", true),
+        ("Node.Meta.Kind == \"\"", false),
+    ] {
+        assert_eq!(ask(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
 fn an_unknown_selector_is_named_and_so_is_an_operator_that_does_not_fit() {
     for (text, part) in [
         ("Nonsense == 1", "\"Nonsense\""),

@@ -1,0 +1,63 @@
+//! When to warn of what goes wrong again and again: not in the first moment, and not each time.
+//!
+//! While agents start, dials fail and nobody leads; that is normal and passes. Gossip, bridge, Raft
+//! and local keep one [`Trouble`] for each thing they try again. It reads no clock and logs nothing.
+
+use crate::config::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
+use std::time::Instant;
+
+/// One thing that is tried until it works.
+#[derive(Clone, Debug, Default)]
+pub struct Trouble {
+    since: Option<Instant>,
+    warned: Option<Instant>,
+}
+
+impl Trouble {
+    /// It has failed at `now`; whether that is worth a warning: first after
+    /// [`TROUBLE_PATIENCE`], then once each [`TROUBLE_REPEAT`].
+    pub fn failed(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let due = match self.warned {
+            None => now.saturating_duration_since(since) >= TROUBLE_PATIENCE,
+            Some(warned) => now.saturating_duration_since(warned) >= TROUBLE_REPEAT,
+        };
+        if due {
+            self.warned = Some(now);
+        }
+        due
+    }
+
+    /// Whether it has failed since it last worked.
+    pub fn is_over(&self) -> bool {
+        self.since.is_none()
+    }
+
+    /// It works; whether there was a warning, so that its end is worth a line too.
+    pub fn worked(&mut self) -> bool {
+        std::mem::take(self).warned.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_passes_is_never_warned_of_and_what_lasts_is_not_warned_of_each_time() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut trouble = Trouble::default();
+        assert!(!trouble.failed(start));
+        assert!(!trouble.failed(start + TROUBLE_PATIENCE - second));
+        assert!(!trouble.worked(), "nobody was told of it");
+        let again = start + TROUBLE_PATIENCE;
+        assert!(!trouble.failed(again), "it begins anew");
+        let lasts = again + TROUBLE_PATIENCE;
+        assert!(trouble.failed(lasts));
+        assert!(!trouble.failed(lasts + TROUBLE_REPEAT - second));
+        assert!(trouble.failed(lasts + TROUBLE_REPEAT));
+        assert!(trouble.worked());
+        assert!(trouble.is_over());
+    }
+}
