@@ -77,12 +77,13 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         other => return Err(format!("expected log_level trace, debug, info, warn or err, got {other:?}")),
     };
     // The libraries below speak of their own insides; their warnings are enough.
-    let libraries = if own == "trace" {
-        "debug"
-    } else if own == "error" {
-        "error"
-    } else {
-        "warn"
+    // Openraft warns of each late heartbeat and crossed vote, which every election has; what comes of
+    // them is told by Raft's own lines here.
+    let libraries = match own {
+        "trace" => "debug",
+        "debug" => "warn",
+        "error" => "error",
+        _ => "warn,openraft=error",
     };
     EnvFilter::try_new(format!("{libraries},kontor={own}")).map_err(|error| error.to_string())
 }

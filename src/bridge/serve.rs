@@ -211,7 +211,8 @@ impl Server {
     }
 
     /// Says why a peer was refused. It comes again every second, so each reason is told once for each
-    /// address, and again when it lasts. That a peer is not known yet is normal for a moment.
+    /// address, and again when it lasts. But for a bad certificate it is normal for a moment: a peer that
+    /// is not known yet, or that gave up its own dial.
     fn refused(&self, peer: SocketAddr, cause: Cause) {
         let kind = match cause {
             Cause::NotYetKnown => "not-yet-known",
@@ -219,7 +220,7 @@ impl Server {
             Cause::Unreachable(_) => "handshake",
         };
         metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
-        let is_normal = cause == Cause::NotYetKnown;
+        let is_news = matches!(cause, Cause::TlsRefused(_));
         let why = match cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
             Cause::TlsRefused(why) => format!("tls-refused: {why}"),
@@ -236,7 +237,7 @@ impl Server {
         let lasts = refusal.trouble.failed(now.into_std());
         refusal.last = now;
         drop(door);
-        if lasts || (is_new && !is_normal) {
+        if lasts || (is_new && is_news) {
             warn!(%peer, reason = %why, "bridge connection refused");
         } else if is_new {
             debug!(%peer, reason = %why, "bridge connection refused");

@@ -137,9 +137,11 @@ impl Client {
             Address::Tcp(address) => address.clone(),
             Address::Unix(path) => format!("unix://{}", path.display()),
         };
-        format!(
-            "no agent can be reached at {place}: {error}. Start one (`kontor agent -dev`), or name its address with -http-addr or CONSUL_HTTP_ADDR"
-        )
+        let advice = match (&self.endpoint.address, &self.endpoint.tls) {
+            (Address::Tcp(_), Some(_)) => "Is it an HTTPS port, and do -ca-file, -client-cert and -tls-server-name fit it?",
+            _ => "Start one (`kontor agent -dev`), or name its address with -http-addr or CONSUL_HTTP_ADDR (https:// for HTTPS)",
+        };
+        format!("no agent can be reached at {place}: {error}. {advice}")
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {

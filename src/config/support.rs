@@ -214,6 +214,8 @@ fn contradiction(key: &str, value: &Value) -> Option<&'static str> {
     let is_text = value.as_str().is_some_and(|text| !text.is_empty());
     match key {
         "non_voting_server" if is_true => Some("non-voting servers are not offered; remove it"),
+        "raft_protocol" if !matches!(value.as_i64(), Some(2..=3)) => Some("expected 3"),
+        "protocol" if !matches!(value.as_i64(), Some(2..=3)) => Some("expected 2 or 3"),
         "segment" if is_text => Some("network segments are not offered; remove it"),
         _ => None,
     }

@@ -8,12 +8,11 @@ use super::HttpParts;
 use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
-use super::respond::Reply;
+use super::respond::{Body, Reply};
 use crate::model::ids::Token;
 use crate::model::query::{Query, Read};
 use crate::model::request::{BoxFuture, Write, WriteRequest, Written};
 use hyper::HeaderMap;
-use hyper::body::Incoming;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ pub(super) struct Call {
     /// The headers.
     pub(super) headers: HeaderMap,
     /// The body, not yet read.
-    pub(super) body: Incoming,
+    pub(super) body: Body,
 }
 
 /// The answer of an endpoint, on its way. Dropping it ends the work.

@@ -9,21 +9,44 @@ use super::error::{Refusal, header_text};
 use super::options;
 use super::parameters::{Parameters, cleaned, decode_path};
 use super::respond::{Body, Form, Renderer, Reply, takes_gzip};
-use super::table::{Found, Table};
+use super::table::{self, Route};
+use axum::routing::any;
+use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower_service::Service;
 
 /// Runs an endpoint.
 pub(super) type Run = Box<dyn Fn(Endpoint, Call) -> Pending + Send + Sync>;
 
+/// Who asks; nothing on a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) Option<IpAddr>);
+
+/// Where axum's routing led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// To a line of the table.
+    Route(usize),
+    /// To a subtree, had it a slash at its end; Go's servers redirect there.
+    MissingSlash,
+    /// To `/`.
+    Index,
+    /// Nowhere.
+    Nothing,
+}
+
 /// Answers requests.
 pub(super) struct Dispatch {
     settings: Arc<HttpSettings>,
-    table: Table,
+    routes: Vec<Route>,
     renderer: Renderer,
     /// The headers that every answer has.
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -34,18 +57,36 @@ impl Dispatch {
     /// Answers by `run`.
     pub(super) fn new(settings: Arc<HttpSettings>, run: Run) -> Dispatch {
         let headers = headers_of_every_answer(&settings);
-        Dispatch { settings, table: Table::new(), renderer: Renderer::new(), headers, run }
+        Dispatch { settings, routes: table::routes(), renderer: Renderer::new(), headers, run }
     }
 
-    /// Answers one request of `client`; there is no address on a Unix socket. The request is taken
-    /// apart before the answer is waited for, so that a parked watch does not keep it in memory.
+    /// The API as axum serves it: a route for each line of the table, and what Go's servers do with
+    /// every other path.
+    pub(super) fn app(self: &Arc<Self>) -> axum::Router {
+        let to = |place: Place| {
+            let dispatch = Arc::clone(self);
+            any(move |request: Request<Body>| dispatch.answer(place, request))
+        };
+        let mut app = axum::Router::new();
+        for (number, route) in self.routes.iter().enumerate() {
+            app = app.route(route.path, to(Place::Route(number)));
+            if let Some(path) = route.subtree() {
+                app = app.route(&format!("{path}/{{*argument}}"), to(Place::Route(number)));
+                app = app.route(path, to(Place::MissingSlash));
+            }
+        }
+        app.route("/", to(Place::Index)).fallback_service(to(Place::Nothing))
+    }
+
+    /// Answers one request. It is taken apart before the answer is waited for, so that a parked watch
+    /// does not keep it in memory.
     pub(super) fn answer(
         self: &Arc<Self>,
-        request: Request<Incoming>,
-        client: Option<IpAddr>,
+        place: Place,
+        request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
-        let work = self.begin(request, client, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
+        let work = self.begin(place, request, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
         let dispatch = Arc::clone(self);
         async move {
             let mut response = match work.await {
@@ -60,18 +101,20 @@ impl Dispatch {
     }
 
     /// Takes a request to its endpoint.
-    fn begin(&self, request: Request<Incoming>, client: Option<IpAddr>, form: &mut Form) -> Result<Pending, Refusal> {
+    fn begin(&self, place: Place, request: Request<Body>, form: &mut Form) -> Result<Pending, Refusal> {
         let (head, body) = request.into_parts();
         if let Some(path) = cleaned(head.uri.path()) {
             return Ok(ready(Ok(redirect(&path, head.uri.query()))));
         }
         let path = decode_path(head.uri.path())?;
-        let (route, argument) = match self.table.find(&path) {
-            Found::Route(route, argument) => (route, argument),
-            Found::MissingSlash => return Ok(ready(Ok(redirect(&format!("{}/", head.uri.path()), head.uri.query())))),
-            Found::Nothing if path == "/" => return Ok(ready(Ok(self.index()))),
-            Found::Nothing => return Err(Refusal::unknown_path()),
+        let route = match place {
+            Place::Route(number) => self.routes.get(number).ok_or_else(Refusal::unknown_path)?,
+            Place::MissingSlash => return Ok(ready(Ok(redirect(&format!("{}/", head.uri.path()), head.uri.query())))),
+            Place::Index => return Ok(ready(Ok(self.index()))),
+            Place::Nothing => return Err(Refusal::unknown_path()),
         };
+        let argument = path.strip_prefix(route.path).unwrap_or_default();
+        let client = head.extensions.get::<Client>().and_then(|client| client.0);
         let parameters = Parameters::parse(head.uri.query())?;
         form.pretty |= parameters.has("pretty");
         self.admit(&path, &head.method, client)?;
@@ -105,6 +148,32 @@ impl Dispatch {
             Some(path) => redirect(path, None),
             None => Reply::text("Consul Agent"),
         }
+    }
+}
+
+/// What the accept loop calls for each request.
+pub(super) fn service(
+    dispatch: &Arc<Dispatch>,
+) -> impl Fn(Request<Incoming>, Option<IpAddr>) -> Answering + Clone + Send + Sync + 'static + use<> {
+    let app = dispatch.app();
+    move |request, client| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Client(client));
+        Answering(app.clone().call(request))
+    }
+}
+
+/// An answer of axum's router, which never fails.
+pub(super) struct Answering(RouteFuture<Infallible>);
+
+impl Future for Answering {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        Pin::new(&mut self.0).poll(context).map(|answered| match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        })
     }
 }
 
@@ -166,7 +235,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
         let dispatch = Arc::new(Dispatch::new(Arc::new(settings), run));
-        serve_with(vec![listener], 0, &shutdown, move |request, client| dispatch.answer(request, client));
+        serve_with(vec![listener], 0, &shutdown, service(&dispatch));
         (address, shutdown)
     }
 
@@ -313,10 +382,10 @@ mod tests {
 
     #[test]
     fn a_parked_watch_holds_little_here() {
-        fn size<F>(_answer: impl Fn(&Arc<Dispatch>, Request<Incoming>, Option<IpAddr>) -> F) -> usize {
+        fn size<F>(_answer: impl Fn(&Arc<Dispatch>, Request<Body>) -> F) -> usize {
             size_of::<F>()
         }
-        let size = size(|dispatch, request, client| dispatch.answer(request, client));
+        let size = size(|dispatch, request| dispatch.answer(Place::Nothing, request));
         assert!(size <= 640, "{size} bytes");
     }
 

@@ -129,7 +129,7 @@ impl Refusal {
             Cow::Owned(text) => Bytes::from(text),
         };
         let with_text = !bytes.is_empty();
-        let mut response = Response::new(Body::new(bytes));
+        let mut response = Response::new(Body::from(bytes));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if with_text {

@@ -330,7 +330,7 @@ pub(super) mod tests {
     }
 
     async fn hello(_request: Request<Incoming>, _client: Option<IpAddr>) -> Response<Body> {
-        Response::new(Body::new(Bytes::from_static(b"hello")))
+        Response::new(Body::from(Bytes::from_static(b"hello")))
     }
 
     async fn read_some(stream: &mut (impl AsyncRead + Unpin)) -> String {
@@ -400,7 +400,7 @@ pub(super) mod tests {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
         serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
-            Response::new(Body::new(Bytes::from(format!("<{}>", request.uri().path()))))
+            Response::new(Body::from(Bytes::from(format!("<{}>", request.uri().path()))))
         });
         let requests = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         let answers = String::from_utf8(exchange(address, requests).await).unwrap();
@@ -426,7 +426,7 @@ pub(super) mod tests {
         let path = folder.path().join("http.sock");
         let listener = HttpListener::Unix(tokio::net::UnixListener::bind(&path).unwrap());
         serve_with(vec![listener], 1, &shutdown, |_request, client: Option<IpAddr>| async move {
-            Response::new(Body::new(Bytes::from(format!("{client:?}"))))
+            Response::new(Body::from(Bytes::from(format!("{client:?}"))))
         });
         let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -466,7 +466,7 @@ pub(super) mod tests {
             if request.uri().path() == "/parked" {
                 std::future::pending::<()>().await;
             }
-            Response::new(Body::new(Bytes::from_static(b"hello")))
+            Response::new(Body::from(Bytes::from_static(b"hello")))
         });
         let mut idle = TcpStream::connect(address).await.unwrap();
         idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

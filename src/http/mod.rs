@@ -113,5 +113,5 @@ pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown
     let max_per_client = settings.max_conns_per_client;
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
-    listen::serve_with(listeners, max_per_client, shutdown, move |request, client| dispatch.answer(request, client));
+    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
 }

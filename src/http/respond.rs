@@ -9,14 +9,13 @@ use crate::model::query::Consistency;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::Full;
 use hyper::header::{ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use hyper::{Response, StatusCode};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 
-/// The body of every response: one piece, in memory.
-pub(super) type Body = Full<Bytes>;
+/// The body of requests and responses. Those of responses are one piece, in memory.
+pub(super) type Body = axum::body::Body;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
@@ -147,7 +146,7 @@ impl Renderer {
         // Boxed: what compressing needs shall not weigh on every parked watch.
         let small = if large && form.gzip { Box::pin(self.gzip(&bytes)).await } else { None };
         let packed = small.is_some();
-        let mut response = Response::new(Body::new(small.unwrap_or(bytes)));
+        let mut response = Response::new(Body::from(small.unwrap_or(bytes)));
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
         headers.reserve(USUAL_HEADERS);

@@ -1,23 +1,27 @@
 //! The one table of what is served: method and path to endpoint.
 //!
-//! `dispatch` looks a path up once per request. A path that ends in `/` is a subtree: what follows
-//! is the endpoint's argument and may hold further slashes. The longest subtree wins.
+//! `dispatch` makes axum's routes of it. A path that ends in `/` is a subtree: what follows is the
+//! endpoint's argument and may hold further slashes. The longest path that fits wins.
 
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::Refusal;
 use super::{HttpParts, agent, catalog, coordinate, health, operator, status};
 use hyper::Method;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A path with its methods.
 #[derive(Debug)]
 pub(super) struct Route {
-    path: &'static str,
+    pub(super) path: &'static str,
     methods: Vec<(Method, Endpoint)>,
 }
 
 impl Route {
+    /// The subtree's path without its closing slash; nothing for a path that is no subtree.
+    pub(super) fn subtree(&self) -> Option<&'static str> {
+        self.path.strip_suffix('/')
+    }
+
     /// The endpoint for `method`.
     pub(super) fn endpoint(&self, method: &Method) -> Option<Endpoint> {
         self.methods.iter().find(|(known, _)| known == method).map(|(_, endpoint)| *endpoint)
@@ -26,50 +30,6 @@ impl Route {
     /// The methods as the `Allow` header lists them.
     pub(super) fn allow(&self) -> String {
         self.methods.iter().fold("OPTIONS".to_owned(), |list, (method, _)| list + "," + method.as_str())
-    }
-}
-
-/// Where a path leads.
-#[derive(Debug)]
-pub(super) enum Found<'a> {
-    /// To a route, with the rest of the path.
-    Route(&'a Route, &'a str),
-    /// To a subtree, had it a slash at its end; Go's servers redirect there.
-    MissingSlash,
-    /// Nowhere.
-    Nothing,
-}
-
-/// All routes.
-#[derive(Debug)]
-pub(super) struct Table {
-    exact: HashMap<&'static str, Route>,
-    /// Longest first.
-    subtrees: Vec<Route>,
-}
-
-impl Table {
-    /// The table of the API.
-    pub(super) fn new() -> Table {
-        let (mut subtrees, exact): (Vec<Route>, Vec<Route>) = routes().into_iter().partition(|route| route.path.ends_with('/'));
-        subtrees.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Table { exact: exact.into_iter().map(|route| (route.path, route)).collect(), subtrees }
-    }
-
-    /// Where `path` leads.
-    pub(super) fn find<'a>(&'a self, path: &'a str) -> Found<'a> {
-        if let Some(route) = self.exact.get(path) {
-            return Found::Route(route, "");
-        }
-        for route in &self.subtrees {
-            if let Some(rest) = path.strip_prefix(route.path) {
-                return Found::Route(route, rest);
-            }
-            if route.path.strip_suffix('/') == Some(path) {
-                return Found::MissingSlash;
-            }
-        }
-        Found::Nothing
     }
 }
 
@@ -95,8 +55,9 @@ fn any(path: &'static str, endpoint: Endpoint) -> Route {
     Route { path, methods: methods.map(|method| (method, endpoint)).into() }
 }
 
+/// All routes.
 #[rustfmt::skip]
-fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<Route> {
     vec![
         any("/v1/acl/", acl_disabled),
 
@@ -169,35 +130,10 @@ fn acl_disabled(_api: &Arc<HttpParts>, _call: Call) -> Pending {
 mod tests {
     use super::*;
 
-    fn lookup(path: &str) -> (String, String) {
-        match Table::new().find(path) {
-            Found::Route(route, rest) => (route.path.to_owned(), rest.to_owned()),
-            Found::MissingSlash => ("redirect".to_owned(), String::new()),
-            Found::Nothing => ("nothing".to_owned(), String::new()),
-        }
-    }
-
-    #[test]
-    fn a_path_leads_to_the_longest_route_that_fits() {
-        for (path, route, rest) in [
-            ("/v1/agent/service/web1", "/v1/agent/service/", "web1"),
-            ("/v1/agent/service/register", "/v1/agent/service/register", ""),
-            ("/v1/agent/service/deregister/a/b", "/v1/agent/service/deregister/", "a/b"),
-            ("/v1/health/service/", "/v1/health/service/", ""),
-            ("/v1/health/service", "redirect", ""),
-            ("/v1/acl/token/self", "/v1/acl/", "token/self"),
-            ("/v1/catalog/nodes/", "nothing", ""),
-            ("/v1/catalog/Nodes", "nothing", ""),
-            ("/v2", "nothing", ""),
-        ] {
-            assert_eq!(lookup(path), (route.to_owned(), rest.to_owned()), "{path}");
-        }
-    }
-
     #[test]
     fn methods_are_listed_as_consul_lists_them() {
-        let table = Table::new();
-        let Found::Route(route, _) = table.find("/v1/operator/raft/peer") else { panic!("not found") };
+        let routes = routes();
+        let route = routes.iter().find(|route| route.path == "/v1/operator/raft/peer").unwrap();
         assert_eq!(route.allow(), "OPTIONS,DELETE");
         assert!(route.endpoint(&Method::DELETE).is_some() && route.endpoint(&Method::HEAD).is_none());
     }
