@@ -117,8 +117,10 @@ pub async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Sender<Arc<
             }
             differs
         });
-        if roster.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = roster.changed() => if changed.is_err() { return },
+            // Coordinates move without a change of the roster.
+            () = tokio::time::sleep(defaults::WAN_ESTIMATE_INTERVAL) => {}
         }
     }
 }
@@ -135,9 +137,13 @@ pub async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
                 Err(error) => debug!(pool = "wan", %error, "flood join failed; it is tried again"),
             }
         }
-        let pause = if missing.is_empty() { defaults::FLOOD_JOIN_INTERVAL } else { defaults::FLOOD_JOIN_RETRY };
+        if !missing.is_empty() {
+            // Without a look at the roster: in one that keeps changing this would be tried all the time.
+            tokio::time::sleep(defaults::FLOOD_JOIN_RETRY).await;
+            continue;
+        }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(defaults::FLOOD_JOIN_INTERVAL) => {}
             changed = roster.changed() => if changed.is_err() { return },
         }
     }

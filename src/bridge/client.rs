@@ -5,7 +5,7 @@
 
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::link::utc;
-use super::links::{Datacenter, Links};
+use super::links::{Datacenter, Links, Way};
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Reply, Request};
@@ -36,15 +36,17 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
         .map_err(|error| Fault::new(FaultKind::BadRequest, format!("the request cannot cross to {dc}: {error}")))?;
     let (began, now) = (SystemTime::now(), Instant::now());
     let asked = Asked { frame: &frame, began, give_up: now + defaults::BRIDGE_PROGRESS_TIMEOUT, whole: now + patience };
-    let connections = datacenter.wait_for_connections(asked.give_up).await?;
-    let Some(live) = connections.first() else { return Err(Fault::unreachable("unreachable: no link stands")) };
-    let standby = connections.get(1);
+    let ways = datacenter.wait_for_ways(asked.give_up).await?;
+    let Some(live) = ways.first().map(|way| &way.connection) else {
+        return Err(Fault::unreachable("unreachable: no link stands"));
+    };
+    let standby = ways.get(1).map(|way| &way.connection);
     match &request.ask {
         Ask::Write(_) => asked.write(live, standby).await,
-        Ask::Read(query) if query.options.min_index > 0 => asked.read(&datacenter, live, standby, None).await,
+        Ask::Read(query) if query.options.min_index > 0 => asked.park(&datacenter, &ways).await,
         Ask::Read(_) => {
             let late = (live.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN);
-            asked.read(&datacenter, live, standby, Some(late)).await
+            asked.read(&datacenter, live, standby, late).await
         }
     }
 }
@@ -75,23 +77,30 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks the live link, and the standby when that has failed or, with `late`, is late.
-    async fn read(
-        &self,
-        datacenter: &Datacenter,
-        live: &Connection,
-        standby: Option<&Connection>,
-        late: Option<Duration>,
-    ) -> Answered {
+    /// Asks a blocking query on the first link with room for one more, and once on the other when
+    /// that has failed.
+    async fn park(&self, datacenter: &Datacenter, ways: &[Way]) -> Answered {
+        lock(&datacenter.doubles).earn();
+        let mut places = ways.iter().take(2).filter_map(|way| Some((&way.connection, way.park()?)));
+        let Some((live, room)) = places.next() else {
+            metrics::counter!("kontor.bridge.parking_full").increment(1);
+            let why = format!("{} blocking queries wait on each link already", defaults::BRIDGE_MAX_PARKED);
+            return Err(Fault::new(FaultKind::Busy, why));
+        };
+        let outcome = self.attempt(live).await;
+        drop(room);
+        match (outcome, places.next()) {
+            (Err(failure), Some((standby, _room))) => self.read_again(datacenter, live, standby, failure).await,
+            (outcome, _) => self.settle(outcome),
+        }
+    }
+
+    /// Asks the live link, and the standby when that has failed or is `late`.
+    async fn read(&self, datacenter: &Datacenter, live: &Connection, standby: Option<&Connection>, late: Duration) -> Answered {
         lock(&datacenter.doubles).earn();
         let Some(standby) = standby else { return self.settle(self.attempt(live).await) };
         let first = pin!(self.attempt(live));
-        let lateness = pin!(async {
-            match late {
-                Some(late) => sleep(late).await,
-                None => std::future::pending().await,
-            }
-        });
+        let lateness = pin!(sleep(late));
         let first = match select(first, lateness).await {
             Either::Left((Err(failure), _)) => return self.read_again(datacenter, live, standby, failure).await,
             Either::Left((answered, _)) => return self.settle(answered),

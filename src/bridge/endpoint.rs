@@ -21,7 +21,8 @@ const ALPN: &[u8] = b"kontor-bridge/1";
 pub(super) struct Endpoint {
     pub(super) quic: quinn::Endpoint,
     shown: Arc<ArcSwap<Shown>>,
-    transport: Arc<TransportConfig>,
+    accepting: Arc<TransportConfig>,
+    dialling: Arc<TransportConfig>,
     domain: String,
 }
 
@@ -35,17 +36,19 @@ struct Shown {
 impl Endpoint {
     /// Binds `bind`; the error says what is in the way.
     pub(super) fn bind(bind: SocketAddr, identity: BridgeIdentity, trust: Arc<Trust>, domain: &str) -> Result<Endpoint, String> {
-        let transport = Arc::new(transport()?);
-        let server = server_config(&identity, &trust, &transport)?;
+        let accepting = Arc::new(transport(defaults::BRIDGE_MAX_STREAMS)?);
+        // Who dials asks; the other side has nothing to ask on this connection.
+        let dialling = Arc::new(transport(0)?);
+        let server = server_config(&identity, &trust, &accepting)?;
         let quic = quinn::Endpoint::new(config(&identity), Some(server), socket(bind)?, Arc::new(quinn::TokioRuntime))
             .map_err(|error| format!("bridge on {bind} udp: {error}"))?;
         let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
-        Ok(Endpoint { quic, shown, transport, domain: domain.to_owned() })
+        Ok(Endpoint { quic, shown, accepting, dialling, domain: domain.to_owned() })
     }
 
     /// Shows `identity` from now on. Connections that stand are not touched.
     pub(super) fn show(&self, identity: BridgeIdentity, trust: Arc<Trust>) -> Result<(), String> {
-        self.quic.set_server_config(Some(server_config(&identity, &trust, &self.transport)?));
+        self.quic.set_server_config(Some(server_config(&identity, &trust, &self.accepting)?));
         self.shown.store(Arc::new(Shown { identity, trust }));
         Ok(())
     }
@@ -62,7 +65,7 @@ impl Endpoint {
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let tls = QuicClientConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
         let mut client = ClientConfig::new(Arc::new(tls));
-        client.transport_config(Arc::clone(&self.transport));
+        client.transport_config(Arc::clone(&self.dialling));
         self.quic.connect_with(client, addr, &server_name(dc, &self.domain)).map_err(|error| error.to_string())
     }
 }
@@ -95,13 +98,14 @@ fn config(identity: &BridgeIdentity) -> EndpointConfig {
     config
 }
 
-fn transport() -> Result<TransportConfig, String> {
+/// `streams` is how many the other side may have open: memory is set aside for each.
+fn transport(streams: u32) -> Result<TransportConfig, String> {
     let idle = IdleTimeout::try_from(defaults::BRIDGE_IDLE_TIMEOUT).map_err(|error| format!("idle timeout: {error}"))?;
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(defaults::BRIDGE_KEEP_ALIVE))
-        .max_concurrent_bidi_streams(VarInt::from_u32(defaults::BRIDGE_MAX_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(defaults::BRIDGE_STREAM_WINDOW))
         .receive_window(VarInt::from_u32(defaults::BRIDGE_CONNECTION_WINDOW))
@@ -134,7 +138,8 @@ mod tests {
         assert!(defaults::BRIDGE_IDLE_TIMEOUT > defaults::BRIDGE_KEEP_ALIVE * 2);
         assert!(defaults::BRIDGE_DIAL_TIMEOUT < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(defaults::BRIDGE_PROGRESS_INTERVAL * 2 < defaults::BRIDGE_PROGRESS_TIMEOUT);
-        assert!(transport().is_ok());
+        assert!(transport(0).is_ok());
+        assert!(defaults::BRIDGE_MAX_PARKED < defaults::BRIDGE_MAX_STREAMS as usize);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -72,6 +72,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) server: RemoteServer,
+    /// Room for blocking queries, whichever connection is the link's at the time.
+    pub(super) parking: Arc<Semaphore>,
     state: Mutex<State>,
     /// Told of each change: those who wait for this datacenter, and the keeper of all links.
     told: [Arc<Notify>; 2],
@@ -79,7 +81,8 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
-        Link { server, state: Mutex::new(State::Trying), told }
+        let parking = Arc::new(Semaphore::new(defaults::BRIDGE_MAX_PARKED));
+        Link { server, parking, state: Mutex::new(State::Trying), told }
     }
 
     pub(super) fn state(&self) -> State {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
@@ -46,6 +46,20 @@ impl Links {
     }
 }
 
+/// A link that stands, as one call uses it.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) connection: Connection,
+    parking: Arc<Semaphore>,
+}
+
+impl Way {
+    /// A place for one more blocking query, if there is one.
+    pub(super) fn park(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.parking).try_acquire_owned().ok()
+    }
+}
+
 /// The links to one other datacenter.
 #[derive(Debug, Default)]
 pub(super) struct Datacenter {
@@ -56,19 +70,20 @@ pub(super) struct Datacenter {
 }
 
 impl Datacenter {
-    /// The connections that stand, in the order in which they are to be asked.
-    pub(super) fn connections(&self) -> Vec<Connection> {
-        self.links.load().iter().filter_map(|link| link.connection()).collect()
+    /// The links that stand, in the order in which they are to be asked.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        let way = |link: &Arc<Link>| Some(Way { connection: link.connection()?, parking: Arc::clone(&link.parking) });
+        self.links.load().iter().filter_map(way).collect()
     }
 
     /// The same, after waiting for a first one while there is hope, and no longer than `until`.
-    pub(super) async fn wait_for_connections(&self, until: Instant) -> Result<Vec<Connection>, Fault> {
+    pub(super) async fn wait_for_ways(&self, until: Instant) -> Result<Vec<Way>, Fault> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            let connections = self.connections();
-            if !connections.is_empty() {
-                return Ok(connections);
+            let ways = self.ways();
+            if !ways.is_empty() {
+                return Ok(ways);
             }
             let hope = self.links.load().iter().any(|link| matches!(link.state(), State::Trying | State::Up(_)));
             if !hope || timeout_at(until, changed).await.is_err() {
@@ -253,5 +268,5 @@ impl Keeper {
 
 /// The round-trip time of the link that is asked first.
 pub(super) fn round_trip(links: &Links, dc: &str) -> Option<Duration> {
-    links.of(dc).ok()?.connections().first().map(Connection::rtt)
+    links.of(dc).ok()?.ways().first().map(|way| way.connection.rtt())
 }

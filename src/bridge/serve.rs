@@ -201,11 +201,11 @@ impl Server {
 
     fn admit(self: &Arc<Server>, address: IpAddr, open: usize) -> Option<Seat> {
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = door.by_address.entry(address).or_default();
-        if open >= defaults::BRIDGE_MAX_CONNECTIONS || *count >= defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS {
+        let count = door.by_address.get(&address).copied().unwrap_or(0);
+        if open >= defaults::BRIDGE_MAX_CONNECTIONS || count >= defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS {
             return None;
         }
-        *count += 1;
+        door.by_address.insert(address, count + 1);
         drop(door);
         Some(Seat { server: Arc::clone(self), address })
     }

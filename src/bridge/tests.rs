@@ -376,7 +376,7 @@ async fn a_write_that_may_have_been_done_is_not_sent_twice() {
     one.knows([two.remote(), three.remote()]);
     // Wait until both can be asked.
     let deadline = Instant::now() + LONG;
-    while one.bridge.links.of("dc2").unwrap().connections().len() < 2 {
+    while one.bridge.links.of("dc2").unwrap().ways().len() < 2 {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -399,7 +399,7 @@ async fn the_standby_takes_over_a_late_read() {
     three.knows([one.remote()]);
     one.knows([two.remote(), three.remote()]);
     let deadline = Instant::now() + LONG;
-    while one.bridge.links.of("dc2").unwrap().connections().len() < 2 {
+    while one.bridge.links.of("dc2").unwrap().ways().len() < 2 {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -420,6 +420,19 @@ async fn a_caller_that_hangs_up_drops_the_handlers_future() {
 }
 
 #[tokio::test]
+async fn watches_never_take_the_last_streams_of_a_link() {
+    let (one, _two) = pair().await;
+    let way = one.bridge.links.of("dc2").unwrap().ways().remove(0);
+    let parked: Vec<_> = std::iter::from_fn(|| way.park()).collect();
+    assert_eq!(parked.len(), defaults::BRIDGE_MAX_PARKED);
+    let fault = one.bridge.call("dc2", blocking("x"), LONG).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
+    assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
+    drop(parked);
+    assert_eq!(one.ask("dc2", blocking("x")).await.unwrap(), "x of dc1 at s2", "the places are given back");
+}
+
+#[tokio::test]
 async fn an_answer_too_large_to_cross_is_a_fault_and_no_hang() {
     let (one, _two) = pair().await;
     let fault = one.ask("dc2", read("huge")).await.unwrap_err();
@@ -429,7 +442,7 @@ async fn an_answer_too_large_to_cross_is_a_fault_and_no_hang() {
 #[tokio::test]
 async fn frames_cut_short_oversized_or_unknown_end_their_stream_alone() {
     let (one, mut two) = pair().await;
-    let connection = one.bridge.links.of("dc2").unwrap().connections().remove(0);
+    let connection = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
     let junk: [&[u8]; 5] = [
         b"\x01\x02\x00\x00\x00\x09cut",
         b"\x01\x02\xff\xff\xff\xffx",
@@ -539,7 +552,7 @@ async fn other_certificates_come_into_force_without_a_dropped_link() {
     let two = House::open("s2", "dc2", identity(&old, "dc2")).await;
     one.knows([two.remote()]);
     one.until("dc2", None).await;
-    let before = one.bridge.links.of("dc2").unwrap().connections().remove(0);
+    let before = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
     one.bridge.reload(identity(&new, "dc1")).unwrap();
     two.bridge.reload(identity(&new, "dc2")).unwrap();
     assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");

@@ -36,7 +36,12 @@ const FLAGS: &[Flag] = &[
     Flag("datacenter", "datacenter", Kind::Text, "Datacenter of this agent [default: dc1]"),
     Flag("bind", "bind_addr", Kind::Text, "Address for agents of the datacenter [default: 0.0.0.0]"),
     Flag("advertise", "advertise_addr", Kind::Text, "Address told to agents of the datacenter [default: -bind]"),
-    Flag("advertise-wan", "advertise_addr_wan", Kind::Text, "Address told to other datacenters [default: -advertise]"),
+    Flag(
+        "advertise-wan",
+        "advertise_addr_wan",
+        Kind::Text,
+        "Address told to other datacenters [default: -advertise, else -serf-wan-bind]",
+    ),
     Flag("client", "client_addr", Kind::Text, "Addresses for HTTP, separated by spaces [default: 127.0.0.1]"),
     Flag("serf-lan-bind", "serf_lan", Kind::Text, "Address of the LAN pool [default: -bind]"),
     Flag("serf-wan-bind", "serf_wan", Kind::Text, "Address of the WAN pool and the bridge [default: -bind]"),

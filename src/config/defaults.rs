@@ -22,6 +22,9 @@ pub const WAIT_JITTER_DIVISOR: u32 = 16;
 pub const FLOOD_JOIN_INTERVAL: Duration = Duration::from_secs(60);
 /// The same while some are missing.
 pub const FLOOD_JOIN_RETRY: Duration = Duration::from_secs(1);
+/// How often the estimated ways to the servers of other datacenters are looked at again: two rounds
+/// of the WAN pool's measurements.
+pub const WAN_ESTIMATE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a graceful leave may take before the process goes anyway. Consul's number.
 pub const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long a leaving server waits to be taken out of the Raft configuration. Consul's number.
@@ -99,6 +102,9 @@ pub const GOSSIP_MAX_STREAMS: usize = 64;
 pub const GOSSIP_STREAM_KIB: usize = 32 << 10;
 /// State exchanges under way at a time during one join.
 pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
+/// Members that a LAN pool is joined by when nobody asked for each: one may be cut off itself, and
+/// every further one costs a whole state.
+pub const GOSSIP_JOIN_ENOUGH: usize = 3;
 /// Rest after a connection could not be taken, mostly for want of file descriptors.
 pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Rumours that wait to be passed on; above it those of others are believed but not passed on.
@@ -277,6 +283,10 @@ pub const RPC_BODY_BUDGET_KIB: usize = 512 << 10;
 pub const RPC_MAX_DEPTH: usize = 64;
 /// Servers and lanes that a client remembers; beyond, those without a connection are forgotten.
 pub const RPC_MAX_SLOTS: usize = 256;
+/// Peers whose refusal for TLS is remembered, so that the log tells each once a minute.
+pub const RPC_MAX_REFUSALS: usize = 256;
+/// How long the refusal of the same peer is not logged again.
+pub const RPC_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 /// How long requests at work may take to end when the server stops; parked ones never do.
 pub const RPC_DRAIN: Duration = Duration::from_millis(500);
 
@@ -313,6 +323,9 @@ pub const BRIDGE_READS_PER_DOUBLE: u32 = 20;
 pub const BRIDGE_MAX_SAVED_DOUBLES: u32 = 20;
 /// Requests a peer may have under way on one connection: parked watches, mostly.
 pub const BRIDGE_MAX_STREAMS: u32 = 4_096;
+/// Blocking queries that this agent parks on one link; further ones go to the standby or are refused,
+/// so that an eighth of the streams is left for what does not wait.
+pub const BRIDGE_MAX_PARKED: usize = 3_584;
 /// Bytes a sender may be ahead on one stream.
 pub const BRIDGE_STREAM_WINDOW: u32 = 4 << 20;
 /// Bytes a peer may be ahead on one connection.

@@ -22,9 +22,10 @@ pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems:
         // Already refused; a choice among the host's addresses would add a second riddle.
         config.bind = loopback;
     }
-    advertise(file, &chooser, config, problems);
+    let serf_wan = chooser.one(file.serf_wan.as_deref(), "serf_wan", problems);
+    advertise(file, &chooser, serf_wan, config, problems);
     let serf_lan = chooser.one(file.serf_lan.as_deref(), "serf_lan", problems).unwrap_or(config.bind);
-    let serf_wan = chooser.one(file.serf_wan.as_deref(), "serf_wan", problems).unwrap_or(config.bind);
+    let serf_wan = serf_wan.unwrap_or(config.bind);
     let needed = |configured: Option<i64>, name: &str, default: i64, problems: &mut Problems| {
         let port = port(configured.unwrap_or(default), name, problems);
         if port.is_none() && configured.is_some_and(|number| number < 0) {
@@ -44,7 +45,10 @@ pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems:
 }
 
 /// What other agents are told: the advertised addresses, and those by family in the catalog.
-fn advertise(file: &File, chooser: &Chooser<'_>, config: &mut Config, problems: &mut Problems) {
+///
+/// Where no address is named to be told, the WAN pool tells the one it listens on: with `serf_wan`
+/// another one than `bind_addr`, nobody would be there.
+fn advertise(file: &File, chooser: &Chooser<'_>, serf_wan: Option<IpAddr>, config: &mut Config, problems: &mut Problems) {
     let lan = [
         ("advertise_addr", &file.advertise_addr),
         ("advertise_addr_ipv4", &file.advertise_addr_ipv4),
@@ -68,7 +72,8 @@ fn advertise(file: &File, chooser: &Chooser<'_>, config: &mut Config, problems: 
             })
         }
     });
-    config.advertise_wan = wan.iter().copied().flatten().next().unwrap_or(config.advertise);
+    let listening = serf_wan.filter(|ip| chosen.is_none() && !ip.is_unspecified());
+    config.advertise_wan = wan.iter().copied().flatten().next().or(listening).unwrap_or(config.advertise);
     let mut tagged = BTreeMap::new();
     for (place, main, by_family) in [("lan", config.advertise, lan), ("wan", config.advertise_wan, wan)] {
         tagged.insert(place.to_owned(), main.to_string());

@@ -5,7 +5,7 @@ mod dial;
 mod join;
 
 pub(super) use dial::serve;
-pub(super) use join::{JoinPlan, join, keep_joined};
+pub(super) use join::{Company, JoinPlan, join, keep_joined};
 
 use self::dial::Dialer;
 use super::core::{Core, Output};
@@ -124,6 +124,7 @@ pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHand
 /// Keeps the last known members and the generation on disk, until shutdown.
 pub(super) async fn keep_snapshot(
     handle: CoreHandle,
+    company: Company,
     path: PathBuf,
     before: Snapshot,
     left: Arc<watch::Sender<bool>>,
@@ -136,25 +137,20 @@ pub(super) async fn keep_snapshot(
             () = token.cancelled() => true,
             changed = roster.changed() => changed.is_err(),
         };
-        if !stopping {
-            tokio::select! {
-                () = token.cancelled() => {}
-                () = tokio::time::sleep(defaults::GOSSIP_SNAPSHOT_EVERY) => {}
-            }
-        }
         let me = handle.view();
-        let others =
-            roster.borrow_and_update().alive().map(|member| member.addr).filter(|addr| *addr != me.addr).collect::<Vec<_>>();
-        // Who is alone keeps the addresses it had: they are its way back.
-        let members = if others.is_empty() { last.members.clone() } else { others };
-        let members = members.into_iter().take(defaults::GOSSIP_MAX_SNAPSHOT).collect();
+        let members = company.last_known(&roster.borrow_and_update(), me.addr, &last.members);
         let snapshot = Snapshot { generation: me.generation, left: *left.borrow(), members };
         if snapshot != last {
             last = snapshot;
             write(last.clone(), path.clone()).await;
         }
-        if stopping || token.is_cancelled() {
+        if stopping {
             return;
+        }
+        // The first change is on disk at once: an agent may be killed as soon as it has joined.
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = tokio::time::sleep(defaults::GOSSIP_SNAPSHOT_EVERY) => {}
         }
     }
 }

@@ -77,7 +77,9 @@ pub(super) struct Envelope {
     datacenter: String,
     me: NodeId,
     session: u64,
-    number: u64,
+    /// The newest numbers given to datagrams and to stream frames. Between two frames lie hundreds
+    /// of datagrams: in one row a frame that is overtaken by the next would look replayed.
+    numbers: [u64; 2],
     key: Option<LessSafeKey>,
     datagrams: ReplayGuard,
     streams: ReplayGuard,
@@ -100,7 +102,7 @@ impl Envelope {
             datacenter: datacenter.to_owned(),
             me,
             session,
-            number: 0,
+            numbers: [0; 2],
             key: key.map(key_of).transpose()?,
             datagrams: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
             streams: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
@@ -113,12 +115,14 @@ impl Envelope {
 
     /// Wraps a payload; fails only where the system has no randomness.
     pub(super) fn seal(&mut self, carrier: Carrier, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
-        self.number += 1;
+        let number = &mut self.numbers[carrier as usize];
+        *number += 1;
+        let number = *number;
         let header = self.header(carrier);
         let mut body = Vec::with_capacity(payload.len() + defaults::GOSSIP_ENVELOPE_BYTES);
         body.extend_from_slice(&self.me.as_u128().to_be_bytes());
         body.extend_from_slice(&self.session.to_be_bytes());
-        body.extend_from_slice(&self.number.to_be_bytes());
+        body.extend_from_slice(&number.to_be_bytes());
         body.push(u8::try_from(self.datacenter.len()).unwrap_or(u8::MAX));
         body.extend_from_slice(self.datacenter.as_bytes());
         body.extend_from_slice(payload);
@@ -270,6 +274,20 @@ mod tests {
         assert_eq!(here.open(Carrier::Stream, &packet), Err(Refusal::Junk));
         assert!(here.open(Carrier::Datagram, &packet).is_ok());
         assert_eq!(here.open(Carrier::Datagram, &packet), Err(Refusal::Replayed));
+    }
+
+    #[test]
+    fn a_frame_that_waited_while_many_datagrams_went_out_is_not_taken_for_a_replay() {
+        let mut here = envelope(Pool::Lan, "dc1", 1, None);
+        let mut there = envelope(Pool::Lan, "dc1", 2, None);
+        let waiting = there.seal(Carrier::Stream, b"first").unwrap();
+        for _ in 0..1000 {
+            let _ = there.seal(Carrier::Datagram, b"probe");
+        }
+        let second = there.seal(Carrier::Stream, b"second").unwrap();
+        assert!(here.open(Carrier::Stream, &second).is_ok());
+        assert!(here.open(Carrier::Stream, &waiting).is_ok());
+        assert_eq!(here.open(Carrier::Stream, &waiting), Err(Refusal::Replayed));
     }
 
     #[test]

@@ -126,6 +126,10 @@ impl Policy {
         if self.pool == Pool::Wan && info.tag(tag::ROLE) != "consul" {
             return Err(format!("Member '{name}' is not a server"));
         }
+        // Else it would be a server of one datacenter by its name, and of another by its tags.
+        if self.pool == Pool::Wan && !name.strip_suffix(dc).is_some_and(|rest| rest.ends_with('.')) {
+            return Err(format!("Member '{name}' says that it is of datacenter '{dc}'; expected a name that ends with '.{dc}'"));
+        }
         if !self.admits_identity(&info.identity()) {
             return Err(format!("Member '{name}' has address {addr}, which is not an allowed one (see allowed_cidrs)"));
         }
@@ -168,6 +172,18 @@ pub(super) mod tests {
     fn the_wan_pool_takes_servers_only() {
         let text = policy(Pool::Wan).admits(&info("c1.dc1", 1, 1)).unwrap_err();
         assert_eq!(text, "Member 'c1.dc1' is not a server");
+    }
+
+    #[test]
+    fn a_server_s_name_and_its_datacenter_must_agree() {
+        let mut server = info("s1.dc2", 1, 1);
+        server.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
+        let text = policy(Pool::Wan).admits(&server).unwrap_err();
+        assert!(text.contains("s1.dc2") && text.contains("'dc1'"), "{text}");
+        server.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
+        assert_eq!(policy(Pool::Wan).admits(&server), Ok(()));
+        server.tags.insert(tag::DC.to_owned(), String::new());
+        assert!(policy(Pool::Wan).admits(&server).is_err());
     }
 
     #[test]

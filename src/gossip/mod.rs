@@ -18,7 +18,7 @@ mod stream;
 mod vivaldi;
 
 use self::core::Core;
-use self::driver::{CoreHandle, JoinPlan};
+use self::driver::{Company, CoreHandle, JoinPlan};
 use self::snapshot::Snapshot;
 use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
@@ -119,7 +119,8 @@ impl Gossip {
         let left = Arc::new(watch::Sender::new(false));
         shutdown.spawn_until("gossip-listen", driver::serve(tcp, core.clone(), shutdown.clone()));
         if let Some(path) = settings.snapshot.clone() {
-            let keeping = driver::keep_snapshot(core.clone(), path, before.clone(), Arc::clone(&left), shutdown.token());
+            let (company, left) = (company(&settings), Arc::clone(&left));
+            let keeping = driver::keep_snapshot(core.clone(), company, path, before.clone(), left, shutdown.token());
             shutdown.spawn("gossip-snapshot", keeping);
         }
         let (giving_up, given_up) = watch::channel(None);
@@ -258,7 +259,7 @@ fn join_plan(
 ) -> JoinPlan {
     let slowest = if settings.fast { defaults::GOSSIP_FAST_RECONNECT } else { Duration::MAX };
     JoinPlan {
-        pool: settings.pool,
+        company: company(settings),
         retry_join: settings.retry_join.clone(),
         interval: settings.retry_interval.clamp(defaults::GOSSIP_TICK, slowest),
         max: settings.retry_max,
@@ -266,6 +267,10 @@ fn join_plan(
         left,
         given_up,
     }
+}
+
+fn company(settings: &GossipSettings) -> Company {
+    Company { pool: settings.pool, datacenter: settings.datacenter.clone() }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 /// The first byte of a TLS handshake.
@@ -101,16 +101,33 @@ impl Server {
                 let accept = tokio_rustls::TlsAcceptor::from(tls.server).accept(stream);
                 match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, accept).await {
                     Ok(Ok(stream)) => self.converse(stream, peer).await,
-                    Ok(Err(error)) => refused("tls", peer, &error),
+                    Ok(Err(error)) => self.distrusted("tls", peer, &error.to_string()),
                     Err(_elapsed) => refused("tls", peer, "the handshake took too long"),
                 }
             }
-            (TLS_HANDSHAKE, None) => refused("tls", peer, "TLS came, and none is configured here"),
+            (TLS_HANDSHAKE, None) => self.distrusted("tls", peer, "TLS came, and none is configured here"),
             (HTTP2_PREFACE, Some(tls)) if tls.verify_incoming => {
-                refused("plain", peer, "verify_incoming is set, and the peer speaks without TLS; set verify_outgoing there");
+                self.distrusted(
+                    "plain",
+                    peer,
+                    "verify_incoming is set, and the peer speaks without TLS; set verify_outgoing there",
+                );
             }
             (HTTP2_PREFACE, _) => self.converse(stream, peer).await,
             (other, _) => refused("junk", peer, &format!("its first byte is {other:#04x}, neither TLS nor HTTP/2")),
+        }
+    }
+
+    /// Refuses a peer for its certificate or the lack of one. An operator has to mend that, so it is
+    /// logged, but once a minute for each address: a peer that is refused comes again and again.
+    fn distrusted(&self, kind: &'static str, peer: SocketAddr, why: &str) {
+        refused(kind, peer, why);
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.told.retain(|_, at| at.elapsed() < defaults::RPC_REFUSAL_PAUSE);
+        if peers.told.len() < defaults::RPC_MAX_REFUSALS && !peers.told.contains_key(&peer.ip()) {
+            peers.told.insert(peer.ip(), Instant::now());
+            drop(peers);
+            warn!(%peer, reason = %why, "rpc connection refused");
         }
     }
 
@@ -246,6 +263,8 @@ fn refused(kind: &'static str, peer: SocketAddr, why: &(impl std::fmt::Display +
 struct Peers {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
+    /// Whose refusal was logged lately.
+    told: HashMap<IpAddr, Instant>,
 }
 
 /// One connection's place; given back when dropped.

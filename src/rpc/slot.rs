@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// A connection that can take calls; clones are the same one.
 #[derive(Clone, Debug)]
@@ -53,11 +53,13 @@ pub(super) struct Slot {
     lane: Lane,
     tls: Option<RpcTls>,
     state: Mutex<State>,
+    /// When a failed TLS handshake was last logged.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Slot {
     pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>) -> Slot {
-        Slot { server, lane, tls, state: Mutex::new(State::Idle) }
+        Slot { server, lane, tls, state: Mutex::new(State::Idle), told: Mutex::default() }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -129,7 +131,20 @@ impl Slot {
             None => ServerName::from(self.server.ip()),
         };
         let stream = tokio_rustls::TlsConnector::from(Arc::clone(&tls.client)).connect(name, stream).await;
-        self.handshake(stream.map_err(|error| format!("TLS: {error}"))?).await
+        let stream = stream.map_err(|error| {
+            self.tell(&error);
+            format!("TLS: {error}")
+        })?;
+        self.handshake(stream).await
+    }
+
+    /// Logs a failed TLS handshake, once a minute: it is mended by an operator, not by trying again.
+    fn tell(&self, error: &std::io::Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= defaults::RPC_REFUSAL_PAUSE) {
+            *told = Some(Instant::now());
+            warn!(server = %self.server, %error, "no TLS connection to this server");
+        }
     }
 
     async fn handshake<S>(&self, stream: S) -> Result<Link, String>

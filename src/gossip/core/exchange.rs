@@ -59,7 +59,7 @@ impl Core {
         if self.stay != Stay::Member {
             return self.refuse(format!("Member '{}' is leaving", self.me.name));
         }
-        if from.node_id == self.me.node_id && from.name == self.me.name {
+        if self.is_me(&from) && from.addr == self.me.addr {
             return self.state_answer(now);
         }
         if let Err(reason) = self.policy.admits(&from).and_then(|()| self.check_against_me(&from)) {
@@ -111,9 +111,7 @@ impl Core {
                 Err(format!("the answer is not of this pool ({})", refusal.label()))
             }
             Ok(Message::Refused { reason }) => Err(reason),
-            Ok(Message::State { from, .. }) if from.node_id == self.me.node_id && from.name == self.me.name => {
-                Ok(Contact::Ourselves)
-            }
+            Ok(Message::State { from, .. }) if self.is_me(&from) && from.addr == self.me.addr => Ok(Contact::Ourselves),
             Ok(Message::State { from, entries }) => {
                 self.policy.admits(&from).and_then(|()| self.check_against_me(&from))?;
                 if self.table.rival(&from).is_some() {
@@ -144,9 +142,15 @@ impl Core {
         }
     }
 
+    fn is_me(&self, other: &NodeInfo) -> bool {
+        other.name == self.me.name && other.node_id == self.me.node_id
+    }
+
+    /// Whether somebody that speaks for itself can be in a pool with this agent. One with our name
+    /// and our id at another address is a copy: an agent of ours would not be told of by itself.
     fn check_against_me(&self, other: &NodeInfo) -> Result<(), String> {
         let (same_name, same_id) = (other.name == self.me.name, other.node_id == self.me.node_id);
-        if same_name != same_id { Err(conflict(other, &self.me)) } else { Ok(()) }
+        if same_name || same_id { Err(conflict(other, &self.me)) } else { Ok(()) }
     }
 
     fn take(&mut self, from: &NodeInfo, entries: Vec<Entry>, now: Instant) {
@@ -193,7 +197,8 @@ impl Core {
     }
 
     fn hear_of_me(&mut self, info: &NodeInfo, member: Option<foca::Member<Identity>>) {
-        if self.check_against_me(info).is_err() {
+        // Of an earlier address of ours others may know; of our name with another id they must not.
+        if !self.is_me(info) {
             metrics::counter!("kontor.gossip.name_conflicts").increment(1);
             return;
         }
@@ -304,6 +309,12 @@ fn millis(length: Duration) -> u64 {
 
 /// Why two members cannot both be in the pool, with both addresses.
 fn conflict(newcomer: &NodeInfo, held: &NodeInfo) -> String {
+    if newcomer.name == held.name && newcomer.node_id == held.node_id {
+        return format!(
+            "Member '{}' at {} has name and node ID of the member at {}, which still answers; was its data directory copied?",
+            newcomer.name, newcomer.addr, held.addr
+        );
+    }
     if newcomer.name == held.name {
         return format!(
             "Member '{}' at {} has the name of another member at {}, which still answers; names must be unique",

@@ -523,12 +523,14 @@ fn the_timings_of_consuls_pools_find_a_dead_member_in_time() {
     for (pool, limit) in [(Pool::Lan, 15), (Pool::Wan, 90)] {
         let slow = |mut settings: GossipSettings| {
             settings.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
-            GossipSettings { fast: false, pool, ..settings }
+            let name = if pool == Pool::Wan { format!("{}.dc1", settings.name) } else { settings.name };
+            GossipSettings { fast: false, pool, name, ..settings }
         };
         let mut network = Network::joined_with(5, slow);
         network.hosts[4].alive = false;
+        let name = network.hosts[4].core.name().to_owned();
         let took = network
-            .run_until("failed for all", |network| (0..4).all(|at| network.status(at, "n5") == Some(MemberStatus::Failed)));
+            .run_until("failed for all", |network| (0..4).all(|at| network.status(at, &name) == Some(MemberStatus::Failed)));
         assert!(took < Duration::from_secs(limit), "{pool:?}: {took:?}");
     }
 }

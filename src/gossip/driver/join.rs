@@ -1,4 +1,5 @@
-//! Finding the pool: joins by address, tried for ever, and again whenever this agent is alone.
+//! Finding the pool: joins by address, tried for ever, and again whenever this agent is alone: of
+//! all, or in the WAN pool with its own datacenter.
 //! `mod.rs` starts the loop and calls [`join`] for a user's request.
 
 use super::super::core::Contact;
@@ -6,8 +7,10 @@ use super::super::{GossipError, Pool, Roster};
 use super::CoreHandle;
 use super::dial::exchange;
 use crate::config::defaults;
+use crate::model::member::{Member, MemberStatus};
 use crate::telemetry::Trouble;
 use futures_util::StreamExt;
+use rand::seq::SliceRandom;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -18,6 +21,8 @@ use tracing::{debug, info, warn};
 #[derive(Debug, Default)]
 struct Reached {
     members: usize,
+    /// Of the members, those that were there already and needed no asking.
+    known_alive: usize,
     ourselves: usize,
     failures: Vec<String>,
 }
@@ -25,12 +30,12 @@ struct Reached {
 /// What [`keep_joined`] works with.
 #[derive(Debug)]
 pub(in crate::gossip) struct JoinPlan {
-    pub pool: Pool,
+    pub company: Company,
     pub retry_join: Vec<String>,
     pub interval: Duration,
     /// Tries of `retry_join` before it is given up; 0 for ever.
     pub max: u32,
-    /// Last known members, from disk.
+    /// Last known members, from disk at first.
     pub last_known: Vec<SocketAddr>,
     /// Turns true when this agent leaves.
     pub left: watch::Receiver<bool>,
@@ -38,9 +43,38 @@ pub(in crate::gossip) struct JoinPlan {
     pub given_up: watch::Sender<Option<String>>,
 }
 
+/// Without whom this agent is alone: in the LAN pool everybody else, in the WAN pool the servers of
+/// the other datacenters, since those of its own are found by the LAN pool.
+#[derive(Clone, Debug)]
+pub(in crate::gossip) struct Company {
+    pub pool: Pool,
+    pub datacenter: String,
+}
+
+impl Company {
+    fn is_alone(&self, roster: &Roster) -> bool {
+        match self.pool {
+            Pool::Lan => roster.alive().count() <= 1,
+            Pool::Wan => roster.alive().all(|member| member.dc() == self.datacenter),
+        }
+    }
+
+    /// Where the members it would miss are, or were last: the alive, then the failed, and while this
+    /// agent is alone those it knew `before` as well, unless they have left: they are its way back.
+    pub(in crate::gossip) fn last_known(&self, roster: &Roster, me: SocketAddr, before: &[SocketAddr]) -> Vec<SocketAddr> {
+        let missed = |member: &&Member| self.pool == Pool::Lan || member.dc() != self.datacenter;
+        let of = |status| roster.members.values().filter(missed).filter(move |member| member.status == status);
+        let mut seen: BTreeSet<SocketAddr> = of(MemberStatus::Left).map(|member| member.addr).chain([me]).collect();
+        let before = if self.is_alone(roster) { before } else { &[] };
+        let all = of(MemberStatus::Alive).chain(of(MemberStatus::Failed)).map(|member| member.addr).chain(before.iter().copied());
+        all.filter(|addr| seen.insert(*addr)).take(defaults::GOSSIP_MAX_SNAPSHOT).collect()
+    }
+}
+
 /// Joins by any of `addresses`; the number that answered, this agent itself included.
 pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[String]) -> Result<usize, GossipError> {
-    let reached = attempt(core, pool, addresses, &[]).await;
+    let (targets, failures) = resolve_all(addresses, pool).await;
+    let reached = attempt(core, targets, failures, usize::MAX).await;
     match reached.members + reached.ourselves {
         0 if addresses.is_empty() => Err(GossipError("expected at least one address to join, got none".to_owned())),
         0 => Err(GossipError(reached.failures.join("; "))),
@@ -48,22 +82,21 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
     }
 }
 
-/// Joins by the configured addresses until one has answered; from then on, whenever nobody else is
-/// alive, by them and by every last known member.
+/// Joins by the configured addresses until one has answered; from then on, whenever this agent is
+/// alone, by them and by every last known member.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
     let mut trouble = Trouble::default();
     loop {
         let roster = core.roster.borrow().clone();
-        let alone = roster.alive().count() <= 1;
+        let alone = plan.company.is_alone(&roster);
+        plan.last_known = plan.company.last_known(&roster, core.view().addr, &plan.last_known);
         if !*plan.left.borrow() && ((!joined && !given_up) || alone) {
-            let configured: &[String] = if given_up { &[] } else { &plan.retry_join };
-            let known = if alone { last_known(&plan, &roster, core.view().addr) } else { Vec::new() };
-            let reached = attempt(&core, plan.pool, configured, &known).await;
+            let reached = retry(&core, &plan, &roster, alone, given_up).await;
             tries += 1;
-            if reached.members > 0 {
-                info!(pool = ?plan.pool, members = reached.members, "joined");
-                joined = true;
+            joined |= reached.members > 0;
+            if reached.members > reached.known_alive {
+                info!(pool = ?plan.company.pool, members = reached.members, "joined");
                 trouble.worked();
             } else if !reached.failures.is_empty() {
                 told(&plan, &mut trouble, &reached.failures.join("; "));
@@ -73,6 +106,8 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
                 let causes = reached.failures.join("; ");
                 plan.given_up.send_replace(Some(format!("no agent was reached in {tries} tries (retry_max) to join: {causes}")));
             }
+        } else {
+            trouble.worked();
         }
         tokio::select! {
             () = tokio::time::sleep(plan.interval) => {}
@@ -84,9 +119,12 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
 /// Says that nobody was reached: at first as news, for agents of one pool often start together, and
 /// as a warning when it lasts.
 fn told(plan: &JoinPlan, trouble: &mut Trouble, causes: &str) {
-    let (pool, retry_in) = (plan.pool, plan.interval);
+    let (pool, retry_in) = (plan.company.pool, plan.interval);
     let first = trouble.is_over();
-    if trouble.failed(Instant::now()) {
+    // Another datacenter that nobody configured here may be gone for good; its links tell of it.
+    if pool == Pool::Wan && plan.retry_join.is_empty() {
+        debug!(?pool, ?retry_in, %causes, "nobody is reached to join");
+    } else if trouble.failed(Instant::now()) {
         warn!(?pool, ?retry_in, %causes, "nobody is reached to join");
     } else if first {
         info!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
@@ -95,22 +133,31 @@ fn told(plan: &JoinPlan, trouble: &mut Trouble, causes: &str) {
     }
 }
 
-/// Members on disk, and those in the roster that are not alive.
-fn last_known(plan: &JoinPlan, roster: &Roster, me: SocketAddr) -> Vec<SocketAddr> {
-    let failed = roster.members.values().filter(|member| member.status == crate::model::member::MemberStatus::Failed);
-    let all: BTreeSet<SocketAddr> = plan.last_known.iter().copied().chain(failed.map(|member| member.addr)).collect();
-    all.into_iter().filter(|addr| *addr != me).take(defaults::GOSSIP_MAX_SNAPSHOT).collect()
+/// One round of [`keep_joined`]: the configured addresses, then the last known members in an order
+/// of its own, so that agents that restart together do not all ask the same ones.
+async fn retry(core: &CoreHandle, plan: &JoinPlan, roster: &Roster, alone: bool, given_up: bool) -> Reached {
+    let pool = plan.company.pool;
+    let configured: &[String] = if given_up { &[] } else { &plan.retry_join };
+    let (mut targets, failures) = resolve_all(configured, pool).await;
+    let me = core.view().addr;
+    let alive: BTreeSet<SocketAddr> = roster.alive().map(|member| member.addr).filter(|addr| *addr != me).collect();
+    let known_alive = targets.extract_if(.., |addr| alive.contains(addr)).count();
+    if alone {
+        let mut known: Vec<SocketAddr> = plan.last_known.iter().copied().filter(|addr| !alive.contains(addr)).collect();
+        known.shuffle(&mut rand::rng());
+        targets.extend(known);
+    }
+    // A LAN pool is found by a few; in the WAN pool each may be the only one of its datacenter.
+    let enough = if pool == Pool::Lan { defaults::GOSSIP_JOIN_ENOUGH } else { usize::MAX };
+    let mut reached = attempt(core, targets, failures, enough).await;
+    reached.known_alive = known_alive;
+    reached.members += known_alive;
+    reached
 }
 
-async fn attempt(core: &CoreHandle, pool: Pool, names: &[String], known: &[SocketAddr]) -> Reached {
-    let mut reached = Reached::default();
-    let mut targets: Vec<SocketAddr> = known.to_vec();
-    for name in names {
-        match resolve(name, pool).await {
-            Ok(addresses) => targets.extend(addresses),
-            Err(reason) => reached.failures.push(reason),
-        }
-    }
+/// Exchanges states with `targets`, until `enough` of them have answered.
+async fn attempt(core: &CoreHandle, mut targets: Vec<SocketAddr>, failures: Vec<String>, enough: usize) -> Reached {
+    let mut reached = Reached { failures, ..Reached::default() };
     let mut seen = BTreeSet::new();
     targets.retain(|addr| seen.insert(*addr));
     let me = core.view().addr;
@@ -123,8 +170,23 @@ async fn attempt(core: &CoreHandle, pool: Pool, names: &[String], known: &[Socke
             Ok(Contact::Ourselves) => reached.ourselves += 1,
             Err(reason) => reached.failures.push(format!("{addr}: {reason}")),
         }
+        if reached.members >= enough {
+            break;
+        }
     }
     reached
+}
+
+/// The addresses of all names, and why others have none.
+async fn resolve_all(names: &[String], pool: Pool) -> (Vec<SocketAddr>, Vec<String>) {
+    let (mut addresses, mut failures) = (Vec::new(), Vec::new());
+    for name in names {
+        match resolve(name, pool).await {
+            Ok(found) => addresses.extend(found),
+            Err(reason) => failures.push(reason),
+        }
+    }
+    (addresses, failures)
 }
 
 /// The addresses of `host`, `host:port`, `[v6]:port` or a bare IP address, looked up now.
@@ -146,6 +208,36 @@ async fn resolve(text: &str, pool: Pool) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::member::tag;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 8302))
+    }
+
+    fn roster(members: &[(u8, &str, MemberStatus)]) -> Roster {
+        let member = |(last, dc, status): &(u8, &str, MemberStatus)| {
+            let tags = [(tag::DC.to_owned(), (*dc).to_owned())].into();
+            Member { name: format!("s{last}.{dc}"), addr: at(*last), tags, status: *status }
+        };
+        Roster { members: members.iter().map(member).map(|member| (member.name.clone(), member)).collect() }
+    }
+
+    #[test]
+    fn a_server_among_those_of_its_own_datacenter_alone_goes_on_looking_for_the_others() {
+        let (lan, wan) = [Pool::Lan, Pool::Wan].map(|pool| Company { pool, datacenter: "dc1".to_owned() }).into();
+        let cut_off = roster(&[
+            (1, "dc1", MemberStatus::Alive),
+            (2, "dc1", MemberStatus::Alive),
+            (3, "dc2", MemberStatus::Failed),
+            (4, "dc2", MemberStatus::Left),
+        ]);
+        assert!(wan.is_alone(&cut_off) && !lan.is_alone(&cut_off));
+        assert_eq!(wan.last_known(&cut_off, at(1), &[at(9), at(4)]), [at(3), at(9)], "who has left is not looked for");
+        assert_eq!(lan.last_known(&cut_off, at(1), &[at(9)]), [at(2), at(3)]);
+        let whole = roster(&[(1, "dc1", MemberStatus::Alive), (3, "dc2", MemberStatus::Alive)]);
+        assert!(!wan.is_alone(&whole));
+        assert_eq!(wan.last_known(&whole, at(1), &[at(9)]), [at(3)], "who has company knows where it is now");
+    }
 
     #[tokio::test]
     async fn addresses_get_the_pools_port_when_they_name_none() {
