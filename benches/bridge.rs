@@ -1,6 +1,8 @@
 //! What `?dc=dc2` costs above a local read: two datacenters on loopback, warm link, one
 //! connection, five interleaved pairs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed measure")]
+
 mod load;
 #[path = "../tests/rig/mod.rs"]
 mod rig;

@@ -1,6 +1,8 @@
 //! Registrations a second: 64 connections, three servers, every one acknowledged after an fsync on
 //! a quorum; with the floor of the disk beside it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed measure")]
+
 mod load;
 #[path = "../tests/rig/mod.rs"]
 mod rig;

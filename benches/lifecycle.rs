@@ -1,6 +1,8 @@
 //! Times and sizes of a life: start to first answer, the demo federated, idle memory, a leader
 //! killed, a leader stopped.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed measure")]
+
 mod load;
 #[path = "../tests/rig/mod.rs"]
 mod rig;

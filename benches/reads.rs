@@ -1,6 +1,8 @@
 //! Stale reads of a service with 50 instances, against an axum route that returns the same bytes
 //! from memory: one process each, the same load, five interleaved pairs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed measure")]
+
 mod load;
 #[path = "../tests/rig/mod.rs"]
 mod rig;

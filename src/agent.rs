@@ -326,7 +326,7 @@ impl Agent {
         match tokio::time::timeout(defaults::RAFT_REMOVAL_WAIT, self.router.write(request)).await {
             Ok(Ok(_)) => info!("removed from the Raft configuration"),
             Ok(Err(fault)) => {
-                warn!(%fault, "this server stays in the Raft configuration; the leader removes it once it is seen to have left")
+                warn!(%fault, "this server stays in the Raft configuration; the leader removes it once it is seen to have left");
             }
             Err(_elapsed) => warn!(
                 "no answer to the removal from the Raft configuration; the leader removes this server once it is seen to have left"

@@ -1,5 +1,7 @@
 //! `kontor demo` federates two datacenters, answers for both, and cleans up after itself.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed test")]
+
 mod rig;
 
 use rig::{PATIENCE, request, wait_until};

@@ -1,6 +1,8 @@
 //! Two datacenters of real processes: they find each other, `?dc=` is answered by the other one,
 //! and its loss is told quickly and with its cause.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed test")]
+
 mod rig;
 
 use rig::{Agent, Datacenter, Plan, wait_until};

@@ -16,14 +16,14 @@ const LOCK_FILE: &str = "agent.lock";
 
 /// An opened data directory. Dropping it lets others in.
 #[derive(Debug)]
-pub struct DataDir {
+pub(super) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 impl DataDir {
     /// Makes the directory if need be and locks it. The error is one line for the user.
-    pub fn open(path: &Path) -> Result<DataDir, String> {
+    pub(super) fn open(path: &Path) -> Result<DataDir, String> {
         fs::create_dir_all(path).map_err(|error| unusable(path, &error))?;
         let lock_path = path.join(LOCK_FILE);
         let lock = OpenOptions::new()
@@ -43,13 +43,13 @@ impl DataDir {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The node id: the one kept here, else `configured`, else a new one; kept from then on. A
     /// directory that belongs to another node id than the configured one is refused.
-    pub fn node_id(&self, configured: Option<NodeId>) -> Result<NodeId, String> {
+    pub(super) fn node_id(&self, configured: Option<NodeId>) -> Result<NodeId, String> {
         let path = self.path.join(NODE_ID_FILE);
         match (read_node_id(&path)?, configured) {
             (Some(kept), Some(wanted)) if kept != wanted => Err(format!(
@@ -69,14 +69,14 @@ impl DataDir {
 
 /// Who an agent is, known before anything of it runs: its id, and the directory that is its own.
 #[derive(Debug)]
-pub struct Identity {
+pub(super) struct Identity {
     pub(super) node_id: NodeId,
     pub(super) data_dir: Option<DataDir>,
 }
 
 impl Identity {
     /// Locks the data directory of `config` and takes the id from there; dev mode has a new one.
-    pub fn open(config: &Config) -> Result<Identity, String> {
+    pub(super) fn open(config: &Config) -> Result<Identity, String> {
         let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
         let node_id = match &data_dir {
             Some(dir) => dir.node_id(config.node_id)?,

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 /// The servers that may take part in a bootstrap, this one included.
-pub fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
+pub(super) fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
     let others = roster.alive().filter(|member| member.is_server()).filter_map(|member| {
         let id = member.id()?;
         let expect = if member.tag(tag::BOOTSTRAP) == "1" { 1 } else { member.tag(tag::EXPECT).parse().unwrap_or(0) };
@@ -28,13 +28,13 @@ pub fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
 }
 
 /// Where the servers take Raft's messages. Those that have failed stay: gossip may be wrong.
-pub fn raft_addresses(roster: &Roster) -> RaftAddresses {
+pub(super) fn raft_addresses(roster: &Roster) -> RaftAddresses {
     let servers = roster.members.values().filter(|member| member.is_server() && member.status != MemberStatus::Left);
     Arc::new(servers.filter_map(|member| Some((member.id()?, member.rpc_addr()?))).collect())
 }
 
 /// The servers of other datacenters, with the estimated way to each.
-pub fn remote_servers(roster: &Roster, own_dc: &str, estimate: impl Fn(&str) -> Option<Duration>) -> Vec<RemoteServer> {
+pub(super) fn remote_servers(roster: &Roster, own_dc: &str, estimate: impl Fn(&str) -> Option<Duration>) -> Vec<RemoteServer> {
     let others = roster.members.values().filter(|member| member.dc() != own_dc && member.is_server());
     others
         .filter(|member| matches!(member.status, MemberStatus::Alive | MemberStatus::Failed))
@@ -52,7 +52,7 @@ pub fn remote_servers(roster: &Roster, own_dc: &str, estimate: impl Fn(&str) -> 
 }
 
 /// The WAN addresses of servers of this datacenter that are not in the WAN pool yet.
-pub fn missing_from_wan(lan: &Roster, wan: &Roster, own_name: &str) -> Vec<SocketAddr> {
+pub(super) fn missing_from_wan(lan: &Roster, wan: &Roster, own_name: &str) -> Vec<SocketAddr> {
     let in_wan = |member: &Member| {
         let name = format!("{}.{}", member.name, member.dc());
         wan.members.get(&name).is_some_and(|known| known.status == MemberStatus::Alive)
@@ -69,7 +69,7 @@ pub fn missing_from_wan(lan: &Roster, wan: &Roster, own_name: &str) -> Vec<Socke
 
 /// What is fed from the LAN pool of a server.
 #[derive(Debug)]
-pub struct LanFeeds {
+pub(super) struct LanFeeds {
     /// This server, as a candidate, but for its cluster.
     pub own: Candidate,
     /// The cluster it is part of.
@@ -82,7 +82,7 @@ pub struct LanFeeds {
 
 /// Keeps Raft's candidates and addresses as the LAN roster has them, and this server's `cluster`
 /// tag as Raft has it.
-pub async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap<String, String>, mut feeds: LanFeeds) {
+pub(super) async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap<String, String>, mut feeds: LanFeeds) {
     let mut roster = lan.changes();
     loop {
         let cluster = *feeds.cluster.borrow_and_update();
@@ -104,7 +104,7 @@ pub async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap<String
 }
 
 /// Keeps the bridge's list of servers as the WAN roster has it.
-pub async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Sender<Arc<Vec<RemoteServer>>>) {
+pub(super) async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Sender<Arc<Vec<RemoteServer>>>) {
     let mut roster = wan.changes();
     loop {
         let members = roster.borrow_and_update().clone();
@@ -126,7 +126,7 @@ pub async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Sender<Arc<
 }
 
 /// Has every server of this datacenter join the WAN pool once one of them has ("flood join").
-pub async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
+pub(super) async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
     let mut roster = lan.changes();
     loop {
         let missing = missing_from_wan(&roster.borrow_and_update().clone(), &wan.roster(), &own_name);
@@ -150,7 +150,7 @@ pub async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
 }
 
 /// The tags of this agent in a pool, as Consul's members carry them.
-pub fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<String, String> {
+pub(super) fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<String, String> {
     let mut tags: std::collections::BTreeMap<String, String> = [
         (tag::ROLE, if about.server { "consul" } else { "node" }),
         (tag::DC, about.datacenter),
@@ -180,7 +180,7 @@ pub fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<String, Stri
 
 /// What [`own_tags`] tells.
 #[derive(Clone, Copy, Debug)]
-pub struct TagFacts<'a> {
+pub(super) struct TagFacts<'a> {
     /// Whether this agent is a server.
     pub server: bool,
     /// Its datacenter.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn roster(members: Vec<Member>) -> Roster {
-        Roster { members: members.into_iter().map(|member| (member.name.clone(), member)).collect(), ..Roster::default() }
+        Roster { members: members.into_iter().map(|member| (member.name.clone(), member)).collect() }
     }
 
     #[test]

@@ -19,13 +19,13 @@ use tokio::sync::watch;
 
 /// Hands requests to the router, once there is one.
 #[derive(Debug, Default)]
-pub struct Dispatch {
+pub(super) struct Dispatch {
     router: OnceLock<Router>,
 }
 
 impl Dispatch {
     /// Opens the way to the router.
-    pub fn connect(&self, router: Router) {
+    pub(super) fn connect(&self, router: Router) {
         // A second router would be a mistake of `agent`; the first one stays.
         let _ = self.router.set(router);
     }
@@ -42,13 +42,13 @@ impl Handler for Dispatch {
 
 /// Takes Raft's messages off the RPC port.
 #[derive(Debug, Default)]
-pub struct RaftInbox {
+pub(super) struct RaftInbox {
     raft: OnceLock<Raft>,
 }
 
 impl RaftInbox {
     /// Opens the way to Raft.
-    pub fn connect(&self, raft: Raft) {
+    pub(super) fn connect(&self, raft: Raft) {
         let _ = self.raft.set(raft);
     }
 }
@@ -67,11 +67,11 @@ impl RaftSink for RaftInbox {
 }
 
 /// Where the servers of this datacenter take Raft's messages, by node id.
-pub type RaftAddresses = Arc<BTreeMap<NodeId, SocketAddr>>;
+pub(super) type RaftAddresses = Arc<BTreeMap<NodeId, SocketAddr>>;
 
 /// Sends Raft's messages over the RPC client, to whatever address gossip knows at that moment.
 #[derive(Debug)]
-pub struct RaftOutbox {
+pub(super) struct RaftOutbox {
     /// Connections to the servers.
     pub rpc: RpcClient,
     /// Who is where.

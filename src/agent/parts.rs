@@ -20,7 +20,7 @@ use tracing::info;
 
 /// Everything that needs certificates.
 #[derive(Debug)]
-pub struct Tls {
+pub(super) struct Tls {
     /// Of the files configured, if any.
     pub material: Option<TlsMaterial>,
     /// For the RPC port.
@@ -31,7 +31,7 @@ pub struct Tls {
 
 impl Tls {
     /// Loads and checks the files, or makes a server its own key.
-    pub fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
+    pub(super) fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
         let files = tls_files(config);
         let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
         let material = if configured { Some(TlsMaterial::load(&files)?) } else { None };
@@ -51,7 +51,7 @@ fn tls_files(config: &Config) -> TlsFiles {
 }
 
 /// The certificates of the configuration as the bridge shows them, read anew for a reload.
-pub fn bridge_certificates(config: &Config) -> Result<BridgeIdentity, String> {
+pub(super) fn bridge_certificates(config: &Config) -> Result<BridgeIdentity, String> {
     BridgeIdentity::from_ca(&TlsMaterial::load(&tls_files(config))?, &config.datacenter, &config.domain)
 }
 
@@ -77,7 +77,7 @@ fn bridge_identity(config: &Config, material: Option<&TlsMaterial>, data_dir: Op
 
 /// The bound listeners of the API, with the addresses they really have.
 #[derive(Debug)]
-pub struct BoundHttp {
+pub(super) struct BoundHttp {
     /// To serve on.
     pub listeners: Vec<HttpListener>,
     /// Of the TCP ones.
@@ -87,7 +87,7 @@ pub struct BoundHttp {
 }
 
 /// Binds every HTTP and HTTPS address configured.
-pub async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
+pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
     let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
     for address in &config.http {
         match address {
@@ -130,7 +130,7 @@ fn unix_listener(path: &Path) -> Result<tokio::net::UnixListener, String> {
 }
 
 /// For Raft.
-pub fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&DataDir>) -> RaftSettings {
+pub(super) fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&DataDir>) -> RaftSettings {
     let scale = config.raft_multiplier.max(1);
     RaftSettings {
         node_id,
@@ -144,7 +144,7 @@ pub fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&DataDir
 }
 
 /// For the bridge.
-pub fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeIdentity) -> BridgeSettings {
+pub(super) fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeIdentity) -> BridgeSettings {
     BridgeSettings {
         node_name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
@@ -157,7 +157,7 @@ pub fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeIdentity)
 }
 
 /// For the LAN pool.
-pub fn lan_settings(
+pub(super) fn lan_settings(
     config: &Config,
     node_id: NodeId,
     rpc_port: u16,
@@ -192,7 +192,7 @@ pub fn lan_settings(
 }
 
 /// For the WAN pool.
-pub fn wan_settings(
+pub(super) fn wan_settings(
     config: &Config,
     node_id: NodeId,
     bind: SocketAddr,
@@ -235,7 +235,7 @@ fn tags(config: &Config, node_id: NodeId, rpc_port: u16) -> std::collections::BT
 }
 
 /// For the router.
-pub fn router_settings(config: &Config, node_id: NodeId) -> RouterSettings {
+pub(super) fn router_settings(config: &Config, node_id: NodeId) -> RouterSettings {
     RouterSettings {
         node_name: config.node_name.clone(),
         node_id,
@@ -252,7 +252,7 @@ pub fn router_settings(config: &Config, node_id: NodeId) -> RouterSettings {
 }
 
 /// For the registrations of this agent.
-pub fn local_settings(config: &Config, node_id: NodeId) -> LocalSettings {
+pub(super) fn local_settings(config: &Config, node_id: NodeId) -> LocalSettings {
     LocalSettings {
         node_name: config.node_name.clone(),
         node_id,
@@ -268,7 +268,7 @@ pub fn local_settings(config: &Config, node_id: NodeId) -> LocalSettings {
 }
 
 /// For the HTTP API.
-pub fn http_settings(config: &Config) -> HttpSettings {
+pub(super) fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         node_name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
