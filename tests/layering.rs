@@ -24,7 +24,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("raft", &["store"]),
         ("router", &["store", "raft", "rpc", "bridge", "gossip"]),
         ("local", &["router", "gossip"]),
-        ("leader", &["router", "raft", "store", "gossip"]),
+        ("leader", &["raft", "store", "gossip"]),
         ("http", &["router", "local", "gossip"]),
         ("cli", &["config", "tls"]),
         (
