@@ -105,6 +105,8 @@ pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
 /// Members that a LAN pool is joined by when nobody asked for each: one may be cut off itself, and
 /// every further one costs a whole state.
 pub const GOSSIP_JOIN_ENOUGH: usize = 3;
+/// The pause after the first try to join that reached nobody; it doubles up to `retry_interval`.
+pub const GOSSIP_JOIN_FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Rest after a connection could not be taken, mostly for want of file descriptors.
 pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Rumours that wait to be passed on; above it those of others are believed but not passed on.

@@ -86,7 +86,7 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
 /// alone, by them and by every last known member.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
-    let mut trouble = Trouble::default();
+    let (mut trouble, mut failed) = (Trouble::default(), 0);
     loop {
         let roster = core.roster.borrow().clone();
         let alone = plan.company.is_alone(&roster);
@@ -106,14 +106,26 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
                 let causes = reached.failures.join("; ");
                 plan.given_up.send_replace(Some(format!("no agent was reached in {tries} tries (retry_max) to join: {causes}")));
             }
+            failed = if reached.members > 0 { 0 } else { failed + 1 };
         } else {
             trouble.worked();
+            failed = 0;
         }
         tokio::select! {
-            () = tokio::time::sleep(plan.interval) => {}
+            () = tokio::time::sleep(pause(plan.interval, plan.max, failed)) => {}
             Ok(()) = plan.left.changed() => {}
         }
     }
+}
+
+/// The pause before the next try. Agents that start together are not there for each other yet, so the
+/// first tries that fail follow quickly; who counts its tries (`retry_max`) gets its interval.
+fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
+    if failed == 0 || max > 0 {
+        return interval;
+    }
+    let doubled = defaults::GOSSIP_JOIN_FIRST_PAUSE.saturating_mul(1 << (failed - 1).min(16));
+    doubled.min(interval)
 }
 
 /// Says that nobody was reached: at first as news, for agents of one pool often start together, and
@@ -208,6 +220,15 @@ async fn resolve(text: &str, pool: Pool) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_tries_that_fail_follow_quickly_unless_they_are_counted() {
+        let interval = Duration::from_secs(30);
+        let pauses: Vec<u64> = [1, 2, 3, 6, 7, 40].map(|failed| pause(interval, 0, failed).as_millis() as u64).into();
+        assert_eq!(pauses, [500, 1_000, 2_000, 16_000, 30_000, 30_000]);
+        assert_eq!(pause(interval, 0, 0), interval);
+        assert_eq!(pause(interval, 5, 1), interval);
+    }
     use crate::model::member::tag;
 
     fn at(last: u8) -> SocketAddr {
