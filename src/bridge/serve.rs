@@ -8,7 +8,7 @@ use super::endpoint::Endpoint;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::link::{Cause, Greeting, cause_of};
 use crate::config::defaults;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::Fault;
 use crate::model::request::{Handler, Phase, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -273,11 +273,13 @@ fn kind_of(phase: Phase) -> Kind {
 
 /// The last frame. An answer that may not be sent is replaced by a fault that says so.
 fn reply_frame(outcome: Result<Reply, Fault>) -> Result<Frame, FrameError> {
+    let limit = defaults::BRIDGE_MAX_REPLY_BYTES;
+    let too_large = |came: usize| Fault::failed(format!("the answer has {came} bytes, and at most {limit} cross; use a filter"));
     let fault = match outcome {
+        // Not even encoded: on a slow machine that alone outlasts the asker's patience.
+        Ok(Reply::Answer(answer)) if answer.body.len() >= limit as usize => too_large(answer.body.len()),
         Ok(reply) => match Frame::of(Kind::Reply, &reply) {
-            Err(FrameError::TooLarge { came, limit, .. }) => {
-                Fault::new(FaultKind::Failed, format!("the answer has {came} bytes, and at most {limit} cross; use a filter"))
-            }
+            Err(FrameError::TooLarge { came, .. }) => too_large(came as usize),
             frame => return frame,
         },
         Err(fault) => fault,

@@ -49,10 +49,11 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.hcl");
         let validate = |quiet| ValidateArgs { quiet: Some(quiet), config_format: None, paths: vec![path.clone()] }.run().unwrap();
-        std::fs::write(&path, "data_dir = \"/tmp/x\"\nbind_addr = \"127.0.0.1\"\n").unwrap();
+        let data_dir = folder.path().join("data").display().to_string();
+        std::fs::write(&path, format!("data_dir = {data_dir:?}\nbind_addr = \"127.0.0.1\"\n")).unwrap();
         assert_eq!(validate(false), Done::line("Configuration is valid!"));
         assert_eq!(validate(true), Done::default());
-        std::fs::write(&path, "data_dir = \"/tmp/x\"\nnonsense = 1\nbind_addr = 5\n").unwrap();
+        std::fs::write(&path, format!("data_dir = {data_dir:?}\nnonsense = 1\nbind_addr = 5\n")).unwrap();
         let done = validate(true);
         assert_eq!(done.code, 1);
         assert!(
