@@ -82,7 +82,8 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
     let libraries = match own {
         "trace" => "debug",
         "debug" => "warn",
-        "error" => "error",
+        // That its core has stopped, and why, is an error of Raft's own lines too.
+        "error" => "error,openraft=off",
         _ => "warn,openraft=error",
     };
     EnvFilter::try_new(format!("{libraries},kontor={own}")).map_err(|error| error.to_string())

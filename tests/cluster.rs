@@ -181,7 +181,7 @@ fn a_server_told_to_stop_hands_leadership_over_and_one_that_leaves_is_taken_out(
     assert_eq!(left.status, 200, "{}", left.body);
     assert_eq!(returned.wait(), Some(0));
     dc.servers[0].wait_for("/v1/operator/raft/configuration", |raft| raft["Servers"].as_array().unwrap().len() == 2);
-    dc.servers[0].wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().unwrap().len() == 2);
+    dc.servers[0].wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().unwrap().iter().all(|node| node["Node"] != plan.name));
     dc.servers[0].wait_for("/v1/agent/members", |members| {
         members.as_array().unwrap().iter().any(|member| member["Name"] == plan.name && member["Status"] == 3)
     });

@@ -5,6 +5,7 @@
 mod rig;
 
 use rig::{PATIENCE, request, wait_until};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -24,14 +25,18 @@ fn the_demo_answers_for_both_datacenters_and_stops_on_a_signal() {
             (reply.status == 200 && reply.json().as_array()?.len() == 1).then_some(())
         });
     }
+    // The guide is printed when every agent has answered for both, which may be a moment later.
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("press Ctrl-C") {
+        assert!(output.read_line(&mut said).unwrap() > 0, "the demo ended early: {said}");
+    }
     assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "the demo did not stop");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(child.wait().unwrap().success());
     assert_eq!(said.matches("    curl '").count(), 3, "{said}");
 }
