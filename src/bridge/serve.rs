@@ -279,7 +279,7 @@ fn reply_frame(outcome: Result<Reply, Fault>) -> Result<Frame, FrameError> {
         // Not even encoded: on a slow machine that alone outlasts the asker's patience.
         Ok(Reply::Answer(answer)) if answer.body.len() >= limit as usize => too_large(answer.body.len()),
         Ok(reply) => match Frame::of(Kind::Reply, &reply) {
-            Err(FrameError::TooLarge { came, .. }) => too_large(came as usize),
+            Err(FrameError::TooLarge { came, .. }) => too_large(came),
             frame => return frame,
         },
         Err(fault) => fault,
