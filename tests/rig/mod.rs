@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// How long a condition may take to come true. Generous: it bounds a hang, it measures nothing.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What agents log: everything that helps to understand a failed test; where speed is measured, what
+/// users have by default.
+const LOG_LEVEL: &str = if cfg!(debug_assertions) { "debug" } else { "info" };
+
 /// A loopback address nobody else in this test run uses: `127.a.b.c` by process and count.
 pub fn address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -70,7 +74,8 @@ impl Plan {
         let log = File::options().create(true).append(true).open(self.data_dir.join("agent.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kontor"));
         command
-            .args(["agent", "-retry-interval=500ms", "-retry-interval-wan=500ms", "-log-level=debug"])
+            .args(["agent", "-retry-interval=500ms", "-retry-interval-wan=500ms"])
+            .arg(format!("-log-level={LOG_LEVEL}"))
             .arg(format!("-node={}", self.name))
             .arg(format!("-datacenter={}", self.dc))
             .arg(format!("-bind={}", self.address))
