@@ -160,6 +160,12 @@ pub const RAFT_SNAPSHOT_ENTRIES: u64 = 20_000;
 pub const RAFT_TRAILING_ENTRIES: u64 = 20_000;
 /// Proposals that may wait for their commit; over it, `Busy`. Half a second's worth at 8,000/s.
 pub const RAFT_PROPOSALS: usize = 4_096;
+/// Commands in one log entry: larger groups win nothing more, and make the entries behind a snapshot heavy.
+pub const RAFT_GROUP_COMMANDS: usize = 16;
+/// Bytes of commands after which a log entry takes no more; one command may be larger.
+pub const RAFT_GROUP_BYTES: usize = 32 << 10;
+/// Log entries on their way to the disks at a time: some are written while the next is gathered and sent.
+pub const RAFT_GROUPS_IN_FLIGHT: usize = 4;
 /// How long a proposal waits for its commit: two failovers.
 pub const RAFT_PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a change of the membership, or a learner's catching up, may take: a whole snapshot may go first.
@@ -366,6 +372,27 @@ pub const BRIDGE_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 pub const BRIDGE_DRAIN: Duration = Duration::from_millis(500);
 /// Names of datacenters that were known once and are not any more.
 pub const BRIDGE_MAX_REMOVED: usize = 1_024;
+
+// === Feeds of other datacenters ===
+
+/// `bridge { cache_bytes }`: bytes of answers of other datacenters that are held.
+pub const BRIDGE_CACHE_BYTES: u64 = 256 << 20;
+/// How often each link is pinged: what is read from memory is no older than this and a round trip.
+pub const BRIDGE_PING_INTERVAL: Duration = Duration::from_millis(500);
+/// Pings of one link whose echo is out; the oldest is forgotten. A link is dead long before.
+pub const BRIDGE_PINGS_UNHEARD: usize = 16;
+/// Feeds that stand on one link; the least recently used makes room.
+pub const FEED_MAX_PER_LINK: usize = 20_000;
+/// How long nobody may have used a feed before it ends.
+pub const FEED_IDLE: Duration = Duration::from_secs(600);
+/// The least time between two pushes of a feed: ten a second, of which the newest counts.
+pub const FEED_PACE: Duration = Duration::from_millis(100);
+/// Bytes of one push, its body included; what is larger is asked for each time.
+pub const FEED_MAX_BYTES: u32 = 8 << 20;
+/// Bytes of an echo: it may have to name each feed of its link twice.
+pub const FEED_MAX_ECHO_BYTES: u32 = 1 << 20;
+/// Echoes that wait for a push to arrive, for each feed; over it the newest says nothing.
+pub const FEED_ECHOES_WAITING: usize = 16;
 
 // === Router ===
 

@@ -1,15 +1,16 @@
 //! Three and more servers on a network in memory: beginnings, ends, and what lies between.
 
 use super::message::{self, Ask, Envelope, Reply};
-use super::openraft_types::LoggedCommand;
+use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
 use super::{Peer, RaftSettings};
-use crate::config::defaults::RAFT_FSYNC_STUCK;
+use crate::config::defaults::{RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS};
 use crate::model::command::Outcome;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +34,29 @@ async fn a_single_server_in_memory_leads_at_once() {
     let (_, refused) = cluster.member(1).raft.propose(register("")).await.unwrap();
     assert!(matches!(refused, Outcome::Refused(fault) if fault.kind == FaultKind::BadRequest));
     cluster.member(1).raft.shutdown(PATIENCE).await;
+}
+
+/// On one thread: all of them are queued before the first entry leaves.
+#[tokio::test]
+async fn proposals_that_wait_together_share_entries_and_each_hears_its_own_outcome() {
+    let mut cluster = Cluster::new();
+    cluster.add_with(RaftSettings::new(id(1), None, 1)).await;
+    cluster.leader().await;
+    let raft = &cluster.member(1).raft;
+    let propose = async |number: u32| {
+        let name = if number % 10 == 0 { String::new() } else { format!("n{number}") };
+        raft.propose(register(&name)).await.unwrap()
+    };
+    let written = futures_util::future::join_all((0..200).map(propose)).await;
+    for (number, (_, outcome)) in written.iter().enumerate() {
+        assert_eq!(matches!(outcome, Outcome::Refused(_)), number % 10 == 0, "{number}: {outcome:?}");
+    }
+    let indexes: BTreeSet<u64> = written.iter().map(|(index, _)| *index).collect();
+    assert!(indexes.len() <= 200 / RAFT_GROUP_COMMANDS * 2, "{} entries", indexes.len());
+    assert_eq!(raft.stats().pending, 0);
+    for number in (0..200).filter(|number| number % 10 != 0) {
+        cluster.everywhere(&format!("n{number}")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +370,7 @@ async fn a_core_that_stops_by_itself_says_why() {
     cluster.leader().await;
     let raft = cluster.member(1).raft.clone();
     let junk: LoggedCommand = rmp_serde::from_slice(&rmp_serde::to_vec(serde_bytes::Bytes::new(b"junk")).unwrap()).unwrap();
-    let unanswered = raft.server.core.client_write(junk).await;
+    let unanswered = raft.server.core.client_write(LoggedGroup(vec![junk])).await;
     assert!(unanswered.is_err());
     let reason = tokio::time::timeout(PATIENCE, raft.fatal()).await.unwrap();
     assert!(reason.contains("stopped"), "{reason}");
@@ -373,7 +397,8 @@ async fn a_broken_snapshot_and_another_servers_log_refuse_the_start() {
     assert!(error.to_string().contains("is of server"), "{error}");
 }
 
-/// Writes `count` names with 64 at a time.
+/// Writes `count` names with 64 at a time, each in an entry of its own: what wears the core out is
+/// the number of entries.
 async fn write_many(cluster: &Cluster, prefix: &str, count: usize) {
     let raft = cluster.member(cluster.leader().await).raft.clone();
     let writers: Vec<_> = (0..64)
@@ -381,7 +406,8 @@ async fn write_many(cluster: &Cluster, prefix: &str, count: usize) {
             let (raft, prefix) = (raft.clone(), prefix.to_owned());
             tokio::spawn(async move {
                 for number in (writer..count).step_by(64) {
-                    raft.propose(register(&format!("{prefix}-{}", number % 500))).await.unwrap();
+                    let command = LoggedCommand::encode(&register(&format!("{prefix}-{}", number % 500))).unwrap();
+                    raft.server.core.client_write(LoggedGroup(vec![command])).await.unwrap();
                 }
             })
         })

@@ -328,7 +328,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::openraft_types::LoggedCommand;
+    use super::super::openraft_types::{LoggedCommand, LoggedGroup};
     use super::super::snapshot_file::SnapshotShelf;
     use super::super::state_machine::StateMachine;
     use super::super::testing::{TestMachine, register};
@@ -373,7 +373,7 @@ mod tests {
 
     fn entry(term: u64, index: u64) -> Entry {
         let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
-        let payload = EntryPayload::Normal(LoggedCommand::encode(&register(&format!("n{index}"))).unwrap());
+        let payload = EntryPayload::Normal(LoggedGroup(vec![LoggedCommand::encode(&register(&format!("n{index}"))).unwrap()]));
         Entry::new(LogId::new(leader, index), payload)
     }
 
@@ -435,7 +435,8 @@ mod tests {
         let mut log = LogStore::open(dir.path()).unwrap();
         let big = |index| {
             let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(1, 1).to_committed();
-            let payload = EntryPayload::Normal(LoggedCommand::encode(&register(&"x".repeat(1 << 20))).unwrap());
+            let payload =
+                EntryPayload::Normal(LoggedGroup(vec![LoggedCommand::encode(&register(&"x".repeat(1 << 20))).unwrap()]));
             Entry::new(LogId::new(leader, index), payload)
         };
         for index in 0..12 {

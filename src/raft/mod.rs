@@ -15,6 +15,7 @@ mod membership;
 mod message;
 mod network;
 mod openraft_types;
+mod proposals;
 mod receive;
 mod snapshot_file;
 mod snapshot_inbox;
@@ -27,19 +28,17 @@ mod cluster_test;
 mod testing;
 
 use crate::config::defaults::{
-    RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_PROPOSALS, RAFT_SNAPSHOT_ENTRIES,
-    RAFT_TRAILING_ENTRIES,
+    RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
 };
 use crate::model::command::{Command, Outcome};
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::Fault;
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::request::BoxFuture;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use bytes::Bytes;
 use openraft::ReadPolicy;
-use openraft::error::{ClientWriteError, RaftError as CoreError};
-use openraft_types::{LoggedCommand, Metrics};
+use openraft_types::Metrics;
 use start::Server;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -219,28 +218,7 @@ impl Raft {
         if server.closed_to_proposals() {
             return Err(Fault::no_leader());
         }
-        let Ok(place) = Arc::clone(&server.proposals).try_acquire_owned() else {
-            metrics::counter!("kontor.raft.proposals_refused").increment(1);
-            return Err(Fault::new(FaultKind::Busy, format!("{RAFT_PROPOSALS} writes wait already; try again later")));
-        };
-        let logged = LoggedCommand::encode(&command).map_err(Fault::failed)?;
-        let unknown =
-            |error: &dyn std::fmt::Display| Fault::outcome_unknown(format!("the write may or may not be done: {error}"));
-        // What is proposed takes its place until the core has done with it, whether or not somebody
-        // still waits: who hangs up makes no room for more.
-        let core = server.core.clone();
-        let proposed = tokio::spawn(async move {
-            let answer = core.client_write(logged).await;
-            drop(place);
-            answer
-        });
-        match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, proposed).await {
-            Ok(Ok(Ok(written))) => Ok((written.log_id.index(), written.data)),
-            Ok(Ok(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_))))) => Err(Fault::no_leader()),
-            Ok(Ok(Err(error))) => Err(unknown(&error)),
-            Ok(Err(stopped)) => Err(unknown(&stopped)),
-            Err(elapsed) => Err(unknown(&elapsed)),
-        }
+        server.proposals.propose(&command).await
     }
 
     /// Who leads; changes wake the receiver.
@@ -326,7 +304,7 @@ impl Raft {
             applied_index: index(metrics.last_applied),
             last_snapshot_index: index(metrics.snapshot),
             last_snapshot_term: term(metrics.snapshot),
-            pending: (RAFT_PROPOSALS - self.server.proposals.available_permits()) as u64,
+            pending: self.server.proposals.pending(),
             configuration_index: index(*metrics.membership_config.log_id()),
         }
     }

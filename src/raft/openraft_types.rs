@@ -35,14 +35,26 @@ impl LoggedCommand {
     }
 }
 
-impl fmt::Display for LoggedCommand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "command of {} bytes", self.0.len())
+/// The commands of one log entry, in order: those that waited for one another's disk.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct LoggedGroup(pub(crate) Vec<LoggedCommand>);
+
+impl LoggedGroup {
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(LoggedCommand::len).sum()
     }
 }
 
-impl fmt::Debug for LoggedCommand {
-    // openraft's traces print it: its content belongs to users.
+impl fmt::Display for LoggedGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} commands of {} bytes", self.0.len(), self.len())
+    }
+}
+
+// openraft's traces print it: its content belongs to users.
+impl fmt::Debug for LoggedGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -51,8 +63,8 @@ impl fmt::Debug for LoggedCommand {
 openraft::declare_raft_types!(
     /// No addresses: a node is its id, and the transport finds it.
     pub(crate) TypeConfig:
-        D = LoggedCommand,
-        R = Outcome,
+        D = LoggedGroup,
+        R = Vec<Outcome>,
         NodeId = u128,
         Node = EmptyNode,
 );
@@ -79,7 +91,7 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     const OVERHEAD: usize = 128;
     OVERHEAD
         + match &entry.payload {
-            openraft::EntryPayload::Normal(command) => command.len(),
+            openraft::EntryPayload::Normal(group) => group.len(),
             openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
         }
 }

@@ -9,11 +9,12 @@ use super::log_store::LogStore;
 use super::machine::Machine;
 use super::network::{Link, Network};
 use super::openraft_types::{Core, Metrics, TypeConfig};
+use super::proposals::Proposals;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
-use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_PROPOSALS, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -37,7 +38,7 @@ pub(super) struct Server {
     pub(super) lease: Lease,
     pub(super) inbox: SnapshotInbox,
     pub(super) bootstrap: Questions,
-    pub(super) proposals: Arc<Semaphore>,
+    pub(super) proposals: Proposals,
     /// One change of the voters at a time.
     pub(super) changing: Semaphore,
     pub(super) leadership: watch::Sender<Leadership>,
@@ -92,6 +93,8 @@ impl Server {
         };
         shutdown.spawn_until("raft bootstrap", driver.run(questions));
 
+        let (proposals, gatherer) = Proposals::new(core.clone());
+        shutdown.spawn_until("raft proposals", gatherer.run());
         let lease = Lease::new(settings.election.1, restarted.then_some(started), started);
         let server = Arc::new(Server {
             settings,
@@ -102,7 +105,7 @@ impl Server {
             lease,
             inbox: SnapshotInbox::new(shelf, verifier),
             bootstrap,
-            proposals: Arc::new(Semaphore::new(RAFT_PROPOSALS)),
+            proposals,
             changing: Semaphore::new(1),
             leadership: watch::channel(Leadership::default()).0,
             fatal: watch::channel(None).0,
@@ -239,7 +242,7 @@ impl Server {
         let stop = async {
             self.stopping.store(true, Ordering::SeqCst);
             // What waits already gets its answer while this server still leads.
-            let _none_waits = tokio::time::timeout(grace / 4, self.proposals.acquire_many(RAFT_PROPOSALS as u32)).await;
+            self.proposals.drain(grace / 4).await;
             let metrics = self.metrics();
             if metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
                 match tokio::time::timeout(grace / 2, self.transfer_leadership(None)).await {

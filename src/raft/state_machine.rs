@@ -6,10 +6,10 @@
 
 use super::RaftError;
 use super::machine::{Frozen, Machine};
-use super::openraft_types::{Entry, LogId, Membership, Snapshot, SnapshotMeta, TypeConfig};
+use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, Snapshot, SnapshotMeta, TypeConfig};
 use super::snapshot_file::{SnapshotImage, SnapshotShelf};
 use crate::config::defaults::RAFT_APPLY_BATCH;
-use crate::model::command::Outcome;
+use crate::model::command::{Command, Outcome};
 use futures_util::{Stream, StreamExt};
 use openraft::entry::RaftEntry;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -63,29 +63,34 @@ impl StateMachine {
         Ok(meta)
     }
 
-    fn apply_entry(&mut self, entry: &Entry) -> io::Result<Outcome> {
+    /// Applies what an entry carries, and returns an outcome for each of its commands.
+    fn apply_entry(&mut self, entry: &Entry) -> io::Result<Vec<Outcome>> {
         let id = entry.log_id();
-        let outcome = match &entry.payload {
-            EntryPayload::Blank => Outcome::Done,
+        let outcomes = match &entry.payload {
+            EntryPayload::Blank => Vec::new(),
             EntryPayload::Membership(membership) => {
                 self.membership = Membership::new(Some(id), membership.clone());
-                Outcome::Done
+                Vec::new()
             }
-            EntryPayload::Normal(logged) => {
-                self.bytes_since_snapshot += logged.len() as u64;
-                let command = logged.decode().map_err(io::Error::other)?;
-                self.machine.apply(id.index(), &command)
+            EntryPayload::Normal(group) => {
+                self.bytes_since_snapshot += group.len() as u64;
+                // One that cannot be read stops the core before any of the group is applied.
+                let commands: Vec<Command> =
+                    group.0.iter().map(LoggedCommand::decode).collect::<Result<_, _>>().map_err(io::Error::other)?;
+                commands.iter().map(|command| self.machine.apply(id.index(), command)).collect()
             }
         };
         self.applied = Some(id);
-        Ok(outcome)
+        Ok(outcomes)
     }
 
-    fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Outcome)>) {
+    /// Only ever called between entries: the commands of one share its index, and a reader who saw
+    /// some of them could never wait for the others.
+    fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Vec<Outcome>)>) {
         self.machine.publish();
         self.publish_index();
-        for (responder, outcome) in answers.drain(..) {
-            responder.send(outcome);
+        for (responder, outcomes) in answers.drain(..) {
+            responder.send(outcomes);
         }
     }
 
@@ -120,10 +125,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut unpublished = 0;
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let outcome = self.apply_entry(&entry)?;
-            answers.extend(responder.map(|responder| (responder, outcome)));
-            unpublished += 1;
-            if unpublished == RAFT_APPLY_BATCH {
+            let outcomes = self.apply_entry(&entry)?;
+            unpublished += outcomes.len().max(1);
+            answers.extend(responder.map(|responder| (responder, outcomes)));
+            if unpublished >= RAFT_APPLY_BATCH {
                 self.publish(&mut answers);
                 unpublished = 0;
             }
