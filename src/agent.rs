@@ -105,7 +105,7 @@ impl Agent {
         let bridge = match &tls.bridge {
             Some(identity) => {
                 let settings = parts::bridge_settings(&config, rpc_addr.port(), identity.clone());
-                Some(Bridge::start(settings, servers, dispatch.clone(), &tasks.core).await?)
+                Some(Bridge::start(settings, servers, dispatch.clone(), dispatch.clone(), &tasks.core).await?)
             }
             None => None,
         };

@@ -4,9 +4,11 @@
 //! Listeners are bound before there is a router, so what arrives before it is answered with
 //! `No cluster leader`, which callers hold and try again.
 
+use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
-use crate::model::request::{BoxFuture, Handler, Progress, Reply, Request};
+use crate::model::query::Query;
+use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::raft::{self, Raft, TransportError};
 use crate::router::Router;
 use crate::rpc::{self, CallError, RaftSink, RpcClient};
@@ -36,6 +38,23 @@ impl Handler for Dispatch {
         match self.router.get() {
             Some(router) => router.handle(request, from_dc, progress),
             None => Box::pin(async { Err(Fault::no_leader().because("agent is starting")) }),
+        }
+    }
+}
+
+impl Source for Dispatch {
+    fn age(&self) -> Option<Duration> {
+        self.router.get()?.age()
+    }
+
+    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
+        self.router.get()?.watch(query)
+    }
+
+    fn read(&self, query: &Query) -> Result<Answer, Fault> {
+        match self.router.get() {
+            Some(router) => Source::read(router, query),
+            None => Err(Fault::no_leader().because("agent is starting")),
         }
     }
 }

@@ -178,9 +178,7 @@ impl Asked<'_> {
                         Ok(Err(frame::decode(&payload)?))
                     };
                 }
-                Kind::Greeting | Kind::Request => {
-                    return Err(FrameError::Stream(format!("expected an answer, got a {:?}", header.kind)));
-                }
+                other => return Err(FrameError::Stream(format!("expected an answer, got a {other:?}"))),
             };
             *progressed = true;
         }

@@ -35,21 +35,36 @@ pub(super) enum Kind {
     Holding = 5,
     /// The answer; the last frame.
     Reply = 6,
-    /// The request failed; the last frame.
+    /// The request failed, or the feed ends; the last frame.
     Fault = 7,
+    /// A feed; opens a stream.
+    Open = 8,
+    /// An answer of a feed.
+    Push = 9,
+    /// An answer of a feed has arrived.
+    Took = 10,
+    /// The link's pulse begins; opens a stream.
+    Pulse = 11,
+    /// A question for the age of all feeds.
+    Ping = 12,
+    /// Its answer.
+    Echo = 13,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        let kinds = [Kind::Greeting, Kind::Request, Kind::Working, Kind::Parked, Kind::Holding, Kind::Reply, Kind::Fault];
-        kinds.into_iter().find(|kind| *kind as u8 == byte)
+        let ends = [Kind::Greeting, Kind::Request, Kind::Working, Kind::Parked, Kind::Holding, Kind::Reply, Kind::Fault];
+        let feeds = [Kind::Open, Kind::Push, Kind::Took, Kind::Pulse, Kind::Ping, Kind::Echo];
+        ends.into_iter().chain(feeds).find(|kind| *kind as u8 == byte)
     }
 
     fn limit(self) -> u32 {
         match self {
-            Kind::Working | Kind::Parked | Kind::Holding => 0,
-            Kind::Greeting | Kind::Fault => defaults::BRIDGE_MAX_NOTE_BYTES,
-            Kind::Request => defaults::BRIDGE_MAX_REQUEST_BYTES,
+            Kind::Working | Kind::Parked | Kind::Holding | Kind::Pulse => 0,
+            Kind::Greeting | Kind::Fault | Kind::Took | Kind::Ping => defaults::BRIDGE_MAX_NOTE_BYTES,
+            Kind::Request | Kind::Open => defaults::BRIDGE_MAX_REQUEST_BYTES,
+            Kind::Push => defaults::FEED_MAX_BYTES,
+            Kind::Echo => defaults::FEED_MAX_ECHO_BYTES,
             Kind::Reply => defaults::BRIDGE_MAX_REPLY_BYTES,
         }
     }

@@ -4,9 +4,11 @@
 //! gives. Which servers there are comes from the WAN roster, as a list of [`RemoteServer`]. The
 //! evidence of life is QUIC's own, not gossip's. Works without a local leader and quorum.
 
+mod cache;
 mod choice;
 mod client;
 mod endpoint;
+mod feed;
 mod frame;
 mod link;
 mod links;
@@ -14,7 +16,8 @@ mod serve;
 
 use crate::config::defaults;
 use crate::model::fault::Fault;
-use crate::model::request::{Handler, Reply, Request};
+use crate::model::query::Query;
+use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
 use endpoint::Endpoint;
@@ -26,6 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
+
+pub use cache::{Followed, Held};
 
 /// A server of another datacenter, as the WAN pool knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +64,8 @@ pub struct BridgeSettings {
     pub identity: BridgeIdentity,
     /// Whether pins are refused and only certificates of the CA count.
     pub require_ca: bool,
+    /// Bytes of answers of other datacenters that are held.
+    pub cache_bytes: u64,
 }
 
 /// A running bridge; clones are the same one.
@@ -80,9 +87,10 @@ impl Bridge {
         settings: BridgeSettings,
         servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
         handler: Arc<dyn Handler>,
+        source: Arc<dyn Source>,
         shutdown: &Shutdown,
     ) -> Result<Bridge, String> {
-        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca } = settings;
+        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes: _ } = settings;
         let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone(), require_ca };
         let trust = judge.trust(&identity)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
@@ -92,7 +100,7 @@ impl Bridge {
         let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
         linking.spawn_until("bridge links", keeper.run(servers));
-        let server = Arc::new(Server::new(endpoint.clone(), us, handler));
+        let server = Arc::new(Server::new(endpoint.clone(), us, handler, source));
         answering.spawn("bridge", server.run(answering.clone()));
         info!(addr = %local_addr, "bridge listens");
         Ok(Bridge {
@@ -124,6 +132,12 @@ impl Bridge {
     /// longest wait of a blocking query plus its margin; without progress the call fails within 2 s.
     pub async fn call(&self, dc: &str, request: Request, timeout: Duration) -> Result<Reply, Fault> {
         client::call(&self.links, dc, &request, timeout).await
+    }
+
+    /// The feed of a stale-allowed read of `dc`, begun if there is none. `query` is without what is
+    /// each asker's own: it neither blocks nor bounds its age.
+    pub fn follow(&self, dc: &str, query: &Query) -> Followed {
+        Followed::new(Arc::clone(&self.links), dc, query)
     }
 
     /// The round-trip time of the link to `dc`, if there is one.

@@ -9,7 +9,7 @@ use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_pa
 use super::link::{Cause, Greeting, cause_of};
 use crate::config::defaults;
 use crate::model::fault::Fault;
-use crate::model::request::{Handler, Phase, Progress, Reply, Request};
+use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
 use quinn::{Connection, Incoming, RecvStream, SendStream};
@@ -26,6 +26,8 @@ pub(super) struct Server {
     endpoint: Endpoint,
     us: Greeting,
     handler: Arc<dyn Handler>,
+    /// What feeds are made of.
+    source: Arc<dyn Source>,
     door: Mutex<Door>,
 }
 
@@ -45,8 +47,8 @@ struct Refusal {
 }
 
 impl Server {
-    pub(super) fn new(endpoint: Endpoint, us: Greeting, handler: Arc<dyn Handler>) -> Server {
-        Server { endpoint, us, handler, door: Mutex::default() }
+    pub(super) fn new(endpoint: Endpoint, us: Greeting, handler: Arc<dyn Handler>, source: Arc<dyn Source>) -> Server {
+        Server { endpoint, us, handler, source, door: Mutex::default() }
     }
 
     /// Accepts until `shutdown`; each connection then gets to end what it is at.

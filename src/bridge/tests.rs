@@ -7,7 +7,9 @@ use crate::model::answer::Answer;
 use crate::model::command::{Command, Deregister};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Query, QueryOptions, Read};
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Phase, Progress, Reply, Request, Write, WriteRequest, Written};
+use crate::model::request::{
+    Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest, Written,
+};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
 use bytes::Bytes;
@@ -75,9 +77,24 @@ impl Handler for Scripted {
     }
 }
 
+/// Nothing of it is fed.
+impl Source for Scripted {
+    fn age(&self) -> Option<Duration> {
+        None
+    }
+
+    fn watch(&self, _: &Query) -> Option<Box<dyn Interest>> {
+        None
+    }
+
+    fn read(&self, _: &Query) -> Result<Answer, Fault> {
+        Err(Fault::no_leader())
+    }
+}
+
 fn read(state: &str) -> Request {
     let query = Query { read: Read::HealthState { state: state.to_owned() }, options: QueryOptions::default() };
-    Request { ask: Ask::Read(query), hops: Hops { crossed: true, to_leader: false } }
+    Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
@@ -88,7 +105,7 @@ fn blocking(state: &str) -> Request {
 fn write(what: &str) -> Request {
     let write = Write::Apply(Command::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), token: Default::default(), write };
-    Request { ask: Ask::Write(request), hops: Hops { crossed: true, to_leader: false } }
+    Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 /// A bridge with what a test needs of it.
@@ -118,8 +135,9 @@ impl House {
             bind,
             identity,
             require_ca: false,
+            cache_bytes: defaults::BRIDGE_CACHE_BYTES,
         };
-        let bridge = Bridge::start(settings, list, handler, &Shutdown::new()).await.unwrap();
+        let bridge = Bridge::start(settings, list, handler.clone(), handler, &Shutdown::new()).await.unwrap();
         House { name: name.to_owned(), dc: dc.to_owned(), pin, bridge, servers, events }
     }
 
@@ -338,11 +356,12 @@ async fn require_ca_refuses_pins() {
         bind: "127.0.0.1:0".parse().unwrap(),
         identity,
         require_ca: true,
+        cache_bytes: defaults::BRIDGE_CACHE_BYTES,
     };
     let handler = || Arc::new(Scripted { name: "s1".to_owned(), events: mpsc::unbounded_channel().0 });
     let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
-    assert!(Bridge::start(settings(own), list.clone(), handler(), &Shutdown::new()).await.is_err());
-    let bridge = Bridge::start(settings(identity(&ca, "dc1")), list, handler(), &Shutdown::new()).await.unwrap();
+    assert!(Bridge::start(settings(own), list.clone(), handler(), handler(), &Shutdown::new()).await.is_err());
+    let bridge = Bridge::start(settings(identity(&ca, "dc1")), list, handler(), handler(), &Shutdown::new()).await.unwrap();
     let two = House::self_made("s2", "dc2").await;
     servers.send_replace(Arc::new(vec![two.remote()]));
     let deadline = Instant::now() + LONG;

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 /// A server of the Raft configuration, as an operator names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,9 @@ pub struct Hops {
     pub crossed: bool,
     /// It was sent to whom the sender takes for the leader and is not forwarded again.
     pub to_leader: bool,
+    /// It is for another datacenter, and comes from a server here that cannot reach that one: whoever
+    /// gets it asks no further server here.
+    pub aside: bool,
 }
 
 /// A request between agents.
@@ -127,4 +131,28 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 pub trait Handler: Send + Sync + 'static {
     /// Answers `request`; `from_dc` is the datacenter the sender proved to be of, when it is another.
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>>;
+}
+
+/// The answers that a server pushes to other datacenters: of its own view, whoever leads. `agent`
+/// gives one to `bridge`.
+pub trait Source: Send + Sync + 'static {
+    /// How old a view is that is read from now on; unset before there is one. Whatever was
+    /// acknowledged up to that long ago has called the interests it concerns.
+    fn age(&self) -> Option<Duration>;
+
+    /// Registers interest in what `query` depends on; to be made before the read. Unset for answers
+    /// that nobody calls about: they are to be read again at each ping.
+    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>>;
+
+    /// Reads `query` as a stale one. What cannot be pushed (it needs the leader) is a fault.
+    fn read(&self, query: &Query) -> Result<Answer, Fault>;
+}
+
+/// Interest in what one query depends on; dropping it frees what it held.
+pub trait Interest: Send + Sync {
+    /// Whether something the query depends on was published since the interest was registered.
+    fn called(&self) -> bool;
+
+    /// Resolves once [`Interest::called`].
+    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

@@ -152,7 +152,7 @@ impl Core {
         let Some(bridge) = &self.paths.bridge else {
             return Err(Fault::no_path("this server has no bridge to other datacenters"));
         };
-        request.hops = Hops { crossed: true, to_leader: false };
+        request.hops = Hops { crossed: true, ..Hops::default() };
         let timeout = self.patience(&request, 2);
         show_wait(&request, progress);
         let reply = bridge.call(dc, request, timeout).await;

@@ -17,6 +17,7 @@ mod operator;
 mod read;
 mod route;
 mod servers;
+mod source;
 mod tries;
 mod write;
 
@@ -176,7 +177,7 @@ impl Handler for Router {
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         if from_dc.is_some() {
             // What another datacenter says of the way within its own is of no use here.
-            request.hops = Hops { crossed: true, to_leader: false };
+            request.hops = Hops { crossed: true, ..Hops::default() };
         }
         let core = Arc::clone(&self.core);
         Box::pin(async move { core.handle(entry::received(&core.settings, request), &progress).await })

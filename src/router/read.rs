@@ -8,6 +8,7 @@ use super::datacenters::{self, Site};
 use super::entry::is_of_store;
 use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
+use super::source::age_of_view;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
 use crate::model::query::{Consistency, Query, Read};
@@ -58,7 +59,7 @@ impl Core {
         Ok(Answer { meta, body: rendered.body })
     }
 
-    fn meta(&self, raft: &Raft, consistency: Consistency) -> AnswerMeta {
+    pub(super) fn meta(&self, raft: &Raft, consistency: Consistency) -> AnswerMeta {
         let cluster = raft.cluster().borrow().unwrap_or_default();
         let known_leader = raft.leadership().borrow().leader.is_some();
         AnswerMeta { known_leader, consistency, cluster, ..AnswerMeta::default() }
@@ -140,13 +141,8 @@ struct Local<'a> {
 }
 
 impl Local<'_> {
-    /// How old a stale answer that is read from now on can be. Taken before the read, so that the
-    /// answer is never older than told.
     fn age(&self) -> Result<Duration, Fault> {
-        if self.raft.holds_lease() {
-            return Ok(Duration::ZERO);
-        }
-        self.raft.staleness().ok_or_else(Fault::no_leader)
+        age_of_view(self.raft).ok_or_else(Fault::no_leader)
     }
 }
 

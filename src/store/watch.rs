@@ -8,7 +8,7 @@ use crate::config::defaults::WATCH_SHARDS;
 use crate::model::check::CheckStatus;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -39,7 +39,7 @@ pub(super) enum Key {
     ServiceGone,
 }
 
-type Waiters = BTreeMap<u64, Arc<Notify>>;
+type Waiters = BTreeMap<u64, Arc<Call>>;
 type Shard = HashMap<Key, Waiters>;
 
 /// All watches of one store.
@@ -48,6 +48,21 @@ pub(super) struct Registry {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     next_id: AtomicU64,
+}
+
+/// How one watch is called.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    /// Stays set: who looks later sees it too.
+    called: AtomicBool,
+    waiting: Notify,
+}
+
+impl Call {
+    fn call(&self) {
+        self.called.store(true, Ordering::Release);
+        self.waiting.notify_one();
+    }
 }
 
 impl Registry {
@@ -59,7 +74,7 @@ impl Registry {
     /// A watch that hears of each of `keys`.
     pub(super) fn watch(self: &Arc<Registry>, keys: Vec<Key>) -> Watch {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let called = Arc::new(Notify::new());
+        let called = Arc::new(Call::default());
         for key in &keys {
             self.shard(key).entry(key.clone()).or_default().insert(id, called.clone());
         }
@@ -69,8 +84,8 @@ impl Registry {
     /// Calls everybody who waits for one of `keys`.
     pub(super) fn wake(&self, keys: &BTreeSet<Key>) {
         for key in keys {
-            let waiters: Vec<Arc<Notify>> = self.shard(key).get(key).into_iter().flat_map(Waiters::values).cloned().collect();
-            waiters.iter().for_each(|called| called.notify_one());
+            let waiters: Vec<Arc<Call>> = self.shard(key).get(key).into_iter().flat_map(Waiters::values).cloned().collect();
+            waiters.iter().for_each(|called| called.call());
         }
     }
 
@@ -78,7 +93,7 @@ impl Registry {
     pub(super) fn wake_all(&self) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.values().flat_map(Waiters::values).for_each(|called| called.notify_one());
+            shard.values().flat_map(Waiters::values).for_each(|called| called.call());
         }
     }
 
@@ -110,14 +125,19 @@ pub struct Watch {
     registry: Arc<Registry>,
     keys: Vec<Key>,
     id: u64,
-    called: Arc<Notify>,
+    called: Arc<Call>,
 }
 
 impl Watch {
+    /// Whether something the query depends on was published since the watch was made.
+    pub fn called(&self) -> bool {
+        self.called.called.load(Ordering::Acquire)
+    }
+
     /// Resolves when something the query depends on was published since the watch was made or
     /// since this resolved last. Cancelling it loses nothing.
     pub async fn changed(&mut self) {
-        self.called.notified().await;
+        self.called.waiting.notified().await;
     }
 }
 

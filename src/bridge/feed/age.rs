@@ -1,0 +1,154 @@
+//! How old an answer can be at most, counted by one clock: the follower's own.
+//!
+//! The follower notes when it sends a ping. The echo says how old the other side's view was when it
+//! had the ping, and which pushes were on their way: an answer with all of these pushes in it is
+//! no older than the ping was, plus that age. No receive time and no clock of another counts.
+//!
+//! [`Vouch`] is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
+
+use super::message::{Echo, Ping};
+use crate::config::defaults::{BRIDGE_PINGS_UNHEARD, FEED_ECHOES_WAITING};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The time as of which an answer is known to be the newest. Shared by who counts it and who reads
+/// it; it never goes back.
+#[derive(Debug, Default)]
+pub(in crate::bridge) struct AsOf(Mutex<Option<Instant>>);
+
+impl AsOf {
+    /// The answer was the newest at `time`.
+    pub(in crate::bridge) fn confirm(&self, time: Instant) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = (*known).max(Some(time));
+    }
+
+    /// The latest such time; unset before there is an answer.
+    pub(in crate::bridge) fn get(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the pushing side of one link knows of its feeds.
+#[derive(Debug, Default)]
+pub(in crate::bridge) struct Vouch {
+    /// The newest ping that was answered.
+    pinged: u64,
+    feeds: HashMap<u64, Pushed>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pushed {
+    number: u64,
+    /// The newest ping that was answered when this was pushed.
+    after: u64,
+}
+
+impl Vouch {
+    /// Numbers a push of `feed`; called before the push is sent.
+    pub(in crate::bridge) fn push(&mut self, feed: u64) -> u64 {
+        let pushed = self.feeds.entry(feed).or_default();
+        *pushed = Pushed { number: pushed.number + 1, after: self.pinged };
+        pushed.number
+    }
+
+    /// The feed has ended.
+    pub(in crate::bridge) fn close(&mut self, feed: u64) {
+        self.feeds.remove(&feed);
+    }
+
+    /// The answer to a ping. `age` is that of the view, taken after the ping came and before
+    /// `behind` is asked, which says whether a feed has news that [`Vouch::push`] was not called for.
+    pub(in crate::bridge) fn echo(&mut self, ping: Ping, age: Option<Duration>, behind: impl Fn(u64) -> bool) -> Echo {
+        let listed = self.feeds.iter().filter(|(_, pushed)| pushed.after >= ping.heard);
+        let pushed = listed.map(|(feed, pushed)| (*feed, pushed.number)).collect();
+        let behind = self.feeds.keys().copied().filter(|feed| behind(*feed)).collect();
+        self.pinged = self.pinged.max(ping.number);
+        Echo { number: ping.number, age, pushed, behind }
+    }
+}
+
+/// What the following side of one link knows of the age of its feeds.
+#[derive(Debug, Default)]
+pub(in crate::bridge) struct Ages {
+    pings: u64,
+    heard: u64,
+    /// Pings whose echo has not come.
+    unheard: VecDeque<(u64, Instant)>,
+    feeds: HashMap<u64, Age>,
+}
+
+#[derive(Debug)]
+struct Age {
+    as_of: Arc<AsOf>,
+    /// The last push that is in the answer held; 0 for none.
+    has: u64,
+    /// The last push that was told of.
+    needs: u64,
+    /// Echoes that wait for a push, with the time that they vouch for.
+    waiting: VecDeque<(u64, Instant)>,
+}
+
+impl Ages {
+    /// A ping to be sent now.
+    pub(in crate::bridge) fn ping(&mut self, now: Instant) -> Ping {
+        self.pings += 1;
+        if self.unheard.len() == BRIDGE_PINGS_UNHEARD {
+            self.unheard.pop_front();
+        }
+        self.unheard.push_back((self.pings, now));
+        Ping { number: self.pings, heard: self.heard }
+    }
+
+    /// Counts the age of `feed` from now on, into `as_of`.
+    pub(in crate::bridge) fn open(&mut self, feed: u64, as_of: Arc<AsOf>) {
+        self.feeds.insert(feed, Age { as_of, has: 0, needs: 0, waiting: VecDeque::new() });
+    }
+
+    /// The feed has ended; what was counted stays.
+    pub(in crate::bridge) fn close(&mut self, feed: u64) {
+        self.feeds.remove(&feed);
+    }
+
+    /// A push has become the answer held. One that was refused is not told here: the answer held is
+    /// then older than what the other side vouches for.
+    pub(in crate::bridge) fn took(&mut self, feed: u64, number: u64) {
+        let Some(age) = self.feeds.get_mut(&feed) else { return };
+        age.has = age.has.max(number);
+        while let Some((needs, time)) = age.waiting.front().copied() {
+            if needs > age.has {
+                break;
+            }
+            age.as_of.confirm(time);
+            age.waiting.pop_front();
+        }
+    }
+
+    /// Takes an echo in. One whose ping is not known any more says nothing; the return is false then.
+    pub(in crate::bridge) fn echo(&mut self, echo: &Echo) -> bool {
+        let Some(at) = self.unheard.iter().position(|(number, _)| *number == echo.number) else { return false };
+        let Some((_, sent)) = self.unheard.remove(at) else { return false };
+        self.heard = self.heard.max(echo.number);
+        for (feed, number) in &echo.pushed {
+            if let Some(age) = self.feeds.get_mut(feed) {
+                age.needs = age.needs.max(*number);
+            }
+        }
+        let Some(time) = echo.age.and_then(|age| sent.checked_sub(age)) else { return true };
+        let behind: std::collections::HashSet<u64> = echo.behind.iter().copied().collect();
+        for (_, age) in self.feeds.iter_mut().filter(|(feed, _)| !behind.contains(feed)) {
+            if age.has == 0 && age.needs == 0 {
+                // Not pushed yet when the echo was made: it is not spoken of.
+                continue;
+            }
+            if age.has >= age.needs {
+                age.as_of.confirm(time);
+            } else if age.waiting.len() < FEED_ECHOES_WAITING {
+                age.waiting.push_back((age.needs, time));
+            }
+        }
+        true
+    }
+}
