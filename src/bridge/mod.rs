@@ -8,6 +8,7 @@ mod choice;
 mod client;
 mod endpoint;
 mod frame;
+mod junk;
 mod link;
 mod links;
 mod serve;
