@@ -38,6 +38,16 @@ fn lone_server(root: &std::path::Path) -> Agent {
     server
 }
 
+/// Junk is counted where it came: 8300 udp, 8300 tcp, 8301 and 8302, 8500.
+const COUNTED: [&str; 6] = [
+    "kontor_bridge_junk{kind=\"not QUIC\"}",
+    "kontor_bridge_junk{kind=\"version\"}",
+    "kontor_bridge_junk{kind=\"connection id\"}",
+    "kontor_rpc_connections_refused",
+    "kontor_gossip_refused",
+    "kontor_http_connections_broken",
+];
+
 #[test]
 fn junk_on_every_port_neither_crashes_nor_grows_an_agent() {
     let root = tempfile::tempdir().unwrap();
@@ -67,6 +77,10 @@ fn junk_on_every_port_neither_crashes_nor_grows_an_agent() {
     assert_eq!(server.get("/v1/agent/members").json().as_array().unwrap().len(), 1, "junk makes no member");
     assert_eq!(server.get("/v1/catalog/nodes").json().as_array().unwrap().len(), 1);
     wait_until("memory is given back", || (resident_kb(&server) < before + 40_000).then_some(()));
+    let counted = server.get("/v1/agent/metrics?format=prometheus").body;
+    for part in COUNTED {
+        assert!(counted.lines().any(|line| line.starts_with(part)), "{part} is missing in\n{counted}");
+    }
 }
 
 #[test]

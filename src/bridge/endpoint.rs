@@ -2,12 +2,13 @@
 //!
 //! Used by `mod` and `link`. Nothing here is left to a default that could change under us.
 
+use super::junk::{CountingIds, CountingSocket};
 use crate::config::defaults;
 use crate::tls::{BridgeIdentity, Trust, server_name};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::SocketAddr;
@@ -40,8 +41,11 @@ impl Endpoint {
         // Who dials asks; the other side has nothing to ask on this connection.
         let dialling = Arc::new(transport(0)?);
         let server = server_config(&identity, &trust, &accepting)?;
-        let quic = quinn::Endpoint::new(config(&identity), Some(server), socket(bind)?, Arc::new(quinn::TokioRuntime))
-            .map_err(|error| format!("bridge on {bind} udp: {error}"))?;
+        let failed = |error: std::io::Error| format!("bridge on {bind} udp: {error}");
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let socket = CountingSocket(runtime.wrap_udp_socket(socket(bind)?).map_err(failed)?);
+        let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), Arc::new(socket), runtime)
+            .map_err(failed)?;
         let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
         Ok(Endpoint { quic, shown, accepting, dialling, domain: domain.to_owned() })
     }
@@ -94,7 +98,9 @@ fn config(identity: &BridgeIdentity) -> EndpointConfig {
     let ids = hmac::sign(&secret, b"the key of connection ids");
     let ids = ids.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
     let mut config = EndpointConfig::new(Arc::new(secret));
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config.cid_generator(move || Box::new(CountingIds(HashedConnectionIdGenerator::from_key(ids))));
+    // What is no QUIC is told by a fixed bit.
+    config.grease_quic_bit(false);
     config
 }
 

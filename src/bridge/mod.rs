@@ -10,6 +10,7 @@ mod client;
 mod endpoint;
 mod feed;
 mod frame;
+mod junk;
 mod link;
 mod links;
 mod serve;

@@ -44,7 +44,7 @@ async fn proposals_that_wait_together_share_entries_and_each_hears_its_own_outco
     cluster.leader().await;
     let raft = &cluster.member(1).raft;
     let propose = async |number: u32| {
-        let name = if number % 10 == 0 { String::new() } else { format!("n{number}") };
+        let name = if number.is_multiple_of(10) { String::new() } else { format!("n{number}") };
         raft.propose(register(&name)).await.unwrap()
     };
     let written = futures_util::future::join_all((0..200).map(propose)).await;
