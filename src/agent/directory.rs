@@ -133,7 +133,7 @@ pub(super) async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
         if !missing.is_empty() {
             let addresses: Vec<String> = missing.iter().map(SocketAddr::to_string).collect();
             match wan.join(&addresses).await {
-                Ok(count) => info!(pool = "wan", joined = count, "servers of this datacenter joined"),
+                Ok(joined) => info!(pool = "wan", joined = joined.answered, "servers of this datacenter joined"),
                 Err(error) => debug!(pool = "wan", %error, "flood join failed; it is tried again"),
             }
         }

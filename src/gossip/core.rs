@@ -6,6 +6,7 @@
 
 mod echo;
 mod exchange;
+mod removal;
 #[cfg(test)]
 mod simulation;
 
@@ -99,6 +100,8 @@ pub(super) struct Core {
     /// Members whose newer state was only announced: where it is, which it is, when to fetch it.
     announced: BTreeMap<String, (SocketAddr, Stamp, Instant)>,
     contenders: BTreeMap<String, (NodeInfo, Instant)>,
+    /// Identities of removed members, whose state need not be fetched.
+    shunned: HashMap<SocketAddr, Identity>,
     vivaldi: Vivaldi,
     coordinates: BTreeMap<String, Coordinate>,
     pings: VecDeque<(u64, String, Instant)>,
@@ -121,8 +124,12 @@ impl Core {
         seed: u64,
         now: Instant,
     ) -> Result<Core, String> {
-        let policy =
-            Policy { pool: settings.pool, datacenter: settings.datacenter.clone(), allowed: settings.allowed_cidrs.clone() };
+        let policy = Policy {
+            pool: settings.pool,
+            datacenter: settings.datacenter.clone(),
+            allowed: settings.allowed_cidrs.clone(),
+            removed: Arc::default(),
+        };
         let stamp = Stamp { generation, version: 0 };
         let me = NodeInfo {
             name: settings.name.clone(),
@@ -174,6 +181,7 @@ impl Core {
             wanted: HashMap::new(),
             announced: BTreeMap::new(),
             contenders: BTreeMap::new(),
+            shunned: HashMap::new(),
             vivaldi: Vivaldi::default(),
             coordinates: BTreeMap::new(),
             pings: VecDeque::new(),
@@ -500,7 +508,8 @@ impl Core {
     }
 
     fn derive(&mut self, now: Instant) {
-        let unknown = self.table.derive(self.foca.iter_membership_state(), now);
+        let mut unknown = self.table.derive(self.foca.iter_membership_state(), now);
+        unknown.retain(|id| !self.is_shunned(id));
         self.wanted.retain(|addr, _| unknown.iter().any(|id| id.addr == *addr));
         let delay = defaults::GOSSIP_FETCH_DELAY;
         for id in unknown {

@@ -14,6 +14,7 @@ use super::snapshot::Snapshot;
 use super::{GossipError, Roster};
 use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
+use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -28,11 +29,12 @@ use tracing::{debug, info, warn};
 /// Something to be done with the core by the task that owns it.
 type Turn = Box<dyn FnOnce(&mut Core, Instant) + Send>;
 
-/// What this agent shall tell of itself; the newest wins.
+/// What this agent shall tell of itself, and whom it shall not take; the newest wins.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub tags: Option<BTreeMap<String, String>>,
     pub advertise: Option<IpAddr>,
+    pub removals: Option<Arc<Removals>>,
 }
 
 /// What can be read of the core without asking its task.
@@ -238,6 +240,9 @@ impl Owner {
         }
         if let Some(ip) = wanted.advertise {
             self.core.set_advertise(ip, now());
+        }
+        if let Some(removals) = wanted.removals {
+            self.core.set_removals(removals, now());
         }
     }
 

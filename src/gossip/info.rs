@@ -10,10 +10,13 @@ use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::tag;
+use crate::model::removals::Removals;
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Orders the states that one member has published; the greater is the newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,6 +98,8 @@ pub(super) struct Policy {
     pub pool: Pool,
     pub datacenter: String,
     pub allowed: Vec<IpNet>,
+    /// Clusters of other datacenters that are no members, whoever tells of them.
+    pub removed: Arc<ArcSwap<Removals>>,
 }
 
 impl Policy {
@@ -113,6 +118,11 @@ impl Policy {
         id.bump < MAX_GENERATION && self.admits_addr(id.addr)
     }
 
+    /// Whether it is of a datacenter that operators here have removed.
+    pub(super) fn shuns(&self, info: &NodeInfo) -> bool {
+        self.pool == Pool::Wan && self.removed.load().refuses(info.tag(tag::DC), info.tag(tag::CLUSTER).parse().ok())
+    }
+
     /// Whether this may be a member; the reason, in Consul's words where it has some.
     pub(super) fn admits(&self, info: &NodeInfo) -> Result<(), String> {
         let NodeInfo { name, addr, .. } = info;
@@ -129,6 +139,9 @@ impl Policy {
         // Else it would be a server of one datacenter by its name, and of another by its tags.
         if self.pool == Pool::Wan && !name.strip_suffix(dc).is_some_and(|rest| rest.ends_with('.')) {
             return Err(format!("Member '{name}' says that it is of datacenter '{dc}'; expected a name that ends with '.{dc}'"));
+        }
+        if self.shuns(info) {
+            return Err(format!("Member '{name}' is of datacenter '{dc}', which was removed in '{}'", self.datacenter));
         }
         if !self.admits_identity(&info.identity()) {
             return Err(format!("Member '{name}' has address {addr}, which is not an allowed one (see allowed_cidrs)"));
@@ -157,7 +170,7 @@ pub(super) mod tests {
     }
 
     fn policy(pool: Pool) -> Policy {
-        Policy { pool, datacenter: "dc1".to_owned(), allowed: Vec::new() }
+        Policy { pool, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default() }
     }
 
     #[test]
@@ -184,6 +197,23 @@ pub(super) mod tests {
         assert_eq!(policy(Pool::Wan).admits(&server), Ok(()));
         server.tags.insert(tag::DC.to_owned(), String::new());
         assert!(policy(Pool::Wan).admits(&server).is_err());
+    }
+
+    #[test]
+    fn a_removed_cluster_is_shunned_and_another_of_its_datacenter_is_not() {
+        let [old, new] = [1, 2].map(|number| crate::model::ids::ClusterId(uuid::Uuid::from_u128(number)));
+        let mut server = info("s1.dc2", 1, 1);
+        server.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
+        server.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
+        let policy = policy(Pool::Wan);
+        let mut removals = Removals::default();
+        removals.remove("dc2", Some(old));
+        policy.removed.store(Arc::new(removals));
+        assert!(policy.admits(&server).unwrap_err().contains("removed in 'dc1'"), "who tells no cluster could be of it");
+        server.tags.insert(tag::CLUSTER.to_owned(), old.to_string());
+        assert!(policy.admits(&server).is_err());
+        server.tags.insert(tag::CLUSTER.to_owned(), new.to_string());
+        assert_eq!(policy.admits(&server), Ok(()));
     }
 
     #[test]

@@ -24,8 +24,9 @@ use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::Member;
+use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,6 +98,16 @@ impl Roster {
 #[error("{0}")]
 pub struct GossipError(pub String);
 
+/// Whom a join reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// Members that answered, this agent itself included.
+    pub answered: usize,
+    /// Datacenters of members that answered and were not taken in, because operators here have removed
+    /// them; in lower case or as they tell it.
+    pub removed: BTreeSet<String>,
+}
+
 /// A running pool; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Gossip {
@@ -144,8 +155,8 @@ impl Gossip {
         self.core.roster.clone()
     }
 
-    /// Joins by any of `addresses`; the number that answered. Fails when none did, with each cause.
-    pub async fn join(&self, addresses: &[String]) -> Result<usize, GossipError> {
+    /// Joins by any of `addresses`. Fails when none answered, with each cause.
+    pub async fn join(&self, addresses: &[String]) -> Result<Joined, GossipError> {
         driver::join(&self.core, self.pool, addresses).await
     }
 
@@ -195,6 +206,12 @@ impl Gossip {
     /// Replaces this agent's tags and spreads them.
     pub fn set_tags(&self, tags: BTreeMap<String, String>) {
         self.core.wanted.send_modify(|wanted| wanted.tags = Some(tags));
+    }
+
+    /// Takes members of these clusters off the roster, and lets none of them in from now on, whoever
+    /// tells of it; those that are no longer among them come back.
+    pub fn set_removals(&self, removals: Arc<Removals>) {
+        self.core.wanted.send_modify(|wanted| wanted.removals = Some(removals));
     }
 
     /// Announces another address from now on.

@@ -190,6 +190,18 @@ impl Table {
         Some(record.info)
     }
 
+    /// Takes out everybody whom `is_shunned` names, without remembering it: who is let in again comes
+    /// back with the state it has.
+    pub(super) fn expel(&mut self, is_shunned: impl Fn(&NodeInfo) -> bool) -> Vec<NodeInfo> {
+        let shunned: Vec<NodeInfo> = self.others().map(|record| &record.info).filter(|info| is_shunned(info)).cloned().collect();
+        for info in &shunned {
+            self.records.remove(&info.name);
+            self.tombstones.remove(&info.name);
+            self.changes += 1;
+        }
+        shunned
+    }
+
     /// Looks up who is up, and returns the up identities whose state is not known here.
     pub(super) fn derive<'a>(
         &mut self,

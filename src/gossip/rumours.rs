@@ -89,6 +89,13 @@ impl foca::BroadcastHandler<Identity> for Herald {
 
     fn receive_item(&mut self, data: &[u8], sender: Option<&Identity>) -> Result<Option<Subject>, NoRumour> {
         let rumour: Rumour = postcard::from_bytes(data).map_err(|error| NoRumour(error.to_string()))?;
+        if let Rumour::Info(info) = &rumour
+            && self.policy.shuns(info)
+        {
+            // No error: what else is in the packet of an honest member that passes it on counts.
+            metrics::counter!("kontor.gossip.refused", "reason" => "removed").increment(1);
+            return Ok(None);
+        }
         self.check(&rumour).map_err(NoRumour)?;
         let (name, stamp) = rumour.subject();
         let key = (name.to_owned(), kind_of(&rumour));
@@ -126,7 +133,7 @@ mod tests {
 
     fn herald() -> (Herald, std::sync::mpsc::Receiver<Rumour>) {
         let (news, inbox) = std::sync::mpsc::channel();
-        let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new() };
+        let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default() };
         (Herald::new(Arc::new(policy), news, Arc::default()), inbox)
     }
 

@@ -42,7 +42,7 @@ impl Agent {
 
     async fn joined(settings: GossipSettings, first: &Agent) -> Agent {
         let agent = Agent::start(settings).await;
-        assert_eq!(agent.gossip.join(&[first.address()]).await.unwrap(), 1);
+        assert_eq!(agent.gossip.join(&[first.address()]).await.unwrap().answered, 1);
         agent
     }
 

@@ -181,6 +181,8 @@ fn what(update: &Update) -> String {
         },
         Command::Deregister(gone) if !gone.service_id.is_empty() => format!("deregister service {}", gone.service_id),
         Command::Deregister(gone) => format!("deregister check {}", gone.check_id),
+        Command::RemoveDatacenter { datacenter, .. } => format!("remove datacenter {datacenter}"),
+        Command::ReadmitDatacenter { datacenter } => format!("readmit datacenter {datacenter}"),
         Command::UpdateCoordinates(_) | Command::Batch(_) => "several changes".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use super::check::HealthCheck;
 use super::coordinate::NodeCoordinate;
 use super::fault::Fault;
+use super::ids::ClusterId;
 use super::service::NodeService;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +64,10 @@ pub enum Command {
     UpdateCoordinates(Vec<NodeCoordinate>),
     /// Several commands at once, in order, each with its own outcome; the first refusal is told.
     Batch(Vec<Command>),
+    /// Refuse a cluster of another datacenter from now on; without an id, whatever is called so.
+    RemoveDatacenter { datacenter: String, cluster: Option<ClusterId> },
+    /// Take back all removals of a datacenter.
+    ReadmitDatacenter { datacenter: String },
 }
 
 /// What applying a command came to. A user's mistake is an outcome, never an error of the store.

@@ -45,7 +45,7 @@ impl FromStr for NodeId {
 
 /// The id of one Raft cluster, made once at bootstrap. Two clusters that carry the same
 /// datacenter name one after the other differ in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClusterId(pub Uuid);
 

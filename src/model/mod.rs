@@ -17,5 +17,6 @@ pub mod json;
 pub mod member;
 pub mod node;
 pub mod query;
+pub mod removals;
 pub mod request;
 pub mod service;

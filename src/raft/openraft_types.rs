@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use crate::model::check::HealthCheck;
     use crate::model::command::{Deregister, Register};
+    use crate::model::ids::ClusterId;
     use crate::model::service::NodeService;
 
     #[test]
@@ -120,6 +121,8 @@ mod tests {
             Command::Register(Box::default()),
             Command::Deregister(Deregister { node: "n".to_owned(), ..Deregister::default() }),
             Command::UpdateCoordinates(Vec::new()),
+            Command::RemoveDatacenter { datacenter: "dc2".to_owned(), cluster: Some(ClusterId::default()) },
+            Command::ReadmitDatacenter { datacenter: "dc2".to_owned() },
         ];
         let batch = Command::Batch(commands.to_vec());
         for command in commands.into_iter().chain([batch]) {

@@ -6,7 +6,7 @@
 use super::change::Change;
 use super::view::View;
 use super::watch::Key;
-use super::{deregister, register};
+use super::{deregister, register, removal};
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use std::collections::BTreeSet;
@@ -22,6 +22,8 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, co
             coordinates.iter().for_each(|coordinate| change.put_coordinate(coordinate));
             Ok(())
         }
+        Command::RemoveDatacenter { datacenter, cluster } => removal::remove(&mut change, datacenter, *cluster),
+        Command::ReadmitDatacenter { datacenter } => removal::readmit(&mut change, datacenter),
         Command::Batch(commands) => return apply_all(view, touched, index, commands),
     };
     done.map_or_else(Outcome::Refused, |()| Outcome::Done)

@@ -1,11 +1,11 @@
-//! The replicated state in memory: nodes, services, checks, coordinates.
+//! The replicated state in memory: nodes, services, checks, coordinates, removed datacenters.
 //!
 //! Raft's state machine owns the one [`Store`] and applies commands to it in log order; everybody
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
 //! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
-//! `register` and `deregister` make a `change` of it; `query` answers from it with `catalog`,
+//! `register`, `deregister` and `removal` make a `change` of it; `query` answers from it with `catalog`,
 //! `health`, `coordinate` and `select`; `interest` says what a query depends on, and `watch` calls
 //! who waits for that; `snapshot` writes a view out and reads it back.
 
@@ -20,6 +20,7 @@ mod interest;
 mod node_state;
 mod query;
 mod register;
+mod removal;
 mod rows;
 mod select;
 pub mod snapshot;
@@ -36,6 +37,7 @@ pub use watch::Watch;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
+use crate::model::removals::Removals;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -125,6 +127,16 @@ impl Reader {
     /// Runs a query of the store on the newest view. `Read`s that are not of the store are a fault.
     pub fn read(&self, query: &Query) -> Result<Rendered, Fault> {
         query::run(&self.published.view.load(), query)
+    }
+
+    /// Which clusters of other datacenters are removed.
+    pub fn removals(&self) -> Arc<Removals> {
+        Arc::clone(&self.published.view.load().removals)
+    }
+
+    /// Registers interest in [`Reader::removals`]; to be made before they are read.
+    pub fn watch_removals(&self) -> Watch {
+        self.published.watches.watch(vec![Key::Removals])
     }
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change

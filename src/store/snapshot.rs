@@ -14,6 +14,7 @@ use super::view::{Indexes, View};
 use crate::config::defaults::SNAPSHOT_RECORD_BYTES;
 use crate::model::check::HealthCheck;
 use crate::model::coordinate::NodeCoordinate;
+use crate::model::ids::ClusterId;
 use crate::model::node::Node;
 use crate::model::query::Lookup;
 use crate::model::service::NodeService;
@@ -42,12 +43,14 @@ enum Kind {
     Coordinate = 6,
     Group = 7,
     End = 8,
+    /// A cluster of another datacenter that is removed.
+    Removal = 9,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        use Kind::{Catalog, Check, Coordinate, End, Group, Meta, Node, Service};
-        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End].into_iter().find(|kind| *kind as u8 == number)
+        use Kind::{Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service};
+        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal].into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -77,6 +80,12 @@ struct GroupRecord {
     index: u64,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct RemovalRecord {
+    datacenter: String,
+    cluster: Option<ClusterId>,
+}
+
 /// Writes `view`, and `meta` with it. The same view and metadata give the same bytes.
 pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result<()> {
     let mut writer = Writer { out: BufWriter::new(out), sum: Sha256::new() };
@@ -97,6 +106,9 @@ pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result
         for (name, group) in groups {
             writer.value(Kind::Group, &GroupRecord { lookup, name: name.to_string(), index: group.index })?;
         }
+    }
+    for (datacenter, cluster) in view.removals.iter() {
+        writer.value(Kind::Removal, &RemovalRecord { datacenter: datacenter.to_owned(), cluster })?;
     }
     writer.record(Kind::End, &[])?;
     let Writer { mut out, sum } = writer;
@@ -237,6 +249,10 @@ impl Build {
                 self.place_node();
                 let GroupRecord { lookup, name, index } = parse(&body)?;
                 self.view.place_index(lookup, &name, index);
+            }
+            Kind::Removal => {
+                let RemovalRecord { datacenter, cluster } = parse(&body)?;
+                Arc::make_mut(&mut self.view.removals).remove(&datacenter, cluster);
             }
             Kind::End => {}
         }

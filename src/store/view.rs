@@ -9,6 +9,7 @@ use super::rows::{CoordinateRow, NodeRow, key_of};
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
 use crate::model::query::Lookup;
+use crate::model::removals::Removals;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct View {
     pub(super) connect: OrdMap<Arc<str>, Arc<Group>>,
     /// Coordinates by node name.
     pub(super) coordinates: OrdMap<Arc<str>, Arc<CoordinateRow>>,
+    /// Which clusters of other datacenters are removed.
+    pub(super) removals: Arc<Removals>,
     pub(super) indexes: Indexes,
 }
 
@@ -102,7 +105,8 @@ impl View {
         if self.datacenter == *datacenter {
             return self;
         }
-        let mut moved = View { coordinates: self.coordinates, indexes: self.indexes, ..View::empty(datacenter) };
+        let mut moved =
+            View { coordinates: self.coordinates, removals: self.removals, indexes: self.indexes, ..View::empty(datacenter) };
         for state in self.nodes.values() {
             let node = Node { datacenter: datacenter.to_string(), ..state.row.node.clone() };
             moved.place(NodeState { row: Arc::new(NodeRow::new(node)), ..NodeState::clone(state) });

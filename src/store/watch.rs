@@ -37,6 +37,8 @@ pub(super) enum Key {
     Connect(Arc<str>),
     /// Some service lost its last instance.
     ServiceGone,
+    /// Which clusters of other datacenters are removed.
+    Removals,
 }
 
 type Waiters = BTreeMap<u64, Arc<Call>>;

@@ -3,6 +3,7 @@
 use super::super::info::Entry;
 use super::super::stream::Message;
 use super::*;
+use crate::model::member::tag;
 
 /// The answer to a frame that somebody sent us.
 #[derive(Debug)]
@@ -16,11 +17,13 @@ pub(in crate::gossip) enum Verdict {
 }
 
 /// Whom an exchange reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::gossip) enum Contact {
     Member,
     /// The address is our own.
     Ourselves,
+    /// A member of this datacenter, which was removed here; nothing it told was taken.
+    Removed(String),
 }
 
 impl Core {
@@ -63,6 +66,7 @@ impl Core {
             return self.state_answer(now);
         }
         if let Err(reason) = self.policy.admits(&from).and_then(|()| self.check_against_me(&from)) {
+            self.shun(&from);
             return self.refuse(reason);
         }
         match self.table.rival(&from).map(|record| record.info.clone()) {
@@ -112,6 +116,12 @@ impl Core {
             }
             Ok(Message::Refused { reason }) => Err(reason),
             Ok(Message::State { from, .. }) if self.is_me(&from) && from.addr == self.me.addr => Ok(Contact::Ourselves),
+            Ok(Message::State { from, .. }) if self.policy.shuns(&from) => {
+                self.shun(&from);
+                self.stale = true;
+                self.settle(now);
+                Ok(Contact::Removed(from.tag(tag::DC).to_owned()))
+            }
             Ok(Message::State { from, entries }) => {
                 self.policy.admits(&from).and_then(|()| self.check_against_me(&from))?;
                 if self.table.rival(&from).is_some() {
@@ -157,6 +167,7 @@ impl Core {
         for entry in entries {
             if self.policy.admits(&entry.info).is_err() || !self.policy.admits_identity(entry.member.id()) {
                 metrics::counter!("kontor.gossip.refused", "reason" => "entry").increment(1);
+                self.shun(&entry.info);
                 continue;
             }
             self.outbid(*entry.member.id(), now);

@@ -3,7 +3,7 @@
 //! `mod.rs` starts the loop and calls [`join`] for a user's request.
 
 use super::super::core::Contact;
-use super::super::{GossipError, Pool, Roster};
+use super::super::{GossipError, Joined, Pool, Roster};
 use super::CoreHandle;
 use super::dial::exchange;
 use crate::config::defaults;
@@ -24,6 +24,8 @@ struct Reached {
     /// Of the members, those that were there already and needed no asking.
     known_alive: usize,
     ourselves: usize,
+    /// Datacenters that were removed here, of members that answered.
+    removed: BTreeSet<String>,
     failures: Vec<String>,
 }
 
@@ -71,14 +73,14 @@ impl Company {
     }
 }
 
-/// Joins by any of `addresses`; the number that answered, this agent itself included.
-pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[String]) -> Result<usize, GossipError> {
+/// Joins by any of `addresses`; whom that reached.
+pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[String]) -> Result<Joined, GossipError> {
     let (targets, failures) = resolve_all(addresses, pool).await;
     let reached = attempt(core, targets, failures, usize::MAX).await;
     match reached.members + reached.ourselves {
         0 if addresses.is_empty() => Err(GossipError("expected at least one address to join, got none".to_owned())),
-        0 => Err(GossipError(reached.failures.join("; "))),
-        answered => Ok(answered),
+        0 if reached.removed.is_empty() => Err(GossipError(reached.failures.join("; "))),
+        answered => Ok(Joined { answered, removed: reached.removed }),
     }
 }
 
@@ -94,7 +96,8 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
         if !*plan.left.borrow() && ((!joined && !given_up) || alone) {
             let reached = retry(&core, &plan, &roster, alone, given_up).await;
             tries += 1;
-            joined |= reached.members > 0;
+            // Who is removed here is there, and not to be waited for.
+            joined |= reached.members > 0 || !reached.removed.is_empty();
             if reached.members > reached.known_alive {
                 info!(pool = ?plan.company.pool, members = reached.members, "joined");
                 trouble.worked();
@@ -180,6 +183,12 @@ async fn attempt(core: &CoreHandle, mut targets: Vec<SocketAddr>, failures: Vec<
         match outcome {
             Ok(Contact::Member) => reached.members += 1,
             Ok(Contact::Ourselves) => reached.ourselves += 1,
+            Ok(Contact::Removed(dc)) => {
+                reached
+                    .failures
+                    .push(format!("{addr}: datacenter {dc:?} was removed here; `kontor join -wan {addr}` lets it in again"));
+                reached.removed.insert(dc);
+            }
             Err(reason) => reached.failures.push(format!("{addr}: {reason}")),
         }
         if reached.members >= enough {

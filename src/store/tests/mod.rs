@@ -4,6 +4,7 @@ mod indexes;
 mod properties;
 mod reads;
 mod registration;
+mod removals;
 mod selection;
 mod snapshots;
 

@@ -1,0 +1,37 @@
+//! The removal of other datacenters, and its taking back. `apply` calls it.
+
+use super::change::Change;
+use super::watch::Key;
+use crate::config::defaults::FEDERATION_MAX_REMOVED;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::ids::ClusterId;
+use std::sync::Arc;
+
+/// Notes that a cluster of `dc` is removed; done already is done.
+pub(super) fn remove(change: &mut Change<'_>, dc: &str, cluster: Option<ClusterId>) -> Result<(), Fault> {
+    if dc.is_empty() || dc.eq_ignore_ascii_case(&change.view.datacenter) {
+        return Err(Fault::bad_request(format!("Expected another datacenter to remove, got {dc:?}")));
+    }
+    let mut removals = change.view.removals.as_ref().clone();
+    removals.remove(dc, cluster);
+    if removals.len() > FEDERATION_MAX_REMOVED {
+        let text = format!("{FEDERATION_MAX_REMOVED} clusters are removed already; readmit those that are no more");
+        return Err(Fault::new(FaultKind::Busy, text));
+    }
+    if removals != *change.view.removals {
+        change.view.removals = Arc::new(removals);
+        change.touched.insert(Key::Removals);
+    }
+    Ok(())
+}
+
+/// Takes back all removals of `dc`.
+pub(super) fn readmit(change: &mut Change<'_>, dc: &str) -> Result<(), Fault> {
+    let mut removals = change.view.removals.as_ref().clone();
+    if !removals.readmit(dc) {
+        return Err(Fault::not_found(format!("Datacenter {dc:?} is not removed")));
+    }
+    change.view.removals = Arc::new(removals);
+    change.touched.insert(Key::Removals);
+    Ok(())
+}
