@@ -4,6 +4,7 @@
 //! is taken for it, and a stream that is given up is reset instead of finished.
 
 use crate::config::defaults;
+use crate::model::fault::Fault;
 use bytes::{Bytes, BytesMut};
 use quinn::{RecvStream, SendStream, VarInt};
 use serde::Serialize;
@@ -62,7 +63,8 @@ impl Kind {
         match self {
             Kind::Working | Kind::Parked | Kind::Holding | Kind::Pulse => 0,
             Kind::Greeting | Kind::Fault | Kind::Took | Kind::Ping => defaults::BRIDGE_MAX_NOTE_BYTES,
-            Kind::Request | Kind::Open => defaults::BRIDGE_MAX_REQUEST_BYTES,
+            Kind::Request => defaults::BRIDGE_MAX_REQUEST_BYTES,
+            Kind::Open => defaults::FEED_MAX_OPEN_BYTES,
             Kind::Push => defaults::FEED_MAX_BYTES,
             Kind::Echo => defaults::FEED_MAX_ECHO_BYTES,
             Kind::Reply => defaults::BRIDGE_MAX_REPLY_BYTES,
@@ -83,6 +85,8 @@ pub(super) enum FrameError {
     Cut,
     #[error("the other side refused the stream")]
     Refused,
+    #[error("the other side gave the stream up")]
+    Reset,
     #[error("nothing came for {0:?}")]
     Silence(Duration),
     #[error("{0}")]
@@ -93,10 +97,18 @@ pub(super) enum FrameError {
     Encode(#[from] rmp_serde::encode::Error),
 }
 
+impl FrameError {
+    /// Whether no honest peer, of whatever version, sends this on a stream that is in use.
+    pub(super) fn is_garbage(&self) -> bool {
+        matches!(self, FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } | FrameError::Decode(_))
+    }
+}
+
 impl From<quinn::ReadError> for FrameError {
     fn from(error: quinn::ReadError) -> FrameError {
         match error {
             quinn::ReadError::Reset(code) if code == REFUSED => FrameError::Refused,
+            quinn::ReadError::Reset(_) => FrameError::Reset,
             other => FrameError::Stream(other.to_string()),
         }
     }
@@ -153,6 +165,19 @@ impl Frame {
 
     pub(super) fn of<T: Serialize>(kind: Kind, value: &T) -> Result<Frame, FrameError> {
         Frame::new(kind, rmp_serde::to_vec_named(value)?.into())
+    }
+
+    /// The fault that ends a stream. One that is too long to cross is replaced by one that says so.
+    pub(super) fn fault(fault: &Fault) -> Result<Frame, FrameError> {
+        match Frame::of(Kind::Fault, fault) {
+            Err(FrameError::TooLarge { .. }) => Frame::of(Kind::Fault, &Fault::new(fault.kind, "the fault is too long to cross")),
+            frame => frame,
+        }
+    }
+
+    /// Its bytes on the wire.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
     }
 
     /// One that says all by its kind.

@@ -5,6 +5,8 @@
 //! that its asker gives up drops the handler's future.
 
 use super::endpoint::Endpoint;
+use super::feed::pusher;
+use super::feed::pushing::Pushing;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::link::{Cause, Greeting, cause_of};
 use crate::config::defaults;
@@ -107,6 +109,7 @@ impl Server {
 
     async fn converse(self: Arc<Server>, connection: Connection, dc: Arc<str>, shutdown: Shutdown) {
         let stop = shutdown.token();
+        let pushing = Pushing::new(Arc::clone(&self.source), connection.clone(), Arc::clone(&dc), stop.clone());
         let mut requests = JoinSet::new();
         loop {
             tokio::select! {
@@ -114,7 +117,7 @@ impl Server {
                 Some(_ended) = requests.join_next(), if !requests.is_empty() => {}
                 opened = connection.accept_bi() => match opened {
                     Ok((send, recv)) => {
-                        requests.spawn(Arc::clone(&self).stream(send, recv, Arc::clone(&dc)));
+                        requests.spawn(Arc::clone(&self).stream(send, recv, Arc::clone(&dc), Arc::clone(&pushing)));
                     }
                     Err(error) => {
                         // Dropping the set drops every handler's future.
@@ -129,7 +132,7 @@ impl Server {
         }
     }
 
-    async fn stream(self: Arc<Server>, send: SendStream, mut recv: RecvStream, dc: Arc<str>) {
+    async fn stream(self: Arc<Server>, send: SendStream, mut recv: RecvStream, dc: Arc<str>, pushing: Arc<Pushing>) {
         let mut outgoing = Outgoing::new(send);
         let first = async {
             let header = read_header(&mut recv).await?;
@@ -146,6 +149,9 @@ impl Server {
                 Ok(request) => self.answer(&mut outgoing, request, &dc).await,
                 Err(error) => Err(error),
             },
+            // Boxed, so that a request does not take the room of a feed.
+            Ok((Kind::Open, payload)) => Box::pin(pusher::feed(&pushing, outgoing, recv, payload)).await,
+            Ok((Kind::Pulse, _)) => Box::pin(pusher::pulse(&pushing, outgoing, recv)).await,
             Ok((other, _)) => Err(FrameError::Stream(format!("expected a request, got a {other:?}"))),
             Err(error) => Err(error),
         };
@@ -286,8 +292,5 @@ fn reply_frame(outcome: Result<Reply, Fault>) -> Result<Frame, FrameError> {
         },
         Err(fault) => fault,
     };
-    match Frame::of(Kind::Fault, &fault) {
-        Err(FrameError::TooLarge { .. }) => Frame::of(Kind::Fault, &Fault::new(fault.kind, "the fault is too long to cross")),
-        frame => frame,
-    }
+    Frame::fault(&fault)
 }

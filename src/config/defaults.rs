@@ -329,7 +329,8 @@ pub const BRIDGE_LATE_MIN: Duration = Duration::from_millis(250);
 pub const BRIDGE_READS_PER_DOUBLE: u32 = 20;
 /// Doubles that may be saved up, for the moment at which a server stalls.
 pub const BRIDGE_MAX_SAVED_DOUBLES: u32 = 20;
-/// Requests a peer may have under way on one connection: parked watches, mostly.
+/// Requests a peer may have under way on one connection: parked watches, mostly. Feeds and the pulse
+/// come on top (`FEED_STREAMS_STEP`).
 pub const BRIDGE_MAX_STREAMS: u32 = 4_096;
 /// Blocking queries that this agent parks on one link; further ones go to the standby or are refused,
 /// so that an eighth of the streams is left for what does not wait.
@@ -387,12 +388,29 @@ pub const FEED_MAX_PER_LINK: usize = 20_000;
 pub const FEED_IDLE: Duration = Duration::from_secs(600);
 /// The least time between two pushes of a feed: ten a second, of which the newest counts.
 pub const FEED_PACE: Duration = Duration::from_millis(100);
+/// Bytes of the frame that opens a feed: its query comes from an HTTP head of at most 64 KiB.
+pub const FEED_MAX_OPEN_BYTES: u32 = 256 << 10;
+/// Bytes of the queries of all feeds that are open on one link: some 3 KB each, where 200 are usual.
+pub const FEED_QUERY_BYTES: usize = 64 << 20;
 /// Bytes of one push, its body included; what is larger is asked for each time.
 pub const FEED_MAX_BYTES: u32 = 8 << 20;
 /// Bytes of an echo: it may have to name each feed of its link twice.
 pub const FEED_MAX_ECHO_BYTES: u32 = 1 << 20;
-/// Echoes that wait for a push to arrive, for each feed; over it the newest says nothing.
-pub const FEED_ECHOES_WAITING: usize = 16;
+/// How long a follower may take to take a push, and to let go of a feed that has ended.
+pub const FEED_TOOK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pushes of one link that are being read and written at a time, so that one that does not read costs
+/// a few answers and not one for each of its feeds.
+pub const FEED_MAX_SENDING: usize = 16;
+/// Feeds of one link that must be read at each ping, because nothing calls when they change: there
+/// are three such queries, and tokens and filters make more of them.
+pub const FEED_MAX_POLLED: usize = 256;
+/// The streams for feeds that a peer may open beyond those it has: quinn sets memory aside for each
+/// that it allows, so the allowance grows with use. More than an eighth of all, or quinn tells of it late.
+pub const FEED_STREAMS_STEP: usize = 4_096;
+/// The least time between two pings of a link, on the average. A tenth of the honest pace.
+pub const BRIDGE_PING_PACE: Duration = Duration::from_millis(50);
+/// Pings that may come at once, because the link stood still before.
+pub const BRIDGE_PINGS_AT_ONCE: u32 = 16;
 
 // === Federation ===
 

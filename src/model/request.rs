@@ -154,5 +154,5 @@ pub trait Interest: Send + Sync {
     fn called(&self) -> bool;
 
     /// Resolves once [`Interest::called`].
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

@@ -70,10 +70,15 @@ impl Core {
         if query.read == Read::RaftConfiguration && query.options.consistency != Consistency::Stale {
             authority(raft, query.options.consistency).await?;
         }
+        self.servers_as_seen_here(raft, &query.read)
+    }
+
+    /// The same, by what this server knows of it now.
+    pub(super) fn servers_as_seen_here(&self, raft: &Raft, read: &Read) -> Result<(Bytes, Found), Fault> {
         let (peers, roster) = (raft.peers(), self.paths.lan.roster());
         let leadership: Leadership = *raft.leadership().borrow();
         let servers = Servers { leadership, peers: &peers, roster: &roster };
-        let (value, found) = match &query.read {
+        let (value, found) = match read {
             Read::StatusLeader => (servers.leader(), Found::Yes),
             Read::StatusPeers => (servers.peer_addrs(), Found::Yes),
             Read::RaftConfiguration => (servers.configuration(raft.stats().configuration_index), Found::Yes),

@@ -6,7 +6,7 @@ use super::entry::is_of_store;
 use super::{Core, Router};
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
-use crate::model::query::{Consistency, Query};
+use crate::model::query::{Consistency, Query, Read};
 use crate::model::request::{Interest, Source};
 use crate::raft::Raft;
 use crate::store::Watch;
@@ -23,20 +23,25 @@ pub(super) fn age_of_view(raft: &Raft) -> Option<Duration> {
 impl Core {
     fn read_own_view(&self, query: &Query) -> Result<Answer, Fault> {
         let Some((raft, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
-        if !is_of_store(&query.read) {
+        let age = age_of_view(raft).ok_or_else(Fault::no_leader)?;
+        let meta = AnswerMeta { last_contact: age, ..self.meta(raft, Consistency::Stale) };
+        if is_of_store(&query.read) {
+            let rendered = reader.read(query)?;
+            let found = if rendered.found { Found::Yes } else { Found::No };
+            let meta = AnswerMeta { index: rendered.index.max(1), indexed: true, found, ..meta };
+            return Ok(Answer { meta, body: rendered.body });
+        }
+        if !is_of_any_server(&query.read) {
             return Err(Fault::failed(format!("{:?} is asked for each time", query.read)));
         }
-        let age = age_of_view(raft).ok_or_else(Fault::no_leader)?;
-        let rendered = reader.read(query)?;
-        let meta = AnswerMeta {
-            index: rendered.index.max(1),
-            indexed: true,
-            last_contact: age,
-            found: if rendered.found { Found::Yes } else { Found::No },
-            ..self.meta(raft, Consistency::Stale)
-        };
-        Ok(Answer { meta, body: rendered.body })
+        let (body, found) = self.servers_as_seen_here(raft, &query.read)?;
+        Ok(Answer { meta: AnswerMeta { found, ..meta }, body })
     }
+}
+
+/// Whether every server can tell it, and not the leader alone.
+fn is_of_any_server(read: &Read) -> bool {
+    matches!(read, Read::StatusLeader | Read::StatusPeers | Read::RaftConfiguration)
 }
 
 impl Source for Router {
@@ -59,7 +64,7 @@ impl Interest for Watch {
         Watch::called(self)
     }
 
-    fn changed(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(Watch::changed(self))
     }
 }

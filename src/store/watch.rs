@@ -138,7 +138,7 @@ impl Watch {
 
     /// Resolves when something the query depends on was published since the watch was made or
     /// since this resolved last. Cancelling it loses nothing.
-    pub async fn changed(&mut self) {
+    pub async fn changed(&self) {
         self.called.waiting.notified().await;
     }
 }

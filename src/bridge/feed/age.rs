@@ -7,8 +7,8 @@
 //! [`Vouch`] is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
 
 use super::message::{Echo, Ping};
-use crate::config::defaults::{BRIDGE_PINGS_UNHEARD, FEED_ECHOES_WAITING};
-use std::collections::{HashMap, VecDeque};
+use crate::config::defaults::BRIDGE_PINGS_UNHEARD;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,6 +47,12 @@ struct Pushed {
 }
 
 impl Vouch {
+    /// The feed stands. Called before its first read, so that no echo speaks for an answer that was
+    /// read before it and pushed after it.
+    pub(in crate::bridge) fn open(&mut self, feed: u64) {
+        self.feeds.insert(feed, Pushed::default());
+    }
+
     /// Numbers a push of `feed`; called before the push is sent.
     pub(in crate::bridge) fn push(&mut self, feed: u64) -> u64 {
         let pushed = self.feeds.entry(feed).or_default();
@@ -54,7 +60,8 @@ impl Vouch {
         pushed.number
     }
 
-    /// The feed has ended.
+    /// The feed has ended. Called once the follower counts its age no more: an echo says nothing of
+    /// feeds that are not open, which a follower that still counts takes for no news.
     pub(in crate::bridge) fn close(&mut self, feed: u64) {
         self.feeds.remove(&feed);
     }
@@ -62,7 +69,7 @@ impl Vouch {
     /// The answer to a ping. `age` is that of the view, taken after the ping came and before
     /// `behind` is asked, which says whether a feed has news that [`Vouch::push`] was not called for.
     pub(in crate::bridge) fn echo(&mut self, ping: Ping, age: Option<Duration>, behind: impl Fn(u64) -> bool) -> Echo {
-        let listed = self.feeds.iter().filter(|(_, pushed)| pushed.after >= ping.heard);
+        let listed = self.feeds.iter().filter(|(_, pushed)| pushed.number > 0 && pushed.after >= ping.heard);
         let pushed = listed.map(|(feed, pushed)| (*feed, pushed.number)).collect();
         let behind = self.feeds.keys().copied().filter(|feed| behind(*feed)).collect();
         self.pinged = self.pinged.max(ping.number);
@@ -85,10 +92,22 @@ struct Age {
     as_of: Arc<AsOf>,
     /// The last push that is in the answer held; 0 for none.
     has: u64,
-    /// The last push that was told of.
+    /// The last push that was told of; at least the first one.
     needs: u64,
-    /// Echoes that wait for a push, with the time that they vouch for.
-    waiting: VecDeque<(u64, Instant)>,
+    /// The time that is vouched for as soon as the answer held has all that it needs.
+    promised: Option<Instant>,
+}
+
+impl Age {
+    /// Confirms what was promised, once the pushes it was promised for are there. What `needs` names
+    /// is never before what an earlier promise was made for, and a later push is no older.
+    fn settle(&mut self) {
+        if self.has >= self.needs
+            && let Some(time) = self.promised.take()
+        {
+            self.as_of.confirm(time);
+        }
+    }
 }
 
 impl Ages {
@@ -104,7 +123,7 @@ impl Ages {
 
     /// Counts the age of `feed` from now on, into `as_of`.
     pub(in crate::bridge) fn open(&mut self, feed: u64, as_of: Arc<AsOf>) {
-        self.feeds.insert(feed, Age { as_of, has: 0, needs: 0, waiting: VecDeque::new() });
+        self.feeds.insert(feed, Age { as_of, has: 0, needs: 1, promised: None });
     }
 
     /// The feed has ended; what was counted stays.
@@ -117,13 +136,7 @@ impl Ages {
     pub(in crate::bridge) fn took(&mut self, feed: u64, number: u64) {
         let Some(age) = self.feeds.get_mut(&feed) else { return };
         age.has = age.has.max(number);
-        while let Some((needs, time)) = age.waiting.front().copied() {
-            if needs > age.has {
-                break;
-            }
-            age.as_of.confirm(time);
-            age.waiting.pop_front();
-        }
+        age.settle();
     }
 
     /// Takes an echo in. One whose ping is not known any more says nothing; the return is false then.
@@ -137,18 +150,15 @@ impl Ages {
             }
         }
         let Some(time) = echo.age.and_then(|age| sent.checked_sub(age)) else { return true };
-        let behind: std::collections::HashSet<u64> = echo.behind.iter().copied().collect();
+        let behind: HashSet<u64> = echo.behind.iter().copied().collect();
         for (_, age) in self.feeds.iter_mut().filter(|(feed, _)| !behind.contains(feed)) {
-            if age.has == 0 && age.needs == 0 {
-                // Not pushed yet when the echo was made: it is not spoken of.
-                continue;
-            }
-            if age.has >= age.needs {
-                age.as_of.confirm(time);
-            } else if age.waiting.len() < FEED_ECHOES_WAITING {
-                age.waiting.push_back((age.needs, time));
-            }
+            age.promised = age.promised.max(Some(time));
+            age.settle();
         }
         true
     }
 }
+
+#[cfg(test)]
+#[path = "age_model.rs"]
+mod model;
