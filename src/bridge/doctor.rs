@@ -171,7 +171,8 @@ fn judge_certificate(way: &Way<'_>, certificate: &CertificateReport) -> Finding 
         Voucher::Pin => "known by its fingerprint",
     };
     let CertificateReport { expires, days_left, .. } = certificate;
-    let came = format!("accepted, {vouched}, valid until {expires}");
+    let until = if certificate.is_for_ever() { String::new() } else { format!(", valid until {expires}") };
+    let came = format!("accepted, {vouched}{until}");
     if *days_left >= defaults::DOCTOR_CERTIFICATE_DAYS {
         return ok(Check::Certificate, &way.to, "a certificate that is accepted", came);
     }

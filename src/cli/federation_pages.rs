@@ -7,10 +7,6 @@ use crate::model::federation::{
 };
 use std::fmt::Write;
 
-/// Days beyond which the end of a certificate is no date to remember: those that servers make
-/// themselves are trusted by their pin and not by a date.
-const FOR_EVER_DAYS: i64 = 36_500;
-
 /// Whether there is a way to look at.
 pub(super) fn can_be_examined(datacenter: &DatacenterReport) -> bool {
     use DatacenterState::{Disabled, Left, Removed};
@@ -47,13 +43,9 @@ pub(super) fn status(federation: &Federation) -> String {
     let mut text = String::new();
     for datacenter in &federation.datacenters {
         let feeds = &datacenter.feeds;
-        let held = format!(
-            "{} standing, {} answers held ({}), the oldest of {}",
-            feeds.standing,
-            feeds.held,
-            bytes(feeds.bytes),
-            age(feeds.oldest_age_millis)
-        );
+        let oldest =
+            feeds.oldest_age_millis.map_or(String::new(), |_| format!(", the oldest of {}", age(feeds.oldest_age_millis)));
+        let held = format!("{} standing, {} answers held ({}){oldest}", feeds.standing, feeds.held, bytes(feeds.bytes));
         let mut facts = vec![
             ("Datacenter:", datacenter.name.clone()),
             ("Seen by:", format!("{} in {}", federation.server, federation.datacenter)),
@@ -124,7 +116,7 @@ fn certificate(certificate: &CertificateReport) -> String {
         Voucher::Ca => "CA".to_owned(),
         Voucher::Pin => format!("pin {}", fingerprint.get(..8).unwrap_or(fingerprint)),
     };
-    if *days_left > FOR_EVER_DAYS {
+    if certificate.is_for_ever() {
         return how;
     }
     format!("{how}, until {} ({days_left} days)", expires.split('T').next().unwrap_or(expires))
@@ -157,7 +149,7 @@ fn finding(finding: &Finding, text: &mut String) {
         Level::Warning => "WARNING",
         Level::Error => "ERROR",
     };
-    _ = writeln!(text, "  {level:<8}{:<12}{about}: {came}", check.as_str());
+    _ = writeln!(text, "  {level:<8}{:<13}{about}: {came}", check.as_str());
     if let Some(advice) = advice {
         _ = writeln!(text, "          expected: {expected}");
         _ = writeln!(text, "          to do:    {advice}");
@@ -270,8 +262,8 @@ mod tests {
         assert_eq!(
             doctor(&examinations),
             "dc2, from s1 in dc1\n\
-             \x20 ok      port        s1.dc2: it answers\n\
-             \x20 ERROR   way-back    s1.dc2 -> s1.dc1: nothing\n\
+             \x20 ok      port         s1.dc2: it answers\n\
+             \x20 ERROR   way-back     s1.dc2 -> s1.dc1: nothing\n\
              \x20         expected: an answer\n\
              \x20         to do:    open the port\n\
              \x20 errors: 1, warnings: 0\n\

@@ -183,6 +183,14 @@ pub struct CertificateReport {
     pub days_left: i64,
 }
 
+impl CertificateReport {
+    /// Whether its end is no date to remember: a certificate that a server has made itself is trusted
+    /// by its fingerprint and not by a date.
+    pub fn is_for_ever(&self) -> bool {
+        self.days_left > 36_500
+    }
+}
+
 /// What has gone over a link, in UDP datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
