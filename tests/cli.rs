@@ -59,6 +59,9 @@ fn the_commands_print_consul_s_tables_of_a_live_datacenter() {
     let id = std::fs::read_to_string(server.plan.data_dir.join("node-id")).unwrap();
     assert_eq!(rows(&nodes)[2], ["s1", &id[..8], &at_server.to_string(), "dc1"]);
     assert_eq!(good(&client, "catalog datacenters"), "dc1\n");
+    assert!(good(&client, "federation list").starts_with("s1 in dc1 knows no other datacenter; join one: kontor join -wan"));
+    assert_eq!(good(&client, "federation doctor"), "There is no other datacenter to look at.\n");
+    assert_eq!(good(&client, "federation doctor -format=json"), "[]\n");
     let peers = good(&client, "operator raft list-peers");
     assert_eq!(rows(&peers)[1], ["s1", &id, &format!("{at_server}:8300"), "leader", "true", "3"]);
     assert!(good(&server, "info").contains("\tleader = true\n"));
@@ -79,6 +82,8 @@ fn the_commands_print_consul_s_tables_of_a_live_datacenter() {
         ("services deregister -id=nope", "Unknown service ID \"nope\""),
         ("force-leave nope", "No node found with name 'nope'"),
         ("catalog nodes -datacenter=dc9", "No path to datacenter"),
+        ("federation status dc9", "No datacenter \"dc9\" is known in \"dc1\""),
+        ("federation doctor dc9", "No datacenter \"dc9\" is known in \"dc1\""),
         ("operator raft remove-peer -id=nope", "was not found in the Raft configuration"),
         ("join 127.0.0.1:1", "Failed to join any nodes."),
         ("members -nonsense", "unexpected argument"),

@@ -28,10 +28,35 @@ const MAX_REASON: usize = 200;
 pub(super) struct Greeting {
     pub(super) node: String,
     pub(super) datacenter: String,
+    /// The sender's clock when it sent this, in milliseconds since 1970; unset by senders that do not
+    /// tell it.
+    #[serde(default)]
+    pub(super) clock: Option<u64>,
+}
+
+impl Greeting {
+    /// The same with this agent's clock as it is now.
+    fn now(&self) -> Greeting {
+        Greeting { clock: Some(millis(SystemTime::now())), ..self.clone() }
+    }
+
+    /// As the answer to somebody's greeting.
+    pub(super) fn frame(&self) -> Result<Frame, FrameError> {
+        Frame::of(Kind::Greeting, &self.now())
+    }
+}
+
+/// A greeting that was asked for and has come.
+#[derive(Clone, Debug)]
+pub(super) struct Greeted {
+    pub(super) them: Greeting,
+    /// How far their clock is ahead of ours, in milliseconds, give or take half a round trip; unset
+    /// when they do not tell it.
+    pub(super) clock_ahead: Option<i64>,
 }
 
 /// Why a link is down.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Cause {
     /// One of the two has not heard enough of the other yet.
     NotYetKnown,
@@ -75,6 +100,8 @@ pub(super) struct Link {
     /// Room for blocking queries, whichever connection is the link's at the time.
     pub(super) parking: Arc<Semaphore>,
     state: Mutex<State>,
+    /// When it was last up anew.
+    up_since: Mutex<Option<SystemTime>>,
     /// Told of each change: those who wait for this datacenter, and the keeper of all links.
     told: [Arc<Notify>; 2],
 }
@@ -82,11 +109,16 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
         let parking = Arc::new(Semaphore::new(defaults::BRIDGE_MAX_PARKED));
-        Link { server, parking, state: Mutex::new(State::Trying), told }
+        Link { server, parking, state: Mutex::new(State::Trying), up_since: Mutex::default(), told }
     }
 
     pub(super) fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Since when it is up, if it ever was.
+    pub(super) fn up_since(&self) -> Option<SystemTime> {
+        *self.up_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection, if it stands.
@@ -103,8 +135,8 @@ impl Link {
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = Trouble::default();
         loop {
-            match self.dial(&endpoint, &us).await {
-                Ok(connection) => {
+            match dial(&endpoint, &us, &self.server).await {
+                Ok((connection, _greeted)) => {
                     pause = defaults::BRIDGE_BACKOFF_MIN;
                     trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
@@ -120,26 +152,6 @@ impl Link {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(defaults::BRIDGE_BACKOFF_MAX);
-        }
-    }
-
-    async fn dial(&self, endpoint: &Endpoint, us: &Greeting) -> Result<Connection, Cause> {
-        let RemoteServer { addr, dc, pin, .. } = &self.server;
-        let dial = async {
-            let connection = endpoint.dial(*addr, dc, pin.as_deref()).map_err(Cause::Unreachable)?;
-            let connection = connection.await.map_err(|error| cause_of(&error))?;
-            match greet(&connection, us).await {
-                Ok(them) if them.datacenter == *dc => Ok(connection),
-                Ok(them) => Err(Cause::TlsRefused(format!("expected a server of {dc:?}, one of {:?} greets", them.datacenter))),
-                // The refusal of our certificate arrives after the handshake, as the connection's end.
-                Err(error) => {
-                    Err(connection.close_reason().map_or(Cause::Unreachable(error.to_string()), |error| cause_of(&error)))
-                }
-            }
-        };
-        match timeout(defaults::BRIDGE_DIAL_TIMEOUT, dial).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(Cause::Unreachable(format!("{addr} did not answer within {:?}", defaults::BRIDGE_DIAL_TIMEOUT))),
         }
     }
 
@@ -165,6 +177,9 @@ impl Link {
     }
 
     fn set(&self, state: State) {
+        if matches!(state, State::Up(_)) {
+            *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
+        }
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         let [waiting, keeper] = &self.told;
         waiting.notify_waiters();
@@ -172,18 +187,56 @@ impl Link {
     }
 }
 
+/// Dials `server` once; a link only once it has greeted back as one of its datacenter.
+pub(super) async fn dial(endpoint: &Endpoint, us: &Greeting, server: &RemoteServer) -> Result<(Connection, Greeted), Cause> {
+    let RemoteServer { addr, dc, pin, .. } = server;
+    let dial = async {
+        let connection = endpoint.dial(*addr, dc, pin.as_deref()).map_err(Cause::Unreachable)?;
+        let connection = connection.await.map_err(|error| cause_of(&error))?;
+        match greet(&connection, us).await {
+            Ok(greeted) if greeted.them.datacenter == *dc => Ok((connection, greeted)),
+            Ok(greeted) => {
+                let came = greeted.them.datacenter;
+                Err(Cause::TlsRefused(format!("expected a server of {dc:?}, one of {came:?} greets")))
+            }
+            // The refusal of our certificate arrives after the handshake, as the connection's end.
+            Err(error) => Err(connection.close_reason().map_or(Cause::Unreachable(error.to_string()), |error| cause_of(&error))),
+        }
+    };
+    match timeout(defaults::BRIDGE_DIAL_TIMEOUT, dial).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(Cause::Unreachable(format!("{addr} did not answer within {:?}", defaults::BRIDGE_DIAL_TIMEOUT))),
+    }
+}
+
 /// Asks for a greeting and gives ours.
-async fn greet(connection: &Connection, us: &Greeting) -> Result<Greeting, FrameError> {
+async fn greet(connection: &Connection, us: &Greeting) -> Result<Greeted, FrameError> {
     let (send, mut recv) = connection.open_bi().await.map_err(|error| FrameError::Stream(error.to_string()))?;
     let mut send = Outgoing::new(send);
-    send.send(&Frame::of(Kind::Greeting, us)?).await?;
+    let began = (SystemTime::now(), Instant::now());
+    send.send(&us.frame()?).await?;
     send.finish()?;
     let header = read_header(&mut recv).await?;
+    let took = began.1.elapsed();
     let payload = read_payload(&mut recv, header, defaults::BRIDGE_DIAL_TIMEOUT).await?;
     match header.kind {
-        Kind::Greeting => frame::decode(&payload),
+        Kind::Greeting => {
+            let them: Greeting = frame::decode(&payload)?;
+            let clock_ahead = them.clock.map(|clock| ahead(clock, millis(began.0 + took / 2)));
+            Ok(Greeted { them, clock_ahead })
+        }
         other => Err(FrameError::Stream(format!("expected a greeting, got a {other:?}"))),
     }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How far `theirs` is ahead of `ours`, whatever was sent.
+fn ahead(theirs: u64, ours: u64) -> i64 {
+    i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX)
 }
 
 /// What a connection's end says about the peer.
@@ -204,8 +257,8 @@ pub(super) fn cause_of(error: &ConnectionError) -> Cause {
     if text.starts_with("not-yet-known") { Cause::NotYetKnown } else { Cause::TlsRefused(format!("{by}{text}")) }
 }
 
-/// Text of a peer, fit for logs and headers.
-fn readable(text: &str) -> String {
+/// Text of a peer, fit for logs, headers and terminals.
+pub(super) fn readable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || !c.is_ascii() { '?' } else { c }).take(MAX_REASON).collect()
 }
 
@@ -239,6 +292,15 @@ mod tests {
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn clocks_are_compared_whatever_a_peer_sends() {
+        assert_eq!((ahead(1_000, 400), ahead(400, 1_000)), (600, -600));
+        assert_eq!(ahead(u64::MAX, 0), i64::MAX);
+        let old: Greeting = serde_json::from_str(r#"{"node": "s1", "datacenter": "dc2"}"#).unwrap();
+        assert_eq!(old.clock, None);
+        assert!(old.now().clock.is_some());
     }
 
     #[test]

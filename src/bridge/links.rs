@@ -6,7 +6,7 @@
 use super::RemoteServer;
 use super::choice::{self, Candidate, Doubles, Standing};
 use super::endpoint::Endpoint;
-use super::link::{Cause, Greeting, Link, State};
+use super::link::{Cause, Greeting, Link, Outage, State};
 use crate::config::defaults;
 use crate::model::fault::Fault;
 use crate::shutdown::Shutdown;
@@ -38,6 +38,16 @@ impl Links {
         }
         let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         Err(Fault::no_path(if removed.contains(dc) { "removed" } else { "never-joined" }))
+    }
+
+    /// All datacenters that have servers, by name.
+    pub(super) fn known(&self) -> Arc<BTreeMap<String, Arc<Datacenter>>> {
+        self.datacenters.load_full()
+    }
+
+    /// The names of those that had servers once.
+    pub(super) fn removed(&self) -> Vec<String> {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Forgets all links, and with them what holds the socket open.
@@ -92,19 +102,27 @@ impl Datacenter {
         }
     }
 
-    /// Why nobody can be asked. What an operator can mend is told before what may pass by itself.
+    /// The links, in the order in which they are to be asked.
+    pub(super) fn links(&self) -> Arc<Vec<Arc<Link>>> {
+        self.links.load_full()
+    }
+
     fn fault(&self) -> Fault {
+        Fault::unreachable(self.outage().map_or_else(|| "unreachable: no link stands yet".to_owned(), |outage| outage.reason()))
+    }
+
+    /// Why nobody can be asked. What an operator can mend is told before what may pass by itself.
+    pub(super) fn outage(&self) -> Option<Outage> {
         let links = self.links.load();
         let outages = links.iter().filter_map(|link| match link.state() {
             State::Down(outage) => Some(outage),
             State::Trying | State::Up(_) => None,
         });
-        let outage = outages.min_by_key(|outage| match outage.cause {
+        outages.min_by_key(|outage| match outage.cause {
             Cause::TlsRefused(_) => 0,
             Cause::NotYetKnown => 1,
             Cause::Unreachable(_) => 2,
-        });
-        Fault::unreachable(outage.map_or_else(|| "unreachable: no link stands yet".to_owned(), |outage| outage.reason()))
+        })
     }
 }
 

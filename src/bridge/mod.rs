@@ -7,12 +7,16 @@
 mod cache;
 mod choice;
 mod client;
+mod doctor;
 mod endpoint;
 mod feed;
 mod frame;
+mod inbound;
 mod junk;
 mod link;
 mod links;
+mod probe;
+mod report;
 mod serve;
 
 use crate::config::defaults;
@@ -22,13 +26,14 @@ use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
 use endpoint::Endpoint;
+use inbound::Inbound;
 use link::Greeting;
 use links::{Keeper, Links};
 use serve::Server;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 pub use cache::{Followed, Held};
@@ -77,6 +82,12 @@ pub struct Bridge {
     judge: Arc<Judge>,
     local_addr: SocketAddr,
     links: Arc<Links>,
+    us: Arc<Greeting>,
+    /// The list that the links are made from.
+    servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
+    inbound: Arc<Inbound>,
+    /// Room for looks for faults.
+    examining: Arc<Semaphore>,
     answering: Shutdown,
     linking: Shutdown,
 }
@@ -96,12 +107,13 @@ impl Bridge {
         let trust = judge.trust(&identity)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
-        let us = Greeting { node: node_name, datacenter };
+        let us = Greeting { node: node_name, datacenter, clock: None };
         let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
         let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
-        linking.spawn_until("bridge links", keeper.run(servers));
-        let server = Arc::new(Server::new(endpoint.clone(), us, handler, source));
+        linking.spawn_until("bridge links", keeper.run(servers.clone()));
+        let inbound = Arc::<Inbound>::default();
+        let server = Arc::new(Server::new(endpoint.clone(), us.clone(), handler, source, Arc::clone(&inbound)));
         answering.spawn("bridge", server.run(answering.clone()));
         info!(addr = %local_addr, "bridge listens");
         Ok(Bridge {
@@ -109,6 +121,10 @@ impl Bridge {
             judge: Arc::new(judge),
             local_addr,
             links,
+            us: Arc::new(us),
+            servers,
+            inbound,
+            examining: Arc::new(Semaphore::new(defaults::DOCTOR_MAX_AT_ONCE)),
             answering,
             linking,
         })

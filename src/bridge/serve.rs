@@ -8,6 +8,7 @@ use super::endpoint::Endpoint;
 use super::feed::pusher;
 use super::feed::pushing::Pushing;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use super::inbound::Inbound;
 use super::link::{Cause, Greeting, cause_of};
 use crate::config::defaults;
 use crate::model::fault::Fault;
@@ -30,6 +31,7 @@ pub(super) struct Server {
     handler: Arc<dyn Handler>,
     /// What feeds are made of.
     source: Arc<dyn Source>,
+    inbound: Arc<Inbound>,
     door: Mutex<Door>,
 }
 
@@ -49,8 +51,14 @@ struct Refusal {
 }
 
 impl Server {
-    pub(super) fn new(endpoint: Endpoint, us: Greeting, handler: Arc<dyn Handler>, source: Arc<dyn Source>) -> Server {
-        Server { endpoint, us, handler, source, door: Mutex::default() }
+    pub(super) fn new(
+        endpoint: Endpoint,
+        us: Greeting,
+        handler: Arc<dyn Handler>,
+        source: Arc<dyn Source>,
+        inbound: Arc<Inbound>,
+    ) -> Server {
+        Server { endpoint, us, handler, source, inbound, door: Mutex::default() }
     }
 
     /// Accepts until `shutdown`; each connection then gets to end what it is at.
@@ -108,6 +116,7 @@ impl Server {
     }
 
     async fn converse(self: Arc<Server>, connection: Connection, dc: Arc<str>, shutdown: Shutdown) {
+        let _visit = self.inbound.enter(&dc);
         let stop = shutdown.token();
         let pushing = Pushing::new(Arc::clone(&self.source), connection.clone(), Arc::clone(&dc), stop.clone());
         let mut requests = JoinSet::new();
@@ -169,7 +178,7 @@ impl Server {
             return Ok(());
         }
         debug!(dc = %dc, node = %them.node, "greeted");
-        outgoing.send(&Frame::of(Kind::Greeting, &self.us)?).await?;
+        outgoing.send(&self.us.frame()?).await?;
         outgoing.finish()
     }
 

@@ -14,9 +14,11 @@ use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
 use bytes::Bytes;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+
+mod seeing;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -24,6 +26,7 @@ const LONG: Duration = Duration::from_secs(60);
 struct Scripted {
     name: String,
     events: mpsc::UnboundedSender<String>,
+    bridge: Arc<OnceLock<Bridge>>,
 }
 
 struct DropTells(mpsc::UnboundedSender<String>);
@@ -37,10 +40,16 @@ impl Drop for DropTells {
 impl Handler for Scripted {
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         let (name, events, from_dc) = (self.name.clone(), self.events.clone(), from_dc.map(str::to_owned));
+        let bridge = self.bridge.get().cloned();
         Box::pin(async move {
             assert!(request.hops.crossed);
             let state = match request.ask {
                 Ask::Read(Query { read: Read::HealthState { state }, .. }) => state,
+                Ask::Read(Query { read: Read::DialBack { dc }, .. }) => {
+                    progress.set(Phase::Parked);
+                    let body = bridge.unwrap().dial_back(&dc).await?;
+                    return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
+                }
                 Ask::Write(WriteRequest { dc, .. }) => dc.unwrap_or_default(),
                 other => return Err(Fault::failed(format!("{other:?}"))),
             };
@@ -126,7 +135,8 @@ impl House {
     async fn open_at(name: &str, dc: &str, identity: BridgeIdentity, bind: SocketAddr) -> House {
         let (servers, list) = watch::channel(Arc::default());
         let (sender, events) = mpsc::unbounded_channel();
-        let handler = Arc::new(Scripted { name: name.to_owned(), events: sender });
+        let own = Arc::new(OnceLock::new());
+        let handler = Arc::new(Scripted { name: name.to_owned(), events: sender, bridge: Arc::clone(&own) });
         let pin = identity.fingerprint();
         let settings = BridgeSettings {
             node_name: name.to_owned(),
@@ -138,6 +148,7 @@ impl House {
             cache_bytes: defaults::BRIDGE_CACHE_BYTES,
         };
         let bridge = Bridge::start(settings, list, handler.clone(), handler, &Shutdown::new()).await.unwrap();
+        own.set(bridge.clone()).unwrap();
         House { name: name.to_owned(), dc: dc.to_owned(), pin, bridge, servers, events }
     }
 
@@ -358,7 +369,7 @@ async fn require_ca_refuses_pins() {
         require_ca: true,
         cache_bytes: defaults::BRIDGE_CACHE_BYTES,
     };
-    let handler = || Arc::new(Scripted { name: "s1".to_owned(), events: mpsc::unbounded_channel().0 });
+    let handler = || Arc::new(Scripted { name: "s1".to_owned(), events: mpsc::unbounded_channel().0, bridge: Arc::default() });
     let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
     assert!(Bridge::start(settings(own), list.clone(), handler(), handler(), &Shutdown::new()).await.is_err());
     let bridge = Bridge::start(settings(identity(&ca, "dc1")), list, handler(), handler(), &Shutdown::new()).await.unwrap();
@@ -495,7 +506,7 @@ async fn an_answer_cut_in_the_middle_is_an_error() {
         let mut streams = Vec::new();
         while let Ok((mut send, recv)) = connection.accept_bi().await {
             if streams.is_empty() {
-                let us = super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned() };
+                let us = super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned(), clock: None };
                 let mut outgoing = super::frame::Outgoing::new(send);
                 outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
                 outgoing.finish().unwrap();

@@ -7,6 +7,8 @@ mod argv;
 mod catalog;
 mod client;
 mod endpoint;
+mod federation;
+mod federation_pages;
 mod info;
 mod keygen;
 mod maint;
@@ -91,6 +93,7 @@ enum Once {
     Members(members::MembersArgs),
     Catalog(catalog::CatalogArgs),
     Operator(operator::OperatorArgs),
+    Federation(federation::FederationArgs),
     Info(info::InfoArgs),
     Join(membership::JoinArgs),
     Leave(membership::LeaveArgs),
@@ -111,6 +114,7 @@ impl Once {
             Once::Members(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Catalog(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Operator(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Federation(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Info(args) => ask(&args.client, info::run),
             Once::Join(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Leave(args) => ask(&args.client, membership::leave),

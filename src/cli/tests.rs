@@ -31,6 +31,11 @@ fn consul_s_command_lines_are_understood() {
         "operator raft remove-peer -id 0bc1c4c3-5a9a-4a6a-9d1d-111111111111",
         "operator raft transfer-leader",
         "operator autopilot state -format=json",
+        "federation list -format=json -http-addr=127.0.0.1:1",
+        "federation status dc2 -format json",
+        "federation remove dc2",
+        "federation doctor",
+        "federation doctor dc2",
         "info -token=x",
         "join -wan 10.0.0.1 10.0.0.2",
         "leave",
@@ -56,9 +61,21 @@ fn consul_s_command_lines_are_understood() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    for line in
-        ["", "nonsense", "members -nonsense", "operator raft remove-peer", "join", "tls cert create", "agent x", "members x"]
-    {
+    for line in [
+        "",
+        "nonsense",
+        "members -nonsense",
+        "operator raft remove-peer",
+        "join",
+        "tls cert create",
+        "agent x",
+        "members x",
+        "federation",
+        "federation status",
+        "federation remove",
+        "federation list -format=xml",
+        "federation doctor dc2 dc3",
+    ] {
         assert!(parse(line).is_err(), "{line}");
     }
 }
@@ -183,4 +200,37 @@ fn what_changes_something_says_so() {
         assert_eq!(done, out(said), "{line}");
         assert_eq!(requests, [asked], "{line}");
     }
+}
+
+#[test]
+fn the_federation_is_looked_at_and_its_doctor_s_word_is_the_exit_code() {
+    const SEEN: &str = r#"{"Datacenter": "dc1", "Server": "s1", "Datacenters": [
+        {"Name": "dc2", "State": "trying", "Since": null, "Cause": null, "Inbound": 0, "Servers": [{"Name": "s1",
+         "Address": "10.0.0.1:8300", "Alive": true, "Link": "trying", "Role": null, "RttMillis": null, "Since": null,
+         "Cause": null, "Certificate": null, "Traffic": null, "Parked": 0}],
+         "Feeds": {"Standing": 0, "Held": 0, "Bytes": 0, "OldestAgeMillis": null}},
+        {"Name": "dc3", "State": "left", "Since": null, "Cause": null, "Inbound": 0, "Servers": [],
+         "Feeds": {"Standing": 0, "Held": 0, "Bytes": 0, "OldestAgeMillis": null}}]}"#;
+    const FINE: &str = r#"{"Datacenter": "dc1", "Server": "s1", "Examined": "dc2", "Findings": []}"#;
+    const WRONG: &str = r#"{"Datacenter": "dc1", "Server": "s1", "Examined": "dc2", "Findings": [{"Level": "warning",
+        "Check": "clock", "About": "s1.dc2", "Expected": "e", "Came": "c", "Advice": "a"}]}"#;
+    let (done, asked) = against("federation list", &[("GET /v1/federation", 200, SEEN)]);
+    let list = done.unwrap();
+    assert!(list.code == 0 && list.out.contains("dc2         trying"), "{list:?}");
+    assert_eq!(asked, ["GET /v1/federation"]);
+    let (done, asked) = against("federation status dc2 -format=json", &[("GET /v1/federation/dc2", 200, SEEN)]);
+    let shown: serde_json::Value = serde_json::from_str(&done.unwrap().out).unwrap();
+    assert_eq!((&shown["Datacenters"][0]["Name"], asked.as_slice()), (&"dc2".into(), &["GET /v1/federation/dc2".to_owned()][..]));
+    let (done, _) = against("federation status dc9", &[("GET", 404, "No datacenter \"dc9\" is known")]);
+    assert_eq!(done, Err("Unexpected response code: 404 (No datacenter \"dc9\" is known)".to_owned()));
+    let (done, asked) = against("federation doctor", &[("GET", 200, SEEN), ("PUT /v1/federation/doctor/dc2", 200, FINE)]);
+    assert_eq!(done, out("dc2, from s1 in dc1\n  all is fine\n"));
+    assert_eq!(asked, ["GET /v1/federation", "PUT /v1/federation/doctor/dc2"], "one that has left is not looked at");
+    let (done, asked) = against("federation doctor dc2", &[("PUT /v1/federation/doctor/dc2", 200, WRONG)]);
+    let done = done.unwrap();
+    assert!(done.code == 1 && done.out.contains("to do:    a") && done.out.contains("warnings: 1"), "{done:?}");
+    assert_eq!(asked.len(), 1);
+    let (done, asked) = against("federation remove dc2", &[("PUT /v1/federation/remove/dc2", 200, "")]);
+    assert_eq!((done, asked.as_slice()), (out("Removed datacenter: dc2\n"), &["PUT /v1/federation/remove/dc2".to_owned()][..]));
+    assert!(against("federation remove dc2", &[("PUT", 500, "No cluster leader")]).0.unwrap_err().contains("No cluster leader"));
 }

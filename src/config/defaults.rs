@@ -373,6 +373,16 @@ pub const BRIDGE_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 pub const BRIDGE_DRAIN: Duration = Duration::from_millis(500);
 /// Names of datacenters that were known once and are not any more.
 pub const BRIDGE_MAX_REMOVED: usize = 1_024;
+/// Servers of one datacenter that a look for faults dials; a datacenter has seldom more than seven.
+pub const DOCTOR_MAX_SERVERS: usize = 32;
+/// Looks for faults under way at a time, those that other datacenters ask for included.
+pub const DOCTOR_MAX_AT_ONCE: usize = 4;
+/// How long the other side may take to dial back, which it does while this one dials.
+pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(4);
+/// How far clocks may be apart before it is told: certificates are judged by them.
+pub const DOCTOR_CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
+/// Days to a certificate's end under which it is told.
+pub const DOCTOR_CERTIFICATE_DAYS: i64 = 30;
 
 // === Feeds of other datacenters ===
 

@@ -72,7 +72,9 @@ impl Dispatch {
             app = app.route(route.path, to(Place::Route(number)));
             if let Some(path) = route.subtree() {
                 app = app.route(&format!("{path}/{{*argument}}"), to(Place::Route(number)));
-                app = app.route(path, to(Place::MissingSlash));
+                if !self.routes.iter().any(|other| other.path == path) {
+                    app = app.route(path, to(Place::MissingSlash));
+                }
             }
         }
         app.route("/", to(Place::Index)).fallback_service(to(Place::Nothing))

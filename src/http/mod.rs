@@ -16,6 +16,7 @@ mod body;
 mod ask;
 mod respond;
 mod error;
+mod federation;
 mod agent;
 mod catalog;
 mod health;

@@ -11,6 +11,7 @@ pub mod coordinate;
 pub mod definition;
 pub mod duration;
 pub mod fault;
+pub mod federation;
 pub mod filter;
 pub mod ids;
 pub mod json;

@@ -46,6 +46,12 @@ pub enum Read {
     CoordinateDatacenters,
     /// `catalog/datacenters`; of the router, not of the store
     Datacenters,
+    /// `federation`, `federation/:dc`; of the bridge of the server asked
+    Federation { dc: Option<String> },
+    /// `federation/doctor/:dc`; the server asked dials all servers of that datacenter
+    FederationDoctor { dc: String },
+    /// Asked by a server of `dc` that looks for faults: the server asked dials all servers of `dc`
+    DialBack { dc: String },
     /// `status/leader`
     StatusLeader,
     /// `status/peers`

@@ -10,6 +10,7 @@ mod cached;
 mod datacenters;
 mod deliver;
 mod entry;
+mod federation;
 mod feed;
 mod health;
 mod hold;
@@ -175,9 +176,10 @@ impl Core {
 
 impl Handler for Router {
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
-        if from_dc.is_some() {
+        if let Some(from_dc) = from_dc {
             // What another datacenter says of the way within its own is of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
+            federation::only_the_asker(&mut request.ask, from_dc);
         }
         let core = Arc::clone(&self.core);
         Box::pin(async move { core.handle(entry::received(&core.settings, request), &progress).await })

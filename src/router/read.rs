@@ -38,6 +38,9 @@ impl Core {
             Read::CoordinateDatacenters => {
                 (json(&self.with_sites(|sites| datacenters::maps(self.sorted(sites), sites)))?, Found::Yes)
             }
+            Read::Federation { ref dc } => (json(&self.federation(dc.as_deref())?)?, Found::Yes),
+            Read::FederationDoctor { ref dc } => (json(&self.examine(dc).await?)?, Found::Yes),
+            Read::DialBack { ref dc } => (self.dial_back(dc, progress).await?, Found::Yes),
             _ => self.read_servers(raft, query).await?,
         };
         let meta = AnswerMeta { found, ..self.meta(raft, query.options.consistency) };
@@ -119,7 +122,7 @@ impl Core {
     }
 
     /// Runs `f` on the WAN pool's servers with their coordinates.
-    fn with_sites<T>(&self, f: impl FnOnce(&[Site<'_>]) -> T) -> T {
+    pub(super) fn with_sites<T>(&self, f: impl FnOnce(&[Site<'_>]) -> T) -> T {
         let Some(wan) = &self.paths.wan else { return f(&[]) };
         let roster = wan.roster();
         let sites: Vec<Site<'_>> = roster.members.values().map(|member| (member, wan.coordinate_of(&member.name))).collect();

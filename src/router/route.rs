@@ -31,6 +31,7 @@ impl Need {
     fn of_read(query: &Query) -> Need {
         match query.read {
             Read::Datacenters | Read::CoordinateDatacenters | Read::StatusLeader | Read::StatusPeers => Need::AnyServer,
+            Read::Federation { .. } | Read::FederationDoctor { .. } | Read::DialBack { .. } => Need::AnyServer,
             // The leader alone hears from the other servers.
             Read::AutopilotHealth | Read::AutopilotState => Need::Leader,
             // The configuration is known without a leader, which is when an operator needs it.
@@ -44,10 +45,16 @@ impl Need {
 /// The datacenter that `ask` names; `None` for what is never asked of another one.
 pub(super) fn wanted_dc(ask: &Ask) -> Option<&str> {
     match ask {
-        Ask::Read(query) if matches!(query.read, Read::Datacenters | Read::CoordinateDatacenters) => None,
+        Ask::Read(query) if is_of_this_side(&query.read) => None,
         Ask::Read(query) => query.options.dc.as_deref(),
         Ask::Write(request) => request.dc.as_deref(),
     }
+}
+
+/// Whether `read` is about this side's own view of the others.
+fn is_of_this_side(read: &Read) -> bool {
+    use Read::{CoordinateDatacenters, Datacenters, DialBack, Federation, FederationDoctor};
+    matches!(read, Datacenters | CoordinateDatacenters | Federation { .. } | FederationDoctor { .. } | DialBack { .. })
 }
 
 /// Whether `dc` names a datacenter other than `own`; datacenters are compared without regard to case.
@@ -226,6 +233,8 @@ mod tests {
             (Read::CoordinateDatacenters, Consistent, Need::AnyServer),
             (Read::StatusLeader, Default, Need::AnyServer),
             (Read::StatusPeers, Default, Need::AnyServer),
+            (Read::Federation { dc: None }, Default, Need::AnyServer),
+            (Read::FederationDoctor { dc: "dc2".into() }, Consistent, Need::AnyServer),
             (Read::RaftConfiguration, Default, Need::Leader),
             (Read::RaftConfiguration, Stale, Need::AnyServer),
             (Read::AutopilotHealth, Stale, Need::Leader),
@@ -245,6 +254,8 @@ mod tests {
         let ask = |read| Ask::Read(Query { read, options: QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() } });
         assert_eq!(wanted_dc(&ask(Read::Datacenters)), None);
         assert_eq!(wanted_dc(&ask(Read::CoordinateDatacenters)), None);
+        assert_eq!(wanted_dc(&ask(Read::Federation { dc: Some("dc2".into()) })), None);
+        assert_eq!(wanted_dc(&ask(Read::FederationDoctor { dc: "dc2".into() })), None);
         assert_eq!(wanted_dc(&ask(Read::StatusLeader)), Some("dc2"));
     }
 }

@@ -28,6 +28,9 @@ pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
         | Read::Datacenters
         | Read::StatusLeader
         | Read::StatusPeers
+        | Read::Federation { .. }
+        | Read::FederationDoctor { .. }
+        | Read::DialBack { .. }
         | Read::RaftConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => Vec::new(),
@@ -68,6 +71,9 @@ pub(super) fn index(view: &View, query: &Query) -> u64 {
         | Read::Datacenters
         | Read::StatusLeader
         | Read::StatusPeers
+        | Read::Federation { .. }
+        | Read::FederationDoctor { .. }
+        | Read::DialBack { .. }
         | Read::RaftConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => 0,

@@ -29,6 +29,9 @@ pub(super) fn run(view: &View, query: &Query) -> Result<Rendered, Fault> {
         | Read::Datacenters
         | Read::StatusLeader
         | Read::StatusPeers
+        | Read::Federation { .. }
+        | Read::FederationDoctor { .. }
+        | Read::DialBack { .. }
         | Read::RaftConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => {

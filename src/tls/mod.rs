@@ -1,5 +1,5 @@
 //! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the
-//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`).
+//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`), told to operators (`shown`).
 //!
 //! Used by `rpc`, `bridge`, `http` and `cli`. It knows no configuration files and opens no sockets,
 //! and no key ever reaches a log line or an error.
@@ -7,11 +7,13 @@
 mod authority;
 mod identity;
 mod material;
+mod shown;
 mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
 pub use material::{RpcTls, TlsFiles, TlsMaterial};
+pub use shown::ShownCertificate;
 pub use verify::{PinTable, Refusal, Trust};
 
 use std::sync::Arc;

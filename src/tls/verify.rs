@@ -175,7 +175,7 @@ pub(super) fn validity_refusal(leaf: &CertificateDer<'_>, now: UnixTime) -> Opti
     (now < parsed.validity().not_before).then(|| Refusal::NotYetValid(parsed.validity().not_before.to_string()))
 }
 
-fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
+pub(super) fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
     match x509_parser::parse_x509_certificate(leaf) {
         Ok((_rest, parsed)) => Ok(parsed),
         Err(error) => Err(Refusal::Malformed(format!("not a certificate: {error}"))),
@@ -235,7 +235,8 @@ impl PeerVerifier {
         }
     }
 
-    fn judge_chain(
+    /// Whether the chain leads to the CA configured here.
+    pub(super) fn judge_chain(
         &self,
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],

@@ -1,0 +1,166 @@
+//! A look at the way to a datacenter and back: fresh dials to all its servers at the same time, and
+//! the same done by one of them to ours.
+//!
+//! `router` calls [`Bridge::examine`] for an operator, and [`Bridge::dial_back`] when another
+//! datacenter's operator looks at the way to us. What it finds is judged by `doctor`. Links that
+//! stand are neither used for the dials nor touched.
+
+use super::doctor::{self, Evidence};
+use super::endpoint::Endpoint;
+use super::link::{self, Cause, readable};
+use super::report::certificate;
+use super::{Bridge, RemoteServer, client, frame};
+use crate::config::defaults;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::federation::{CertificateReport, Examination};
+use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::request::{Ask, Hops, Reply, Request};
+use bytes::Bytes;
+use futures_util::future::{join, join_all};
+use quinn::Connection;
+use quinn::crypto::rustls::HandshakeData;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A server that was dialled, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Dialled {
+    pub(super) server: String,
+    pub(super) addr: SocketAddr,
+    /// Whether gossip takes it for alive where the dial came from.
+    pub(super) alive: bool,
+    pub(super) outcome: Result<Met, Cause>,
+}
+
+/// A server that has answered and greeted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Met {
+    /// What it calls itself.
+    pub(super) name: String,
+    /// The protocol agreed on.
+    pub(super) protocol: String,
+    pub(super) rtt: Duration,
+    /// How far its clock is ahead, in milliseconds.
+    pub(super) clock_ahead: Option<i64>,
+    pub(super) certificate: Option<CertificateReport>,
+}
+
+/// What a server of the other datacenter has found on its way to ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct DialBack {
+    /// Who has dialled.
+    pub(super) server: String,
+    pub(super) dialled: Vec<Dialled>,
+}
+
+impl DialBack {
+    /// Reads what the other side sent: no more of it than an honest one sends, and fit for terminals.
+    fn read(body: &[u8]) -> Result<DialBack, Fault> {
+        let mut found: DialBack = serde_json::from_slice(body)
+            .map_err(|error| Fault::failed(format!("what the other side found cannot be read: {error}")))?;
+        found.server = readable(&found.server);
+        found.dialled.truncate(defaults::DOCTOR_MAX_SERVERS);
+        for dialled in &mut found.dialled {
+            dialled.server = readable(&dialled.server);
+            if let Err(Cause::TlsRefused(text) | Cause::Unreachable(text)) = &mut dialled.outcome {
+                *text = readable(text);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Bridge {
+    /// Looks at the way to `dc` and back, which takes two seconds when nobody answers, and says what
+    /// is wrong. A datacenter without servers is `NotFound`.
+    pub async fn examine(&self, dc: &str) -> Result<Examination, Fault> {
+        let _room = self.room_to_examine()?;
+        let servers = self.servers_of(dc);
+        let Some(dc) = servers.first().map(|server| server.dc.clone()) else {
+            return Err(Fault::not_found(format!("No server of a datacenter {dc:?} is known here")));
+        };
+        let (dialled, back) = join(self.dial_all(&servers), self.ask_to_dial_back(&dc)).await;
+        let evidence = Evidence {
+            own_dc: self.us.datacenter.clone(),
+            own_server: self.us.node.clone(),
+            known: servers.len(),
+            inbound: self.inbound.count(&dc),
+            dialled: dialled?,
+            back,
+            dc: dc.clone(),
+        };
+        let findings = doctor::findings(&evidence);
+        Ok(Examination { datacenter: evidence.own_dc, server: evidence.own_server, examined: dc, findings })
+    }
+
+    /// Dials all servers of `dc` that are known here; the answer is for its `examine`.
+    pub async fn dial_back(&self, dc: &str) -> Result<Bytes, Fault> {
+        let _room = self.room_to_examine()?;
+        let dialled = self.dial_all(&self.servers_of(dc)).await?;
+        let found = DialBack { server: self.us.node.clone(), dialled };
+        let bytes = serde_json::to_vec(&found).map_err(|error| Fault::failed(format!("cannot be encoded: {error}")))?;
+        Ok(bytes.into())
+    }
+
+    pub(super) fn endpoint(&self) -> Result<Endpoint, Fault> {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        endpoint.clone().ok_or_else(|| Fault::failed("the agent is shutting down"))
+    }
+
+    fn room_to_examine(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.examining).try_acquire_owned().map_err(|_none_left| {
+            metrics::counter!("kontor.bridge.examinations_refused").increment(1);
+            let why = format!("{} looks for faults are under way already; try again", defaults::DOCTOR_MAX_AT_ONCE);
+            Fault::new(FaultKind::Busy, why)
+        })
+    }
+
+    fn servers_of(&self, dc: &str) -> Vec<RemoteServer> {
+        let servers = self.servers.borrow();
+        let mut servers: Vec<RemoteServer> =
+            servers.iter().filter(|server| server.dc.eq_ignore_ascii_case(dc)).cloned().collect();
+        servers.sort_by(|one, other| one.name.cmp(&other.name));
+        servers
+    }
+
+    async fn dial_all(&self, servers: &[RemoteServer]) -> Result<Vec<Dialled>, Fault> {
+        let endpoint = self.endpoint()?;
+        let dials = servers.iter().take(defaults::DOCTOR_MAX_SERVERS).map(|server| self.dial_one(&endpoint, server));
+        Ok(join_all(dials).await)
+    }
+
+    async fn dial_one(&self, endpoint: &Endpoint, server: &RemoteServer) -> Dialled {
+        let outcome = link::dial(endpoint, &self.us, server).await.map(|(connection, greeted)| {
+            let met = Met {
+                name: readable(&greeted.them.node),
+                protocol: protocol_of(&connection),
+                rtt: connection.rtt(),
+                clock_ahead: greeted.clock_ahead,
+                certificate: certificate(&connection, &server.dc, &endpoint.trust()),
+            };
+            connection.close(frame::CANCELLED, b"a look for faults is over");
+            met
+        });
+        Dialled { server: server.name.clone(), addr: server.addr, alive: server.alive, outcome }
+    }
+
+    async fn ask_to_dial_back(&self, dc: &str) -> Result<DialBack, Fault> {
+        // The other side puts in the datacenter that our certificate proves.
+        let query = Query { read: Read::DialBack { dc: self.us.datacenter.clone() }, options: QueryOptions::default() };
+        let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        match client::call(&self.links, dc, &request, defaults::DOCTOR_PATIENCE).await? {
+            Reply::Answer(answer) => DialBack::read(&answer.body),
+            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
+        }
+    }
+}
+
+/// What the two ends have agreed to speak.
+fn protocol_of(connection: &Connection) -> String {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    let protocol = data.and_then(|data| data.protocol).unwrap_or_default();
+    String::from_utf8_lossy(&protocol).into_owned()
+}

@@ -1,0 +1,176 @@
+//! How the other datacenters stand at this moment, for operators.
+//!
+//! Asked by `router` through [`Bridge::report`]. It looks and changes nothing; no call waits for it.
+
+use super::inbound::Inbound;
+use super::link::{Link, State, utc};
+use super::links::{Datacenter, Links};
+use super::{Bridge, RemoteServer};
+use crate::config::defaults;
+use crate::model::federation::{
+    CertificateReport, DatacenterReport, DatacenterState, FeedCounts, LinkRole, LinkState, ServerReport, Traffic, Voucher,
+};
+use crate::tls::{ShownCertificate, Trust};
+use quinn::Connection;
+use rustls_pki_types::CertificateDer;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+const DAY_SECONDS: u64 = 86_400;
+
+impl Bridge {
+    /// Every other datacenter that is or was known, by name.
+    pub fn report(&self) -> Vec<DatacenterReport> {
+        let servers = Arc::clone(&self.servers.borrow());
+        let trust = self.endpoint().map(|endpoint| endpoint.trust()).ok();
+        let feeds = |dc: &str| self.feed_counts(dc);
+        Sight { links: &self.links, servers: &servers, trust: trust.as_ref(), inbound: &self.inbound, feeds: &feeds }.report()
+    }
+
+    /// THE PLACE FOR `Bridge::feeds(dc)`: what the feeds of `dc` hold.
+    fn feed_counts(&self, _dc: &str) -> FeedCounts {
+        FeedCounts::default()
+    }
+}
+
+/// What a report is made from.
+struct Sight<'a> {
+    links: &'a Links,
+    servers: &'a [RemoteServer],
+    trust: Option<&'a Arc<Trust>>,
+    inbound: &'a Inbound,
+    feeds: &'a dyn Fn(&str) -> FeedCounts,
+}
+
+impl Sight<'_> {
+    fn report(&self) -> Vec<DatacenterReport> {
+        let known = self.links.known();
+        let mut reports: BTreeMap<String, DatacenterReport> =
+            known.iter().map(|(name, datacenter)| (name.clone(), self.datacenter(name, datacenter))).collect();
+        for name in self.links.removed() {
+            let (state, cause) = (DatacenterState::Removed, Some("removed".to_owned()));
+            let feeds = (self.feeds)(&name);
+            let report = DatacenterReport { name: name.clone(), state, cause, feeds, ..DatacenterReport::default() };
+            reports.entry(name).or_insert(report);
+        }
+        reports.into_values().collect()
+    }
+
+    fn datacenter(&self, name: &str, datacenter: &Datacenter) -> DatacenterReport {
+        let links = datacenter.links();
+        let roles = roles(&links);
+        let feeds = (self.feeds)(name);
+        let outage = datacenter.outage().filter(|_| roles.is_empty());
+        let state = match (&outage, feeds.held) {
+            _ if !roles.is_empty() => DatacenterState::Alive,
+            (_, 1..) => DatacenterState::Stale,
+            (Some(_), 0) => DatacenterState::Unreachable,
+            (None, 0) => DatacenterState::Trying,
+        };
+        let mut servers: Vec<ServerReport> = self
+            .servers
+            .iter()
+            .filter(|server| server.dc == name)
+            .map(|server| self.server(server, links.iter().find(|link| link.server.name == server.name), &roles))
+            .collect();
+        servers.sort_by(|one, other| one.name.cmp(&other.name));
+        DatacenterReport {
+            name: name.to_owned(),
+            state,
+            since: outage.as_ref().map(|outage| utc(outage.since)),
+            cause: outage.as_ref().map(|outage| outage.reason()),
+            feeds,
+            inbound: self.inbound.count(name),
+            servers,
+        }
+    }
+
+    fn server(&self, server: &RemoteServer, link: Option<&Arc<Link>>, roles: &BTreeMap<String, LinkRole>) -> ServerReport {
+        let mut report = ServerReport {
+            name: server.name.clone(),
+            address: server.addr.to_string(),
+            alive: server.alive,
+            ..ServerReport::default()
+        };
+        let Some(link) = link else { return report };
+        report.parked = defaults::BRIDGE_MAX_PARKED.saturating_sub(link.parking.available_permits());
+        match link.state() {
+            State::Trying => report.link = LinkState::Trying,
+            State::Down(outage) => {
+                report.link = LinkState::Down;
+                report.since = Some(utc(outage.since));
+                report.cause = Some(outage.reason());
+            }
+            State::Up(connection) => {
+                report.link = if connection.close_reason().is_none() { LinkState::Up } else { LinkState::Down };
+                report.role = roles.get(&server.name).copied();
+                report.since = link.up_since().map(utc);
+                report.rtt_millis = Some(millis(connection.rtt()));
+                report.traffic = Some(traffic(&connection));
+                report.certificate = self.trust.and_then(|trust| certificate(&connection, &server.dc, trust));
+            }
+        }
+        report
+    }
+}
+
+/// Which server's link is asked first, and which next.
+fn roles(links: &[Arc<Link>]) -> BTreeMap<String, LinkRole> {
+    let up = links.iter().filter(|link| link.connection().is_some());
+    up.zip([LinkRole::Live, LinkRole::Standby]).map(|(link, role)| (link.server.name.clone(), role)).collect()
+}
+
+/// Milliseconds, with microseconds behind the point.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+fn traffic(connection: &Connection) -> Traffic {
+    let stats = connection.stats();
+    Traffic {
+        bytes_in: stats.udp_rx.bytes,
+        bytes_out: stats.udp_tx.bytes,
+        datagrams_in: stats.udp_rx.datagrams,
+        datagrams_out: stats.udp_tx.datagrams,
+        packets_lost: stats.path.lost_packets,
+    }
+}
+
+/// The certificate that the other end of `connection`, a server of `dc`, has shown.
+pub(super) fn certificate(connection: &Connection, dc: &str, trust: &Arc<Trust>) -> Option<CertificateReport> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let shown = ShownCertificate::read(&chain, dc, trust).ok()?;
+    Some(CertificateReport {
+        voucher: if shown.from_ca { Voucher::Ca } else { Voucher::Pin },
+        fingerprint: shown.fingerprint,
+        expires: utc(shown.expires),
+        days_left: days_between(SystemTime::now(), shown.expires),
+    })
+}
+
+/// Whole days from `now` to `then`, negative when it is over.
+fn days_between(now: SystemTime, then: SystemTime) -> i64 {
+    let days = |span: Duration| i64::try_from(span.as_secs() / DAY_SECONDS).unwrap_or(i64::MAX);
+    then.duration_since(now).map_or_else(|over| -1 - days(over.duration()), days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_whole_and_negative_once_it_is_over() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10 * DAY_SECONDS);
+        let at = |seconds: u64| days_between(now, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(12 * DAY_SECONDS + 5), 2);
+        assert_eq!(at(10 * DAY_SECONDS + 5), 0);
+        assert_eq!(at(10 * DAY_SECONDS - 5), -1);
+        assert_eq!(at(8 * DAY_SECONDS - 5), -3);
+    }
+
+    #[test]
+    fn round_trips_have_microseconds() {
+        assert_eq!(millis(Duration::from_nanos(1_234_567)), 1.235);
+    }
+}

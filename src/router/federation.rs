@@ -1,0 +1,155 @@
+//! The other datacenters as this server sees them: the bridge's report, with what the WAN roster
+//! knows of those that have left.
+//!
+//! `read.rs` asks it. What is told here is this server's own view and needs no leader.
+
+use super::Core;
+use super::datacenters::Site;
+use crate::bridge::Bridge;
+use crate::model::fault::Fault;
+use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
+use crate::model::member::MemberStatus;
+use crate::model::query::{Query, Read};
+use crate::model::request::{Ask, Phase, Progress};
+use bytes::Bytes;
+
+impl Core {
+    /// All other datacenters, or the one named.
+    pub(super) fn federation(&self, dc: Option<&str>) -> Result<Federation, Fault> {
+        let mut datacenters = self.bridge()?.report();
+        self.with_sites(|sites| add_left(&mut datacenters, &self.settings.datacenter, sites));
+        if let Some(dc) = dc {
+            datacenters.retain(|datacenter| datacenter.name.eq_ignore_ascii_case(dc));
+            if datacenters.is_empty() {
+                return Err(self.not_known(dc));
+            }
+        }
+        let (datacenter, server) = (self.settings.datacenter.clone(), self.settings.node_name.clone());
+        Ok(Federation { datacenter, server, datacenters })
+    }
+
+    /// Looks for faults on the way to `dc` and back.
+    pub(super) async fn examine(&self, dc: &str) -> Result<Examination, Fault> {
+        // One that is known and has no servers is told by its state.
+        let known = self.federation(Some(dc))?;
+        if let Some(DatacenterReport { name, state, servers, .. }) = known.datacenters.first()
+            && (servers.is_empty() || *state == DatacenterState::Left)
+        {
+            let why = format!("Datacenter {name:?} has no servers to look at: its state here is {}", state.as_str());
+            return Err(Fault::not_found(why));
+        }
+        self.bridge()?.examine(dc).await
+    }
+
+    /// Dials the servers of `dc` for one of them.
+    pub(super) async fn dial_back(&self, dc: &str, progress: &Progress) -> Result<Bytes, Fault> {
+        // A dial that nobody answers takes nearly as long as the asker waits for a sign of progress.
+        progress.set(Phase::Parked);
+        self.bridge()?.dial_back(dc).await
+    }
+
+    fn bridge(&self) -> Result<&Bridge, Fault> {
+        self.paths.bridge.as_ref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
+    }
+
+    fn not_known(&self, dc: &str) -> Fault {
+        let own = &self.settings.datacenter;
+        if dc.eq_ignore_ascii_case(own) {
+            return Fault::not_found(format!("{own:?} is the datacenter of the agent asked; expected the name of another one"));
+        }
+        let how = "a server of it joins with `kontor join -wan <an address of a server there>`";
+        Fault::not_found(format!("No datacenter {dc:?} is known in {own:?}; {how}"))
+    }
+}
+
+/// Whatever a server of `from_dc` asks for: it has only its own datacenter dialled.
+pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
+    if let Ask::Read(Query { read: Read::DialBack { dc }, .. }) = ask {
+        from_dc.clone_into(dc);
+    }
+}
+
+/// Adds the datacenters all of whose servers have left; one that the bridge has lost for that reason
+/// is told as left.
+fn add_left(reports: &mut Vec<DatacenterReport>, own_dc: &str, sites: &[Site<'_>]) {
+    let members = || sites.iter().map(|(member, _)| *member).filter(|member| member.is_server());
+    for member in members().filter(|member| member.status == MemberStatus::Left && member.dc() != own_dc) {
+        let dc = member.dc();
+        if dc.is_empty() || members().any(|other| other.dc() == dc && other.status != MemberStatus::Left) {
+            continue;
+        }
+        let at = reports.iter().position(|report| report.name == dc).unwrap_or_else(|| {
+            reports.push(DatacenterReport { name: dc.to_owned(), ..DatacenterReport::default() });
+            reports.len() - 1
+        });
+        let report = &mut reports[at];
+        let of_bridge = !matches!(report.state, DatacenterState::Removed | DatacenterState::Trying | DatacenterState::Left);
+        if of_bridge {
+            continue;
+        }
+        report.state = DatacenterState::Left;
+        report.cause = Some("all its servers have left".to_owned());
+        let (name, address) = (member.node_name().to_owned(), member.rpc_addr().unwrap_or(member.addr).to_string());
+        report.servers.push(ServerReport { name, address, ..ServerReport::default() });
+    }
+    reports.sort_by(|one, other| one.name.cmp(&other.name));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::member::{Member, tag};
+    use crate::model::query::QueryOptions;
+    use std::net::SocketAddr;
+
+    fn server(node: &str, dc: &str, status: MemberStatus) -> Member {
+        let tags = [(tag::ROLE, "consul"), (tag::DC, dc), (tag::PORT, "8300")];
+        Member {
+            name: format!("{node}.{dc}"),
+            addr: SocketAddr::from(([10, 0, 0, 1], 8302)),
+            tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            status,
+        }
+    }
+
+    fn report(name: &str, state: DatacenterState) -> DatacenterReport {
+        DatacenterReport { name: name.to_owned(), state, ..DatacenterReport::default() }
+    }
+
+    #[test]
+    fn a_datacenter_whose_servers_all_left_is_told_as_left() {
+        use MemberStatus::{Alive, Failed, Left};
+        let members = [
+            server("s1", "dc1", Left),
+            server("s1", "gone", Left),
+            server("s2", "gone", Left),
+            server("s1", "before", Left),
+            server("s1", "half", Left),
+            server("s2", "half", Failed),
+            server("s1", "here", Alive),
+        ];
+        let sites: Vec<Site<'_>> = members.iter().map(|member| (member, None)).collect();
+        let mut reports = vec![
+            report("cut", DatacenterState::Removed),
+            report("gone", DatacenterState::Removed),
+            report("half", DatacenterState::Unreachable),
+        ];
+        add_left(&mut reports, "dc1", &sites);
+        let told: Vec<(&str, &str, usize)> =
+            reports.iter().map(|report| (report.name.as_str(), report.state.as_str(), report.servers.len())).collect();
+        let expected = [("before", "left", 1), ("cut", "removed", 0), ("gone", "left", 2), ("half", "unreachable", 0)];
+        assert_eq!(told, expected);
+        assert_eq!(reports[0].servers[0].address, "10.0.0.1:8300");
+    }
+
+    #[test]
+    fn another_datacenter_has_none_but_its_own_servers_dialled() {
+        let read = |read| Ask::Read(Query { read, options: QueryOptions::default() });
+        let mut ask = read(Read::DialBack { dc: "dc3".to_owned() });
+        only_the_asker(&mut ask, "dc2");
+        assert_eq!(ask, read(Read::DialBack { dc: "dc2".to_owned() }));
+        let mut other = read(Read::CatalogNodes);
+        only_the_asker(&mut other, "dc2");
+        assert_eq!(other, read(Read::CatalogNodes));
+    }
+}

@@ -1,0 +1,79 @@
+//! What a peer's certificate says, told to operators once it was accepted.
+//!
+//! `bridge` asks it for its reports. It judges nothing that `verify` has not judged.
+
+use super::Trust;
+use super::identity::fingerprint_of;
+use super::verify::{PeerVerifier, Refusal, parse};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A certificate that a server of another datacenter has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// SHA-256 in hex.
+    pub fingerprint: String,
+    /// Until when it is valid.
+    pub expires: SystemTime,
+    /// Whether its chain leads to the CA configured here; its fingerprint vouches for it if not.
+    pub from_ca: bool,
+}
+
+impl ShownCertificate {
+    /// Reads the first certificate of `chain`, shown by a server of `dc`.
+    pub fn read(chain: &[CertificateDer<'_>], dc: &str, trust: &Arc<Trust>) -> Result<ShownCertificate, Refusal> {
+        let Some((leaf, rest)) = chain.split_first() else {
+            return Err(Refusal::Malformed("no certificate was shown".to_owned()));
+        };
+        let seconds = u64::try_from(parse(leaf)?.validity().not_after.timestamp()).unwrap_or(0);
+        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), None);
+        Ok(ShownCertificate {
+            fingerprint: fingerprint_of(leaf),
+            expires: UNIX_EPOCH + Duration::from_secs(seconds),
+            from_ca: verifier.judge_chain(leaf, rest, dc, UnixTime::now()).is_ok(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
+    use super::*;
+    use rustls_pki_types::pem::PemObject;
+
+    #[test]
+    fn a_certificate_of_the_ca_is_told_from_a_self_made_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, ca_key) = create_ca("consul", 10, &[]).unwrap();
+        let request = CertRequest {
+            kind: CertKind::Server,
+            dc: "dc2".to_owned(),
+            domain: "consul".to_owned(),
+            days: 2,
+            node: None,
+            dns_names: vec![],
+            ip_addresses: vec![],
+        };
+        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
+        let path = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            Some(folder.path().join(name))
+        };
+        let files =
+            TlsFiles { ca_file: path("ca", &ca), cert_file: path("cert", &cert), key_file: path("key", &key), ca_path: None };
+        let identity = BridgeIdentity::from_ca(&TlsMaterial::load(&files).unwrap(), "dc2", "consul").unwrap();
+        let trust = Arc::new(identity.trust("dc1", "consul", false));
+        let of_ca = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+        let shown = ShownCertificate::read(&[of_ca], "dc2", &trust).unwrap();
+        assert!(shown.from_ca);
+        let left = shown.expires.duration_since(SystemTime::now()).unwrap();
+        assert!(left > Duration::from_secs(86_400) && left < Duration::from_secs(3 * 86_400), "{left:?}");
+        let params = rcgen::CertificateParams::new(vec!["server.dc2.consul".to_owned()]).unwrap();
+        let own = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone();
+        let shown = ShownCertificate::read(&[own], "dc2", &trust).unwrap();
+        assert!(!shown.from_ca && shown.fingerprint.len() == 64);
+        assert!(ShownCertificate::read(&[], "dc2", &trust).is_err());
+        assert!(ShownCertificate::read(&[CertificateDer::from(vec![1])], "dc2", &trust).is_err());
+    }
+}
