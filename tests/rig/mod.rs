@@ -2,6 +2,8 @@
 //! of its own with Consul's usual ports, and the HTTP client that asks them.
 #![allow(dead_code, reason = "each test binary uses a part of the rig")]
 
+pub mod relay;
+
 use serde_json::Value;
 use std::fs::File;
 use std::net::Ipv4Addr;
