@@ -153,7 +153,7 @@ pub(super) fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeId
         bind: SocketAddr::new(config.bridge.ip(), rpc_port),
         identity,
         require_ca: config.bridge_require_ca,
-        cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+        cache_bytes: config.bridge_cache_bytes,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `resolve` starts from it and overwrites what was configured.
 
-use super::{Autopilot, Config, Join, Tls, defaults};
-use std::collections::BTreeMap;
+use super::{Autopilot, Config, Join, StaleByDefault, Tls, defaults};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -49,6 +49,11 @@ pub(super) fn baseline() -> Config {
         encrypt: None,
         tls: Tls::default(),
         bridge_require_ca: false,
+        bridge_cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+        bridge_stale_by_default: StaleByDefault::Never,
+        bridge_max_stale: None,
+        bridge_disabled: BTreeSet::new(),
+        federation: BTreeMap::new(),
         domain: defaults::DOMAIN.to_owned(),
         default_query_time: defaults::DEFAULT_QUERY_TIME,
         max_query_time: defaults::MAX_QUERY_TIME,

@@ -4,6 +4,7 @@
 use super::{Config, HttpAddress};
 use crate::model::duration;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ impl Config {
         self.checks = wanted.checks;
         self.node_meta = wanted.node_meta;
         self.log_level = wanted.log_level;
+        self.bridge_disabled = wanted.bridge_disabled;
+        self.federation = wanted.federation;
     }
 }
 
@@ -110,7 +113,12 @@ fn membership(config: &Config) -> Value {
         "SerfAllowedCIDRsLAN": texts(&config.serf_lan_allowed_cidrs),
         "SerfAllowedCIDRsWAN": texts(&config.serf_wan_allowed_cidrs),
         "SkipLeaveOnInt": config.skip_leave_on_interrupt,
+        "BridgeCacheBytes": config.bridge_cache_bytes,
+        "BridgeDisabled": config.bridge_disabled,
+        "BridgeMaxStale": config.bridge_max_stale.map(duration::format).unwrap_or_default(),
         "BridgeRequireCA": config.bridge_require_ca,
+        "BridgeStaleByDefault": config.bridge_stale_by_default.to_string(),
+        "Federation": config.federation.iter().map(|(dc, servers)| (dc, texts(servers))).collect::<BTreeMap<_, _>>(),
         "CAFile": path(&config.tls.ca_file),
         "CAPath": path(&config.tls.ca_path),
         "CertFile": path(&config.tls.cert_file),

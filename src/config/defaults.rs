@@ -394,6 +394,32 @@ pub const FEED_MAX_ECHO_BYTES: u32 = 1 << 20;
 /// Echoes that wait for a push to arrive, for each feed; over it the newest says nothing.
 pub const FEED_ECHOES_WAITING: usize = 16;
 
+// === Federation ===
+
+/// The least `bridge { cache_bytes }`: below it hardly an answer fits.
+pub const BRIDGE_CACHE_LEAST: i64 = 1 << 20;
+/// The greatest `bridge { cache_bytes }`: more than any server has.
+pub const BRIDGE_CACHE_MOST: i64 = 1 << 40;
+/// Datacenters in `federation {}`: far above the largest federations.
+pub const FEDERATION_MAX_DATACENTERS: usize = 256;
+/// Entries of one datacenter in `federation {}`.
+pub const FEDERATION_MAX_SERVERS: usize = 64;
+/// Addresses that one name of a static entry may give; further ones are passed over and counted.
+pub const FEDERATION_MAX_RESOLVED: usize = 32;
+/// How long the resolver may take for one name: longer than its own first timeout.
+pub const FEDERATION_RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the names of static entries are resolved anew while a link of their datacenter is down:
+/// a server that moved is found as soon as its name says so.
+pub const FEDERATION_RESOLVE_RETRY: Duration = Duration::from_secs(5);
+/// The same while all links stand.
+pub const FEDERATION_RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+/// Clusters of other datacenters that the catalog remembers as removed; over it a removal is refused.
+pub const FEDERATION_MAX_REMOVED: usize = 1_024;
+/// How long a join waits until a readmission has come to this server.
+pub const FEDERATION_READMIT_WAIT: Duration = Duration::from_secs(5);
+/// How often it tries meanwhile.
+pub const FEDERATION_READMIT_RETRY: Duration = Duration::from_millis(100);
+
 // === Router ===
 
 /// Requests held for a leader at one time; more are answered with 503. A held request costs a few
@@ -543,6 +569,8 @@ pub const PORT_HTTP: i64 = 8500;
 pub const PORT_HTTPS: i64 = -1;
 /// `ports.server`: RPC over TCP, the bridge over UDP. Consul's number.
 pub const PORT_SERVER: i64 = 8300;
+/// The port of a static entry that names none: `ports.server`.
+pub const PORT_BRIDGE: u16 = 8300;
 /// `ports.serf_lan`. Consul's number.
 pub const PORT_SERF_LAN: i64 = 8301;
 /// `ports.serf_wan`. Consul's number.

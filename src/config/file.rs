@@ -6,6 +6,7 @@
 
 use super::definition::{CheckDefinitions, ServiceDefinitions};
 use super::dialect;
+use super::federation::{StaleByDefault, StaticLists};
 use super::merge::stanza;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -88,6 +89,7 @@ stanza! {
         log_json: bool,
         log_file: String,
         bridge: BridgeStanza,
+        federation: StaticLists,
         service: ServiceDefinitions,
         services: ServiceDefinitions,
         check: CheckDefinitions,
@@ -167,7 +169,13 @@ stanza! {
 
 stanza! {
     /// `bridge {}`, a stanza of Kontor's own.
-    BridgeStanza { require_ca: bool, }
+    BridgeStanza {
+        require_ca: bool,
+        cache_bytes: i64,
+        stale_by_default: StaleByDefault,
+        max_stale: Duration,
+        disabled: Vec<String>,
+    }
 }
 
 /// How a document is written.

@@ -52,7 +52,8 @@ impl Problems {
         }
     }
 
-    fn expected(&mut self, key: &str, what: &str, came: &Value) {
+    /// Notes that a value is of another kind than `what`.
+    pub(super) fn expected(&mut self, key: &str, what: &str, came: &Value) {
         let came = match came {
             // A value may be a secret in the wrong place, so only its kind is told.
             Value::String(_) => "a string",

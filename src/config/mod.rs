@@ -5,7 +5,7 @@
 //!
 //! The way of a setting: `file` says which keys there are, `merge` reads and joins them, `support`
 //! judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns the
-//! rest into a [`Config`], starting from `baseline`.
+//! rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters.
 
 pub mod defaults;
 
@@ -14,6 +14,7 @@ mod baseline;
 mod debug;
 mod definition;
 mod dialect;
+mod federation;
 mod file;
 mod interfaces;
 mod merge;
@@ -24,6 +25,7 @@ mod sources;
 mod support;
 
 pub use banner::banner;
+pub use federation::{StaleByDefault, StaticServer};
 pub use file::Format;
 pub use interfaces::{Host, Interface};
 pub use merge::ConfigError;
@@ -33,7 +35,7 @@ pub use sources::{Sources, services_of};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::ids::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,6 +131,16 @@ pub struct Config {
     pub tls: Tls,
     /// `bridge { require_ca }`
     pub bridge_require_ca: bool,
+    /// `bridge { cache_bytes }`: bytes of answers of other datacenters that are held.
+    pub bridge_cache_bytes: u64,
+    /// `bridge { stale_by_default }`
+    pub bridge_stale_by_default: StaleByDefault,
+    /// `bridge { max_stale }`: how old an answer of another datacenter may be that is still given.
+    pub bridge_max_stale: Option<Duration>,
+    /// `bridge { disabled }`: datacenters that are neither dialled nor answered, in lower case.
+    pub bridge_disabled: BTreeSet<String>,
+    /// `federation {}`: servers of other datacenters, by datacenter in lower case.
+    pub federation: BTreeMap<String, Vec<StaticServer>>,
     pub domain: String,
     pub default_query_time: Duration,
     pub max_query_time: Duration,

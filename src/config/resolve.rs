@@ -8,7 +8,7 @@ use super::file::{AutopilotStanza, File, HttpConfig, Performance};
 use super::interfaces::Host;
 use super::merge::{ConfigError, Problems};
 use super::sources::Sources;
-use super::{Autopilot, Config, Join, defaults, network, safety};
+use super::{Autopilot, Config, Join, defaults, federation, network, safety};
 use std::path::{Path, PathBuf};
 
 /// Reads all sources and resolves them on this host.
@@ -32,6 +32,7 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     http(&file, &mut config, &mut problems);
     logging(&file, &mut config, &mut problems);
     safety::resolve(&file, &mut config, &mut problems);
+    federation::resolve(&file, &mut config, &mut problems);
     config.services = [file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect();
     config.checks = [file.check, file.checks].into_iter().flatten().flat_map(|some| some.0).collect();
     if !problems.errors.is_empty() {
@@ -49,7 +50,7 @@ pub(super) fn set<T>(target: &mut T, configured: Option<T>) {
 }
 
 /// An integer within bounds, both included; `None` where nothing (or nothing good) was configured.
-fn within<T: TryFrom<i64>>(value: Option<i64>, key: &str, bounds: (i64, i64), problems: &mut Problems) -> Option<T> {
+pub(super) fn within<T: TryFrom<i64>>(value: Option<i64>, key: &str, bounds: (i64, i64), problems: &mut Problems) -> Option<T> {
     let value = value?;
     let good = (bounds.0..=bounds.1).contains(&value).then(|| T::try_from(value).ok()).flatten();
     if good.is_none() {
@@ -127,7 +128,7 @@ fn identity(file: &File, host: &Host, config: &mut Config, problems: &mut Proble
 }
 
 /// Lower case, and only what fits into a DNS label and a member's name.
-fn datacenter(name: &str, key: &str, problems: &mut Problems) -> String {
+pub(super) fn datacenter(name: &str, key: &str, problems: &mut Problems) -> String {
     let name = name.to_lowercase();
     if name.is_empty() {
         problems.error(format!("{key} cannot be empty"));
@@ -202,7 +203,6 @@ fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
     set(&mut config.discard_check_output, file.discard_check_output);
     let connections = file.limits.as_ref().and_then(|limits| limits.http_max_conns_per_client);
     set(&mut config.http_max_conns_per_client, within(connections, "limits.http_max_conns_per_client", bounds, problems));
-    set(&mut config.bridge_require_ca, file.bridge.as_ref().and_then(|bridge| bridge.require_ca));
 }
 
 fn raft(file: &File, config: &mut Config, problems: &mut Problems) {

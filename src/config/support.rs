@@ -92,7 +92,6 @@ const STANZAS: &[(&str, &[&str])] = &[
             "prefer_namespace",
         ],
     ),
-    ("federation", &["*"]),
     ("gossip_lan", GOSSIP),
     ("gossip_wan", GOSSIP),
     ("health", &["*"]),

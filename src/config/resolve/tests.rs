@@ -225,15 +225,15 @@ fn definitions_that_cannot_be_are_refused() {
 fn what_is_not_built_yet_is_one_warning_each() {
     let config = from_flags(json!({
         "data_dir": "/d", "telemetry": {"statsd_address": "x", "prefix_filter": []}, "dns_config": {"only_passing": true},
-        "recursors": ["8.8.8.8"], "federation": {"dc2": ["a:8300"]}, "ports": {"grpc": 8502}, "raft_protocol": 3,
+        "recursors": ["8.8.8.8"], "ports": {"grpc": 8502}, "raft_protocol": 3,
         "limits": {"rpc_rate": 5}
     }))
     .unwrap();
     let keys: Vec<&str> = config.warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
-    for key in ["telemetry", "dns_config", "recursors", "federation", "ports.grpc", "limits.rpc_rate"] {
+    for key in ["telemetry", "dns_config", "recursors", "ports.grpc", "limits.rpc_rate"] {
         assert!(keys.contains(&key), "{key} in {keys:?}");
     }
-    assert_eq!(keys.len(), 6);
+    assert_eq!(keys.len(), 5);
 }
 
 #[test]
@@ -321,4 +321,67 @@ fn a_folder_is_read_in_order_without_its_folders_and_other_files() {
     let conf = folder.path().join("notes.txt");
     let with_format = Sources { paths: vec![conf], format: Some(Format::Hcl), ..Sources::default() };
     assert!(messages(resolve_on(&with_format, &host()))[0].starts_with("not valid HCL"));
+}
+
+const PIN: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+#[test]
+fn other_datacenters_are_described_in_either_language_and_lists_add_up() {
+    let hcl = format!(
+        r#"
+        server = true
+        bridge {{ cache_bytes = 1048576 stale_by_default = ["health"] max_stale = "10m" disabled = ["DC3"] }}
+        federation {{ dc2 = ["a.example#sha256:{PIN}"] }}
+        "#
+    );
+    let json = json!({"federation": {"dc2": [format!("[fd00::1]:9#sha256:{PIN}")]}}).to_string();
+    let config = from_files(&[("a.hcl", &hcl), ("b.json", &json)], json!({"data_dir": "/d"})).unwrap();
+    assert_eq!((config.bridge_cache_bytes, config.bridge_max_stale), (1 << 20, Some(Duration::from_secs(600))));
+    assert!(config.bridge_stale_by_default.covers("health") && !config.bridge_stale_by_default.covers("catalog"));
+    assert!(config.bridge_disabled.contains("dc3"));
+    let servers: Vec<String> = config.federation["dc2"].iter().map(ToString::to_string).collect();
+    assert_eq!(servers, [format!("a.example:8300#sha256:{PIN}"), format!("[fd00::1]:9#sha256:{PIN}")]);
+    let all = from_flags(json!({"data_dir": "/d", "bridge": {"stale_by_default": true}})).unwrap();
+    assert!(all.bridge_stale_by_default.covers("catalog"));
+    assert_eq!(all.bridge_cache_bytes, defaults::BRIDGE_CACHE_BYTES);
+}
+
+#[test]
+fn all_that_is_wrong_about_other_datacenters_is_told_at_once() {
+    let found = messages(from_flags(json!({
+        "server": true, "data_dir": "/d",
+        "bridge": {
+            "cache_bytes": 5, "stale_by_default": ["kv2"], "max_stale": "0s", "disabled": ["dc1", "d c"],
+            "require_ca": true, "cache": 1
+        },
+        "federation": {"dc1": ["a"], "dc2": ["a:0", format!("a#sha256:{PIN}"), "b"], "dc3": [], "dc4": "a"},
+    })));
+    for text in [
+        "bridge.cache_bytes cannot be 5",
+        "bridge.stale_by_default: expected some of catalog, coordinate, health, got \"kv2\"",
+        "bridge.max_stale: expected more than 0",
+        "bridge.disabled: expected another datacenter, got \"dc1\"",
+        "bridge.disabled can only contain",
+        "invalid config key bridge.cache",
+        "federation.dc1: expected another datacenter",
+        "federation.dc2: expected a port from 1 to 65535",
+        "federation.dc2: bridge { require_ca = true } refuses fingerprints",
+        "federation.dc2: nothing vouches for b:8300",
+        "federation.dc3: expected 1 to 64 servers",
+        "federation.dc4: expected a list of strings, got a string",
+    ] {
+        assert!(found.iter().any(|message| message.contains(text)), "{text}: {found:#?}");
+    }
+}
+
+#[test]
+fn which_datacenters_are_off_and_where_others_are_needs_no_restart() {
+    let of = |bridge: Value, federation: Value| {
+        from_flags(json!({"server": true, "data_dir": "/d", "bridge": bridge, "federation": federation})).unwrap()
+    };
+    let before = of(json!({}), json!({}));
+    let after = of(json!({"disabled": ["dc3"]}), json!({"dc2": [format!("a#sha256:{PIN}")]}));
+    assert!(before.needs_restart(&after).is_empty());
+    let bounded = of(json!({"max_stale": "1m", "stale_by_default": true, "cache_bytes": 2_000_000}), json!({}));
+    assert_eq!(before.needs_restart(&bounded), ["BridgeCacheBytes", "BridgeMaxStale", "BridgeStaleByDefault"]);
 }
