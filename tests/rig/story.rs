@@ -108,7 +108,7 @@ impl Story {
             story.writing.store(false, Ordering::SeqCst);
             story.reading.store(false, Ordering::SeqCst);
             if let Err(panic) = ended {
-                eprintln!("{:#?}", story.wrong.lock().unwrap());
+                eprintln!("wrong: {:#?}", story.wrong.lock().unwrap());
                 std::panic::resume_unwind(panic);
             }
         });
@@ -127,9 +127,7 @@ impl Story {
     pub fn reads_go_on(&self, count: usize) {
         for asker in self.askers.iter().filter(|asker| !asker.watches) {
             let target = asker.answers.load(Ordering::SeqCst) + count;
-            wait_until(&format!("{}: reads go on", asker.name), || {
-                (asker.answers.load(Ordering::SeqCst) >= target).then_some(())
-            });
+            self.wait_until(&format!("{}: reads go on", asker.name), || asker.answers.load(Ordering::SeqCst) >= target);
         }
     }
 
@@ -148,16 +146,22 @@ impl Story {
     }
 
     fn ends(&self) {
-        wait_until("the last number is acknowledged", || self.written.load(Ordering::SeqCst).then_some(()));
+        self.wait_until("the last number is acknowledged", || self.written.load(Ordering::SeqCst));
         self.all_see(self.tried.load(Ordering::SeqCst));
     }
 
     fn all_see(&self, number: u64) {
         for asker in &self.askers {
-            wait_until(&format!("{}: number {number}", asker.name), || {
-                (asker.seen.load(Ordering::SeqCst) >= number).then_some(())
-            });
+            self.wait_until(&format!("{}: number {number}", asker.name), || asker.seen.load(Ordering::SeqCst) >= number);
         }
+    }
+
+    /// Waits for what is to come, unless something is wrong already.
+    fn wait_until(&self, what: &str, come: impl Fn() -> bool) {
+        wait_until(what, || {
+            assert!(self.wrong.lock().unwrap().is_empty(), "while waiting for: {what}");
+            come().then_some(())
+        });
     }
 
     /// Each number is written until its fate is known. A write of unknown fate may still be done

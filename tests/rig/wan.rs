@@ -50,6 +50,12 @@ impl Wan {
         back.iter().for_each(|relay| relay.set(|weather| weather.cut_back = true));
     }
 
+    /// Nothing arrives any more.
+    pub fn cut_both_ways(&self) {
+        self.cut(Heading::ToFar);
+        self.cut(Heading::ToNear);
+    }
+
     /// Ends all cuts; delay, jitter and loss stay.
     pub fn heal(&self) {
         self.set(|weather| (weather.cut_there, weather.cut_back) = (false, false));
