@@ -1,6 +1,9 @@
 //! A closed-loop HTTP/1.1 load: every connection sends its next request when the last answer is
-//! read whole. Used against agents and against the ceiling alike.
+//! read whole. Used against agents and against the ceiling alike. Beside it an open loop
+//! ([`paced`]) and watchers that stay ([`watch`]).
 #![allow(dead_code, reason = "each bench uses a part of it")]
+
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,12 +46,66 @@ pub fn run(addr: SocketAddr, connections: usize, time: Duration, requests: &Requ
         }
         results
     });
-    let elapsed = started.elapsed();
+    sum_up(results, started.elapsed())
+}
+
+/// Asks `addr` so many times a second for `time`, however long the answers take: over `connections`
+/// in turn, each answer timed from when its request was due.
+pub fn paced(addr: SocketAddr, connections: u32, per_second: u32, time: Duration, requests: &Requests) -> Run {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let started = Instant::now();
+    let results = runtime.block_on(async {
+        let apart = Duration::from_secs(1) / per_second;
+        let tasks: Vec<_> = (0..connections)
+            .map(|number| {
+                let (first, requests) = (started + apart * number, Arc::clone(requests));
+                tokio::spawn(paced_connection(addr, first, apart * connections, started + time, requests))
+            })
+            .collect();
+        let mut results = Vec::new();
+        for task in tasks {
+            results.push(task.await.unwrap());
+        }
+        results
+    });
+    sum_up(results, started.elapsed())
+}
+
+fn sum_up(results: Vec<(Vec<Duration>, usize)>, elapsed: Duration) -> Run {
     let failed = results.iter().map(|(_, failed)| failed).sum();
     let mut times: Vec<Duration> = results.into_iter().flat_map(|(times, _)| times).collect();
     times.sort_unstable();
-    let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied().unwrap_or_default();
-    Run { rate: times.len() as f64 / elapsed.as_secs_f64(), p50: at(0.5), p99: at(0.99), failed }
+    Run { rate: times.len() as f64 / elapsed.as_secs_f64(), p50: percentile(&times, 0.5), p99: percentile(&times, 0.99), failed }
+}
+
+/// What this part of sorted times does not exceed.
+pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
+    sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or_default()
+}
+
+async fn paced_connection(
+    addr: SocketAddr,
+    first: Instant,
+    apart: Duration,
+    end: Instant,
+    requests: Requests,
+) -> (Vec<Duration>, usize) {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let (mut times, mut failed, mut buffer, mut due) = (Vec::new(), 0, vec![0; 256 * 1024], first);
+    for count in 0.. {
+        if due >= end {
+            break;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        socket.write_all(&requests(0, count)).await.unwrap();
+        if answer(&mut socket, &mut buffer).await != 200 {
+            failed += 1;
+        }
+        times.push(due.elapsed());
+        due += apart;
+    }
+    (times, failed)
 }
 
 async fn connection(addr: SocketAddr, number: usize, end: Instant, requests: Requests) -> (Vec<Duration>, usize) {

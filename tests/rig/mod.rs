@@ -2,6 +2,10 @@
 //! of its own with Consul's usual ports, and the HTTP client that asks them.
 #![allow(dead_code, reason = "each test binary uses a part of the rig")]
 
+pub mod relay;
+pub mod story;
+pub mod wan;
+
 use serde_json::Value;
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -61,6 +65,14 @@ impl Plan {
     /// Joins these agents over the WAN pool.
     pub fn join_wan(self, others: &[&Plan]) -> Plan {
         others.iter().fold(self, |plan, other| plan.flag(&format!("-retry-join-wan={}", other.address)))
+    }
+
+    /// Has it read these settings too, from a file in its data directory.
+    pub fn settings(self, settings: &Value) -> Plan {
+        std::fs::create_dir_all(&self.data_dir).unwrap();
+        let file = self.data_dir.join("settings.json");
+        std::fs::write(&file, settings.to_string()).unwrap();
+        self.flag(&format!("-config-file={}", file.display()))
     }
 
     /// The same agent, data and all, at a new address.
@@ -279,7 +291,12 @@ pub struct Datacenter {
 impl Datacenter {
     /// Plans three servers that join each other.
     pub fn plans(root: &Path, dc: &str) -> Vec<Plan> {
-        let plans: Vec<Plan> = (1..=3).map(|number| Plan::server(root, dc, &format!("s{number}"), 3)).collect();
+        Datacenter::plans_of(root, dc, 3)
+    }
+
+    /// Plans so many servers that join each other.
+    pub fn plans_of(root: &Path, dc: &str, servers: u32) -> Vec<Plan> {
+        let plans: Vec<Plan> = (1..=servers).map(|number| Plan::server(root, dc, &format!("s{number}"), servers)).collect();
         let known: Vec<&Plan> = plans.iter().collect();
         plans.iter().map(|plan| plan.clone().join(&known)).collect()
     }
@@ -300,6 +317,11 @@ impl Datacenter {
         let datacenter = Datacenter { servers, clients };
         datacenter.settle();
         datacenter
+    }
+
+    /// Every agent of it.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.servers.iter().chain(&self.clients)
     }
 
     /// Waits until every agent sees every agent passing.
