@@ -241,6 +241,12 @@ impl Outgoing {
         self.stream.finish().map_err(|error| FrameError::Stream(error.to_string()))
     }
 
+    /// Bytes that need not be a frame.
+    #[cfg(test)]
+    pub(super) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the stream stands");
+    }
+
     /// Says that nothing was done with what came.
     pub(super) fn refuse(&mut self) {
         self.finished = self.stream.reset(REFUSED).is_ok();

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_call_before_the_wait_is_not_missed_and_is_heard_once() {
         let registry = Arc::new(Registry::new());
-        let mut watch = registry.watch(vec![service("web")]);
+        let watch = registry.watch(vec![service("web")]);
         registry.wake(&BTreeSet::from([service("web")]));
         registry.wake(&BTreeSet::from([service("web")]));
         assert!(watch.changed().now_or_never().is_some());
@@ -173,8 +173,8 @@ mod tests {
     #[test]
     fn another_s_change_wakes_nobody_and_a_new_world_wakes_all() {
         let registry = Arc::new(Registry::new());
-        let mut web = registry.watch(vec![service("web"), Key::ServiceGone]);
-        let mut nodes = registry.watch(vec![Key::Nodes]);
+        let web = registry.watch(vec![service("web"), Key::ServiceGone]);
+        let nodes = registry.watch(vec![Key::Nodes]);
         registry.wake(&BTreeSet::from([service("db"), Key::Checks]));
         assert!(web.changed().now_or_never().is_none() && nodes.changed().now_or_never().is_none());
         registry.wake_all();

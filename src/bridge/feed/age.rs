@@ -158,7 +158,3 @@ impl Ages {
         true
     }
 }
-
-#[cfg(test)]
-#[path = "age_model.rs"]
-mod model;

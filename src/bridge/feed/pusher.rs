@@ -2,8 +2,7 @@
 //!
 //! Run by `serve` for streams that begin with `Open` or `Pulse`. One push is in flight, the newest
 //! answer wins, and a follower that lets go, in whatever way, frees all that its feed held. A feed
-//! that ends on this side keeps its place, without a word of its age, until the follower has let go
-//! too: before that the follower would take an echo's silence for "no news".
+//! that ends on this side keeps its place until the follower has let go too.
 
 use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::message::{Known, Open, Ping, Push, Took};
@@ -52,7 +51,6 @@ pub(in crate::bridge) async fn feed(
         () = given_up => return Ok(()),
         outcome = pusher.run(&mut outgoing, &mut recv) => outcome,
     };
-    pusher.seat.retire();
     match outcome {
         Ended::ByFollower => return Ok(()),
         Ended::Broken(error) if error.is_garbage() => return Err(pushing.hang_up(error)),
@@ -86,7 +84,10 @@ pub(in crate::bridge) async fn pulse(
                 Ok(ping) => ping,
                 Err(FrameError::Cut | FrameError::Reset) => return Ok(()),
                 Err(error) if error.is_garbage() => return Err(pushing.hang_up(error)),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    outgoing.refuse();
+                    return Err(error);
+                }
             },
         };
         if !budget.spend(Instant::now()) {

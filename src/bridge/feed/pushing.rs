@@ -1,19 +1,16 @@
-//! The feeds that one connection of another datacenter has open here, and what its echoes say of them.
+//! The feeds that one connection of another datacenter has open here, with their bounds.
 //!
-//! A feed looks settled only while the interest that was registered before its newest read is quiet
-//! and that read is numbered. Both change in one step, under one lock, and an interest that was called
-//! stays so: whatever a feed's task is at, an echo made meanwhile counts it as behind.
+//! `pusher` takes a [`Seat`] for each; what echoes say of them is for `standing` to decide.
 
 use super::super::frame::{self, FrameError};
-use super::age::Vouch;
 use super::message::{Echo, Known, Ping, fingerprint};
+use super::standing::{Basis, Poll, Standing};
 use crate::config::defaults;
 use crate::model::answer::{Answer, Found};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::Query;
 use crate::model::request::{Interest, Source};
 use quinn::{Connection, VarInt};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -35,8 +32,8 @@ pub(in crate::bridge) struct Pushing {
 
 #[derive(Default)]
 struct State {
-    vouch: Vouch,
-    feeds: HashMap<u64, Basis>,
+    standing: Standing,
+    /// How many of them nobody calls.
     polled: usize,
     /// Bytes of all their queries.
     query_bytes: usize,
@@ -45,27 +42,10 @@ struct State {
     room: usize,
 }
 
-/// How it is known whether a feed has news.
-#[derive(Clone)]
-enum Basis {
-    /// It is not: nothing was pushed yet, or the feed ends.
-    Unknown,
-    /// The interest that was registered before the newest read is called.
-    Called(Arc<dyn Interest>),
-    /// Another read tells something else.
-    Polled(Arc<Poll>),
-}
-
 /// What the next read of a feed rests on. Made before the read.
 pub(super) enum Watched {
     Called(Arc<dyn Interest>),
     Polled,
-}
-
-struct Poll {
-    query: Arc<Query>,
-    told: Known,
-    news: Arc<Notify>,
 }
 
 /// Why a feed cannot be opened.
@@ -101,18 +81,16 @@ impl Pushing {
     /// A place for a feed, whose query came as `size` bytes.
     pub(super) fn open(self: &Arc<Pushing>, feed: u64, query: Query, size: usize) -> Result<Seat, Refusal> {
         let mut state = self.state();
-        if state.feeds.contains_key(&feed) {
-            return Err(Refusal::Number);
-        }
-        if state.feeds.len() >= defaults::FEED_MAX_PER_LINK {
+        if state.standing.len() >= defaults::FEED_MAX_PER_LINK {
             return Err(full(format!("{} feeds stand on this link already", defaults::FEED_MAX_PER_LINK)));
         }
         if state.query_bytes + size > defaults::FEED_QUERY_BYTES {
             return Err(full(format!("the feeds of this link have {} bytes of queries already", state.query_bytes)));
         }
+        if !state.standing.open(feed) {
+            return Err(Refusal::Number);
+        }
         state.query_bytes += size;
-        state.vouch.open(feed);
-        state.feeds.insert(feed, Basis::Unknown);
         let more = state.more_room();
         drop(state);
         if let Some(streams) = more {
@@ -135,55 +113,28 @@ impl Pushing {
 
     /// The answer to a ping that has just come; unset when the feeds are being ended.
     pub(super) fn echo(&self, ping: Ping) -> Option<Echo> {
-        // Whatever is acknowledged before this is seen by all that follows, down to that age.
+        // Whatever was acknowledged up to that long ago is seen by all that follows.
         let age = self.source.age();
-        let polls: Vec<(u64, Arc<Query>)> = self.state().polls();
-        let seen: HashMap<u64, Option<Known>> =
-            polls.into_iter().map(|(feed, query)| (feed, self.source.read(&query).ok().as_ref().map(known))).collect();
-        let mut state = self.state();
-        if self.stop.is_cancelled() {
-            return None;
-        }
-        let State { vouch, feeds, .. } = &mut *state;
-        let is_behind = |feed| match feeds.get(&feed) {
-            None | Some(Basis::Unknown) => true,
-            Some(Basis::Called(interest)) => interest.called(),
-            Some(Basis::Polled(poll)) => {
-                let is_news = seen.get(&feed).copied().flatten() != Some(poll.told);
-                if is_news {
-                    poll.news.notify_one();
-                }
-                is_news
-            }
+        let polls = {
+            let state = self.state();
+            if state.polled == 0 { Vec::new() } else { state.standing.polls() }
         };
-        Some(vouch.echo(ping, age, is_behind))
+        let read = |query: &Query| self.source.read(query).ok().as_ref().map(known);
+        let seen = polls.into_iter().filter_map(|(feed, query)| Some((feed, read(&query)?))).collect();
+        let mut state = self.state();
+        // Feeds lose their places once they are stopped, and an echo would take them for settled.
+        if self.stop.is_cancelled() { None } else { Some(state.standing.echo(ping, age, &seen)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    #[cfg(test)]
-    pub(super) fn feeds(&self) -> usize {
-        self.state().feeds.len()
-    }
 }
 
 impl State {
-    fn polls(&self) -> Vec<(u64, Arc<Query>)> {
-        if self.polled == 0 {
-            return Vec::new();
-        }
-        let polls = self.feeds.iter().filter_map(|(feed, basis)| match basis {
-            Basis::Polled(poll) => Some((*feed, Arc::clone(&poll.query))),
-            Basis::Unknown | Basis::Called(_) => None,
-        });
-        polls.collect()
-    }
-
     /// How many streams the peer may have open from now on, if that is more than before.
     fn more_room(&mut self) -> Option<VarInt> {
-        if self.room >= defaults::FEED_MAX_PER_LINK || self.feeds.len() + defaults::FEED_STREAMS_STEP / 2 < self.room {
+        if self.room >= defaults::FEED_MAX_PER_LINK || self.standing.len() + defaults::FEED_STREAMS_STEP / 2 < self.room {
             return None;
         }
         self.room += defaults::FEED_STREAMS_STEP;
@@ -223,26 +174,14 @@ impl Seat {
     /// Numbers the push of what was read after [`Seat::watch`]. From here on echoes name it.
     pub(super) fn push(&self, watched: &Watched, told: Known) -> u64 {
         let basis = self.basis(watched, told);
-        let mut state = self.pushing.state();
-        // What it replaces is dropped when nothing is locked: an interest has locks of its own.
-        let before = state.feeds.insert(self.feed, basis);
-        let number = state.vouch.push(self.feed);
-        drop(state);
-        drop(before);
+        let (number, _before) = self.pushing.state().standing.push(self.feed, basis);
         number
     }
 
     /// What was read after [`Seat::watch`] is what was told last.
     pub(super) fn settle(&self, watched: &Watched, told: Known) {
         let basis = self.basis(watched, told);
-        let before = self.pushing.state().feeds.insert(self.feed, basis);
-        drop(before);
-    }
-
-    /// The feed ends: from here on no echo speaks for it.
-    pub(super) fn retire(&self) {
-        let before = self.pushing.state().feeds.insert(self.feed, Basis::Unknown);
-        drop(before);
+        let _before = self.pushing.state().standing.settle(self.feed, basis);
     }
 
     /// Resolves when another read may bring news.
@@ -267,8 +206,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.pushing.state();
-        state.vouch.close(self.feed);
-        let before = state.feeds.remove(&self.feed);
+        let before = state.standing.close(self.feed);
         state.query_bytes -= self.size;
         state.polled -= usize::from(self.is_polled);
         drop(state);

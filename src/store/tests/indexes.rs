@@ -185,7 +185,7 @@ async fn readers_that_park_while_a_writer_is_at_work_all_see_its_last_word() {
 async fn wait_for_tag(reader: Reader, tag: String) {
     let query = Query { read: service("web"), options: QueryOptions::default() };
     loop {
-        let mut watch = reader.watch(&query);
+        let watch = reader.watch(&query);
         let body = reader.read(&query).expect("is answered").body;
         let rows: Value = serde_json::from_slice(&body).expect("is JSON");
         if rows.pointer("/0/ServiceTags/0").and_then(Value::as_str) == Some(tag.as_str()) {
