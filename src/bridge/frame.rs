@@ -19,6 +19,10 @@ const HEADER_BYTES: usize = 6;
 pub(super) const CANCELLED: VarInt = VarInt::from_u32(1);
 /// The stream is refused and nothing was done.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(2);
+/// The link is closed: the other side did what no server does.
+pub(super) const MISBEHAVED: VarInt = VarInt::from_u32(3);
+/// The link is closed: the other side answers no pings.
+pub(super) const SILENT: VarInt = VarInt::from_u32(4);
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,19 @@ pub(super) enum FrameError {
     Encode(#[from] rmp_serde::encode::Error),
 }
 
+impl FrameError {
+    /// Whether it shows that the other side does not keep to the format; otherwise the stream or the
+    /// link failed, which happens to the best.
+    pub(super) fn is_misbehaviour(&self) -> bool {
+        match self {
+            FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } => true,
+            // Who gives a stream up resets it: this one was finished within a frame, or with none.
+            FrameError::Cut | FrameError::Decode(_) => true,
+            FrameError::Refused | FrameError::Silence(_) | FrameError::Stream(_) | FrameError::Encode(_) => false,
+        }
+    }
+}
+
 impl From<quinn::ReadError> for FrameError {
     fn from(error: quinn::ReadError) -> FrameError {
         match error {
@@ -119,6 +136,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Bytes of the payload.
+    pub(super) fn length(self) -> u32 {
+        self.length
+    }
+
     fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Header, FrameError> {
         let [version, kind, a, b, c, d] = bytes;
         if version != VERSION {
@@ -153,6 +175,12 @@ impl Frame {
 
     pub(super) fn of<T: Serialize>(kind: Kind, value: &T) -> Result<Frame, FrameError> {
         Frame::new(kind, rmp_serde::to_vec_named(value)?.into())
+    }
+
+    /// One that announces more than it has.
+    #[cfg(test)]
+    pub(super) fn cut(kind: Kind, announced: u32, payload: &'static [u8]) -> Frame {
+        Frame([Header { kind, length: announced }.to_bytes(), Bytes::from_static(payload)])
     }
 
     /// One that says all by its kind.

@@ -6,6 +6,7 @@
 use super::RemoteServer;
 use super::choice::{self, Candidate, Doubles, Standing};
 use super::endpoint::Endpoint;
+use super::feed::pulse::Pulse;
 use super::link::{Cause, Greeting, Link, State};
 use crate::config::defaults;
 use crate::model::fault::Fault;
@@ -18,7 +19,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -50,6 +51,8 @@ impl Links {
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub(super) connection: Connection,
+    /// What the feeds on it share.
+    pub(super) pulse: Arc<Pulse>,
     parking: Arc<Semaphore>,
 }
 
@@ -57,6 +60,11 @@ impl Way {
     /// A place for one more blocking query, if there is one.
     pub(super) fn park(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.parking).try_acquire_owned().ok()
+    }
+
+    /// Tells this connection from any other.
+    pub(super) fn id(&self) -> usize {
+        self.connection.stable_id()
     }
 }
 
@@ -72,7 +80,10 @@ pub(super) struct Datacenter {
 impl Datacenter {
     /// The links that stand, in the order in which they are to be asked.
     pub(super) fn ways(&self) -> Vec<Way> {
-        let way = |link: &Arc<Link>| Some(Way { connection: link.connection()?, parking: Arc::clone(&link.parking) });
+        let way = |link: &Arc<Link>| {
+            let (connection, pulse) = link.connection()?;
+            Some(Way { connection, pulse, parking: Arc::clone(&link.parking) })
+        };
         self.links.load().iter().filter_map(way).collect()
     }
 
@@ -85,11 +96,17 @@ impl Datacenter {
             if !ways.is_empty() {
                 return Ok(ways);
             }
-            let hope = self.links.load().iter().any(|link| matches!(link.state(), State::Trying | State::Up(_)));
+            let hope = self.links.load().iter().any(|link| matches!(link.state(), State::Trying | State::Up(..)));
             if !hope || timeout_at(until, changed).await.is_err() {
                 return Err(self.fault());
             }
         }
+    }
+
+    /// Waits until a link comes or goes, and no longer than `pause`.
+    pub(super) async fn wait_for_change(&self, pause: Duration) {
+        // Either way it is time to look again.
+        let _ = timeout(pause, self.changed.notified()).await;
     }
 
     /// Why nobody can be asked. What an operator can mend is told before what may pass by itself.
@@ -97,7 +114,7 @@ impl Datacenter {
         let links = self.links.load();
         let outages = links.iter().filter_map(|link| match link.state() {
             State::Down(outage) => Some(outage),
-            State::Trying | State::Up(_) => None,
+            State::Trying | State::Up(..) => None,
         });
         let outage = outages.min_by_key(|outage| match outage.cause {
             Cause::TlsRefused(_) => 0,
@@ -220,7 +237,7 @@ impl Keeper {
         let standing = match kept.map(|kept| kept.link.state()) {
             None => Standing::None,
             Some(State::Trying) => Standing::Trying,
-            Some(State::Up(connection)) => Standing::Up(connection.rtt()),
+            Some(State::Up(connection, _)) => Standing::Up(connection.rtt()),
             Some(State::Down(_)) => Standing::Failing,
         };
         let tie = BuildHasherDefault::<DefaultHasher>::default().hash_one((&self.us.node, &server.name));
