@@ -1,15 +1,28 @@
 //! The answers of other datacenters that this side holds, by query.
+//!
+//! `router` reads through [`Followed`]. Each query that is read has a feed, which brings every new
+//! answer; the answers are bounded in bytes, the feeds that stand in number. No token ever gets
+//! another's answer: the token is part of the query, and the query is the key.
 
 use super::client;
+use super::feed::follower::Follower;
+use super::feed::holding::{Holding, Phase, Refreshed};
+use super::feed::standing::Standing;
 use super::links::Links;
+use crate::config::defaults;
 use crate::model::answer::Answer;
-use crate::model::fault::Fault;
-use crate::model::query::Query;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::query::{Consistency, Query};
 use crate::model::request::{Ask, Hops, Reply, Request};
+use crate::shutdown::Shutdown;
+use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The newest answer of a feed.
 #[derive(Clone, Debug)]
@@ -22,45 +35,306 @@ pub struct Held {
     pub in_contact: bool,
 }
 
+/// What is held of one datacenter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedReport {
+    /// Feeds that stand, or are being opened.
+    pub standing: usize,
+    /// Answers that are held.
+    pub held: usize,
+    /// Bytes counted for them: bodies, queries, and a share for what carries them.
+    pub bytes: u64,
+    /// The age of the answer that was known to be the newest the longest ago.
+    pub oldest: Option<Duration>,
+}
+
+/// The bounds of feeds that are not the cache's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Feeds that stand at a time, for each datacenter.
+    pub(super) standing: usize,
+    /// How long nobody may have used a feed before it ends.
+    pub(super) idle: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { standing: defaults::FEED_MAX_PER_LINK, idle: defaults::FEED_IDLE }
+    }
+}
+
+/// All that is held.
+pub(super) struct Answers {
+    held: Cache<Query, Arc<Holding>>,
+    links: Arc<Links>,
+    standing: Arc<Standing>,
+    idle: Duration,
+    epoch: Instant,
+    shutdown: Shutdown,
+    hits: metrics::Counter,
+    misses: metrics::Counter,
+    bytes: metrics::Gauge,
+}
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answers").field("held", &self.held.entry_count()).finish_non_exhaustive()
+    }
+}
+
+impl Answers {
+    /// Nothing yet; what will come is bounded by `bytes`. Feeds end with `shutdown`.
+    pub(super) fn new(links: Arc<Links>, bytes: u64, bounds: Bounds, shutdown: Shutdown) -> Answers {
+        let held = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|_query: &Query, holding: &Arc<Holding>| holding.weight())
+            .eviction_listener(|_query, holding: Arc<Holding>, cause| {
+                if cause == RemovalCause::Size {
+                    metrics::counter!("kontor.bridge.answers_evicted").increment(1);
+                }
+                if cause != RemovalCause::Replaced {
+                    holding.evict();
+                }
+            })
+            .build();
+        Answers {
+            held,
+            links,
+            standing: Arc::new(Standing::new(bounds.standing)),
+            idle: bounds.idle,
+            epoch: Instant::now(),
+            shutdown,
+            hits: metrics::counter!("kontor.bridge.cache_hits"),
+            misses: metrics::counter!("kontor.bridge.cache_misses"),
+            bytes: metrics::gauge!("kontor.bridge.cache_bytes"),
+        }
+    }
+
+    /// What is held of `query`, if anything is to be had from `dc`; an unknown datacenter takes no place.
+    fn holding(&self, dc: &str, query: &Query) -> Arc<Holding> {
+        let query = key(dc, query);
+        if let Some(holding) = self.held.get(query.as_ref()) {
+            return holding;
+        }
+        let dc = query.options.dc.as_deref().unwrap_or(dc);
+        let begin = || Arc::new(Holding::new(query.clone().into_owned(), dc, self.epoch));
+        if self.links.of(dc).is_err() { begin() } else { self.held.get_with_by_ref(query.as_ref(), begin) }
+    }
+
+    /// Begins a feed if there is none, and a datacenter that could have one.
+    fn begin(self: &Arc<Answers>, holding: &Arc<Holding>, now: Instant) {
+        if self.links.of(holding.dc()).is_err() || !holding.begin(now) {
+            return;
+        }
+        let answers = Arc::clone(self);
+        let resized = Box::new(move |holding: &Arc<Holding>| answers.weigh(holding));
+        let (links, standing) = (Arc::clone(&self.links), Arc::clone(&self.standing));
+        let follower = Follower::new(Arc::clone(holding), links, standing, self.idle, resized);
+        self.shutdown.spawn_until("bridge feed", follower.run());
+    }
+
+    /// The cache weighs what is put into it only then: the holding is put in again, if it is in it.
+    fn weigh(&self, holding: &Arc<Holding>) {
+        self.held.entry_by_ref(holding.query()).and_compute_with(|entry| match entry {
+            Some(entry) if Arc::ptr_eq(entry.value(), holding) => Op::Put(Arc::clone(holding)),
+            _ => Op::Nop,
+        });
+        self.bytes.set(self.held.weighted_size() as f64);
+    }
+
+    /// What is held of `dc`. Looks at everything that is held.
+    pub(super) fn report(&self, dc: &str) -> FeedReport {
+        let now = Instant::now();
+        let mut report = FeedReport { standing: self.standing.count(dc), ..FeedReport::default() };
+        for (_, holding) in self.held.iter().filter(|(_, holding)| holding.dc() == dc) {
+            let Some(held) = holding.current(now) else { continue };
+            report.held += 1;
+            report.bytes += u64::from(holding.weight());
+            report.oldest = report.oldest.max(Some(now.saturating_duration_since(held.as_of)));
+        }
+        report
+    }
+}
+
+/// The query as its feed asks it. One that already is that is not copied.
+fn key<'a>(dc: &str, query: &'a Query) -> Cow<'a, Query> {
+    let options = &query.options;
+    let is_of_dc = options.dc.as_deref().is_some_and(|named| named == dc && !named.contains(|c: char| c.is_ascii_uppercase()));
+    let is_plain = options.cached.is_none() && options.min_index == 0 && options.wait.is_zero() && options.max_stale.is_none();
+    if is_of_dc && is_plain && options.near.is_none() && options.consistency == Consistency::Stale {
+        return Cow::Borrowed(query);
+    }
+    let mut key = query.clone();
+    key.options.dc = Some(dc.to_ascii_lowercase());
+    key.options.cached = None;
+    key.options.min_index = 0;
+    key.options.wait = Duration::ZERO;
+    key.options.max_stale = None;
+    key.options.near = None;
+    key.options.consistency = Consistency::Stale;
+    Cow::Owned(key)
+}
+
 /// One query of another datacenter, as the router holds it while it answers from it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Followed {
-    links: Arc<Links>,
-    dc: String,
-    query: Query,
-    changes: watch::Receiver<u64>,
+    answers: Arc<Answers>,
+    holding: Arc<Holding>,
 }
 
 impl Followed {
-    pub(super) fn new(links: Arc<Links>, dc: &str, query: &Query) -> Followed {
-        let (_, changes) = watch::channel(0);
-        Followed { links, dc: dc.to_owned(), query: query.clone(), changes }
+    pub(super) fn new(answers: &Arc<Answers>, dc: &str, query: &Query) -> Followed {
+        Followed { holding: answers.holding(dc, query), answers: Arc::clone(answers) }
     }
 
-    /// The newest answer, if there is one. Counts as a use.
+    /// The newest answer, if there is one that may be given at once: not while the feed is opened anew
+    /// after a long rest, nor when the answer cannot be fed. Counts as a use.
     pub fn held(&self) -> Option<Held> {
-        None
+        let now = Instant::now();
+        self.holding.touch(now);
+        let held = if self.holding.is_settled() { self.holding.current(now) } else { None };
+        match held {
+            Some(held) => {
+                self.answers.hits.increment(1);
+                Some(held)
+            }
+            None => {
+                self.answers.begin(&self.holding, now);
+                None
+            }
+        }
     }
 
     /// The newest answer, after waiting for the feed's first one if there is none. Fails with the
-    /// reason when no feed can be had (within 2 s without a sign of progress).
+    /// reason when no feed can be had (within 2 s without a sign of progress). An answer that cannot be
+    /// fed is asked for.
     pub async fn first(&self) -> Result<Held, Fault> {
-        self.refresh().await
+        if let Some(held) = self.held() {
+            return Ok(held);
+        }
+        self.answers.misses.increment(1);
+        let mut phases = self.holding.phases();
+        // Begun only now that it counts as watched.
+        self.answers.begin(&self.holding, Instant::now());
+        let settled = phases.wait_for(|phase| !matches!(phase, Phase::Opening));
+        let phase = match timeout(defaults::FEED_FIRST_TIMEOUT, settled).await {
+            Ok(Ok(phase)) => phase.clone(),
+            Ok(Err(_closed)) => Phase::Idle,
+            Err(_elapsed) => Phase::Broken(Fault::unreachable("unreachable: no first answer came in time")),
+        };
+        let outcome = match phase {
+            Phase::Unfed { .. } => self.forward().await,
+            // Not for want of a link: only a feed is not to be had.
+            Phase::Broken(fault) if fault.kind == FaultKind::Busy => self.forward().await,
+            Phase::Broken(fault) => Err(fault),
+            Phase::Standing | Phase::Opening => self.holding.current(Instant::now()).ok_or_else(ending),
+            Phase::Idle => Err(self.answers.links.of(self.holding.dc()).err().unwrap_or_else(ending)),
+        };
+        match outcome {
+            // What is held may be given for as long as its datacenter cannot be asked.
+            Err(fault) if may_pass(fault.kind) => self.holding.current(Instant::now()).ok_or(fault),
+            outcome => outcome,
+        }
     }
 
     /// An answer that was asked for after this call, by the leader of the other datacenter; one
     /// question for all who wait for it. What it brings is held from then on, if it is not older.
+    /// A failure says how old the best known answer is.
     pub async fn refresh(&self) -> Result<Held, Fault> {
-        let as_of = Instant::now();
-        let request = Request { ask: Ask::Read(self.query.clone()), hops: Hops { crossed: true, ..Hops::default() } };
-        match client::call(&self.links, &self.dc, &request, Duration::from_secs(10)).await? {
-            Reply::Answer(answer) => Ok(Held { answer: Arc::new(answer), as_of, in_contact: false }),
+        let asked = Instant::now();
+        self.holding.touch(asked);
+        let mut last = self.holding.refreshed.lock().await;
+        if let Some(Refreshed { began, outcome }) = &*last
+            && *began >= asked
+        {
+            match outcome {
+                Err(fault) => return Err(fault.clone()),
+                Ok(answer) => {
+                    let held = self.holding.current(Instant::now()).filter(|held| held.as_of >= *began);
+                    let brought = || Some(Held { answer: answer.upgrade()?, as_of: *began, in_contact: false });
+                    if let Some(held) = held.or_else(brought) {
+                        return Ok(held);
+                    }
+                }
+            }
+        }
+        let began = Instant::now();
+        let outcome = match self.ask(Consistency::Default).await {
+            Ok(answer) => {
+                self.keep(&answer, began);
+                Ok(answer)
+            }
+            Err(fault) => Err(self.with_age(fault)),
+        };
+        *last = Some(Refreshed { began, outcome: outcome.as_ref().map(Arc::downgrade).map_err(Clone::clone) });
+        drop(last);
+        let answer = outcome?;
+        let held = self.holding.current(Instant::now()).filter(|held| held.as_of >= began);
+        Ok(held.unwrap_or(Held { answer, as_of: began, in_contact: false }))
+    }
+
+    /// Changes whenever another answer is held: another index, another body or another cluster. Whoever
+    /// holds this keeps the feed standing.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        let (changes, now) = (self.holding.changes(), Instant::now());
+        self.holding.touch(now);
+        self.answers.begin(&self.holding, now);
+        changes
+    }
+
+    /// Whether the other side does not feed this answer: [`Followed::first`] then asks for it each time,
+    /// and [`Followed::changes`] tells of nothing.
+    pub fn is_unfed(&self) -> bool {
+        matches!(&*self.holding.phases().borrow(), Phase::Unfed { .. })
+    }
+
+    /// Asks in stale mode, as if there were no feeds.
+    async fn forward(&self) -> Result<Held, Fault> {
+        let sent = Instant::now();
+        let answer = self.ask(Consistency::Stale).await?;
+        // The other side tells its own age.
+        let as_of = sent.checked_sub(answer.meta.last_contact);
+        let as_of = as_of.ok_or_else(|| Fault::failed("the other side told an age that cannot be"))?;
+        metrics::counter!("kontor.bridge.feeds_forwarded").increment(1);
+        self.keep(&answer, as_of);
+        Ok(Held { answer, as_of, in_contact: false })
+    }
+
+    async fn ask(&self, consistency: Consistency) -> Result<Arc<Answer>, Fault> {
+        let mut query = self.holding.query().clone();
+        query.options.consistency = consistency;
+        let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        match client::call(&self.answers.links, self.holding.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await? {
+            Reply::Answer(answer) => Ok(Arc::new(answer)),
             Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
         }
     }
 
-    /// Changes whenever another answer is held: another index, another body or another cluster.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.clone()
+    /// Holds what a question brought, unless it is too large for that.
+    fn keep(&self, answer: &Arc<Answer>, as_of: Instant) {
+        if answer.body.len() <= defaults::FEED_MAX_BYTES as usize && self.holding.take_fetched(answer, as_of) {
+            self.answers.weigh(&self.holding);
+        }
+    }
+
+    fn with_age(&self, fault: Fault) -> Fault {
+        let now = Instant::now();
+        let Some(held) = self.holding.current(now) else { return fault };
+        let tenths = now.saturating_duration_since(held.as_of).as_millis().div_ceil(100);
+        let known = format!("the best known answer is {}.{} s old", tenths / 10, tenths % 10);
+        let reason = fault.reason.as_ref().map_or_else(|| known.clone(), |reason| format!("{reason}; {known}"));
+        fault.because(reason)
+    }
+}
+
+fn ending() -> Fault {
+    Fault::failed("the feed has ended; try again")
+}
+
+/// Whether what failed so may go well later, and is no verdict on the query.
+fn may_pass(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::NoLeader | FaultKind::Busy | FaultKind::NoPath | FaultKind::Unreachable => true,
+        FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Denied | FaultKind::Failed | FaultKind::OutcomeUnknown => false,
     }
 }

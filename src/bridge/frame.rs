@@ -20,6 +20,10 @@ const HEADER_BYTES: usize = 6;
 pub(super) const CANCELLED: VarInt = VarInt::from_u32(1);
 /// The stream is refused and nothing was done.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(2);
+/// The link is closed: the other side did what no server does.
+pub(super) const MISBEHAVED: VarInt = VarInt::from_u32(3);
+/// The link is closed: the other side answers no pings.
+pub(super) const SILENT: VarInt = VarInt::from_u32(4);
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +106,12 @@ impl FrameError {
     pub(super) fn is_garbage(&self) -> bool {
         matches!(self, FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } | FrameError::Decode(_))
     }
+
+    /// The same for who follows: a stream is given up by a reset, so that one finished within a frame,
+    /// or with none, is no honest one either.
+    pub(super) fn is_misbehaviour(&self) -> bool {
+        self.is_garbage() || matches!(self, FrameError::Cut)
+    }
 }
 
 impl From<quinn::ReadError> for FrameError {
@@ -131,6 +141,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Bytes of the payload.
+    pub(super) fn length(self) -> u32 {
+        self.length
+    }
+
     fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Header, FrameError> {
         let [version, kind, a, b, c, d] = bytes;
         if version != VERSION {
@@ -178,6 +193,12 @@ impl Frame {
     /// Its bytes on the wire.
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
+    }
+
+    /// One that announces more than it has.
+    #[cfg(test)]
+    pub(super) fn cut(kind: Kind, announced: u32, payload: &'static [u8]) -> Frame {
+        Frame([Header { kind, length: announced }.to_bytes(), Bytes::from_static(payload)])
     }
 
     /// One that says all by its kind.

@@ -7,6 +7,7 @@
 
 use super::RemoteServer;
 use super::endpoint::Endpoint;
+use super::feed::pulse::Pulse;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::config::defaults;
 use crate::telemetry::Trouble;
@@ -89,7 +90,7 @@ impl Outage {
 pub(super) enum State {
     /// Its first dial is under way.
     Trying,
-    Up(Connection),
+    Up(Connection, Arc<Pulse>),
     Down(Outage),
 }
 
@@ -121,10 +122,10 @@ impl Link {
         *self.up_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection, if it stands.
-    pub(super) fn connection(&self) -> Option<Connection> {
+    /// The connection and its pulse, if it stands.
+    pub(super) fn connection(&self) -> Option<(Connection, Arc<Pulse>)> {
         match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Up(connection) if connection.close_reason().is_none() => Some(connection.clone()),
+            State::Up(connection, pulse) if connection.close_reason().is_none() => Some((connection.clone(), Arc::clone(pulse))),
             _ => None,
         }
     }
@@ -140,10 +141,21 @@ impl Link {
                     pause = defaults::BRIDGE_BACKOFF_MIN;
                     trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
-                    self.set(State::Up(connection.clone()));
+                    let name = format!("{}.{}", self.server.name, self.server.dc);
+                    let pulse = Arc::new(Pulse::new(name, connection.clone()));
+                    self.set(State::Up(connection.clone(), Arc::clone(&pulse)));
+                    pulse.run().await;
                     let error = connection.closed().await;
                     metrics::counter!("kontor.bridge.links_lost").increment(1);
-                    self.went_down(cause_of(&error), &mut trouble);
+                    match pulse.verdict() {
+                        Some(verdict) => {
+                            self.went_down(Cause::Unreachable(readable(&verdict.why)), &mut trouble);
+                            if verdict.misbehaved {
+                                tokio::time::sleep(defaults::BRIDGE_MISBEHAVED_PAUSE).await;
+                            }
+                        }
+                        None => self.went_down(cause_of(&error), &mut trouble),
+                    }
                 }
                 Err(cause) => {
                     metrics::counter!("kontor.bridge.dials_failed").increment(1);
@@ -159,12 +171,12 @@ impl Link {
         let before = self.state();
         let since = match &before {
             State::Down(outage) => outage.since,
-            State::Up(_) | State::Trying => SystemTime::now(),
+            State::Up(..) | State::Trying => SystemTime::now(),
         };
         let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
         // A link that was up and is lost, and a certificate that is refused, are news at once. That
         // a server is not up yet, or has not heard of this one yet, is normal for a moment.
-        let is_news = is_new && (matches!(before, State::Up(_)) || matches!(cause, Cause::TlsRefused(_)));
+        let is_news = is_new && (matches!(before, State::Up(..)) || matches!(cause, Cause::TlsRefused(_)));
         let lasts = trouble.failed(Instant::now());
         let outage = Outage { since, cause };
         let (dc, server, addr, reason) = (&self.server.dc, &self.server.name, self.server.addr, outage.reason());
@@ -177,7 +189,7 @@ impl Link {
     }
 
     fn set(&self, state: State) {
-        if matches!(state, State::Up(_)) {
+        if matches!(state, State::Up(..)) {
             *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
         }
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;

@@ -6,6 +6,7 @@
 use super::RemoteServer;
 use super::choice::{self, Candidate, Doubles, Standing};
 use super::endpoint::Endpoint;
+use super::feed::pulse::Pulse;
 use super::link::{Cause, Greeting, Link, Outage, State};
 use crate::config::defaults;
 use crate::model::fault::Fault;
@@ -18,7 +19,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -60,6 +61,8 @@ impl Links {
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub(super) connection: Connection,
+    /// What the feeds on it share.
+    pub(super) pulse: Arc<Pulse>,
     parking: Arc<Semaphore>,
 }
 
@@ -67,6 +70,11 @@ impl Way {
     /// A place for one more blocking query, if there is one.
     pub(super) fn park(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.parking).try_acquire_owned().ok()
+    }
+
+    /// Tells this connection from any other.
+    pub(super) fn id(&self) -> usize {
+        self.connection.stable_id()
     }
 }
 
@@ -82,7 +90,10 @@ pub(super) struct Datacenter {
 impl Datacenter {
     /// The links that stand, in the order in which they are to be asked.
     pub(super) fn ways(&self) -> Vec<Way> {
-        let way = |link: &Arc<Link>| Some(Way { connection: link.connection()?, parking: Arc::clone(&link.parking) });
+        let way = |link: &Arc<Link>| {
+            let (connection, pulse) = link.connection()?;
+            Some(Way { connection, pulse, parking: Arc::clone(&link.parking) })
+        };
         self.links.load().iter().filter_map(way).collect()
     }
 
@@ -95,7 +106,7 @@ impl Datacenter {
             if !ways.is_empty() {
                 return Ok(ways);
             }
-            let hope = self.links.load().iter().any(|link| matches!(link.state(), State::Trying | State::Up(_)));
+            let hope = self.links.load().iter().any(|link| matches!(link.state(), State::Trying | State::Up(..)));
             if !hope || timeout_at(until, changed).await.is_err() {
                 return Err(self.fault());
             }
@@ -107,6 +118,12 @@ impl Datacenter {
         self.links.load_full()
     }
 
+    /// Waits until a link comes or goes, and no longer than `pause`.
+    pub(super) async fn wait_for_change(&self, pause: Duration) {
+        // Either way it is time to look again.
+        let _ = timeout(pause, self.changed.notified()).await;
+    }
+
     fn fault(&self) -> Fault {
         Fault::unreachable(self.outage().map_or_else(|| "unreachable: no link stands yet".to_owned(), |outage| outage.reason()))
     }
@@ -116,7 +133,7 @@ impl Datacenter {
         let links = self.links.load();
         let outages = links.iter().filter_map(|link| match link.state() {
             State::Down(outage) => Some(outage),
-            State::Trying | State::Up(_) => None,
+            State::Trying | State::Up(..) => None,
         });
         outages.min_by_key(|outage| match outage.cause {
             Cause::TlsRefused(_) => 0,
@@ -238,7 +255,7 @@ impl Keeper {
         let standing = match kept.map(|kept| kept.link.state()) {
             None => Standing::None,
             Some(State::Trying) => Standing::Trying,
-            Some(State::Up(connection)) => Standing::Up(connection.rtt()),
+            Some(State::Up(connection, _)) => Standing::Up(connection.rtt()),
             Some(State::Down(_)) => Standing::Failing,
         };
         let tie = BuildHasherDefault::<DefaultHasher>::default().hash_one((&self.us.node, &server.name));

@@ -25,6 +25,7 @@ use crate::model::query::Query;
 use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
+use cache::{Answers, Bounds};
 use endpoint::Endpoint;
 use inbound::Inbound;
 use link::Greeting;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
-pub use cache::{Followed, Held};
+pub use cache::{FeedReport, Followed, Held};
 
 /// A server of another datacenter, as the WAN pool knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ pub struct Bridge {
     inbound: Arc<Inbound>,
     /// Room for looks for faults.
     examining: Arc<Semaphore>,
+    answers: Arc<Answers>,
     answering: Shutdown,
     linking: Shutdown,
 }
@@ -102,7 +104,7 @@ impl Bridge {
         source: Arc<dyn Source>,
         shutdown: &Shutdown,
     ) -> Result<Bridge, String> {
-        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes: _ } = settings;
+        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes } = settings;
         let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone(), require_ca };
         let trust = judge.trust(&identity)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
@@ -112,6 +114,7 @@ impl Bridge {
         let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
         linking.spawn_until("bridge links", keeper.run(servers.clone()));
+        let answers = Arc::new(Answers::new(Arc::clone(&links), cache_bytes, Bounds::default(), linking.clone()));
         let inbound = Arc::<Inbound>::default();
         let server = Arc::new(Server::new(endpoint.clone(), us.clone(), handler, source, Arc::clone(&inbound)));
         answering.spawn("bridge", server.run(answering.clone()));
@@ -125,6 +128,7 @@ impl Bridge {
             servers,
             inbound,
             examining: Arc::new(Semaphore::new(defaults::DOCTOR_MAX_AT_ONCE)),
+            answers,
             answering,
             linking,
         })
@@ -154,7 +158,12 @@ impl Bridge {
     /// The feed of a stale-allowed read of `dc`, begun if there is none. `query` is without what is
     /// each asker's own: it neither blocks nor bounds its age.
     pub fn follow(&self, dc: &str, query: &Query) -> Followed {
-        Followed::new(Arc::clone(&self.links), dc, query)
+        Followed::new(&self.answers, dc, query)
+    }
+
+    /// What is held of `dc`, and how many feeds of it stand.
+    pub fn feeds(&self, dc: &str) -> FeedReport {
+        self.answers.report(dc)
     }
 
     /// The round-trip time of the link to `dc`, if there is one.

@@ -5,7 +5,7 @@
 use super::inbound::Inbound;
 use super::link::{Link, State, utc};
 use super::links::{Datacenter, Links};
-use super::{Bridge, RemoteServer};
+use super::{Bridge, FeedReport, RemoteServer};
 use crate::config::defaults;
 use crate::model::federation::{
     CertificateReport, DatacenterReport, DatacenterState, FeedCounts, LinkRole, LinkState, ServerReport, Traffic, Voucher,
@@ -28,9 +28,12 @@ impl Bridge {
         Sight { links: &self.links, servers: &servers, trust: trust.as_ref(), inbound: &self.inbound, feeds: &feeds }.report()
     }
 
-    /// THE PLACE FOR `Bridge::feeds(dc)`: what the feeds of `dc` hold.
-    fn feed_counts(&self, _dc: &str) -> FeedCounts {
-        FeedCounts::default()
+    /// What the feeds of `dc` hold.
+    fn feed_counts(&self, dc: &str) -> FeedCounts {
+        let FeedReport { standing, held, bytes, oldest } = self.feeds(dc);
+        // Rounded up: a told age is never below the true one.
+        let oldest_age_millis = oldest.map(|age| u64::try_from(age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
+        FeedCounts { standing, held, bytes, oldest_age_millis }
     }
 }
 
@@ -102,7 +105,7 @@ impl Sight<'_> {
                 report.since = Some(utc(outage.since));
                 report.cause = Some(outage.reason());
             }
-            State::Up(connection) => {
+            State::Up(connection, _) => {
                 report.link = if connection.close_reason().is_none() { LinkState::Up } else { LinkState::Down };
                 report.role = roles.get(&server.name).copied();
                 report.since = link.up_since().map(utc);

@@ -504,17 +504,20 @@ async fn an_answer_cut_in_the_middle_is_an_error() {
     tokio::spawn(async move {
         let connection = endpoint.quic.accept().await.unwrap().await.unwrap();
         let mut streams = Vec::new();
-        while let Ok((mut send, recv)) = connection.accept_bi().await {
-            if streams.is_empty() {
-                let us = super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned(), clock: None };
-                let mut outgoing = super::frame::Outgoing::new(send);
-                outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
-                outgoing.finish().unwrap();
-            } else {
-                send.write_all(b"\x01\x06\x00\x00\x00\x50half an answer").await.unwrap();
-                send.finish().unwrap();
+        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+            match super::frame::read_header(&mut recv).await.unwrap().kind {
+                Kind::Greeting => {
+                    let us = super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned(), clock: None };
+                    let mut outgoing = super::frame::Outgoing::new(send);
+                    outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
+                    outgoing.finish().unwrap();
+                }
+                Kind::Request => {
+                    send.write_all(b"\x01\x06\x00\x00\x00\x50half an answer").await.unwrap();
+                    send.finish().unwrap();
+                }
+                _ => streams.push((send, recv)),
             }
-            streams.push(recv);
         }
     });
     mine.knows([RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pin, alive: true, estimate: None }]);

@@ -396,6 +396,28 @@ pub const BRIDGE_PINGS_UNHEARD: usize = 16;
 pub const FEED_MAX_PER_LINK: usize = 20_000;
 /// How long nobody may have used a feed before it ends.
 pub const FEED_IDLE: Duration = Duration::from_secs(600);
+/// Feeds end in batches of this part of those that stand, so that a scan does not look for the least
+/// recently used at each step.
+pub const FEED_BATCH: usize = 8;
+/// How long a feed that made room although it is watched leaves its place to others, jitter taken off.
+pub const FEED_REPARK: Duration = Duration::from_secs(10);
+/// How long a query whose answer cannot be fed is forwarded each time, before a feed is tried again.
+pub const FEED_REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// First and longest pause before a feed that found nobody is tried anew; it doubles between them. A
+/// link that comes up ends it.
+pub const FEED_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long a reader waits for the first answer of a feed, whatever progress it makes.
+pub const FEED_FIRST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a push may take to arrive, from its first byte to its last.
+pub const FEED_ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of pushes that are on their way into memory at a time, for each link: room for the largest.
+pub const FEED_ARRIVING_BYTES: u32 = 32 << 20;
+/// Pushes of one feed within a second above which the other side does not keep to `FEED_PACE` at all.
+pub const FEED_FLOOD: u32 = 50;
+/// Bytes counted for an answer beyond its body and its query: its feed's stream and task.
+pub const FEED_OVERHEAD: u32 = 4_096;
+/// How long a server that broke the rules of feeds is not dialled.
+pub const BRIDGE_MISBEHAVED_PAUSE: Duration = Duration::from_secs(10);
 /// The least time between two pushes of a feed: ten a second, of which the newest counts.
 pub const FEED_PACE: Duration = Duration::from_millis(100);
 /// Bytes of the frame that opens a feed: its query comes from an HTTP head of at most 64 KiB.

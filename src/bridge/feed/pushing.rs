@@ -4,7 +4,7 @@
 
 use super::super::frame::{self, FrameError};
 use super::message::{Echo, Known, Ping, fingerprint};
-use super::standing::{Basis, Poll, Standing};
+use super::vouching::{Basis, Poll, Vouching};
 use crate::config::defaults;
 use crate::model::answer::{Answer, Found};
 use crate::model::fault::{Fault, FaultKind};
@@ -32,7 +32,7 @@ pub(in crate::bridge) struct Pushing {
 
 #[derive(Default)]
 struct State {
-    standing: Standing,
+    standing: Vouching,
     /// How many of them nobody calls.
     polled: usize,
     /// Bytes of all their queries.

@@ -1,102 +1,107 @@
-//! What the echoes of one link say of the feeds that stand on it.
+//! The feeds that stand, by datacenter: no more than a bound, of which the least recently used makes
+//! room.
 //!
-//! A feed looks settled only while the interest that was registered before its newest read is quiet
-//! and that read is numbered. Both change in one step, and an interest that was called stays so:
-//! whatever a feed's task is at, an echo made meanwhile counts the feed as behind. No I/O.
+//! `follower` takes a place for each feed before it opens it.
 
-use super::age::Vouch;
-use super::message::{Echo, Known, Ping};
-use crate::model::query::Query;
-use crate::model::request::Interest;
+use super::holding::Holding;
+use crate::config::defaults;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 
-/// The feeds of one link.
-#[derive(Default)]
-pub(super) struct Standing {
-    vouch: Vouch,
-    feeds: HashMap<u64, Basis>,
+/// All places.
+#[derive(Debug)]
+pub(in crate::bridge) struct Standing {
+    /// Of one datacenter.
+    max: usize,
+    places: Mutex<Places>,
 }
 
-/// How it is known whether a feed has news. Not to be dropped under a lock: an interest has locks of
-/// its own.
-#[derive(Clone)]
-pub(super) enum Basis {
-    /// It is not: nothing was pushed yet.
-    Unknown,
-    /// The interest that was registered before the newest read is called.
-    Called(Arc<dyn Interest>),
-    /// Another read tells something else.
-    Polled(Arc<Poll>),
+#[derive(Debug, Default)]
+struct Places {
+    last: u64,
+    by_dc: HashMap<String, HashMap<u64, Seat>>,
 }
 
-/// A feed that nobody calls.
-pub(super) struct Poll {
-    pub(super) query: Arc<Query>,
-    /// What was pushed last.
-    pub(super) told: Known,
-    /// Told when a read tells something else.
-    pub(super) news: Arc<Notify>,
+#[derive(Debug)]
+struct Seat {
+    holding: Arc<Holding>,
+    lost: CancellationToken,
+}
+
+/// A place of a feed; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    standing: Arc<Standing>,
+    dc: String,
+    number: u64,
+    lost: CancellationToken,
 }
 
 impl Standing {
-    /// Makes a place for `feed`, before its first read. False when there is one already.
-    pub(super) fn open(&mut self, feed: u64) -> bool {
-        if self.feeds.contains_key(&feed) {
-            return false;
+    pub(in crate::bridge) fn new(max: usize) -> Standing {
+        Standing { max, places: Mutex::default() }
+    }
+
+    /// A place for the feed of `holding`. Where all are taken, those of others end first: a part of all at
+    /// once, of those that nobody watches the ones whose last use is the longest ago.
+    pub(super) fn enter(self: &Arc<Standing>, holding: &Arc<Holding>) -> Place {
+        let (dc, lost) = (holding.dc().to_owned(), CancellationToken::new());
+        let mut places = self.places();
+        places.last += 1;
+        let number = places.last;
+        let seats = places.by_dc.entry(dc.clone()).or_default();
+        if seats.len() >= self.max {
+            make_room(seats);
         }
-        self.vouch.open(feed);
-        self.feeds.insert(feed, Basis::Unknown);
-        true
+        seats.insert(number, Seat { holding: Arc::clone(holding), lost: lost.clone() });
+        drop(places);
+        metrics::gauge!("kontor.bridge.feeds_standing").increment(1);
+        Place { standing: Arc::clone(self), dc, number, lost }
     }
 
-    /// Numbers the push of a read that was made after `basis`; with what that replaces.
-    pub(super) fn push(&mut self, feed: u64, basis: Basis) -> (u64, Option<Basis>) {
-        (self.vouch.push(feed), self.feeds.insert(feed, basis))
+    /// How many feeds of `dc` stand or are being opened.
+    pub(in crate::bridge) fn count(&self, dc: &str) -> usize {
+        self.places().by_dc.get(dc).map_or(0, HashMap::len)
     }
 
-    /// A read that was made after `basis` tells what was pushed last. Returns what `basis` replaces.
-    pub(super) fn settle(&mut self, feed: u64, basis: Basis) -> Option<Basis> {
-        self.feeds.insert(feed, basis)
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The follower has let go of the feed. Up to then it takes an echo's silence for "no news", so a
-    /// feed that ended on this side stays, and is behind as soon as its last interest is called.
-    pub(super) fn close(&mut self, feed: u64) -> Option<Basis> {
-        self.vouch.close(feed);
-        self.feeds.remove(&feed)
+fn make_room(seats: &mut HashMap<u64, Seat>) {
+    let batch = (seats.len() / defaults::FEED_BATCH).max(1);
+    let use_of = |(number, seat): (&u64, &Seat)| (seat.holding.is_watched(), seat.holding.last_use(), *number);
+    let mut uses: Vec<_> = seats.iter().map(use_of).collect();
+    if batch < uses.len() {
+        uses.select_nth_unstable(batch);
     }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.feeds.len()
+    for (_, _, number) in uses.iter().take(batch) {
+        if let Some(seat) = seats.remove(number) {
+            seat.lost.cancel();
+        }
     }
+    metrics::counter!("kontor.bridge.feeds_evicted").increment(batch as u64);
+}
 
-    /// The feeds that must be read for the next echo, after the age for it is taken.
-    pub(super) fn polls(&self) -> Vec<(u64, Arc<Query>)> {
-        let polls = self.feeds.iter().filter_map(|(feed, basis)| match basis {
-            Basis::Polled(poll) => Some((*feed, Arc::clone(&poll.query))),
-            Basis::Unknown | Basis::Called(_) => None,
-        });
-        polls.collect()
+impl Place {
+    /// Resolves when the place went to another.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
     }
+}
 
-    /// The answer to a ping: `age` was taken when it had come, and then the feeds of
-    /// [`Standing::polls`] were read, which told `seen`.
-    pub(super) fn echo(&mut self, ping: Ping, age: Option<Duration>, seen: &HashMap<u64, Known>) -> Echo {
-        let Standing { vouch, feeds } = self;
-        vouch.echo(ping, age, |feed| match feeds.get(&feed) {
-            None | Some(Basis::Unknown) => true,
-            Some(Basis::Called(interest)) => interest.called(),
-            Some(Basis::Polled(poll)) => {
-                let is_news = seen.get(&feed) != Some(&poll.told);
-                if is_news {
-                    poll.news.notify_one();
-                }
-                is_news
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.standing.places();
+        if let Some(seats) = places.by_dc.get_mut(&self.dc) {
+            seats.remove(&self.number);
+            if seats.is_empty() {
+                places.by_dc.remove(&self.dc);
             }
-        })
+        }
+        drop(places);
+        metrics::gauge!("kontor.bridge.feeds_standing").decrement(1);
     }
 }

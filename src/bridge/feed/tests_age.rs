@@ -6,7 +6,7 @@
 
 use super::age::{Ages, AsOf};
 use super::message::{Echo, Known, Ping};
-use super::standing::{Basis, Poll, Standing};
+use super::vouching::{Basis, Poll, Vouching};
 use crate::model::ids::ClusterId;
 use crate::model::query::{Query, QueryOptions, Read};
 use crate::model::request::Interest;
@@ -161,7 +161,7 @@ struct Stream {
 /// One link with both its ends.
 #[derive(Default)]
 struct Link {
-    standing: Standing,
+    standing: Vouching,
     tasks: BTreeMap<u64, Task>,
     streams: BTreeMap<u64, Stream>,
     pings: Vec<Ping>,

@@ -23,7 +23,7 @@ fn readmit(dc: &str) -> Command {
 #[test]
 fn what_is_removed_is_told_at_once_and_until_it_is_readmitted() {
     let mut catalog = Catalog::new();
-    let mut watch = catalog.reader.watch_removals();
+    let watch = catalog.reader.watch_removals();
     catalog.apply(remove("DC2", cluster(1)));
     assert!(watch.changed().now_or_never().is_some());
     assert!(catalog.reader.removals().refuses("dc2", cluster(1)));
@@ -61,7 +61,7 @@ fn a_snapshot_holds_them_and_moving_the_catalog_does_too() {
     for datacenter in ["dc1", "elsewhere"] {
         let (view, _) = decode(&mut bytes.as_slice()).expect("is read");
         let mut store = Store::new(datacenter);
-        let (reader, mut watch) = (store.reader(), store.reader().watch_removals());
+        let (reader, watch) = (store.reader(), store.reader().watch_removals());
         store.restore(view);
         assert!(watch.changed().now_or_never().is_some());
         assert_eq!(reader.removals(), catalog.reader.removals());

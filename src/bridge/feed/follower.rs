@@ -1,0 +1,220 @@
+//! The task that keeps one feed of ours: it opens it on the live link, moves it to the standby when it
+//! breaks, tries again when there is no link, and ends it when nobody wants it any more.
+//!
+//! `cache` starts one for a query that is read and has none. Whatever fails here, what is held stays.
+
+use super::holding::{Holding, Phase};
+use super::message::Push;
+use super::standing::{Place, Standing};
+use super::stream::{End, Stream};
+use crate::bridge::links::{Datacenter, Links, Way};
+use crate::config::defaults;
+use crate::model::fault::{Fault, FaultKind};
+use futures_util::future::{Either, select};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+/// Called when the size of what is held is another.
+pub(in crate::bridge) type Resized = Box<dyn Fn(&Arc<Holding>) + Send + Sync>;
+
+/// Keeps one feed.
+pub(in crate::bridge) struct Follower {
+    holding: Arc<Holding>,
+    links: Arc<Links>,
+    standing: Arc<Standing>,
+    /// How long nobody may have used it.
+    idle: Duration,
+    resized: Resized,
+    /// Whether the holding has been told that the task ends.
+    ended: bool,
+}
+
+/// What a feed's task does next.
+enum Next {
+    /// Nobody wants it.
+    Unwanted,
+    /// Its place went to another feed.
+    MadeRoom,
+    /// The other side does not feed it.
+    Refused(Fault),
+}
+
+/// The rounds of trying since it last went well.
+struct Patience {
+    pause: Duration,
+    /// Streams that failed since the last pause.
+    failed: u32,
+    /// The connection on which the last one failed.
+    avoid: Option<usize>,
+}
+
+impl Follower {
+    pub(in crate::bridge) fn new(
+        holding: Arc<Holding>,
+        links: Arc<Links>,
+        standing: Arc<Standing>,
+        idle: Duration,
+        resized: Resized,
+    ) -> Follower {
+        Follower { holding, links, standing, idle, resized, ended: false }
+    }
+
+    /// Keeps the feed until nobody wants it, or the other side refuses it.
+    pub(in crate::bridge) async fn run(mut self) {
+        loop {
+            let place = self.standing.enter(&self.holding);
+            let next = self.keep(&place).await;
+            drop(place);
+            self.holding.set_contact(None);
+            match next {
+                Next::Unwanted | Next::MadeRoom if self.holding.end() => break,
+                Next::Unwanted => {}
+                Next::MadeRoom => {
+                    if self.park_anew().await && self.holding.end() {
+                        break;
+                    }
+                }
+                Next::Refused(fault) => {
+                    metrics::counter!("kontor.bridge.feeds_refused").increment(1);
+                    debug!(dc = self.holding.dc(), %fault, "an answer that is not fed");
+                    self.holding.set_phase(Phase::Unfed { until: Instant::now() + defaults::FEED_REFUSED_PAUSE });
+                    self.holding.wake();
+                    break;
+                }
+            }
+        }
+        self.ended = true;
+    }
+
+    async fn keep(&self, place: &Place) -> Next {
+        tokio::select! {
+            biased;
+            () = place.lost() => Next::MadeRoom,
+            () = self.holding.unwanted(self.idle) => Next::Unwanted,
+            fault = self.stand() => Next::Refused(fault),
+        }
+    }
+
+    /// Leaves its place to others for a while; what is held is told with its age meanwhile. Returns
+    /// whether nobody wants it any more.
+    async fn park_anew(&self) -> bool {
+        let fault = Fault::new(FaultKind::Busy, "too many feeds stand; this one makes room for a moment");
+        self.holding.set_phase(Phase::Broken(fault));
+        self.holding.wake();
+        let pause = sleep(rand::random_range(defaults::FEED_REPARK / 2..=defaults::FEED_REPARK));
+        tokio::select! {
+            () = pause => false,
+            () = self.holding.unwanted(self.idle) => true,
+        }
+    }
+
+    /// Keeps a stream open, on whichever link serves. Returns only when the other side refuses.
+    async fn stand(&self) -> Fault {
+        let mut patience = Patience { pause: defaults::FEED_RETRY.0, failed: 0, avoid: None };
+        loop {
+            let datacenter = match self.links.of(self.holding.dc()) {
+                Ok(datacenter) => datacenter,
+                Err(fault) => {
+                    self.holding.set_phase(Phase::Broken(fault));
+                    patience.rest(None).await;
+                    continue;
+                }
+            };
+            let ways = match datacenter.wait_for_ways(Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT).await {
+                Ok(ways) => patience.order(ways),
+                Err(fault) => {
+                    self.holding.set_phase(Phase::Broken(fault));
+                    patience.rest(Some(&datacenter)).await;
+                    continue;
+                }
+            };
+            let end = match self.open(&ways).await {
+                Ok((stream, first, way)) => self.follow(stream, first, way, &mut patience).await,
+                Err(end) => {
+                    patience.failed += 2;
+                    end
+                }
+            };
+            if let End::Refused(fault) = end {
+                return fault;
+            }
+            metrics::counter!("kontor.bridge.feeds_broken").increment(1);
+            debug!(dc = self.holding.dc(), why = ?end, "feed broken");
+            // The other link is tried at once, and then only after a pause.
+            let elsewhere = datacenter.ways().iter().any(|way| Some(way.id()) != patience.avoid);
+            if patience.failed >= 2 || !elsewhere {
+                self.holding.set_phase(Phase::Broken(end.fault()));
+                patience.rest(Some(&datacenter)).await;
+            }
+        }
+    }
+
+    async fn follow(&self, mut stream: Stream, first: Push, way: usize, patience: &mut Patience) -> End {
+        let began = Instant::now();
+        let end = stream.follow(&self.holding, first, || (self.resized)(&self.holding)).await;
+        self.holding.set_contact(None);
+        if began.elapsed() >= defaults::FEED_RETRY.1 {
+            *patience = Patience { pause: defaults::FEED_RETRY.0, failed: 0, avoid: None };
+        }
+        patience.failed += 1;
+        patience.avoid = Some(way);
+        end
+    }
+
+    /// Opens a stream on the first of `ways`, and on the second when that fails or is late; the first
+    /// that brings an answer serves.
+    async fn open(&self, ways: &[Way]) -> Result<(Stream, Push, usize), End> {
+        let Some(live) = ways.first() else { return Err(End::Broken("no link stands".to_owned())) };
+        let Some(standby) = ways.get(1) else { return self.open_on(live).await };
+        let late = (live.connection.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN);
+        let first = pin!(self.open_on(live));
+        let lateness = pin!(sleep(late));
+        let first = match select(first, lateness).await {
+            Either::Left((Err(End::Broken(_) | End::NotNow(_)), _)) => return self.open_on(standby).await,
+            Either::Left((outcome, _)) => return outcome,
+            Either::Right(((), first)) => first,
+        };
+        metrics::counter!("kontor.bridge.feeds_doubled").increment(1);
+        let second = pin!(self.open_on(standby));
+        match select(first, second).await {
+            Either::Left((Err(End::Broken(_) | End::NotNow(_)), second)) => second.await,
+            Either::Right((Err(End::Broken(_) | End::NotNow(_)), first)) => first.await,
+            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+        }
+    }
+
+    async fn open_on(&self, way: &Way) -> Result<(Stream, Push, usize), End> {
+        let (stream, first) = Box::pin(Stream::open(&self.holding, way)).await?;
+        Ok((stream, first, way.id()))
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.holding.abandon();
+        }
+    }
+}
+
+impl Patience {
+    /// The way that failed last comes last.
+    fn order(&self, mut ways: Vec<Way>) -> Vec<Way> {
+        ways.sort_by_key(|way| Some(way.id()) == self.avoid);
+        ways
+    }
+
+    /// Waits until a link changes, and no longer than for the pause that is due.
+    async fn rest(&mut self, datacenter: Option<&Datacenter>) {
+        let pause = rand::random_range(self.pause / 2..=self.pause);
+        self.pause = (self.pause * 2).min(defaults::FEED_RETRY.1);
+        self.failed = 0;
+        match datacenter {
+            Some(datacenter) => datacenter.wait_for_change(pause).await,
+            None => sleep(pause).await,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which answer may take the place of the one held. No I/O, no clock.
+//!
+//! Answers of one query come by several ways: from the live link and from the standby, whose servers
+//! are not equally far, and as what a single question brought. Within a cluster the index tells which
+//! is the newer one; nothing tells that between clusters, where the later one to come counts.
+
+use super::message::Known;
+
+/// What an answer is to the one that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// It is the first.
+    First,
+    /// It is of another cluster: it replaces everything.
+    OtherCluster,
+    /// It says something else, and no less new.
+    Newer,
+    /// It says the same at another index, which moves along.
+    Moved,
+    /// It says the same at the same index.
+    Same,
+    /// Its index is lower: it never takes the place of the one held.
+    Older,
+}
+
+impl Order {
+    /// Compares what came with what is held.
+    pub(super) fn of(held: Option<Known>, came: Known) -> Order {
+        match held {
+            None => Order::First,
+            Some(held) if held.cluster != came.cluster => Order::OtherCluster,
+            Some(held) if came.index < held.index => Order::Older,
+            Some(held) if came.hash != held.hash => Order::Newer,
+            Some(held) if came.index > held.index => Order::Moved,
+            Some(_) => Order::Same,
+        }
+    }
+
+    /// Whether those who watch are told.
+    pub(super) fn is_news(self) -> bool {
+        matches!(self, Order::First | Order::OtherCluster | Order::Newer | Order::Moved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::ClusterId;
+    use uuid::Uuid;
+
+    fn known(cluster: u128, index: u64, hash: u64) -> Known {
+        Known { cluster: ClusterId(Uuid::from_u128(cluster)), index, hash }
+    }
+
+    #[test]
+    fn the_index_decides_within_a_cluster_and_the_later_one_between_them() {
+        let held = Some(known(1, 10, 7));
+        for (came, order) in [
+            (known(1, 9, 7), Order::Older),
+            (known(1, 9, 8), Order::Older),
+            (known(1, 10, 7), Order::Same),
+            (known(1, 10, 8), Order::Newer),
+            (known(1, 11, 7), Order::Moved),
+            (known(1, 11, 8), Order::Newer),
+            (known(2, 1, 7), Order::OtherCluster),
+            (known(2, 10, 7), Order::OtherCluster),
+        ] {
+            assert_eq!(Order::of(held, came), order, "{came:?}");
+        }
+        assert_eq!(Order::of(None, known(1, 1, 1)), Order::First);
+    }
+
+    #[test]
+    fn only_the_same_and_the_older_are_no_news() {
+        assert!([Order::First, Order::OtherCluster, Order::Newer, Order::Moved].iter().all(|order| order.is_news()));
+        assert!(![Order::Same, Order::Older].iter().any(|order| order.is_news()));
+    }
+}

@@ -1,0 +1,241 @@
+//! The pulse of one link, at the side that follows: pings go out, echoes come back, and from both is
+//! counted how old everything is that is fed by this link.
+//!
+//! `link` runs it for as long as its connection stands. A process that hangs still has QUIC's word
+//! for being alive now and then; without an echo its link is dead all the same.
+
+use super::age::{Ages, AsOf};
+use super::message::Echo;
+use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
+use crate::config::defaults;
+use quinn::{Connection, RecvStream, VarInt};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Why this side has closed a connection.
+#[derive(Clone, Debug)]
+pub(in crate::bridge) struct Verdict {
+    /// For users and the log.
+    pub(in crate::bridge) why: String,
+    /// Whether the other side broke the rules; otherwise it was silent.
+    pub(in crate::bridge) misbehaved: bool,
+}
+
+/// The pulse of one connection, and what all feeds on it share.
+#[derive(Debug)]
+pub(in crate::bridge) struct Pulse {
+    /// Names the other side in the log.
+    server: String,
+    connection: Connection,
+    ages: Mutex<Ages>,
+    /// The number of the last feed opened.
+    feeds: AtomicU64,
+    began: Instant,
+    /// When the last echo came, in milliseconds since `began`; the link itself counts as the first.
+    echoed: AtomicU64,
+    /// KiB of pushes that may still be taken into memory.
+    room: Semaphore,
+    /// Why this side has closed the connection.
+    verdict: OnceLock<Verdict>,
+    /// Cancelled when nobody keeps the link any more.
+    over: CancellationToken,
+}
+
+impl Pulse {
+    pub(in crate::bridge) fn new(server: String, connection: Connection) -> Pulse {
+        Pulse {
+            server,
+            connection,
+            ages: Mutex::default(),
+            feeds: AtomicU64::new(0),
+            began: Instant::now(),
+            echoed: AtomicU64::new(0),
+            room: Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize),
+            verdict: OnceLock::new(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Pings until the connection is gone. A server that takes no pulse is asked again and again; its
+    /// feeds grow old meanwhile.
+    pub(in crate::bridge) async fn run(&self) {
+        let _over = self.over.clone().drop_guard();
+        loop {
+            let error = tokio::select! {
+                biased;
+                _closed = self.connection.closed() => return,
+                error = self.beat() => error,
+            };
+            match error {
+                FrameError::Silence(patience) => self.close(SILENT, format!("no echo came for {patience:?}")),
+                error if error.is_misbehaviour() => self.condemn(&format!("its pulse: {error}")),
+                error => {
+                    metrics::counter!("kontor.bridge.pulses_refused").increment(1);
+                    debug!(server = %self.server, %error, "no pulse");
+                }
+            }
+            // Over at once when the connection is closed.
+            let _ = timeout(defaults::BRIDGE_PROGRESS_TIMEOUT, self.connection.closed()).await;
+        }
+    }
+
+    async fn beat(&self) -> FrameError {
+        let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
+        let (send, mut recv) = match timeout(patience, self.connection.open_bi()).await {
+            Ok(Ok(streams)) => streams,
+            Ok(Err(error)) => return FrameError::Stream(error.to_string()),
+            // Streams are given back by the other side's process: it hangs.
+            Err(_elapsed) => return FrameError::Silence(patience),
+        };
+        let mut outgoing = Outgoing::new(send);
+        tokio::select! {
+            error = self.ask(&mut outgoing) => error,
+            error = self.listen(&mut recv) => error,
+        }
+    }
+
+    async fn ask(&self, outgoing: &mut Outgoing) -> FrameError {
+        let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
+        let mut frame = Frame::bare(Kind::Pulse);
+        let began = Instant::now();
+        let mut next = began;
+        loop {
+            match timeout(patience, outgoing.send(&frame)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(_elapsed) => return FrameError::Silence(patience),
+            }
+            sleep_until(next.min(self.silent_at(began))).await;
+            // Looked at anew: an echo may have come in the meantime.
+            while Instant::now() < next {
+                if Instant::now() >= self.silent_at(began) {
+                    return FrameError::Silence(patience);
+                }
+                sleep_until(next.min(self.silent_at(began))).await;
+            }
+            let now = Instant::now();
+            next = now + defaults::BRIDGE_PING_INTERVAL;
+            // Noted before it is sent: what is counted from it is never too young.
+            let ping = self.ages().ping(now);
+            frame = match Frame::of(Kind::Ping, &ping) {
+                Ok(frame) => frame,
+                Err(error) => return error,
+            };
+        }
+    }
+
+    async fn listen(&self, recv: &mut RecvStream) -> FrameError {
+        loop {
+            match self.hear(recv).await {
+                Ok(true) => self.echoed.store(self.millis(Instant::now()), Ordering::Relaxed),
+                Ok(false) => {
+                    self.condemn("an echo came that answers no ping");
+                    return FrameError::Stream("condemned".to_owned());
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn hear(&self, recv: &mut RecvStream) -> Result<bool, FrameError> {
+        let header = read_header(recv).await?;
+        if header.kind != Kind::Echo {
+            self.condemn(&format!("expected an echo, got a {:?}", header.kind));
+            return Err(FrameError::Stream("condemned".to_owned()));
+        }
+        let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
+        let echo: Echo = frame::decode(&payload)?;
+        Ok(self.ages().echo(&echo))
+    }
+
+    /// Whether an echo came not long ago.
+    pub(in crate::bridge) fn is_beating(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_echo()) < defaults::BRIDGE_PROGRESS_TIMEOUT
+    }
+
+    /// Closes the connection, because the other side did what no server does.
+    pub(super) fn condemn(&self, what: &str) {
+        self.close(MISBEHAVED, format!("misbehaved: {what}"));
+    }
+
+    fn close(&self, code: VarInt, why: String) {
+        let misbehaved = code == MISBEHAVED;
+        let verdict = Verdict { why, misbehaved };
+        if self.connection.close_reason().is_some() || self.verdict.set(verdict.clone()).is_err() {
+            return;
+        }
+        let kind = if misbehaved { "misbehaved" } else { "silent" };
+        metrics::counter!("kontor.bridge.links_closed", "why" => kind).increment(1);
+        warn!(server = %self.server, reason = %verdict.why, "link closed by this side");
+        self.connection.close(code, verdict.why.as_bytes());
+    }
+
+    /// Why this side has closed the connection, if it has.
+    pub(in crate::bridge) fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.get()
+    }
+
+    /// Resolves when the link is not kept any more: what stands on it must move.
+    pub(super) async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// A feed's number on this link; its age is counted into `as_of` until the number is dropped.
+    pub(super) fn number(self: &Arc<Pulse>, as_of: Arc<AsOf>) -> FeedNumber {
+        let number = self.feeds.fetch_add(1, Ordering::Relaxed) + 1;
+        self.ages().open(number, as_of);
+        FeedNumber { pulse: Arc::clone(self), number }
+    }
+
+    /// Room in memory for `bytes` of a push.
+    pub(super) async fn make_room(&self, bytes: u32) -> Result<SemaphorePermit<'_>, FrameError> {
+        let kib = (bytes >> 10) + 1;
+        self.room.acquire_many(kib).await.map_err(|error| FrameError::Stream(error.to_string()))
+    }
+
+    /// When a stream of pings that began at `began` has had no echo for too long.
+    fn silent_at(&self, began: Instant) -> Instant {
+        self.last_echo().max(began) + defaults::BRIDGE_PROGRESS_TIMEOUT
+    }
+
+    fn last_echo(&self) -> Instant {
+        self.began + Duration::from_millis(self.echoed.load(Ordering::Relaxed))
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn ages(&self) -> MutexGuard<'_, Ages> {
+        self.ages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A feed on a link.
+#[derive(Debug)]
+pub(super) struct FeedNumber {
+    pulse: Arc<Pulse>,
+    number: u64,
+}
+
+impl FeedNumber {
+    pub(super) fn get(&self) -> u64 {
+        self.number
+    }
+
+    /// The push of this number has become the answer held.
+    pub(super) fn took(&self, push: u64) {
+        self.pulse.ages().took(self.number, push);
+    }
+}
+
+impl Drop for FeedNumber {
+    fn drop(&mut self) {
+        self.pulse.ages().close(self.number);
+    }
+}

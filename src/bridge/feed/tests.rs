@@ -1,0 +1,684 @@
+//! Feeds against a far side that the tests drive by hand: it keeps the rules, or breaks them.
+
+use super::message::{Echo, Known, Open, Ping, Push, Took, fingerprint};
+use crate::bridge::cache::{Answers, Bounds, Followed, Held};
+use crate::bridge::endpoint::Endpoint;
+use crate::bridge::frame::{self, Frame, Kind, Outgoing, read_header, read_payload};
+use crate::bridge::link::Greeting;
+use crate::bridge::{Bridge, BridgeSettings, RemoteServer};
+use crate::config::defaults;
+use crate::model::answer::{Answer, AnswerMeta};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::ids::ClusterId;
+use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
+use crate::shutdown::Shutdown;
+use crate::tls::BridgeIdentity;
+use bytes::Bytes;
+use quinn::{Connection, RecvStream, SendStream};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_secs(60);
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
+
+/// The side that follows answers nothing.
+struct Mute;
+
+impl Handler for Mute {
+    fn handle(&self, _: Request, _: Option<&str>, _: Progress) -> BoxFuture<Result<Reply, Fault>> {
+        Box::pin(async { Err(Fault::no_leader()) })
+    }
+}
+
+impl Source for Mute {
+    fn age(&self) -> Option<Duration> {
+        None
+    }
+
+    fn watch(&self, _: &Query) -> Option<Box<dyn Interest>> {
+        None
+    }
+
+    fn read(&self, _: &Query) -> Result<Answer, Fault> {
+        Err(Fault::no_leader())
+    }
+}
+
+/// A far server.
+struct Far {
+    remote: RemoteServer,
+    feeds: mpsc::UnboundedReceiver<Fed>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Whether pings are answered, and with which age.
+    echoes: Mutex<Option<Duration>>,
+    /// The last push of each feed, told in each echo.
+    pushed: Mutex<HashMap<u64, u64>>,
+    /// The answer to requests that do not come by feeds, and how many came.
+    reply: Mutex<Result<Answer, Fault>>,
+    asked: AtomicUsize,
+    /// What is sent instead of the first echo.
+    garbage: Mutex<Option<Vec<u8>>>,
+    connections: Mutex<Vec<Connection>>,
+    mute: AtomicBool,
+}
+
+/// A feed that was opened at the far server.
+struct Fed {
+    open: Open,
+    connection: Connection,
+    outgoing: Outgoing,
+    recv: RecvStream,
+    number: u64,
+    shared: Arc<Shared>,
+}
+
+impl Far {
+    async fn start(name: &str, pin_of_near: &str) -> Far {
+        let identity = BridgeIdentity::self_made(None, "dc2", "consul").unwrap();
+        let pin = identity.fingerprint();
+        let trust = Arc::new(identity.trust("dc2", "consul", false));
+        trust.set_pins([("dc1".to_owned(), [pin_of_near.to_owned()].into_iter().collect())].into());
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), identity, trust, "consul").unwrap();
+        let addr: SocketAddr = endpoint.quic.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            echoes: Mutex::new(Some(Duration::ZERO)),
+            pushed: Mutex::default(),
+            reply: Mutex::new(Err(Fault::no_leader())),
+            asked: AtomicUsize::new(0),
+            garbage: Mutex::default(),
+            connections: Mutex::default(),
+            mute: AtomicBool::new(false),
+        });
+        let (sender, feeds) = mpsc::unbounded_channel();
+        tokio::spawn(accept(endpoint, name.to_owned(), Arc::clone(&shared), sender));
+        let (name, dc) = (name.to_owned(), "dc2".to_owned());
+        Far { remote: RemoteServer { name, dc, addr, pin, alive: true, estimate: None }, feeds, shared }
+    }
+
+    async fn fed(&mut self) -> Fed {
+        tokio::time::timeout(LONG, self.feeds.recv()).await.unwrap().unwrap()
+    }
+
+    /// Breaks all connections.
+    fn hang_up(&self) {
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            connection.close(frame::CANCELLED, b"test");
+        }
+    }
+}
+
+async fn accept(endpoint: Endpoint, name: String, shared: Arc<Shared>, feeds: mpsc::UnboundedSender<Fed>) {
+    while let Some(incoming) = endpoint.quic.accept().await {
+        let Ok(connection) = incoming.await else { continue };
+        shared.connections.lock().unwrap().push(connection.clone());
+        let (name, shared, feeds) = (name.clone(), Arc::clone(&shared), feeds.clone());
+        tokio::spawn(async move {
+            while let Ok((send, recv)) = connection.accept_bi().await {
+                tokio::spawn(stream(connection.clone(), name.clone(), send, recv, Arc::clone(&shared), feeds.clone()));
+            }
+        });
+    }
+}
+
+async fn stream(
+    connection: Connection,
+    name: String,
+    send: SendStream,
+    mut recv: RecvStream,
+    shared: Arc<Shared>,
+    feeds: mpsc::UnboundedSender<Fed>,
+) {
+    let mut outgoing = Outgoing::new(send);
+    let Ok(header) = read_header(&mut recv).await else { return };
+    let Ok(payload) = read_payload(&mut recv, header, LONG).await else { return };
+    match header.kind {
+        Kind::Greeting => {
+            let us = Greeting { node: name, datacenter: "dc2".to_owned(), clock: None };
+            outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
+            outgoing.finish().unwrap();
+        }
+        Kind::Pulse => beat(outgoing, recv, shared).await,
+        Kind::Request => {
+            shared.asked.fetch_add(1, Ordering::SeqCst);
+            // Long enough for all who ask at the same time to come together.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let reply = shared.reply.lock().unwrap().clone();
+            let frame = match reply {
+                Ok(answer) => Frame::of(Kind::Reply, &Reply::Answer(answer)),
+                Err(fault) => Frame::of(Kind::Fault, &fault),
+            };
+            let _ = outgoing.send(&frame.unwrap()).await;
+            let _ = outgoing.finish();
+        }
+        Kind::Open => {
+            let open = frame::decode(&payload).unwrap();
+            let _ = feeds.send(Fed { open, connection, outgoing, recv, number: 0, shared });
+        }
+        other => panic!("a {other:?} opened a stream"),
+    }
+}
+
+async fn beat(mut outgoing: Outgoing, mut recv: RecvStream, shared: Arc<Shared>) {
+    while let Ok(header) = read_header(&mut recv).await {
+        let Ok(payload) = read_payload(&mut recv, header, LONG).await else { return };
+        let ping: Ping = frame::decode(&payload).unwrap();
+        if shared.mute.load(Ordering::SeqCst) {
+            continue;
+        }
+        let garbage = shared.garbage.lock().unwrap().take();
+        if let Some(garbage) = garbage {
+            outgoing.send(&Frame::new(Kind::Echo, garbage.into()).unwrap()).await.unwrap();
+            continue;
+        }
+        let age = *shared.echoes.lock().unwrap();
+        let pushed = shared.pushed.lock().unwrap().iter().map(|(feed, number)| (*feed, *number)).collect();
+        let echo = Echo { number: ping.number, age, pushed, behind: Vec::new() };
+        if outgoing.send(&Frame::of(Kind::Echo, &echo).unwrap()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn meta(cluster: ClusterId, index: u64) -> AnswerMeta {
+    AnswerMeta { index, indexed: true, cluster, consistency: Consistency::Stale, ..AnswerMeta::default() }
+}
+
+fn answer(index: u64, body: &str) -> Answer {
+    Answer { meta: meta(CLUSTER, index), body: Bytes::copy_from_slice(body.as_bytes()) }
+}
+
+impl Fed {
+    /// Sends a push, and waits until it is taken.
+    async fn push(&mut self, index: u64, body: Option<&str>) {
+        self.push_of(CLUSTER, index, body).await;
+        assert_eq!(self.took().await, Some(self.number));
+    }
+
+    async fn push_of(&mut self, cluster: ClusterId, index: u64, body: Option<&str>) {
+        self.number += 1;
+        self.shared.pushed.lock().unwrap().insert(self.open.feed, self.number);
+        let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
+        let push = Push { number: self.number, meta: meta(cluster, index), body };
+        self.send(&Frame::of(Kind::Push, &push).unwrap()).await;
+    }
+
+    async fn send(&mut self, frame: &Frame) {
+        // The other side may have gone by now, which is what some tests are about.
+        let _ = self.outgoing.send(frame).await;
+    }
+
+    /// The number of the push that was taken; none when the stream is over.
+    async fn took(&mut self) -> Option<u64> {
+        let read = async {
+            let header = read_header(&mut self.recv).await.ok()?;
+            assert_eq!(header.kind, Kind::Took);
+            let payload = read_payload(&mut self.recv, header, LONG).await.ok()?;
+            Some(frame::decode::<Took>(&payload).unwrap().number)
+        };
+        tokio::time::timeout(LONG, read).await.unwrap()
+    }
+
+    async fn is_over(&mut self) {
+        assert_eq!(self.took().await, None);
+    }
+
+    /// Waits until the link is closed by the other side, and tells why.
+    async fn link_is_closed(&self) -> String {
+        match tokio::time::timeout(LONG, self.connection.closed()).await.unwrap() {
+            quinn::ConnectionError::ApplicationClosed(close) => {
+                assert_eq!(close.error_code, frame::MISBEHAVED);
+                String::from_utf8(close.reason.to_vec()).unwrap()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The side that follows.
+struct Near {
+    bridge: Bridge,
+    pin: String,
+    servers: watch::Sender<Arc<Vec<RemoteServer>>>,
+    answers: Arc<Answers>,
+    _shutdown: Shutdown,
+}
+
+impl Near {
+    async fn start(bytes: u64, bounds: Bounds) -> Near {
+        let (servers, list) = watch::channel(Arc::default());
+        let identity = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
+        let pin = identity.fingerprint().unwrap();
+        let settings = BridgeSettings {
+            node_name: "s1".to_owned(),
+            datacenter: "dc1".to_owned(),
+            domain: "consul".to_owned(),
+            bind: "127.0.0.1:0".parse().unwrap(),
+            identity,
+            require_ca: false,
+            cache_bytes: bytes,
+        };
+        let shutdown = Shutdown::new();
+        let bridge = Bridge::start(settings, list, Arc::new(Mute), Arc::new(Mute), &shutdown).await.unwrap();
+        let answers = Arc::new(Answers::new(Arc::clone(&bridge.links), bytes, bounds, shutdown.child()));
+        Near { bridge, pin, servers, answers, _shutdown: shutdown }
+    }
+
+    async fn with<const N: usize>(names: [&str; N], bounds: Bounds) -> (Near, [Far; N]) {
+        let near = Near::start(defaults::BRIDGE_CACHE_BYTES, bounds).await;
+        let mut fars = Vec::new();
+        for name in names {
+            fars.push(Far::start(name, &near.pin).await);
+        }
+        near.knows(fars.iter());
+        let deadline = Instant::now() + LONG;
+        while near.bridge.links.of("dc2").map_or(0, |datacenter| datacenter.ways().len()) < N.min(2) {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let Ok(fars) = fars.try_into() else { unreachable!() };
+        (near, fars)
+    }
+
+    fn knows<'a>(&self, fars: impl Iterator<Item = &'a Far>) {
+        self.servers.send_replace(Arc::new(fars.map(|far| far.remote.clone()).collect()));
+    }
+
+    fn follow(&self, name: &str) -> Followed {
+        Followed::new(&self.answers, "dc2", &query(name))
+    }
+}
+
+fn query(node: &str) -> Query {
+    let options = QueryOptions { dc: Some("dc2".to_owned()), consistency: Consistency::Stale, ..QueryOptions::default() };
+    Query { read: Read::HealthNode { node: node.to_owned() }, options }
+}
+
+fn body(held: &Held) -> String {
+    String::from_utf8(held.answer.body.to_vec()).unwrap()
+}
+
+/// Asks for the first answer in the background.
+fn first(followed: &Followed) -> tokio::task::JoinHandle<Result<Held, Fault>> {
+    let followed = followed.clone();
+    tokio::spawn(async move { followed.first().await })
+}
+
+/// Waits until what is held is as `wanted`.
+async fn until(followed: &Followed, wanted: impl Fn(&Held) -> bool) -> Held {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let held = followed.held();
+        match held {
+            Some(held) if wanted(&held) => return held,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A feed with its first answer, "a" at index 10, from the only server.
+async fn standing() -> (Near, Far, Followed, Fed) {
+    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
+    let followed = near.follow("n");
+    assert!(followed.held().is_none());
+    let waiting = first(&followed);
+    let mut fed = far.fed().await;
+    assert_eq!((fed.open.known, &fed.open.query), (None, &query("n")));
+    fed.push(10, Some("a")).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
+    (near, far, followed, fed)
+}
+
+#[tokio::test]
+async fn every_reader_is_served_by_one_feed_and_every_change_comes() {
+    let (near, mut far, followed, mut fed) = standing().await;
+    let mut changes = followed.changes();
+    let before = *changes.borrow_and_update();
+    fed.push(11, Some("b")).await;
+    changes.wait_for(|count| *count > before).await.unwrap();
+    let held = near.follow("n").held().unwrap();
+    assert_eq!((body(&held).as_str(), held.answer.meta.index), ("b", 11));
+    // The same body at another index.
+    fed.push(12, None).await;
+    let held = near.follow("n").held().unwrap();
+    assert_eq!((body(&held).as_str(), held.answer.meta.index), ("b", 12));
+    assert!(far.feeds.try_recv().is_err(), "a second feed for the same query");
+    let other = near.follow("other");
+    let waiting = first(&other);
+    assert_eq!(far.fed().await.open.query, query("other"));
+    drop(waiting);
+    let report = near.answers.report("dc2");
+    assert_eq!((report.standing, report.held), (2, 1));
+    assert!(report.bytes > 0 && report.oldest.is_some());
+}
+
+#[tokio::test]
+async fn a_lower_index_never_replaces_and_its_echoes_say_nothing() {
+    let (_near, _far, followed, mut fed) = standing().await;
+    let before = followed.held().unwrap();
+    // As of the last echo at the latest that came before the push was made.
+    fed.push(9, Some("old")).await;
+    let refused = followed.held().unwrap();
+    assert_eq!((body(&refused).as_str(), refused.answer.meta.index), ("a", 10));
+    let limit = Instant::now();
+    tokio::time::sleep(defaults::BRIDGE_PING_INTERVAL * 3).await;
+    let held = followed.held().unwrap();
+    assert_eq!(body(&held), "a");
+    assert!(held.as_of >= before.as_of && held.as_of <= limit && held.in_contact);
+    fed.push(10, Some("a")).await;
+    until(&followed, |held| held.as_of > limit).await;
+}
+
+#[tokio::test]
+async fn the_age_is_counted_from_echoes() {
+    let (_near, far, followed, _fed) = standing().await;
+    let first = followed.held().unwrap();
+    let later = until(&followed, |held| held.as_of > first.as_of && held.in_contact).await;
+    assert!(later.as_of <= Instant::now());
+    // A server that lags by an hour says so, and nothing is known to be newer.
+    *far.shared.echoes.lock().unwrap() = Some(Duration::from_secs(3600));
+    tokio::time::sleep(defaults::BRIDGE_PING_INTERVAL * 2).await;
+    let lagging = followed.held().unwrap().as_of;
+    tokio::time::sleep(defaults::BRIDGE_PING_INTERVAL * 3).await;
+    assert_eq!(followed.held().unwrap().as_of, lagging);
+}
+
+#[tokio::test]
+async fn a_broken_link_moves_the_feed_with_what_is_known() {
+    let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let (mut fed, live, other) = tokio::select! {
+        fed = one.fed() => (fed, &one.shared, &mut two),
+        fed = two.fed() => (fed, &two.shared, &mut one),
+    };
+    fed.push(10, Some("a")).await;
+    waiting.await.unwrap().unwrap();
+    let mut changes = followed.changes();
+    changes.mark_unchanged();
+    for connection in live.connections.lock().unwrap().iter() {
+        connection.close(frame::CANCELLED, b"test");
+    }
+    let mut fed = other.fed().await;
+    let known = Known { cluster: CLUSTER, index: 10, hash: fingerprint(true, b"a") };
+    assert_eq!(fed.open.known, Some(known));
+    assert_eq!(body(&followed.held().unwrap()), "a", "no read fails meanwhile");
+    fed.push(11, Some("b")).await;
+    changes.changed().await.unwrap();
+    assert_eq!(body(&until(&followed, |held| held.in_contact).await), "b");
+}
+
+#[tokio::test]
+async fn another_cluster_replaces_everything_and_wakes() {
+    let (_near, mut far, followed, mut fed) = standing().await;
+    let mut changes = followed.changes();
+    let other = ClusterId(Uuid::from_u128(2));
+    // Not on a stream that vouches for the first: the feed is opened anew.
+    fed.push_of(other, 3, Some("other")).await;
+    fed.is_over().await;
+    let mut fed = far.fed().await;
+    changes.mark_unchanged();
+    let before = Instant::now();
+    fed.push_of(other, 3, Some("other")).await;
+    assert_eq!(fed.took().await, Some(1));
+    changes.changed().await.unwrap();
+    let held = followed.held().unwrap();
+    assert_eq!((body(&held).as_str(), held.answer.meta.index), ("other", 3));
+    assert!(held.as_of <= before);
+}
+
+#[tokio::test]
+async fn what_is_held_grows_old_when_the_link_is_cut() {
+    let (near, far, followed, _fed) = standing().await;
+    near.knows(std::iter::empty());
+    far.hang_up();
+    let held = until(&followed, |held| !held.in_contact).await;
+    tokio::time::sleep(defaults::BRIDGE_PING_INTERVAL * 2).await;
+    let later = followed.held().unwrap();
+    assert_eq!((body(&later).as_str(), later.as_of), ("a", held.as_of));
+    assert_eq!(body(&followed.first().await.unwrap()), "a");
+    let fault = followed.refresh().await.unwrap_err();
+    let reason = fault.reason.unwrap();
+    assert!(reason.contains("; the best known answer is ") && reason.ends_with(" s old"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_loses_its_link() {
+    let (near, far, followed, fed) = standing().await;
+    far.shared.mute.store(true, Ordering::SeqCst);
+    let closed = tokio::time::timeout(LONG, fed.connection.closed()).await.unwrap();
+    assert!(matches!(&closed, quinn::ConnectionError::ApplicationClosed(close) if close.error_code == frame::SILENT), "{closed}");
+    assert_eq!(body(&followed.held().unwrap()), "a");
+    far.shared.mute.store(false, Ordering::SeqCst);
+    drop(near);
+}
+
+#[tokio::test]
+async fn an_unused_feed_ends_and_the_next_use_opens_it_with_what_is_known() {
+    let bounds = Bounds { idle: Duration::from_millis(300), ..Bounds::default() };
+    let (near, [mut far]) = Near::with(["s2"], bounds).await;
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let mut fed = far.fed().await;
+    fed.push(10, Some("a")).await;
+    waiting.await.unwrap().unwrap();
+    // Whoever watches keeps it standing.
+    let changes = followed.changes();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    fed.push(11, Some("b")).await;
+    drop(changes);
+    fed.is_over().await;
+    assert_eq!(near.answers.report("dc2").held, 1);
+    let waiting = first(&followed);
+    let mut fed = far.fed().await;
+    assert_eq!(fed.open.known.unwrap().index, 11);
+    fed.push(11, None).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "b");
+}
+
+#[tokio::test]
+async fn only_so_many_feeds_stand_and_a_watched_one_is_the_last_to_go() {
+    let (near, [mut far]) = Near::with(["s2"], Bounds { standing: 16, ..Bounds::default() }).await;
+    let watched = near.follow("watched");
+    let _changes = watched.changes();
+    let mut kept = far.fed().await;
+    kept.push(1, Some("w")).await;
+    let mut others = Vec::new();
+    for i in 0..100 {
+        let followed = near.follow(&format!("n{i}"));
+        let waiting = first(&followed);
+        let mut fed = far.fed().await;
+        fed.push(1, Some("x")).await;
+        others.push(fed);
+        waiting.await.unwrap().unwrap();
+        assert!(near.answers.report("dc2").standing <= 16);
+    }
+    kept.push(2, Some("still")).await;
+    assert_eq!(body(&watched.held().unwrap()), "still");
+}
+
+#[tokio::test]
+async fn what_is_held_is_bounded_in_bytes() {
+    let bytes = 40 * u64::from(defaults::FEED_OVERHEAD);
+    let near = Near::start(bytes, Bounds::default()).await;
+    let mut far = Far::start("s2", &near.pin).await;
+    near.knows(std::iter::once(&far));
+    let mut all = Vec::new();
+    for i in 0..100 {
+        let followed = near.follow(&format!("n{i}"));
+        let waiting = first(&followed);
+        let mut fed = far.fed().await;
+        // One that falls out of the cache at once may end before it has said that it took the push.
+        fed.push_of(CLUSTER, 1, Some(&"x".repeat(defaults::FEED_OVERHEAD as usize))).await;
+        all.push(fed);
+        waiting.await.unwrap().unwrap();
+    }
+    // What fell out of the cache ends by itself.
+    let deadline = Instant::now() + LONG;
+    loop {
+        let report = near.answers.report("dc2");
+        if report.bytes <= bytes && report.standing as u64 <= bytes / u64::from(defaults::FEED_OVERHEAD) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{report:?}");
+        let _ = near.follow("n0").held();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_is_one_question_for_all_who_wait_and_is_held() {
+    let (_near, far, followed, mut fed) = standing().await;
+    *far.shared.reply.lock().unwrap() = Ok(answer(12, "fresh"));
+    let asked = Instant::now();
+    let all: Vec<_> = (0..50)
+        .map(|_| {
+            let followed = followed.clone();
+            tokio::spawn(async move { followed.refresh().await })
+        })
+        .collect();
+    for one in all {
+        let held = one.await.unwrap().unwrap();
+        assert_eq!(body(&held), "fresh");
+        assert!(held.as_of >= asked);
+    }
+    // One that was under way when the others came does not count for them.
+    assert!(far.shared.asked.load(Ordering::SeqCst) <= 2);
+    assert_eq!(body(&followed.held().unwrap()), "fresh");
+    // The feed is behind what the leader said, and does not take it back.
+    fed.push(11, Some("b")).await;
+    assert_eq!(body(&followed.held().unwrap()), "fresh");
+    fed.push(12, Some("fresh")).await;
+    until(&followed, |held| held.as_of > asked && held.in_contact).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_fed_is_asked_for_each_time() {
+    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
+    *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let mut fed = far.fed().await;
+    let fault = Frame::of(Kind::Fault, &Fault::failed("too large to be fed")).unwrap();
+    fed.send(&fault).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
+    assert!(followed.is_unfed() && followed.held().is_none());
+    assert_eq!(body(&followed.first().await.unwrap()), "asked");
+    assert!(far.feeds.try_recv().is_err(), "no feed is tried for a while");
+    // With nobody to ask, the last answer goes on.
+    near.knows(std::iter::empty());
+    far.hang_up();
+    assert_eq!(body(&followed.first().await.unwrap()), "asked");
+}
+
+#[tokio::test]
+async fn a_server_without_a_view_is_passed_over_for_the_other() {
+    let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let (mut fed, other) = tokio::select! {
+        fed = one.fed() => (fed, &mut two),
+        fed = two.fed() => (fed, &mut one),
+    };
+    fed.send(&Frame::of(Kind::Fault, &Fault::no_leader()).unwrap()).await;
+    other.fed().await.push(10, Some("a")).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
+}
+
+#[tokio::test]
+async fn a_late_first_answer_is_asked_of_the_standby_too() {
+    let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let (mut slow, other) = tokio::select! {
+        fed = one.fed() => (fed, &mut two),
+        fed = two.fed() => (fed, &mut one),
+    };
+    other.fed().await.push(10, Some("a")).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
+    slow.is_over().await;
+}
+
+#[tokio::test]
+async fn nobody_to_ask_is_said_at_once() {
+    let (near, _fars) = Near::with([], Bounds::default()).await;
+    let fault = near.follow("n").first().await.unwrap_err();
+    assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::NoPath, Some("never-joined")));
+    assert_eq!(near.answers.report("dc2"), Default::default());
+}
+
+#[tokio::test]
+async fn whoever_breaks_the_rules_loses_the_link() {
+    fn raw(bytes: &[u8]) -> Frame {
+        Frame::new(Kind::Push, Bytes::copy_from_slice(bytes)).unwrap()
+    }
+    let push = |number, body: Option<&str>| {
+        let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
+        Frame::of(Kind::Push, &Push { number, meta: meta(CLUSTER, 11), body }).unwrap()
+    };
+    for (frame, why) in [
+        (raw(b"\xc1\xc1\xc1"), "cannot be read"),
+        (push(3, Some("b")), "push 3 of a feed came where 2 was due"),
+        (push(1, Some("b")), "push 1 of a feed came where 2 was due"),
+        (Frame::bare(Kind::Working), "expected a push, got a Working"),
+    ] {
+        let (_near, _far, followed, mut fed) = standing().await;
+        fed.send(&frame).await;
+        let told = fed.link_is_closed().await;
+        assert!(told.contains(why), "{told}");
+        assert_eq!(body(&followed.held().unwrap()), "a");
+    }
+    // The first push must have a body when nothing is known.
+    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
+    let waiting = first(&near.follow("n"));
+    let mut fed = far.fed().await;
+    fed.send(&push(1, None)).await;
+    assert!(fed.link_is_closed().await.contains("no body"));
+    let fault = waiting.await.unwrap().unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unreachable);
+}
+
+#[tokio::test]
+async fn an_answer_cut_in_the_middle_is_none() {
+    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let mut fed = far.fed().await;
+    fed.send(&Frame::cut(Kind::Push, 80, b"half an answer")).await;
+    fed.outgoing.finish().unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind, FaultKind::Unreachable);
+    assert!(followed.held().is_none());
+}
+
+#[tokio::test]
+async fn garbage_for_an_echo_and_pushes_without_end_lose_the_link() {
+    let (_near, far, followed, fed) = standing().await;
+    *far.shared.garbage.lock().unwrap() = Some(b"\xc1".to_vec());
+    assert!(fed.link_is_closed().await.contains("its pulse"));
+    assert_eq!(body(&followed.held().unwrap()), "a");
+
+    let (_near, far, _followed, fed) = standing().await;
+    let stray = Echo { number: 1 << 40, ..Echo::default() };
+    *far.shared.garbage.lock().unwrap() = Some(rmp_serde::to_vec_named(&stray).unwrap());
+    assert!(fed.link_is_closed().await.contains("answers no ping"));
+
+    let (_near, _far, followed, mut fed) = standing().await;
+    for i in 0..10_000 {
+        fed.push_of(CLUSTER, 11 + i, Some("flood")).await;
+        if fed.connection.close_reason().is_some() {
+            break;
+        }
+    }
+    assert!(fed.link_is_closed().await.contains("within a second"));
+    assert!(followed.held().is_some());
+}

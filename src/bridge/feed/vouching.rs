@@ -1,0 +1,102 @@
+//! What the echoes of one link say of the feeds that stand on it.
+//!
+//! A feed looks settled only while the interest that was registered before its newest read is quiet
+//! and that read is numbered. Both change in one step, and an interest that was called stays so:
+//! whatever a feed's task is at, an echo made meanwhile counts the feed as behind. No I/O.
+
+use super::age::Vouch;
+use super::message::{Echo, Known, Ping};
+use crate::model::query::Query;
+use crate::model::request::Interest;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The feeds of one link.
+#[derive(Default)]
+pub(super) struct Vouching {
+    vouch: Vouch,
+    feeds: HashMap<u64, Basis>,
+}
+
+/// How it is known whether a feed has news. Not to be dropped under a lock: an interest has locks of
+/// its own.
+#[derive(Clone)]
+pub(super) enum Basis {
+    /// It is not: nothing was pushed yet.
+    Unknown,
+    /// The interest that was registered before the newest read is called.
+    Called(Arc<dyn Interest>),
+    /// Another read tells something else.
+    Polled(Arc<Poll>),
+}
+
+/// A feed that nobody calls.
+pub(super) struct Poll {
+    pub(super) query: Arc<Query>,
+    /// What was pushed last.
+    pub(super) told: Known,
+    /// Told when a read tells something else.
+    pub(super) news: Arc<Notify>,
+}
+
+impl Vouching {
+    /// Makes a place for `feed`, before its first read. False when there is one already.
+    pub(super) fn open(&mut self, feed: u64) -> bool {
+        if self.feeds.contains_key(&feed) {
+            return false;
+        }
+        self.vouch.open(feed);
+        self.feeds.insert(feed, Basis::Unknown);
+        true
+    }
+
+    /// Numbers the push of a read that was made after `basis`; with what that replaces.
+    pub(super) fn push(&mut self, feed: u64, basis: Basis) -> (u64, Option<Basis>) {
+        (self.vouch.push(feed), self.feeds.insert(feed, basis))
+    }
+
+    /// A read that was made after `basis` tells what was pushed last. Returns what `basis` replaces.
+    pub(super) fn settle(&mut self, feed: u64, basis: Basis) -> Option<Basis> {
+        self.feeds.insert(feed, basis)
+    }
+
+    /// The follower has let go of the feed. Up to then it takes an echo's silence for "no news", so a
+    /// feed that ended on this side stays, and is behind as soon as its last interest is called.
+    pub(super) fn close(&mut self, feed: u64) -> Option<Basis> {
+        self.vouch.close(feed);
+        self.feeds.remove(&feed)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.feeds.len()
+    }
+
+    /// The feeds that must be read for the next echo, after the age for it is taken.
+    pub(super) fn polls(&self) -> Vec<(u64, Arc<Query>)> {
+        let polls = self.feeds.iter().filter_map(|(feed, basis)| match basis {
+            Basis::Polled(poll) => Some((*feed, Arc::clone(&poll.query))),
+            Basis::Unknown | Basis::Called(_) => None,
+        });
+        polls.collect()
+    }
+
+    /// The answer to a ping: `age` was taken when it had come, and then the feeds of
+    /// [`Vouching::polls`] were read, which told `seen`.
+    pub(super) fn echo(&mut self, ping: Ping, age: Option<Duration>, seen: &HashMap<u64, Known>) -> Echo {
+        let Vouching { vouch, feeds } = self;
+        vouch.echo(ping, age, |feed| match feeds.get(&feed) {
+            None | Some(Basis::Unknown) => true,
+            Some(Basis::Called(interest)) => interest.called(),
+            Some(Basis::Polled(poll)) => {
+                let is_news = seen.get(&feed) != Some(&poll.told);
+                if is_news {
+                    poll.news.notify_one();
+                }
+                is_news
+            }
+        })
+    }
+}
