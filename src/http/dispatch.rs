@@ -315,7 +315,7 @@ mod tests {
             "x-consul-query-backend: blocking-query",
             "x-consul-default-acl-policy: allow",
             "x-cache: hit",
-            "age: 3",
+            "age: 4\r",
             "content-length: 0",
         ] {
             assert!(head.contains(line), "{line}: {head}");
