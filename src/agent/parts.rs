@@ -11,11 +11,12 @@ use crate::local::LocalSettings;
 use crate::model::ids::NodeId;
 use crate::model::member::tag;
 use crate::raft::RaftSettings;
-use crate::router::RouterSettings;
+use crate::router::{RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing::info;
 
 /// Everything that needs certificates.
@@ -247,6 +248,8 @@ pub(super) fn router_settings(config: &Config, node_id: NodeId) -> RouterSetting
         discovery_max_stale: config.discovery_max_stale,
         use_cache: config.use_cache,
         translate_wan_addrs: config.translate_wan_addrs,
+        remote_stale: RemoteStale::None,
+        remote_max_stale: Duration::ZERO,
         last_contact_threshold: config.autopilot.last_contact_threshold,
         max_trailing_logs: config.autopilot.max_trailing_logs,
     }

@@ -501,6 +501,35 @@ pub const CACHED_RETRY: (Duration, Duration) = (Duration::from_millis(250), Dura
 /// How often a feed asks for what has no index to wait on (`catalog/datacenters`).
 pub const CACHED_POLL: Duration = Duration::from_secs(15);
 
+/// How many other servers of its datacenter a server asks for what they hold of another one.
+pub const NEIGHBOURS_MAX: usize = 8;
+/// How long it waits for them: a round trip within the datacenter, and for those that must ask the
+/// other datacenter first, one there.
+pub const NEIGHBOURS_PATIENCE: Duration = Duration::from_secs(1);
+/// Questions to the neighbours that are under way at one time; over it none is asked.
+pub const NEIGHBOURS_ASKS_MAX: usize = 1_024;
+/// How long what a neighbour has told is given to others who ask the same; its age is counted on.
+pub const NEIGHBOURS_KEPT: Duration = Duration::from_secs(1);
+/// Bytes of what neighbours have told that are kept so.
+pub const NEIGHBOURS_KEPT_BYTES: u64 = 16 << 20;
+/// How often a blocking read of another datacenter starts anew when what it waited on is gone.
+pub const FAR_WAIT_TURNS: u32 = 3;
+/// Datacenters that one `?dc=*` asks at the same time; the others follow.
+pub const EVERYWHERE_PARALLEL: usize = 64;
+/// How long `?dc=*` waits for one datacenter. As long as the bridge waits for a sign of life.
+pub const EVERYWHERE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a parked `?dc=*` asks a datacenter again that failed.
+pub const EVERYWHERE_RETRY: Duration = Duration::from_secs(1);
+/// How often a parked `?dc=*` looks whether datacenters have come or gone.
+pub const EVERYWHERE_LOOK: Duration = Duration::from_secs(5);
+/// Least time between two answers that a parked `?dc=*` makes.
+pub const EVERYWHERE_PACE: Duration = Duration::from_millis(100);
+/// Bytes of a merged answer; the datacenter that would exceed it is told as failed.
+pub const EVERYWHERE_MAX_BYTES: usize = 64 << 20;
+/// Distinct `?dc=*` queries whose last change is known; the least used is forgotten, and whoever
+/// waits on it is answered once too often.
+pub const EVERYWHERE_MARKS_MAX: u64 = 10_000;
+
 // === Local ===
 
 /// Services that one agent takes; over it a registration is refused (503). A node with more is a
@@ -604,6 +633,9 @@ pub const HTTP_GZIP_BLOCKING: usize = 128 * 1024;
 pub const HTTP_GZIP_CACHE: u64 = 16 * 1024 * 1024;
 /// How long a compressed answer is kept after its last use.
 pub const HTTP_GZIP_IDLE: Duration = Duration::from_secs(60);
+/// Characters of a datacenter's error in `X-Kontor-Datacenters`, so that a hundred of them stay
+/// within what clients take as headers.
+pub const HTTP_DATACENTER_ERROR_MAX: usize = 120;
 
 // === Configuration ===
 

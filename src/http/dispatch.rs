@@ -208,7 +208,7 @@ mod tests {
     use super::super::listen::tests::{bound, exchange};
     use super::*;
     use crate::config::defaults;
-    use crate::model::answer::{Answer, AnswerMeta, CacheUse, Found};
+    use crate::model::answer::{Answer, AnswerMeta, CacheUse, DatacenterPart, Found};
     use crate::model::command::Register;
     use crate::model::query::Consistency;
     use crate::shutdown::Shutdown;
@@ -296,6 +296,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_datacenters_of_a_merged_answer_are_told_in_ascii() {
+        let part = |name: &str, error: Option<String>| DatacenterPart {
+            name: name.to_owned(),
+            age: Duration::from_micros(40_001),
+            index: 7,
+            error,
+        };
+        let parts =
+            [part("dc2", None), part("dc3", Some("\"\u{e9}\u{1f600}\u{7f}\n".to_owned())), part("dc4", Some("x".repeat(999)))];
+        let meta = AnswerMeta { datacenters: Some(parts.into()), ..AnswerMeta::default() };
+        let (address, _shutdown) = with_answer(settings(), Answer { meta, body: Bytes::from_static(b"[]") }).await;
+        let (head, _) = ask(address, "GET /v1/catalog/nodes?dc=*").await;
+        let line = head.lines().find_map(|line| line.strip_prefix("x-kontor-datacenters: ")).unwrap();
+        let told: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(told[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
+        assert_eq!(told[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
+        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::config::defaults::HTTP_DATACENTER_ERROR_MAX);
+    }
+
+    #[tokio::test]
     async fn an_answer_carries_consul_s_headers_even_when_nothing_is_found() {
         let meta = AnswerMeta {
             indexed: true,
@@ -317,7 +337,7 @@ mod tests {
             "x-consul-query-backend: blocking-query",
             "x-consul-default-acl-policy: allow",
             "x-cache: hit",
-            "age: 3",
+            "age: 4\r",
             "content-length: 0",
         ] {
             assert!(head.contains(line), "{line}: {head}");

@@ -42,7 +42,12 @@ pub(super) fn query_options(
     if let Read::HealthService { .. } = read {
         options.passing = passing(parameters)?;
     }
-    freshness(read, parameters, headers, &mut options)?;
+    let takes_cached = abroad || takes_cached(read);
+    freshness(takes_cached, parameters, headers, &mut options)?;
+    if abroad && parameters.has("leader") && options.consistency != Consistency::Consistent {
+        // Of what contradicts itself the strictest counts: another datacenter may be far behind.
+        (options.cached, options.consistency, options.max_stale) = (None, Consistency::Default, Some(Duration::ZERO));
+    }
     Ok(options)
 }
 
@@ -97,7 +102,12 @@ pub(super) fn wait(parameters: &Parameters) -> Result<Duration, Refusal> {
 }
 
 /// `stale`, `consistent`, `leader`, `cached`, `max_stale` and `Cache-Control`.
-fn freshness(read: &Read, parameters: &Parameters, headers: &HeaderMap, options: &mut QueryOptions) -> Result<(), Refusal> {
+fn freshness(
+    takes_cached: bool,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    options: &mut QueryOptions,
+) -> Result<(), Refusal> {
     let mut stale = parameters.has("stale");
     let consistent = parameters.has("consistent");
     let cached = parameters.has("cached");
@@ -106,7 +116,7 @@ fn freshness(read: &Read, parameters: &Parameters, headers: &HeaderMap, options:
         let age = age.map_err(|_| Refusal::bad_request(format!("Invalid max_stale value {text:?}")))?;
         stale |= !age.is_zero();
         options.max_stale = Some(age);
-    } else if parameters.has("leader") || (cached && !takes_cached(read)) {
+    } else if parameters.has("leader") || (cached && !takes_cached) {
         // An explicit "not stale": `discovery_max_stale` applies only to reads that say nothing.
         options.max_stale = Some(Duration::ZERO);
     }
@@ -122,7 +132,7 @@ fn freshness(read: &Read, parameters: &Parameters, headers: &HeaderMap, options:
         _ => Consistency::Default,
     };
     let control = cache_control(headers)?;
-    options.cached = (cached && takes_cached(read)).then_some(control);
+    options.cached = (cached && takes_cached).then_some(control);
     Ok(())
 }
 
@@ -178,7 +188,7 @@ fn takes_tags(read: &Read) -> bool {
     matches!(read, Read::CatalogService { .. } | Read::HealthService { .. })
 }
 
-/// Whether the endpoint honours `cached`.
+/// Whether the endpoint honours `cached` for the own datacenter; for others all do.
 fn takes_cached(read: &Read) -> bool {
     matches!(read, Read::Datacenters | Read::CatalogServices | Read::CatalogService { .. } | Read::HealthService { .. })
 }
@@ -267,6 +277,22 @@ mod tests {
             let read = options(&read, query, &[]).unwrap();
             assert_eq!((read.cached, read.max_stale), (None, Some(Duration::ZERO)));
         }
+    }
+
+    #[test]
+    fn every_endpoint_takes_cached_of_another_datacenter_and_leader_refuses_it() {
+        for dc in ["dc2", "*"] {
+            let read = options(&Read::CatalogNodes, &format!("dc={dc}&cached"), &[]).unwrap();
+            assert_eq!((read.cached, read.max_stale), (Some(CacheControl::default()), None));
+            for query in ["leader", "leader&cached", "leader&stale", "leader&max_stale=5s"] {
+                let read = options(&health(), &format!("dc={dc}&{query}"), &[]).unwrap();
+                let said = (read.cached, read.consistency, read.max_stale);
+                assert_eq!(said, (None, Consistency::Default, Some(Duration::ZERO)), "{query}");
+            }
+        }
+        assert_eq!(options(&Read::CatalogNodes, "dc=DC1&cached", &[]).unwrap().cached, None, "the own datacenter");
+        let both = options(&health(), "dc=dc2&leader&consistent", &[]).unwrap();
+        assert_eq!(both.consistency, Consistency::Consistent);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! it. Compressed forms are made once and shared by all who ask for the same bytes.
 
 use crate::config::defaults;
-use crate::model::answer::{Answer, AnswerMeta, Found};
+use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
 use crate::model::query::Consistency;
 use bytes::Bytes;
 use flate2::Compression;
@@ -13,6 +13,7 @@ use hyper::header::{ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, Header
 use hyper::{Response, StatusCode};
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
+use std::time::Duration;
 
 /// The body of requests and responses. Those of responses are one piece, in memory.
 pub(super) type Body = axum::body::Body;
@@ -23,6 +24,7 @@ const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact")
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
 const BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
+const DATACENTERS: HeaderName = HeaderName::from_static("x-kontor-datacenters");
 
 /// Room for the headers of an answer, taken once and not grown into.
 const USUAL_HEADERS: usize = 12;
@@ -205,17 +207,51 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
         // Clients take index 0 for "no index" and would ask again without a pause.
         headers.insert(INDEX, HeaderValue::from(meta.index.max(1)));
         headers.insert(KNOWN_LEADER, HeaderValue::from_static(if meta.known_leader { "true" } else { "false" }));
-        // Rounded up: a told age is never below the true one.
-        let millis = u64::try_from(meta.last_contact.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        headers.insert(LAST_CONTACT, HeaderValue::from(millis));
+        headers.insert(LAST_CONTACT, HeaderValue::from(whole(meta.last_contact, 1_000_000)));
         headers.insert(CONSISTENCY, HeaderValue::from_static(consistency(meta.consistency)));
         headers.insert(BACKEND, HeaderValue::from_static("blocking-query"));
     }
     if let Some(cache) = &meta.cache {
         headers.insert(CACHE, HeaderValue::from_static(if cache.hit { "HIT" } else { "MISS" }));
-        if cache.hit {
-            headers.insert(AGE, HeaderValue::from(cache.age.as_secs()));
+        // An answer that was fetched just now has an age too if it comes from far away.
+        if cache.hit || !cache.age.is_zero() {
+            headers.insert(AGE, HeaderValue::from(whole(cache.age, 1_000_000_000)));
         }
+    }
+    if let Some(parts) = &meta.datacenters {
+        headers.insert(DATACENTERS, datacenters(parts));
+    }
+}
+
+/// `age` in units of so many nanoseconds, rounded up: a told age is never below the true one.
+fn whole(age: Duration, unit: u128) -> u64 {
+    u64::try_from(age.as_nanos().div_ceil(unit)).unwrap_or(u64::MAX)
+}
+
+/// A JSON list of the datacenters that were asked, nearest first: name with age in milliseconds and
+/// index, or with the error. In ASCII, as headers are.
+fn datacenters(parts: &[DatacenterPart]) -> HeaderValue {
+    let told: Vec<serde_json::Value> = parts.iter().map(told).collect();
+    let text = serde_json::Value::from(told).to_string();
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == ' ' || c.is_ascii_graphic() {
+            ascii.push(c);
+        } else {
+            // Such characters stand within texts only, where this is how JSON spells them.
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    HeaderValue::try_from(ascii).unwrap_or(HeaderValue::from_static("[]"))
+}
+
+fn told(part: &DatacenterPart) -> serde_json::Value {
+    match &part.error {
+        Some(error) => {
+            let error: String = error.chars().take(defaults::HTTP_DATACENTER_ERROR_MAX).collect();
+            serde_json::json!({ "Datacenter": part.name, "Error": error })
+        }
+        None => serde_json::json!({ "Datacenter": part.name, "AgeMs": whole(part.age, 1_000_000), "Index": part.index }),
     }
 }
 

@@ -27,6 +27,20 @@ pub struct CacheUse {
     pub age: Duration,
 }
 
+/// One datacenter's part in an answer that several have given (`X-Kontor-Datacenters`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatacenterPart {
+    /// Its name.
+    pub name: String,
+    /// How old its part may be.
+    pub age: Duration,
+    /// The index of its part; 0 where it has none.
+    pub index: u64,
+    /// Why its part is missing.
+    pub error: Option<String>,
+}
+
 /// What the headers of an answer tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -47,6 +61,8 @@ pub struct AnswerMeta {
     pub cluster: ClusterId,
     /// How a cache took part.
     pub cache: Option<CacheUse>,
+    /// For `?dc=*`: the datacenters that were asked, nearest first.
+    pub datacenters: Option<Box<[DatacenterPart]>>,
 }
 
 /// An answer: rendered once, where the data lives; every hop passes the bytes on.

@@ -1,24 +1,19 @@
 //! The loop of a blocking query: read, park until something it depends on changes, read again.
 //!
-//! `read.rs` runs it where the data lives. It knows neither Raft nor the store, only a [`Place`]
-//! that can be read and watched; dropping its future frees the watch.
+//! `read.rs` runs it where the data lives, `afar.rs` on what is held of another datacenter. It knows
+//! neither Raft nor the store, only a [`Place`] that can be read and watched; dropping its future
+//! frees the watch.
 
 use crate::config::defaults::WAIT_JITTER_DIVISOR;
+use crate::model::answer::{Answer, Found};
 use crate::model::fault::Fault;
+use crate::model::ids::ClusterId;
 use crate::model::request::{Phase, Progress};
-use crate::store::Rendered;
 use rand::RngExt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::time::Duration;
-
-/// What one query sees: its result, and how old that may be.
-#[derive(Clone, Debug)]
-pub(super) struct Sight {
-    pub rendered: Rendered,
-    pub age: Duration,
-}
 
 /// The catalog as one query sees it, with the right to answer from it.
 pub(super) trait Place {
@@ -32,7 +27,7 @@ pub(super) trait Place {
     fn changed(watch: &mut Self::Watch) -> impl Future<Output = ()> + Send;
 
     /// Runs the query, if this place may answer it now.
-    fn read(&self) -> impl Future<Output = Result<Sight, Fault>> + Send;
+    fn read(&self) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
     /// Resolves when this place may no longer answer, so that the query must go elsewhere.
     fn lost(&self) -> impl Future<Output = Fault> + Send;
@@ -55,7 +50,7 @@ pub(super) fn jittered(wait: Duration, rng: &mut impl rand::Rng) -> Duration {
 
 /// Answers at once when `min_index` is 0 or passed already; else parks until the result is new, or
 /// until `wait` is over, and then answers with what there is.
-pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, progress: &Progress) -> Result<Sight, Fault> {
+pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, progress: &Progress) -> Result<Answer, Fault> {
     if min_index == 0 {
         return place.read().await;
     }
@@ -65,14 +60,18 @@ pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, 
     loop {
         // A watch anew for each turn: what the query depends on may be more than it was.
         let mut watch = place.watch();
-        let sight = place.read().await?;
-        let body = hasher.hash_one((&sight.rendered.body, sight.rendered.found));
-        if Parked::is_news(parked, min_index, sight.rendered.index, body) {
-            return Ok(sight);
+        let answer = place.read().await?;
+        let seen = Seen {
+            index: answer.meta.index,
+            body: hasher.hash_one((&answer.body, answer.meta.found == Found::Yes)),
+            cluster: answer.meta.cluster,
+        };
+        if Parked::is_news(parked, min_index, seen) {
+            return Ok(answer);
         }
-        parked = Some(Parked::on(parked, min_index, sight.rendered.index, body));
+        parked = Some(Parked::on(parked, min_index, seen));
         // The body is not kept while parked: thousands of watchers would each hold one.
-        drop(sight);
+        drop(answer);
         progress.set(Phase::Parked);
         let timed_out = tokio::select! {
             biased;
@@ -90,11 +89,22 @@ pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, 
     }
 }
 
+/// A result, as far as it tells whether another one is news.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    index: u64,
+    /// The hash of the body.
+    body: u64,
+    cluster: ClusterId,
+}
+
 /// What a parked query last saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Parked {
     /// The index of the newest result.
     index: u64,
+    /// The cluster that gave it.
+    cluster: ClusterId,
     /// The hash of the body that the asker has, if that is known: the one at exactly its index. An
     /// asker that is ahead of this server has a body that this server has not seen.
     known_body: Option<u64>,
@@ -102,25 +112,27 @@ struct Parked {
 
 impl Parked {
     /// Whether a result is what the asker waits for.
-    fn is_news(parked: Option<Parked>, min_index: u64, index: u64, body: u64) -> bool {
+    fn is_news(parked: Option<Parked>, min_index: u64, seen: Seen) -> bool {
         match parked {
-            // The state was replaced by an older one (a restore): the asker must start anew.
-            Some(parked) if index < parked.index => true,
-            Some(Parked { known_body: Some(known), .. }) => index > min_index && body != known,
-            _ => index > min_index,
+            // The state was replaced by an older one (a restore), or the datacenter by another of
+            // its name: the asker must start anew.
+            Some(parked) if seen.index < parked.index || seen.cluster != parked.cluster => true,
+            Some(Parked { known_body: Some(known), .. }) => seen.index > min_index && seen.body != known,
+            _ => seen.index > min_index,
         }
     }
 
     /// The state after seeing a result that is no news.
-    fn on(parked: Option<Parked>, min_index: u64, index: u64, body: u64) -> Parked {
-        let known_body = if index == min_index { Some(body) } else { parked.and_then(|parked| parked.known_body) };
-        Parked { index, known_body }
+    fn on(parked: Option<Parked>, min_index: u64, seen: Seen) -> Parked {
+        let known_body = if seen.index == min_index { Some(seen.body) } else { parked.and_then(|parked| parked.known_body) };
+        Parked { index: seen.index, cluster: seen.cluster, known_body }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::answer::AnswerMeta;
     use bytes::Bytes;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
@@ -132,12 +144,19 @@ mod tests {
 
     /// A place whose content and right to answer a test sets.
     struct Fake {
-        content: watch::Receiver<(u64, &'static str)>,
+        content: watch::Receiver<Content>,
         lost: watch::Receiver<bool>,
     }
 
+    /// Index, body and cluster.
+    type Content = (u64, &'static str, ClusterId);
+
+    fn cluster(number: u128) -> ClusterId {
+        ClusterId(uuid::Uuid::from_u128(number))
+    }
+
     impl Place for Fake {
-        type Watch = watch::Receiver<(u64, &'static str)>;
+        type Watch = watch::Receiver<Content>;
 
         fn watch(&self) -> Self::Watch {
             let mut watch = self.content.clone();
@@ -149,10 +168,10 @@ mod tests {
             watch.changed().await.unwrap();
         }
 
-        async fn read(&self) -> Result<Sight, Fault> {
-            let (index, body) = *self.content.borrow();
-            let rendered = Rendered { index, body: Bytes::from_static(body.as_bytes()), found: true };
-            Ok(Sight { rendered, age: Duration::ZERO })
+        async fn read(&self) -> Result<Answer, Fault> {
+            let (index, body, cluster) = *self.content.borrow();
+            let meta = AnswerMeta { index, indexed: true, cluster, ..AnswerMeta::default() };
+            Ok(Answer { meta, body: Bytes::from_static(body.as_bytes()) })
         }
 
         async fn lost(&self) -> Fault {
@@ -162,7 +181,7 @@ mod tests {
     }
 
     struct Case {
-        content: watch::Sender<(u64, &'static str)>,
+        content: watch::Sender<Content>,
         lost: watch::Sender<bool>,
         progress: Progress,
         task: tokio::task::JoinHandle<Result<(u64, Bytes, Duration), Fault>>,
@@ -170,15 +189,15 @@ mod tests {
 
     /// Starts a query of a place with this content, and lets it park.
     async fn case(index: u64, body: &'static str, min_index: u64) -> Case {
-        let (content, content_rx) = watch::channel((index, body));
+        let (content, content_rx) = watch::channel((index, body, cluster(1)));
         let (lost, lost_rx) = watch::channel(false);
         let progress = Progress::default();
         let place = Arc::new(Fake { content: content_rx, lost: lost_rx });
         let seen = progress.clone();
         let task = tokio::spawn(async move {
             let began = Instant::now();
-            let sight = answer(&*place, min_index, WAIT, &seen).await?;
-            Ok((sight.rendered.index, sight.rendered.body, began.elapsed()))
+            let answer = answer(&*place, min_index, WAIT, &seen).await?;
+            Ok((answer.meta.index, answer.body, began.elapsed()))
         });
         settle().await;
         Case { content, lost, progress, task }
@@ -193,7 +212,7 @@ mod tests {
 
     impl Case {
         async fn set(&self, index: u64, body: &'static str) {
-            self.content.send_replace((index, body));
+            self.content.send_replace((index, body, cluster(1)));
             settle().await;
         }
 
@@ -254,6 +273,15 @@ mod tests {
         let case = case(7, "a", 7).await;
         case.set(3, "old").await;
         assert_eq!(case.answer().await.0, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_cluster_of_the_same_name_answers_at_once() {
+        let case = case(7, "a", 7).await;
+        case.content.send_replace((7, "a", cluster(2)));
+        settle().await;
+        let (index, _, took) = case.answer().await;
+        assert_eq!((index, took), (7, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,9 +5,11 @@
 
 use super::Core;
 use super::blocking;
-use super::entry::{LEAST_WAIT, crosses};
+use super::entry::{LEAST_WAIT, crosses, is_stale_allowed};
+use super::merge;
 use super::route::{Leader, Need, Route, Situation, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
+use crate::bridge::Bridge;
 use crate::config::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
@@ -16,6 +18,7 @@ use crate::rpc::CallError;
 use crate::store::Reader;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -23,7 +26,8 @@ use tokio::time::Instant;
 
 impl Core {
     /// Has `request` answered, wherever that is.
-    pub(super) async fn deliver(&self, request: Request, progress: &Progress) -> Result<Reply, Fault> {
+    pub(super) async fn deliver(&self, request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
+        merge::check(&request.ask)?;
         match &self.paths.catalog {
             Some((raft, reader)) => self.deliver_as_server(raft, reader, request, progress).await,
             None => self.ask_servers(request, progress).await,
@@ -34,7 +38,7 @@ impl Core {
         &self,
         raft: &Raft,
         reader: &Reader,
-        mut request: Request,
+        mut request: Box<Request>,
         progress: &Progress,
     ) -> Result<Reply, Fault> {
         let mut leadership = raft.leadership();
@@ -44,10 +48,12 @@ impl Core {
             let began = Instant::now();
             let known = *leadership.borrow_and_update();
             let attempt = match self.route(raft, known, &request) {
-                Route::Here => self.answer_here(raft, reader, &request, progress).await.map_err(CallError::Fault),
+                // Boxed, as the other ways are: a parked watch holds no more than its own way needs.
+                Route::Here => Box::pin(self.answer_here(raft, reader, &request, progress)).await.map_err(CallError::Fault),
                 Route::Leader(addr) => self.call_last(addr, &mut request, progress).await,
                 Route::AnyServer => self.call_other(&mut request, progress).await,
-                Route::Bridge(dc) => return self.cross(&dc, request, progress).await,
+                Route::Bridge(dc) => return self.cross(dc, request, progress).await,
+                Route::Everywhere => return self.read_everywhere(request.ask, progress).await,
                 Route::Hold => Err(CallError::Fault(Fault::no_leader())),
                 Route::Refuse(fault) => return Err(fault),
             };
@@ -64,7 +70,7 @@ impl Core {
                 hold.renew();
             }
             let retry = known.leader.is_some() || Need::of(&request.ask) != Need::Leader;
-            hold.wait(changed(&mut leadership, known), retry, progress).await?;
+            Box::pin(hold.wait(changed(&mut leadership, known), retry, progress)).await?;
             shorten(&mut request, deadline);
         }
     }
@@ -87,7 +93,7 @@ impl Core {
     async fn answer_here(&self, raft: &Raft, reader: &Reader, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
         match &request.ask {
             Ask::Read(query) => self.read_here(raft, reader, query, progress).await.map(Reply::Answer),
-            Ask::Write(write) => self.write_here(raft, &write.write).await.map(Reply::Written),
+            Ask::Write(write) => Box::pin(self.write_here(raft, &write.write)).await.map(Reply::Written),
         }
     }
 
@@ -112,7 +118,7 @@ impl Core {
     }
 
     /// Asks the servers of this datacenter, from a client agent: one after the other, within the hold.
-    async fn ask_servers(&self, mut request: Request, progress: &Progress) -> Result<Reply, Fault> {
+    async fn ask_servers(&self, mut request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
         let is_write = matches!(request.ask, Ask::Write(_));
         let agents = if crosses(&self.settings.datacenter, &request.ask) { 3 } else { 2 };
         let mut hold = self.holds.begin();
@@ -125,7 +131,8 @@ impl Core {
                 return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
             };
             let error = match self.call(addr, &request, agents, progress).await {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) if wait_of(&request).is_some() => return Ok(reply),
+                Ok(reply) => return Ok(older(reply, began.elapsed())),
                 Err(error) => error,
             };
             let (fault, pause) = match tries.failed(error, is_write, count) {
@@ -141,28 +148,53 @@ impl Core {
                 hold.renew();
             }
             if pause {
-                let held = hold.wait(pending(), true, progress).await;
+                let held = Box::pin(hold.wait(pending(), true, progress)).await;
                 held.map_err(|held| if held.kind == FaultKind::Busy { held } else { fault })?;
             }
             shorten(&mut request, deadline);
         }
     }
 
-    async fn cross(&self, dc: &str, mut request: Request, progress: &Progress) -> Result<Reply, Fault> {
+    /// Boxed, each way for itself, so that a parked watch holds no more than its own way needs.
+    fn cross<'a>(&'a self, dc: String, request: Box<Request>, progress: &'a Progress) -> Crossing<'a> {
         let Some(bridge) = &self.paths.bridge else {
-            return Err(Fault::no_path("this server has no bridge to other datacenters"));
+            let fault = Fault::no_path("this server has no bridge to other datacenters");
+            return Box::pin(std::future::ready(Err(fault)));
         };
+        match request.ask {
+            Ask::Read(query) if is_stale_allowed(&query.options) => {
+                self.read_afar(bridge, dc, query, request.hops.aside, progress)
+            }
+            ask => Box::pin(self.call_across(bridge, dc, Request { ask, hops: request.hops }, progress)),
+        }
+    }
+
+    /// Sends a request to another datacenter, and waits for its answer.
+    pub(super) async fn call_across(
+        &self,
+        bridge: &Bridge,
+        dc: String,
+        mut request: Request,
+        progress: &Progress,
+    ) -> Result<Reply, Fault> {
         request.hops = Hops { crossed: true, ..Hops::default() };
         let timeout = self.patience(&request, 2);
         show_wait(&request, progress);
-        let reply = bridge.call(dc, request, timeout).await;
+        let reply = bridge.call(&dc, request, timeout).await;
         progress.set(Phase::Working);
         reply
     }
 
-    async fn call(&self, addr: SocketAddr, request: &Request, agents: u32, progress: &Progress) -> Result<Reply, CallError> {
+    pub(super) async fn call(
+        &self,
+        addr: SocketAddr,
+        request: &Request,
+        agents: u32,
+        progress: &Progress,
+    ) -> Result<Reply, CallError> {
         show_wait(request, progress);
-        let reply = self.paths.rpc.call(addr, request, self.patience(request, agents)).await;
+        // Boxed: what a call needs shall not weigh on watches that are parked here.
+        let reply = Box::pin(self.paths.rpc.call(addr, request, self.patience(request, agents))).await;
         progress.set(Phase::Working);
         reply
     }
@@ -176,7 +208,7 @@ impl Core {
     }
 
     /// Runs `f` on the servers as the LAN roster has them now.
-    fn with_servers<T>(&self, f: impl FnOnce(&mut super::servers::ServerList) -> T) -> T {
+    pub(super) fn with_servers<T>(&self, f: impl FnOnce(&mut super::servers::ServerList) -> T) -> T {
         let roster = self.paths.lan.roster();
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rng = rand::rng();
@@ -192,6 +224,9 @@ impl Core {
         self.with_servers(|servers| servers.addr_of(leader))
     }
 }
+
+/// A request on its way to another datacenter.
+pub(super) type Crossing<'a> = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send + 'a>>;
 
 /// Resolves when leadership is not as `known`; never, once Raft has stopped.
 async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership) {
@@ -213,6 +248,18 @@ fn show_wait(request: &Request, progress: &Progress) {
     if wait_of(request).is_some() {
         progress.set(Phase::Parked);
     }
+}
+
+/// A reply that took so long to come, with its age counted on where a server's cache took part in it.
+fn older(mut reply: Reply, took: Duration) -> Reply {
+    if let Reply::Answer(answer) = &mut reply {
+        let meta = &mut answer.meta;
+        if let Some(cache) = &mut meta.cache {
+            cache.age = cache.age.saturating_add(took);
+            meta.last_contact = meta.last_contact.saturating_add(took);
+        }
+    }
+    reply
 }
 
 /// Leaves to a blocking query that is sent anew what is left of its wait.

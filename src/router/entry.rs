@@ -7,7 +7,7 @@ use super::RouterSettings;
 use super::blocking;
 use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
-use crate::model::query::{Consistency, Query, Read};
+use crate::model::query::{Consistency, Query, QueryOptions, Read};
 use crate::model::request::{Ask, Request};
 use std::time::Duration;
 
@@ -19,9 +19,14 @@ pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
     // An agent that caches nothing takes a `?cached` for not said.
     query.options.cached = query.options.cached.filter(|_| settings.use_cache);
     let elsewhere = is_elsewhere(&settings.datacenter, query.options.dc.as_deref());
-    let discovered = is_discovery(&query.read) && is_plain(&query) && !settings.discovery_max_stale.is_zero();
+    let plain = is_plain(&query);
+    // What is said of other datacenters alone counts more there than what is said of all.
+    let stale_by_default = elsewhere && plain && settings.remote_stale.covers(&query.read);
+    let discovered = is_discovery(&query.read) && plain && !settings.discovery_max_stale.is_zero();
     let options = &mut query.options;
-    if discovered {
+    if stale_by_default {
+        options.consistency = Consistency::Stale;
+    } else if discovered {
         options.max_stale = Some(settings.discovery_max_stale);
     }
     options.max_stale = options.max_stale.filter(|age| !age.is_zero());
@@ -32,6 +37,7 @@ pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
         // A node here is no origin for distances there, and its addresses here cannot be reached from there.
         options.near = None;
         options.translate = settings.translate_wan_addrs;
+        bound(settings, options);
     } else {
         options.dc = None;
         options.translate = false;
@@ -44,9 +50,21 @@ pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
     query
 }
 
+/// Has what comes from another datacenter be no older than this agent's operator wants.
+fn bound(settings: &RouterSettings, options: &mut QueryOptions) {
+    let bound = settings.remote_max_stale;
+    if !bound.is_zero() && is_stale_allowed(options) {
+        options.max_stale = Some(options.max_stale.map_or(bound, |asked| asked.min(bound)));
+    }
+}
+
 /// A request of another agent, whose bounds need not be this one's.
 pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
+    let elsewhere = crosses(&settings.datacenter, &request.ask);
     if let Ask::Read(query) = &mut request.ask {
+        if elsewhere {
+            bound(settings, &mut query.options);
+        }
         query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
         if !is_of_store(&query.read) {
             query.options.min_index = 0;
@@ -64,10 +82,17 @@ pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
     settings.use_cache && offered && query.options.cached.is_some() && query.options.dc.is_none()
 }
 
+/// Whether any answer will do whose age is told.
+pub(super) fn is_stale_allowed(options: &QueryOptions) -> bool {
+    options.consistency == Consistency::Stale || options.cached.is_some()
+}
+
 /// The read to do in place of one whose answer, which took `waited`, is older than its asker takes:
-/// once, in default mode, and for what is left of its wait, or the asker would give up before.
+/// once, in default mode, and for what is left of its wait, or the asker would give up before. Only
+/// for the own datacenter: what comes from another is within the bound, or its server has said why.
 pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duration) -> Option<Query> {
-    let too_old = query.options.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
+    let own = query.options.dc.is_none();
+    let too_old = own && query.options.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
     too_old.then(|| {
         let mut fresh = query.clone();
         fresh.options.consistency = Consistency::Default;
@@ -114,9 +139,11 @@ pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::remote_stale::{Family, RemoteStale};
     use super::*;
     use crate::model::ids::NodeId;
-    use crate::model::query::{CacheControl, Lookup, QueryOptions};
+    use crate::model::query::{CacheControl, Lookup};
+    use crate::model::request::Hops;
 
     fn settings() -> RouterSettings {
         RouterSettings {
@@ -129,6 +156,8 @@ mod tests {
             discovery_max_stale: Duration::ZERO,
             use_cache: true,
             translate_wan_addrs: true,
+            remote_stale: RemoteStale::None,
+            remote_max_stale: Duration::ZERO,
             last_contact_threshold: Duration::from_millis(200),
             max_trailing_logs: 250,
         }
@@ -190,6 +219,65 @@ mod tests {
         };
         assert_eq!((of(3).consistency, of(3).max_stale), (Consistency::Stale, Some(Duration::from_secs(3))));
         assert_eq!((of(0).consistency, of(0).max_stale), (Consistency::Default, None));
+    }
+
+    #[test]
+    fn what_says_nothing_is_stale_elsewhere_where_that_is_the_default() {
+        let only_catalog = RemoteStale::Only([Family::Catalog].into());
+        let discovery_max_stale = Duration::from_secs(5);
+        let settings = RouterSettings { remote_stale: only_catalog, discovery_max_stale, ..settings() };
+        let of = |read, dc: &str, options: QueryOptions| {
+            let found = prepared(&settings, query(read, QueryOptions { dc: Some(dc.to_owned()), ..options })).options;
+            (found.consistency, found.max_stale)
+        };
+        let plain = QueryOptions::default;
+        let discovered = (Consistency::Stale, Some(discovery_max_stale));
+        assert_eq!(of(web(), "dc2", plain()), (Consistency::Stale, None));
+        assert_eq!(of(web(), "*", plain()), (Consistency::Stale, None));
+        assert_eq!(of(web(), "dc1", plain()), discovered, "the own datacenter is not meant");
+        assert_eq!(of(Read::HealthNode { node: "n".into() }, "dc2", plain()), discovered, "nor is this family");
+        assert_eq!(of(Read::StatusLeader, "dc2", plain()), (Consistency::Default, None));
+        let consistent = QueryOptions { consistency: Consistency::Consistent, ..plain() };
+        assert_eq!(of(web(), "dc2", consistent), (Consistency::Consistent, None));
+        let leader = QueryOptions { max_stale: Some(Duration::ZERO), ..plain() };
+        assert_eq!(of(web(), "dc2", leader), (Consistency::Default, None), "an explicit not stale");
+    }
+
+    #[test]
+    fn the_operator_s_bound_is_on_what_may_be_stale_of_other_datacenters() {
+        let bound = Duration::from_secs(60);
+        let settings = RouterSettings { remote_max_stale: bound, ..settings() };
+        let stale = |dc: Option<&str>, max_stale| QueryOptions {
+            dc: dc.map(str::to_owned),
+            consistency: Consistency::Stale,
+            max_stale,
+            ..QueryOptions::default()
+        };
+        let both = |options: QueryOptions| {
+            let entered = prepared(&settings, query(web(), options.clone())).options.max_stale;
+            let request = Request { ask: Ask::Read(query(web(), options)), hops: Hops::default() };
+            let Ask::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
+            assert_eq!(entered, received.options.max_stale, "here as for a client agent");
+            entered
+        };
+        assert_eq!(both(stale(Some("dc2"), None)), Some(bound));
+        assert_eq!(both(stale(Some("dc2"), Some(Duration::from_secs(61)))), Some(bound));
+        assert_eq!(both(stale(Some("dc2"), Some(Duration::from_secs(3)))), Some(Duration::from_secs(3)));
+        assert_eq!(both(stale(None, None)), None);
+        assert_eq!(both(QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() }), None);
+    }
+
+    #[test]
+    fn an_answer_of_another_datacenter_is_not_asked_for_twice() {
+        let options = QueryOptions {
+            max_stale: Some(Duration::from_secs(3)),
+            dc: Some("dc2".into()),
+            consistency: Consistency::Stale,
+            ..QueryOptions::default()
+        };
+        let mut answer = Answer::default();
+        answer.meta.last_contact = Duration::from_secs(9);
+        assert_eq!(instead_of_too_old(&query(web(), options), &answer, Duration::ZERO), None);
     }
 
     #[test]

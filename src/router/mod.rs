@@ -5,17 +5,24 @@
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
 
+mod afar;
 mod blocking;
+mod bounds;
 mod cached;
 mod datacenters;
 mod deliver;
 mod entry;
+mod everywhere;
 mod federation;
 mod feed;
 mod health;
 mod hold;
+mod marks;
+mod merge;
+mod neighbours;
 mod operator;
 mod read;
+mod remote_stale;
 mod route;
 mod servers;
 mod source;
@@ -38,11 +45,15 @@ use cached::Feeds;
 use feed::Fetch;
 use health::Stability;
 use hold::Holds;
+use marks::Marks;
+use neighbours::Neighbours;
 use servers::ServerList;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
+
+pub use remote_stale::{Family, RemoteStale};
 
 /// How requests are treated.
 #[derive(Clone, Debug)]
@@ -65,6 +76,10 @@ pub struct RouterSettings {
     pub use_cache: bool,
     /// Whether addresses of other datacenters are given as their WAN ones.
     pub translate_wan_addrs: bool,
+    /// Reads of other datacenters that are stale ones when their users say nothing about it.
+    pub remote_stale: RemoteStale,
+    /// The age up to which answers of other datacenters are given to stale reads; zero for any.
+    pub remote_max_stale: Duration,
     /// The longest silence of a healthy server (`autopilot.last_contact_threshold`).
     pub last_contact_threshold: Duration,
     /// The longest lag of a healthy server, in log entries (`autopilot.max_trailing_logs`).
@@ -101,6 +116,8 @@ struct Core {
     servers: Mutex<ServerList>,
     holds: Holds,
     stability: Mutex<Stability>,
+    neighbours: Neighbours,
+    marks: Marks,
 }
 
 impl Router {
@@ -112,6 +129,8 @@ impl Router {
             paths,
             servers: Mutex::default(),
             stability: Mutex::default(),
+            neighbours: Neighbours::new(),
+            marks: Marks::new(),
         });
         let feeds = Arc::new(Feeds::new(fetch(Arc::downgrade(&core)), shutdown));
         if let Some((raft, _)) = &core.paths.catalog {
@@ -121,23 +140,21 @@ impl Router {
     }
 
     /// Answers a read of a local user. Dropping the future frees everything it held, on every hop.
-    pub async fn query(&self, query: Query) -> Result<Answer, Fault> {
-        let query = entry::prepared(&self.core.settings, query);
-        if entry::is_cached(&self.core.settings, &query) {
-            return self.feeds.answer(&query).await;
-        }
-        let bounded = query.options.max_stale.is_some().then(|| query.clone());
-        let began = Instant::now();
-        let answer = self.core.read(query).await?;
-        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer, began.elapsed())) {
-            Some(fresh) => self.core.read(fresh).await,
-            None => Ok(answer),
+    pub fn query(&self, query: Query) -> impl Future<Output = Result<Answer, Fault>> + Send + '_ {
+        // Boxed once: each future on the way would have room for a query of its own, for as long as
+        // a watch is parked.
+        let query = Box::new(entry::prepared(&self.core.settings, query));
+        async move {
+            if entry::is_cached(&self.core.settings, &query) {
+                return Box::pin(self.feeds.answer(&query)).await;
+            }
+            self.core.read_in_time(query).await
         }
     }
 
     /// Does a write of a local user.
     pub async fn write(&self, request: WriteRequest) -> Result<Written, Fault> {
-        let request = Request { ask: Ask::Write(request), hops: Hops::default() };
+        let request = Box::new(Request { ask: Ask::Write(request), hops: Hops::default() });
         match self.core.deliver(request, &Progress::default()).await? {
             Reply::Written(written) => Ok(written),
             Reply::Answer(_) => Err(Fault::outcome_unknown("expected the result of a write, got an answer to a read")),
@@ -157,8 +174,19 @@ impl Router {
 }
 
 impl Core {
-    async fn read(&self, query: Query) -> Result<Answer, Fault> {
-        let request = Request { ask: Ask::Read(query), hops: Hops::default() };
+    /// Has `query` answered, once more in default mode where the answer is older than it takes.
+    async fn read_in_time(&self, query: Box<Query>) -> Result<Answer, Fault> {
+        let bounded = query.options.max_stale.is_some().then(|| query.clone());
+        let began = Instant::now();
+        let answer = self.read(query).await?;
+        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer, began.elapsed())) {
+            Some(fresh) => Box::pin(self.read(Box::new(fresh))).await,
+            None => Ok(answer),
+        }
+    }
+
+    async fn read(&self, query: Box<Query>) -> Result<Answer, Fault> {
+        let request = Box::new(Request { ask: Ask::Read(*query), hops: Hops::default() });
         match self.deliver(request, &Progress::default()).await? {
             Reply::Answer(answer) => Ok(answer),
             Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
@@ -166,7 +194,7 @@ impl Core {
     }
 
     /// Answers a request of another agent.
-    async fn handle(&self, request: Request, progress: &Progress) -> Result<Reply, Fault> {
+    async fn handle(&self, request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
@@ -182,7 +210,8 @@ impl Handler for Router {
             federation::only_the_asker(&mut request.ask, from_dc);
         }
         let core = Arc::clone(&self.core);
-        Box::pin(async move { core.handle(entry::received(&core.settings, request), &progress).await })
+        let request = Box::new(entry::received(&core.settings, request));
+        Box::pin(async move { core.handle(request, &progress).await })
     }
 }
 
@@ -193,7 +222,7 @@ fn fetch(core: Weak<Core>) -> Fetch {
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
             let query = entry::prepared(&core.settings, query);
-            core.read(query).await
+            core.read(Box::new(query)).await
         })
     })
 }
@@ -211,5 +240,21 @@ async fn watch_health(core: Weak<Core>, raft: Raft) {
         } else {
             core.stability.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_make: impl FnOnce(&'static Router, Query) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every parked watch holds one beside the future of its way, and has 2 KB in all.
+    #[test]
+    fn a_query_on_its_way_is_small() {
+        let size = size_of_future(Router::query);
+        assert!(size <= 900, "{size} bytes");
     }
 }

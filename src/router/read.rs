@@ -3,7 +3,7 @@
 //! `deliver.rs` calls it once the route is "here". Nothing in this file sends a request.
 
 use super::Core;
-use super::blocking::{self, Place, Sight};
+use super::blocking::{self, Place};
 use super::datacenters::{self, Site};
 use super::entry::is_of_store;
 use super::health::{Evidence, ServerHealth};
@@ -14,7 +14,7 @@ use crate::model::fault::Fault;
 use crate::model::query::{Consistency, Query, Read};
 use crate::model::request::Progress;
 use crate::raft::{Leadership, Raft};
-use crate::store::{Reader, Watch};
+use crate::store::{Reader, Rendered, Watch};
 use bytes::Bytes;
 use serde::Serialize;
 use std::future::pending;
@@ -39,9 +39,9 @@ impl Core {
                 (json(&self.with_sites(|sites| datacenters::maps(self.sorted(sites), sites)))?, Found::Yes)
             }
             Read::Federation { ref dc } => (json(&self.federation(dc.as_deref())?)?, Found::Yes),
-            Read::FederationDoctor { ref dc } => (json(&self.examine(dc).await?)?, Found::Yes),
-            Read::DialBack { ref dc } => (self.dial_back(dc, progress).await?, Found::Yes),
-            _ => self.read_servers(raft, query).await?,
+            Read::FederationDoctor { ref dc } => (json(&Box::pin(self.examine(dc)).await?)?, Found::Yes),
+            Read::DialBack { ref dc } => (Box::pin(self.dial_back(dc, progress)).await?, Found::Yes),
+            _ => Box::pin(self.read_servers(raft, query)).await?,
         };
         let meta = AnswerMeta { found, ..self.meta(raft, query.options.consistency) };
         Ok(Answer { meta, body })
@@ -51,15 +51,19 @@ impl Core {
         let options = &query.options;
         let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
-        let Sight { rendered, age } = blocking::answer(&Local { raft, reader, query }, options.min_index, wait, progress).await?;
+        blocking::answer(&Local { core: self, raft, reader, query }, options.min_index, wait, progress).await
+    }
+
+    /// What was rendered from the catalog here, as an answer that may be `age` old.
+    pub(super) fn rendered(&self, raft: &Raft, rendered: Rendered, consistency: Consistency, age: Duration) -> Answer {
         let meta = AnswerMeta {
             index: rendered.index.max(1),
             indexed: true,
             last_contact: age,
             found: if rendered.found { Found::Yes } else { Found::No },
-            ..self.meta(raft, options.consistency)
+            ..self.meta(raft, consistency)
         };
-        Ok(Answer { meta, body: rendered.body })
+        Answer { meta, body: rendered.body }
     }
 
     pub(super) fn meta(&self, raft: &Raft, consistency: Consistency) -> AnswerMeta {
@@ -143,6 +147,7 @@ async fn authority(raft: &Raft, consistency: Consistency) -> Result<(), Fault> {
 
 /// The catalog here, as one query may use it.
 struct Local<'a> {
+    core: &'a Core,
     raft: &'a Raft,
     reader: &'a Reader,
     query: &'a Query,
@@ -151,6 +156,10 @@ struct Local<'a> {
 impl Local<'_> {
     fn age(&self) -> Result<Duration, Fault> {
         age_of_view(self.raft).ok_or_else(Fault::no_leader)
+    }
+
+    fn answer(&self, rendered: Rendered, age: Duration) -> Answer {
+        self.core.rendered(self.raft, rendered, self.query.options.consistency, age)
     }
 }
 
@@ -165,21 +174,22 @@ impl Place for Local<'_> {
         watch.changed().await;
     }
 
-    async fn read(&self) -> Result<Sight, Fault> {
+    async fn read(&self) -> Result<Answer, Fault> {
         let consistency = self.query.options.consistency;
         if consistency == Consistency::Stale {
             let age = self.age()?;
-            return Ok(Sight { rendered: self.reader.read(self.query)?, age });
+            return Ok(self.answer(self.reader.read(self.query)?, age));
         }
         if consistency == Consistency::Default && self.raft.holds_lease() {
             let rendered = self.reader.read(self.query)?;
             // The view was the newest there is only if the lease held when it was taken: look again.
             if self.raft.holds_lease() {
-                return Ok(Sight { rendered, age: Duration::ZERO });
+                return Ok(self.answer(rendered, Duration::ZERO));
             }
         }
-        self.raft.confirm_leadership().await?;
-        Ok(Sight { rendered: self.reader.read(self.query)?, age: Duration::ZERO })
+        // Boxed: a watch that is parked shall not hold what only a quorum's answer needs.
+        Box::pin(self.raft.confirm_leadership()).await?;
+        Ok(self.answer(self.reader.read(self.query)?, Duration::ZERO))
     }
 
     async fn lost(&self) -> Fault {

@@ -57,7 +57,10 @@ fn is_of_this_side(read: &Read) -> bool {
     matches!(read, Datacenters | CoordinateDatacenters | Federation { .. } | FederationDoctor { .. } | DialBack { .. })
 }
 
-/// Whether `dc` names a datacenter other than `own`; datacenters are compared without regard to case.
+/// What stands for all datacenters where one is named.
+pub(super) const EVERYWHERE: &str = "*";
+
+/// Whether `dc` names a datacenter other than `own`, or all of them; names are compared without regard to case.
 pub(super) fn is_elsewhere(own: &str, dc: Option<&str>) -> bool {
     dc.is_some_and(|dc| !dc.is_empty() && !dc.eq_ignore_ascii_case(own))
 }
@@ -97,6 +100,8 @@ pub(super) enum Route {
     AnyServer,
     /// To another datacenter.
     Bridge(String),
+    /// To all datacenters, and what they answer is made one.
+    Everywhere,
     /// It waits for a leader.
     Hold,
     /// It fails.
@@ -108,7 +113,8 @@ pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, nee
     if let Some(dc) = dc.filter(|dc| is_elsewhere(situation.own_dc, Some(dc))) {
         return match (hops.crossed, situation.is_server) {
             (true, _) => Route::Refuse(Fault::no_path("a request that has crossed once does not cross again")),
-            (false, true) => Route::Bridge(dc.to_owned()),
+            (false, true) if dc == EVERYWHERE => Route::Everywhere,
+            (false, true) => Route::Bridge(dc.to_ascii_lowercase()),
             (false, false) => Route::AnyServer,
         };
     }

@@ -80,6 +80,12 @@ impl ServerList {
         others().find(|server| server.alive).or_else(|| others().next()).map(|server| server.addr)
     }
 
+    /// At most `max` servers that gossip takes for alive, without `except`.
+    pub(super) fn alive(&self, except: NodeId, max: usize) -> Vec<SocketAddr> {
+        let alive = self.order.iter().filter(|server| server.alive && server.id != except);
+        alive.take(max).map(|server| server.addr).collect()
+    }
+
     /// Moves a server that failed to the end.
     pub(super) fn failed(&mut self, addr: SocketAddr) {
         if let Some(at) = self.order.iter().position(|server| server.addr == addr) {
@@ -180,6 +186,16 @@ mod tests {
         assert_eq!(list_mixed.first(None), Some(addr(3)));
         let (list_dead, _) = list(&roster([failed(1)]), 2);
         assert_eq!(list_dead.first(None), Some(addr(1)));
+    }
+
+    #[test]
+    fn the_living_are_listed_without_the_asker_and_up_to_a_bound() {
+        let alive = |number| member(number, "consul", MemberStatus::Alive);
+        let (list, _) = list(&roster([alive(1), alive(2), member(3, "consul", MemberStatus::Failed), alive(4)]), 6);
+        let mut found = list.alive(id(1), 9);
+        found.sort();
+        assert_eq!(found, [addr(2), addr(4)]);
+        assert_eq!(list.alive(id(1), 1).len(), 1);
     }
 
     #[test]

@@ -1,0 +1,336 @@
+//! Stale-allowed reads of another datacenter, answered on this server from what the bridge holds.
+//!
+//! `deliver.rs` comes here where it would cross the bridge. However many ask or wait, the other side
+//! sees one feed. How old an answer may be is the policy of `bounds.rs`; where the bridge has none,
+//! the neighbours are asked. Needs neither a local leader nor a quorum.
+
+use super::Core;
+use super::blocking::{self, Place};
+use super::bounds::{Bounds, Verdict};
+use super::deliver::Crossing;
+use super::entry::LEAST_WAIT;
+use super::neighbours::Told;
+use crate::bridge::{Bridge, Followed, Held};
+use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_TURNS, FEED_PACE};
+use crate::model::answer::{Answer, CacheUse};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::query::{CacheControl, Consistency, Query};
+use crate::model::request::{Ask, Hops, Progress, Reply, Request};
+use futures_util::future::{Either, select};
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+impl Core {
+    /// Answers `query`, any answer to which will do whose age is told, for a user of this datacenter.
+    /// One that comes from `aside` is answered with what this server has or can get itself.
+    pub(super) fn read_afar<'a>(
+        &'a self,
+        bridge: &'a Bridge,
+        dc: String,
+        query: Query,
+        aside: bool,
+        progress: &'a Progress,
+    ) -> Crossing<'a> {
+        let options = &query.options;
+        let (max_stale, control, min_index) = (options.max_stale, options.cached, options.min_index);
+        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let wait = blocking::jittered(wait, &mut rand::rng());
+        let afar = Afar { core: self, bridge, max_stale, control, key: key(query, &dc), dc, aside };
+        Box::pin(async move {
+            if min_index == 0 {
+                return Ok(Reply::Answer(Box::pin(afar.now()).await?.answer));
+            }
+            afar.wait(min_index, wait, progress).await.map(Reply::Answer)
+        })
+    }
+}
+
+/// What distinguishes feeds: the query without what is each asker's own.
+fn key(mut query: Query, dc: &str) -> Query {
+    let options = &mut query.options;
+    options.dc = Some(dc.to_owned());
+    options.consistency = Consistency::Stale;
+    (options.cached, options.max_stale, options.near) = (None, None, None);
+    (options.min_index, options.wait) = (0, Duration::ZERO);
+    query
+}
+
+/// One read of another datacenter.
+struct Afar<'a> {
+    core: &'a Core,
+    bridge: &'a Bridge,
+    dc: String,
+    key: Query,
+    max_stale: Option<Duration>,
+    control: Option<CacheControl>,
+    aside: bool,
+}
+
+/// An answer with where it came from, which is where a newer one can be waited for.
+struct Got {
+    answer: Answer,
+    /// The neighbour that told it.
+    neighbour: Option<SocketAddr>,
+}
+
+impl Got {
+    fn of(held: &Held, hit: bool) -> Got {
+        Got { answer: told(held, hit), neighbour: None }
+    }
+
+    fn beside(told: &Told) -> Got {
+        Got { answer: told.answer(), neighbour: Some(told.from) }
+    }
+}
+
+/// The answer held, with its age.
+fn told(held: &Held, hit: bool) -> Answer {
+    let (age, mut answer) = (held.as_of.elapsed(), Answer::clone(&held.answer));
+    answer.meta.last_contact = age;
+    answer.meta.consistency = Consistency::Stale;
+    answer.meta.cache = Some(CacheUse { hit, age });
+    answer
+}
+
+/// Whether another server may have an answer in spite of this fault: it is not the user's, and does
+/// not tell what the other datacenter has answered.
+fn leaves_hope(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Unreachable | FaultKind::NoLeader | FaultKind::NoPath | FaultKind::Busy)
+}
+
+impl Afar<'_> {
+    /// What the asker takes. Made anew each time: a parked watch has little room.
+    fn bounds(&self) -> Bounds {
+        Bounds::of(self.max_stale, self.control)
+    }
+
+    fn followed(&self) -> Followed {
+        self.bridge.follow(&self.dc, &self.key)
+    }
+
+    /// An answer within the bounds, without parking.
+    async fn now(&self) -> Result<Got, Fault> {
+        let followed = self.followed();
+        match followed.held() {
+            Some(held) if self.bounds().verdict(held.as_of.elapsed()) == Verdict::Serve => return Ok(Got::of(&held, true)),
+            Some(_too_old) => {}
+            None => {
+                let got = self.obtain(followed.first()).await?;
+                if !self.bounds().is_too_old(got.answer.meta.last_contact) {
+                    return Ok(got);
+                }
+            }
+        }
+        let fault = match self.obtain(followed.refresh()).await {
+            Ok(got) => return Ok(got),
+            Err(fault) => fault,
+        };
+        match followed.held() {
+            Some(held) if self.bounds().forgives(held.as_of.elapsed()) => {
+                metrics::counter!("kontor.router.far_forgiven").increment(1);
+                Ok(Got::of(&held, true))
+            }
+            _ => Err(fault),
+        }
+    }
+
+    /// What `own` brings, or where that fails or is late, what the neighbours have.
+    async fn obtain(&self, own: impl Future<Output = Result<Held, Fault>>) -> Result<Got, Fault> {
+        let mut own = pin!(own);
+        if self.aside {
+            return own.await.map(|held| Got::of(&held, false));
+        }
+        let failed = match timeout(self.lateness(), &mut own).await {
+            Ok(Ok(held)) => return Ok(Got::of(&held, false)),
+            Ok(Err(fault)) if leaves_hope(&fault) => Some(fault),
+            Ok(Err(fault)) => return Err(fault),
+            Err(_late) => None,
+        };
+        let question = self.question();
+        let neighbours = pin!(self.core.ask_neighbours(&question, self.bounds()));
+        let fault = match failed {
+            Some(fault) => fault,
+            None => match select(own, neighbours).await {
+                Either::Left((Ok(held), _)) => return Ok(Got::of(&held, false)),
+                Either::Left((Err(fault), neighbours)) => {
+                    return neighbours.await.map(|told| Got::beside(&told)).ok_or(fault);
+                }
+                Either::Right((Some(told), _)) => return Ok(Got::beside(&told)),
+                Either::Right((None, own)) => return own.await.map(|held| Got::of(&held, false)),
+            },
+        };
+        neighbours.await.map(|told| Got::beside(&told)).ok_or(fault)
+    }
+
+    /// When an answer that the bridge still waits for is late.
+    fn lateness(&self) -> Duration {
+        let round_trips = self.bridge.rtt(&self.dc).unwrap_or_default() * BRIDGE_LATE_ROUND_TRIPS;
+        round_trips.max(BRIDGE_LATE_MIN)
+    }
+
+    /// What the neighbours are asked: the same, but for what is forgiven, which is decided here.
+    fn question(&self) -> Query {
+        let mut query = self.key.clone();
+        query.options.max_stale = self.max_stale;
+        query.options.cached =
+            self.control.filter(|_| self.bounds().are_set()).map(|control| CacheControl { stale_if_error: None, ..control });
+        query
+    }
+
+    /// Parks until there is an answer newer than `min_index`, or until `wait` is over.
+    async fn wait(&self, min_index: u64, wait: Duration, progress: &Progress) -> Result<Answer, Fault> {
+        let deadline = Instant::now() + wait;
+        for _turn in 0..FAR_WAIT_TURNS {
+            let got = Box::pin(self.now()).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if got.answer.meta.index > min_index || left.is_zero() {
+                return Ok(got.answer);
+            }
+            let neighbour = got.neighbour;
+            // The body is not kept while parked.
+            drop(got);
+            let waited = match neighbour {
+                _ if self.followed().held().is_some() => blocking::answer(self, min_index, left, progress).await,
+                Some(addr) => Box::pin(self.wait_beside(addr, min_index, left, progress)).await,
+                None => Box::pin(self.wait_there(min_index, left, progress)).await,
+            };
+            match waited {
+                Ok(answer) if self.bounds().is_too_old(answer.meta.last_contact) => break,
+                Ok(answer) => return Ok(answer),
+                Err(fault) if leaves_hope(&fault) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(Box::pin(self.now()).await?.answer)
+    }
+
+    /// Parks at a neighbour, which follows what this server cannot.
+    async fn wait_beside(&self, addr: SocketAddr, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
+        let request = self.parking(self.question(), min_index, left, Hops { aside: true, ..Hops::default() });
+        match self.core.call(addr, &request, 1, progress).await {
+            Ok(Reply::Answer(answer)) => Ok(answer),
+            Ok(Reply::Written(_)) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
+            Err(error) => Err(Fault::unreachable(format!("server {addr} of this datacenter: {error}"))),
+        }
+    }
+
+    /// Parks in the other datacenter: what is not held here cannot be watched here.
+    async fn wait_there(&self, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
+        let sent = Instant::now();
+        let request = self.parking(self.key.clone(), min_index, left, Hops::default());
+        let mut answer = match self.core.call_across(self.bridge, self.dc.clone(), request, progress).await? {
+            Reply::Answer(answer) => answer,
+            Reply::Written(_) => return Err(Fault::failed("expected an answer to a read, got the result of a write")),
+        };
+        // When it was made is not known, only that this was after the question, which may be long ago.
+        // So it counts as the sign that there is a newer one, and as the answer only without that.
+        if let Ok(held) = self.followed().refresh().await {
+            return Ok(told(&held, false));
+        }
+        let age = answer.meta.last_contact.saturating_add(sent.elapsed());
+        answer.meta.last_contact = age;
+        answer.meta.cache = Some(CacheUse { hit: false, age });
+        Ok(answer)
+    }
+
+    fn parking(&self, mut query: Query, min_index: u64, left: Duration, hops: Hops) -> Request {
+        query.options.min_index = min_index;
+        query.options.wait = left.max(LEAST_WAIT);
+        Request { ask: Ask::Read(query), hops }
+    }
+}
+
+impl Place for Afar<'_> {
+    type Watch = watch::Receiver<u64>;
+
+    fn watch(&self) -> Self::Watch {
+        let mut watch = self.followed().changes();
+        watch.mark_unchanged();
+        watch
+    }
+
+    async fn changed(watch: &mut Self::Watch) {
+        if watch.changed().await.is_err() {
+            // The feed has made room for others. The next turn begins it anew, at the pace of feeds.
+            sleep(FEED_PACE).await;
+        }
+    }
+
+    async fn read(&self) -> Result<Answer, Fault> {
+        match self.followed().held() {
+            Some(held) => Ok(told(&held, true)),
+            None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc))),
+        }
+    }
+
+    async fn lost(&self) -> Fault {
+        // However long the other side is gone, what is held may be given.
+        pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Token;
+    use crate::model::query::{Lookup, QueryOptions, Read};
+    use std::sync::Arc;
+
+    #[test]
+    fn feeds_are_shared_but_for_what_changes_the_answer() {
+        let read = Read::HealthService { name: "web".into(), lookup: Lookup::Plain };
+        let plain = Query { read, options: QueryOptions::default() };
+        let mut own = plain.clone();
+        own.options.cached = Some(CacheControl::default());
+        own.options.max_stale = Some(Duration::from_secs(1));
+        (own.options.min_index, own.options.wait) = (7, Duration::from_secs(9));
+        (own.options.dc, own.options.near) = (Some("DC2".into()), Some("n1".into()));
+        assert_eq!(key(own, "dc2"), key(plain.clone(), "dc2"));
+        let mut other = plain.clone();
+        other.options.token = Token("secret".into());
+        assert_ne!(key(other, "dc2"), key(plain.clone(), "dc2"));
+        assert_ne!(key(plain.clone(), "dc3"), key(plain, "dc2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_told_with_its_true_age() {
+        let mut answer = Answer::default();
+        answer.meta.index = 7;
+        answer.meta.last_contact = Duration::from_secs(99);
+        let held = Held { answer: Arc::new(answer), as_of: Instant::now(), in_contact: false };
+        tokio::time::advance(Duration::from_millis(2_500)).await;
+        let meta = told(&held, true).meta;
+        let age = Duration::from_millis(2_500);
+        assert_eq!((meta.index, meta.last_contact, meta.cache), (7, age, Some(CacheUse { hit: true, age })));
+        assert_eq!(meta.consistency, Consistency::Stale);
+    }
+
+    fn size_of_wait<F: Future>(_make: impl FnOnce(&'static Afar<'static>, u64, Duration, &'static Progress) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// With the query of the router, what a parked watch of another datacenter costs.
+    #[test]
+    fn a_parked_watch_is_small() {
+        let size = size_of_wait(Afar::wait) + size_of::<Afar<'_>>();
+        assert!(size <= 1_050, "{size} bytes, {} of them the query", size_of::<Afar<'_>>());
+    }
+
+    #[test]
+    fn neighbours_are_asked_about_what_is_out_of_reach_and_not_about_mistakes() {
+        for (fault, hope) in [
+            (Fault::unreachable("cut"), true),
+            (Fault::no_leader(), true),
+            (Fault::no_path("never-joined"), true),
+            (Fault::bad_request("filter"), false),
+            (Fault::new(FaultKind::Denied, "Permission denied"), false),
+            (Fault::failed("too large"), false),
+        ] {
+            assert_eq!(leaves_hope(&fault), hope, "{fault}");
+        }
+    }
+}

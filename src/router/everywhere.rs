@@ -1,0 +1,139 @@
+//! `?dc=*`: one read asked of all datacenters at once, and answered with one list.
+//!
+//! `deliver.rs` comes here on servers. Each part goes the way that the read would go if it named the
+//! datacenter, under the same options; one that is late or fails does not hold up the others.
+
+use super::merge::{self, Part, Shape};
+use super::{Core, blocking, entry};
+use crate::config::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVERYWHERE_PATIENCE, EVERYWHERE_RETRY};
+use crate::model::answer::{Answer, DatacenterPart};
+use crate::model::fault::Fault;
+use crate::model::query::{Consistency, Query};
+use crate::model::request::{Ask, Phase, Progress, Reply};
+use futures_util::StreamExt;
+use futures_util::stream::{self, FuturesUnordered};
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// A read of all datacenters on its way.
+type Merging<'a> = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send + 'a>>;
+
+/// A read of one of them on its way.
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send + 'a>>;
+
+impl Core {
+    /// Answers `ask`, which is for all datacenters.
+    pub(super) fn read_everywhere<'a>(&'a self, ask: Ask, progress: &'a Progress) -> Merging<'a> {
+        Box::pin(async move {
+            merge::check(&ask)?;
+            match ask {
+                Ask::Read(query) => self.merge_all(&query, progress).await.map(Reply::Answer),
+                Ask::Write(_) => Err(Fault::bad_request("A write is done in one datacenter")),
+            }
+        })
+    }
+
+    /// The merged answer; parks while its index is exactly the one that `query` names.
+    async fn merge_all(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
+        let shape = Shape::wanted(&query.read)?;
+        let options = &query.options;
+        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let wait = blocking::jittered(wait, &mut rand::rng());
+        let deadline = Instant::now() + wait;
+        loop {
+            let turn = Instant::now();
+            let mut answer = merge::merged(shape, self.gather(query).await, options.consistency)?;
+            answer.meta.index = self.marks.index(query, &answer.body, SystemTime::now());
+            if options.min_index != answer.meta.index || Instant::now() >= deadline {
+                return Ok(answer);
+            }
+            // Neither bodies nor headers are kept while parked.
+            let parts = answer.meta.datacenters.take().unwrap_or_default();
+            drop(answer);
+            progress.set(Phase::Parked);
+            tokio::select! {
+                () = self.any_changes(query, &parts, deadline) => sleep_until((turn + EVERYWHERE_PACE).min(deadline)).await,
+                () = sleep_until(deadline) => {}
+            }
+            progress.set(Phase::Working);
+        }
+    }
+
+    /// What each datacenter answers now, nearest first.
+    async fn gather(&self, query: &Query) -> Vec<Part> {
+        let ask = |name: String| async move {
+            let asked = timeout(EVERYWHERE_PATIENCE, self.part(&name, query, 0, Duration::ZERO)).await;
+            let outcome = asked.unwrap_or_else(|_elapsed| {
+                metrics::counter!("kontor.router.everywhere_late").increment(1);
+                Err(Fault::unreachable(format!("no answer within {EVERYWHERE_PATIENCE:?}")))
+            });
+            Part { name, outcome }
+        };
+        stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL).collect().await
+    }
+
+    /// Asks one datacenter. Boxed, because it goes the whole way of a read again.
+    fn part<'a>(&'a self, name: &str, query: &Query, min_index: u64, wait: Duration) -> Asking<'a> {
+        let mut query = query.clone();
+        let options = &mut query.options;
+        (options.min_index, options.wait) = (min_index, wait);
+        if name == self.settings.datacenter {
+            options.dc = None;
+            options.translate = false;
+            if let Some(control) = options.cached.take().filter(|control| !control.must_revalidate) {
+                // What is here is not cached: it is as old as this server's view.
+                options.consistency = Consistency::Stale;
+                options.max_stale = [options.max_stale, control.max_age].into_iter().flatten().min();
+            }
+        } else {
+            options.dc = Some(name.to_owned());
+        }
+        Box::pin(self.read_in_time(Box::new(query)))
+    }
+
+    /// Resolves when the answer of one of `parts`, or which there are, may have changed.
+    async fn any_changes(&self, query: &Query, parts: &[DatacenterPart], deadline: Instant) {
+        let watch = |part| self.part_changes(query, part, deadline);
+        let mut changes: FuturesUnordered<_> = parts.iter().map(watch).collect();
+        let first = async {
+            if changes.next().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = first => {}
+            () = self.others_come(parts) => {}
+        }
+    }
+
+    async fn part_changes(&self, query: &Query, part: &DatacenterPart, deadline: Instant) {
+        if part.error.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now()).max(entry::LEAST_WAIT);
+            // One that fails from now on has changed too.
+            if self.part(&part.name, query, part.index.max(1), left).await.is_err() {
+                sleep(EVERYWHERE_RETRY).await;
+            }
+            return;
+        }
+        loop {
+            sleep(EVERYWHERE_RETRY).await;
+            let asked = timeout(EVERYWHERE_PATIENCE, self.part(&part.name, query, 0, Duration::ZERO)).await;
+            if asked.is_ok_and(|outcome| outcome.is_ok()) {
+                return;
+            }
+        }
+    }
+
+    /// Resolves when there are other datacenters than those of `parts`.
+    async fn others_come(&self, parts: &[DatacenterPart]) {
+        loop {
+            sleep(EVERYWHERE_LOOK).await;
+            let names = self.datacenters();
+            let known = |name: &String| parts.iter().any(|part| part.name == *name);
+            if names.len() != parts.len() || !names.iter().all(known) {
+                return;
+            }
+        }
+    }
+}

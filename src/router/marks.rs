@@ -1,0 +1,105 @@
+//! The index of answers that this server merges: the millisecond of their last change.
+//!
+//! Such an answer has parts with indexes of their own, so none of them can be its index. The number
+//! is made here and compared for equality: one that another server made is no match, and answers at
+//! once. `everywhere.rs` asks. Pure but for its hash keys.
+
+use crate::config::defaults::EVERYWHERE_MARKS_MAX;
+use crate::model::query::Query;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// When the merged answer of each query last changed.
+#[derive(Debug)]
+pub(super) struct Marks {
+    marks: Cache<Query, Mark>,
+    /// The newest number made; the next one is greater, whatever the clock says.
+    newest: AtomicU64,
+    hasher: RandomState,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    index: u64,
+    /// The hash of the answer.
+    body: u64,
+}
+
+impl Marks {
+    pub(super) fn new() -> Marks {
+        let marks = Cache::new(EVERYWHERE_MARKS_MAX);
+        Marks { marks, newest: AtomicU64::new(0), hasher: RandomState::new() }
+    }
+
+    /// The index of `query`'s answer, which is `body` now.
+    pub(super) fn index(&self, query: &Query, body: &[u8], now: SystemTime) -> u64 {
+        let body = self.hasher.hash_one(body);
+        let mut index = 0;
+        self.marks.entry_by_ref(&key(query)).and_compute_with(|entry| match entry {
+            Some(entry) if entry.value().body == body => {
+                index = entry.value().index;
+                Op::Nop
+            }
+            _ => {
+                index = self.next(now);
+                Op::Put(Mark { index, body })
+            }
+        });
+        index
+    }
+
+    fn next(&self, now: SystemTime) -> u64 {
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        let next = |newest: u64| millis.max(newest.saturating_add(1));
+        let newest = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |newest| Some(next(newest)));
+        newest.map_or(millis, next)
+    }
+}
+
+/// The query without what is each asker's own. The mode stays: two modes may differ for a while.
+fn key(query: &Query) -> Query {
+    let mut key = query.clone();
+    (key.options.min_index, key.options.wait) = (0, Duration::ZERO);
+    (key.options.max_stale, key.options.cached) = (None, None);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::query::{QueryOptions, Read};
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    fn query(read: Read) -> Query {
+        Query { read, options: QueryOptions::default() }
+    }
+
+    #[test]
+    fn the_index_is_the_millisecond_of_the_last_change() {
+        let (marks, nodes) = (Marks::new(), query(Read::CatalogNodes));
+        assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
+        assert_eq!(marks.index(&nodes, b"[1]", at(6_000)), 5_000, "nothing has changed");
+        assert_eq!(marks.index(&nodes, b"[2]", at(7_000)), 7_000);
+        assert_eq!(marks.index(&nodes, b"[1]", at(8_000)), 8_000, "back again is a change too");
+        let mut parked = nodes.clone();
+        (parked.options.min_index, parked.options.wait) = (8_000, Duration::from_secs(60));
+        assert_eq!(marks.index(&parked, b"[1]", at(9_000)), 8_000, "who waits asks for the same");
+    }
+
+    #[test]
+    fn it_never_decreases_and_two_changes_never_share_one() {
+        let (marks, nodes) = (Marks::new(), query(Read::CatalogNodes));
+        assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
+        assert_eq!(marks.index(&nodes, b"[2]", at(5_000)), 5_001, "within one millisecond");
+        assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002, "the clock was set back");
+        assert_eq!(marks.index(&query(Read::CatalogServices), b"{}", at(10)), 5_003, "another query");
+        assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002);
+    }
+}
