@@ -35,6 +35,22 @@ pub(super) struct Dialled {
     pub(super) outcome: Result<Met, Cause>,
 }
 
+impl Dialled {
+    /// Whether it is known by a name of its own; one that is configured by its address is not, and
+    /// gossip says nothing of it.
+    pub(super) fn is_named(&self) -> bool {
+        self.server != self.addr.to_string()
+    }
+
+    /// What to call it: its name, or else what it calls itself, or else its address.
+    pub(super) fn label(&self) -> &str {
+        match &self.outcome {
+            Ok(met) if !self.is_named() => &met.name,
+            _ => &self.server,
+        }
+    }
+}
+
 /// A server that has answered and greeted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Met {
