@@ -2,6 +2,7 @@
 //!
 //! Each finding says what was expected, what came and what to do.
 
+use super::UnresolvedName;
 use super::link::Cause;
 use super::probe::{DialBack, Dialled, Met};
 use crate::config::defaults;
@@ -18,6 +19,8 @@ pub(super) struct Evidence {
     pub(super) own_server: String,
     /// The datacenter looked at.
     pub(super) dc: String,
+    /// Configured names of its servers that cannot be resolved.
+    pub(super) unresolved: Vec<UnresolvedName>,
     /// How many servers of it are known.
     pub(super) known: usize,
     /// How many connections its servers hold to this one.
@@ -34,6 +37,10 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
     if evidence.known > evidence.dialled.len() {
         let came = format!("{} are known, the first {} were dialled", evidence.known, evidence.dialled.len());
         found.push(ok(Check::Servers, &evidence.dc, "the servers of a datacenter", came));
+    }
+    for UnresolvedName { name, cause, .. } in &evidence.unresolved {
+        let advice = format!("correct {name} under {} in `federation`, or the DNS that this host asks", evidence.dc);
+        found.push(error(Check::Name, name, "a name that can be resolved", cause.clone(), advice));
     }
     for dialled in &evidence.dialled {
         let way = Way {
@@ -285,7 +292,7 @@ mod tests {
 
     fn seen(dialled: Vec<Dialled>, back: Result<DialBack, Fault>) -> Evidence {
         let [own_dc, own_server, dc] = ["dc1", "s1", "dc2"].map(str::to_owned);
-        Evidence { own_dc, own_server, dc, known: dialled.len(), inbound: 0, dialled, back }
+        Evidence { own_dc, own_server, dc, unresolved: vec![], known: dialled.len(), inbound: 0, dialled, back }
     }
 
     fn only(dialled: Dialled, check: Check) -> Finding {

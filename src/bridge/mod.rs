@@ -24,6 +24,7 @@ use crate::model::query::Query;
 use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
+use arc_swap::ArcSwap;
 use endpoint::Endpoint;
 use inbound::Inbound;
 use link::Greeting;
@@ -52,6 +53,17 @@ pub struct RemoteServer {
     pub alive: bool,
     /// Estimated round-trip time by coordinates, for the choice of the first link.
     pub estimate: Option<Duration>,
+}
+
+/// A name of the static list that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedName {
+    /// The datacenter it is listed under.
+    pub dc: String,
+    /// As configured, `host:port`.
+    pub name: String,
+    /// What the resolver said.
+    pub cause: String,
 }
 
 /// How the bridge is set up.
@@ -85,6 +97,7 @@ pub struct Bridge {
     /// The list that the links are made from.
     servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
     inbound: Arc<Inbound>,
+    unresolved: Arc<ArcSwap<Vec<UnresolvedName>>>,
     /// Room for looks for faults.
     examining: Arc<Semaphore>,
     answering: Shutdown,
@@ -123,6 +136,7 @@ impl Bridge {
             us: Arc::new(us),
             servers,
             inbound,
+            unresolved: Arc::default(),
             examining: Arc::new(Semaphore::new(defaults::DOCTOR_MAX_AT_ONCE)),
             answering,
             linking,
@@ -154,6 +168,11 @@ impl Bridge {
     /// each asker's own: it neither blocks nor bounds its age.
     pub fn follow(&self, dc: &str, query: &Query) -> Followed {
         Followed::new(Arc::clone(&self.links), dc, query)
+    }
+
+    /// Takes in which names of the static list cannot be resolved now; for operators to see.
+    pub fn set_unresolved(&self, names: Vec<UnresolvedName>) {
+        self.unresolved.store(Arc::new(names));
     }
 
     /// The round-trip time of the link to `dc`, if there is one.
