@@ -125,7 +125,7 @@ fn a_datacenter_that_has_left_is_told_as_left() {
     assert_eq!((code, page.as_str()), (0, "There is no other datacenter to look at.\n"));
     let reply = here.put("/v1/federation/doctor/dc2", "");
     assert_eq!(reply.status, 404);
-    assert!(reply.body.contains("has no servers to look at: its state here is left"), "{}", reply.body);
+    assert!(reply.body.contains("has no way to look at: its state here is left"), "{}", reply.body);
 }
 
 #[test]

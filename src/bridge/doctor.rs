@@ -2,6 +2,7 @@
 //!
 //! Each finding says what was expected, what came and what to do.
 
+use super::UnresolvedName;
 use super::link::Cause;
 use super::probe::{DialBack, Dialled, Met};
 use crate::config::defaults;
@@ -18,6 +19,8 @@ pub(super) struct Evidence {
     pub(super) own_server: String,
     /// The datacenter looked at.
     pub(super) dc: String,
+    /// Configured names of its servers that cannot be resolved.
+    pub(super) unresolved: Vec<UnresolvedName>,
     /// How many servers of it are known.
     pub(super) known: usize,
     /// How many connections its servers hold to this one.
@@ -35,10 +38,14 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
         let came = format!("{} are known, the first {} were dialled", evidence.known, evidence.dialled.len());
         found.push(ok(Check::Servers, &evidence.dc, "the servers of a datacenter", came));
     }
+    for UnresolvedName { name, cause, .. } in &evidence.unresolved {
+        let advice = format!("correct {name} under {} in `federation`, or the DNS that this host asks", evidence.dc);
+        found.push(error(Check::Name, name, "a name that can be resolved", cause.clone(), advice));
+    }
     for dialled in &evidence.dialled {
         let way = Way {
             from: format!("{}.{}", evidence.own_server, evidence.own_dc),
-            to: format!("{}.{}", dialled.server, evidence.dc),
+            to: format!("{}.{}", dialled.label(), evidence.dc),
             dc_of_to: &evidence.dc,
             dc_of_from: &evidence.own_dc,
         };
@@ -90,7 +97,14 @@ impl Way<'_> {
 
     fn silence(&self, dialled: &Dialled, text: &str) -> Finding {
         let (addr, port, to) = (dialled.addr, dialled.addr.port(), &self.to);
-        let (came, advice) = if dialled.alive {
+        let (came, advice) = if !dialled.is_named() {
+            let advice = format!(
+                "look whether {addr} is the right address of a server there and the server runs; if so, port {port} udp is blocked \
+                 between {} and {addr}: let UDP datagrams and their answers through",
+                self.from
+            );
+            (format!("UDP {port} does not answer: {text}"), advice)
+        } else if dialled.alive {
             let advice = format!(
                 "port {port} udp is blocked between {} and {addr}, or the agent there stands still: let UDP datagrams to {addr} \
                  and their answers through every firewall on the way",
@@ -145,7 +159,7 @@ fn met_findings(way: &Way<'_>, dialled: &Dialled, met: &Met, found: &mut Vec<Fin
     found.push(ok(Check::Protocol, to, "a common version of the bridge's protocol", met.protocol.clone()));
     found.extend(met.certificate.as_ref().map(|certificate| judge_certificate(way, certificate)));
     found.extend(met.clock_ahead.map(|ahead| judge_clock(way, ahead)));
-    if met.name != dialled.server {
+    if dialled.is_named() && met.name != dialled.server {
         found.push(warning(
             Check::Address,
             to,
@@ -197,19 +211,19 @@ fn judge_clock(way: &Way<'_>, ahead: i64) -> Finding {
 fn way_back(evidence: &Evidence, back: &DialBack, found: &mut Vec<Finding>) {
     let Evidence { own_dc, own_server, dc, .. } = evidence;
     let from = format!("{}.{dc}", back.server);
-    if !back.dialled.iter().any(|dialled| dialled.server == *own_server) {
+    if !back.dialled.iter().any(|dialled| dialled.label() == own_server) {
         let expected = format!("{from} to know {own_server}.{own_dc}");
         let (came, advice) = if back.dialled.is_empty() {
             (format!("it knows no server of {own_dc}"), format!("kontor join -wan <an address of {dc}>, on a server of {own_dc}"))
         } else {
-            let known: Vec<&str> = back.dialled.iter().map(|dialled| dialled.server.as_str()).collect();
+            let known: Vec<&str> = back.dialled.iter().map(Dialled::label).collect();
             let advice = "right after a start this is normal; if it lasts, open port 8302, tcp and udp, both ways";
             (format!("it knows of {own_dc}: {}", known.join(", ")), advice.to_owned())
         };
         found.push(error(Check::WayBack, &from, expected, came, advice));
     }
     for dialled in &back.dialled {
-        let way = Way { from: from.clone(), to: format!("{}.{own_dc}", dialled.server), dc_of_to: own_dc, dc_of_from: dc };
+        let way = Way { from: from.clone(), to: format!("{}.{own_dc}", dialled.label()), dc_of_to: own_dc, dc_of_from: dc };
         let about = format!("{} -> {}", way.from, way.to);
         match &dialled.outcome {
             Ok(met) => {
@@ -278,7 +292,7 @@ mod tests {
 
     fn seen(dialled: Vec<Dialled>, back: Result<DialBack, Fault>) -> Evidence {
         let [own_dc, own_server, dc] = ["dc1", "s1", "dc2"].map(str::to_owned);
-        Evidence { own_dc, own_server, dc, known: dialled.len(), inbound: 0, dialled, back }
+        Evidence { own_dc, own_server, dc, unresolved: vec![], known: dialled.len(), inbound: 0, dialled, back }
     }
 
     fn only(dialled: Dialled, check: Check) -> Finding {
@@ -335,6 +349,19 @@ mod tests {
     fn another_server_at_the_address_is_told() {
         let finding = only(dialled(Ok(Met { name: "s9".to_owned(), ..met() })), Check::Address);
         assert_eq!((finding.level, finding.came.as_str()), (Level::Warning, "\"s9\" answers there"));
+    }
+
+    #[test]
+    fn of_a_server_that_is_configured_by_its_address_no_name_and_no_gossip_is_told() {
+        let listed = |outcome| Dialled { server: "10.0.0.2:8300".to_owned(), ..dialled(outcome) };
+        let found = findings(&seen(vec![listed(Ok(met()))], Err(Fault::unreachable("x"))));
+        assert!(found.iter().all(|finding| finding.check != Check::Address), "{found:?}");
+        assert_eq!(found[0].about, "s2.dc2", "it has said its name");
+        let silent = only(listed(Err(Cause::Unreachable("timed out".to_owned()))), Check::Port);
+        assert!(silent.came.starts_with("UDP 8300 does not answer"), "{silent:?}");
+        let back = DialBack { server: "s2".to_owned(), dialled: vec![listed(Ok(Met { name: "s1".to_owned(), ..met() }))] };
+        let found = findings(&seen(vec![], Ok(back)));
+        assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:?}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::model::query::Query;
 use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
+use arc_swap::ArcSwap;
 use cache::{Answers, Bounds};
 use endpoint::Endpoint;
 use inbound::Inbound;
@@ -54,6 +55,17 @@ pub struct RemoteServer {
     pub alive: bool,
     /// Estimated round-trip time by coordinates, for the choice of the first link.
     pub estimate: Option<Duration>,
+}
+
+/// A name of the static list that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnresolvedName {
+    /// The datacenter it is listed under.
+    pub dc: String,
+    /// As configured, `host:port`.
+    pub name: String,
+    /// What the resolver said.
+    pub cause: String,
 }
 
 /// How the bridge is set up.
@@ -87,6 +99,7 @@ pub struct Bridge {
     /// The list that the links are made from.
     servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
     inbound: Arc<Inbound>,
+    unresolved: Arc<ArcSwap<Vec<UnresolvedName>>>,
     /// Room for looks for faults.
     examining: Arc<Semaphore>,
     answers: Arc<Answers>,
@@ -127,6 +140,7 @@ impl Bridge {
             us: Arc::new(us),
             servers,
             inbound,
+            unresolved: Arc::default(),
             examining: Arc::new(Semaphore::new(defaults::DOCTOR_MAX_AT_ONCE)),
             answers,
             answering,
@@ -164,6 +178,11 @@ impl Bridge {
     /// What is held of `dc`, and how many feeds of it stand.
     pub fn feeds(&self, dc: &str) -> FeedReport {
         self.answers.report(dc)
+    }
+
+    /// Takes in which names of the static list cannot be resolved now; for operators to see.
+    pub fn set_unresolved(&self, names: Vec<UnresolvedName>) {
+        self.unresolved.store(Arc::new(names));
     }
 
     /// The round-trip time of the link to `dc`, if there is one.

@@ -35,6 +35,22 @@ pub(super) struct Dialled {
     pub(super) outcome: Result<Met, Cause>,
 }
 
+impl Dialled {
+    /// Whether it is known by a name of its own; one that is configured by its address is not, and
+    /// gossip says nothing of it.
+    pub(super) fn is_named(&self) -> bool {
+        self.server != self.addr.to_string()
+    }
+
+    /// What to call it: its name, or else what it calls itself, or else its address.
+    pub(super) fn label(&self) -> &str {
+        match &self.outcome {
+            Ok(met) if !self.is_named() => &met.name,
+            _ => &self.server,
+        }
+    }
+}
+
 /// A server that has answered and greeted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Met {
@@ -75,11 +91,14 @@ impl DialBack {
 
 impl Bridge {
     /// Looks at the way to `dc` and back, which takes two seconds when nobody answers, and says what
-    /// is wrong. A datacenter without servers is `NotFound`.
+    /// is wrong. A datacenter that nothing leads to is `NotFound`.
     pub async fn examine(&self, dc: &str) -> Result<Examination, Fault> {
         let _room = self.room_to_examine()?;
         let servers = self.servers_of(dc);
-        let Some(dc) = servers.first().map(|server| server.dc.clone()) else {
+        let mut unresolved = Vec::clone(&self.unresolved.load());
+        unresolved.retain(|name| name.dc.eq_ignore_ascii_case(dc));
+        let named = servers.first().map(|server| &server.dc).or(unresolved.first().map(|name| &name.dc));
+        let Some(dc) = named.cloned() else {
             return Err(Fault::not_found(format!("No server of a datacenter {dc:?} is known here")));
         };
         let (dialled, back) = join(self.dial_all(&servers), self.ask_to_dial_back(&dc)).await;
@@ -88,6 +107,7 @@ impl Bridge {
             own_server: self.us.node.clone(),
             known: servers.len(),
             inbound: self.inbound.count(&dc),
+            unresolved,
             dialled: dialled?,
             back,
             dc: dc.clone(),

@@ -5,7 +5,7 @@
 use super::inbound::Inbound;
 use super::link::{Link, State, utc};
 use super::links::{Datacenter, Links};
-use super::{Bridge, FeedReport, RemoteServer};
+use super::{Bridge, FeedReport, RemoteServer, UnresolvedName};
 use crate::config::defaults;
 use crate::model::federation::{
     CertificateReport, DatacenterReport, DatacenterState, FeedCounts, LinkRole, LinkState, ServerReport, Traffic, Voucher,
@@ -25,7 +25,9 @@ impl Bridge {
         let servers = Arc::clone(&self.servers.borrow());
         let trust = self.endpoint().map(|endpoint| endpoint.trust()).ok();
         let feeds = |dc: &str| self.feed_counts(dc);
-        Sight { links: &self.links, servers: &servers, trust: trust.as_ref(), inbound: &self.inbound, feeds: &feeds }.report()
+        let unresolved = self.unresolved.load();
+        let (links, inbound) = (&self.links, &self.inbound);
+        Sight { links, servers: &servers, unresolved: &unresolved, trust: trust.as_ref(), inbound, feeds: &feeds }.report()
     }
 
     /// What the feeds of `dc` hold.
@@ -41,6 +43,7 @@ impl Bridge {
 struct Sight<'a> {
     links: &'a Links,
     servers: &'a [RemoteServer],
+    unresolved: &'a [UnresolvedName],
     trust: Option<&'a Arc<Trust>>,
     inbound: &'a Inbound,
     feeds: &'a dyn Fn(&str) -> FeedCounts,
@@ -51,6 +54,15 @@ impl Sight<'_> {
         let known = self.links.known();
         let mut reports: BTreeMap<String, DatacenterReport> =
             known.iter().map(|(name, datacenter)| (name.clone(), self.datacenter(name, datacenter))).collect();
+        for UnresolvedName { dc, name, cause } in self.unresolved {
+            let report = DatacenterReport {
+                name: dc.clone(),
+                state: DatacenterState::Unreachable,
+                cause: Some(format!("unreachable: {name} cannot be resolved: {cause}")),
+                ..DatacenterReport::default()
+            };
+            reports.entry(dc.clone()).or_insert(report);
+        }
         for name in self.links.removed() {
             let (state, cause) = (DatacenterState::Removed, Some("removed".to_owned()));
             let feeds = (self.feeds)(&name);

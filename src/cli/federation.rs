@@ -120,9 +120,8 @@ impl DoctorArgs {
             Some(dc) => vec![dc.clone()],
             None => {
                 let federation: Federation = client.json(Call::get("/v1/federation")).await?;
-                // One without servers has left or was removed: there is no way to look at.
-                let with_servers = federation.datacenters.into_iter().filter(pages::can_be_examined);
-                with_servers.map(|datacenter| datacenter.name).collect()
+                let with_a_way = federation.datacenters.into_iter().filter(|datacenter| datacenter.state.has_a_way());
+                with_a_way.map(|datacenter| datacenter.name).collect()
             }
         };
         let mut examinations: Vec<Examination> = Vec::with_capacity(names.len());

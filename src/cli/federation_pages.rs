@@ -1,17 +1,8 @@
 //! The pages of `kontor federation`: tables and findings as an operator reads them. Pure.
 
 use super::table::{layout, row};
-use crate::model::federation::{
-    CertificateReport, DatacenterReport, DatacenterState, Examination, Federation, Finding, Level, LinkRole, ServerReport,
-    Voucher,
-};
+use crate::model::federation::{CertificateReport, Examination, Federation, Finding, Level, LinkRole, ServerReport, Voucher};
 use std::fmt::Write;
-
-/// Whether there is a way to look at.
-pub(super) fn can_be_examined(datacenter: &DatacenterReport) -> bool {
-    use DatacenterState::{Disabled, Left, Removed};
-    !datacenter.servers.is_empty() && !matches!(datacenter.state, Left | Removed | Disabled)
-}
 
 /// `federation list`
 pub(super) fn list(federation: &Federation) -> String {

@@ -39,6 +39,11 @@ pub enum DatacenterState {
 }
 
 impl DatacenterState {
+    /// Whether there is a way to it, open or not.
+    pub fn has_a_way(self) -> bool {
+        !matches!(self, DatacenterState::Left | DatacenterState::Removed | DatacenterState::Disabled)
+    }
+
     /// The word for it, as in the JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -246,6 +251,8 @@ pub enum Level {
 pub enum Check {
     /// Whether servers are known at all.
     Servers,
+    /// Whether a configured name can be resolved.
+    Name,
     /// The address that a server tells of itself.
     Address,
     /// Whether it answers on its UDP port.
@@ -267,6 +274,7 @@ impl Check {
     pub fn as_str(self) -> &'static str {
         match self {
             Check::Servers => "servers",
+            Check::Name => "name",
             Check::Address => "address",
             Check::Port => "port",
             Check::Protocol => "protocol",

@@ -30,12 +30,11 @@ impl Core {
 
     /// Looks for faults on the way to `dc` and back.
     pub(super) async fn examine(&self, dc: &str) -> Result<Examination, Fault> {
-        // One that is known and has no servers is told by its state.
         let known = self.federation(Some(dc))?;
-        if let Some(DatacenterReport { name, state, servers, .. }) = known.datacenters.first()
-            && (servers.is_empty() || *state == DatacenterState::Left)
+        if let Some(DatacenterReport { name, state, .. }) = known.datacenters.first()
+            && !state.has_a_way()
         {
-            let why = format!("Datacenter {name:?} has no servers to look at: its state here is {}", state.as_str());
+            let why = format!("Datacenter {name:?} has no way to look at: its state here is {}", state.as_str());
             return Err(Fault::not_found(why));
         }
         self.bridge()?.examine(dc).await

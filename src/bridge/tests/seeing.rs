@@ -162,3 +162,17 @@ async fn the_doctor_sees_that_the_other_side_does_not_know_us() {
     assert_eq!(certificate.level, Level::Warning, "its last day is near: {certificate:?}");
     assert!(certificate.came.contains("of the CA"), "{certificate:?}");
 }
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_is_told() {
+    let one = House::self_made("s1", "dc1").await;
+    let (dc, name, cause) = ("dc2".to_owned(), "far.example:8300".to_owned(), "no such name".to_owned());
+    one.bridge.set_unresolved(vec![super::super::UnresolvedName { dc, name, cause }]);
+    let report = one.sees("dc2", |report| report.state == DatacenterState::Unreachable).await;
+    assert_eq!(report.cause.as_deref(), Some("unreachable: far.example:8300 cannot be resolved: no such name"));
+    let found = one.bridge.examine("dc2").await.unwrap();
+    let [name] = of(&found, Check::Name)[..] else { panic!("{found:#?}") };
+    assert_eq!((name.level, name.about.as_str(), name.came.as_str()), (Level::Error, "far.example:8300", "no such name"));
+    one.bridge.set_unresolved(vec![]);
+    assert_eq!(one.bridge.examine("dc2").await.unwrap_err().kind, FaultKind::NotFound);
+}
