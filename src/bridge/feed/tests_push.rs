@@ -24,11 +24,14 @@ use tokio::sync::{Notify, watch};
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// An answer with its index.
+type Text = Result<(u64, Bytes), Fault>;
+
 /// A catalog of texts; who reads is called when one changes.
 #[derive(Default)]
 struct Shelf {
     age: Mutex<Option<Duration>>,
-    texts: Mutex<HashMap<String, Result<(u64, Bytes), Fault>>>,
+    texts: Mutex<HashMap<String, Text>>,
     bells: Mutex<Vec<(String, Weak<Bell>)>>,
 }
 
