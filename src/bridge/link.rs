@@ -6,15 +6,17 @@
 //! handshake before the server has judged its certificate.
 
 use super::RemoteServer;
+use super::admission::Admission;
 use super::endpoint::Endpoint;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::config::defaults;
+use crate::model::ids::ClusterId;
 use crate::telemetry::Trouble;
 use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -28,6 +30,30 @@ const MAX_REASON: usize = 200;
 pub(super) struct Greeting {
     pub(super) node: String,
     pub(super) datacenter: String,
+    /// The cluster it is part of, once there is one.
+    #[serde(default)]
+    pub(super) cluster: Option<ClusterId>,
+}
+
+/// This server towards the others: what it tells of itself, and with whom it deals.
+#[derive(Clone, Debug)]
+pub(super) struct Us {
+    pub(super) node: String,
+    pub(super) datacenter: String,
+    pub(super) cluster: watch::Receiver<Option<ClusterId>>,
+    pub(super) admission: watch::Receiver<Arc<Admission>>,
+}
+
+impl Us {
+    /// The greeting, as of now.
+    pub(super) fn greeting(&self) -> Greeting {
+        Greeting { node: self.node.clone(), datacenter: self.datacenter.clone(), cluster: *self.cluster.borrow() }
+    }
+
+    /// Why nothing is exchanged with a server of `dc` that is of `cluster`.
+    pub(super) fn refusal(&self, dc: &str, cluster: Option<ClusterId>) -> Option<&'static str> {
+        self.admission.borrow().refusal(dc, cluster)
+    }
 }
 
 /// Why a link is down.
@@ -37,6 +63,8 @@ pub(super) enum Cause {
     NotYetKnown,
     /// A certificate was refused, here or there.
     TlsRefused(String),
+    /// One of the two deals no longer with the other's datacenter, by its operators' word.
+    Refused(String),
     /// No answer, or one that is none.
     Unreachable(String),
 }
@@ -54,6 +82,7 @@ impl Outage {
         match &self.cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
             Cause::TlsRefused(why) => format!("tls-refused: {why}"),
+            Cause::Refused(why) => why.clone(),
             Cause::Unreachable(why) => format!("unreachable since {}: {why}", utc(self.since)),
         }
     }
@@ -75,6 +104,8 @@ pub(super) struct Link {
     /// Room for blocking queries, whichever connection is the link's at the time.
     pub(super) parking: Arc<Semaphore>,
     state: Mutex<State>,
+    /// The cluster that the server told when the link came up last.
+    cluster: Mutex<Option<ClusterId>>,
     /// Told of each change: those who wait for this datacenter, and the keeper of all links.
     told: [Arc<Notify>; 2],
 }
@@ -82,11 +113,23 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
         let parking = Arc::new(Semaphore::new(defaults::BRIDGE_MAX_PARKED));
-        Link { server, parking, state: Mutex::new(State::Trying), told }
+        Link { server, parking, state: Mutex::new(State::Trying), cluster: Mutex::default(), told }
     }
 
     pub(super) fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The cluster that the server told when the link came up last, or tells in the WAN pool.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).or(self.server.cluster)
+    }
+
+    /// Ends the connection, if it stands; the link is dialled anew while there is one.
+    pub(super) fn close(&self, reason: &'static str) {
+        if let State::Up(connection) = self.state() {
+            connection.close(frame::REFUSED, reason.as_bytes());
+        }
     }
 
     /// The connection, if it stands.
@@ -99,7 +142,7 @@ impl Link {
 
     /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
     /// since each holds the connection too.
-    pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Greeting) {
+    pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = Trouble::default();
         loop {
@@ -111,7 +154,8 @@ impl Link {
                     self.set(State::Up(connection.clone()));
                     let error = connection.closed().await;
                     metrics::counter!("kontor.bridge.links_lost").increment(1);
-                    self.went_down(cause_of(&error), &mut trouble);
+                    let refusal = us.refusal(&self.server.dc, self.cluster()).map(|why| Cause::Refused(why.to_owned()));
+                    self.went_down(refusal.unwrap_or_else(|| cause_of(&error)), &mut trouble);
                 }
                 Err(cause) => {
                     metrics::counter!("kontor.bridge.dials_failed").increment(1);
@@ -123,13 +167,22 @@ impl Link {
         }
     }
 
-    async fn dial(&self, endpoint: &Endpoint, us: &Greeting) -> Result<Connection, Cause> {
-        let RemoteServer { addr, dc, pin, .. } = &self.server;
+    async fn dial(&self, endpoint: &Endpoint, us: &Us) -> Result<Connection, Cause> {
+        let RemoteServer { addr, dc, pins, .. } = &self.server;
         let dial = async {
-            let connection = endpoint.dial(*addr, dc, pin.as_deref()).map_err(Cause::Unreachable)?;
+            let connection = endpoint.dial(*addr, dc, pins).map_err(Cause::Unreachable)?;
             let connection = connection.await.map_err(|error| cause_of(&error))?;
-            match greet(&connection, us).await {
-                Ok(them) if them.datacenter == *dc => Ok(connection),
+            match greet(&connection, &us.greeting()).await {
+                Ok(them) if them.datacenter == *dc => {
+                    *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = them.cluster;
+                    match us.refusal(dc, them.cluster) {
+                        None => Ok(connection),
+                        Some(why) => {
+                            connection.close(frame::REFUSED, why.as_bytes());
+                            Err(Cause::Refused(why.to_owned()))
+                        }
+                    }
+                }
                 Ok(them) => Err(Cause::TlsRefused(format!("expected a server of {dc:?}, one of {:?} greets", them.datacenter))),
                 // The refusal of our certificate arrives after the handshake, as the connection's end.
                 Err(error) => {
@@ -188,6 +241,11 @@ async fn greet(connection: &Connection, us: &Greeting) -> Result<Greeting, Frame
 
 /// What a connection's end says about the peer.
 pub(super) fn cause_of(error: &ConnectionError) -> Cause {
+    if let ConnectionError::ApplicationClosed(close) = error
+        && close.error_code == frame::REFUSED
+    {
+        return Cause::Refused(format!("refused by the other side: {}", readable(&String::from_utf8_lossy(&close.reason))));
+    }
     let (refused, by, text) = match error {
         ConnectionError::TransportError(error) => (TLS_ALERTS.contains(&error.code.into()), "", error.reason.clone()),
         ConnectionError::ConnectionClosed(close) => {

@@ -4,6 +4,7 @@
 //! gives. Which servers there are comes from the WAN roster, as a list of [`RemoteServer`]. The
 //! evidence of life is QUIC's own, not gossip's. Works without a local leader and quorum.
 
+mod admission;
 mod cache;
 mod choice;
 mod client;
@@ -16,23 +17,26 @@ mod serve;
 
 use crate::config::defaults;
 use crate::model::fault::Fault;
+use crate::model::ids::ClusterId;
 use crate::model::query::Query;
 use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
 use endpoint::Endpoint;
-use link::Greeting;
+use link::Us;
 use links::{Keeper, Links};
 use serve::Server;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+pub use admission::Admission;
 pub use cache::{Followed, Held};
 
-/// A server of another datacenter, as the WAN pool knows it.
+/// A server of another datacenter, as the WAN pool knows it or the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteServer {
     /// Its node name, without the datacenter.
@@ -41,8 +45,10 @@ pub struct RemoteServer {
     pub dc: String,
     /// Where its bridge listens.
     pub addr: SocketAddr,
-    /// The fingerprint of its self-made certificate, if it tells one.
-    pub pin: Option<String>,
+    /// The fingerprints that it may have: the one it tells in the WAN pool, or those configured.
+    pub pins: BTreeSet<String>,
+    /// The cluster it tells in the WAN pool.
+    pub cluster: Option<ClusterId>,
     /// Whether gossip takes it for alive.
     pub alive: bool,
     /// Estimated round-trip time by coordinates, for the choice of the first link.
@@ -66,6 +72,10 @@ pub struct BridgeSettings {
     pub require_ca: bool,
     /// Bytes of answers of other datacenters that are held.
     pub cache_bytes: u64,
+    /// The cluster this agent is part of, once there is one.
+    pub cluster: watch::Receiver<Option<ClusterId>>,
+    /// With which datacenters it deals.
+    pub admission: watch::Receiver<Arc<Admission>>,
 }
 
 /// A running bridge; clones are the same one.
@@ -90,19 +100,21 @@ impl Bridge {
         source: Arc<dyn Source>,
         shutdown: &Shutdown,
     ) -> Result<Bridge, String> {
-        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes: _ } = settings;
+        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes: _, cluster, admission } =
+            settings;
         let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone(), require_ca };
         let trust = judge.trust(&identity)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
-        let us = Greeting { node: node_name, datacenter };
+        let us = Us { node: node_name, datacenter, cluster, admission };
         let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
         let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
         linking.spawn_until("bridge links", keeper.run(servers));
         let server = Arc::new(Server::new(endpoint.clone(), us, handler, source));
         answering.spawn("bridge", server.run(answering.clone()));
-        info!(addr = %local_addr, "bridge listens");
+        let fingerprint = endpoint.fingerprint().unwrap_or_default();
+        info!(addr = %local_addr, fingerprint = %format!("sha256:{fingerprint}"), "bridge listens");
         Ok(Bridge {
             endpoint: Arc::new(Mutex::new(Some(endpoint))),
             judge: Arc::new(judge),
@@ -122,6 +134,11 @@ impl Bridge {
         endpoint.show(identity, trust)
     }
 
+    /// SHA-256 of the certificate that is shown, in hex: what others pin it by.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.fingerprint()
+    }
+
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -138,6 +155,32 @@ impl Bridge {
     /// each asker's own: it neither blocks nor bounds its age.
     pub fn follow(&self, dc: &str, query: &Query) -> Followed {
         Followed::new(Arc::clone(&self.links), dc, query)
+    }
+
+    /// Why nothing of `dc` is read, not even what is held here: its operators here switched it off or
+    /// removed it.
+    pub fn closed(&self, dc: &str) -> Option<Fault> {
+        self.links.closed(dc)
+    }
+
+    /// The datacenters that have servers in the list and are not closed.
+    pub fn datacenters(&self) -> Vec<String> {
+        self.links.datacenters()
+    }
+
+    /// Whether `dc` has servers in the list, closed or not.
+    pub fn knows(&self, dc: &str) -> bool {
+        self.links.knows(dc)
+    }
+
+    /// The cluster of `dc` that was linked last, or that it tells in the WAN pool.
+    pub fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
+        self.links.cluster_of(dc)
+    }
+
+    /// Whether a link to `dc` is down, or there is none.
+    pub fn has_outage(&self, dc: &str) -> bool {
+        self.links.has_outage(dc)
     }
 
     /// The round-trip time of the link to `dc`, if there is one.

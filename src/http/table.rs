@@ -5,7 +5,7 @@
 
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::Refusal;
-use super::{HttpParts, agent, catalog, coordinate, health, operator, status};
+use super::{HttpParts, agent, catalog, coordinate, health, operator, removal, status};
 use hyper::Method;
 use std::sync::Arc;
 
@@ -102,6 +102,9 @@ pub(super) fn routes() -> Vec<Route> {
         get("/v1/coordinate/nodes", coordinate::nodes),
         get("/v1/coordinate/node/", coordinate::node),
         put("/v1/coordinate/update", coordinate::update),
+
+        put("/v1/federation/remove/", removal::remove),
+        put("/v1/federation/readmit/", removal::readmit),
 
         get("/v1/health/node/", health::node),
         get("/v1/health/checks/", health::checks),

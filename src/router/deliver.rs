@@ -152,6 +152,9 @@ impl Core {
         let Some(bridge) = &self.paths.bridge else {
             return Err(Fault::no_path("this server has no bridge to other datacenters"));
         };
+        if let Some(fault) = bridge.closed(dc) {
+            return Err(fault);
+        }
         request.hops = Hops { crossed: true, ..Hops::default() };
         let timeout = self.patience(&request, 2);
         show_wait(&request, progress);
