@@ -129,7 +129,7 @@ impl Server {
         let mut requests = JoinSet::new();
         let (connection, dc) = (&guest.connection, &guest.dc);
         let (mut admission, mut admitted) = (self.us.admission.clone(), true);
-        // What a guest may do that has not greeted yet is decided with each of its streams.
+        // Which cluster it is of is known only when it greets; until then each of its streams is judged.
         if admission.borrow_and_update().is_disabled(dc) {
             return self.turn_out(&guest, "disabled");
         }
