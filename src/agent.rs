@@ -7,6 +7,7 @@ mod control;
 mod data_dir;
 mod directory;
 mod dispatch;
+mod federation;
 mod parts;
 
 pub mod demo;
@@ -27,6 +28,7 @@ use crate::store::{Reader, Store};
 use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
 use dispatch::{Dispatch, RaftInbox, RaftOutbox};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,17 +103,27 @@ impl Agent {
             inbox.connect(catalog.raft.clone());
         }
 
+        let rules = watch::Sender::new(federation::Rules::of(&config));
         let (servers_tx, servers) = watch::channel(Arc::new(Vec::new()));
-        let bridge = match &tls.bridge {
-            Some(identity) => {
-                let settings = parts::bridge_settings(&config, rpc_addr.port(), identity.clone());
+        let admission = watch::Sender::new(Arc::default());
+        let bridge = match (&tls.bridge, &catalog) {
+            (Some(identity), Some(catalog)) => {
+                // Before the first connection: what is switched off is never let in.
+                admission.send_replace(Arc::new(rules.borrow().admission(&catalog.reader)));
+                let (cluster, admission) = (catalog.raft.cluster(), admission.subscribe());
+                let settings = parts::bridge_settings(&config, rpc_addr.port(), identity.clone(), cluster, admission);
                 Some(Bridge::start(settings, servers, dispatch.clone(), dispatch.clone(), &tasks.core).await?)
             }
-            None => None,
+            _ => None,
         };
+        let mut wan_tags = BTreeMap::new();
         let wan = match (config.server, config.serf_wan) {
             (true, Some(bind)) => {
-                let settings = parts::wan_settings(&config, node_id, bind, rpc_addr.port(), &tls, data_dir.as_ref());
+                let mut settings = parts::wan_settings(&config, node_id, bind, rpc_addr.port(), &tls, data_dir.as_ref());
+                if let Some(cluster) = catalog.as_ref().and_then(|catalog| *catalog.raft.cluster().borrow()) {
+                    settings.tags.insert(crate::model::member::tag::CLUSTER.to_owned(), cluster.to_string());
+                }
+                wan_tags.clone_from(&settings.tags);
                 Some(Gossip::start(settings, &tasks.pools).await.map_err(|error| format!("WAN pool: {error}"))?)
             }
             _ => None,
@@ -128,9 +140,19 @@ impl Agent {
         if let Some(catalog) = catalog {
             tasks.duties.spawn_until("lan-directory", directory::follow_lan(lan.clone(), tags, catalog.feeds));
         }
+        if let (Some(bridge), Some(reader)) = (&bridge, &reader) {
+            let follow = federation::follow_rules(rules.subscribe(), reader.clone(), wan.clone(), admission);
+            tasks.duties.spawn_until("federation-rules", follow);
+            let (listed_tx, listed) = watch::channel(Vec::new());
+            let (lookup, outages) = (federation::system_lookup(), federation::outages(bridge.clone()));
+            tasks.duties.spawn_until("static-servers", federation::resolve_names(rules.subscribe(), lookup, outages, listed_tx));
+            let follow = directory::follow_servers(wan.clone(), listed, config.datacenter.clone(), servers_tx);
+            tasks.duties.spawn_until("remote-servers", follow);
+        }
         if let Some(wan) = &wan {
-            let own_dc = config.datacenter.clone();
-            tasks.duties.spawn_until("wan-directory", directory::follow_wan(wan.clone(), own_dc, servers_tx));
+            if let Some(raft) = &raft {
+                tasks.duties.spawn_until("wan-cluster", directory::tell_cluster(wan.clone(), wan_tags, raft.cluster()));
+            }
             let flood = directory::flood_join(lan.clone(), wan.clone(), config.node_name.clone());
             tasks.duties.spawn_until("flood-join", flood);
         }
@@ -176,6 +198,7 @@ impl Agent {
                 wan: wan.clone(),
                 raft: raft.clone(),
                 bridge: bridge.clone(),
+                rules,
                 reload,
             },
         ));

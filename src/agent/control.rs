@@ -1,6 +1,7 @@
 //! What the HTTP API needs of the agent itself: who it is, how it does, reload and leave.
 
 use super::Reload;
+use super::federation::Rules;
 use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
@@ -23,6 +24,8 @@ pub(super) struct Reach {
     pub(super) wan: Option<Gossip>,
     pub(super) raft: Option<Raft>,
     pub(super) bridge: Option<Bridge>,
+    /// What a reload may change about other datacenters.
+    pub(super) rules: watch::Sender<Rules>,
     pub(super) reload: Option<Reload>,
 }
 
@@ -131,6 +134,9 @@ impl AgentControl for Control {
         if let Some(wan) = &self.reach.wan {
             stats.insert("serf_wan".to_owned(), wan.stats());
         }
+        if let Some(bridge) = &self.reach.bridge {
+            stats.insert("bridge".to_owned(), bridge_section(bridge));
+        }
         if let Some(raft) = &self.reach.raft {
             stats.insert("raft".to_owned(), raft_section(raft));
         }
@@ -144,6 +150,7 @@ impl AgentControl for Control {
     fn reload(&self) -> BoxFuture<Result<(), String>> {
         let (read, local, bridge) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.bridge.clone());
         let running = Arc::clone(&self.config);
+        let rules = self.reach.rules.clone();
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
             let before = running.borrow().clone();
@@ -164,6 +171,10 @@ impl AgentControl for Control {
                 bridge.reload(certificates)?;
             }
             crate::telemetry::set_level(&wanted.log_level)?;
+            rules.send_if_modified(|rules| {
+                let before = std::mem::replace(rules, Rules::of(&wanted));
+                before != *rules
+            });
             let pending = before.needs_restart(&wanted);
             if !pending.is_empty() {
                 tracing::warn!(settings = %pending.join(", "), "these settings have changed, and take effect at the next start");
@@ -186,6 +197,14 @@ impl AgentControl for Control {
 
 fn section<const N: usize>(entries: [(&str, String); N]) -> BTreeMap<String, String> {
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn bridge_section(bridge: &Bridge) -> BTreeMap<String, String> {
+    section([
+        ("address", bridge.local_addr().to_string()),
+        // What `federation {}` elsewhere pins this server by.
+        ("fingerprint", bridge.fingerprint().map(|hex| format!("sha256:{hex}")).unwrap_or_default()),
+    ])
 }
 
 fn build_section() -> BTreeMap<String, String> {

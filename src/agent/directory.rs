@@ -4,6 +4,7 @@
 //! The derivations are pure; the tasks at the end feed them from gossip.
 
 use super::dispatch::RaftAddresses;
+use super::federation::merged;
 use crate::bridge::RemoteServer;
 use crate::config::defaults;
 use crate::gossip::{Gossip, Roster};
@@ -43,7 +44,8 @@ pub(super) fn remote_servers(roster: &Roster, own_dc: &str, estimate: impl Fn(&s
                 name: member.node_name().to_owned(),
                 dc: member.dc().to_owned(),
                 addr: member.rpc_addr()?,
-                pin: Some(member.tag(tag::BRIDGE_PIN)).filter(|pin| !pin.is_empty()).map(str::to_owned),
+                pins: Some(member.tag(tag::BRIDGE_PIN)).filter(|pin| !pin.is_empty()).map(str::to_owned).into_iter().collect(),
+                cluster: member.tag(tag::CLUSTER).parse().ok(),
                 alive: member.status == MemberStatus::Alive,
                 estimate: estimate(&member.name),
             })
@@ -103,13 +105,41 @@ pub(super) async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap
     }
 }
 
-/// Keeps the bridge's list of servers as the WAN roster has it.
-pub(super) async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Sender<Arc<Vec<RemoteServer>>>) {
-    let mut roster = wan.changes();
+/// Keeps this server's `cluster` tag in the WAN pool as Raft has it.
+pub(super) async fn tell_cluster(
+    wan: Gossip,
+    mut tags: std::collections::BTreeMap<String, String>,
+    mut cluster: watch::Receiver<Option<ClusterId>>,
+) {
     loop {
-        let members = roster.borrow_and_update().clone();
-        let here = wan.coordinate();
-        let list = remote_servers(&members, &own_dc, |name| Some(here.distance(&wan.coordinate_of(name)?)));
+        if let Some(cluster) = *cluster.borrow_and_update() {
+            tags.insert(tag::CLUSTER.to_owned(), cluster.to_string());
+            wan.set_tags(tags.clone());
+        }
+        if cluster.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Keeps the bridge's list of servers as the WAN roster and the static list have it.
+pub(super) async fn follow_servers(
+    wan: Option<Gossip>,
+    mut listed: watch::Receiver<Vec<RemoteServer>>,
+    own_dc: String,
+    servers: watch::Sender<Arc<Vec<RemoteServer>>>,
+) {
+    let mut roster = wan.as_ref().map(Gossip::changes);
+    loop {
+        let of_pool = |wan: &Gossip| {
+            let here = wan.coordinate();
+            remote_servers(&wan.roster(), &own_dc, |name| Some(here.distance(&wan.coordinate_of(name)?)))
+        };
+        if let Some(roster) = &mut roster {
+            roster.mark_unchanged();
+        }
+        let pool = wan.as_ref().map(of_pool).unwrap_or_default();
+        let list = merged(pool, &listed.borrow_and_update());
         servers.send_if_modified(|current| {
             let differs = **current != list;
             if differs {
@@ -117,8 +147,15 @@ pub(super) async fn follow_wan(wan: Gossip, own_dc: String, servers: watch::Send
             }
             differs
         });
+        let moved = async {
+            match &mut roster {
+                Some(roster) => roster.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            changed = roster.changed() => if changed.is_err() { return },
+            changed = moved => if changed.is_err() { return },
+            changed = listed.changed() => if changed.is_err() { return },
             // Coordinates move without a change of the roster.
             () = tokio::time::sleep(defaults::WAN_ESTIMATE_INTERVAL) => {}
         }
@@ -244,7 +281,7 @@ mod tests {
         let remote = remote_servers(&members, "dc1", |_| None);
         assert_eq!(remote.len(), 1);
         assert_eq!((remote[0].name.as_str(), remote[0].dc.as_str()), ("s1", "dc2"));
-        assert_eq!(remote[0].pin.as_deref(), Some("abcd"));
+        assert_eq!(remote[0].pins, ["abcd".to_owned()].into());
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use super::data_dir::DataDir;
 use super::directory::{TagFacts, own_tags};
 use super::listen;
-use crate::bridge::BridgeSettings;
+use crate::bridge::{Admission, BridgeSettings};
 use crate::config::{Config, HttpAddress, defaults};
 use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{HttpListener, HttpSettings};
 use crate::local::LocalSettings;
-use crate::model::ids::NodeId;
+use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::tag;
 use crate::raft::RaftSettings;
 use crate::router::{RemoteStale, RouterSettings};
@@ -16,7 +16,9 @@ use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tracing::info;
 
 /// Everything that needs certificates.
@@ -145,7 +147,13 @@ pub(super) fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&
 }
 
 /// For the bridge.
-pub(super) fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeIdentity) -> BridgeSettings {
+pub(super) fn bridge_settings(
+    config: &Config,
+    rpc_port: u16,
+    identity: BridgeIdentity,
+    cluster: watch::Receiver<Option<ClusterId>>,
+    admission: watch::Receiver<Arc<Admission>>,
+) -> BridgeSettings {
     BridgeSettings {
         node_name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
@@ -155,6 +163,8 @@ pub(super) fn bridge_settings(config: &Config, rpc_port: u16, identity: BridgeId
         identity,
         require_ca: config.bridge_require_ca,
         cache_bytes: config.bridge_cache_bytes,
+        cluster,
+        admission,
     }
 }
 

@@ -41,13 +41,18 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
         return Err(Fault::unreachable("unreachable: no link stands"));
     };
     let standby = ways.get(1).map(|way| &way.connection);
-    match &request.ask {
+    let answered = match &request.ask {
         Ask::Write(_) => asked.write(live, standby).await,
         Ask::Read(query) if query.options.min_index > 0 => asked.park(&datacenter, &ways).await,
         Ask::Read(_) => {
             let late = (live.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN);
             asked.read(&datacenter, live, standby, late).await
         }
+    };
+    match answered {
+        // The links were ended under it, by the operators' word.
+        Err(fault) if fault.kind == FaultKind::Unreachable => Err(links.closed(dc).unwrap_or(fault)),
+        answered => answered,
     }
 }
 

@@ -91,6 +91,14 @@ impl Way<'_> {
                 "normal for some seconds after a join; if it lasts, gossip does not get through: open port 8302, tcp and udp, both \
                  ways, or give both datacenters certificates of one CA",
             ),
+            Cause::Refused(text) => error(
+                Check::Servers,
+                &self.to,
+                "two datacenters that deal with each other",
+                text.clone(),
+                "one of them has the other switched off (`bridge { disabled }`) or removed: take it off that list and reload, or \
+                 join it again (`kontor join -wan`, or PUT /v1/federation/readmit/<dc>) on the side that refuses",
+            ),
             Cause::Unreachable(text) => self.silence(dialled, text),
         }
     }

@@ -11,6 +11,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -62,10 +63,15 @@ impl Endpoint {
         Arc::clone(&self.shown.load().trust)
     }
 
-    /// Starts a handshake with a server of `dc`, known by `pin` if by any.
-    pub(super) fn dial(&self, addr: SocketAddr, dc: &str, pin: Option<&str>) -> Result<Connecting, String> {
+    /// SHA-256 of the certificate that is shown.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        self.shown.load().identity.leaf_fingerprint()
+    }
+
+    /// Starts a handshake with a server of `dc`, known by `pins` if by any.
+    pub(super) fn dial(&self, addr: SocketAddr, dc: &str, pins: &BTreeSet<String>) -> Result<Connecting, String> {
         let shown = self.shown.load_full();
-        let mut tls = shown.identity.client_config(&shown.trust, dc, pin)?;
+        let mut tls = shown.identity.client_config(&shown.trust, dc, pins)?;
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let tls = QuicClientConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
         let mut client = ClientConfig::new(Arc::new(tls));

@@ -6,16 +6,18 @@
 //! handshake before the server has judged its certificate.
 
 use super::RemoteServer;
+use super::admission::Admission;
 use super::endpoint::Endpoint;
 use super::feed::pulse::Pulse;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::config::defaults;
+use crate::model::ids::ClusterId;
 use crate::telemetry::Trouble;
 use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -33,17 +35,34 @@ pub(super) struct Greeting {
     /// tell it.
     #[serde(default)]
     pub(super) clock: Option<u64>,
+    /// The cluster it is part of, once there is one.
+    #[serde(default)]
+    pub(super) cluster: Option<ClusterId>,
 }
 
-impl Greeting {
-    /// The same with this agent's clock as it is now.
-    fn now(&self) -> Greeting {
-        Greeting { clock: Some(millis(SystemTime::now())), ..self.clone() }
+/// This server towards the others: what it tells of itself, and with whom it deals.
+#[derive(Clone, Debug)]
+pub(super) struct Us {
+    pub(super) node: String,
+    pub(super) datacenter: String,
+    pub(super) cluster: watch::Receiver<Option<ClusterId>>,
+    pub(super) admission: watch::Receiver<Arc<Admission>>,
+}
+
+impl Us {
+    /// The greeting, as of now.
+    pub(super) fn greeting(&self) -> Greeting {
+        Greeting {
+            node: self.node.clone(),
+            datacenter: self.datacenter.clone(),
+            clock: Some(millis(SystemTime::now())),
+            cluster: *self.cluster.borrow(),
+        }
     }
 
-    /// As the answer to somebody's greeting.
-    pub(super) fn frame(&self) -> Result<Frame, FrameError> {
-        Frame::of(Kind::Greeting, &self.now())
+    /// Why nothing is exchanged with a server of `dc` that is of `cluster`.
+    pub(super) fn refusal(&self, dc: &str, cluster: Option<ClusterId>) -> Option<&'static str> {
+        self.admission.borrow().refusal(dc, cluster)
     }
 }
 
@@ -63,6 +82,8 @@ pub(super) enum Cause {
     NotYetKnown,
     /// A certificate was refused, here or there.
     TlsRefused(String),
+    /// One of the two deals no longer with the other's datacenter, by its operators' word.
+    Refused(String),
     /// No answer, or one that is none.
     Unreachable(String),
 }
@@ -80,6 +101,7 @@ impl Outage {
         match &self.cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
             Cause::TlsRefused(why) => format!("tls-refused: {why}"),
+            Cause::Refused(why) => why.clone(),
             Cause::Unreachable(why) => format!("unreachable since {}: {why}", utc(self.since)),
         }
     }
@@ -103,6 +125,8 @@ pub(super) struct Link {
     state: Mutex<State>,
     /// When it was last up anew.
     up_since: Mutex<Option<SystemTime>>,
+    /// The cluster that the server told when the link came up last.
+    cluster: Mutex<Option<ClusterId>>,
     /// Told of each change: those who wait for this datacenter, and the keeper of all links.
     told: [Arc<Notify>; 2],
 }
@@ -110,7 +134,8 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
         let parking = Arc::new(Semaphore::new(defaults::BRIDGE_MAX_PARKED));
-        Link { server, parking, state: Mutex::new(State::Trying), up_since: Mutex::default(), told }
+        let state = Mutex::new(State::Trying);
+        Link { server, parking, state, up_since: Mutex::default(), cluster: Mutex::default(), told }
     }
 
     pub(super) fn state(&self) -> State {
@@ -120,6 +145,18 @@ impl Link {
     /// Since when it is up, if it ever was.
     pub(super) fn up_since(&self) -> Option<SystemTime> {
         *self.up_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cluster that the server told when the link came up last, or tells in the WAN pool.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).or(self.server.cluster)
+    }
+
+    /// Ends the connection, if it stands; the link is dialled anew while there is one.
+    pub(super) fn close(&self, reason: &'static str) {
+        if let State::Up(connection, _) = self.state() {
+            connection.close(frame::REFUSED, reason.as_bytes());
+        }
     }
 
     /// The connection and its pulse, if it stands.
@@ -132,12 +169,12 @@ impl Link {
 
     /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
     /// since each holds the connection too.
-    pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Greeting) {
+    pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = Trouble::default();
         loop {
-            match dial(&endpoint, &us, &self.server).await {
-                Ok((connection, _greeted)) => {
+            match self.dial(&endpoint, &us).await {
+                Ok(connection) => {
                     pause = defaults::BRIDGE_BACKOFF_MIN;
                     trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
@@ -147,7 +184,9 @@ impl Link {
                     pulse.run().await;
                     let error = connection.closed().await;
                     metrics::counter!("kontor.bridge.links_lost").increment(1);
+                    let refusal = us.refusal(&self.server.dc, self.cluster()).map(|why| Cause::Refused(why.to_owned()));
                     match pulse.verdict() {
+                        _ if refusal.is_some() => self.went_down(refusal.unwrap_or(Cause::NotYetKnown), &mut trouble),
                         Some(verdict) => {
                             self.went_down(Cause::Unreachable(readable(&verdict.why)), &mut trouble);
                             if verdict.misbehaved {
@@ -164,6 +203,19 @@ impl Link {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(defaults::BRIDGE_BACKOFF_MAX);
+        }
+    }
+
+    /// Dials once, and takes note of the cluster that greets.
+    async fn dial(&self, endpoint: &Endpoint, us: &Us) -> Result<Connection, Cause> {
+        let (connection, greeted) = dial(endpoint, us, &self.server).await?;
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = greeted.them.cluster;
+        match us.refusal(&self.server.dc, greeted.them.cluster) {
+            None => Ok(connection),
+            Some(why) => {
+                connection.close(frame::REFUSED, why.as_bytes());
+                Err(Cause::Refused(why.to_owned()))
+            }
         }
     }
 
@@ -200,12 +252,12 @@ impl Link {
 }
 
 /// Dials `server` once; a link only once it has greeted back as one of its datacenter.
-pub(super) async fn dial(endpoint: &Endpoint, us: &Greeting, server: &RemoteServer) -> Result<(Connection, Greeted), Cause> {
-    let RemoteServer { addr, dc, pin, .. } = server;
+pub(super) async fn dial(endpoint: &Endpoint, us: &Us, server: &RemoteServer) -> Result<(Connection, Greeted), Cause> {
+    let RemoteServer { addr, dc, pins, .. } = server;
     let dial = async {
-        let connection = endpoint.dial(*addr, dc, pin.as_deref()).map_err(Cause::Unreachable)?;
+        let connection = endpoint.dial(*addr, dc, pins).map_err(Cause::Unreachable)?;
         let connection = connection.await.map_err(|error| cause_of(&error))?;
-        match greet(&connection, us).await {
+        match greet(&connection, &us.greeting()).await {
             Ok(greeted) if greeted.them.datacenter == *dc => Ok((connection, greeted)),
             Ok(greeted) => {
                 let came = greeted.them.datacenter;
@@ -226,7 +278,7 @@ async fn greet(connection: &Connection, us: &Greeting) -> Result<Greeted, FrameE
     let (send, mut recv) = connection.open_bi().await.map_err(|error| FrameError::Stream(error.to_string()))?;
     let mut send = Outgoing::new(send);
     let began = (SystemTime::now(), Instant::now());
-    send.send(&us.frame()?).await?;
+    send.send(&Frame::of(Kind::Greeting, us)?).await?;
     send.finish()?;
     let header = read_header(&mut recv).await?;
     let took = began.1.elapsed();
@@ -253,6 +305,11 @@ fn ahead(theirs: u64, ours: u64) -> i64 {
 
 /// What a connection's end says about the peer.
 pub(super) fn cause_of(error: &ConnectionError) -> Cause {
+    if let ConnectionError::ApplicationClosed(close) = error
+        && close.error_code == frame::REFUSED
+    {
+        return Cause::Refused(format!("refused by the other side: {}", readable(&String::from_utf8_lossy(&close.reason))));
+    }
     let (refused, by, text) = match error {
         ConnectionError::TransportError(error) => (TLS_ALERTS.contains(&error.code.into()), "", error.reason.clone()),
         ConnectionError::ConnectionClosed(close) => {
@@ -311,8 +368,7 @@ mod tests {
         assert_eq!((ahead(1_000, 400), ahead(400, 1_000)), (600, -600));
         assert_eq!(ahead(u64::MAX, 0), i64::MAX);
         let old: Greeting = serde_json::from_str(r#"{"node": "s1", "datacenter": "dc2"}"#).unwrap();
-        assert_eq!(old.clock, None);
-        assert!(old.now().clock.is_some());
+        assert_eq!((old.clock, old.cluster), (None, None));
     }
 
     #[test]

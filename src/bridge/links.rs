@@ -4,14 +4,15 @@
 //! decides. `client` reads what is up through [`Links`].
 
 use super::RemoteServer;
+use super::admission::Admission;
 use super::choice::{self, Candidate, Doubles, Standing};
 use super::endpoint::Endpoint;
 use super::feed::pulse::Pulse;
-use super::link::{Cause, Greeting, Link, Outage, State};
+use super::link::{Cause, Link, Outage, State, Us};
 use crate::config::defaults;
 use crate::model::fault::Fault;
+use crate::model::ids::ClusterId;
 use crate::shutdown::Shutdown;
-use crate::tls::PinTable;
 use arc_swap::ArcSwap;
 use quinn::Connection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,11 +30,16 @@ pub(super) struct Links {
     datacenters: ArcSwap<BTreeMap<String, Arc<Datacenter>>>,
     /// Datacenters that had servers once and have none any more.
     removed: Mutex<BTreeSet<String>>,
+    /// With whom this datacenter deals, as of the keeper's last look.
+    admission: ArcSwap<Admission>,
 }
 
 impl Links {
     /// The datacenter's links, or why there can be none.
     pub(super) fn of(&self, dc: &str) -> Result<Arc<Datacenter>, Fault> {
+        if let Some(fault) = self.closed(dc) {
+            return Err(fault);
+        }
         if let Some(datacenter) = self.datacenters.load().get(dc) {
             return Ok(Arc::clone(datacenter));
         }
@@ -49,6 +55,34 @@ impl Links {
     /// The names of those that had servers once.
     pub(super) fn removed(&self) -> Vec<String> {
         self.removed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Why nothing of `dc` is read, not even what is held here.
+    pub(super) fn closed(&self, dc: &str) -> Option<Fault> {
+        self.admission.load().refusal(dc, self.cluster_of(dc)).map(Fault::no_path)
+    }
+
+    /// The datacenters that have servers and are not closed.
+    pub(super) fn datacenters(&self) -> Vec<String> {
+        self.datacenters.load().keys().filter(|dc| self.closed(dc).is_none()).cloned().collect()
+    }
+
+    /// Whether `dc` has servers.
+    pub(super) fn knows(&self, dc: &str) -> bool {
+        self.datacenters.load().contains_key(dc)
+    }
+
+    /// The cluster of `dc` that was linked last, or that it tells.
+    pub(super) fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
+        *self.datacenters.load().get(dc)?.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a link to `dc` is down, or none is up.
+    pub(super) fn has_outage(&self, dc: &str) -> bool {
+        let datacenters = self.datacenters.load();
+        let Some(datacenter) = datacenters.get(dc) else { return true };
+        let links = datacenter.links.load();
+        links.is_empty() || links.iter().any(|link| matches!(link.state(), State::Down(_)))
     }
 
     /// Forgets all links, and with them what holds the socket open.
@@ -84,6 +118,8 @@ pub(super) struct Datacenter {
     /// The one to ask first, its standby, and those that are being dialled.
     links: ArcSwap<Vec<Arc<Link>>>,
     changed: Arc<Notify>,
+    /// The cluster that was linked last, or that its servers tell.
+    cluster: Mutex<Option<ClusterId>>,
     pub(super) doubles: Mutex<Doubles>,
 }
 
@@ -136,7 +172,7 @@ impl Datacenter {
             State::Trying | State::Up(..) => None,
         });
         outages.min_by_key(|outage| match outage.cause {
-            Cause::TlsRefused(_) => 0,
+            Cause::TlsRefused(_) | Cause::Refused(_) => 0,
             Cause::NotYetKnown => 1,
             Cause::Unreachable(_) => 2,
         })
@@ -154,7 +190,7 @@ struct Kept {
 #[derive(Debug)]
 pub(super) struct Keeper {
     endpoint: Endpoint,
-    us: Greeting,
+    us: Us,
     require_ca: bool,
     shutdown: Shutdown,
     links: Arc<Links>,
@@ -166,7 +202,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(endpoint: Endpoint, us: Greeting, require_ca: bool, shutdown: Shutdown, links: Arc<Links>) -> Keeper {
+    pub(super) fn new(endpoint: Endpoint, us: Us, require_ca: bool, shutdown: Shutdown, links: Arc<Links>) -> Keeper {
         Keeper {
             endpoint,
             us,
@@ -185,9 +221,17 @@ impl Keeper {
     pub(super) fn review(&mut self, servers: &[RemoteServer]) {
         let now = Instant::now();
         self.tried.retain(|_, at| now.duration_since(*at) < defaults::BRIDGE_TRIAL_PAUSE);
-        self.pin(servers);
+        let admission = Arc::clone(&self.us.admission.borrow());
+        self.links.admission.store(Arc::clone(&admission));
+        self.close_refused(&admission);
+        self.pin(servers, &admission);
         let mut by_dc: BTreeMap<&str, Vec<&RemoteServer>> = BTreeMap::new();
-        for server in servers.iter().filter(|server| server.dc != self.us.datacenter) {
+        let is_refused = |server: &RemoteServer| {
+            // Which cluster a static entry leads to is known only when it greets.
+            admission.is_disabled(&server.dc)
+                || server.cluster.is_some_and(|id| admission.refusal(&server.dc, Some(id)).is_some())
+        };
+        for server in servers.iter().filter(|server| server.dc != self.us.datacenter && !is_refused(server)) {
             by_dc.entry(&server.dc).or_default().push(server);
         }
         let view = self.links.datacenters.load_full();
@@ -201,6 +245,10 @@ impl Keeper {
         self.order.retain(|dc, _| next.contains_key(dc));
         let mut removed = self.links.removed.lock().unwrap_or_else(PoisonError::into_inner);
         for dc in view.keys().filter(|dc| !next.contains_key(*dc)) {
+            if let Some(reason) = admission.refusal(dc, None) {
+                info!(dc = %dc, reason, "datacenter closed");
+                continue;
+            }
             info!(dc = %dc, "datacenter removed");
             if removed.len() < defaults::BRIDGE_MAX_REMOVED {
                 removed.insert(dc.clone());
@@ -214,10 +262,12 @@ impl Keeper {
     /// Keeps the links in step with the list until dropped.
     pub(super) async fn run(mut self, mut servers: watch::Receiver<Arc<Vec<RemoteServer>>>) {
         let changed = Arc::clone(&self.changed);
-        let mut listed = true;
+        let mut admission = self.us.admission.clone();
+        let (mut listed, mut admitted) = (true, true);
         loop {
             tokio::select! {
                 more = servers.changed(), if listed => listed = more.is_ok(),
+                more = admission.changed(), if admitted => admitted = more.is_ok(),
                 () = changed.notified() => {}
                 () = tokio::time::sleep(defaults::BRIDGE_REVIEW_INTERVAL) => {}
             }
@@ -230,7 +280,10 @@ impl Keeper {
         let mut kept = self.kept.remove(dc).unwrap_or_default();
         // Another address or another certificate is another server under the same name.
         kept.retain(|name, kept| {
-            let same = |server: &&&RemoteServer| server.addr == kept.link.server.addr && server.pin == kept.link.server.pin;
+            let same = |server: &&&RemoteServer| {
+                let known = &kept.link.server;
+                (server.addr, &server.pins) == (known.addr, &known.pins)
+            };
             servers.iter().filter(|server| server.name == *name).any(|server| same(&server))
         });
         let candidates: Vec<Candidate> = servers.iter().map(|server| self.candidate(server, kept.get(&server.name))).collect();
@@ -247,8 +300,26 @@ impl Keeper {
             .links
             .store(Arc::new(order.iter().filter_map(|name| kept.get(name)).map(|kept| Arc::clone(&kept.link)).collect()));
         datacenter.changed.notify_waiters();
+        self.note_cluster(datacenter, &kept, servers);
         self.kept.insert(dc.to_owned(), kept);
         self.order.insert(dc.to_owned(), order);
+    }
+
+    /// Ends the links to what is not dealt with any more; those under way on them end with them.
+    fn close_refused(&self, admission: &Admission) {
+        for (dc, kept) in self.kept.iter().flat_map(|(dc, kept)| kept.values().map(move |kept| (dc, kept))) {
+            if let Some(reason) = admission.refusal(dc, kept.link.cluster()) {
+                kept.link.close(reason);
+            }
+        }
+    }
+
+    /// What a server greeted with counts more than what is told of it; the last one known stays.
+    fn note_cluster(&self, datacenter: &Datacenter, kept: &BTreeMap<String, Kept>, servers: &[&RemoteServer]) {
+        let up = kept.values().find(|kept| kept.link.connection().is_some()).and_then(|kept| kept.link.cluster());
+        if let Some(cluster) = up.or_else(|| servers.iter().find_map(|server| server.cluster)) {
+            *datacenter.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+        }
     }
 
     fn candidate(&self, server: &RemoteServer, kept: Option<&Kept>) -> Candidate {
@@ -284,13 +355,14 @@ impl Keeper {
     }
 
     /// A datacenter with servers is known, whether they tell fingerprints or not.
-    fn pin(&mut self, servers: &[RemoteServer]) {
-        let mut pins = PinTable::new();
+    fn pin(&mut self, servers: &[RemoteServer], admission: &Admission) {
+        let mut pins = admission.pins.clone();
         for server in servers {
             let of_dc = pins.entry(server.dc.to_ascii_lowercase()).or_default();
-            of_dc.extend(server.pin.as_ref().map(|pin| pin.to_ascii_lowercase()));
+            of_dc.extend(server.pins.iter().map(|pin| pin.to_ascii_lowercase()));
         }
-        if !self.pins_told && !self.require_ca && pins.values().any(|pins| !pins.is_empty()) {
+        let by_gossip = |(dc, pins): (&String, &BTreeSet<String>)| pins.iter().any(|pin| !is_configured(admission, dc, pin));
+        if !self.pins_told && !self.require_ca && pins.iter().any(by_gossip) {
             self.pins_told = true;
             info!(
                 "servers of other datacenters are told by the fingerprints in the WAN pool: whoever can join that pool is trusted; \
@@ -299,6 +371,10 @@ impl Keeper {
         }
         self.endpoint.trust().set_pins(pins);
     }
+}
+
+fn is_configured(admission: &Admission, dc: &str, pin: &str) -> bool {
+    admission.pins.get(dc).is_some_and(|pins| pins.contains(pin))
 }
 
 /// The round-trip time of the link that is asked first.

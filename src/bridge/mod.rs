@@ -4,6 +4,7 @@
 //! gives. Which servers there are comes from the WAN roster, as a list of [`RemoteServer`]. The
 //! evidence of life is QUIC's own, not gossip's. Works without a local leader and quorum.
 
+mod admission;
 mod cache;
 mod choice;
 mod client;
@@ -21,6 +22,7 @@ mod serve;
 
 use crate::config::defaults;
 use crate::model::fault::Fault;
+use crate::model::ids::ClusterId;
 use crate::model::query::Query;
 use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
@@ -29,18 +31,20 @@ use arc_swap::ArcSwap;
 use cache::{Answers, Bounds};
 use endpoint::Endpoint;
 use inbound::Inbound;
-use link::Greeting;
+use link::Us;
 use links::{Keeper, Links};
 use serve::Server;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
+pub use admission::Admission;
 pub use cache::{FeedReport, Followed, Held};
 
-/// A server of another datacenter, as the WAN pool knows it.
+/// A server of another datacenter, as the WAN pool knows it or the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteServer {
     /// Its node name, without the datacenter.
@@ -49,8 +53,10 @@ pub struct RemoteServer {
     pub dc: String,
     /// Where its bridge listens.
     pub addr: SocketAddr,
-    /// The fingerprint of its self-made certificate, if it tells one.
-    pub pin: Option<String>,
+    /// The fingerprints that it may have: the one it tells in the WAN pool, or those configured.
+    pub pins: BTreeSet<String>,
+    /// The cluster it tells in the WAN pool.
+    pub cluster: Option<ClusterId>,
     /// Whether gossip takes it for alive.
     pub alive: bool,
     /// Estimated round-trip time by coordinates, for the choice of the first link.
@@ -85,6 +91,10 @@ pub struct BridgeSettings {
     pub require_ca: bool,
     /// Bytes of answers of other datacenters that are held.
     pub cache_bytes: u64,
+    /// The cluster this agent is part of, once there is one.
+    pub cluster: watch::Receiver<Option<ClusterId>>,
+    /// With which datacenters it deals.
+    pub admission: watch::Receiver<Arc<Admission>>,
 }
 
 /// A running bridge; clones are the same one.
@@ -95,7 +105,7 @@ pub struct Bridge {
     judge: Arc<Judge>,
     local_addr: SocketAddr,
     links: Arc<Links>,
-    us: Arc<Greeting>,
+    us: Us,
     /// The list that the links are made from.
     servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
     inbound: Arc<Inbound>,
@@ -117,12 +127,13 @@ impl Bridge {
         source: Arc<dyn Source>,
         shutdown: &Shutdown,
     ) -> Result<Bridge, String> {
-        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes } = settings;
+        let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes, cluster, admission } =
+            settings;
         let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone(), require_ca };
         let trust = judge.trust(&identity)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
-        let us = Greeting { node: node_name, datacenter, clock: None };
+        let us = Us { node: node_name, datacenter, cluster, admission };
         let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
         let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
@@ -131,13 +142,14 @@ impl Bridge {
         let inbound = Arc::<Inbound>::default();
         let server = Arc::new(Server::new(endpoint.clone(), us.clone(), handler, source, Arc::clone(&inbound)));
         answering.spawn("bridge", server.run(answering.clone()));
-        info!(addr = %local_addr, "bridge listens");
+        let fingerprint = endpoint.fingerprint().unwrap_or_default();
+        info!(addr = %local_addr, fingerprint = %format!("sha256:{fingerprint}"), "bridge listens");
         Ok(Bridge {
             endpoint: Arc::new(Mutex::new(Some(endpoint))),
             judge: Arc::new(judge),
             local_addr,
             links,
-            us: Arc::new(us),
+            us,
             servers,
             inbound,
             unresolved: Arc::default(),
@@ -155,6 +167,11 @@ impl Bridge {
         let trust = self.judge.trust(&identity)?;
         trust.set_pins(endpoint.trust().pins());
         endpoint.show(identity, trust)
+    }
+
+    /// SHA-256 of the certificate that is shown, in hex: what others pin it by.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.fingerprint()
     }
 
     /// The address it listens on.
@@ -183,6 +200,32 @@ impl Bridge {
     /// Takes in which names of the static list cannot be resolved now; for operators to see.
     pub fn set_unresolved(&self, names: Vec<UnresolvedName>) {
         self.unresolved.store(Arc::new(names));
+    }
+
+    /// Why nothing of `dc` is read, not even what is held here: its operators here switched it off or
+    /// removed it.
+    pub fn closed(&self, dc: &str) -> Option<Fault> {
+        self.links.closed(dc)
+    }
+
+    /// The datacenters that have servers in the list and are not closed.
+    pub fn datacenters(&self) -> Vec<String> {
+        self.links.datacenters()
+    }
+
+    /// Whether `dc` has servers in the list, closed or not.
+    pub fn knows(&self, dc: &str) -> bool {
+        self.links.knows(dc)
+    }
+
+    /// The cluster of `dc` that was linked last, or that it tells in the WAN pool.
+    pub fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
+        self.links.cluster_of(dc)
+    }
+
+    /// Whether a link to `dc` is down, or there is none.
+    pub fn has_outage(&self, dc: &str) -> bool {
+        self.links.has_outage(dc)
     }
 
     /// The round-trip time of the link to `dc`, if there is one.

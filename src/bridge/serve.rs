@@ -9,9 +9,10 @@ use super::feed::pusher;
 use super::feed::pushing::Pushing;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::inbound::Inbound;
-use super::link::{Cause, Greeting, cause_of};
+use super::link::{Cause, Greeting, Us, cause_of};
 use crate::config::defaults;
 use crate::model::fault::Fault;
+use crate::model::ids::ClusterId;
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -22,17 +23,32 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Accepts and answers.
 pub(super) struct Server {
     endpoint: Endpoint,
-    us: Greeting,
+    us: Us,
     handler: Arc<dyn Handler>,
     /// What feeds are made of.
     source: Arc<dyn Source>,
     inbound: Arc<Inbound>,
     door: Mutex<Door>,
+}
+
+/// A connection of a server of another datacenter.
+struct Guest {
+    connection: Connection,
+    /// As its certificate proves.
+    dc: String,
+    /// As it greeted.
+    cluster: Mutex<Option<ClusterId>>,
+}
+
+impl Guest {
+    fn cluster(&self) -> Option<ClusterId> {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Who is in, and who was turned away.
@@ -53,7 +69,7 @@ struct Refusal {
 impl Server {
     pub(super) fn new(
         endpoint: Endpoint,
-        us: Greeting,
+        us: Us,
         handler: Arc<dyn Handler>,
         source: Arc<dyn Source>,
         inbound: Arc<Inbound>,
@@ -101,7 +117,10 @@ impl Server {
             Err(_elapsed) => return self.refused(peer, Cause::Unreachable("its handshake took too long".to_owned())),
         };
         match self.datacenter_of(&connection) {
-            Ok(dc) => self.converse(connection, dc.into(), shutdown).await,
+            Ok(dc) => {
+                let guest = Guest { connection, dc, cluster: Mutex::default() };
+                self.converse(Arc::new(guest), shutdown).await;
+            }
             Err(why) => {
                 connection.close(frame::REFUSED, why.as_bytes());
                 self.refused(peer, Cause::TlsRefused(why));
@@ -115,18 +134,30 @@ impl Server {
         self.endpoint.trust().datacenter_of(leaf).map_err(|refusal| refusal.to_string())
     }
 
-    async fn converse(self: Arc<Server>, connection: Connection, dc: Arc<str>, shutdown: Shutdown) {
-        let _visit = self.inbound.enter(&dc);
+    async fn converse(self: Arc<Server>, guest: Arc<Guest>, shutdown: Shutdown) {
+        let _visit = self.inbound.enter(&guest.dc);
         let stop = shutdown.token();
-        let pushing = Pushing::new(Arc::clone(&self.source), connection.clone(), Arc::clone(&dc), stop.clone());
         let mut requests = JoinSet::new();
+        let (connection, dc) = (&guest.connection, &guest.dc);
+        let pushing = Pushing::new(Arc::clone(&self.source), connection.clone(), dc.as_str().into(), stop.clone());
+        let (mut admission, mut admitted) = (self.us.admission.clone(), true);
+        // Which cluster it is of is known only when it greets; until then each of its streams is judged.
+        if admission.borrow_and_update().is_disabled(dc) {
+            return self.turn_out(&guest, "disabled");
+        }
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                more = admission.changed(), if admitted => {
+                    admitted = more.is_ok();
+                    if let Some(reason) = self.us.refusal(dc, guest.cluster()) {
+                        return self.turn_out(&guest, reason);
+                    }
+                }
                 Some(_ended) = requests.join_next(), if !requests.is_empty() => {}
                 opened = connection.accept_bi() => match opened {
                     Ok((send, recv)) => {
-                        requests.spawn(Arc::clone(&self).stream(send, recv, Arc::clone(&dc), Arc::clone(&pushing)));
+                        requests.spawn(Arc::clone(&self).stream(send, recv, Arc::clone(&guest), Arc::clone(&pushing)));
                     }
                     Err(error) => {
                         // Dropping the set drops every handler's future.
@@ -141,7 +172,14 @@ impl Server {
         }
     }
 
-    async fn stream(self: Arc<Server>, send: SendStream, mut recv: RecvStream, dc: Arc<str>, pushing: Arc<Pushing>) {
+    /// Ends the connection of a guest that is not dealt with any more.
+    fn turn_out(&self, guest: &Guest, reason: &'static str) {
+        guest.connection.close(frame::REFUSED, reason.as_bytes());
+        self.refused(guest.connection.remote_address(), Cause::Refused(format!("{reason}: datacenter {:?}", guest.dc)));
+    }
+
+    async fn stream(self: Arc<Server>, send: SendStream, mut recv: RecvStream, guest: Arc<Guest>, pushing: Arc<Pushing>) {
+        let dc = guest.dc.as_str();
         let mut outgoing = Outgoing::new(send);
         let first = async {
             let header = read_header(&mut recv).await?;
@@ -153,9 +191,14 @@ impl Server {
             Err(_elapsed) => Err(FrameError::Silence(defaults::BRIDGE_REQUEST_TIMEOUT)),
         };
         let outcome = match opened {
-            Ok((Kind::Greeting, payload)) => self.greet(&mut outgoing, &payload, &dc).await,
+            Ok((Kind::Greeting, payload)) => self.greet(&mut outgoing, &payload, &guest).await,
+            Ok(_) if self.us.refusal(dc, guest.cluster()).is_some() => {
+                // It has not greeted, or is on its way out.
+                outgoing.refuse();
+                Ok(())
+            }
             Ok((Kind::Request, payload)) => match frame::decode(&payload) {
-                Ok(request) => self.answer(&mut outgoing, request, &dc).await,
+                Ok(request) => self.answer(&mut outgoing, request, dc).await,
                 Err(error) => Err(error),
             },
             // Boxed, so that a request does not take the room of a feed.
@@ -170,15 +213,21 @@ impl Server {
         }
     }
 
-    async fn greet(&self, outgoing: &mut Outgoing, payload: &[u8], dc: &str) -> Result<(), FrameError> {
+    async fn greet(&self, outgoing: &mut Outgoing, payload: &[u8], guest: &Guest) -> Result<(), FrameError> {
         let them: Greeting = frame::decode(payload)?;
+        let dc = guest.dc.as_str();
         if them.datacenter != dc {
             warn!(proven = %dc, told = %them.datacenter, node = %them.node, "a server greets from another datacenter than it proved");
             outgoing.refuse();
             return Ok(());
         }
+        *guest.cluster.lock().unwrap_or_else(PoisonError::into_inner) = them.cluster;
+        if let Some(reason) = self.us.refusal(dc, them.cluster) {
+            self.turn_out(guest, reason);
+            return Ok(());
+        }
         debug!(dc = %dc, node = %them.node, "greeted");
-        outgoing.send(&self.us.frame()?).await?;
+        outgoing.send(&Frame::of(Kind::Greeting, &self.us.greeting())?).await?;
         outgoing.finish()
     }
 
@@ -234,14 +283,17 @@ impl Server {
         let kind = match cause {
             Cause::NotYetKnown => "not-yet-known",
             Cause::TlsRefused(_) => "tls",
+            Cause::Refused(_) => "closed",
             Cause::Unreachable(_) => "handshake",
         };
         metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
         let is_news = matches!(cause, Cause::TlsRefused(_));
+        // That is what was asked for, for as long as it lasts.
+        let is_wanted = matches!(cause, Cause::Refused(_));
         let why = match cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
             Cause::TlsRefused(why) => format!("tls-refused: {why}"),
-            Cause::Unreachable(why) => why,
+            Cause::Refused(why) | Cause::Unreachable(why) => why,
         };
         let (now, key) = (Instant::now(), (peer.ip(), why.clone()));
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +306,9 @@ impl Server {
         let lasts = refusal.trouble.failed(now.into_std());
         refusal.last = now;
         drop(door);
-        if lasts || (is_new && is_news) {
+        if is_wanted && is_new {
+            info!(%peer, reason = %why, "bridge connection refused");
+        } else if !is_wanted && (lasts || (is_new && is_news)) {
             warn!(%peer, reason = %why, "bridge connection refused");
         } else if is_new {
             debug!(%peer, reason = %why, "bridge connection refused");

@@ -1,18 +1,21 @@
 //! Two and more bridges together, on real sockets.
 
 use super::frame::{CANCELLED, Frame, Kind};
-use super::{Bridge, BridgeSettings, RemoteServer};
+use super::{Admission, Bridge, BridgeSettings, RemoteServer};
 use crate::config::defaults;
 use crate::model::answer::Answer;
 use crate::model::command::{Command, Deregister};
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::ids::ClusterId;
 use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::removals::Removals;
 use crate::model::request::{
     Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest, Written,
 };
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -124,6 +127,8 @@ struct House {
     pin: Option<String>,
     bridge: Bridge,
     servers: watch::Sender<Arc<Vec<RemoteServer>>>,
+    cluster: watch::Sender<Option<ClusterId>>,
+    admission: watch::Sender<Arc<Admission>>,
     events: mpsc::UnboundedReceiver<String>,
 }
 
@@ -138,6 +143,7 @@ impl House {
         let own = Arc::new(OnceLock::new());
         let handler = Arc::new(Scripted { name: name.to_owned(), events: sender, bridge: Arc::clone(&own) });
         let pin = identity.fingerprint();
+        let (cluster, admission) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
         let settings = BridgeSettings {
             node_name: name.to_owned(),
             datacenter: dc.to_owned(),
@@ -146,10 +152,12 @@ impl House {
             identity,
             require_ca: false,
             cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+            cluster: cluster.subscribe(),
+            admission: admission.subscribe(),
         };
         let bridge = Bridge::start(settings, list, handler.clone(), handler, &Shutdown::new()).await.unwrap();
         own.set(bridge.clone()).unwrap();
-        House { name: name.to_owned(), dc: dc.to_owned(), pin, bridge, servers, events }
+        House { name: name.to_owned(), dc: dc.to_owned(), pin, bridge, servers, cluster, admission, events }
     }
 
     async fn self_made(name: &str, dc: &str) -> House {
@@ -161,7 +169,8 @@ impl House {
             name: self.name.clone(),
             dc: self.dc.clone(),
             addr: self.bridge.local_addr(),
-            pin: self.pin.clone(),
+            pins: self.pin.clone().into_iter().collect(),
+            cluster: None,
             alive: true,
             estimate: None,
         }
@@ -219,6 +228,11 @@ async fn pair() -> (House, House) {
     two.knows([one.remote()]);
     one.until("dc2", None).await;
     (one, two)
+}
+
+/// A server s2 of dc2 that is no [`House`].
+fn stranger(addr: SocketAddr, pins: BTreeSet<String>) -> RemoteServer {
+    RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pins, cluster: None, alive: true, estimate: None }
 }
 
 fn identity(ca: &(String, String), dc: &str) -> BridgeIdentity {
@@ -294,7 +308,7 @@ async fn a_peer_that_does_not_know_us_yet_is_not_yet_known_and_then_is() {
 #[tokio::test]
 async fn a_server_without_a_pin_is_not_yet_known() {
     let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
-    one.knows([RemoteServer { pin: None, ..two.remote() }]);
+    one.knows([RemoteServer { pins: BTreeSet::new(), ..two.remote() }]);
     two.knows([one.remote()]);
     one.until("dc2", Some("not-yet-known")).await;
 }
@@ -302,11 +316,11 @@ async fn a_server_without_a_pin_is_not_yet_known() {
 #[tokio::test]
 async fn a_wrong_pin_is_refused_on_both_sides() {
     let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
-    let wrong = Some("ab".repeat(32));
-    one.knows([RemoteServer { pin: wrong.clone(), ..two.remote() }]);
+    let wrong = BTreeSet::from(["ab".repeat(32)]);
+    one.knows([RemoteServer { pins: wrong.clone(), ..two.remote() }]);
     one.until("dc2", Some("tls-refused: pin-mismatch")).await;
     one.knows([two.remote()]);
-    two.knows([RemoteServer { pin: wrong, ..one.remote() }]);
+    two.knows([RemoteServer { pins: wrong, ..one.remote() }]);
     one.until("dc2", Some("tls-refused: by the other side: pin-mismatch")).await;
 }
 
@@ -368,6 +382,8 @@ async fn require_ca_refuses_pins() {
         identity,
         require_ca: true,
         cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+        cluster: watch::channel(None).1,
+        admission: watch::channel(Arc::default()).1,
     };
     let handler = || Arc::new(Scripted { name: "s1".to_owned(), events: mpsc::unbounded_channel().0, bridge: Arc::default() });
     let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
@@ -507,7 +523,8 @@ async fn an_answer_cut_in_the_middle_is_an_error() {
         while let Ok((mut send, mut recv)) = connection.accept_bi().await {
             match super::frame::read_header(&mut recv).await.unwrap().kind {
                 Kind::Greeting => {
-                    let us = super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned(), clock: None };
+                    let us =
+                        super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned(), clock: None, cluster: None };
                     let mut outgoing = super::frame::Outgoing::new(send);
                     outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
                     outgoing.finish().unwrap();
@@ -520,7 +537,7 @@ async fn an_answer_cut_in_the_middle_is_an_error() {
             }
         }
     });
-    mine.knows([RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pin, alive: true, estimate: None }]);
+    mine.knows([stranger(addr, pin.into_iter().collect())]);
     mine.until("dc2", Some("the stream ended within a frame")).await;
 }
 
@@ -574,7 +591,7 @@ async fn a_datacenter_that_never_answers_fails_the_first_call_too() {
     let one = House::self_made("s1", "dc1").await;
     let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = mute.local_addr().unwrap();
-    one.knows([RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pin: None, alive: true, estimate: None }]);
+    one.knows([stranger(addr, BTreeSet::new())]);
     one.until("dc2", Some("did not answer within")).await;
 }
 
@@ -597,4 +614,44 @@ async fn other_certificates_come_into_force_without_a_dropped_link() {
     let four = House::open("s4", "dc4", identity(&old, "dc4")).await;
     four.knows([two.remote()]);
     four.until("dc2", Some("tls-refused: another-ca")).await;
+}
+
+#[tokio::test]
+async fn a_datacenter_that_is_switched_off_is_neither_dialled_nor_answered() {
+    let (one, two) = pair().await;
+    two.until("dc1", None).await;
+    one.admission.send_replace(Arc::new(Admission { disabled: ["dc2".to_owned()].into(), ..Admission::default() }));
+    one.until("dc2", Some("disabled")).await;
+    assert_eq!(one.ask("dc2", read("x")).await.unwrap_err().kind, FaultKind::NoPath);
+    two.until("dc1", Some("refused by the other side: disabled")).await;
+    assert!(one.bridge.datacenters().is_empty() && one.bridge.closed("DC2").is_some());
+    one.admission.send_replace(Arc::default());
+    one.until("dc2", None).await;
+    two.until("dc1", None).await;
+}
+
+#[tokio::test]
+async fn a_removed_cluster_is_refused_both_ways_until_it_is_another_or_readmitted() {
+    let [old, new] = [1, 2].map(|number| Some(ClusterId(uuid::Uuid::from_u128(number))));
+    let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
+    two.cluster.send_replace(old);
+    one.knows([two.remote()]);
+    two.knows([one.remote()]);
+    one.until("dc2", None).await;
+    two.until("dc1", None).await;
+    assert_eq!(one.bridge.cluster_of("dc2"), old);
+    let mut removals = Removals::default();
+    removals.remove("dc2", old);
+    let removed = Arc::new(Admission { removals: Arc::new(removals), ..Admission::default() });
+    one.admission.send_replace(Arc::clone(&removed));
+    one.until("dc2", Some("removed")).await;
+    two.until("dc1", Some("refused by the other side: removed")).await;
+    assert_eq!(one.ask("dc2", read("x")).await.unwrap_err().kind, FaultKind::NoPath);
+    // Another cluster by the same name is another datacenter.
+    two.cluster.send_replace(new);
+    one.until("dc2", None).await;
+    two.until("dc1", None).await;
+    two.cluster.send_replace(old);
+    one.admission.send_replace(Arc::default());
+    one.until("dc2", None).await;
 }

@@ -458,6 +458,8 @@ pub const FEDERATION_MAX_SERVERS: usize = 64;
 pub const FEDERATION_MAX_RESOLVED: usize = 32;
 /// How long the resolver may take for one name: longer than its own first timeout.
 pub const FEDERATION_RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names that are looked up at a time: each keeps one thread busy.
+pub const FEDERATION_LOOKUPS: usize = 8;
 /// How often the names of static entries are resolved anew while a link of their datacenter is down:
 /// a server that moved is found as soon as its name says so.
 pub const FEDERATION_RESOLVE_RETRY: Duration = Duration::from_secs(5);

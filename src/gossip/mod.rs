@@ -104,7 +104,7 @@ pub struct Joined {
     /// Members that answered, this agent itself included.
     pub answered: usize,
     /// Datacenters of members that answered and were not taken in, because operators here have removed
-    /// them; in lower case or as they tell it.
+    /// them.
     pub removed: BTreeSet<String>,
 }
 

@@ -23,6 +23,7 @@ mod health;
 mod status;
 mod coordinate;
 mod operator;
+mod removal;
 
 use self::dispatch::Dispatch;
 use crate::gossip::Gossip;

@@ -5,7 +5,7 @@
 
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::Refusal;
-use super::{HttpParts, agent, catalog, coordinate, federation, health, operator, status};
+use super::{HttpParts, agent, catalog, coordinate, federation, health, operator, removal, status};
 use hyper::Method;
 use std::sync::Arc;
 
@@ -106,6 +106,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/v1/federation", federation::all),
         get("/v1/federation/", federation::one),
         put("/v1/federation/doctor/", federation::doctor),
+        put("/v1/federation/remove/", removal::remove),
+        put("/v1/federation/readmit/", removal::readmit),
 
         get("/v1/health/node/", health::node),
         get("/v1/health/checks/", health::checks),

@@ -26,6 +26,8 @@ pub enum PeerRef {
 pub enum Write {
     /// A command for the replicated log.
     Apply(Command),
+    /// Refuse another datacenter from now on: the leader names the clusters that are meant.
+    RemoveDatacenter(String),
     /// Take a server out of the Raft configuration.
     RemovePeer(PeerRef),
     /// Hand leadership over, to the one named or to whoever is furthest.

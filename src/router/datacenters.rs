@@ -23,17 +23,22 @@ pub(super) struct DatacenterMap {
 }
 
 /// The names, sorted by round-trip time from `origin`: the own one first, ties and unknown times by
-/// the alphabet. `link_rtt` is what a live link has measured, which counts more than an estimate.
+/// the alphabet. `linked` are those that the bridge has servers of, be they in the WAN pool or listed
+/// by the configuration. `link_rtt` is what a live link has measured, which counts more than an estimate.
 pub(super) fn names(
     own_dc: &str,
     origin: &Coordinate,
     sites: &[Site<'_>],
+    linked: &[String],
     link_rtt: impl Fn(&str) -> Option<Duration>,
 ) -> Vec<String> {
     let mut distances: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     for (member, coordinate) in present(sites) {
         let far = coordinate.as_ref().map_or(Duration::MAX, |coordinate| origin.distance(coordinate));
         distances.entry(member.dc()).or_default().push(far);
+    }
+    for dc in linked {
+        distances.entry(dc).or_default();
     }
     distances.remove(own_dc);
     let mut others: Vec<(Duration, &str)> =
@@ -94,7 +99,7 @@ mod tests {
 
     fn names_of(sites: &[(Member, Option<Coordinate>)], link: impl Fn(&str) -> Option<Duration>) -> Vec<String> {
         let sites: Vec<Site<'_>> = sites.iter().map(|(member, coordinate)| (member, coordinate.clone())).collect();
-        names("dc1", &Coordinate::default(), &sites, link)
+        names("dc1", &Coordinate::default(), &sites, &[], link)
     }
 
     use MemberStatus::{Alive, Failed, Leaving, Left};
@@ -125,6 +130,15 @@ mod tests {
         let sites = [(server("s1", "b", Alive), at(1.0)), (server("s1", "c", Alive), at(20.0))];
         let link = |dc: &str| (dc == "b").then_some(Duration::from_millis(50));
         assert_eq!(names_of(&sites, link), ["dc1", "c", "b"]);
+    }
+
+    #[test]
+    fn a_datacenter_that_is_linked_without_the_pool_is_listed_by_its_link() {
+        let far = server("s1", "far", Alive);
+        let sites: Vec<Site<'_>> = vec![(&far, at(20.0))];
+        let linked = ["near".to_owned(), "down".to_owned(), "far".to_owned()];
+        let link = |dc: &str| (dc == "near").then_some(Duration::from_millis(5));
+        assert_eq!(names("dc1", &Coordinate::default(), &sites, &linked, link), ["dc1", "near", "far", "down"]);
     }
 
     #[test]

@@ -161,6 +161,9 @@ impl Core {
             let fault = Fault::no_path("this server has no bridge to other datacenters");
             return Box::pin(std::future::ready(Err(fault)));
         };
+        if let Some(fault) = bridge.closed(&dc) {
+            return Box::pin(std::future::ready(Err(fault)));
+        }
         match request.ask {
             Ask::Read(query) if is_stale_allowed(&query.options) => {
                 self.read_afar(bridge, dc, query, request.hops.aside, progress)

@@ -121,8 +121,13 @@ impl Core {
 
     fn sorted(&self, sites: &[Site<'_>]) -> Vec<String> {
         let origin = self.paths.wan.as_ref().map(|wan| wan.coordinate()).unwrap_or_default();
-        let link_rtt = |dc: &str| self.paths.bridge.as_ref()?.rtt(dc);
-        datacenters::names(&self.settings.datacenter, &origin, sites, link_rtt)
+        let bridge = self.paths.bridge.as_ref();
+        let link_rtt = |dc: &str| bridge?.rtt(dc);
+        let linked = bridge.map(|bridge| bridge.datacenters()).unwrap_or_default();
+        let mut names = datacenters::names(&self.settings.datacenter, &origin, sites, &linked, link_rtt);
+        // What operators switched off has no path, and who walks the list need not meet it.
+        names.retain(|dc| *dc == self.settings.datacenter || bridge.is_none_or(|bridge| bridge.closed(dc).is_none()));
+        names
     }
 
     /// Runs `f` on the WAN pool's servers with their coordinates.

@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -83,6 +84,11 @@ impl BridgeIdentity {
         self.own.chain.first().filter(|_| self.self_made).map(fingerprint_of)
     }
 
+    /// SHA-256 of the certificate in hex, whoever made it: what a static entry may pin.
+    pub fn leaf_fingerprint(&self) -> Option<String> {
+        self.own.chain.first().map(fingerprint_of)
+    }
+
     /// From certificates that are not checked, to see others refuse them.
     #[cfg(test)]
     pub(crate) fn unchecked(material: &TlsMaterial) -> Option<BridgeIdentity> {
@@ -108,9 +114,10 @@ impl BridgeIdentity {
         Ok(config)
     }
 
-    /// For one connection to a server of `dc`, whose own pin is `pin` when it tells one.
-    pub(crate) fn client_config(&self, trust: &Arc<Trust>, dc: &str, pin: Option<&str>) -> Result<ClientConfig, String> {
-        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), pin.map(str::to_ascii_lowercase));
+    /// For one connection to a server of `dc` that has one of `pins` when it is known by any.
+    pub(crate) fn client_config(&self, trust: &Arc<Trust>, dc: &str, pins: &BTreeSet<String>) -> Result<ClientConfig, String> {
+        let pins = pins.iter().map(|pin| pin.to_ascii_lowercase()).collect();
+        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), pins);
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| format!("TLS 1.3: {error}"))?

@@ -6,6 +6,7 @@ use super::Trust;
 use super::identity::fingerprint_of;
 use super::verify::{PeerVerifier, Refusal, parse};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,7 +28,7 @@ impl ShownCertificate {
             return Err(Refusal::Malformed("no certificate was shown".to_owned()));
         };
         let seconds = u64::try_from(parse(leaf)?.validity().not_after.timestamp()).unwrap_or(0);
-        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), None);
+        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), BTreeSet::new());
         Ok(ShownCertificate {
             fingerprint: fingerprint_of(leaf),
             expires: UNIX_EPOCH + Duration::from_secs(seconds),

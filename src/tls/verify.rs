@@ -101,39 +101,16 @@ impl Trust {
         server_dc(leaf, &self.domain)
     }
 
-    /// Whether `pin` may vouch for a server of `dc` that shows `leaf`.
-    fn judge_pin(&self, leaf: &CertificateDer<'_>, dc: &str, pin: &Pin<'_>) -> Result<(), Refusal> {
+    /// Whether one of `pins` vouches for a server of `dc` that shows `leaf`.
+    fn judge_pin(&self, leaf: &CertificateDer<'_>, dc: &str, pins: Option<&BTreeSet<String>>) -> Result<(), Refusal> {
         if self.require_ca {
             return Err(Refusal::PinsRefused);
         }
         let came = fingerprint_of(leaf);
-        let known = match pin {
-            Pin::Told(told) => told.iter().any(|told| **told == came),
-            Pin::OfTable(table) => table.is_some_and(|table| table.contains(&came)),
-        };
-        if known {
-            Ok(())
-        } else if pin.is_unknown() {
-            Err(Refusal::NotYetKnown { dc: dc.to_owned() })
-        } else {
-            Err(Refusal::PinMismatch { dc: dc.to_owned(), came })
-        }
-    }
-}
-
-/// The fingerprints that may vouch for a peer.
-enum Pin<'a> {
-    /// The one that the server dialled tells of itself.
-    Told(Option<&'a String>),
-    /// Any of its datacenter, for a peer that dials us.
-    OfTable(Option<&'a BTreeSet<String>>),
-}
-
-impl Pin<'_> {
-    fn is_unknown(&self) -> bool {
-        match self {
-            Pin::Told(told) => told.is_none(),
-            Pin::OfTable(table) => table.is_none_or(BTreeSet::is_empty),
+        match pins.filter(|pins| !pins.is_empty()) {
+            None => Err(Refusal::NotYetKnown { dc: dc.to_owned() }),
+            Some(pins) if pins.contains(&came) => Ok(()),
+            Some(_) => Err(Refusal::PinMismatch { dc: dc.to_owned(), came }),
         }
     }
 }
@@ -191,8 +168,10 @@ pub(super) struct PeerVerifier {
 
 #[derive(Debug)]
 enum Direction {
+    /// A peer that dials us may have any fingerprint of its datacenter.
     Accepting,
-    Dialling { dc: String, pin: Option<String> },
+    /// A server that is dialled must have one of its own.
+    Dialling { dc: String, pins: BTreeSet<String> },
 }
 
 impl PeerVerifier {
@@ -200,8 +179,8 @@ impl PeerVerifier {
         PeerVerifier { trust, direction: Direction::Accepting }
     }
 
-    pub(super) fn dialling(trust: Arc<Trust>, dc: String, pin: Option<String>) -> PeerVerifier {
-        PeerVerifier { trust, direction: Direction::Dialling { dc, pin } }
+    pub(super) fn dialling(trust: Arc<Trust>, dc: String, pins: BTreeSet<String>) -> PeerVerifier {
+        PeerVerifier { trust, direction: Direction::Dialling { dc, pins } }
     }
 
     /// Name, dates, then CA or pin; in this order, so that the reason given is the plainest one.
@@ -223,12 +202,12 @@ impl PeerVerifier {
         if chain.is_ok() {
             return Ok(());
         }
-        let pins = self.trust.pins.load();
-        let pin = match &self.direction {
-            Direction::Dialling { pin, .. } => Pin::Told(pin.as_ref()),
-            Direction::Accepting => Pin::OfTable(pins.get(&came)),
+        let table = self.trust.pins.load();
+        let pins = match &self.direction {
+            Direction::Dialling { pins, .. } => Some(pins),
+            Direction::Accepting => table.get(&came),
         };
-        match self.trust.judge_pin(leaf, &came, &pin) {
+        match self.trust.judge_pin(leaf, &came, pins) {
             // Somebody else's CA signed it: that is what to tell, no pin will ever come.
             Err(Refusal::NotYetKnown { .. } | Refusal::PinsRefused) if !is_self_made(leaf) => chain,
             outcome => outcome,
@@ -410,7 +389,7 @@ mod tests {
     fn a_dialled_server_must_have_its_own_pin_and_not_a_neighbours() {
         let (one, other) = (leaf(&["server.dc2.consul"]), leaf(&["server.dc2.consul"]));
         let trust = trust(&[("dc2", &other)]);
-        let dialling = PeerVerifier::dialling(trust, "dc2".to_owned(), Some(fingerprint_of(&one)));
+        let dialling = PeerVerifier::dialling(trust, "dc2".to_owned(), [fingerprint_of(&one)].into());
         assert_eq!(dialling.judge(&one, &[], at(NOW)), Ok(()));
         assert!(matches!(dialling.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
     }

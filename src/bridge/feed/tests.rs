@@ -102,7 +102,11 @@ impl Far {
         let (sender, feeds) = mpsc::unbounded_channel();
         tokio::spawn(accept(endpoint, name.to_owned(), Arc::clone(&shared), sender));
         let (name, dc) = (name.to_owned(), "dc2".to_owned());
-        Far { remote: RemoteServer { name, dc, addr, pin, alive: true, estimate: None }, feeds, shared }
+        Far {
+            remote: RemoteServer { name, dc, addr, pins: pin.into_iter().collect(), cluster: None, alive: true, estimate: None },
+            feeds,
+            shared,
+        }
     }
 
     async fn fed(&mut self) -> Fed {
@@ -143,7 +147,7 @@ async fn stream(
     let Ok(payload) = read_payload(&mut recv, header, LONG).await else { return };
     match header.kind {
         Kind::Greeting => {
-            let us = Greeting { node: name, datacenter: "dc2".to_owned(), clock: None };
+            let us = Greeting { node: name, datacenter: "dc2".to_owned(), clock: None, cluster: None };
             outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
             outgoing.finish().unwrap();
         }
@@ -266,6 +270,8 @@ impl Near {
             identity,
             require_ca: false,
             cache_bytes: bytes,
+            cluster: watch::channel(None).1,
+            admission: watch::channel(Arc::default()).1,
         };
         let shutdown = Shutdown::new();
         let bridge = Bridge::start(settings, list, Arc::new(Mute), Arc::new(Mute), &shutdown).await.unwrap();

@@ -133,7 +133,9 @@ impl Room {
         let (near_pin, pin) = (ours.fingerprint(), theirs.fingerprint());
         let near = Endpoint::bind(any(), ours, trust, "consul").unwrap();
         let addr = near.quic.local_addr().unwrap();
-        let us = RemoteServer { name: "s1".to_owned(), dc: "dc1".to_owned(), addr, pin: near_pin, alive: true, estimate: None };
+        let pins = near_pin.into_iter().collect();
+        let (name, dc) = ("s1".to_owned(), "dc1".to_owned());
+        let us = RemoteServer { name, dc, addr, pins, cluster: None, alive: true, estimate: None };
         let (servers, list) = watch::channel(Arc::new(vec![us]));
         let settings = BridgeSettings {
             node_name: "s2".to_owned(),
@@ -143,6 +145,8 @@ impl Room {
             identity: theirs,
             require_ca: false,
             cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+            cluster: watch::channel(None).1,
+            admission: watch::channel(Arc::default()).1,
         };
         let shelf = Arc::new(Shelf { age: Mutex::new(Some(Duration::ZERO)), ..Shelf::default() });
         let bridge = Bridge::start(settings, list, shelf.clone(), shelf.clone(), &Shutdown::new()).await.unwrap();
@@ -150,7 +154,7 @@ impl Room {
     }
 
     async fn link(&self) -> Near {
-        let dialled = self.near.dial(self.bridge.local_addr(), "dc2", self.pin.as_deref()).unwrap();
+        let dialled = self.near.dial(self.bridge.local_addr(), "dc2", &self.pin.iter().cloned().collect()).unwrap();
         Near(tokio::time::timeout(LONG, dialled).await.unwrap().unwrap())
     }
 

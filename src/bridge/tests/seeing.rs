@@ -108,8 +108,8 @@ async fn the_doctor_names_the_check_that_a_certificate_failed() {
     for (server, word, advice) in [
         (of(stranger.remote()), "wrong-datacenter: expected a server of \"dc2\"", "-server -dc dc2"),
         (of(of_another_ca.remote()), "another-ca", "one CA"),
-        (RemoteServer { pin: Some("ab".repeat(32)), ..self_made.remote() }, "pin-mismatch", "fingerprint"),
-        (RemoteServer { pin: None, ..self_made.remote() }, "not-yet-known", "8302"),
+        (RemoteServer { pins: ["ab".repeat(32)].into(), ..self_made.remote() }, "pin-mismatch", "fingerprint"),
+        (RemoteServer { pins: BTreeSet::new(), ..self_made.remote() }, "not-yet-known", "8302"),
     ] {
         one.knows([server.clone()]);
         let found = one.bridge.examine("dc2").await.unwrap();

@@ -1,14 +1,20 @@
 //! `agent/members`, `join`, `leave`, `force-leave`: the pools this agent is in.
 
+use crate::config::defaults::{FEDERATION_READMIT_RETRY, FEDERATION_READMIT_WAIT};
 use crate::gossip::{Gossip, Roster};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::error::Refusal;
+use crate::http::removal::readmission;
 use crate::http::respond::Reply;
+use crate::model::fault::FaultKind;
+use crate::model::ids::Token;
 use crate::model::member::Member;
+use crate::model::request::WriteRequest;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A member as Consul lists it. The protocol numbers are those of Serf 0.9, which tools print.
 #[derive(Debug, Serialize)]
@@ -65,11 +71,43 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
         (true, Some(wan)) => wan.clone(),
         (true, None) => return ready(Err(Refusal::failed("WAN pool is not available on this agent: ask a server"))),
     };
+    let (api, token) = (Arc::clone(api), call.token());
     let address = call.named("Missing address to join");
     pending(async move {
-        pool.join(&[address?]).await.map_err(|error| Refusal::failed(error.to_string()))?;
+        let addresses = [address?];
+        let removed = joined(&pool, &addresses).await?;
+        if removed.is_empty() {
+            return Ok(Reply::empty());
+        }
+        // Who joins a datacenter that was removed here wants it back.
+        for dc in &removed {
+            readmit(&api, dc, &token).await?;
+        }
+        let deadline = Instant::now() + FEDERATION_READMIT_WAIT;
+        // The pool hears of it as soon as this server has applied it.
+        while !joined(&pool, &addresses).await?.is_empty() {
+            if Instant::now() >= deadline {
+                let text = "the datacenter is readmitted, and this server has not heard of it yet; try again";
+                return Err(Refusal::failed(text));
+            }
+            tokio::time::sleep(FEDERATION_READMIT_RETRY).await;
+        }
         Ok(Reply::empty())
     })
+}
+
+/// Joins; the datacenters that answered and are not taken in, because they were removed.
+async fn joined(pool: &Gossip, addresses: &[String]) -> Result<BTreeSet<String>, Refusal> {
+    let joined = pool.join(addresses).await.map_err(|error| Refusal::failed(error.to_string()))?;
+    Ok(joined.removed)
+}
+
+async fn readmit(api: &HttpParts, dc: &str, token: &Token) -> Result<(), Refusal> {
+    match api.router.write(WriteRequest { dc: None, token: token.clone(), write: readmission(dc.to_owned()) }).await {
+        // Somebody else was faster.
+        Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
+        done => Ok(done.map(drop)?),
+    }
 }
 
 /// `PUT agent/leave`

@@ -1,0 +1,354 @@
+//! What operators say of other datacenters, brought to gossip and bridge: which are switched off or
+//! removed, and where the servers of the static list are.
+//!
+//! The configuration changes by a reload, the removals with the catalog, and the addresses of names
+//! whenever somebody changes them: names are resolved anew for ever. The core is pure; the tasks at
+//! the end feed it.
+
+use crate::bridge::{Admission, Bridge, RemoteServer};
+use crate::config::{Config, StaticServer, defaults};
+use crate::gossip::Gossip;
+use crate::model::request::BoxFuture;
+use crate::store::Reader;
+use crate::telemetry::Trouble;
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+/// What a reload may change about other datacenters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// Datacenters that are switched off.
+    pub disabled: BTreeSet<String>,
+    /// The static list.
+    pub servers: BTreeMap<String, Vec<StaticServer>>,
+}
+
+impl Rules {
+    /// As configured.
+    pub(super) fn of(config: &Config) -> Rules {
+        Rules { disabled: config.bridge_disabled.clone(), servers: config.federation.clone() }
+    }
+
+    /// What the bridge is told.
+    pub(super) fn admission(&self, reader: &Reader) -> Admission {
+        let mut pins = crate::tls::PinTable::new();
+        for (dc, servers) in &self.servers {
+            pins.entry(dc.clone()).or_default().extend(servers.iter().filter_map(|server| server.pin.clone()));
+        }
+        Admission { disabled: self.disabled.clone(), removals: reader.removals(), pins }
+    }
+
+    /// The names to be resolved, by datacenter; an IP address is one that never changes.
+    fn names(&self) -> impl Iterator<Item = (&String, Name)> {
+        let of = |server: &StaticServer| Name { host: server.host.clone(), port: server.port };
+        self.servers.iter().flat_map(move |(dc, servers)| {
+            servers.iter().map(of).collect::<BTreeSet<Name>>().into_iter().map(move |name| (dc, name))
+        })
+    }
+}
+
+/// A name of the static list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    host: String,
+    port: u16,
+}
+
+/// Finds the addresses of a name; the error says why it has none.
+pub(super) type Lookup = Arc<dyn Fn(Name) -> BoxFuture<Result<Vec<SocketAddr>, String>> + Send + Sync>;
+
+/// The resolver of this host.
+pub(super) fn system_lookup() -> Lookup {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.host.as_str(), name.port));
+            match tokio::time::timeout(defaults::FEDERATION_RESOLVE_TIMEOUT, found).await {
+                Ok(Ok(found)) => Ok(found.collect()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_elapsed) => Err(format!("no answer within {:?}", defaults::FEDERATION_RESOLVE_TIMEOUT)),
+            }
+        })
+    })
+}
+
+/// What is known of one name.
+#[derive(Debug, Default)]
+struct Known {
+    addresses: BTreeSet<SocketAddr>,
+    trouble: Trouble,
+    asked: Option<Instant>,
+}
+
+/// The names of the static list and what they came to last.
+#[derive(Debug, Default)]
+struct Names {
+    known: BTreeMap<Name, Known>,
+}
+
+impl Names {
+    /// Forgets what the list names no longer, and tells whom to look up at `now`: the new ones, and
+    /// those whose time has come, which is sooner where `has_outage` says that links are down.
+    fn due(&mut self, rules: &Rules, has_outage: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
+        let mut intervals: BTreeMap<Name, Duration> = BTreeMap::new();
+        for (dc, name) in rules.names() {
+            let interval =
+                if has_outage(dc) { defaults::FEDERATION_RESOLVE_RETRY } else { defaults::FEDERATION_RESOLVE_INTERVAL };
+            let least = intervals.entry(name).or_insert(interval);
+            *least = interval.min(*least);
+        }
+        self.known.retain(|name, _| intervals.contains_key(name));
+        let mut due = Vec::new();
+        for (name, interval) in intervals {
+            let known = self.known.entry(name.clone()).or_default();
+            if known.asked.is_none_or(|resolved| now.saturating_duration_since(resolved) >= interval) {
+                known.asked = Some(now);
+                due.push(name);
+            }
+        }
+        due
+    }
+
+    /// Takes in what a look-up came to. A name that cannot be resolved keeps its last addresses: a
+    /// resolver that fails must not take links down.
+    fn learn(&mut self, name: &Name, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
+        let Some(known) = self.known.get_mut(name) else { return };
+        let found = outcome.and_then(|found| if found.is_empty() { Err("it has no address".to_owned()) } else { Ok(found) });
+        match found {
+            Ok(found) => {
+                if found.len() > defaults::FEDERATION_MAX_RESOLVED {
+                    metrics::counter!("kontor.bridge.addresses_passed_over").increment(1);
+                }
+                let addresses = found.into_iter().take(defaults::FEDERATION_MAX_RESOLVED).collect();
+                if known.addresses != addresses && name.host.parse::<IpAddr>().is_err() {
+                    info!(host = %name.host, ?addresses, "static server resolved");
+                }
+                known.addresses = addresses;
+                known.trouble.worked();
+            }
+            Err(cause) => {
+                metrics::counter!("kontor.bridge.names_unresolved").increment(1);
+                let first = known.trouble.is_over();
+                if known.trouble.failed(now) || first {
+                    warn!(host = %name.host, %cause, last_known = ?known.addresses, "static server cannot be resolved; it is tried for ever");
+                } else {
+                    debug!(host = %name.host, %cause, "static server cannot be resolved");
+                }
+            }
+        }
+    }
+
+    /// The servers that the list comes to now: one for each address, whichever entries lead to it.
+    fn servers(&self, rules: &Rules) -> Vec<RemoteServer> {
+        let mut found: BTreeMap<(String, SocketAddr), RemoteServer> = BTreeMap::new();
+        for (dc, entries) in &rules.servers {
+            for entry in entries {
+                let name = Name { host: entry.host.clone(), port: entry.port };
+                let addresses = self.known.get(&name).map(|known| &known.addresses);
+                for addr in addresses.into_iter().flatten() {
+                    let server = found.entry((dc.clone(), *addr)).or_insert_with(|| RemoteServer {
+                        name: addr.to_string(),
+                        dc: dc.clone(),
+                        addr: *addr,
+                        pins: BTreeSet::new(),
+                        cluster: None,
+                        // Nobody tells; its link will.
+                        alive: true,
+                        estimate: None,
+                    });
+                    server.pins.extend(entry.pin.clone());
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+}
+
+/// The WAN pool's servers and those of the static list. Where both name one address it is one server,
+/// by its name of the pool; fingerprints that are configured count instead of the told one.
+pub(super) fn merged(mut pool: Vec<RemoteServer>, listed: &[RemoteServer]) -> Vec<RemoteServer> {
+    for server in listed {
+        let known = pool.iter_mut().find(|known| known.addr == server.addr && known.dc.eq_ignore_ascii_case(&server.dc));
+        match known {
+            None => pool.push(server.clone()),
+            Some(known) if !server.pins.is_empty() => known.pins.clone_from(&server.pins),
+            Some(_) => {}
+        }
+    }
+    pool
+}
+
+/// Keeps the bridge and the WAN pool told of what is switched off and what is removed.
+pub(super) async fn follow_rules(
+    mut rules: watch::Receiver<Rules>,
+    reader: Reader,
+    wan: Option<Gossip>,
+    admission: watch::Sender<Arc<Admission>>,
+) {
+    loop {
+        let removed = reader.watch_removals();
+        let wanted = rules.borrow_and_update().admission(&reader);
+        if let Some(wan) = &wan {
+            wan.set_removals(Arc::clone(&wanted.removals));
+        }
+        admission.send_if_modified(|current| {
+            let differs = **current != wanted;
+            if differs {
+                info!(disabled = ?wanted.disabled, removed = wanted.removals.len(), "which datacenters are dealt with");
+                *current = Arc::new(wanted);
+            }
+            differs
+        });
+        tokio::select! {
+            () = removed.changed() => {}
+            changed = rules.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Keeps the servers of the static list resolved.
+pub(super) async fn resolve_names(
+    mut rules: watch::Receiver<Rules>,
+    lookup: Lookup,
+    has_outage: impl Fn(&str) -> bool + Send,
+    servers: watch::Sender<Vec<RemoteServer>>,
+) {
+    let mut names = Names::default();
+    loop {
+        let wanted = rules.borrow_and_update().clone();
+        let due = names.due(&wanted, &has_outage, now());
+        let look = |name: Name| {
+            let found = lookup(name.clone());
+            async move { (name, found.await) }
+        };
+        let outcomes: Vec<_> =
+            futures_util::stream::iter(due).map(look).buffer_unordered(defaults::FEDERATION_LOOKUPS).collect().await;
+        for (name, outcome) in outcomes {
+            names.learn(&name, outcome, now());
+        }
+        let list = names.servers(&wanted);
+        servers.send_if_modified(|current| {
+            let differs = *current != list;
+            if differs {
+                *current = list;
+            }
+            differs
+        });
+        let pause = async {
+            if wanted.servers.is_empty() { pending().await } else { tokio::time::sleep(defaults::FEDERATION_RESOLVE_RETRY).await }
+        };
+        tokio::select! {
+            () = pause => {}
+            changed = rules.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Whether names of `dc` are to be looked up sooner.
+pub(super) fn outages(bridge: Bridge) -> impl Fn(&str) -> bool + Send {
+    move |dc| bridge.has_outage(dc)
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn addr(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 8300))
+    }
+
+    fn rules(entries: &[(&str, Option<&str>)]) -> Rules {
+        let entry = |(host, pin): &(&str, Option<&str>)| StaticServer {
+            host: (*host).to_owned(),
+            port: 8300,
+            pin: pin.map(str::to_owned),
+        };
+        Rules { servers: [("dc2".to_owned(), entries.iter().map(entry).collect())].into(), ..Rules::default() }
+    }
+
+    fn addresses(servers: &[RemoteServer]) -> Vec<SocketAddr> {
+        servers.iter().map(|server| server.addr).collect()
+    }
+
+    /// A resolver whose answer can be changed.
+    fn scripted(answer: &Arc<Mutex<Result<Vec<SocketAddr>, String>>>) -> Lookup {
+        let answer = Arc::clone(answer);
+        Arc::new(move |_| {
+            let answer = answer.lock().unwrap().clone();
+            Box::pin(async move { answer })
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_are_resolved_anew_for_ever_and_sooner_while_links_are_down() {
+        let answer = Arc::new(Mutex::new(Ok(vec![addr(1), addr(2)])));
+        let outage = Arc::new(Mutex::new(false));
+        let (rules_in, rules_out) = watch::channel(rules(&[("a", Some("p1")), ("a", Some("p2"))]));
+        let (servers_in, mut servers) = watch::channel(Vec::new());
+        let seen = Arc::clone(&outage);
+        tokio::spawn(resolve_names(rules_out, scripted(&answer), move |_| *seen.lock().unwrap(), servers_in));
+        servers.changed().await.unwrap();
+        let first = servers.borrow_and_update().clone();
+        assert_eq!(addresses(&first), [addr(1), addr(2)]);
+        assert_eq!(first[0].pins, ["p1".to_owned(), "p2".to_owned()].into(), "any of the name's fingerprints");
+
+        *answer.lock().unwrap() = Ok(vec![addr(3)]);
+        let began = tokio::time::Instant::now();
+        servers.changed().await.unwrap();
+        assert_eq!(addresses(&servers.borrow_and_update()), [addr(3)]);
+        let whole =
+            defaults::FEDERATION_RESOLVE_INTERVAL..defaults::FEDERATION_RESOLVE_INTERVAL + defaults::FEDERATION_RESOLVE_RETRY;
+        assert!(whole.contains(&began.elapsed()), "{:?}", began.elapsed());
+
+        *outage.lock().unwrap() = true;
+        *answer.lock().unwrap() = Err("no such name".to_owned());
+        tokio::time::sleep(defaults::FEDERATION_RESOLVE_INTERVAL * 3).await;
+        assert!(!servers.has_changed().unwrap(), "the last addresses stay");
+        *answer.lock().unwrap() = Ok(vec![addr(4)]);
+        let began = tokio::time::Instant::now();
+        servers.changed().await.unwrap();
+        assert_eq!(addresses(&servers.borrow_and_update()), [addr(4)]);
+        assert!(began.elapsed() < defaults::FEDERATION_RESOLVE_RETRY * 2, "{:?}", began.elapsed());
+
+        rules_in.send_replace(Rules::default());
+        servers.changed().await.unwrap();
+        assert!(servers.borrow_and_update().is_empty(), "what is no longer listed is gone at once");
+    }
+
+    #[tokio::test]
+    async fn ip_addresses_need_no_resolver() {
+        for (host, expected) in [("127.0.0.1", "127.0.0.1:8300"), ("::1", "[::1]:8300")] {
+            let found = system_lookup()(Name { host: host.to_owned(), port: 8300 }).await.unwrap();
+            assert_eq!(found, [expected.parse().unwrap()]);
+        }
+    }
+
+    #[test]
+    fn one_address_is_one_server_and_a_configured_fingerprint_counts() {
+        let server = |name: &str, last: u8, pin: Option<&str>| RemoteServer {
+            name: name.to_owned(),
+            dc: "dc2".to_owned(),
+            addr: addr(last),
+            pins: pin.map(str::to_owned).into_iter().collect(),
+            cluster: None,
+            alive: true,
+            estimate: None,
+        };
+        let pool = vec![server("s1", 1, Some("told")), server("s2", 2, Some("told"))];
+        let listed = [server("x", 1, Some("configured")), server("y", 2, None), server("z", 3, Some("configured"))];
+        let all = merged(pool, &listed);
+        let pins: Vec<(&str, bool)> =
+            all.iter().map(|server| (server.name.as_str(), server.pins.contains("configured"))).collect();
+        assert_eq!(pins, [("s1", true), ("s2", false), ("z", true)]);
+    }
+}

@@ -1,0 +1,34 @@
+//! `/v1/federation/remove` and `/v1/federation/readmit`: a whole datacenter is let go, or let in
+//! again. Called from the table.
+
+use super::HttpParts;
+use super::ask::{self, Call, Pending, pending};
+use super::options;
+use super::respond::Reply;
+use crate::model::command::Command;
+use crate::model::request::Write;
+use std::sync::Arc;
+
+/// `PUT federation/remove/:dc`
+pub(super) fn remove(api: &Arc<HttpParts>, call: Call) -> Pending {
+    change(api, call, Write::RemoveDatacenter)
+}
+
+/// `PUT federation/readmit/:dc`
+pub(super) fn readmit(api: &Arc<HttpParts>, call: Call) -> Pending {
+    change(api, call, readmission)
+}
+
+/// The write that lets `datacenter` in again.
+pub(super) fn readmission(datacenter: String) -> Write {
+    Write::Apply(Command::ReadmitDatacenter { datacenter })
+}
+
+fn change(api: &Arc<HttpParts>, mut call: Call, write: fn(String) -> Write) -> Pending {
+    let (api, token, dc) = (Arc::clone(api), call.token(), options::datacenter(&call.parameters));
+    let named = call.named("Missing datacenter");
+    pending(async move {
+        ask::write(&api, dc, token, write(named?)).await?;
+        Ok(Reply::json("true"))
+    })
+}
