@@ -101,12 +101,11 @@ impl FrameError {
     /// Whether it shows that the other side does not keep to the format; otherwise the stream or the
     /// link failed, which happens to the best.
     pub(super) fn is_misbehaviour(&self) -> bool {
-        match self {
-            FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } => true,
-            // Who gives a stream up resets it: this one was finished within a frame, or with none.
-            FrameError::Cut | FrameError::Decode(_) => true,
-            FrameError::Refused | FrameError::Silence(_) | FrameError::Stream(_) | FrameError::Encode(_) => false,
-        }
+        // Who gives a stream up resets it: one that is cut was finished within a frame, or without one.
+        matches!(
+            self,
+            FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } | FrameError::Cut | FrameError::Decode(_)
+        )
     }
 }
 
