@@ -7,7 +7,7 @@
 use super::client;
 use super::feed::follower::Follower;
 use super::feed::holding::{Holding, Phase, Refreshed};
-use super::feed::standing::Standing;
+use super::feed::places::Places;
 use super::links::Links;
 use crate::config::defaults;
 use crate::model::answer::Answer;
@@ -67,7 +67,7 @@ impl Default for Bounds {
 pub(super) struct Answers {
     held: Cache<Query, Arc<Holding>>,
     links: Arc<Links>,
-    standing: Arc<Standing>,
+    places: Arc<Places>,
     idle: Duration,
     epoch: Instant,
     shutdown: Shutdown,
@@ -100,7 +100,7 @@ impl Answers {
         Answers {
             held,
             links,
-            standing: Arc::new(Standing::new(bounds.standing)),
+            places: Arc::new(Places::new(bounds.standing)),
             idle: bounds.idle,
             epoch: Instant::now(),
             shutdown,
@@ -128,8 +128,8 @@ impl Answers {
         }
         let answers = Arc::clone(self);
         let resized = Box::new(move |holding: &Arc<Holding>| answers.weigh(holding));
-        let (links, standing) = (Arc::clone(&self.links), Arc::clone(&self.standing));
-        let follower = Follower::new(Arc::clone(holding), links, standing, self.idle, resized);
+        let (links, places) = (Arc::clone(&self.links), Arc::clone(&self.places));
+        let follower = Follower::new(Arc::clone(holding), links, places, self.idle, resized);
         self.shutdown.spawn_until("bridge feed", follower.run());
     }
 
@@ -145,7 +145,7 @@ impl Answers {
     /// What is held of `dc`. Looks at everything that is held.
     pub(super) fn report(&self, dc: &str) -> FeedReport {
         let now = Instant::now();
-        let mut report = FeedReport { standing: self.standing.count(dc), ..FeedReport::default() };
+        let mut report = FeedReport { standing: self.places.count(dc), ..FeedReport::default() };
         for (_, holding) in self.held.iter().filter(|(_, holding)| holding.dc() == dc) {
             let Some(held) = holding.current(now) else { continue };
             report.held += 1;

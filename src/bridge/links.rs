@@ -19,8 +19,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -154,10 +155,9 @@ impl Datacenter {
         self.links.load_full()
     }
 
-    /// Waits until a link comes or goes, and no longer than `pause`.
-    pub(super) async fn wait_for_change(&self, pause: Duration) {
-        // Either way it is time to look again.
-        let _ = timeout(pause, self.changed.notified()).await;
+    /// Resolves when a link comes or goes, counted from this call.
+    pub(super) fn change(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     fn fault(&self) -> Fault {

@@ -415,7 +415,7 @@ pub const FEED_ARRIVING_BYTES: u32 = 32 << 20;
 /// Pushes of one feed within a second above which the other side does not keep to `FEED_PACE` at all.
 pub const FEED_FLOOD: u32 = 50;
 /// Bytes counted for an answer beyond its body and its query: its feed's stream and task.
-pub const FEED_OVERHEAD: u32 = 4_096;
+pub const FEED_OVERHEAD: u32 = 6_144;
 /// How long a server that broke the rules of feeds is not dialled.
 pub const BRIDGE_MISBEHAVED_PAUSE: Duration = Duration::from_secs(10);
 /// The least time between two pushes of a feed: ten a second, of which the newest counts.

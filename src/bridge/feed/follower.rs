@@ -5,16 +5,16 @@
 
 use super::holding::{Holding, Phase};
 use super::message::Push;
-use super::standing::{Place, Standing};
+use super::places::{Place, Places};
 use super::stream::{End, Stream};
-use crate::bridge::links::{Datacenter, Links, Way};
+use crate::bridge::links::{Links, Way};
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 /// Called when the size of what is held is another.
@@ -24,7 +24,7 @@ pub(in crate::bridge) type Resized = Box<dyn Fn(&Arc<Holding>) + Send + Sync>;
 pub(in crate::bridge) struct Follower {
     holding: Arc<Holding>,
     links: Arc<Links>,
-    standing: Arc<Standing>,
+    places: Arc<Places>,
     /// How long nobody may have used it.
     idle: Duration,
     resized: Resized,
@@ -55,17 +55,17 @@ impl Follower {
     pub(in crate::bridge) fn new(
         holding: Arc<Holding>,
         links: Arc<Links>,
-        standing: Arc<Standing>,
+        places: Arc<Places>,
         idle: Duration,
         resized: Resized,
     ) -> Follower {
-        Follower { holding, links, standing, idle, resized, ended: false }
+        Follower { holding, links, places, idle, resized, ended: false }
     }
 
     /// Keeps the feed until nobody wants it, or the other side refuses it.
     pub(in crate::bridge) async fn run(mut self) {
         loop {
-            let place = self.standing.enter(&self.holding);
+            let place = self.places.enter(&self.holding);
             let next = self.keep(&place).await;
             drop(place);
             self.holding.set_contact(None);
@@ -119,19 +119,21 @@ impl Follower {
                 Ok(datacenter) => datacenter,
                 Err(fault) => {
                     self.holding.set_phase(Phase::Broken(fault));
-                    patience.rest(None).await;
+                    patience.rest(std::future::pending()).await;
                     continue;
                 }
             };
+            // From before the first look at the links, so that none that comes up is missed.
+            let changed = datacenter.change();
             let ways = match datacenter.wait_for_ways(Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT).await {
                 Ok(ways) => patience.order(ways),
                 Err(fault) => {
                     self.holding.set_phase(Phase::Broken(fault));
-                    patience.rest(Some(&datacenter)).await;
+                    patience.rest(changed).await;
                     continue;
                 }
             };
-            let end = match self.open(&ways).await {
+            let end = match Box::pin(self.open(&ways)).await {
                 Ok((stream, first, way)) => self.follow(stream, first, way, &mut patience).await,
                 Err(end) => {
                     patience.failed += 2;
@@ -147,7 +149,7 @@ impl Follower {
             let elsewhere = datacenter.ways().iter().any(|way| Some(way.id()) != patience.avoid);
             if patience.failed >= 2 || !elsewhere {
                 self.holding.set_phase(Phase::Broken(end.fault()));
-                patience.rest(Some(&datacenter)).await;
+                patience.rest(changed).await;
             }
         }
     }
@@ -207,14 +209,28 @@ impl Patience {
         ways
     }
 
-    /// Waits until a link changes, and no longer than for the pause that is due.
-    async fn rest(&mut self, datacenter: Option<&Datacenter>) {
+    /// Waits until a link has `changed`, and no longer than for the pause that is due.
+    async fn rest(&mut self, changed: impl Future<Output = ()>) {
         let pause = rand::random_range(self.pause / 2..=self.pause);
         self.pause = (self.pause * 2).min(defaults::FEED_RETRY.1);
         self.failed = 0;
-        match datacenter {
-            Some(datacenter) => datacenter.wait_for_change(pause).await,
-            None => sleep(pause).await,
-        }
+        // Either way it is time to look again.
+        let _ = timeout(pause, changed).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is counted for an answer beyond its bytes has room for the task that keeps it fresh.
+    #[test]
+    fn a_feed_is_small() {
+        let size = size_of_run(Follower::run) + size_of::<Holding>();
+        assert!(size <= 3 * defaults::FEED_OVERHEAD as usize / 4, "{size} bytes");
+    }
+
+    fn size_of_run<F: Future>(_run: impl FnOnce(Follower) -> F) -> usize {
+        size_of::<F>()
     }
 }

@@ -3,25 +3,27 @@
 //! Two sides and what they say to each other. `message` is the words; `age` tells how old an answer
 //! can be at most, `order` which answer may replace which: both without I/O and without a clock.
 //! `follower` keeps one feed of ours, on whichever link serves, by one `stream` at a time, and in one
-//! of the places that `standing` counts; what it brings is kept in a `holding`. `pusher` serves one
-//! feed of another datacenter, `pushing` all those of one connection, `vouching` what its echoes say
-//! of them. `pulse` is the ping and echo of a link, from which ages are counted.
+//! of the `places` that there are; what it brings is kept in a `holding`. `pusher` serves one feed of
+//! another datacenter, `pushing` all those of one connection, `vouching` what its echoes say of them.
+//! `pulse` is the ping and echo of a link, from which ages are counted.
 
 mod age;
 pub(super) mod follower;
 pub(super) mod holding;
 mod message;
 mod order;
+pub(super) mod places;
 pub(super) mod pulse;
 pub(super) mod pusher;
 pub(super) mod pushing;
-pub(super) mod standing;
 mod stream;
 mod vouching;
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod tests_age;
+#[cfg(test)]
+mod tests_far;
+#[cfg(test)]
+mod tests_follow;
 #[cfg(test)]
 mod tests_push;

@@ -1,0 +1,143 @@
+//! The feeds that stand, by datacenter: no more than a bound, of which the least recently used makes
+//! room.
+//!
+//! `follower` takes a place for each feed before it opens it.
+
+use super::holding::Holding;
+use crate::config::defaults;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// All places.
+#[derive(Debug)]
+pub(in crate::bridge) struct Places {
+    /// Of one datacenter.
+    max: usize,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    last: u64,
+    by_dc: HashMap<String, HashMap<u64, Seat>>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    holding: Arc<Holding>,
+    lost: CancellationToken,
+}
+
+/// A place of a feed; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    dc: String,
+    number: u64,
+    lost: CancellationToken,
+}
+
+impl Places {
+    pub(in crate::bridge) fn new(max: usize) -> Places {
+        Places { max, inside: Mutex::default() }
+    }
+
+    /// A place for the feed of `holding`. Where all are taken, those of others end first: a part of all at
+    /// once, of those that nobody watches the ones whose last use is the longest ago.
+    pub(super) fn enter(self: &Arc<Places>, holding: &Arc<Holding>) -> Place {
+        let (dc, lost) = (holding.dc().to_owned(), CancellationToken::new());
+        let mut inside = self.inside();
+        inside.last += 1;
+        let number = inside.last;
+        let seats = inside.by_dc.entry(dc.clone()).or_default();
+        if seats.len() >= self.max {
+            make_room(seats);
+        }
+        seats.insert(number, Seat { holding: Arc::clone(holding), lost: lost.clone() });
+        drop(inside);
+        metrics::gauge!("kontor.bridge.feeds_standing").increment(1);
+        Place { places: Arc::clone(self), dc, number, lost }
+    }
+
+    /// How many feeds of `dc` stand or are being opened.
+    pub(in crate::bridge) fn count(&self, dc: &str) -> usize {
+        self.inside().by_dc.get(dc).map_or(0, HashMap::len)
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make_room(seats: &mut HashMap<u64, Seat>) {
+    let batch = (seats.len() / defaults::FEED_BATCH).max(1);
+    let use_of = |(number, seat): (&u64, &Seat)| (seat.holding.is_watched(), seat.holding.last_use(), *number);
+    let mut uses: Vec<_> = seats.iter().map(use_of).collect();
+    if batch < uses.len() {
+        uses.select_nth_unstable(batch);
+    }
+    for (_, _, number) in uses.iter().take(batch) {
+        if let Some(seat) = seats.remove(number) {
+            seat.lost.cancel();
+        }
+    }
+    metrics::counter!("kontor.bridge.feeds_evicted").increment(batch as u64);
+}
+
+impl Place {
+    /// Resolves when the place went to another.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inside = self.places.inside();
+        if let Some(seats) = inside.by_dc.get_mut(&self.dc) {
+            seats.remove(&self.number);
+            if seats.is_empty() {
+                inside.by_dc.remove(&self.dc);
+            }
+        }
+        drop(inside);
+        metrics::gauge!("kontor.bridge.feeds_standing").decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::query::{Query, QueryOptions, Read};
+    use tokio::time::Instant;
+
+    fn holding(node: String, epoch: Instant) -> Arc<Holding> {
+        Arc::new(Holding::new(Query { read: Read::HealthNode { node }, options: QueryOptions::default() }, "dc2", epoch))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scan_leaves_no_more_than_the_bound_and_what_is_used_stays() {
+        let (places, epoch) = (Arc::new(Places::new(defaults::FEED_MAX_PER_LINK)), Instant::now());
+        let (watched, used) = (holding("watched".to_owned(), epoch), holding("used".to_owned(), epoch));
+        let _changes = watched.changes();
+        let (kept, busy) = (places.enter(&watched), places.enter(&used));
+        let mut scanned = Vec::new();
+        for i in 0..100_000 {
+            if i % 1_000 == 0 {
+                tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            }
+            let one = holding(i.to_string(), epoch);
+            one.touch(Instant::now());
+            used.touch(Instant::now());
+            scanned.push(places.enter(&one));
+            assert!(places.count("dc2") <= defaults::FEED_MAX_PER_LINK);
+        }
+        assert!(!kept.lost.is_cancelled() && !busy.lost.is_cancelled());
+        // The first to go are those of the longest ago.
+        let lost = scanned.iter().take_while(|place| place.lost.is_cancelled()).count();
+        assert_eq!(scanned.len() + 2 - lost, places.count("dc2"));
+        drop(scanned);
+        assert_eq!(places.count("dc2"), 2);
+    }
+}
