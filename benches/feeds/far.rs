@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 const ECHOES: usize = 40;
 const PATH: &str = "/v1/health/service/web?dc=dc2";
+/// An answer that fits into one packet; a large one takes QUIC's slow start on a new link.
+const SMALL: &str = "/v1/health/service/none?dc=dc2";
 
 pub fn measure(short: bool) {
     let time = Duration::from_secs(if short { 1 } else { 3 });
@@ -31,16 +33,22 @@ pub fn measure(short: bool) {
     }
     print("uncached ?dc=dc2 above the round trip at p50", above, 3, "3 ms");
     let round_trip = floor.round_trip();
-    for (mode, what) in [("", "default"), ("&stale", "stale")] {
-        for (linked, when) in [(false, "as soon as the agent answers local reads"), (true, "as soon as its first link stands")] {
-            let trips = (0..PAIRS).map(|_| first_read(&mut federation, mode, linked).as_secs_f64() / round_trip.as_secs_f64());
-            print(&format!("first ever {what} read, {when}, in round trips"), trips.collect(), 2, "2");
+    for (path, what) in [(SMALL, "small"), (PATH, "36 KB")] {
+        for (mode, kind) in [("", "default"), ("&stale", "stale")] {
+            for (linked, when) in
+                [(false, "as soon as the agent answers local reads"), (true, "as soon as its first link stands")]
+            {
+                let path = format!("{path}{mode}");
+                let trips =
+                    (0..PAIRS).map(|_| first_read(&mut federation, &path, linked).as_secs_f64() / round_trip.as_secs_f64());
+                print(&format!("first ever {kind} read ({what}), {when}, in round trips"), trips.collect(), 2, "2");
+            }
         }
     }
 }
 
 /// Starts the server of dc1 anew; how long its first read of dc2 takes.
-fn first_read(federation: &mut Federation, mode: &str, linked: bool) -> Duration {
+fn first_read(federation: &mut Federation, path: &str, linked: bool) -> Duration {
     let old = federation.near.servers.remove(0);
     let plan = old.plan.clone();
     let links = |agent: &Agent| agent.log().matches("link up").count();
@@ -54,7 +62,7 @@ fn first_read(federation: &mut Federation, mode: &str, linked: bool) -> Duration
     }
     let client = rig::client(rig::PATIENCE);
     let started = Instant::now();
-    let reply = rig::request_by(&client, "GET", &near.url(&format!("{PATH}{mode}")), None).unwrap();
+    let reply = rig::request_by(&client, "GET", &near.url(path), None).unwrap();
     let took = started.elapsed();
     assert_eq!(reply.status, 200, "{}", reply.body);
     took
