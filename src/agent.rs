@@ -145,7 +145,10 @@ impl Agent {
             tasks.duties.spawn_until("federation-rules", follow);
             let (listed_tx, listed) = watch::channel(Vec::new());
             let (lookup, outages) = (federation::system_lookup(), federation::outages(bridge.clone()));
-            tasks.duties.spawn_until("static-servers", federation::resolve_names(rules.subscribe(), lookup, outages, listed_tx));
+            let told = bridge.clone();
+            let tell = move |unresolved| told.set_unresolved(unresolved);
+            let names = federation::resolve_names(rules.subscribe(), lookup, outages, tell, listed_tx);
+            tasks.duties.spawn_until("static-servers", names);
             let follow = directory::follow_servers(wan.clone(), listed, config.datacenter.clone(), servers_tx);
             tasks.duties.spawn_until("remote-servers", follow);
         }

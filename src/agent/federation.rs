@@ -5,7 +5,7 @@
 //! whenever somebody changes them: names are resolved anew for ever. The core is pure; the tasks at
 //! the end feed it.
 
-use crate::bridge::{Admission, Bridge, RemoteServer};
+use crate::bridge::{Admission, Bridge, RemoteServer, UnresolvedName};
 use crate::config::{Config, StaticServer, defaults};
 use crate::gossip::Gossip;
 use crate::model::request::BoxFuture;
@@ -83,6 +83,8 @@ struct Known {
     addresses: BTreeSet<SocketAddr>,
     trouble: Trouble,
     asked: Option<Instant>,
+    /// Why it could not be resolved the last time.
+    cause: Option<String>,
 }
 
 /// The names of the static list and what they came to last.
@@ -130,6 +132,7 @@ impl Names {
                 }
                 known.addresses = addresses;
                 known.trouble.worked();
+                known.cause = None;
             }
             Err(cause) => {
                 metrics::counter!("kontor.bridge.names_unresolved").increment(1);
@@ -139,8 +142,18 @@ impl Names {
                 } else {
                     debug!(host = %name.host, %cause, "static server cannot be resolved");
                 }
+                known.cause = Some(cause);
             }
         }
+    }
+
+    /// The names that lead nowhere now, or only to where they led before.
+    fn unresolved(&self, rules: &Rules) -> Vec<UnresolvedName> {
+        let failed = rules.names().filter_map(|(dc, name)| {
+            let cause = self.known.get(&name)?.cause.clone()?;
+            Some(UnresolvedName { dc: dc.clone(), name: format!("{}:{}", name.host, name.port), cause })
+        });
+        failed.collect()
     }
 
     /// The servers that the list comes to now: one for each address, whichever entries lead to it.
@@ -216,6 +229,7 @@ pub(super) async fn resolve_names(
     mut rules: watch::Receiver<Rules>,
     lookup: Lookup,
     has_outage: impl Fn(&str) -> bool + Send,
+    tell_unresolved: impl Fn(Vec<UnresolvedName>) + Send,
     servers: watch::Sender<Vec<RemoteServer>>,
 ) {
     let mut names = Names::default();
@@ -231,6 +245,7 @@ pub(super) async fn resolve_names(
         for (name, outcome) in outcomes {
             names.learn(&name, outcome, now());
         }
+        tell_unresolved(names.unresolved(&wanted));
         let list = names.servers(&wanted);
         servers.send_if_modified(|current| {
             let differs = *current != list;
@@ -296,7 +311,7 @@ mod tests {
         let (rules_in, rules_out) = watch::channel(rules(&[("a", Some("p1")), ("a", Some("p2"))]));
         let (servers_in, mut servers) = watch::channel(Vec::new());
         let seen = Arc::clone(&outage);
-        tokio::spawn(resolve_names(rules_out, scripted(&answer), move |_| *seen.lock().unwrap(), servers_in));
+        tokio::spawn(resolve_names(rules_out, scripted(&answer), move |_| *seen.lock().unwrap(), |_| {}, servers_in));
         servers.changed().await.unwrap();
         let first = servers.borrow_and_update().clone();
         assert_eq!(addresses(&first), [addr(1), addr(2)]);

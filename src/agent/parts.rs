@@ -4,20 +4,19 @@ use super::data_dir::DataDir;
 use super::directory::{TagFacts, own_tags};
 use super::listen;
 use crate::bridge::{Admission, BridgeSettings};
-use crate::config::{Config, HttpAddress, defaults};
+use crate::config::{Config, HttpAddress, StaleByDefault, defaults};
 use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{HttpListener, HttpSettings};
 use crate::local::LocalSettings;
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::tag;
 use crate::raft::RaftSettings;
-use crate::router::{RemoteStale, RouterSettings};
+use crate::router::{Family, RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -258,10 +257,21 @@ pub(super) fn router_settings(config: &Config, node_id: NodeId) -> RouterSetting
         discovery_max_stale: config.discovery_max_stale,
         use_cache: config.use_cache,
         translate_wan_addrs: config.translate_wan_addrs,
-        remote_stale: RemoteStale::None,
-        remote_max_stale: Duration::ZERO,
+        remote_stale: remote_stale(&config.bridge_stale_by_default),
+        remote_max_stale: config.bridge_max_stale.unwrap_or_default(),
         last_contact_threshold: config.autopilot.last_contact_threshold,
         max_trailing_logs: config.autopilot.max_trailing_logs,
+    }
+}
+
+fn remote_stale(configured: &StaleByDefault) -> RemoteStale {
+    match configured {
+        StaleByDefault::Never => RemoteStale::None,
+        StaleByDefault::Always => RemoteStale::All,
+        StaleByDefault::Endpoints(_) => {
+            let covered = Family::ALL.into_iter().filter(|(name, _)| configured.covers(name));
+            RemoteStale::Only(covered.map(|(_, family)| family).collect())
+        }
     }
 }
 

@@ -60,7 +60,12 @@ impl Links {
 
     /// Why nothing of `dc` is read, not even what is held here.
     pub(super) fn closed(&self, dc: &str) -> Option<Fault> {
-        self.admission.load().refusal(dc, self.cluster_of(dc)).map(Fault::no_path)
+        self.refusal(dc).map(Fault::no_path)
+    }
+
+    /// Whether `dc` is `disabled` or `removed` here.
+    pub(super) fn refusal(&self, dc: &str) -> Option<&'static str> {
+        self.admission.load().refusal(dc, self.cluster_of(dc))
     }
 
     /// The datacenters that have servers and are not closed.

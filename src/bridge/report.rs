@@ -77,7 +77,10 @@ impl Sight<'_> {
         let roles = roles(&links);
         let feeds = (self.feeds)(name);
         let outage = datacenter.outage().filter(|_| roles.is_empty());
+        let refusal = self.links.refusal(name);
         let state = match (&outage, feeds.held) {
+            _ if refusal == Some("disabled") => DatacenterState::Disabled,
+            _ if refusal.is_some() => DatacenterState::Removed,
             _ if !roles.is_empty() => DatacenterState::Alive,
             (_, 1..) => DatacenterState::Stale,
             (Some(_), 0) => DatacenterState::Unreachable,
@@ -94,7 +97,7 @@ impl Sight<'_> {
             name: name.to_owned(),
             state,
             since: outage.as_ref().map(|outage| utc(outage.since)),
-            cause: outage.as_ref().map(|outage| outage.reason()),
+            cause: refusal.map(str::to_owned).or_else(|| outage.as_ref().map(|outage| outage.reason())),
             feeds,
             inbound: self.inbound.count(name),
             servers,

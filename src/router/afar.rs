@@ -261,6 +261,9 @@ impl Place for Afar<'_> {
     }
 
     async fn read(&self) -> Result<Answer, Fault> {
+        if let Some(fault) = self.bridge.closed(&self.dc) {
+            return Err(fault);
+        }
         match self.followed().held() {
             Some(held) => Ok(told(&held, true)),
             None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc))),
