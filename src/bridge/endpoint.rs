@@ -7,6 +7,7 @@ use crate::config::defaults;
 use crate::tls::{BridgeIdentity, Trust, server_name};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
+use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
@@ -113,6 +114,8 @@ fn config(identity: &BridgeIdentity) -> EndpointConfig {
 /// `streams` is how many the other side may have open: memory is set aside for each.
 fn transport(streams: u32) -> Result<TransportConfig, String> {
     let idle = IdleTimeout::try_from(defaults::BRIDGE_IDLE_TIMEOUT).map_err(|error| format!("idle timeout: {error}"))?;
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(defaults::BRIDGE_INITIAL_WINDOW);
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))
@@ -122,6 +125,7 @@ fn transport(streams: u32) -> Result<TransportConfig, String> {
         .stream_receive_window(VarInt::from_u32(defaults::BRIDGE_STREAM_WINDOW))
         .receive_window(VarInt::from_u32(defaults::BRIDGE_CONNECTION_WINDOW))
         .send_window(u64::from(defaults::BRIDGE_CONNECTION_WINDOW))
+        .congestion_controller_factory(Arc::new(congestion))
         .datagram_receive_buffer_size(None)
         .initial_mtu(defaults::BRIDGE_MIN_MTU)
         .min_mtu(defaults::BRIDGE_MIN_MTU);

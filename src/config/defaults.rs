@@ -271,6 +271,10 @@ pub const RPC_MAX_STREAMS: u32 = 16_384;
 /// Streams that a client may cancel before the server has looked at them; a caller that gives up
 /// on many calls at once must not cost the connection.
 pub const RPC_MAX_RESETS: usize = 4_096;
+/// Bytes that a sender may have on a new link's way before it has heard how much the way takes: an
+/// answer of usual size arrives within one round trip. RFC 9002 recommends a fifth of it, for ways as
+/// narrow as a home's; between datacenters it is a burst of 50 packets.
+pub const BRIDGE_INITIAL_WINDOW: u64 = 64 << 10;
 /// Bytes a sender may be ahead on one stream.
 pub const RPC_STREAM_WINDOW: u32 = 4 << 20;
 /// Bytes a sender may be ahead on one connection.
