@@ -180,7 +180,11 @@ fn signals_leave_or_stop_by_mode_with_their_exit_codes() {
     ] {
         let pid_file = root.path().join("agent.pid");
         let agent = started(plan.clone().flag(&format!("-pid-file={}", pid_file.display())));
-        assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), agent.pid().to_string());
+        // It is written once everything is bound, which its API does not wait for.
+        rig::wait_until("the pid file", || {
+            let text = std::fs::read_to_string(&pid_file).ok()?;
+            (text.trim() == agent.pid().to_string()).then_some(())
+        });
         agent.signal(signal);
         assert_eq!(agent.wait(), Some(code), "{} {signal}", plan.name);
         let log = std::fs::read_to_string(plan.data_dir.join("agent.log")).unwrap();
