@@ -12,7 +12,6 @@ use crate::model::request::{Ask, Reply, Request};
 use futures_util::future::{Either, select};
 use quinn::{Connection, RecvStream};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -85,7 +84,7 @@ impl Asked<'_> {
     /// Asks a blocking query on the first link with room for one more, and once on the other when
     /// that has failed.
     async fn park(&self, datacenter: &Datacenter, ways: &[Way]) -> Answered {
-        lock(&datacenter.doubles).earn();
+        datacenter.note_read();
         let mut places = ways.iter().take(2).filter_map(|way| Some((&way.connection, way.park()?)));
         let Some((live, room)) = places.next() else {
             metrics::counter!("kontor.bridge.parking_full").increment(1);
@@ -102,7 +101,7 @@ impl Asked<'_> {
 
     /// Asks the live link, and the standby when that has failed or is `late`.
     async fn read(&self, datacenter: &Datacenter, live: &Connection, standby: Option<&Connection>, late: Duration) -> Answered {
-        lock(&datacenter.doubles).earn();
+        datacenter.note_read();
         let Some(standby) = standby else { return self.settle(self.attempt(live).await) };
         let first = pin!(self.attempt(live));
         let lateness = pin!(sleep(late));
@@ -111,7 +110,7 @@ impl Asked<'_> {
             Either::Left((answered, _)) => return self.settle(answered),
             Either::Right(((), first)) => first,
         };
-        if !may_double(datacenter) {
+        if !datacenter.may_double() {
             return self.settle(first.await);
         }
         let second = pin!(self.attempt(standby));
@@ -129,7 +128,7 @@ impl Asked<'_> {
         let give_up = if failure.progressed { now + defaults::BRIDGE_PROGRESS_TIMEOUT } else { self.give_up };
         // A link that is gone carries nothing any more: asking the other instead is no double.
         let moved = live.close_reason().is_some();
-        if now >= give_up.min(self.whole) || !(moved || may_double(datacenter)) {
+        if now >= give_up.min(self.whole) || !(moved || datacenter.may_double()) {
             return Err(self.unreachable(&failure));
         }
         let again = Asked { give_up, ..*self };
@@ -197,14 +196,4 @@ impl Asked<'_> {
         metrics::counter!("kontor.bridge.calls_failed").increment(1);
         Fault::unreachable(format!("unreachable since {}: {}", utc(self.began), failure.why))
     }
-}
-
-fn may_double(datacenter: &Datacenter) -> bool {
-    let may = lock(&datacenter.doubles).spend();
-    metrics::counter!("kontor.bridge.doubles", "sent" => if may { "yes" } else { "no" }).increment(1);
-    may
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

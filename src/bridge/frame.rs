@@ -253,6 +253,12 @@ impl Outgoing {
         Outgoing { stream, finished: false }
     }
 
+    /// What is sent here goes before what is sent on other streams.
+    pub(super) fn hurry(&self) {
+        // Fails only on a stream that is over.
+        let _ = self.stream.set_priority(1);
+    }
+
     pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
         Ok(self.stream.write_all_chunks(&mut frame.0.clone()).await?)
     }

@@ -244,7 +244,12 @@ impl Link {
         if matches!(state, State::Up(..)) {
             *self.up_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
         }
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        let still_down = matches!(state, State::Down(_));
+        let before = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
+        if still_down && matches!(before, State::Down(_)) {
+            // Each dial that fails would wake all who wait, for nothing.
+            return;
+        }
         let [waiting, keeper] = &self.told;
         waiting.notify_waiters();
         keeper.notify_one();
@@ -350,6 +355,7 @@ pub(super) fn utc(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     #[test]
     fn times_read_as_users_know_them() {
@@ -361,6 +367,22 @@ mod tests {
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn a_dial_that_fails_again_wakes_nobody() {
+        let (waiting, addr) = (Arc::<Notify>::default(), "127.0.0.1:8300".parse().unwrap());
+        let (name, dc) = ("s2".to_owned(), "dc2".to_owned());
+        let server = RemoteServer { name, dc, addr, pins: Default::default(), cluster: None, alive: true, estimate: None };
+        let link = Link::new(server, [Arc::clone(&waiting), Arc::default()]);
+        let fails = |why: &str| {
+            let told = waiting.notified();
+            link.went_down(Cause::Unreachable(why.to_owned()), &mut Trouble::default());
+            told.now_or_never().is_some()
+        };
+        assert!(fails("no answer"), "there is no hope any more");
+        assert!(!fails("no answer") && !fails("another reason"));
+        assert!(matches!(link.state(), State::Down(outage) if outage.cause == Cause::Unreachable("another reason".to_owned())));
     }
 
     #[test]

@@ -126,7 +126,7 @@ pub(super) struct Datacenter {
     changed: Arc<Notify>,
     /// The cluster that was linked last, or that its servers tell.
     cluster: Mutex<Option<ClusterId>>,
-    pub(super) doubles: Mutex<Doubles>,
+    doubles: Mutex<Doubles>,
 }
 
 impl Datacenter {
@@ -163,6 +163,18 @@ impl Datacenter {
     /// Resolves when a link comes or goes, counted from this call.
     pub(super) fn change(&self) -> Notified<'_> {
         self.changed.notified()
+    }
+
+    /// A read is sent.
+    pub(super) fn note_read(&self) {
+        self.doubles.lock().unwrap_or_else(PoisonError::into_inner).earn();
+    }
+
+    /// Whether one that is late or failed may be sent a second time; it then counts as sent.
+    pub(super) fn may_double(&self) -> bool {
+        let may = self.doubles.lock().unwrap_or_else(PoisonError::into_inner).spend();
+        metrics::counter!("kontor.bridge.doubles", "sent" => if may { "yes" } else { "no" }).increment(1);
+        may
     }
 
     fn fault(&self) -> Fault {
@@ -301,10 +313,12 @@ impl Keeper {
                 kept.insert(name.clone(), self.keep((*server).clone(), Arc::clone(&datacenter.changed)));
             }
         }
-        datacenter
-            .links
-            .store(Arc::new(order.iter().filter_map(|name| kept.get(name)).map(|kept| Arc::clone(&kept.link)).collect()));
-        datacenter.changed.notify_waiters();
+        let links: Vec<Arc<Link>> = order.iter().filter_map(|name| kept.get(name)).map(|kept| Arc::clone(&kept.link)).collect();
+        // Thousands may wait, for whom another look that finds the same is for nothing.
+        if !datacenter.links.load().iter().map(Arc::as_ptr).eq(links.iter().map(Arc::as_ptr)) {
+            datacenter.links.store(Arc::new(links));
+            datacenter.changed.notify_waiters();
+        }
         self.note_cluster(datacenter, &kept, servers);
         self.kept.insert(dc.to_owned(), kept);
         self.order.insert(dc.to_owned(), order);

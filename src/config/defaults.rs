@@ -398,6 +398,9 @@ pub const BRIDGE_PING_INTERVAL: Duration = Duration::from_millis(500);
 pub const BRIDGE_PINGS_UNHEARD: usize = 16;
 /// Feeds that stand on one link; the least recently used makes room.
 pub const FEED_MAX_PER_LINK: usize = 20_000;
+/// Feeds that are being opened on one link at a time: with fewer than half of `FEED_STREAMS_STEP` under
+/// way the streams of requests are never taken, even when all feeds of a link move to another.
+pub const FEED_MAX_OPENING: usize = 1_024;
 /// How long nobody may have used a feed before it ends.
 pub const FEED_IDLE: Duration = Duration::from_secs(600);
 /// Feeds end in batches of this part of those that stand, so that a scan does not look for the least
@@ -405,7 +408,7 @@ pub const FEED_IDLE: Duration = Duration::from_secs(600);
 pub const FEED_BATCH: usize = 8;
 /// How long a feed that made room although it is watched leaves its place to others, jitter taken off.
 pub const FEED_REPARK: Duration = Duration::from_secs(10);
-/// How long a query whose answer cannot be fed is forwarded each time, before a feed is tried again.
+/// How long a query whose answer cannot be fed, or has no room, is forwarded each time, before a feed is tried again.
 pub const FEED_REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// First and longest pause before a feed that found nobody is tried anew; it doubles between them. A
 /// link that comes up ends it.
@@ -414,7 +417,8 @@ pub const FEED_RETRY: (Duration, Duration) = (Duration::from_millis(100), Durati
 pub const FEED_FIRST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a push may take to arrive, from its first byte to its last.
 pub const FEED_ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of pushes that are on their way into memory at a time, for each link: room for the largest.
+/// Bytes of pushes that are on their way into memory at a time, for each link: room for the largest, and
+/// half of `BRIDGE_CONNECTION_WINDOW`, so that what waits for room is in nobody's way.
 pub const FEED_ARRIVING_BYTES: u32 = 32 << 20;
 /// Pushes of one feed within a second above which the other side does not keep to `FEED_PACE` at all.
 pub const FEED_FLOOD: u32 = 50;

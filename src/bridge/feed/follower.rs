@@ -7,7 +7,7 @@ use super::holding::{Holding, Phase};
 use super::message::Push;
 use super::places::{Place, Places};
 use super::stream::{End, Stream};
-use crate::bridge::links::{Links, Way};
+use crate::bridge::links::{Datacenter, Links, Way};
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use futures_util::future::{Either, select};
@@ -111,14 +111,23 @@ impl Follower {
         }
     }
 
-    /// Keeps a stream open, on whichever link serves. Returns only when the other side refuses.
+    /// Keeps a stream open, on whichever link serves. Returns only when the other side refuses, or has
+    /// no room.
     async fn stand(&self) -> Fault {
         let mut patience = Patience { pause: defaults::FEED_RETRY.0, failed: 0, avoid: None };
+        let mut is_gone = false;
         loop {
             let datacenter = match self.links.of(self.holding.dc()) {
-                Ok(datacenter) => datacenter,
+                Ok(datacenter) => {
+                    is_gone = false;
+                    datacenter
+                }
                 Err(fault) => {
                     self.holding.set_phase(Phase::Broken(fault));
+                    // Who watches may not be given what is held any more.
+                    if !std::mem::replace(&mut is_gone, true) {
+                        self.holding.wake();
+                    }
                     patience.rest(std::future::pending()).await;
                     continue;
                 }
@@ -133,8 +142,10 @@ impl Follower {
                     continue;
                 }
             };
-            let end = match Box::pin(self.open(&ways)).await {
+            let end = match Box::pin(self.open(&datacenter, &ways)).await {
                 Ok((stream, first, way)) => self.follow(stream, first, way, &mut patience).await,
+                // Nobody has room for it: asking each time is better than growing old without end.
+                Err(End::NotNow(fault)) if fault.kind == FaultKind::Busy && patience.has_rested() => return fault,
                 Err(end) => {
                     patience.failed += 2;
                     end
@@ -166,10 +177,11 @@ impl Follower {
         end
     }
 
-    /// Opens a stream on the first of `ways`, and on the second when that fails or is late; the first
-    /// that brings an answer serves.
-    async fn open(&self, ways: &[Way]) -> Result<(Stream, Push, usize), End> {
+    /// Opens a stream on the first of `ways`, and on the second when that fails, or is late and there
+    /// are not too many such; the first that brings an answer serves.
+    async fn open(&self, datacenter: &Datacenter, ways: &[Way]) -> Result<(Stream, Push, usize), End> {
         let Some(live) = ways.first() else { return Err(End::Broken("no link stands".to_owned())) };
+        datacenter.note_read();
         let Some(standby) = ways.get(1) else { return self.open_on(live).await };
         let late = (live.connection.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN);
         let first = pin!(self.open_on(live));
@@ -179,6 +191,12 @@ impl Follower {
             Either::Left((outcome, _)) => return outcome,
             Either::Right(((), first)) => first,
         };
+        if !datacenter.may_double() {
+            return match first.await {
+                Err(End::Broken(_) | End::NotNow(_)) => self.open_on(standby).await,
+                outcome => outcome,
+            };
+        }
         metrics::counter!("kontor.bridge.feeds_doubled").increment(1);
         let second = pin!(self.open_on(standby));
         match select(first, second).await {
@@ -203,6 +221,11 @@ impl Drop for Follower {
 }
 
 impl Patience {
+    /// Whether it was tried again already: what has just ended may not have left its place yet.
+    fn has_rested(&self) -> bool {
+        self.pause > defaults::FEED_RETRY.0
+    }
+
     /// The way that failed last comes last.
     fn order(&self, mut ways: Vec<Way>) -> Vec<Way> {
         ways.sort_by_key(|way| Some(way.id()) == self.avoid);

@@ -5,14 +5,14 @@
 //! its feeds: an answer whose feed has ended, or whose datacenter is cut off, stays and grows old.
 
 use super::age::AsOf;
-use super::message::{Known, fingerprint};
+use super::message::{Known, text_bytes};
 use super::order::Order;
 use super::pulse::Pulse;
 use crate::bridge::cache::Held;
 use crate::config::defaults;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
-use crate::model::query::{Query, Read};
+use crate::model::query::Query;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -233,9 +233,7 @@ impl Holding {
     /// it is held now, and the size of what is held is another.
     pub(in crate::bridge) fn take_fetched(&self, answer: &Arc<Answer>, as_of: Instant) -> bool {
         let turn = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        let meta = &answer.meta;
-        let hash = fingerprint(is_there(meta.found), &answer.body);
-        let known = Known { cluster: meta.cluster, index: meta.index, hash };
+        let known = Known::of(answer);
         let held = self.stored();
         let order = Order::of(held.as_ref().map(|held| held.known()), known);
         let is_late = |held: &Stored| order == Order::Newer && held.known().index == known.index && held.told() > as_of;
@@ -248,13 +246,13 @@ impl Holding {
             Some(held) if order == Order::Same => {
                 // The feed goes on counting for it; what this question showed is for this answer alone.
                 let floor = held.floor.max(as_of);
-                Stored { answer: Arc::clone(&held.answer), hash, as_of: Arc::clone(&held.as_of), floor }
+                Stored { answer: Arc::clone(&held.answer), hash: known.hash, as_of: Arc::clone(&held.as_of), floor }
             }
             held => {
-                let passed_on = held.and_then(|held| held.passes_on(known, meta));
+                let passed_on = held.and_then(|held| held.passes_on(known, &answer.meta));
                 let floor = passed_on.map_or(as_of, |time| time.max(as_of));
                 // The feed's own push of it will come, and count from then on.
-                Stored { answer: Arc::clone(answer), hash, as_of: Arc::default(), floor }
+                Stored { answer: Arc::clone(answer), hash: known.hash, as_of: Arc::default(), floor }
             }
         };
         self.store(stored);
@@ -368,38 +366,4 @@ impl Holding {
             }
         }
     }
-}
-
-/// Whether the thing asked for is there, as fingerprints have it.
-pub(super) fn is_there(found: Found) -> bool {
-    found != Found::No
-}
-
-/// Bytes of text in a query, which are as many as its user likes.
-fn text_bytes(query: &Query) -> usize {
-    let named = match &query.read {
-        Read::CatalogService { name, .. } | Read::HealthService { name, .. } => name.len(),
-        Read::CatalogNode { node } | Read::CatalogNodeServices { node } | Read::HealthNode { node } => node.len(),
-        Read::CatalogGatewayServices { gateway } => gateway.len(),
-        Read::HealthChecks { service } => service.len(),
-        Read::HealthState { state } => state.len(),
-        Read::CoordinateNode { node } => node.len(),
-        Read::FederationDoctor { dc } | Read::DialBack { dc } => dc.len(),
-        Read::Federation { dc } => dc.as_ref().map_or(0, String::len),
-        Read::CatalogNodes
-        | Read::CatalogServices
-        | Read::CoordinateNodes
-        | Read::CoordinateDatacenters
-        | Read::Datacenters
-        | Read::StatusLeader
-        | Read::StatusPeers
-        | Read::RaftConfiguration
-        | Read::AutopilotHealth
-        | Read::AutopilotState => 0,
-    };
-    let options = &query.options;
-    let pairs: usize = options.node_meta.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>()).sum();
-    let tags: usize = options.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
-    let texts = [&options.dc, &options.near, &options.filter].into_iter().flatten().map(String::len).sum::<usize>();
-    named + pairs + tags + texts + options.token.0.len()
 }

@@ -4,9 +4,9 @@
 //! The other side sends [`Push`]es on it, or one fault. Beside the feeds, each link has one stream
 //! for its pulse: [`Ping`]s one way, [`Echo`]es the other. Fields may be added to each of these.
 
-use crate::model::answer::AnswerMeta;
+use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::ids::ClusterId;
-use crate::model::query::Query;
+use crate::model::query::{Query, Read};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,6 +32,14 @@ pub(in crate::bridge) struct Known {
     pub(in crate::bridge) index: u64,
     /// Of its body and of whether the thing is there; see [`fingerprint`].
     pub(in crate::bridge) hash: u64,
+}
+
+impl Known {
+    /// That of `answer`; the same on both sides.
+    pub(in crate::bridge) fn of(answer: &Answer) -> Known {
+        let Answer { meta, body } = answer;
+        Known { cluster: meta.cluster, index: meta.index, hash: fingerprint(is_there(meta.found), body) }
+    }
 }
 
 /// An answer of a feed. The next one follows after [`Took`], and only the newest.
@@ -80,4 +88,38 @@ pub(in crate::bridge) fn fingerprint(found: bool, body: &[u8]) -> u64 {
     hash.update([u8::from(found)]);
     hash.update(body);
     hash.finalize().iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// Whether the thing asked for is there, as fingerprints have it.
+pub(super) fn is_there(found: Found) -> bool {
+    found != Found::No
+}
+
+/// Bytes in memory of the texts of a query, which are as many as its user likes.
+pub(super) fn text_bytes(query: &Query) -> usize {
+    let named = match &query.read {
+        Read::CatalogService { name, .. } | Read::HealthService { name, .. } => name.len(),
+        Read::CatalogNode { node } | Read::CatalogNodeServices { node } | Read::HealthNode { node } => node.len(),
+        Read::CatalogGatewayServices { gateway } => gateway.len(),
+        Read::HealthChecks { service } => service.len(),
+        Read::HealthState { state } => state.len(),
+        Read::CoordinateNode { node } => node.len(),
+        Read::FederationDoctor { dc } | Read::DialBack { dc } => dc.len(),
+        Read::Federation { dc } => dc.as_ref().map_or(0, String::len),
+        Read::CatalogNodes
+        | Read::CatalogServices
+        | Read::CoordinateNodes
+        | Read::CoordinateDatacenters
+        | Read::Datacenters
+        | Read::StatusLeader
+        | Read::StatusPeers
+        | Read::RaftConfiguration
+        | Read::AutopilotHealth
+        | Read::AutopilotState => 0,
+    };
+    let options = &query.options;
+    let pairs: usize = options.node_meta.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>()).sum();
+    let tags: usize = options.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    let texts = [&options.dc, &options.near, &options.filter].into_iter().flatten().map(String::len).sum::<usize>();
+    named + pairs + tags + texts + options.token.0.len()
 }

@@ -27,3 +27,5 @@ mod tests_far;
 mod tests_follow;
 #[cfg(test)]
 mod tests_push;
+#[cfg(test)]
+mod tests_room;

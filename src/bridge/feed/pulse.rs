@@ -40,6 +40,8 @@ pub(in crate::bridge) struct Pulse {
     echoed: AtomicU64,
     /// KiB of pushes that may still be taken into memory.
     room: Semaphore,
+    /// Turns to open a feed.
+    opening: Semaphore,
     /// Why this side has closed the connection.
     verdict: OnceLock<Verdict>,
     /// Cancelled when nobody keeps the link any more.
@@ -56,6 +58,7 @@ impl Pulse {
             began: Instant::now(),
             echoed: AtomicU64::new(0),
             room: Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize),
+            opening: Semaphore::new(defaults::FEED_MAX_OPENING),
             verdict: OnceLock::new(),
             over: CancellationToken::new(),
         }
@@ -93,6 +96,7 @@ impl Pulse {
             Err(_elapsed) => return FrameError::Silence(patience),
         };
         let mut outgoing = Outgoing::new(send);
+        outgoing.hurry();
         tokio::select! {
             error = self.ask(&mut outgoing) => error,
             error = self.listen(&mut recv) => error,
@@ -102,7 +106,7 @@ impl Pulse {
     async fn ask(&self, outgoing: &mut Outgoing) -> FrameError {
         let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
         let mut frame = Frame::bare(Kind::Pulse);
-        let began = Instant::now();
+        let mut began = Instant::now();
         let mut next = began;
         loop {
             match timeout(patience, outgoing.send(&frame)).await {
@@ -110,7 +114,12 @@ impl Pulse {
                 Ok(Err(error)) => return error,
                 Err(_elapsed) => return FrameError::Silence(patience),
             }
-            sleep_until(next.min(self.silent_at(began))).await;
+            let wake = next.min(self.silent_at(began));
+            sleep_until(wake).await;
+            if Instant::now() > wake + defaults::BRIDGE_PING_INTERVAL {
+                // It was this side that stood still: what came meanwhile is not read yet.
+                began = Instant::now();
+            }
             // Looked at anew: an echo may have come in the meantime.
             while Instant::now() < next {
                 if Instant::now() >= self.silent_at(began) {
@@ -190,6 +199,15 @@ impl Pulse {
         let number = self.feeds.fetch_add(1, Ordering::Relaxed) + 1;
         self.ages().open(number, as_of);
         FeedNumber { pulse: Arc::clone(self), number }
+    }
+
+    /// A turn to open a feed, for as long as it is being opened: thousands may have lost their link at
+    /// once, and requests need streams too. Unset when the link is not kept any more.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        tokio::select! {
+            turn = self.opening.acquire() => turn.ok(),
+            () = self.over() => None,
+        }
     }
 
     /// Room in memory for `bytes` of a push.

@@ -6,7 +6,7 @@
 
 use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::message::{Known, Open, Ping, Push, Took};
-use super::pushing::{Pushing, Refusal, Seat, known};
+use super::pushing::{Pushing, Refusal, Seat};
 use crate::config::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
@@ -51,18 +51,17 @@ pub(in crate::bridge) async fn feed(
         () = given_up => return Ok(()),
         outcome = pusher.run(&mut outgoing, &mut recv) => outcome,
     };
-    match outcome {
+    let outcome = match outcome {
         Ended::ByFollower => return Ok(()),
         Ended::Broken(error) if error.is_garbage() => return Err(pushing.hang_up(error)),
-        Ended::Broken(error) => {
-            outgoing.refuse();
-            pusher.part(&mut recv).await;
-            return Err(error);
-        }
-        Ended::Fault(fault) => end(&mut outgoing, &fault).await?,
+        Ended::Broken(error) => Err(error),
+        Ended::Fault(fault) => end(&mut outgoing, &fault).await,
+    };
+    if outcome.is_err() {
+        outgoing.refuse();
     }
     pusher.part(&mut recv).await;
-    Ok(())
+    outcome
 }
 
 /// Answers the pings of a link until its follower ends the stream.
@@ -75,6 +74,8 @@ pub(in crate::bridge) async fn pulse(
         outgoing.refuse();
         return Err(FrameError::Stream("the pulse of this link beats already".to_owned()));
     };
+    // Whatever else the link carries: without echoes it counts as dead.
+    outgoing.hurry();
     let mut budget = Budget::new(Instant::now());
     loop {
         let ping: Ping = tokio::select! {
@@ -185,7 +186,7 @@ async fn push_all(
             Ok(answer) => answer,
             Err(fault) => return Ended::Fault(fault),
         };
-        let now = known(&answer);
+        let now = Known::of(&answer);
         if !is_first && *told == Some(now) {
             seat.settle(&watched, now);
             drop((turn, answer));
@@ -201,6 +202,9 @@ async fn push_all(
                 Err(error) => return Ended::Broken(error),
             };
             (*told, is_first) = (Some(now), false);
+            // Until it is taken: what a link has in flight never fills its window, where it would stand
+            // in the way of the echoes and answers that the follower reads first.
+            let Ok(room) = pushing.flying.acquire_many(kib(frame.len())).await else { return Ended::ByFollower };
             window.sent.store(number, Ordering::Release);
             match timeout(defaults::FEED_TOOK_TIMEOUT, outgoing.send(&frame)).await {
                 Ok(Ok(())) => {}
@@ -212,6 +216,7 @@ async fn push_all(
             if timeout(defaults::FEED_TOOK_TIMEOUT, window.taken(number)).await.is_err() {
                 return not_taken();
             }
+            drop(room);
             sleep_until(pushed + defaults::FEED_PACE).await;
         }
         seat.changed(&watched).await;
@@ -294,6 +299,10 @@ fn push_frame(number: u64, answer: Answer, now: Known, told: Option<Known>) -> R
     metrics::counter!("kontor.bridge.pushes", "body" => if is_same { "same" } else { "new" }).increment(1);
     metrics::counter!("kontor.bridge.push_bytes").increment(frame.len() as u64);
     Ok(frame)
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Not even encoded then.

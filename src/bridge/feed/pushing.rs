@@ -1,12 +1,11 @@
 //! The feeds that one connection of another datacenter has open here, with their bounds.
 //!
-//! `pusher` takes a [`Seat`] for each; what echoes say of them is for `standing` to decide.
+//! `pusher` takes a [`Seat`] for each; what echoes say of them is for `vouching` to decide.
 
 use super::super::frame::{self, FrameError};
-use super::message::{Echo, Known, Ping, fingerprint};
+use super::message::{Echo, Known, Ping, text_bytes};
 use super::vouching::{Basis, Poll, Vouching};
 use crate::config::defaults;
-use crate::model::answer::{Answer, Found};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::Query;
 use crate::model::request::{Interest, Source};
@@ -21,6 +20,8 @@ pub(in crate::bridge) struct Pushing {
     pub(super) source: Arc<dyn Source>,
     /// For pushes that are read and written at one time.
     pub(super) sending: Semaphore,
+    /// KiB of pushes that may be sent and not taken.
+    pub(super) flying: Semaphore,
     /// The connection, where its peer may open more streams as it has more feeds.
     connection: Connection,
     /// The datacenter of the other side.
@@ -65,7 +66,8 @@ impl Pushing {
         stop: CancellationToken,
     ) -> Arc<Pushing> {
         let sending = Semaphore::new(defaults::FEED_MAX_SENDING);
-        Arc::new(Pushing { source, sending, connection, dc, stop, state: Mutex::default() })
+        let flying = Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize);
+        Arc::new(Pushing { source, sending, flying, connection, dc, stop, state: Mutex::default() })
     }
 
     /// Ends the connection, because of what no honest peer does; gives `error` back.
@@ -80,6 +82,8 @@ impl Pushing {
 
     /// A place for a feed, whose query came as `size` bytes.
     pub(super) fn open(self: &Arc<Pushing>, feed: u64, query: Query, size: usize) -> Result<Seat, Refusal> {
+        // In memory a short text takes more than on its way.
+        let size = size.max(text_bytes(&query));
         let mut state = self.state();
         if state.standing.len() >= defaults::FEED_MAX_PER_LINK {
             return Err(full(format!("{} feeds stand on this link already", defaults::FEED_MAX_PER_LINK)));
@@ -119,7 +123,7 @@ impl Pushing {
             let state = self.state();
             if state.polled == 0 { Vec::new() } else { state.standing.polls() }
         };
-        let read = |query: &Query| self.source.read(query).ok().as_ref().map(known);
+        let read = |query: &Query| self.source.read(query).ok().as_ref().map(Known::of);
         let seen = polls.into_iter().filter_map(|(feed, query)| Some((feed, read(&query)?))).collect();
         let mut state = self.state();
         // Feeds lose their places once they are stopped, and an echo would take them for settled.
@@ -222,12 +226,6 @@ impl Drop for Beating {
     fn drop(&mut self) {
         self.0.state().has_pulse = false;
     }
-}
-
-/// An answer by its fingerprint.
-pub(super) fn known(answer: &Answer) -> Known {
-    let Answer { meta, body } = answer;
-    Known { cluster: meta.cluster, index: meta.index, hash: fingerprint(meta.found != Found::No, body) }
 }
 
 fn full(why: String) -> Refusal {

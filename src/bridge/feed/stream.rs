@@ -2,8 +2,8 @@
 //! other side says is checked here; who breaks the rules loses the link.
 
 use super::age::AsOf;
-use super::holding::{Holding, Phase, Pushed, Taken, is_there};
-use super::message::{Known, Open, Push, Took, fingerprint};
+use super::holding::{Holding, Phase, Pushed, Taken};
+use super::message::{Known, Open, Push, Took, fingerprint, is_there};
 use super::pulse::{FeedNumber, Pulse};
 use crate::bridge::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::bridge::links::Way;
@@ -60,11 +60,13 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Opens a stream on `way`; its first push is the second part, not dealt with yet. Fails when there
-    /// is none after `BRIDGE_PROGRESS_TIMEOUT`.
+    /// is none `BRIDGE_PROGRESS_TIMEOUT` after its turn came.
     pub(super) async fn open(holding: &Holding, way: &Way) -> Result<(Stream, Push), End> {
+        let broken = |why: &str| End::Broken(why.to_owned());
+        // Its time is counted from its turn.
+        let _turn = way.pulse.turn().await.ok_or_else(|| broken("the link is not kept any more"))?;
         let opened = Instant::now();
         let give_up = opened + defaults::BRIDGE_PROGRESS_TIMEOUT;
-        let broken = |why: &str| End::Broken(why.to_owned());
         let (send, recv) = match timeout_at(give_up, way.connection.open_bi()).await {
             Ok(Ok(streams)) => streams,
             Ok(Err(error)) => return Err(End::Broken(error.to_string())),
@@ -142,7 +144,8 @@ impl Stream {
         // What arrives at a time is bounded for all feeds of the link together.
         let arrival = async {
             let room = self.pulse.make_room(header.length()).await?;
-            let payload = read_payload(&mut self.recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
+            // It shares the link with others; that the other side hangs is the pulse's to find.
+            let payload = read_payload(&mut self.recv, header, defaults::FEED_ARRIVAL_TIMEOUT).await?;
             let frame = match header.kind {
                 Kind::Push => Ok(frame::decode::<Push>(&payload)?),
                 Kind::Fault => Err(frame::decode::<Fault>(&payload)?),

@@ -7,6 +7,7 @@ use crate::bridge::frame::{self, Frame, Kind};
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
+use crate::model::request::{Ask, Hops, Reply, Request};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -306,17 +307,76 @@ async fn an_answer_that_cannot_be_fed_is_asked_for_each_time() {
 }
 
 #[tokio::test]
-async fn a_server_without_a_view_is_passed_over_for_the_other() {
-    let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
+async fn a_server_without_a_view_or_room_is_passed_over_for_the_other() {
+    for fault in [Fault::no_leader(), Fault::new(FaultKind::Busy, "full")] {
+        let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
+        let followed = near.follow("n");
+        let waiting = first(&followed);
+        let (mut fed, other) = tokio::select! {
+            fed = one.fed() => (fed, &mut two),
+            fed = two.fed() => (fed, &mut one),
+        };
+        fed.send(&Frame::of(Kind::Fault, &fault).unwrap()).await;
+        other.fed().await.push(10, Some("a")).await;
+        assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_has_room_to_feed_is_asked_for_each_time() {
+    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
+    *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
     let followed = near.follow("n");
     let waiting = first(&followed);
-    let (mut fed, other) = tokio::select! {
-        fed = one.fed() => (fed, &mut two),
-        fed = two.fed() => (fed, &mut one),
-    };
-    fed.send(&Frame::of(Kind::Fault, &Fault::no_leader()).unwrap()).await;
-    other.fed().await.push(10, Some("a")).await;
-    assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
+    let busy = Frame::of(Kind::Fault, &Fault::new(FaultKind::Busy, "full")).unwrap();
+    // Kept: one that is dropped is reset, and what was sent may be lost with it.
+    let mut once = far.fed().await;
+    once.send(&busy).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
+    let mut again = far.fed().await;
+    again.send(&busy).await;
+    let deadline = Instant::now() + LONG;
+    while !followed.is_unfed() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What the question brought does not grow old in place of a feed.
+    assert!(followed.held().is_none());
+    *far.shared.reply.lock().unwrap() = Ok(answer(6, "asked again"));
+    assert_eq!(body(&followed.first().await.unwrap()), "asked again");
+    assert!(far.feeds.try_recv().is_err(), "it is not tried again and again");
+}
+
+#[tokio::test]
+async fn a_push_that_comes_slowly_is_whole() {
+    let (_near, _far, followed, mut fed) = standing().await;
+    let push = Push { number: 2, meta: meta(CLUSTER, 11), body: Some(Bytes::from_static(&[b'b'; 1_000])) };
+    let payload: &'static [u8] = rmp_serde::to_vec_named(&push).unwrap().leak();
+    let (half, rest) = payload.split_at(payload.len() / 2);
+    fed.send(&Frame::cut(Kind::Push, payload.len() as u32, half)).await;
+    tokio::time::sleep(defaults::BRIDGE_PROGRESS_TIMEOUT + Duration::from_millis(300)).await;
+    fed.outgoing.raw(rest).await;
+    assert_eq!(fed.took().await, Some(2));
+    assert_eq!(followed.held().unwrap().answer.meta.index, 11);
+}
+
+#[tokio::test]
+async fn thousands_of_feeds_that_are_opened_leave_streams_for_requests() {
+    let (near, [far]) = Near::with(["s2"], Bounds::default()).await;
+    *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
+    let many: Vec<_> = (0..defaults::BRIDGE_MAX_STREAMS + 100).map(|i| near.follow(&i.to_string())).collect();
+    // The far side opens its feeds and says no more.
+    for followed in &many {
+        assert!(followed.held().is_none());
+    }
+    let deadline = Instant::now() + LONG;
+    while far.feeds.is_empty() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let request = Request { ask: Ask::Read(query("n")), hops: Hops::default() };
+    let reply = near.bridge.call("dc2", request, LONG).await.unwrap();
+    assert_eq!(reply, Reply::Answer(answer(5, "asked")));
 }
 
 #[tokio::test]
@@ -339,6 +399,16 @@ async fn nobody_to_ask_is_said_at_once() {
     let fault = near.follow("n").first().await.unwrap_err();
     assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::NoPath, Some("never-joined")));
     assert_eq!(near.answers.report("dc2"), Default::default());
+}
+
+#[tokio::test]
+async fn who_watches_is_woken_when_the_datacenter_goes() {
+    let (near, _far, followed, _fed) = standing().await;
+    let mut changes = followed.changes();
+    changes.mark_unchanged();
+    near.knows(std::iter::empty());
+    tokio::time::timeout(LONG, changes.changed()).await.unwrap().unwrap();
+    assert_eq!(body(&followed.held().unwrap()), "a");
 }
 
 #[tokio::test]

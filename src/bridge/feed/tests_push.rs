@@ -1,278 +1,14 @@
-//! The pushing side on a real link, with a follower that is written out by hand.
+//! The pushing side: what is pushed, what echoes say of it, and what becomes of who breaks the rules.
 
-use super::super::endpoint::Endpoint;
-use super::super::frame::{self, Frame, Kind, Outgoing, REFUSED, read_header, read_payload};
-use super::super::{Bridge, BridgeSettings, RemoteServer};
-use super::message::{Echo, Known, Open, Ping, Push, Took, fingerprint};
+use super::super::frame::{self, Frame, Kind, read_header};
+use super::message::{Echo, Known, Open, Ping, fingerprint};
+use super::tests_room::{LONG, Room, cluster, query};
 use crate::config::defaults;
-use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::ids::ClusterId;
-use crate::model::query::{Query, QueryOptions, Read};
-use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
-use crate::shutdown::Shutdown;
-use crate::tls::BridgeIdentity;
+use crate::model::query::{Query, QueryOptions};
 use bytes::Bytes;
-use quinn::{Connection, ReadError, RecvStream, VarInt};
-use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use quinn::VarInt;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, watch};
-
-const LONG: Duration = Duration::from_secs(60);
-
-/// An answer with its index.
-type Text = Result<(u64, Bytes), Fault>;
-
-/// A catalog of texts; who reads is called when one changes.
-#[derive(Default)]
-struct Shelf {
-    age: Mutex<Option<Duration>>,
-    texts: Mutex<HashMap<String, Text>>,
-    bells: Mutex<Vec<(String, Weak<Bell>)>>,
-}
-
-#[derive(Default)]
-struct Bell {
-    called: AtomicBool,
-    waiting: Notify,
-}
-
-struct Watching(Arc<Bell>);
-
-impl Interest for Watching {
-    fn called(&self) -> bool {
-        self.0.called.load(Ordering::Acquire)
-    }
-
-    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.0.waiting.notified())
-    }
-}
-
-fn name_of(query: &Query) -> String {
-    match &query.read {
-        Read::HealthState { state } => state.clone(),
-        _ => "polled".to_owned(),
-    }
-}
-
-impl Shelf {
-    fn put(&self, name: &str, text: Result<(u64, &str), Fault>) {
-        let text = text.map(|(index, body)| (index, Bytes::copy_from_slice(body.as_bytes())));
-        self.texts.lock().unwrap().insert(name.to_owned(), text);
-        self.ring(name);
-    }
-
-    fn ring(&self, name: &str) {
-        for (_, bell) in self.bells.lock().unwrap().iter().filter(|(of, _)| of == name) {
-            let Some(bell) = bell.upgrade() else { continue };
-            bell.called.store(true, Ordering::Release);
-            bell.waiting.notify_one();
-        }
-    }
-
-    fn interests(&self) -> usize {
-        self.bells.lock().unwrap().iter().filter(|(_, bell)| bell.strong_count() > 0).count()
-    }
-}
-
-impl Source for Shelf {
-    fn age(&self) -> Option<Duration> {
-        *self.age.lock().unwrap()
-    }
-
-    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
-        let name = name_of(query);
-        if name == "polled" {
-            return None;
-        }
-        let bell = Arc::new(Bell::default());
-        self.bells.lock().unwrap().push((name, Arc::downgrade(&bell)));
-        Some(Box::new(Watching(bell)))
-    }
-
-    fn read(&self, query: &Query) -> Result<Answer, Fault> {
-        let text = self.texts.lock().unwrap().get(&name_of(query)).cloned();
-        let (index, body) = text.unwrap_or_else(|| Err(Fault::no_leader()))?;
-        Ok(Answer { meta: AnswerMeta { index, cluster: cluster(1), ..AnswerMeta::default() }, body })
-    }
-}
-
-impl Handler for Shelf {
-    fn handle(&self, _: Request, _: Option<&str>, _: Progress) -> BoxFuture<Result<Reply, Fault>> {
-        Box::pin(async { Ok(Reply::Answer(Answer::default())) })
-    }
-}
-
-fn cluster(number: u128) -> ClusterId {
-    ClusterId(uuid::Uuid::from_u128(number))
-}
-
-fn query(name: &str) -> Query {
-    let read = if name == "polled" { Read::StatusLeader } else { Read::HealthState { state: name.to_owned() } };
-    Query { read, options: QueryOptions::default() }
-}
-
-/// A bridge that pushes, and the endpoint of who follows.
-struct Room {
-    shelf: Arc<Shelf>,
-    bridge: Bridge,
-    pin: Option<String>,
-    near: Endpoint,
-    _servers: watch::Sender<Arc<Vec<RemoteServer>>>,
-}
-
-impl Room {
-    async fn new() -> Room {
-        let (ours, theirs) = (identity("dc1"), identity("dc2"));
-        let trust = Arc::new(ours.trust("dc1", "consul", false));
-        let (near_pin, pin) = (ours.fingerprint(), theirs.fingerprint());
-        let near = Endpoint::bind(any(), ours, trust, "consul").unwrap();
-        let addr = near.quic.local_addr().unwrap();
-        let pins = near_pin.into_iter().collect();
-        let (name, dc) = ("s1".to_owned(), "dc1".to_owned());
-        let us = RemoteServer { name, dc, addr, pins, cluster: None, alive: true, estimate: None };
-        let (servers, list) = watch::channel(Arc::new(vec![us]));
-        let settings = BridgeSettings {
-            node_name: "s2".to_owned(),
-            datacenter: "dc2".to_owned(),
-            domain: "consul".to_owned(),
-            bind: any(),
-            identity: theirs,
-            require_ca: false,
-            cache_bytes: defaults::BRIDGE_CACHE_BYTES,
-            cluster: watch::channel(None).1,
-            admission: watch::channel(Arc::default()).1,
-        };
-        let shelf = Arc::new(Shelf { age: Mutex::new(Some(Duration::ZERO)), ..Shelf::default() });
-        let bridge = Bridge::start(settings, list, shelf.clone(), shelf.clone(), &Shutdown::new()).await.unwrap();
-        Room { shelf, bridge, pin, near, _servers: servers }
-    }
-
-    async fn link(&self) -> Near {
-        let dialled = self.near.dial(self.bridge.local_addr(), "dc2", &self.pin.iter().cloned().collect()).unwrap();
-        Near(tokio::time::timeout(LONG, dialled).await.unwrap().unwrap())
-    }
-
-    /// Waits until so many interests are registered.
-    async fn until_interests(&self, count: usize) {
-        until(|| self.shelf.interests() == count).await;
-    }
-}
-
-fn identity(dc: &str) -> BridgeIdentity {
-    BridgeIdentity::self_made(None, dc, "consul").unwrap()
-}
-
-fn any() -> std::net::SocketAddr {
-    "127.0.0.1:0".parse().unwrap()
-}
-
-async fn until(mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came to be");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// A link as its follower has it.
-struct Near(Connection);
-
-impl Near {
-    async fn stream(&self, first: Frame) -> Stream {
-        let (send, recv) = tokio::time::timeout(LONG, self.0.open_bi()).await.unwrap().unwrap();
-        let mut stream = Stream { send: Outgoing::new(send), recv };
-        stream.send(first).await;
-        stream
-    }
-
-    async fn open(&self, feed: u64, name: &str, known: Option<Known>) -> Stream {
-        self.stream(Frame::of(Kind::Open, &Open { feed, query: query(name), known }).unwrap()).await
-    }
-
-    async fn pulse(&self) -> Stream {
-        self.stream(Frame::bare(Kind::Pulse)).await
-    }
-
-    async fn is_cut(&self) {
-        let end = tokio::time::timeout(LONG, self.0.closed()).await.unwrap();
-        assert!(matches!(&end, quinn::ConnectionError::ApplicationClosed(close) if close.error_code == REFUSED), "{end:?}");
-    }
-
-    async fn lives(&self, feed: u64, name: &str) {
-        assert_eq!(self.open(feed, name, None).await.push().await.number, 1);
-    }
-}
-
-struct Stream {
-    send: Outgoing,
-    recv: RecvStream,
-}
-
-impl Stream {
-    async fn send(&mut self, frame: Frame) {
-        self.send.send(&frame).await.unwrap();
-    }
-
-    async fn frame(&mut self) -> (Kind, Bytes) {
-        let read = async {
-            let header = read_header(&mut self.recv).await.unwrap();
-            (header.kind, read_payload(&mut self.recv, header, LONG).await.unwrap())
-        };
-        tokio::time::timeout(LONG, read).await.unwrap()
-    }
-
-    async fn push(&mut self) -> Push {
-        let (kind, payload) = self.frame().await;
-        assert_eq!(kind, Kind::Push);
-        frame::decode(&payload).unwrap()
-    }
-
-    async fn took(&mut self, number: u64) {
-        self.send(Frame::of(Kind::Took, &Took { number }).unwrap()).await;
-    }
-
-    /// The next push in short, taken.
-    async fn next(&mut self) -> (u64, u64, Option<String>) {
-        let Push { number, meta, body } = self.push().await;
-        self.took(number).await;
-        (number, meta.index, body.map(|body| String::from_utf8(body.to_vec()).unwrap()))
-    }
-
-    async fn fault(&mut self) -> Fault {
-        let (kind, payload) = self.frame().await;
-        assert_eq!(kind, Kind::Fault);
-        frame::decode(&payload).unwrap()
-    }
-
-    async fn echo(&mut self, number: u64, heard: u64) -> Echo {
-        self.send(Frame::of(Kind::Ping, &Ping { number, heard }).unwrap()).await;
-        let (kind, payload) = self.frame().await;
-        assert_eq!(kind, Kind::Echo);
-        frame::decode(&payload).unwrap()
-    }
-
-    /// How the far side ended the stream.
-    async fn end(&mut self) -> ReadError {
-        loop {
-            match tokio::time::timeout(LONG, self.recv.read_chunk(usize::MAX, true)).await.unwrap() {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("it ended in good order"),
-                Err(error) => return error,
-            }
-        }
-    }
-
-    async fn is_refused(&mut self) {
-        let end = self.end().await;
-        assert!(matches!(end, ReadError::Reset(code) if code == REFUSED), "{end:?}");
-    }
-}
 
 fn text(body: &str) -> Option<String> {
     Some(body.to_owned())
@@ -483,6 +219,48 @@ async fn the_queries_of_a_link_are_bounded_in_bytes() {
     };
     assert_eq!(refused.kind, FaultKind::Busy);
     assert_eq!(streams.len(), defaults::FEED_QUERY_BYTES / (200 << 10));
+}
+
+#[tokio::test]
+async fn short_texts_count_as_what_they_take_in_memory() {
+    let room = Room::new().await;
+    room.shelf.put("web", Ok((1, "x")));
+    let link = room.link().await;
+    let tags = vec![String::new(); 200_000];
+    let taken = tags.len() * size_of::<String>();
+    let query = Query { options: QueryOptions { tags, ..QueryOptions::default() }, ..query("web") };
+    let mut streams = Vec::new();
+    loop {
+        let open = Open { feed: streams.len() as u64, query: query.clone(), known: None };
+        let mut stream = link.stream(Frame::of(Kind::Open, &open).unwrap()).await;
+        if stream.frame().await.0 == Kind::Fault {
+            break;
+        }
+        streams.push(stream);
+    }
+    assert_eq!(streams.len(), defaults::FEED_QUERY_BYTES / taken);
+}
+
+#[tokio::test]
+async fn what_is_in_flight_leaves_room_for_echoes_and_answers() {
+    let room = Room::new().await;
+    let body = "x".repeat(7 << 20);
+    room.shelf.put("web", Ok((1, &body)));
+    let link = room.link().await;
+    let fit = defaults::FEED_ARRIVING_BYTES as usize / body.len();
+    let mut sent = Vec::new();
+    for feed in 0..fit {
+        let mut stream = link.open(feed as u64, "web", None).await;
+        assert_eq!(stream.push().await.number, 1);
+        sent.push(stream);
+    }
+    // What is not taken may be read or not: this side cannot know.
+    let mut last = link.open(fit as u64, "web", None).await;
+    let waits = tokio::time::timeout(defaults::FEED_PACE * 3, read_header(&mut last.recv)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    sent[0].took(1).await;
+    // The read that was dropped had nothing of the frame yet.
+    assert_eq!(last.push().await.number, 1);
 }
 
 #[tokio::test]
