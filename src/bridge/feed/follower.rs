@@ -119,6 +119,10 @@ impl Follower {
                 Ok(datacenter) => datacenter,
                 Err(fault) => {
                     self.holding.set_phase(Phase::Broken(fault));
+                    if self.links.closed(self.holding.dc()).is_some() {
+                        // Who is parked on it gets no more answers.
+                        self.holding.wake();
+                    }
                     patience.rest(std::future::pending()).await;
                     continue;
                 }
