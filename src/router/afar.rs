@@ -114,9 +114,6 @@ impl Afar<'_> {
 
     /// An answer within the bounds, without parking.
     async fn now(&self) -> Result<Got, Fault> {
-        if let Some(fault) = self.bridge.closed(&self.dc) {
-            return Err(fault);
-        }
         let followed = self.followed();
         match followed.held() {
             Some(held) if self.bounds().verdict(held.as_of.elapsed()) == Verdict::Serve => return Ok(Got::of(&held, true)),
@@ -196,6 +193,9 @@ impl Afar<'_> {
             if turn > 0 {
                 // A way that fails at once, again and again, shall not have its user ask all the time.
                 Box::pin(sleep(FAR_WAIT_PAUSE)).await;
+                if let Some(fault) = self.bridge.closed(&self.dc) {
+                    return Err(fault);
+                }
             }
             let got = Box::pin(self.now()).await?;
             let left = deadline.saturating_duration_since(Instant::now());
