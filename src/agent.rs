@@ -8,6 +8,7 @@ mod data_dir;
 mod directory;
 mod dispatch;
 mod federation;
+mod kept_removals;
 mod parts;
 
 pub mod demo;
@@ -28,6 +29,7 @@ use crate::store::{Reader, Store};
 use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
 use dispatch::{Dispatch, RaftInbox, RaftOutbox};
+use kept_removals::KeptRemovals;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -87,6 +89,7 @@ impl Agent {
     async fn start(identity: Identity, config: Config, reload: Option<Reload>) -> Result<Agent, String> {
         let Identity { node_id, data_dir } = identity;
         let tasks = Tasks::default();
+        let kept_removals = KeptRemovals::open(data_dir.as_ref().map(DataDir::path))?;
         let tls = parts::Tls::load(&config, data_dir.as_ref().map(DataDir::path))?;
         let listeners = parts::http_listeners(&config, &tls).await?;
         let rpc_listener = listen(config.rpc, "rpc").await?;
@@ -108,8 +111,9 @@ impl Agent {
         let admission = watch::Sender::new(Arc::default());
         let bridge = match (&tls.bridge, &catalog) {
             (Some(identity), Some(catalog)) => {
-                // Before the first connection: what is switched off is never let in.
-                admission.send_replace(Arc::new(rules.borrow().admission(&catalog.reader)));
+                // Before the first connection: what is switched off or removed is never let in.
+                let removals = kept_removals.beside(&catalog.reader.removals());
+                admission.send_replace(Arc::new(rules.borrow().admission(removals)));
                 let (cluster, admission) = (catalog.raft.cluster(), admission.subscribe());
                 let settings = parts::bridge_settings(&config, rpc_addr.port(), identity.clone(), cluster, admission);
                 Some(Bridge::start(settings, servers, dispatch.clone(), dispatch.clone(), &tasks.core).await?)
@@ -124,7 +128,9 @@ impl Agent {
                     settings.tags.insert(crate::model::member::tag::CLUSTER.to_owned(), cluster.to_string());
                 }
                 wan_tags.clone_from(&settings.tags);
-                Some(Gossip::start(settings, &tasks.pools).await.map_err(|error| format!("WAN pool: {error}"))?)
+                let wan = Gossip::start(settings, &tasks.pools).await.map_err(|error| format!("WAN pool: {error}"))?;
+                wan.set_removals(Arc::clone(&admission.borrow().removals));
+                Some(wan)
             }
             _ => None,
         };
@@ -140,8 +146,10 @@ impl Agent {
         if let Some(catalog) = catalog {
             tasks.duties.spawn_until("lan-directory", directory::follow_lan(lan.clone(), tags, catalog.feeds));
         }
-        if let (Some(bridge), Some(reader)) = (&bridge, &reader) {
-            let follow = federation::follow_rules(rules.subscribe(), reader.clone(), wan.clone(), admission);
+        if let (Some(bridge), Some(reader), Some(raft)) = (&bridge, &reader, raft.clone()) {
+            let is_whole = move || raft.staleness().is_some();
+            let follow =
+                federation::follow_rules(rules.subscribe(), reader.clone(), kept_removals, is_whole, wan.clone(), admission);
             tasks.duties.spawn_until("federation-rules", follow);
             let (listed_tx, listed) = watch::channel(Vec::new());
             let (lookup, outages) = (federation::system_lookup(), federation::outages(bridge.clone()));

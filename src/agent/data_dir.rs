@@ -95,7 +95,7 @@ fn read_node_id(path: &Path) -> Result<Option<NodeId>, String> {
 }
 
 /// Writes beside `path` and renames, so that the file is whole or not there.
-fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
     file.write_all(content)?;
@@ -103,7 +103,8 @@ fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&beside, path)
 }
 
-fn unusable(path: &Path, error: &io::Error) -> String {
+/// The line for the user when a file cannot be used.
+pub(super) fn unusable(path: &Path, error: &io::Error) -> String {
     format!("cannot use {}: {error}; the agent needs to create and write files there", path.display())
 }
 

@@ -5,9 +5,11 @@
 //! whenever somebody changes them: names are resolved anew for ever. The core is pure; the tasks at
 //! the end feed it.
 
+use super::kept_removals::KeptRemovals;
 use crate::bridge::{Admission, Bridge, RemoteServer, UnresolvedName};
 use crate::config::{Config, StaticServer, defaults};
 use crate::gossip::Gossip;
+use crate::model::removals::Removals;
 use crate::model::request::BoxFuture;
 use crate::store::Reader;
 use crate::telemetry::Trouble;
@@ -36,12 +38,12 @@ impl Rules {
     }
 
     /// What the bridge is told.
-    pub(super) fn admission(&self, reader: &Reader) -> Admission {
+    pub(super) fn admission(&self, removals: Arc<Removals>) -> Admission {
         let mut pins = crate::tls::PinTable::new();
         for (dc, servers) in &self.servers {
             pins.entry(dc.clone()).or_default().extend(servers.iter().filter_map(|server| server.pin.clone()));
         }
-        Admission { disabled: self.disabled.clone(), removals: reader.removals(), pins }
+        Admission { disabled: self.disabled.clone(), removals, pins }
     }
 
     /// The names to be resolved, by datacenter; an IP address is one that never changes.
@@ -196,16 +198,23 @@ pub(super) fn merged(mut pool: Vec<RemoteServer>, listed: &[RemoteServer]) -> Ve
     pool
 }
 
-/// Keeps the bridge and the WAN pool told of what is switched off and what is removed.
+/// Keeps the bridge and the WAN pool told of what is switched off and what is removed. Until
+/// `is_whole` says that the catalog here is no older than a leader's, what is `kept` counts beside it.
 pub(super) async fn follow_rules(
     mut rules: watch::Receiver<Rules>,
     reader: Reader,
+    mut kept: KeptRemovals,
+    is_whole: impl Fn() -> bool + Send,
     wan: Option<Gossip>,
     admission: watch::Sender<Arc<Admission>>,
 ) {
+    let mut whole = false;
     loop {
         let removed = reader.watch_removals();
-        let wanted = rules.borrow_and_update().admission(&reader);
+        whole = whole || is_whole();
+        let of_catalog = reader.removals();
+        let removals = if whole { Arc::clone(&of_catalog) } else { kept.beside(&of_catalog) };
+        let wanted = rules.borrow_and_update().admission(removals);
         if let Some(wan) = &wan {
             wan.set_removals(Arc::clone(&wanted.removals));
         }
@@ -217,8 +226,11 @@ pub(super) async fn follow_rules(
             }
             differs
         });
+        let settled = whole && kept.keep(&of_catalog).await;
+        let look = async { if settled { pending().await } else { tokio::time::sleep(defaults::FEDERATION_REMOVALS_LOOK).await } };
         tokio::select! {
             () = removed.changed() => {}
+            () = look => {}
             changed = rules.changed() => if changed.is_err() { return },
         }
     }
@@ -277,6 +289,7 @@ fn now() -> Instant {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn addr(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 8300))
@@ -338,6 +351,29 @@ mod tests {
         rules_in.send_replace(Rules::default());
         servers.changed().await.unwrap();
         assert!(servers.borrow_and_update().is_empty(), "what is no longer listed is gone at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_removed_before_a_start_is_refused_until_the_catalog_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut before, mut removals) = (KeptRemovals::open(Some(folder.path())).unwrap(), Removals::default());
+        removals.remove("dc2", None);
+        assert!(before.keep(&Arc::new(removals)).await);
+        let kept = KeptRemovals::open(Some(folder.path())).unwrap();
+        let (_rules_in, rules) = watch::channel(Rules::default());
+        let (admission_in, mut admission) = watch::channel(Arc::<Admission>::default());
+        let whole = Arc::new(AtomicBool::new(false));
+        let is_whole = Arc::clone(&whole);
+        let reader = crate::store::Store::new("dc1").reader();
+        let follow = follow_rules(rules, reader, kept, move || is_whole.load(Ordering::Relaxed), None, admission_in);
+        tokio::spawn(follow);
+        admission.changed().await.unwrap();
+        assert!(admission.borrow_and_update().removals.refuses("dc2", None));
+        tokio::time::sleep(defaults::FEDERATION_REMOVALS_LOOK * 10).await;
+        assert!(!admission.has_changed().unwrap(), "no leader has said otherwise");
+        whole.store(true, Ordering::Relaxed);
+        admission.changed().await.unwrap();
+        assert!(!admission.borrow_and_update().removals.refuses("dc2", None), "it was readmitted meanwhile");
     }
 
     #[tokio::test]

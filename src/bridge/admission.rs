@@ -22,6 +22,11 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// Whether nothing is switched off or removed.
+    pub(super) fn is_open(&self) -> bool {
+        self.disabled.is_empty() && self.removals.is_empty()
+    }
+
     /// Whether a datacenter is switched off.
     pub(super) fn is_disabled(&self, dc: &str) -> bool {
         !self.disabled.is_empty() && self.disabled.contains(&dc.to_lowercase())

@@ -19,6 +19,7 @@ use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -139,6 +140,34 @@ impl Answers {
             Some(entry) if Arc::ptr_eq(entry.value(), holding) => Op::Put(Arc::clone(holding)),
             _ => Op::Nop,
         });
+        self.bytes.set(self.held.weighted_size() as f64);
+    }
+
+    /// Forgets what is held of datacenters that operators here close, for as long as the links are kept:
+    /// its memory is free at once, whoever is parked on it is told, and one that is let in again, maybe
+    /// as another cluster, starts with nothing.
+    pub(super) async fn forget_closed(self: Arc<Answers>) {
+        let mut shut = self.links.shut();
+        loop {
+            let names = shut.borrow_and_update().clone();
+            if !names.is_empty() {
+                self.forget(&names);
+            }
+            if shut.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn forget(&self, names: &BTreeSet<String>) {
+        let of_them = self.held.iter().map(|(_, holding)| holding).filter(|holding| names.contains(holding.dc()));
+        let forgotten: Vec<Arc<Holding>> = of_them.collect();
+        for holding in &forgotten {
+            self.held.invalidate(holding.query());
+            holding.wake();
+        }
+        metrics::counter!("kontor.bridge.answers_forgotten").increment(forgotten.len() as u64);
+        self.held.run_pending_tasks();
         self.bytes.set(self.held.weighted_size() as f64);
     }
 

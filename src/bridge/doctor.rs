@@ -8,6 +8,7 @@ use super::probe::{DialBack, Dialled, Met};
 use crate::config::defaults;
 use crate::model::fault::Fault;
 use crate::model::federation::{CertificateReport, Check, Finding, Level, Voucher};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What was seen.
@@ -89,7 +90,7 @@ impl Way<'_> {
                 "a certificate that is known by its fingerprint, on both sides",
                 "not-yet-known: one of the two has not heard the other's fingerprint yet",
                 "normal for some seconds after a join; if it lasts, gossip does not get through: open port 8302, tcp and udp, both \
-                 ways, or give both datacenters certificates of one CA",
+                 ways, or list each other's fingerprints under `federation`, or give both datacenters certificates of one CA",
             ),
             Cause::Refused(text) => error(
                 Check::Servers,
@@ -222,7 +223,11 @@ fn way_back(evidence: &Evidence, back: &DialBack, found: &mut Vec<Finding>) {
     if !back.dialled.iter().any(|dialled| dialled.label() == own_server) {
         let expected = format!("{from} to know {own_server}.{own_dc}");
         let (came, advice) = if back.dialled.is_empty() {
-            (format!("it knows no server of {own_dc}"), format!("kontor join -wan <an address of {dc}>, on a server of {own_dc}"))
+            let advice = format!(
+                "kontor join -wan <an address of {dc}>, on a server of {own_dc}; or, without a WAN pool, list {own_dc} under \
+                 `federation` in {dc} too"
+            );
+            (format!("it knows no server of {own_dc}"), advice)
         } else {
             let known: Vec<&str> = back.dialled.iter().map(Dialled::label).collect();
             let advice = "right after a start this is normal; if it lasts, open port 8302, tcp and udp, both ways";
@@ -255,8 +260,11 @@ fn no_way_back(evidence: &Evidence, fault: &Fault) -> Finding {
     }
     if *inbound > 0 {
         let came = format!("one-way path: {dc} holds {inbound} connections to {own_server}, and none is to be had the other way");
+        let ports: BTreeSet<u16> = evidence.dialled.iter().map(|dialled| dialled.addr.port()).collect();
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        let ports = ports.join(", ");
         let advice =
-            format!("let UDP datagrams from {own_server} to the bridges of {dc} (port 8300) through: the way here is open");
+            format!("let UDP datagrams from {own_server} to the bridges of {dc} (port {ports}) through: the way here is open");
         return error(Check::WayBack, &about, expected, came, advice);
     }
     let came = format!("nobody there could be asked: {fault}; no server of {dc} holds a connection to {own_server}");

@@ -33,6 +33,8 @@ pub(super) struct Links {
     removed: Mutex<BTreeSet<String>>,
     /// With whom this datacenter deals, as of the keeper's last look.
     admission: ArcSwap<Admission>,
+    /// The datacenters that operators here have closed, as of the same look.
+    shut: watch::Sender<BTreeSet<String>>,
 }
 
 impl Links {
@@ -65,7 +67,44 @@ impl Links {
 
     /// Whether `dc` is `disabled` or `removed` here.
     pub(super) fn refusal(&self, dc: &str) -> Option<&'static str> {
-        self.admission.load().refusal(dc, self.cluster_of(dc))
+        let admission = self.admission.load();
+        // Each read asks this, and hardly ever is anything closed.
+        if admission.is_open() { None } else { admission.refusal(dc, self.cluster_of(dc)) }
+    }
+
+    /// The names of the closed ones, in lower case; changes wake the receiver.
+    pub(super) fn shut(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.shut.subscribe()
+    }
+
+    /// The closed ones, each with its refusal.
+    pub(super) fn refused(&self) -> Vec<(String, &'static str)> {
+        let shut = self.shut.borrow().clone();
+        shut.into_iter().filter_map(|dc| self.refusal(&dc).map(|refusal| (dc, refusal))).collect()
+    }
+
+    /// Resolves once nothing of `dc` is read any more, with what its readers are told.
+    pub(super) async fn until_closed(&self, dc: &str) -> Fault {
+        let mut shut = self.shut();
+        loop {
+            if let Some(fault) = self.closed(dc) {
+                return fault;
+            }
+            if shut.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Tells which datacenters are closed now, where that is news.
+    fn tell_shut(&self, admission: &Admission) {
+        let named = admission.disabled.iter().map(String::as_str).chain(admission.removals.iter().map(|(dc, _)| dc));
+        let shut: BTreeSet<String> = named.filter(|dc| self.refusal(dc).is_some()).map(str::to_owned).collect();
+        self.shut.send_if_modified(|known| {
+            let differs = *known != shut;
+            *known = shut;
+            differs
+        });
     }
 
     /// The datacenters that have servers and are not closed.
@@ -274,6 +313,7 @@ impl Keeper {
         removed.retain(|dc| !next.contains_key(dc));
         drop(removed);
         self.links.datacenters.store(Arc::new(next));
+        self.links.tell_shut(&admission);
     }
 
     /// Keeps the links in step with the list until dropped.

@@ -139,6 +139,7 @@ impl Bridge {
         keeper.review(&servers.borrow());
         linking.spawn_until("bridge links", keeper.run(servers.clone()));
         let answers = Arc::new(Answers::new(Arc::clone(&links), cache_bytes, Bounds::default(), linking.clone()));
+        linking.spawn_until("bridge answers", Arc::clone(&answers).forget_closed());
         let inbound = Arc::<Inbound>::default();
         let server = Arc::new(Server::new(endpoint.clone(), us.clone(), handler, source, Arc::clone(&inbound)));
         answering.spawn("bridge", server.run(answering.clone()));
@@ -206,6 +207,11 @@ impl Bridge {
     /// removed it.
     pub fn closed(&self, dc: &str) -> Option<Fault> {
         self.links.closed(dc)
+    }
+
+    /// Resolves once `dc` is closed, with the fault of [`Bridge::closed`].
+    pub async fn until_closed(&self, dc: &str) -> Fault {
+        self.links.until_closed(dc).await
     }
 
     /// The datacenters that have servers in the list and are not closed.

@@ -81,8 +81,10 @@ impl DialBack {
         found.dialled.truncate(defaults::DOCTOR_MAX_SERVERS);
         for dialled in &mut found.dialled {
             dialled.server = readable(&dialled.server);
-            if let Err(Cause::TlsRefused(text) | Cause::Unreachable(text)) = &mut dialled.outcome {
-                *text = readable(text);
+            match &mut dialled.outcome {
+                Ok(met) => met.name = readable(&met.name),
+                Err(Cause::TlsRefused(text) | Cause::Refused(text) | Cause::Unreachable(text)) => *text = readable(text),
+                Err(Cause::NotYetKnown) => {}
             }
         }
         Ok(found)
@@ -183,4 +185,23 @@ fn protocol_of(connection: &Connection) -> String {
     let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
     let protocol = data.and_then(|data| data.protocol).unwrap_or_default();
     String::from_utf8_lossy(&protocol).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_the_other_side_has_found_steers_a_terminal() {
+        let escape = "\u{1b}[2J";
+        let met =
+            Met { name: escape.to_owned(), protocol: String::new(), rtt: Duration::ZERO, clock_ahead: None, certificate: None };
+        let refused =
+            [Cause::TlsRefused(escape.to_owned()), Cause::Refused(escape.to_owned()), Cause::Unreachable(escape.to_owned())];
+        let outcomes = refused.into_iter().map(Err).chain([Ok(met)]);
+        let addr = SocketAddr::from(([10, 0, 0, 1], 8300));
+        let dialled = outcomes.map(|outcome| Dialled { server: escape.to_owned(), addr, alive: true, outcome }).collect();
+        let body = serde_json::to_vec(&DialBack { server: escape.to_owned(), dialled }).unwrap();
+        assert!(!format!("{:?}", DialBack::read(&body).unwrap()).contains("u{1b}"));
+    }
 }

@@ -63,10 +63,11 @@ impl Sight<'_> {
             };
             reports.entry(dc.clone()).or_insert(report);
         }
-        for name in self.links.removed() {
-            let (state, cause) = (DatacenterState::Removed, Some("removed".to_owned()));
-            let feeds = (self.feeds)(&name);
-            let report = DatacenterReport { name: name.clone(), state, cause, feeds, ..DatacenterReport::default() };
+        let gone = self.links.removed().into_iter().map(|name| (name, "removed"));
+        for (name, cause) in self.links.refused().into_iter().chain(gone) {
+            let state = if cause == "disabled" { DatacenterState::Disabled } else { DatacenterState::Removed };
+            let (feeds, inbound, cause) = ((self.feeds)(&name), self.inbound.count(&name), Some(cause.to_owned()));
+            let report = DatacenterReport { name: name.clone(), state, cause, feeds, inbound, ..DatacenterReport::default() };
             reports.entry(name).or_insert(report);
         }
         reports.into_values().collect()

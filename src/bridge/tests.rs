@@ -625,6 +625,9 @@ async fn a_datacenter_that_is_switched_off_is_neither_dialled_nor_answered() {
     assert_eq!(one.ask("dc2", read("x")).await.unwrap_err().kind, FaultKind::NoPath);
     two.until("dc1", Some("refused by the other side: disabled")).await;
     assert!(one.bridge.datacenters().is_empty() && one.bridge.closed("DC2").is_some());
+    assert_eq!(one.bridge.until_closed("dc2").await.reason.as_deref(), Some("disabled"));
+    let report = one.bridge.report().into_iter().find(|report| report.name == "dc2").unwrap();
+    assert_eq!(report.state, crate::model::federation::DatacenterState::Disabled);
     one.admission.send_replace(Arc::default());
     one.until("dc2", None).await;
     two.until("dc1", None).await;
@@ -647,6 +650,8 @@ async fn a_removed_cluster_is_refused_both_ways_until_it_is_another_or_readmitte
     one.until("dc2", Some("removed")).await;
     two.until("dc1", Some("refused by the other side: removed")).await;
     assert_eq!(one.ask("dc2", read("x")).await.unwrap_err().kind, FaultKind::NoPath);
+    let report = one.bridge.report().into_iter().find(|report| report.name == "dc2").unwrap();
+    assert_eq!(report.state, crate::model::federation::DatacenterState::Removed);
     // Another cluster by the same name is another datacenter.
     two.cluster.send_replace(new);
     one.until("dc2", None).await;

@@ -475,6 +475,10 @@ pub const FEDERATION_RESOLVE_RETRY: Duration = Duration::from_secs(5);
 pub const FEDERATION_RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Clusters of other datacenters that the catalog remembers as removed; over it a removal is refused.
 pub const FEDERATION_MAX_REMOVED: usize = 1_024;
+/// How often a server that has just started looks whether its catalog is no older than a leader's, so
+/// that the catalog alone says what is removed; and the pause before removals that could not be written
+/// down are written again.
+pub const FEDERATION_REMOVALS_LOOK: Duration = Duration::from_millis(250);
 /// How long a join waits until a readmission has come to this server.
 pub const FEDERATION_READMIT_WAIT: Duration = Duration::from_secs(5);
 /// How often it tries meanwhile.
@@ -524,6 +528,8 @@ pub const NEIGHBOURS_KEPT: Duration = Duration::from_secs(1);
 pub const NEIGHBOURS_KEPT_BYTES: u64 = 16 << 20;
 /// How often a blocking read of another datacenter starts anew when what it waited on is gone.
 pub const FAR_WAIT_TURNS: u32 = 3;
+/// The pause before it does.
+pub const FAR_WAIT_PAUSE: Duration = Duration::from_millis(250);
 /// Datacenters that one `?dc=*` asks at the same time; the others follow.
 pub const EVERYWHERE_PARALLEL: usize = 64;
 /// How long `?dc=*` waits for one datacenter. As long as the bridge waits for a sign of life.
@@ -661,6 +667,9 @@ pub const PORT_HTTP: i64 = 8500;
 pub const PORT_HTTPS: i64 = -1;
 /// `ports.server`: RPC over TCP, the bridge over UDP. Consul's number.
 pub const PORT_SERVER: i64 = 8300;
+/// Characters of `X-Kontor-Reason`: another datacenter may have written it, and clients take a few KB
+/// of headers.
+pub const HTTP_REASON_MAX: usize = 1_024;
 /// The port of a static entry that names none: `ports.server`.
 pub const PORT_BRIDGE: u16 = 8300;
 /// `ports.serf_lan`. Consul's number.

@@ -4,6 +4,7 @@
 //! are Consul's, because its clients match on them. It must never tell more than the fault does.
 
 use super::respond::{Body, TEXT};
+use crate::config::defaults::HTTP_REASON_MAX;
 use crate::model::fault::{Fault, FaultKind};
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -139,7 +140,8 @@ impl Refusal {
             headers.insert(ALLOW, allow);
         }
         if let Some(reason) = self.reason {
-            headers.insert(REASON, header_text(&reason));
+            let told: String = reason.chars().take(HTTP_REASON_MAX).collect();
+            headers.insert(REASON, header_text(&told));
         }
         response
     }
@@ -186,5 +188,7 @@ mod tests {
         assert_eq!(reason.as_deref(), Some("never-joined??X-Evil: ?"));
         let (_, _, reason) = rendered(Fault::outcome_unknown("leadership lost while committing log")).await;
         assert_eq!(reason.as_deref(), Some("outcome-unknown"));
+        let (_, _, reason) = rendered(Fault::unreachable("x".repeat(HTTP_REASON_MAX * 2))).await;
+        assert_eq!(reason.map(|reason| reason.len()), Some(HTTP_REASON_MAX), "whatever the other side says");
     }
 }

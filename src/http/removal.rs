@@ -6,12 +6,12 @@ use super::ask::{self, Call, Pending, pending};
 use super::options;
 use super::respond::Reply;
 use crate::model::command::Command;
-use crate::model::request::Write;
+use crate::model::request::{Removal, Write};
 use std::sync::Arc;
 
 /// `PUT federation/remove/:dc`
 pub(super) fn remove(api: &Arc<HttpParts>, call: Call) -> Pending {
-    change(api, call, Write::RemoveDatacenter)
+    change(api, call, |dc| Write::RemoveDatacenter(Removal { dc, ..Removal::default() }))
 }
 
 /// `PUT federation/readmit/:dc`

@@ -63,6 +63,22 @@ pub struct AnswerMeta {
     pub cache: Option<CacheUse>,
     /// For `?dc=*`: the datacenters that were asked, nearest first.
     pub datacenters: Option<Box<[DatacenterPart]>>,
+    /// How long the agent that answers had the request, in microseconds: what the asker waited beyond
+    /// that, the answer was on its way. Small, because each parked watch has room for it.
+    pub took_micros: u32,
+}
+
+impl AnswerMeta {
+    /// Counts the age of what a cache took part in on by `passed`; other answers are as old as they
+    /// were when their server read them, wherever they are shown.
+    pub fn grow_older(&mut self, passed: Duration) {
+        if let Some(cache) = &mut self.cache {
+            cache.age = cache.age.saturating_add(passed);
+            self.last_contact = self.last_contact.saturating_add(passed);
+            let answered = self.datacenters.iter_mut().flatten().filter(|part| part.error.is_none());
+            answered.for_each(|part| part.age = part.age.saturating_add(passed));
+        }
+    }
 }
 
 /// An answer: rendered once, where the data lives; every hop passes the bytes on.
@@ -72,4 +88,43 @@ pub struct Answer {
     pub meta: AnswerMeta,
     /// The JSON, not pretty and not compressed.
     pub body: Bytes,
+}
+
+impl Answer {
+    /// It is ready `took` after the request came here. Rounded down, so that no age is told too low.
+    pub fn ready(&mut self, took: Duration) {
+        self.meta.took_micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+    }
+
+    /// It has come from another agent, `waited` after it was asked for.
+    pub fn come(&mut self, waited: Duration) {
+        self.meta.grow_older(waited.saturating_sub(Duration::from_micros(self.meta.took_micros.into())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_on_its_way_has_grown_older_by_that_and_not_by_the_time_it_was_parked() {
+        let seconds = Duration::from_secs;
+        let part =
+            |error: Option<&str>| DatacenterPart { age: seconds(2), error: error.map(str::to_owned), ..Default::default() };
+        let meta = AnswerMeta {
+            last_contact: seconds(3),
+            cache: Some(CacheUse { hit: true, age: seconds(3) }),
+            datacenters: Some([part(None), part(Some("cut"))].into()),
+            took_micros: 60_000_000,
+            ..AnswerMeta::default()
+        };
+        let mut answer = Answer { meta, body: Bytes::new() };
+        answer.come(seconds(61));
+        assert_eq!((answer.meta.last_contact, answer.meta.cache.unwrap().age), (seconds(4), seconds(4)));
+        let ages: Vec<Duration> = answer.meta.datacenters.iter().flatten().map(|part| part.age).collect();
+        assert_eq!(ages, [seconds(3), seconds(2)]);
+        let mut own = Answer::default();
+        own.come(seconds(9));
+        assert_eq!(own.meta.last_contact, Duration::ZERO, "of no cache");
+    }
 }

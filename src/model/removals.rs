@@ -19,6 +19,11 @@ impl Removals {
         self.by_dc.entry(dc.to_lowercase()).or_default().insert(cluster);
     }
 
+    /// Removes whatever `others` do.
+    pub fn add(&mut self, others: &Removals) {
+        others.iter().for_each(|(dc, cluster)| self.remove(dc, cluster));
+    }
+
     /// Takes back all removals of `dc`; whether there were any.
     pub fn readmit(&mut self, dc: &str) -> bool {
         self.by_dc.remove(&dc.to_lowercase()).is_some()

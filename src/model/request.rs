@@ -3,9 +3,10 @@
 use super::answer::Answer;
 use super::command::Command;
 use super::fault::Fault;
-use super::ids::{NodeId, Token};
+use super::ids::{ClusterId, NodeId, Token};
 use super::query::Query;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,13 +22,26 @@ pub enum PeerRef {
     Address(String),
 }
 
+/// Another datacenter to be refused. Each server on the way to the leader adds what it knows of it: one
+/// that only the static list of the asked server names is known to nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Removal {
+    /// Its name.
+    pub dc: String,
+    /// Whether any of them knows it.
+    pub is_known: bool,
+    /// The clusters that they know by that name.
+    pub clusters: BTreeSet<ClusterId>,
+}
+
 /// Everything that can be changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Write {
     /// A command for the replicated log.
     Apply(Command),
-    /// Refuse another datacenter from now on: the leader names the clusters that are meant.
-    RemoveDatacenter(String),
+    /// Refuse another datacenter from now on.
+    RemoveDatacenter(Removal),
     /// Take a server out of the Raft configuration.
     RemovePeer(PeerRef),
     /// Hand leadership over, to the one named or to whoever is furthest.

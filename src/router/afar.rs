@@ -11,7 +11,7 @@ use super::deliver::Crossing;
 use super::entry::LEAST_WAIT;
 use super::neighbours::Told;
 use crate::bridge::{Bridge, Followed, Held};
-use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_TURNS, FEED_PACE};
+use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{CacheControl, Consistency, Query};
@@ -146,7 +146,7 @@ impl Afar<'_> {
         }
         let failed = match timeout(self.lateness(), &mut own).await {
             Ok(Ok(held)) => return Ok(Got::of(&held, false)),
-            Ok(Err(fault)) if leaves_hope(&fault) => Some(fault),
+            Ok(Err(fault)) if self.has_hope(&fault) => Some(fault),
             Ok(Err(fault)) => return Err(fault),
             Err(_late) => None,
         };
@@ -164,6 +164,11 @@ impl Afar<'_> {
             },
         };
         neighbours.await.map(|told| Got::beside(&told)).ok_or(fault)
+    }
+
+    /// Whether to try elsewhere, or again. What is closed here is not read by way of others either.
+    fn has_hope(&self, fault: &Fault) -> bool {
+        leaves_hope(fault) && self.bridge.closed(&self.dc).is_none()
     }
 
     /// When an answer that the bridge still waits for is late.
@@ -184,7 +189,14 @@ impl Afar<'_> {
     /// Parks until there is an answer newer than `min_index`, or until `wait` is over.
     async fn wait(&self, min_index: u64, wait: Duration, progress: &Progress) -> Result<Answer, Fault> {
         let deadline = Instant::now() + wait;
-        for _turn in 0..FAR_WAIT_TURNS {
+        for turn in 0..FAR_WAIT_TURNS {
+            if turn > 0 {
+                // A way that fails at once, again and again, shall not have its user ask all the time.
+                Box::pin(sleep(FAR_WAIT_PAUSE)).await;
+                if let Some(fault) = self.bridge.closed(&self.dc) {
+                    return Err(fault);
+                }
+            }
             let got = Box::pin(self.now()).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             if got.answer.meta.index > min_index || left.is_zero() {
@@ -201,7 +213,7 @@ impl Afar<'_> {
             match waited {
                 Ok(answer) if self.bounds().is_too_old(answer.meta.last_contact) => break,
                 Ok(answer) => return Ok(answer),
-                Err(fault) if leaves_hope(&fault) => {}
+                Err(fault) if self.has_hope(&fault) => {}
                 Err(fault) => return Err(fault),
             }
         }
@@ -211,8 +223,16 @@ impl Afar<'_> {
     /// Parks at a neighbour, which follows what this server cannot.
     async fn wait_beside(&self, addr: SocketAddr, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
         let request = self.parking(self.question(), min_index, left, Hops { aside: true, ..Hops::default() });
-        match self.core.call(addr, &request, 1, progress).await {
-            Ok(Reply::Answer(answer)) => Ok(answer),
+        let sent = Instant::now();
+        let reply = tokio::select! {
+            reply = self.core.call(addr, &request, 1, progress) => reply,
+            fault = self.bridge.until_closed(&self.dc) => return Err(fault),
+        };
+        match reply {
+            Ok(Reply::Answer(mut answer)) => {
+                answer.come(sent.elapsed());
+                Ok(answer)
+            }
             Ok(Reply::Written(_)) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
             Err(error) => Err(Fault::unreachable(format!("server {addr} of this datacenter: {error}"))),
         }

@@ -46,6 +46,11 @@ impl Bounds {
         self.must_revalidate || self.fresh.is_some()
     }
 
+    /// Whether no answer is good enough without a look for a newer one.
+    pub(super) fn must_look(&self) -> bool {
+        self.must_revalidate
+    }
+
     /// What is done with an answer of this age that was held before it was asked for.
     pub(super) fn verdict(&self, age: Duration) -> Verdict {
         if self.must_revalidate || self.is_too_old(age) { Verdict::Refresh } else { Verdict::Serve }
@@ -103,6 +108,7 @@ mod tests {
         assert!(bounds(None, control(Some(2), None, true)).is_too_old(secs(3)));
         assert!(bounds(None, control(None, None, true)).are_set() && bounds(Some(1), None).are_set());
         assert!(!bounds(None, control(None, Some(9), false)).are_set());
+        assert!(bounds(None, control(Some(0), None, false)).must_look() && !bounds(Some(1), None).must_look());
     }
 
     #[test]

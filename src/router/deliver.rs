@@ -41,6 +41,7 @@ impl Core {
         mut request: Box<Request>,
         progress: &Progress,
     ) -> Result<Reply, Fault> {
+        self.add_what_is_known(&mut request.ask);
         let mut leadership = raft.leadership();
         let mut hold = self.holds.begin();
         let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
@@ -131,8 +132,11 @@ impl Core {
                 return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
             };
             let error = match self.call(addr, &request, agents, progress).await {
-                Ok(reply) if wait_of(&request).is_some() => return Ok(reply),
-                Ok(reply) => return Ok(older(reply, began.elapsed())),
+                Ok(Reply::Answer(mut answer)) => {
+                    answer.come(began.elapsed());
+                    return Ok(Reply::Answer(answer));
+                }
+                Ok(written) => return Ok(written),
                 Err(error) => error,
             };
             let (fault, pause) = match tries.failed(error, is_write, count) {
@@ -251,18 +255,6 @@ fn show_wait(request: &Request, progress: &Progress) {
     if wait_of(request).is_some() {
         progress.set(Phase::Parked);
     }
-}
-
-/// A reply that took so long to come, with its age counted on where a server's cache took part in it.
-fn older(mut reply: Reply, took: Duration) -> Reply {
-    if let Reply::Answer(answer) = &mut reply {
-        let meta = &mut answer.meta;
-        if let Some(cache) = &mut meta.cache {
-            cache.age = cache.age.saturating_add(took);
-            meta.last_contact = meta.last_contact.saturating_add(took);
-        }
-    }
-    reply
 }
 
 /// Leaves to a blocking query that is sent anew what is left of its wait.

@@ -68,9 +68,11 @@ impl Core {
                 metrics::counter!("kontor.router.everywhere_late").increment(1);
                 Err(Fault::unreachable(format!("no answer within {EVERYWHERE_PATIENCE:?}")))
             });
-            Part { name, outcome }
+            (Part { name, outcome }, Instant::now())
         };
-        stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL).collect().await
+        let asked = stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL);
+        let parts: Vec<(Part, Instant)> = asked.collect().await;
+        parts.into_iter().map(|(part, came)| waited_for_others(part, came.elapsed())).collect()
     }
 
     /// Asks one datacenter. Boxed, because it goes the whole way of a read again.
@@ -135,5 +137,27 @@ impl Core {
                 return;
             }
         }
+    }
+}
+
+/// A part that came so long before the last one.
+fn waited_for_others(mut part: Part, waited: Duration) -> Part {
+    if let Ok(answer) = &mut part.outcome {
+        answer.meta.grow_older(waited);
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::answer::CacheUse;
+
+    #[test]
+    fn a_part_grows_older_while_the_slowest_is_waited_for() {
+        let mut answer = Answer::default();
+        answer.meta.cache = Some(CacheUse { hit: true, age: Duration::ZERO });
+        let part = waited_for_others(Part { name: "dc2".into(), outcome: Ok(answer) }, Duration::from_secs(2));
+        assert_eq!(part.outcome.unwrap().meta.last_contact, Duration::from_secs(2));
     }
 }

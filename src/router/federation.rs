@@ -5,12 +5,13 @@
 
 use super::Core;
 use super::datacenters::Site;
+use super::entry::crosses;
 use crate::bridge::Bridge;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
-use crate::model::member::MemberStatus;
+use crate::model::member::{MemberStatus, tag};
 use crate::model::query::{Query, Read};
-use crate::model::request::{Ask, Phase, Progress};
+use crate::model::request::{Ask, Phase, Progress, Removal, Write, WriteRequest};
 use bytes::Bytes;
 
 impl Core {
@@ -47,6 +48,21 @@ impl Core {
         self.bridge()?.dial_back(dc).await
     }
 
+    /// Adds to a removal within this datacenter what this server knows of who is removed.
+    pub(super) fn add_what_is_known(&self, ask: &mut Ask) {
+        let is_own = !crosses(&self.settings.datacenter, ask);
+        let Ask::Write(WriteRequest { write: Write::RemoveDatacenter(removal), .. }) = ask else { return };
+        if !is_own {
+            return;
+        }
+        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.bridge.as_ref());
+        let roster = self.paths.wan.as_ref().map(|wan| wan.roster());
+        let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
+        removal.is_known |= members().next().is_some() || bridge.is_some_and(|bridge| bridge.knows(&dc));
+        let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
+        removal.clusters.extend(told.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
+    }
+
     fn bridge(&self) -> Result<&Bridge, Fault> {
         self.paths.bridge.as_ref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
     }
@@ -65,6 +81,13 @@ impl Core {
 pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
     if let Ask::Read(Query { read: Read::DialBack { dc }, .. }) = ask {
         from_dc.clone_into(dc);
+    }
+}
+
+/// What another datacenter knows of a third one says nothing about which cluster that is here.
+pub(super) fn only_what_we_know(ask: &mut Ask) {
+    if let Ask::Write(WriteRequest { write: Write::RemoveDatacenter(removal), .. }) = ask {
+        *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
     }
 }
 

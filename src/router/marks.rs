@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// When the merged answer of each query last changed.
 #[derive(Debug)]
 pub(super) struct Marks {
-    marks: Cache<Query, Mark>,
+    /// By the hash of the query, which may be long. Two that share one are answered too often, no more.
+    marks: Cache<u64, Mark>,
     /// The newest number made; the next one is greater, whatever the clock says.
     newest: AtomicU64,
     hasher: RandomState,
@@ -38,7 +39,7 @@ impl Marks {
     pub(super) fn index(&self, query: &Query, body: &[u8], now: SystemTime) -> u64 {
         let body = self.hasher.hash_one(body);
         let mut index = 0;
-        self.marks.entry_by_ref(&key(query)).and_compute_with(|entry| match entry {
+        self.marks.entry(self.hasher.hash_one(key(query))).and_compute_with(|entry| match entry {
             Some(entry) if entry.value().body == body => {
                 index = entry.value().index;
                 Op::Nop

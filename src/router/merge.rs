@@ -1,7 +1,7 @@
 //! One answer made of the answers of several datacenters.
 //!
-//! `everywhere.rs` gathers them. Lists are put together as the bytes they are; only the map of
-//! services is read, because its names meet. Pure.
+//! `everywhere.rs` gathers them. Lists are put together as the bytes they are, once it is sure that
+//! they are lists; the map of services is read, because its names meet. Pure.
 
 use super::route::{EVERYWHERE, wanted_dc};
 use crate::config::defaults::EVERYWHERE_MAX_BYTES;
@@ -10,6 +10,7 @@ use crate::model::fault::Fault;
 use crate::model::query::{Consistency, Read};
 use crate::model::request::Ask;
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one datacenter has answered.
@@ -166,16 +167,19 @@ impl Body {
     }
 }
 
-/// What stands within the brackets of a list; `null` and nothing at all are empty ones.
+/// What stands within the brackets of a list; `null` and nothing at all are empty ones. It is read
+/// once: one datacenter that answers with anything else must not spoil the answer of all.
 fn rows(json: &[u8]) -> Result<&[u8], Fault> {
     let json = json.trim_ascii();
     if json.is_empty() || json == b"null" {
         return Ok(&[]);
     }
-    let inner = json.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let text = std::str::from_utf8(json).ok();
+    let is_list = text.is_some_and(|text| serde_json::from_str::<Vec<IgnoredAny>>(text).is_ok());
+    let inner = json.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).filter(|_| is_list);
     inner.map(<[u8]>::trim_ascii).ok_or_else(|| {
         let start = String::from_utf8_lossy(json.get(..json.len().min(20)).unwrap_or_default()).into_owned();
-        Fault::failed(format!("expected a list, got {start:?}"))
+        Fault::failed(format!("expected a list, got {} bytes that begin with {start:?}", json.len()))
     })
 }
 
@@ -250,6 +254,15 @@ mod tests {
         let answer = list(vec![part("dc1", "{\"a\":1}", 0, None), part("dc2", "[2]", 0, None)]);
         assert_eq!(answer.body, "[2]");
         assert!(answer.meta.datacenters.unwrap()[0].error.as_ref().unwrap().contains("expected a list"));
+    }
+
+    #[test]
+    fn garbage_of_one_datacenter_does_not_spoil_the_answer_of_all() {
+        for garbage in ["[1],[2]", "[1,]", "[{]", "[1", "[\"a]"] {
+            let answer = list(vec![part("dc1", "[1]", 0, None), part("dc2", garbage, 0, None)]);
+            assert_eq!(answer.body, "[1]", "{garbage}");
+            assert!(answer.meta.datacenters.unwrap()[1].error.is_some(), "{garbage}");
+        }
     }
 
     #[test]

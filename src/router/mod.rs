@@ -208,10 +208,18 @@ impl Handler for Router {
             // What another datacenter says of the way within its own is of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
             federation::only_the_asker(&mut request.ask, from_dc);
+            federation::only_what_we_know(&mut request.ask);
         }
         let core = Arc::clone(&self.core);
         let request = Box::new(entry::received(&core.settings, request));
-        Box::pin(async move { core.handle(request, &progress).await })
+        let began = Instant::now();
+        Box::pin(async move {
+            let mut reply = core.handle(request, &progress).await?;
+            if let Reply::Answer(answer) = &mut reply {
+                answer.ready(began.elapsed());
+            }
+            Ok(reply)
+        })
     }
 }
 

@@ -51,8 +51,8 @@ impl Told {
 /// What is shared by all questions to the neighbours.
 #[derive(Debug)]
 pub(super) struct Neighbours {
-    /// What was told just now, for those who ask the same and take any age. The token is part of the
-    /// query, so nobody gets another's answer.
+    /// What was told just now, for those who ask the same under the same bounds. The token is part of
+    /// the query, so nobody gets another's answer.
     told: Cache<Query, Told>,
     places: Semaphore,
 }
@@ -71,10 +71,13 @@ impl Core {
     /// What the neighbours hold for `query`, which neither blocks nor forgives: where any age will do
     /// the first good answer, one question for all who wait for it; else the freshest within `bounds`.
     pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Told> {
-        if bounds.are_set() {
-            return self.ask_each(query, bounds).await;
+        if !bounds.must_look() {
+            let told = self.neighbours.told.optionally_get_with_by_ref(query, self.ask_each(query, bounds)).await;
+            if told.as_ref().is_none_or(|told| !bounds.is_too_old(told.age())) {
+                return told;
+            }
         }
-        self.neighbours.told.optionally_get_with_by_ref(query, self.ask_each(query, bounds)).await
+        self.ask_each(query, bounds).await
     }
 
     async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Told> {

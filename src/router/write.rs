@@ -8,23 +8,18 @@ use super::operator::Servers;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
-use crate::model::member::tag;
-use crate::model::request::{PeerRef, Write, Written};
+use crate::model::request::{PeerRef, Removal, Write, Written};
 use crate::raft::Raft;
-use std::collections::BTreeSet;
 
 impl Core {
     /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
     pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
         match write {
-            Write::Apply(command) => match raft.propose(command.clone()).await? {
-                (index, Outcome::Done) => Ok(Written { index }),
-                (_, Outcome::Refused(fault)) => Err(fault),
-            },
-            Write::RemoveDatacenter(dc) => match raft.propose(self.removal(dc)?).await? {
-                (index, Outcome::Done) => Ok(Written { index }),
-                (_, Outcome::Refused(fault)) => Err(fault),
-            },
+            Write::Apply(command) => propose(raft, command.clone()).await,
+            Write::RemoveDatacenter(wanted) => {
+                let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
+                propose(raft, removal(wanted, &self.settings.datacenter, is_removed)?).await
+            }
             Write::RemovePeer(peer) => {
                 let id = self.find_peer(raft, peer)?;
                 raft.remove(id).await?;
@@ -40,35 +35,57 @@ impl Core {
         }
     }
 
-    /// What removes `dc`: every cluster that this server knows by that name, or where it knows of none
-    /// whatever is called so.
-    fn removal(&self, dc: &str) -> Result<Command, Fault> {
-        if dc.eq_ignore_ascii_case(&self.settings.datacenter) {
-            return Err(Fault::bad_request(format!("{dc:?} is this datacenter; expected another one to remove")));
-        }
-        let datacenter = dc.to_lowercase();
-        let roster = self.paths.wan.as_ref().map(|wan| wan.roster());
-        let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == datacenter);
-        let bridge = self.paths.bridge.as_ref();
-        let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
-        let clusters: BTreeSet<ClusterId> = told.chain(bridge.and_then(|bridge| bridge.cluster_of(&datacenter))).collect();
-        let removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&datacenter));
-        if members().next().is_none() && !removed && !bridge.is_some_and(|bridge| bridge.knows(&datacenter)) {
-            return Err(Fault::not_found(format!(
-                "No datacenter {dc:?} is known to the leader of {:?}",
-                self.settings.datacenter
-            )));
-        }
-        if clusters.is_empty() && !removed {
-            return Ok(Command::RemoveDatacenter { datacenter, cluster: None });
-        }
-        let remove = |cluster| Command::RemoveDatacenter { datacenter: datacenter.clone(), cluster: Some(cluster) };
-        Ok(Command::Batch(clusters.into_iter().map(remove).collect()))
-    }
-
     fn find_peer(&self, raft: &Raft, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
         let (peers, roster) = (raft.peers(), self.paths.lan.roster());
         let leadership = *raft.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
+    }
+}
+
+async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
+    match raft.propose(command).await? {
+        (index, Outcome::Done) => Ok(Written { index }),
+        (_, Outcome::Refused(fault)) => Err(fault),
+    }
+}
+
+/// What removes a datacenter: every cluster that is known by its name, or where none is whatever is
+/// called so. `is_removed` says whether some cluster of that name is removed already.
+fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, Fault> {
+    let Removal { dc, is_known, clusters } = wanted;
+    if dc.eq_ignore_ascii_case(own_dc) {
+        return Err(Fault::bad_request(format!("{dc:?} is this datacenter; expected another one to remove")));
+    }
+    if !is_known && !is_removed {
+        let text = format!("No datacenter {dc:?} is known in {own_dc:?}, neither to the server asked nor to the leader");
+        return Err(Fault::not_found(text));
+    }
+    let datacenter = dc.to_lowercase();
+    if clusters.is_empty() && !is_removed {
+        return Ok(Command::RemoveDatacenter { datacenter, cluster: None });
+    }
+    let remove = |cluster: &ClusterId| Command::RemoveDatacenter { datacenter: datacenter.clone(), cluster: Some(*cluster) };
+    Ok(Command::Batch(clusters.iter().map(remove).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_names_each_cluster_that_is_known_or_else_the_name() {
+        let id = ClusterId::default();
+        let wanted = |is_known, clusters: &[ClusterId]| Removal {
+            dc: "DC2".into(),
+            is_known,
+            clusters: clusters.iter().copied().collect(),
+        };
+        let remove = |cluster| Command::RemoveDatacenter { datacenter: "dc2".into(), cluster };
+        assert_eq!(removal(&wanted(true, &[id]), "dc1", false), Ok(Command::Batch(vec![remove(Some(id))])));
+        assert_eq!(removal(&wanted(true, &[]), "dc1", false), Ok(remove(None)), "configured, and never linked");
+        assert_eq!(removal(&wanted(false, &[]), "dc1", true), Ok(Command::Batch(Vec::new())), "done already");
+        let unknown = removal(&wanted(false, &[]), "dc1", false).unwrap_err();
+        assert!(unknown.kind == crate::model::fault::FaultKind::NotFound && unknown.message.contains("DC2"), "{unknown}");
+        assert!(removal(&wanted(true, &[id]), "dc2", false).unwrap_err().message.contains("another one"));
     }
 }

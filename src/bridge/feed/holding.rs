@@ -272,7 +272,7 @@ impl Holding {
     }
 
     /// Wakes those who watch although nothing has come: they must look for themselves.
-    pub(super) fn wake(&self) {
+    pub(in crate::bridge) fn wake(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 

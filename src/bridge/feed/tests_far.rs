@@ -5,7 +5,7 @@ use crate::bridge::cache::{Answers, Bounds, Followed, Held};
 use crate::bridge::endpoint::Endpoint;
 use crate::bridge::frame::{self, Frame, Kind, Outgoing, read_header, read_payload};
 use crate::bridge::link::Greeting;
-use crate::bridge::{Bridge, BridgeSettings, RemoteServer};
+use crate::bridge::{Admission, Bridge, BridgeSettings, RemoteServer};
 use crate::config::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
@@ -250,6 +250,7 @@ pub(super) struct Near {
     pub(super) bridge: Bridge,
     pub(super) pin: String,
     pub(super) servers: watch::Sender<Arc<Vec<RemoteServer>>>,
+    pub(super) admission: watch::Sender<Arc<Admission>>,
     pub(super) answers: Arc<Answers>,
     _shutdown: Shutdown,
 }
@@ -257,6 +258,7 @@ pub(super) struct Near {
 impl Near {
     pub(super) async fn start(bytes: u64, bounds: Bounds) -> Near {
         let (servers, list) = watch::channel(Arc::default());
+        let admission = watch::Sender::new(Arc::default());
         let identity = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
         let pin = identity.fingerprint().unwrap();
         let settings = BridgeSettings {
@@ -268,12 +270,13 @@ impl Near {
             require_ca: false,
             cache_bytes: bytes,
             cluster: watch::channel(None).1,
-            admission: watch::channel(Arc::default()).1,
+            admission: admission.subscribe(),
         };
         let shutdown = Shutdown::new();
         let bridge = Bridge::start(settings, list, Arc::new(Mute), Arc::new(Mute), &shutdown).await.unwrap();
         let answers = Arc::new(Answers::new(Arc::clone(&bridge.links), bytes, bounds, shutdown.child()));
-        Near { bridge, pin, servers, answers, _shutdown: shutdown }
+        shutdown.spawn_until("answers", Arc::clone(&answers).forget_closed());
+        Near { bridge, pin, servers, admission, answers, _shutdown: shutdown }
     }
 
     pub(super) async fn with<const N: usize>(names: [&str; N], bounds: Bounds) -> (Near, [Far; N]) {

@@ -2,6 +2,7 @@
 
 use super::message::{Echo, Known, Push, fingerprint};
 use super::tests_far::{CLUSTER, Far, Fed, LONG, Near, answer, body, meta, query};
+use crate::bridge::Admission;
 use crate::bridge::cache::{Bounds, Followed, Held};
 use crate::bridge::frame::{self, Frame, Kind};
 use crate::config::defaults;
@@ -9,6 +10,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::request::{Ask, Hops, Reply, Request};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -175,6 +177,25 @@ async fn what_is_held_grows_old_when_the_link_is_cut() {
     let fault = followed.refresh().await.unwrap_err();
     let reason = fault.reason.unwrap();
     assert!(reason.contains("; the best known answer is ") && reason.ends_with(" s old"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_closed_datacenter_is_forgotten_and_who_is_parked_on_it_is_woken() {
+    let (near, _far, followed, _fed) = standing().await;
+    let mut changes = followed.changes();
+    changes.mark_unchanged();
+    near.admission.send_replace(Arc::new(Admission { disabled: ["dc2".to_owned()].into(), ..Admission::default() }));
+    tokio::time::timeout(LONG, changes.changed()).await.unwrap().unwrap();
+    assert!(near.bridge.closed("dc2").is_some(), "whoever looks then is told");
+    let deadline = Instant::now() + LONG;
+    while near.answers.report("dc2").held > 0 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let fault = near.follow("n").first().await.unwrap_err();
+    assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::NoPath, Some("disabled")));
+    near.admission.send_replace(Arc::default());
+    assert!(near.follow("n").held().is_none(), "what is let in again starts with nothing");
 }
 
 #[tokio::test]
