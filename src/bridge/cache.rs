@@ -313,7 +313,8 @@ impl Followed {
 
     /// Whether the other side does not feed this answer: [`Followed::first`] then asks for it each time,
     /// and [`Followed::changes`] tells of nothing.
-    pub fn is_unfed(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_unfed(&self) -> bool {
         matches!(&*self.holding.phases().borrow(), Phase::Unfed { .. })
     }
 

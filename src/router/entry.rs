@@ -5,6 +5,7 @@
 
 use super::RouterSettings;
 use super::blocking;
+use super::remote_stale::Family;
 use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
 use crate::model::query::{Consistency, Query, QueryOptions, Read};
@@ -109,21 +110,9 @@ pub(super) fn is_of_store(read: &Read) -> bool {
     is_discovery(read) || matches!(read, Read::CoordinateNodes | Read::CoordinateNode { .. })
 }
 
-/// Whether `discovery_max_stale` is meant for it.
+/// Whether `discovery_max_stale` is meant for it: what catalog and health tell of nodes and services.
 fn is_discovery(read: &Read) -> bool {
-    matches!(
-        read,
-        Read::CatalogNodes
-            | Read::CatalogServices
-            | Read::CatalogService { .. }
-            | Read::CatalogNode { .. }
-            | Read::CatalogNodeServices { .. }
-            | Read::CatalogGatewayServices { .. }
-            | Read::HealthNode { .. }
-            | Read::HealthChecks { .. }
-            | Read::HealthState { .. }
-            | Read::HealthService { .. }
-    )
+    *read != Read::Datacenters && matches!(Family::of(read), Family::Catalog | Family::Health)
 }
 
 /// Whether the user has left open how fresh the answer must be.
