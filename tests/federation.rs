@@ -169,7 +169,6 @@ fn certificates_of_one_authority_federate_and_an_encrypted_pool_is_closed_to_oth
     kontor(&["tls", "cert", "create", "-server", "-dc", "dc2"]);
     let key = kontor(&["keygen"]).trim().to_owned();
     let Federation { dc1, dc2 } = Federation::start_with(root.path(), |plan| {
-        let file = certs.join(format!("{}.json", plan.dc));
         let mut settings = json!({"encrypt": key});
         if plan.flags.iter().any(|flag| flag == "-server") {
             let pem = |name: &str| certs.join(format!("{}-server-consul-0{name}.pem", plan.dc)).display().to_string();
@@ -178,10 +177,7 @@ fn certificates_of_one_authority_federate_and_an_encrypted_pool_is_closed_to_oth
             settings["key_file"] = json!(pem("-key"));
             settings["bridge"] = json!({"require_ca": true});
         }
-        let name =
-            if plan.flags.iter().any(|flag| flag == "-server") { file } else { certs.join(format!("{}-client.json", plan.dc)) };
-        std::fs::write(&name, settings.to_string()).unwrap();
-        plan.flag(&format!("-config-file={}", name.display()))
+        plan.settings(&settings)
     });
     assert_eq!(dc1.clients[0].get("/v1/catalog/nodes?dc=dc2").json().as_array().unwrap().len(), 4);
     let stranger = Plan::client(root.path(), "dc1", "stranger").join(&[&dc1.servers[0].plan]).start();

@@ -28,14 +28,6 @@ fn lone(root: &Path, dc: &str) -> Plan {
     Plan::server(root, dc, "s1", 1)
 }
 
-/// Writes a configuration file and has the agent read it.
-fn with(plan: Plan, settings: &Value) -> Plan {
-    std::fs::create_dir_all(&plan.data_dir).unwrap();
-    let file = plan.data_dir.join("settings.json");
-    std::fs::write(&file, settings.to_string()).unwrap();
-    plan.flag(&format!("-config-file={}", file.display()))
-}
-
 /// The row of a member, if it has this state there.
 fn member(members: &Value, name: &str, status: i64) -> Option<Value> {
     let rows = members.as_array()?;
@@ -231,10 +223,10 @@ fn another_encrypt_key_never_joins() {
         let made = Command::new(env!("CARGO_BIN_EXE_kontor")).arg("keygen").output().unwrap();
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
     };
-    let server = with(lone(root.path(), "dc1"), &json!({"encrypt": key()})).start();
+    let server = lone(root.path(), "dc1").settings(&json!({"encrypt": key()})).start();
     server.wait_for_leader();
-    let far = with(lone(root.path(), "dc2").join_wan(&[&server.plan]), &json!({"encrypt": key()})).start();
-    let other = with(Plan::client(root.path(), "dc1", "other").join(&[&server.plan]), &json!({"encrypt": key()})).start();
+    let far = lone(root.path(), "dc2").join_wan(&[&server.plan]).settings(&json!({"encrypt": key()})).start();
+    let other = Plan::client(root.path(), "dc1", "other").join(&[&server.plan]).settings(&json!({"encrypt": key()})).start();
     let open = Plan::client(root.path(), "dc1", "open").join(&[&server.plan]).start();
     far.wait_for_leader();
     for agent in [&other, &open, &far] {
@@ -286,11 +278,11 @@ fn certificates_of_another_authority_are_refused_with_the_reason() {
     let mut strict = ours.server("dc1");
     strict["verify_incoming"] = json!(true);
     strict["verify_outgoing"] = json!(true);
-    let near = with(lone(root.path(), "dc1"), &strict).start();
+    let near = lone(root.path(), "dc1").settings(&strict).start();
     near.wait_for_leader();
     // On the bridge: the pools meet, the links do not.
     let far_plan = lone(root.path(), "dc2").join_wan(&[&near.plan]);
-    let far = with(far_plan.clone(), &theirs.server("dc2")).start();
+    let far = far_plan.clone().settings(&theirs.server("dc2")).start();
     far.wait_for_leader();
     near.wait_for("/v1/agent/members?wan=1", |members| member(members, "s1.dc2", ALIVE).is_some());
     for (agent, dc) in [(&near, "dc2"), (&far, "dc1")] {
@@ -304,20 +296,20 @@ fn certificates_of_another_authority_are_refused_with_the_reason() {
     // On the RPC port: a client whose authority is not ours.
     let mut stranger = theirs.server("dc1");
     stranger["verify_outgoing"] = json!(true);
-    let client = with(Plan::client(root.path(), "dc1", "c1").join(&[&near.plan]), &stranger).start();
+    let client = Plan::client(root.path(), "dc1", "c1").join(&[&near.plan]).settings(&stranger).start();
     client.wait_for("/v1/agent/members", |members| alive(members) == 2);
     assert_eq!(client.get("/v1/catalog/nodes").status, 500);
     waits_for_log(&client, &["no TLS connection to this server", "UnknownIssuer"]);
     waits_for_log(&near, &["WARN", "rpc connection refused", "UnknownCA"]);
     // A certificate of another datacenter does not even start.
     far.kill();
-    let wrong = with(far_plan.clone(), &ours.server("dc3")).start();
+    let wrong = far_plan.clone().settings(&ours.server("dc3")).start();
     let log = far_plan.data_dir.join("agent.log");
     assert_eq!(wrong.wait(), Some(1));
     let said = std::fs::read_to_string(&log).unwrap();
     assert!(said.contains("expected the name server.dc2.consul") && said.contains("dc3"), "{said}");
     // The right one is taken at once.
-    let right = with(far_plan, &ours.server("dc2")).start();
+    let right = far_plan.settings(&ours.server("dc2")).start();
     reaches(&near, "dc2", 1);
     // The stranger is a member of the pool and thus a node, if one that sees nothing.
     reaches(&right, "dc1", 2);
@@ -327,12 +319,12 @@ fn certificates_of_another_authority_are_refused_with_the_reason() {
 fn other_certificates_come_into_force_by_a_reload() {
     let root = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(root.path().join("old")), Authority::new(root.path().join("new")));
-    let near = with(lone(root.path(), "dc1"), &old.server("dc1")).start();
-    let far = with(lone(root.path(), "dc2").join_wan(&[&near.plan]), &new.server("dc2")).start();
+    let near = lone(root.path(), "dc1").settings(&old.server("dc1")).start();
+    let far = lone(root.path(), "dc2").join_wan(&[&near.plan]).settings(&new.server("dc2")).start();
     near.wait_for_leader();
     far.wait_for_leader();
     waits_for_log(&near, &["tls-refused", "another-ca"]);
-    let _ = with(near.plan.clone(), &new.server("dc1"));
+    let _ = near.plan.clone().settings(&new.server("dc1"));
     assert_eq!(near.cli(&["reload"]).0, 0);
     reaches(&near, "dc2", 1);
     reaches(&far, "dc1", 1);
@@ -343,7 +335,7 @@ fn the_wan_has_addresses_of_its_own_and_the_catalog_tells_them_abroad() {
     let root = tempfile::tempdir().unwrap();
     let (inside, outside, told) = (rig::address(), rig::address(), rig::address());
     let settings = json!({"translate_wan_addrs": true});
-    let near = with(lone(root.path(), "dc1"), &settings).flag(&format!("-serf-wan-bind={outside}")).start();
+    let near = lone(root.path(), "dc1").settings(&settings).flag(&format!("-serf-wan-bind={outside}")).start();
     near.wait_for_leader();
     // Behind a translation of addresses: bound to all, told as one that no configuration binds.
     let (server, wan) = (20_000 + std::process::id() % 10_000, 30_000 + std::process::id() % 10_000);
@@ -381,7 +373,7 @@ fn two_thousand_watches_of_another_datacenter_are_freed_on_every_hop() {
     near.wait_for_leader();
     far.wait_for_leader();
     let client = Plan::client(root.path(), "dc1", "c1").join(&[&near.plan]);
-    let client = with(client, &json!({"limits": {"http_max_conns_per_client": 4_000}})).start();
+    let client = client.settings(&json!({"limits": {"http_max_conns_per_client": 4_000}})).start();
     reaches(&client, "dc2", 1);
     let tasks = |agent: &Agent| -> i64 {
         agent.get("/v1/agent/self").json()["Stats"]["runtime"]["goroutines"].as_str().unwrap().parse().unwrap()

@@ -209,7 +209,9 @@ impl Format {
     /// The document as plain data; the error tells line and column.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
-            Format::Json if text.trim().is_empty() => Ok(Value::Object(serde_json::Map::new())),
+            // Not the same as no settings: a file that is being written, or was cut, would start an agent without
+            // its encrypt key.
+            Format::Json if text.trim().is_empty() => Err("is empty; expected a JSON object, {} for no settings".to_owned()),
             Format::Json => serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}")),
             Format::Hcl => hcl::from_str(text).or_else(|error| {
                 let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok());
