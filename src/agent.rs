@@ -3,6 +3,7 @@
 //! [`Agent::bind`] opens every socket and the data directory, or fails with one line; from then on
 //! the agent runs. [`Agent::leave`] and [`Agent::shutdown`] end it, ordered and bounded in time.
 
+mod certificates;
 mod control;
 mod data_dir;
 mod directory;
@@ -26,6 +27,7 @@ use crate::router::{Paths, Router};
 use crate::rpc::{self, RpcClient};
 use crate::shutdown::Shutdown;
 use crate::store::{Reader, Store};
+use certificates::{Certificates, Stamps};
 use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
 use dispatch::{Dispatch, RaftInbox, RaftOutbox};
@@ -90,6 +92,8 @@ impl Agent {
         let Identity { node_id, data_dir } = identity;
         let tasks = Tasks::default();
         let kept_removals = KeptRemovals::open(data_dir.as_ref().map(DataDir::path))?;
+        // Before they are read: what is written meanwhile is read again.
+        let stamps = Stamps::of(&config.tls);
         let tls = parts::Tls::load(&config, data_dir.as_ref().map(DataDir::path))?;
         let listeners = parts::http_listeners(&config, &tls).await?;
         let rpc_listener = listen(config.rpc, "rpc").await?;
@@ -199,6 +203,10 @@ impl Agent {
             leader::run(leader_parts, &tasks.duties);
         }
 
+        let certificates = Certificates::new(&config, stamps, &tls).map(|certificates| {
+            let of_ca = bridge.clone().filter(|_| config.tls.cert_file.is_some());
+            Arc::new(certificates.shown_by(listeners.tls, of_ca))
+        });
         let control = Arc::new(control::Control::new(
             &config,
             node_id,
@@ -211,8 +219,14 @@ impl Agent {
                 bridge: bridge.clone(),
                 rules,
                 reload,
+                certificates: certificates.clone(),
             },
         ));
+        if let Some(certificates) = certificates {
+            tasks.duties.spawn_until("certificate-days", certificates::remind(Arc::clone(&certificates)));
+            let follow = certificates::follow_files(certificates, control.configuration());
+            tasks.duties.spawn_until("certificate-files", follow);
+        }
         let (http, sockets) = (listeners.addresses, listeners.sockets);
         let http_parts = crate::http::HttpParts {
             settings: Arc::new(parts::http_settings(&config)),

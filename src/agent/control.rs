@@ -1,6 +1,7 @@
 //! What the HTTP API needs of the agent itself: who it is, how it does, reload and leave.
 
 use super::Reload;
+use super::certificates::Certificates;
 use super::federation::Rules;
 use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
@@ -27,6 +28,8 @@ pub(super) struct Reach {
     /// What a reload may change about other datacenters.
     pub(super) rules: watch::Sender<Rules>,
     pub(super) reload: Option<Reload>,
+    /// Those of the files configured.
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// The agent, as the HTTP API sees it.
@@ -67,6 +70,11 @@ impl Control {
             leave_asked: Notify::new(),
             left: watch::Sender::new(false),
         }
+    }
+
+    /// What the agent runs with, as reloads change it.
+    pub(super) fn configuration(&self) -> watch::Receiver<Config> {
+        self.config.subscribe()
     }
 
     /// Resolves when a user has asked the agent to leave.
@@ -148,27 +156,26 @@ impl AgentControl for Control {
     }
 
     fn reload(&self) -> BoxFuture<Result<(), String>> {
-        let (read, local, bridge) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.bridge.clone());
+        let (read, local, certificates) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.certificates.clone());
         let running = Arc::clone(&self.config);
         let rules = self.reach.rules.clone();
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
             let before = running.borrow().clone();
-            // A bridge that was started with a key of its own has told the others so in its tags.
-            let bridge = bridge.filter(|_| before.tls.cert_file.is_some());
-            let has_bridge = bridge.is_some();
+            let files_before = before.tls.clone();
             let read_all = move || {
                 let wanted = read()?;
-                let of_ca = has_bridge && wanted.tls.cert_file.is_some();
-                let certificates = of_ca.then(|| super::parts::bridge_certificates(&wanted)).transpose()?;
-                Ok::<_, String>((wanted, certificates))
+                // A bridge that was started with a key of its own has told the others so in its tags.
+                let certificates = certificates.filter(|_| files_before.has_kinds_of(&wanted.tls));
+                let renewed = certificates.as_ref().map(|certificates| certificates.read(&wanted.tls)).transpose()?;
+                Ok::<_, String>((wanted, certificates.zip(renewed)))
             };
-            let (wanted, certificates) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
+            let (wanted, renewed) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
             local
                 .reload(wanted.services.clone(), wanted.checks.clone(), wanted.node_meta.clone())
                 .map_err(|fault| fault.message)?;
-            if let Some((bridge, certificates)) = bridge.zip(certificates) {
-                bridge.reload(certificates)?;
+            if let Some((certificates, renewed)) = renewed {
+                certificates.show(renewed)?;
             }
             crate::telemetry::set_level(&wanted.log_level)?;
             rules.send_if_modified(|rules| {

@@ -13,6 +13,8 @@ use crate::model::member::tag;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,8 @@ impl Tls {
     }
 }
 
-fn tls_files(config: &Config) -> TlsFiles {
+/// The files of certificates that are configured.
+pub(super) fn tls_files(config: &Config) -> TlsFiles {
     TlsFiles {
         ca_file: config.tls.ca_file.clone(),
         ca_path: config.tls.ca_path.clone(),
@@ -52,12 +55,8 @@ fn tls_files(config: &Config) -> TlsFiles {
     }
 }
 
-/// The certificates of the configuration as the bridge shows them, read anew for a reload.
-pub(super) fn bridge_certificates(config: &Config) -> Result<BridgeIdentity, String> {
-    BridgeIdentity::from_ca(&TlsMaterial::load(&tls_files(config))?, &config.datacenter, &config.domain)
-}
-
-fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
+/// Both ends of the RPC port.
+pub(super) fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
     let server_name = config.tls.verify_server_hostname.then(|| crate::tls::server_name(&config.datacenter, &config.domain));
     material.rpc_tls(config.tls.verify_incoming_rpc, config.tls.verify_outgoing, server_name)
 }
@@ -86,11 +85,13 @@ pub(super) struct BoundHttp {
     pub addresses: Vec<SocketAddr>,
     /// Files of the Unix ones.
     pub sockets: Vec<PathBuf>,
+    /// What all HTTPS ones make their handshakes with.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
 }
 
 /// Binds every HTTP and HTTPS address configured.
 pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
-    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
+    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new(), tls: None };
     for address in &config.http {
         match address {
             HttpAddress::Tcp(addr) => {
@@ -108,7 +109,11 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
         let material = tls.material.as_ref().filter(|_| config.tls.cert_file.is_some()).ok_or_else(|| {
             format!("ports.https is {}, but there is no certificate; set cert_file and key_file, or https = -1", addr.port())
         })?;
-        let server = material.https(config.tls.verify_incoming_https)?;
+        let server = match &bound.tls {
+            Some(server) => Arc::clone(server),
+            None => Arc::new(ArcSwap::new(material.https(config.tls.verify_incoming_https)?)),
+        };
+        bound.tls = Some(Arc::clone(&server));
         let listener = listen(*addr, "HTTPS").await?;
         bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTPS: {error}"))?);
         bound.listeners.push(HttpListener::Tls(listener, server));

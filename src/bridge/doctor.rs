@@ -196,10 +196,10 @@ fn judge_certificate(way: &Way<'_>, certificate: &CertificateReport) -> Finding 
     let CertificateReport { expires, days_left, .. } = certificate;
     let until = if certificate.is_for_ever() { String::new() } else { format!(", valid until {expires}") };
     let came = format!("accepted, {vouched}{until}");
-    if *days_left >= defaults::DOCTOR_CERTIFICATE_DAYS {
+    if *days_left >= defaults::CERTIFICATE_SOON_DAYS {
         return ok(Check::Certificate, &way.to, "a certificate that is accepted", came);
     }
-    let expected = format!("a certificate that is valid for {} days more", defaults::DOCTOR_CERTIFICATE_DAYS);
+    let expected = format!("a certificate that is valid for {} days more", defaults::CERTIFICATE_SOON_DAYS);
     let advice = format!("make {} a new one (kontor tls cert create -server -dc {}) and reload it", way.to, way.dc_of_to);
     warning(Check::Certificate, &way.to, expected, format!("{came}, in {days_left} days"), advice)
 }

@@ -10,14 +10,12 @@ use crate::config::defaults;
 use crate::model::federation::{
     CertificateReport, DatacenterReport, DatacenterState, FeedCounts, LinkRole, LinkState, ServerReport, Traffic, Voucher,
 };
-use crate::tls::{ShownCertificate, Trust};
+use crate::tls::{ShownCertificate, Trust, days_between};
 use quinn::Connection;
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-const DAY_SECONDS: u64 = 86_400;
 
 impl Bridge {
     /// Every other datacenter that is or was known, by name.
@@ -168,25 +166,9 @@ pub(super) fn certificate(connection: &Connection, dc: &str, trust: &Arc<Trust>)
     })
 }
 
-/// Whole days from `now` to `then`, negative when it is over.
-fn days_between(now: SystemTime, then: SystemTime) -> i64 {
-    let days = |span: Duration| i64::try_from(span.as_secs() / DAY_SECONDS).unwrap_or(i64::MAX);
-    then.duration_since(now).map_or_else(|over| -1 - days(over.duration()), days)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_are_whole_and_negative_once_it_is_over() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10 * DAY_SECONDS);
-        let at = |seconds: u64| days_between(now, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(12 * DAY_SECONDS + 5), 2);
-        assert_eq!(at(10 * DAY_SECONDS + 5), 0);
-        assert_eq!(at(10 * DAY_SECONDS - 5), -1);
-        assert_eq!(at(8 * DAY_SECONDS - 5), -3);
-    }
 
     #[test]
     fn round_trips_have_microseconds() {

@@ -38,6 +38,10 @@ impl Config {
         self.log_level = wanted.log_level;
         self.bridge_disabled = wanted.bridge_disabled;
         self.federation = wanted.federation;
+        // Who shows no certificate, or trusts nobody by one, begins with that at a start only.
+        if self.tls.has_kinds_of(&wanted.tls) {
+            self.tls.take_files(&wanted.tls);
+        }
     }
 }
 

@@ -385,8 +385,13 @@ pub const DOCTOR_MAX_AT_ONCE: usize = 4;
 pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(4);
 /// How far clocks may be apart before it is told: certificates are judged by them.
 pub const DOCTOR_CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
-/// Days to a certificate's end under which it is told.
-pub const DOCTOR_CERTIFICATE_DAYS: i64 = 30;
+/// Days to a certificate's end under which it is told, by `federation doctor` and in the log.
+pub const CERTIFICATE_SOON_DAYS: i64 = 30;
+/// How often certificates that are over soon are told in the log.
+pub const CERTIFICATE_TOLD_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the files of certificates are looked at. What differs is read when it is the same at
+/// two looks: a certificate and its key are two files, and are not written at one time.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
 // === Feeds of other datacenters ===
 

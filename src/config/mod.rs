@@ -81,6 +81,22 @@ pub struct Tls {
     pub verify_server_hostname: bool,
 }
 
+impl Tls {
+    /// Whether `other` names files of the same kinds, wherever they lie.
+    pub fn has_kinds_of(&self, other: &Tls) -> bool {
+        let kinds = |tls: &Tls| (tls.ca_file.is_some() || tls.ca_path.is_some(), tls.cert_file.is_some(), tls.key_file.is_some());
+        kinds(self) == kinds(other)
+    }
+
+    /// Names the files that `other` names; what is verified stays.
+    pub fn take_files(&mut self, other: &Tls) {
+        self.ca_file.clone_from(&other.ca_file);
+        self.ca_path.clone_from(&other.ca_path);
+        self.cert_file.clone_from(&other.cert_file);
+        self.key_file.clone_from(&other.key_file);
+    }
+}
+
 /// Everything an agent is told, resolved and checked.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -103,8 +103,8 @@ impl std::fmt::Debug for HttpParts {
 pub enum HttpListener {
     /// Plain HTTP.
     Tcp(tokio::net::TcpListener),
-    /// HTTPS.
-    Tls(tokio::net::TcpListener, Arc<rustls::ServerConfig>),
+    /// HTTPS; each handshake is made with what is there at the time.
+    Tls(tokio::net::TcpListener, Arc<arc_swap::ArcSwap<rustls::ServerConfig>>),
     /// A Unix socket (`unix://`).
     Unix(tokio::net::UnixListener),
 }

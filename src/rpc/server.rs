@@ -98,7 +98,7 @@ impl Server {
         }
         match (first[0], self.tls.clone()) {
             (TLS_HANDSHAKE, Some(tls)) => {
-                let accept = tokio_rustls::TlsAcceptor::from(tls.server).accept(stream);
+                let accept = tokio_rustls::TlsAcceptor::from(tls.server.load_full()).accept(stream);
                 match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, accept).await {
                     Ok(Ok(stream)) => self.converse(stream, peer).await,
                     Ok(Err(error)) => self.distrusted("tls", peer, &error.to_string()),

@@ -130,7 +130,7 @@ impl Slot {
             Some(name) => ServerName::try_from(name.clone()).map_err(|error| format!("{name:?}: {error}"))?,
             None => ServerName::from(self.server.ip()),
         };
-        let stream = tokio_rustls::TlsConnector::from(Arc::clone(&tls.client)).connect(name, stream).await;
+        let stream = tokio_rustls::TlsConnector::from(tls.client.load_full()).connect(name, stream).await;
         let stream = stream.map_err(|error| {
             self.tell(&error);
             format!("TLS: {error}")

@@ -5,6 +5,8 @@
 //! the start with its name and not the first connection with a riddle.
 
 use super::provider;
+use super::verify::parse;
+use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -15,6 +17,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The files of `ca_file`, `cert_file`, `key_file` and what is verified with them.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,16 @@ pub struct TlsFiles {
 pub struct TlsMaterial {
     roots: Option<Arc<RootCertStore>>,
     own: Option<OwnCert>,
+    endings: Vec<Ending>,
+}
+
+/// When certificates of a file are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The file or folder.
+    pub source: String,
+    /// The end of the one that is over first.
+    pub until: SystemTime,
 }
 
 /// A certificate chain with its key.
@@ -51,9 +64,9 @@ pub(super) struct OwnCert {
 #[derive(Clone, Debug)]
 pub struct RpcTls {
     /// Accepts, with client certificates verified when `verify_incoming`.
-    pub server: Arc<ServerConfig>,
+    pub server: Arc<ArcSwap<ServerConfig>>,
     /// Connects.
-    pub client: Arc<ClientConfig>,
+    pub client: Arc<ArcSwap<ClientConfig>>,
     /// Whether connections without TLS are refused.
     pub verify_incoming: bool,
     /// Whether this agent itself connects with TLS.
@@ -62,15 +75,28 @@ pub struct RpcTls {
     pub server_name: Option<String>,
 }
 
+impl RpcTls {
+    /// Shows and trusts what `newer` does, from the next handshake on, wherever this is in use. What is
+    /// verified stays.
+    pub fn renew(&self, newer: &RpcTls) {
+        self.server.store(newer.server.load_full());
+        self.client.store(newer.client.load_full());
+    }
+}
+
 impl TlsMaterial {
     /// Reads the files; the error names file, what was expected and what came.
     pub fn load(files: &TlsFiles) -> Result<TlsMaterial, String> {
-        let mut authorities = Vec::new();
+        let (mut authorities, mut endings) = (Vec::new(), Vec::new());
         if let Some(path) = &files.ca_file {
-            authorities.extend(certificates(path)?);
+            let found = certificates(path)?;
+            endings.extend(ending(path, &found));
+            authorities.extend(found);
         }
         if let Some(folder) = &files.ca_path {
-            authorities.extend(certificates_in(folder)?);
+            let found = certificates_in(folder)?;
+            endings.extend(ending(folder, &found));
+            authorities.extend(found);
         }
         let roots = if authorities.is_empty() { None } else { Some(Arc::new(root_store(authorities)?)) };
         let own = match (&files.cert_file, &files.key_file) {
@@ -79,7 +105,15 @@ impl TlsMaterial {
             (Some(cert), None) => return Err(format!("cert_file is {} and key_file is not set; set both", cert.display())),
             (None, Some(key)) => return Err(format!("key_file is {} and cert_file is not set; set both", key.display())),
         };
-        Ok(TlsMaterial { roots, own })
+        if let (Some(own), Some(cert)) = (&own, &files.cert_file) {
+            endings.extend(ending(cert, &own.chain));
+        }
+        Ok(TlsMaterial { roots, own, endings })
+    }
+
+    /// When what was loaded is over, by file.
+    pub fn endings(&self) -> &[Ending] {
+        &self.endings
     }
 
     /// Whether there is a certificate with its key.
@@ -115,7 +149,8 @@ impl TlsMaterial {
         server.alpn_protocols = vec![b"h2".to_vec()];
         let mut client = self.client(server_name.is_some())?;
         client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(RpcTls { server: Arc::new(server), client: Arc::new(client), verify_incoming, verify_outgoing, server_name })
+        let (server, client) = (Arc::new(ArcSwap::from_pointee(server)), Arc::new(ArcSwap::from_pointee(client)));
+        Ok(RpcTls { server, client, verify_incoming, verify_outgoing, server_name })
     }
 
     pub(super) fn roots(&self) -> Option<Arc<RootCertStore>> {
@@ -248,6 +283,14 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, String
     Ok(all)
 }
 
+/// The end of the one of `found` that is over first.
+fn ending(source: &Path, found: &[CertificateDer<'_>]) -> Option<Ending> {
+    let end = |certificate| Some(parse(certificate).ok()?.validity().not_after.timestamp());
+    let first = found.iter().filter_map(end).min()?;
+    let until = UNIX_EPOCH + Duration::from_secs(u64::try_from(first).unwrap_or(0));
+    Some(Ending { source: source.display().to_string(), until })
+}
+
 fn root_store(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
@@ -308,6 +351,24 @@ mod tests {
         let material = TlsMaterial::load(&files).unwrap();
         assert!(material.https(true).is_ok());
         assert!(material.rpc_tls(true, true, Some("server.dc1.consul".to_owned())).is_ok());
+    }
+
+    #[test]
+    fn the_end_of_each_file_is_that_of_what_is_over_first_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, cert, key) = pair();
+        let (older, _) = create_ca("consul", 2, &[]).unwrap();
+        let files = TlsFiles {
+            ca_file: written(folder.path(), "ca.pem", &format!("{ca}{older}")),
+            cert_file: written(folder.path(), "cert.pem", &cert),
+            key_file: written(folder.path(), "key.pem", &key),
+            ..TlsFiles::default()
+        };
+        let material = TlsMaterial::load(&files).unwrap();
+        let day = |ending: &Ending| ending.until.duration_since(SystemTime::now()).unwrap().as_secs().div_ceil(86_400);
+        let days: Vec<u64> = material.endings().iter().map(day).collect();
+        assert_eq!(days, [2, 1]);
+        assert!(material.endings()[0].source.ends_with("ca.pem") && material.endings()[1].source.ends_with("cert.pem"));
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
-pub use material::{RpcTls, TlsFiles, TlsMaterial};
-pub use shown::ShownCertificate;
+pub use material::{Ending, RpcTls, TlsFiles, TlsMaterial};
+pub use shown::{ShownCertificate, days_between};
 pub use verify::{PinTable, Refusal, Trust};
 
 use std::sync::Arc;

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+const DAY_SECONDS: u64 = 86_400;
+
 /// A certificate that a server of another datacenter has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownCertificate {
@@ -37,11 +39,27 @@ impl ShownCertificate {
     }
 }
 
+/// Whole days from `now` to `then`, negative when it is over.
+pub fn days_between(now: SystemTime, then: SystemTime) -> i64 {
+    let days = |span: Duration| i64::try_from(span.as_secs() / DAY_SECONDS).unwrap_or(i64::MAX);
+    then.duration_since(now).map_or_else(|over| -1 - days(over.duration()), days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
     use super::*;
     use rustls_pki_types::pem::PemObject;
+
+    #[test]
+    fn days_are_whole_and_negative_once_it_is_over() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10 * DAY_SECONDS);
+        let at = |seconds: u64| days_between(now, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(12 * DAY_SECONDS + 5), 2);
+        assert_eq!(at(10 * DAY_SECONDS + 5), 0);
+        assert_eq!(at(10 * DAY_SECONDS - 5), -1);
+        assert_eq!(at(8 * DAY_SECONDS - 5), -3);
+    }
 
     #[test]
     fn a_certificate_of_the_ca_is_told_from_a_self_made_one() {

@@ -1,0 +1,341 @@
+//! The certificates of an agent while it runs: read anew when their files change or a reload asks for
+//! it, and told of in the log before they are over.
+//!
+//! What is new counts from the next handshake on; no connection that stands is ended for it. What
+//! cannot be used is told, and what was shown before stays. `agent` runs both tasks.
+
+use super::parts;
+use crate::bridge::Bridge;
+use crate::config::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
+use crate::config::{Config, Tls};
+use crate::tls::{BridgeIdentity, Ending, RpcTls, TlsMaterial, days_between};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+/// Everything that shows a certificate of the files configured, or judges others by them.
+pub(super) struct Certificates {
+    /// As the agent was started: what is verified does not change with the files.
+    started: Config,
+    rpc: Option<RpcTls>,
+    /// Of all HTTPS listeners.
+    https: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// Unset where it shows a key of its own.
+    bridge: Option<Bridge>,
+    shown: Mutex<Shown>,
+}
+
+/// What is in use.
+struct Shown {
+    files: Stamps,
+    endings: Vec<Ending>,
+}
+
+/// What was read and can be used.
+pub(super) struct Renewed {
+    shown: Shown,
+    rpc: Option<RpcTls>,
+    https: Option<Arc<ServerConfig>>,
+    bridge: Option<BridgeIdentity>,
+}
+
+impl Certificates {
+    /// Those that `tls` was loaded with at the start, when the files had these `stamps`; none where
+    /// none are configured.
+    pub(super) fn new(config: &Config, stamps: Stamps, tls: &parts::Tls) -> Option<Certificates> {
+        let endings = tls.material.as_ref()?.endings().to_vec();
+        let shown = Mutex::new(Shown { files: stamps, endings });
+        Some(Certificates { started: config.clone(), rpc: tls.rpc.clone(), https: None, bridge: None, shown })
+    }
+
+    /// The HTTPS listeners and the bridge show them too.
+    pub(super) fn shown_by(self, https: Option<Arc<ArcSwap<ServerConfig>>>, bridge: Option<Bridge>) -> Certificates {
+        Certificates { https, bridge, ..self }
+    }
+
+    /// Reads the files that `tls` names and checks that all who show them can use them. Blocks.
+    pub(super) fn read(&self, tls: &Tls) -> Result<Renewed, String> {
+        let mut config = self.started.clone();
+        config.tls.take_files(tls);
+        // Before they are read: what is written meanwhile is read again.
+        let files = Stamps::of(&config.tls);
+        let material = TlsMaterial::load(&parts::tls_files(&config))?;
+        let verifies = config.tls.verify_incoming_https;
+        Ok(Renewed {
+            rpc: self.rpc.as_ref().map(|_| parts::rpc_tls(&config, &material)).transpose()?,
+            https: self.https.as_ref().map(|_| material.https(verifies)).transpose()?,
+            bridge: self
+                .bridge
+                .as_ref()
+                .map(|_| BridgeIdentity::from_ca(&material, &config.datacenter, &config.domain))
+                .transpose()?,
+            shown: Shown { files, endings: material.endings().to_vec() },
+        })
+    }
+
+    /// Has what was read count from now on.
+    pub(super) fn show(&self, renewed: Renewed) -> Result<(), String> {
+        if let (Some(bridge), Some(identity)) = (&self.bridge, renewed.bridge) {
+            bridge.reload(identity)?;
+        }
+        if let (Some(rpc), Some(newer)) = (&self.rpc, &renewed.rpc) {
+            rpc.renew(newer);
+        }
+        if let (Some(https), Some(newer)) = (&self.https, renewed.https) {
+            https.store(newer);
+        }
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = renewed.shown;
+        Ok(())
+    }
+
+    fn are_those_of(&self, stamps: &Stamps) -> bool {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).files == *stamps
+    }
+
+    fn tell(&self, all: bool) {
+        let endings = self.shown.lock().unwrap_or_else(PoisonError::into_inner).endings.clone();
+        for (ending, days_left) in days_left(&endings, SystemTime::now()) {
+            let (file, until) = (&ending.source, OffsetDateTime::from(ending.until).date());
+            if days_left < 0 {
+                warn!(%file, %until, "certificate is over: put another in its place, which is taken up without a restart");
+            } else if days_left < CERTIFICATE_SOON_DAYS {
+                warn!(%file, %until, days_left, "certificate is over soon: put another in its place, which is taken up without a restart");
+            } else if all {
+                info!(%file, %until, days_left, "certificate in use");
+            }
+        }
+    }
+}
+
+fn days_left(endings: &[Ending], now: SystemTime) -> impl Iterator<Item = (&Ending, i64)> {
+    endings.iter().map(move |ending| (ending, days_between(now, ending.until)))
+}
+
+/// Tells when the certificates in use are over: all at once, those that are over soon each day.
+pub(super) async fn remind(certificates: Arc<Certificates>) {
+    certificates.tell(true);
+    loop {
+        sleep(CERTIFICATE_TOLD_EVERY).await;
+        certificates.tell(false);
+    }
+}
+
+/// Has the files that `config` names read again whenever they have changed.
+pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch::Receiver<Config>) {
+    let mut last = None;
+    let mut told = None;
+    loop {
+        sleep(CERTIFICATE_LOOK).await;
+        let tls = config.borrow().tls.clone();
+        let (shared, before) = (Arc::clone(&certificates), last.take());
+        let look = move || {
+            let now = Stamps::of(&tls);
+            if shared.are_those_of(&now) {
+                return (None, None);
+            }
+            // One of several files may be on its way.
+            let renewed = (before.as_ref() == Some(&now)).then(|| shared.read(&tls).and_then(|read| shared.show(read)));
+            (Some(now), renewed)
+        };
+        let Ok((stamps, renewed)) = tokio::task::spawn_blocking(look).await else { continue };
+        last = stamps;
+        match renewed {
+            None => {}
+            Some(Ok(())) => {
+                told = None;
+                info!("certificates have changed; the new ones are shown from now on");
+                certificates.tell(true);
+            }
+            // It is tried again, because a certificate may be one of tomorrow, and told once.
+            Some(Err(cause)) => {
+                metrics::counter!("kontor.agent.certificates_refused").increment(1);
+                if told.as_ref() != Some(&cause) {
+                    warn!(%cause, "certificates have changed and cannot be used; those from before stay");
+                    told = Some(cause);
+                }
+            }
+        }
+    }
+}
+
+/// By what a file is known to be another, or written anew: inode, length, and the times of its last
+/// change in nanoseconds. Unset where there is none.
+type Stamp = Option<(u64, u64, i64, i64, i64, i64)>;
+
+/// The files that certificates are read from, as they lie there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+impl Stamps {
+    /// As of now. Blocks.
+    pub(super) fn of(tls: &Tls) -> Stamps {
+        let mut stamps = BTreeMap::new();
+        for path in [&tls.ca_file, &tls.cert_file, &tls.key_file].into_iter().flatten() {
+            stamps.insert(path.clone(), stamp(path));
+        }
+        if let Some(folder) = &tls.ca_path {
+            // A folder that cannot be read differs from one that could.
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                stamps.insert(entry.path(), stamp(&entry.path()));
+            }
+        }
+        Stamps(stamps)
+    }
+}
+
+/// That of what `path` leads to, over links.
+fn stamp(path: &Path) -> Stamp {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, resolve};
+    use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
+    use serde_json::json;
+    use std::io::Write;
+    use std::time::Duration;
+
+    /// A CA and a certificate of it that is valid for so long, with its key: the files by name.
+    fn made(days: u32) -> [(&'static str, String); 3] {
+        let (ca, ca_key) = create_ca("consul", 100, &[]).unwrap();
+        let request = CertRequest {
+            kind: CertKind::Server,
+            dc: "dc1".to_owned(),
+            domain: "consul".to_owned(),
+            days,
+            node: None,
+            dns_names: vec![],
+            ip_addresses: vec![],
+        };
+        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
+        [("ca.pem", ca), ("cert.pem", cert), ("key.pem", key)]
+    }
+
+    fn write(folder: &Path, files: &[(&str, String)]) {
+        files.iter().for_each(|(name, text)| std::fs::write(folder.join(name), text).unwrap());
+    }
+
+    fn certificates(folder: &Path) -> (Arc<Certificates>, watch::Sender<Config>) {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let flags = json!({
+            "bind_addr": "127.0.0.1", "data_dir": path("data"), "datacenter": "dc1",
+            "ca_file": path("ca.pem"), "cert_file": path("cert.pem"), "key_file": path("key.pem"),
+        });
+        let config = resolve(&Sources { flags, ..Sources::default() }).unwrap();
+        let stamps = Stamps::of(&config.tls);
+        let tls = parts::Tls::load(&config, None).unwrap();
+        (Arc::new(Certificates::new(&config, stamps, &tls).unwrap()), watch::Sender::new(config))
+    }
+
+    /// What the next handshake on the RPC port is made with, to tell it from any other.
+    fn in_use(certificates: &Certificates) -> usize {
+        Arc::as_ptr(&certificates.rpc.as_ref().unwrap().server.load_full()) as usize
+    }
+
+    /// Time for two looks and the reading after them.
+    async fn looks_go_by() {
+        sleep(CERTIFICATE_LOOK * 4).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_are_written_anew_are_taken_up_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, &made(10));
+        let (certificates, config) = certificates(folder);
+        let first = in_use(&certificates);
+        tokio::spawn(follow_files(Arc::clone(&certificates), config.subscribe()));
+        looks_go_by().await;
+        assert_eq!(in_use(&certificates), first, "nothing has changed");
+        let new = made(20);
+        write(folder, &new[..2]);
+        looks_go_by().await;
+        assert_eq!(in_use(&certificates), first, "the key is not the certificate's");
+        write(folder, &new[2..]);
+        looks_go_by().await;
+        let second = in_use(&certificates);
+        assert_ne!(second, first);
+        looks_go_by().await;
+        assert_eq!(in_use(&certificates), second, "and that once");
+        std::fs::remove_file(folder.join("cert.pem")).unwrap();
+        looks_go_by().await;
+        assert_eq!(in_use(&certificates), second, "what is gone does not count");
+        // Put there by a rename, as tools that renew certificates do.
+        let newest = made(30);
+        for (name, text) in &newest {
+            std::fs::write(folder.join("beside"), text).unwrap();
+            std::fs::rename(folder.join("beside"), folder.join(name)).unwrap();
+        }
+        looks_go_by().await;
+        assert_ne!(in_use(&certificates), second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_that_names_other_files_has_those_followed() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(one.path(), &made(10));
+        write(two.path(), &made(10));
+        let (certificates, config) = certificates(one.path());
+        tokio::spawn(follow_files(Arc::clone(&certificates), config.subscribe()));
+        let first = in_use(&certificates);
+        let path = |name: &str| Some(two.path().join(name));
+        let (ca_file, cert_file, key_file) = (path("ca.pem"), path("cert.pem"), path("key.pem"));
+        config.send_modify(|config| config.tls.take_files(&Tls { ca_file, cert_file, key_file, ..Tls::default() }));
+        looks_go_by().await;
+        let second = in_use(&certificates);
+        assert_ne!(second, first);
+        write(one.path(), &made(10));
+        looks_go_by().await;
+        assert_eq!(in_use(&certificates), second, "the old ones count no more");
+    }
+
+    /// Log lines of one thread.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn count(&self, text: &str) -> usize {
+            String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(text)).count()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_days_left_are_told_at_the_start_and_each_day_once_they_are_few() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &made(29));
+        let (certificates, _config) = certificates(folder.path());
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _in_this_thread = tracing::subscriber::set_default(log);
+        tokio::spawn(remind(certificates));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((lines.count("ca.pem"), lines.count("cert.pem")), (1, 1));
+        assert_eq!(lines.count("WARN") + lines.count("INFO"), 2);
+        assert_eq!(lines.count("is over soon"), 1);
+        sleep(CERTIFICATE_TOLD_EVERY * 3).await;
+        assert_eq!((lines.count("ca.pem"), lines.count("cert.pem")), (1, 4), "the CA has time");
+    }
+}

@@ -1,0 +1,129 @@
+//! Certificates that are replaced while agents run: whatever shows them shows the new ones, nothing
+//! that stands is dropped, and the log tells when they are over.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed test")]
+
+mod rig;
+
+use rig::{Agent, Plan, wait_until};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Files of one certificate authority, made as users make them.
+struct Authority(PathBuf);
+
+impl Authority {
+    fn new(root: &Path, name: &str) -> Authority {
+        let folder = root.join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let authority = Authority(folder);
+        authority.run("tls ca create");
+        authority
+    }
+
+    fn run(&self, line: &str) {
+        let status = Command::new(env!("CARGO_BIN_EXE_kontor")).args(line.split(' ')).current_dir(&self.0).status();
+        assert!(status.unwrap().success(), "{line}");
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("consul-agent-ca.pem")
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// A new certificate for a server of `dc`, put with its key where the agents of `dc` look for them.
+    fn give(&self, root: &Path, dc: &str, days: u32) {
+        self.run(&format!("tls cert create -server -dc={dc} -days={days}"));
+        let made = |kind: &str| self.0.join(format!("{dc}-server-consul-0{kind}.pem"));
+        for (from, to) in [(made(""), "cert"), (made("-key"), "key")] {
+            std::fs::rename(from, root.join(format!("{dc}-{to}.pem"))).unwrap();
+        }
+    }
+}
+
+fn trust(root: &Path, dc: &str, authorities: &[&Authority]) {
+    let all: String = authorities.iter().map(|authority| authority.text()).collect();
+    std::fs::write(root.join(format!("{dc}-ca.pem")), all).unwrap();
+}
+
+fn plan(root: &Path, dc: &str) -> Plan {
+    let path = |name: &str| root.join(format!("{dc}-{name}.pem")).display().to_string();
+    Plan::server(root, dc, "s1", 1).settings(&json!({
+        "ca_file": path("ca"), "cert_file": path("cert"), "key_file": path("key"), "ports": {"https": 8501},
+    }))
+}
+
+/// The certificate that the bridge shows.
+fn fingerprint(agent: &Agent) -> String {
+    agent.get("/v1/agent/self").json()["Stats"]["bridge"]["fingerprint"].as_str().unwrap().to_owned()
+}
+
+/// Whether the HTTPS port shows a certificate of this authority.
+fn https_is_of(agent: &Agent, authority: &Authority) -> bool {
+    let output = Command::new(env!("CARGO_BIN_EXE_kontor"))
+        .args(["info", &format!("-http-addr=https://{}:8501", agent.plan.address)])
+        .args([&format!("-ca-file={}", authority.file().display()), &format!("-tls-server-name=server.{}.consul", agent.plan.dc)])
+        .output();
+    output.unwrap().status.success()
+}
+
+/// The link to dc2, as it stands at `agent`: since when, and that it does.
+fn link(agent: &Agent) -> String {
+    let seen = agent.wait_for("/v1/federation/dc2", |seen| seen["Datacenters"][0]["Servers"][0]["Link"] == "up");
+    seen["Datacenters"][0]["Servers"][0]["Since"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn certificates_put_in_the_place_of_others_are_taken_up_and_no_link_is_dropped() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let (old, new) = (Authority::new(root, "old"), Authority::new(root, "new"));
+    for (dc, days) in [("dc1", 365), ("dc2", 20)] {
+        trust(root, dc, &[&old]);
+        old.give(root, dc, days);
+    }
+    let one = plan(root, "dc1").start();
+    let two = plan(root, "dc2").join_wan(&[&one.plan]).start();
+    for agent in [&one, &two] {
+        agent.wait_for_leader();
+        assert!(https_is_of(agent, &old) && !https_is_of(agent, &new));
+        assert!(agent.log().contains("certificate in use"), "the CA's and, for one, its own");
+    }
+    assert!(two.log().contains("certificate is over soon") && !one.log().contains("certificate is over soon"));
+    let since = link(&one);
+    let before = [fingerprint(&one), fingerprint(&two)];
+
+    // First both authorities are trusted, then the certificates are of the new one: nobody reloads.
+    for dc in ["dc1", "dc2"] {
+        trust(root, dc, &[&old, &new]);
+        new.give(root, dc, 365);
+    }
+    for (agent, before) in [&one, &two].into_iter().zip(&before) {
+        wait_until("the bridge shows the new one", || (fingerprint(agent) != *before).then_some(()));
+        wait_until("so does HTTPS", || (https_is_of(agent, &new) && !https_is_of(agent, &old)).then_some(()));
+        assert!(agent.log().contains("certificates have changed; the new ones are shown from now on"));
+    }
+    assert_eq!(one.get("/v1/catalog/nodes?dc=dc2").status, 200);
+    assert_eq!(link(&one), since, "the link is the one that stood before");
+    assert!(!one.log().contains("link down"), "it was never down");
+
+    // What is no certificate is told, and changes nothing.
+    let shown = fingerprint(&one);
+    std::fs::write(root.join("dc1-cert.pem"), "junk").unwrap();
+    wait_until("it is told", || one.log().contains("cannot be used; those from before stay").then_some(()));
+    assert_eq!((fingerprint(&one), https_is_of(&one, &new)), (shown, true));
+    assert_eq!(link(&one), since);
+
+    // Who comes now trusts the new authority alone, and is trusted for its certificate of it.
+    let plan = two.plan.clone();
+    two.kill();
+    trust(root, "dc2", &[&new]);
+    let two = plan.start();
+    two.wait_for_leader();
+    one.wait_for("/v1/catalog/nodes?dc=dc2", |nodes| nodes.as_array().unwrap().len() == 1);
+    two.wait_for("/v1/catalog/nodes?dc=dc1", |nodes| nodes.as_array().unwrap().len() == 1);
+}
