@@ -93,8 +93,11 @@ impl Store {
     /// Swaps in what was applied since the last call, and wakes who waits for it. Called once per
     /// applied batch.
     pub fn publish(&mut self) {
-        self.published.view.store(self.view.clone());
-        self.published.watches.wake(&std::mem::take(&mut self.touched));
+        let (touched, published) = (std::mem::take(&mut self.touched), &self.published);
+        published.watches.during(|watches| {
+            published.view.store(self.view.clone());
+            watches.wake(&touched);
+        });
     }
 
     /// The state as of the last apply, for a snapshot; O(1).
@@ -107,8 +110,11 @@ impl Store {
         let datacenter = self.view.datacenter.clone();
         self.view = Arc::new(view.moved_to(&datacenter));
         self.touched.clear();
-        self.published.view.store(self.view.clone());
-        self.published.watches.wake_all();
+        let published = &self.published;
+        published.watches.during(|watches| {
+            published.view.store(self.view.clone());
+            watches.wake_all();
+        });
     }
 }
 

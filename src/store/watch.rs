@@ -50,6 +50,8 @@ pub(super) struct Registry {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     next_id: AtomicU64,
+    /// Whether a view is published whose watches are not all called yet.
+    publishing: AtomicBool,
 }
 
 /// How one watch is called.
@@ -70,7 +72,15 @@ impl Call {
 impl Registry {
     pub(super) fn new() -> Registry {
         let shards = (0..WATCH_SHARDS).map(|_| Mutex::default()).collect();
-        Registry { shards, hasher: RandomState::new(), next_id: AtomicU64::new(0) }
+        Registry { shards, hasher: RandomState::new(), next_id: AtomicU64::new(0), publishing: AtomicBool::new(false) }
+    }
+
+    /// Runs `publish`, which swaps a view in and then calls whom that concerns. In between every watch
+    /// counts as called: nobody may take what it has read for the newest while others see newer.
+    pub(super) fn during(&self, publish: impl FnOnce(&Registry)) {
+        self.publishing.store(true, Ordering::SeqCst);
+        publish(self);
+        self.publishing.store(false, Ordering::SeqCst);
     }
 
     /// A watch that hears of each of `keys`.
@@ -133,7 +143,8 @@ pub struct Watch {
 impl Watch {
     /// Whether something the query depends on was published since the watch was made.
     pub fn called(&self) -> bool {
-        self.called.called.load(Ordering::Acquire)
+        // In this order: what is not being published any more has set the other one.
+        self.registry.publishing.load(Ordering::SeqCst) || self.called.called.load(Ordering::Acquire)
     }
 
     /// Resolves when something the query depends on was published since the watch was made or
@@ -179,6 +190,20 @@ mod tests {
         assert!(web.changed().now_or_never().is_none() && nodes.changed().now_or_never().is_none());
         registry.wake_all();
         assert!(web.changed().now_or_never().is_some() && nodes.changed().now_or_never().is_some());
+    }
+
+    #[test]
+    fn while_a_view_is_published_no_watch_counts_as_quiet() {
+        let registry = Arc::new(Registry::new());
+        let web = registry.watch(vec![service("web")]);
+        registry.during(|registry| {
+            // Whoever reads now sees the new view, and the watch is not called yet.
+            assert!(web.called() && web.changed().now_or_never().is_none());
+            registry.wake(&BTreeSet::from([service("db")]));
+        });
+        assert!(!web.called(), "it was another's change");
+        registry.during(|registry| registry.wake(&BTreeSet::from([service("web")])));
+        assert!(web.called() && web.changed().now_or_never().is_some());
     }
 
     #[test]
