@@ -241,7 +241,7 @@ pub(super) async fn resolve_names(
     mut rules: watch::Receiver<Rules>,
     lookup: Lookup,
     has_outage: impl Fn(&str) -> bool + Send,
-    tell_unresolved: impl Fn(Vec<UnresolvedName>) + Send,
+    tell_unresolved: impl Fn(Vec<UnresolvedName>) + Send + Sync,
     servers: watch::Sender<Vec<RemoteServer>>,
 ) {
     let mut names = Names::default();
@@ -252,20 +252,25 @@ pub(super) async fn resolve_names(
             let found = lookup(name.clone());
             async move { (name, found.await) }
         };
-        let outcomes: Vec<_> =
-            futures_util::stream::iter(due).map(look).buffer_unordered(defaults::FEDERATION_LOOKUPS).collect().await;
-        for (name, outcome) in outcomes {
+        let tell = |names: &Names| {
+            tell_unresolved(names.unresolved(&wanted));
+            let list = names.servers(&wanted);
+            servers.send_if_modified(|current| {
+                let differs = *current != list;
+                if differs {
+                    *current = list;
+                }
+                differs
+            });
+        };
+        // What is listed no longer is gone before anything is looked up.
+        tell(&names);
+        let mut outcomes = futures_util::stream::iter(due).map(look).buffer_unordered(defaults::FEDERATION_LOOKUPS);
+        while let Some((name, outcome)) = outcomes.next().await {
             names.learn(&name, outcome, now());
+            // Each at once: a resolver that is silent on one name must not hold up the others.
+            tell(&names);
         }
-        tell_unresolved(names.unresolved(&wanted));
-        let list = names.servers(&wanted);
-        servers.send_if_modified(|current| {
-            let differs = *current != list;
-            if differs {
-                *current = list;
-            }
-            differs
-        });
         let pause = async {
             if wanted.servers.is_empty() { pending().await } else { tokio::time::sleep(defaults::FEDERATION_RESOLVE_RETRY).await }
         };
@@ -351,6 +356,26 @@ mod tests {
         rules_in.send_replace(Rules::default());
         servers.changed().await.unwrap();
         assert!(servers.borrow_and_update().is_empty(), "what is no longer listed is gone at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_on_which_the_resolver_is_silent_holds_up_no_other() {
+        let (_rules_in, rules_out) = watch::channel(rules(&[("a-silent", None), ("b", None)]));
+        let (servers_in, mut servers) = watch::channel(Vec::new());
+        let lookup: Lookup = Arc::new(|name: Name| {
+            Box::pin(async move {
+                if name.host == "a-silent" {
+                    tokio::time::sleep(defaults::FEDERATION_RESOLVE_TIMEOUT).await;
+                    return Err("no answer".to_owned());
+                }
+                Ok(vec![addr(2)])
+            })
+        });
+        let began = tokio::time::Instant::now();
+        tokio::spawn(resolve_names(rules_out, lookup, |_| true, |_| {}, servers_in));
+        servers.changed().await.unwrap();
+        assert_eq!(addresses(&servers.borrow_and_update()), [addr(2)]);
+        assert!(began.elapsed() < defaults::FEDERATION_RESOLVE_TIMEOUT, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
