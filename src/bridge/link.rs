@@ -225,6 +225,11 @@ impl Link {
             State::Down(outage) => outage.since,
             State::Up(..) | State::Trying => SystemTime::now(),
         };
+        let cause = match (&before, cause) {
+            // Who has removed us knows us no more a moment later; what it said before tells why.
+            (State::Down(Outage { cause: told @ Cause::Refused(_), .. }), Cause::NotYetKnown) => told.clone(),
+            (_, cause) => cause,
+        };
         let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
         // A link that was up and is lost, and a certificate that is refused, are news at once. That
         // a server is not up yet, or has not heard of this one yet, is normal for a moment.
@@ -383,6 +388,28 @@ mod tests {
         assert!(fails("no answer"), "there is no hope any more");
         assert!(!fails("no answer") && !fails("another reason"));
         assert!(matches!(link.state(), State::Down(outage) if outage.cause == Cause::Unreachable("another reason".to_owned())));
+    }
+
+    #[test]
+    fn one_who_refused_us_and_knows_us_no_more_has_refused_us() {
+        let addr = "127.0.0.1:8300".parse().unwrap();
+        let (name, dc) = ("s2".to_owned(), "dc2".to_owned());
+        let server = RemoteServer { name, dc, addr, pins: Default::default(), cluster: None, alive: true, estimate: None };
+        let link = Link::new(server, [Arc::default(), Arc::default()]);
+        let after = |cause: Cause| {
+            link.went_down(cause, &mut Trouble::default());
+            match link.state() {
+                State::Down(outage) => outage.cause,
+                other => panic!("{other:?}"),
+            }
+        };
+        let removed = Cause::Refused("refused by the other side: removed".to_owned());
+        assert_eq!(after(Cause::NotYetKnown), Cause::NotYetKnown);
+        assert_eq!(after(removed.clone()), removed);
+        assert_eq!(after(Cause::NotYetKnown), removed);
+        let gone = Cause::Unreachable("no answer".to_owned());
+        assert_eq!(after(gone.clone()), gone);
+        assert_eq!(after(Cause::NotYetKnown), Cause::NotYetKnown, "it may have another key by now");
     }
 
     #[test]
