@@ -76,7 +76,11 @@ fn is_cut(headings: &[Heading]) {
         for agent in near.agents() {
             let first = is_old(agent, &story::path("&stale"), cut);
             let second = is_old(agent, &story::path("&cached"), cut);
-            assert!(second >= first, "it grows older and says so");
+            // A client agent adds to what a server tells how long that may have been under way, which is
+            // more for one answer than for another: its word is never too low, and may go back.
+            if near.servers.iter().any(|server| server.pid() == agent.pid()) {
+                assert!(second >= first, "{}: it grows older and says so: {first:?}, {second:?}", agent.plan.name);
+            }
             assert_eq!(agent.get(&story::path("&stale")).header("X-Cache"), "HIT");
             // Of a neighbour, wherever it was never asked for.
             is_old(agent, &format!("{RARE}&stale"), cut);
