@@ -4,7 +4,7 @@
 //! index of an answer must wake who waits for that answer.
 
 use super::rows::key_of;
-use super::view::View;
+use super::view::{View, id_begin};
 use super::watch::Key;
 use crate::model::check::CheckStatus;
 use crate::model::query::{Lookup, Query, Read};
@@ -18,7 +18,7 @@ pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
         Read::CatalogServices => with_nodes(Key::Services),
         Read::CatalogService { name, lookup } | Read::HealthService { name, lookup } => service_keys(view, name, *lookup),
         Read::HealthChecks { service } => service_keys(view, service, Lookup::Plain),
-        Read::CatalogNode { node } | Read::CatalogNodeServices { node } => vec![Key::Node(key_of(node))],
+        Read::CatalogNode { node } | Read::CatalogNodeServices { node } => node_keys(view, node),
         Read::CatalogGatewayServices { .. } => vec![Key::ServiceGone],
         Read::HealthNode { node } => vec![Key::NodeChecks(key_of(node))],
         Read::HealthState { state } => with_nodes(status(state).map_or(Key::Checks, Key::State)),
@@ -34,6 +34,15 @@ pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
         | Read::RaftConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => Vec::new(),
+    }
+}
+
+/// What is not there yet may come by that name, or with that id under any name.
+fn node_keys(view: &View, text: &str) -> Vec<Key> {
+    match view.node_or_id(text) {
+        Some(state) => vec![Key::Node(key_of(&state.row.node.node))],
+        None if id_begin(text).is_some() => vec![Key::Node(key_of(text)), Key::Nodes],
+        None => vec![Key::Node(key_of(text))],
     }
 }
 
@@ -57,7 +66,7 @@ pub(super) fn index(view: &View, query: &Query) -> u64 {
         Read::CatalogService { name, lookup } | Read::HealthService { name, lookup } => service_index(view, name, *lookup),
         Read::HealthChecks { service } => service_index(view, service, Lookup::Plain),
         Read::CatalogNode { node } | Read::CatalogNodeServices { node } => {
-            view.node(node).map_or(indexes.node_gone, |state| state.services_index)
+            view.node_or_id(node).map_or(indexes.node_gone, |state| state.services_index)
         }
         Read::CatalogGatewayServices { .. } => indexes.service_gone,
         Read::HealthNode { node } => view.node(node).map_or(indexes.node_gone, |state| state.checks_index),

@@ -58,6 +58,16 @@ impl View {
         self.nodes.get(&key_of(name))
     }
 
+    /// The node by this name, or the only one whose id begins with it: what `catalog/node/` takes.
+    pub(super) fn node_or_id(&self, text: &str) -> Option<&Arc<NodeState>> {
+        self.node(text).or_else(|| {
+            let begin = id_begin(text)?;
+            let mut found = self.ids.range(begin.clone()..).take_while(|(id, _)| id.starts_with(&*begin));
+            let (_, name) = found.next()?;
+            if found.next().is_some() { None } else { self.nodes.get(name) }
+        })
+    }
+
     /// The instances that a lookup of `name` means. There are no ingress gateways: which services
     /// one serves is told by configuration entries, and these are not offered.
     pub(super) fn group(&self, name: &str, lookup: Lookup) -> Option<&Arc<Group>> {
@@ -122,6 +132,12 @@ impl View {
         let Indexes { nodes, services, checks, service_gone, .. } = self.indexes;
         if service_gone > 0 { service_gone } else { nodes.max(services).max(checks) }
     }
+}
+
+/// The text in lower case if it may be the beginning of an id. One digit is too little to mean a node.
+pub(super) fn id_begin(text: &str) -> Option<Arc<str>> {
+    let fits = (2..=36).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    fits.then(|| key_of(text))
 }
 
 impl Indexes {

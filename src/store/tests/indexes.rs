@@ -1,6 +1,7 @@
 //! When indexes move and watches are called, and when they are not.
 
 use super::*;
+use serde_json::json;
 use crate::store::Watch;
 use futures_util::FutureExt;
 
@@ -250,4 +251,36 @@ fn a_view_restored_in_another_datacenter_carries_that_one_s_name() {
     let mut empty = Catalog { reader: store.reader(), store, index: 0 };
     empty.register(node("n1"));
     assert_eq!(column(&empty.get(Read::CatalogNodes), "/Datacenter"), ["dc3"]);
+}
+
+#[test]
+fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
+    let mut catalog = Catalog::new();
+    let by = |text: &str| Read::CatalogNode { node: text.to_owned() };
+    let mut coming = watch(&catalog, by(ID_1));
+    catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
+    assert!(woken(&mut coming), "who waits for an id hears when a node comes with it");
+    catalog.register(Register { id: ID_1.replace("40e4", "40ff"), ..node("n2") });
+    catalog.register(node("40e4"));
+    for (text, expected) in [
+        (ID_1, json!("n1")),
+        ("40E4A", json!("n1")),
+        ("40f", json!("n2")),
+        ("40e4", json!("40e4")),
+        ("40", json!(null)),
+        ("4", json!(null)),
+        ("0f", json!(null)),
+        ("%", json!(null)),
+    ] {
+        assert_eq!(catalog.get(by(text))["Node"]["Node"], expected, "{text}");
+        let listed = catalog.get(Read::CatalogNodeServices { node: text.to_owned() });
+        assert_eq!(listed["Node"].get("Node").unwrap_or(&json!(null)), &expected, "{text}");
+    }
+    let mut found = watch(&catalog, by("40f"));
+    let written = catalog.register(instance("n2", "web1", "web", &[]));
+    assert!(woken(&mut found));
+    assert_eq!(catalog.index_of(by("40f")), written);
+    catalog.deregister("n2", "", "");
+    assert!(woken(&mut found));
+    assert_eq!(catalog.get(by("40f")), json!(null));
 }
