@@ -8,8 +8,8 @@ use super::parts;
 use crate::bridge::Bridge;
 use crate::config::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::config::{Config, Tls};
+use crate::http::Handshakes;
 use crate::tls::{BridgeIdentity, Ending, RpcTls, TlsMaterial, days_between};
-use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -27,7 +27,7 @@ pub(super) struct Certificates {
     started: Config,
     rpc: Option<RpcTls>,
     /// Of all HTTPS listeners.
-    https: Option<Arc<ArcSwap<ServerConfig>>>,
+    https: Option<Handshakes>,
     /// Unset where it shows a key of its own.
     bridge: Option<Bridge>,
     shown: Mutex<Shown>,
@@ -57,7 +57,7 @@ impl Certificates {
     }
 
     /// The HTTPS listeners and the bridge show them too.
-    pub(super) fn shown_by(self, https: Option<Arc<ArcSwap<ServerConfig>>>, bridge: Option<Bridge>) -> Certificates {
+    pub(super) fn shown_by(self, https: Option<Handshakes>, bridge: Option<Bridge>) -> Certificates {
         Certificates { https, bridge, ..self }
     }
 

@@ -72,9 +72,9 @@ impl Control {
         }
     }
 
-    /// What the agent runs with, as reloads change it.
-    pub(super) fn configuration(&self) -> watch::Receiver<Config> {
-        self.config.subscribe()
+    /// What the agent runs with.
+    pub(super) fn running(&self) -> Arc<watch::Sender<Config>> {
+        Arc::clone(&self.config)
     }
 
     /// Resolves when a user has asked the agent to leave.

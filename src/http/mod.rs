@@ -27,10 +27,12 @@ mod removal;
 
 use self::dispatch::Dispatch;
 use crate::gossip::Gossip;
+use crate::listener::Listener;
 use crate::local::Local;
 use crate::model::request::BoxFuture;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,22 +100,29 @@ impl std::fmt::Debug for HttpParts {
     }
 }
 
+/// What handshakes of HTTPS are made with: each with what is there at the time, so that certificates change
+/// under listeners that stay.
+pub type Handshakes = Arc<ArcSwap<rustls::ServerConfig>>;
+
 /// A bound listener of the API.
 #[derive(Debug)]
 pub enum HttpListener {
     /// Plain HTTP.
-    Tcp(tokio::net::TcpListener),
-    /// HTTPS; each handshake is made with what is there at the time.
-    Tls(tokio::net::TcpListener, Arc<arc_swap::ArcSwap<rustls::ServerConfig>>),
+    Tcp(Listener),
+    /// HTTPS.
+    Tls(Listener, Handshakes),
     /// A Unix socket (`unix://`).
     Unix(tokio::net::UnixListener),
 }
 
-/// Serves on all listeners until `shutdown`.
-pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) {
+/// Serves on a further listener.
+pub type Opener = Arc<dyn Fn(HttpListener) + Send + Sync>;
+
+/// Serves on all listeners until `shutdown`; gives what serves on others besides.
+pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) -> Opener {
     let settings = Arc::clone(&parts.settings);
     let max_per_client = settings.max_conns_per_client;
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
-    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
+    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch))
 }
