@@ -11,11 +11,15 @@ use clap::Args;
 #[command(after_help = "Example:\n  kontor agent -encrypt=$(kontor keygen) …")]
 pub(super) struct KeygenArgs {}
 
-/// 32 random bytes: AES-256.
 pub(super) fn run() -> Result<Done, String> {
+    key().map(Done::line)
+}
+
+/// 32 random bytes: AES-256.
+pub(super) fn key() -> Result<String, String> {
     let mut key = [0; 32];
     rand::fill(&mut key).map_err(|_| "this system gives no random bytes".to_owned())?;
-    Ok(Done::line(STANDARD.encode(key)))
+    Ok(STANDARD.encode(key))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod services;
 mod table;
 mod tls;
 mod tls_client;
+mod tls_init;
 mod validate;
 mod version;
 

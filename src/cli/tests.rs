@@ -50,6 +50,7 @@ fn consul_s_command_lines_are_understood() {
         "version -format=json",
         "tls ca create -days=10 -domain=example",
         "tls cert create -server -dc dc2 -additional-dnsname=a -additional-ipaddress=10.0.0.1",
+        "tls init -dc dc1 -dc=dc2 -servers=3 -clients 2 -dir=tls -ca-dir=ca",
         "keygen",
         "demo",
     ] {

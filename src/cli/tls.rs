@@ -3,6 +3,7 @@
 //! The certificates themselves are made by `crate::tls`; this writes files, never over an old one.
 
 use super::Done;
+use super::tls_init::InitArgs;
 use crate::config::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
 use clap::{Args, Subcommand};
@@ -29,6 +30,8 @@ enum TlsCommand {
     /// Certificates signed by it
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Make all of it at once, for all agents of some datacenters
+    Init(InitArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -111,6 +114,7 @@ impl TlsArgs {
         match self.command {
             TlsCommand::Ca(CaCommand::Create(args)) => args.run(here),
             TlsCommand::Cert(CertCommand::Create(args)) => args.run(here),
+            TlsCommand::Init(args) => args.run(),
         }
     }
 }
@@ -168,7 +172,7 @@ impl CertArgs {
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     let hint = "make one with `kontor tls ca create`, or name it with -ca and -key";
     std::fs::read_to_string(path).map_err(|error| format!("the authority's {} cannot be read: {error}; {hint}", path.display()))
 }
@@ -192,7 +196,7 @@ fn write_numbered(
 }
 
 /// Never over an old file, and never readable by more than `mode` says, not even for a moment.
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), String> {
+pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), String> {
     let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let written = opened.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| match error.kind() {

@@ -731,6 +731,8 @@ pub const CLI_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 pub const CA_DAYS: u32 = 1825;
 /// `tls cert create -days`. Consul's number.
 pub const CERT_DAYS: u32 = 365;
+/// `tls init -servers`: the least that outlives one of them.
+pub const INIT_SERVERS: u32 = 3;
 /// Numbers tried for `dc1-server-consul-<n>.pem`: more certificates of one kind in one folder are
 /// a mistake.
 pub const CERT_FILE_NUMBERS: u32 = 10_000;
