@@ -555,6 +555,10 @@ pub const LOCAL_MAX_SERVICES: usize = 8_192;
 pub const LOCAL_MAX_CHECKS: usize = 32_768;
 /// Bytes of one file of a kept registration; a longer one counts as damaged and is not read.
 pub const LOCAL_FILE_MAX: u64 = 4 << 20;
+/// The least time between two runs of a check; less is raised with a warning. Consul's number.
+pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Time for a probe over the network where its check names none. Consul's number.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between full synchronisations with the catalog, before the random part. Consul's number.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 /// The random delay of a synchronisation asked for is up to this. Consul's number.

@@ -5,6 +5,7 @@
 //! through the router. What this room says of its own node is the truth; the catalog follows.
 
 mod anti_entropy;
+pub(crate) mod checks;
 mod definition;
 mod diff;
 mod maintenance;

@@ -1,0 +1,17 @@
+//! Checks that this agent runs: one kind a file behind [`Probe`], when in `schedule`, what counts in
+//! `thresholds`, the tasks in `runners`.
+//!
+//! `registry` runs its own checks with it. A probe asks its target once, bounded in time, memory and
+//! output; what comes of it is its caller's business.
+
+mod connect;
+mod output;
+mod probe;
+mod runners;
+mod schedule;
+mod tcp;
+mod thresholds;
+
+pub(crate) use probe::{Finding, Probe, ProbeSettings};
+pub(crate) use runners::Runners;
+pub(crate) use thresholds::Thresholds;
