@@ -5,12 +5,22 @@
 //! output; what comes of it is its caller's business.
 
 mod connect;
+mod docker;
+mod exchange;
+mod grpc;
+mod h2ping;
+mod http;
+mod os_service;
 mod output;
 mod probe;
+mod process;
 mod runners;
 mod schedule;
+mod script;
 mod tcp;
 mod thresholds;
+mod udp;
+mod url;
 
 pub(crate) use probe::{Finding, Probe, ProbeSettings};
 pub(crate) use runners::Runners;

@@ -4,8 +4,15 @@
 //! maintenance) have none.
 
 use super::connect::Tls;
+use super::docker::DockerProbe;
+use super::grpc::GrpcProbe;
+use super::h2ping::H2PingProbe;
+use super::http::HttpProbe;
+use super::os_service::OsServiceProbe;
+use super::script::ScriptProbe;
 use super::tcp::TcpProbe;
-use crate::config::defaults::CHECK_TIMEOUT;
+use super::udp::UdpProbe;
+use crate::config::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
 use crate::local::definition;
 use crate::model::check::{CheckStatus, CheckType};
 use crate::tls::CheckTls;
@@ -60,21 +67,49 @@ pub(crate) struct Probe {
 
 #[derive(Debug)]
 enum Kind {
+    Http(Box<HttpProbe>),
     Tcp(TcpProbe),
+    Udp(UdpProbe),
+    Grpc(GrpcProbe),
+    H2Ping(H2PingProbe),
+    Script(ScriptProbe),
+    Docker(Box<DockerProbe>),
+    OsService(OsServiceProbe),
 }
 
 impl Probe {
     /// The probe of `check`; nothing for one that is not probed.
     pub(crate) fn of(check: &CheckType, settings: &ProbeSettings) -> Option<Probe> {
-        let timeout = or_default(check.timeout, CHECK_TIMEOUT);
+        let output_max = settings.output_max(check);
+        let timeout = |default: Duration| if check.timeout.is_zero() { default } else { check.timeout };
         let tls = |http2: bool| Tls {
             settings: settings.tls.clone(),
             verify: !check.tls_skip_verify,
             http2,
             server_name: check.tls_server_name.clone(),
         };
+        let network = timeout(CHECK_TIMEOUT);
+        let command = timeout(CHECK_SCRIPT_TIMEOUT);
         let kind = match definition::kind(check) {
-            "tcp" => Kind::Tcp(TcpProbe { target: check.tcp.clone(), tls: check.tcp_use_tls.then(|| tls(false)), timeout }),
+            "http" => Kind::Http(Box::new(HttpProbe::new(check, tls(false), network, output_max))),
+            "tcp" => {
+                Kind::Tcp(TcpProbe { target: check.tcp.clone(), tls: check.tcp_use_tls.then(|| tls(false)), timeout: network })
+            }
+            "udp" => Kind::Udp(UdpProbe { target: check.udp.clone(), timeout: network }),
+            "grpc" => {
+                Kind::Grpc(GrpcProbe { target: check.grpc.clone(), tls: check.grpc_use_tls.then(|| tls(true)), timeout: network })
+            }
+            "h2ping" => Kind::H2Ping(H2PingProbe {
+                target: check.h2ping.clone(),
+                tls: check.h2ping_use_tls.unwrap_or(true).then(|| tls(true)),
+                timeout: network,
+            }),
+            "script" => Kind::Script(ScriptProbe { args: check.script_args.clone(), timeout: command, output_max }),
+            "docker" => {
+                let (container, args) = (&check.docker_container_id, &check.script_args);
+                Kind::Docker(Box::new(DockerProbe::new(container, args, command, output_max)))
+            }
+            "os_service" => Kind::OsService(OsServiceProbe { service: check.os_service.clone(), timeout: command, output_max }),
             _ => return None,
         };
         Some(Probe { kind })
@@ -82,12 +117,16 @@ impl Probe {
 
     /// Probes once. Dropping it ends what it began.
     pub(crate) async fn run(&self) -> Finding {
+        // On the heap, and only while it lasts: thousands of checks sleep most of the time.
         match &self.kind {
-            Kind::Tcp(probe) => probe.run().await,
+            Kind::Http(probe) => Box::pin(probe.run()).await,
+            Kind::Tcp(probe) => Box::pin(probe.run()).await,
+            Kind::Udp(probe) => Box::pin(probe.run()).await,
+            Kind::Grpc(probe) => Box::pin(probe.run()).await,
+            Kind::H2Ping(probe) => Box::pin(probe.run()).await,
+            Kind::Script(probe) => Box::pin(probe.run()).await,
+            Kind::Docker(probe) => Box::pin(probe.run()).await,
+            Kind::OsService(probe) => Box::pin(probe.run()).await,
         }
     }
-}
-
-fn or_default(given: Duration, default: Duration) -> Duration {
-    if given.is_zero() { default } else { given }
 }
