@@ -583,6 +583,23 @@ pub const CHECK_PIPE_BYTES: usize = 8 << 10;
 pub const CHECK_FLOOD_BYTES: u64 = 1 << 20;
 /// The pause after each read of such a command: 8 MB a second, which takes no core.
 pub const CHECK_FLOOD_PAUSE: Duration = Duration::from_millis(1);
+/// The longest wait for news of an alias of another node. Consul's number.
+pub const ALIAS_WAIT: Duration = Duration::from_secs(60);
+/// Failures in a row after which an alias of another node is asked less often. Consul's number.
+pub const ALIAS_BACKOFF_AFTER: u32 = 3;
+/// The pause after the next failure; it doubles. Consul's number.
+pub const ALIAS_BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// The longest such pause. Consul's number.
+pub const ALIAS_BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Time between looks at the output of what aliases of this agent mirror; their status follows at once.
+/// Consul's number.
+pub const ALIAS_REFRESH: Duration = Duration::from_secs(60);
+/// Aliases of aliases that follow one change: nobody has a chain so long, and a circle ends.
+pub const ALIAS_ROUNDS: usize = 16;
+/// The least `DeregisterCriticalServiceAfter`; less is raised with a warning. Consul's number.
+pub const DEREGISTER_CRITICAL_MIN: Duration = Duration::from_secs(60);
+/// Time between looks for services that have been critical for too long. Consul's number.
+pub const DEREGISTER_CRITICAL_TICK: Duration = Duration::from_secs(30);
 /// Time between full synchronisations with the catalog, before the random part. Consul's number.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 /// The random delay of a synchronisation asked for is up to this. Consul's number.

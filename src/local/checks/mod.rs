@@ -4,6 +4,7 @@
 //! `registry` runs its own checks with it. A probe asks its target once, bounded in time, memory and
 //! output; what comes of it is its caller's business.
 
+mod alias;
 mod connect;
 mod docker;
 mod exchange;
@@ -22,6 +23,7 @@ mod thresholds;
 mod udp;
 mod url;
 
+pub(crate) use alias::{Alias, RouterElsewhere, follow, judge};
 pub(crate) use probe::{Finding, Probe, ProbeSettings};
 pub(crate) use runners::Runners;
 pub(crate) use thresholds::Thresholds;

@@ -20,11 +20,11 @@ use std::time::Duration;
 
 /// What is the same for every check of this agent.
 #[derive(Clone, Debug, Default)]
-pub struct ProbeSettings {
+pub(crate) struct ProbeSettings {
     /// How targets are spoken to with TLS.
-    pub tls: CheckTls,
+    pub(crate) tls: CheckTls,
     /// Bytes of output kept where a check asks for no fewer. `check_output_max_size`
-    pub output_max: usize,
+    pub(crate) output_max: usize,
 }
 
 impl ProbeSettings {

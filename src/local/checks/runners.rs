@@ -41,19 +41,18 @@ impl Runners {
         thresholds: Thresholds,
         report: impl Fn(&str, Finding) + Send + Sync + 'static,
     ) {
-        let schedule = Schedule::every(interval);
-        let task = tokio::spawn(run(id.to_owned(), probe, schedule, thresholds, report));
+        self.keep(id, run(id.to_owned(), probe, Schedule::every(interval), thresholds, report));
+    }
+
+    /// Runs `task` as the check of this id, in place of an earlier one, until it is stopped.
+    pub(crate) fn keep(&mut self, id: &str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = tokio::spawn(task);
         self.tasks.insert(id.to_owned(), Task(task.abort_handle()));
     }
 
     /// Stops a check, if it runs.
     pub(crate) fn stop(&mut self, id: &str) {
         self.tasks.remove(id);
-    }
-
-    /// Whether a check of this id runs.
-    pub(crate) fn runs(&self, id: &str) -> bool {
-        self.tasks.contains_key(id)
     }
 }
 
