@@ -10,6 +10,8 @@ mod dispatch;
 mod federation;
 mod kept_removals;
 mod parts;
+mod sync_causes;
+mod watches;
 
 pub mod demo;
 pub mod run;
@@ -180,6 +182,8 @@ impl Agent {
             .reload(config.services.clone(), config.checks.clone(), config.node_meta.clone())
             .map_err(|fault| format!("services and checks of the configuration: {}", fault.message))?;
         local.run(router.clone(), lan.clone(), &tasks.registrations);
+        let causes = sync_causes::follow(lan.clone(), raft.as_ref().map(Raft::leadership), local.clone());
+        tasks.registrations.spawn_until("sync-causes", causes);
         if let (Some(raft), Some(reader)) = (&raft, &reader) {
             let leader_parts = LeaderParts {
                 node_id,
@@ -199,6 +203,8 @@ impl Agent {
             leader::run(leader_parts, &tasks.duties);
         }
 
+        let watching = watch::Sender::new(config.watches.clone());
+        let watched = watching.subscribe();
         let control = Arc::new(control::Control::new(
             &config,
             node_id,
@@ -210,6 +216,7 @@ impl Agent {
                 raft: raft.clone(),
                 bridge: bridge.clone(),
                 rules,
+                watches: watching,
                 reload,
             },
         ));
@@ -222,7 +229,8 @@ impl Agent {
             wan: wan.clone(),
             control: control.clone(),
         };
-        crate::http::serve(listeners.listeners, http_parts, &tasks.edges);
+        let inside = crate::http::serve(listeners.listeners, http_parts, &tasks.edges);
+        tasks.edges.spawn_until("watches", watches::follow_all(watched, inside, tasks.edges.clone()));
         info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, ?http, "agent is up");
         let node_name = config.node_name;
         Ok(Agent {

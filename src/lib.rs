@@ -17,5 +17,6 @@ pub mod router;
 pub mod local;
 pub mod leader;
 pub mod http;
+pub mod watch;
 pub mod cli;
 pub mod agent;

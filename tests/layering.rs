@@ -26,7 +26,8 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("local", &["router", "gossip"]),
         ("leader", &["raft", "store", "gossip"]),
         ("http", &["router", "local", "gossip"]),
-        ("cli", &["config", "tls"]),
+        ("watch", &["tls"]),
+        ("cli", &["config", "tls", "watch"]),
         (
             "agent",
             &[
@@ -43,6 +44,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "store",
                 "telemetry",
                 "tls",
+                "watch",
             ],
         ),
     ])

@@ -9,6 +9,7 @@
 
 mod listen;
 mod dispatch;
+mod inside;
 mod table;
 mod parameters;
 mod options;
@@ -26,6 +27,7 @@ mod operator;
 mod removal;
 
 use self::dispatch::Dispatch;
+pub use self::inside::Inside;
 use crate::gossip::Gossip;
 use crate::local::Local;
 use crate::model::request::BoxFuture;
@@ -109,11 +111,12 @@ pub enum HttpListener {
     Unix(tokio::net::UnixListener),
 }
 
-/// Serves on all listeners until `shutdown`.
-pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) {
+/// Serves on all listeners until `shutdown`. What is returned asks the same API without any of them.
+pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) -> Inside {
     let settings = Arc::clone(&parts.settings);
     let max_per_client = settings.max_conns_per_client;
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
     listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
+    Inside::new(&dispatch)
 }

@@ -7,6 +7,7 @@ use super::anti_entropy;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::persist::{Disk, KeptCheck, KeptService, KeptTtl};
+use super::reload::FromFiles;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
@@ -49,6 +50,7 @@ pub(super) struct Registry {
     disk: Option<Disk>,
     /// Kept checks whose service is not registered (yet): those of configuration files come later.
     orphans: Vec<KeptCheck>,
+    pub(super) from_files: FromFiles,
 }
 
 impl Registry {
@@ -57,7 +59,8 @@ impl Registry {
         let disk = settings.data_dir.as_deref().map(Disk::open).transpose()?;
         let (services, checks) = disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default();
         let state = State::new(node_info(&settings));
-        let mut registry = Registry { state, deadlines: Deadlines::default(), settings, disk, orphans: Vec::new() };
+        let (deadlines, from_files) = (Deadlines::default(), FromFiles::default());
+        let mut registry = Registry { state, deadlines, settings, disk, orphans: Vec::new(), from_files };
         for KeptService { service, token } in services {
             info!(service = %service.id, "registration found on disk");
             registry.state.put_service(service, token, Source::Api);
@@ -103,6 +106,12 @@ impl Registry {
 
     /// Registers a check by itself.
     pub(super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
+        let new = self.check_alone(check)?;
+        self.put_check(new, source, now)
+    }
+
+    /// A check that is registered by itself, with the token of its service where it has none.
+    pub(super) fn check_alone(&self, check: CheckType) -> Result<NewCheck, Fault> {
         let mut new = definition::check(check, &self.settings.node_name)?;
         let service = &new.row.service_id;
         if !service.is_empty() {
@@ -113,7 +122,7 @@ impl Registry {
                 new.token = entry.token.clone();
             }
         }
-        self.put_check(new, source, now)
+        Ok(new)
     }
 
     /// Removes a check.
@@ -239,7 +248,8 @@ impl Registry {
         Ok(())
     }
 
-    fn put_check(&mut self, new: NewCheck, source: Source, now: Moment) -> Result<(), Fault> {
+    /// Registers a check that was found good.
+    pub(super) fn put_check(&mut self, new: NewCheck, source: Source, now: Moment) -> Result<(), Fault> {
         let id = new.row.check_id.clone();
         if self.state.check(&id).is_none() && self.state.checks.len() >= LOCAL_MAX_CHECKS {
             return Err(full());

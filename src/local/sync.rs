@@ -146,7 +146,7 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
             Err(fault) if fault.kind == FaultKind::Denied => {
                 metrics::counter!("kontor.local.sync_denied").increment(1);
                 warn!(change = what(&update), %fault, "the token does not allow this; left until the next full synchronisation");
-                local.lock().state.settle(&update);
+                local.lock().state.put_off(&update);
             }
             Err(fault) if is_of_the_user(fault.kind) => {
                 metrics::counter!("kontor.local.sync_refused").increment(1);

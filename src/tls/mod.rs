@@ -1,18 +1,21 @@
 //! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the
-//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`), told to operators (`shown`).
+//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`), told to operators (`shown`),
+//! asked of servers that belong to nobody here (`outgoing`).
 //!
-//! Used by `rpc`, `bridge`, `http` and `cli`. It knows no configuration files and opens no sockets,
+//! Used by `rpc`, `bridge`, `http`, `watch` and `cli`. It knows no configuration files and opens no sockets,
 //! and no key ever reaches a log line or an error.
 
 mod authority;
 mod identity;
 mod material;
+mod outgoing;
 mod shown;
 mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
 pub use material::{RpcTls, TlsFiles, TlsMaterial};
+pub use outgoing::{any_certificate, outgoing};
 pub use shown::ShownCertificate;
 pub use verify::{PinTable, Refusal, Trust};
 
