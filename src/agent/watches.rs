@@ -76,7 +76,8 @@ impl Source for OwnApi {
         let inside = self.0.clone();
         Box::pin(async move {
             let asked = timeout(WATCH_ANSWER_TIMEOUT, inside.get(&question.target, &question.token)).await;
-            let (status, index, body) = asked.unwrap_or_else(|_elapsed| Err(format!("no answer within {WATCH_ANSWER_TIMEOUT:?}")))?;
+            let (status, index, body) =
+                asked.unwrap_or_else(|_elapsed| Err(format!("no answer within {WATCH_ANSWER_TIMEOUT:?}")))?;
             Ok(Told { status, index, body })
         })
     }

@@ -23,7 +23,9 @@ use tokio::time::{sleep, timeout};
 /// change: the JSON on its standard input, the index in CONSUL_INDEX. A program that fails ends the
 /// watch with code 1; SIGINT and SIGTERM are passed on to it and end the watch with code 0.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  kontor watch -type=nodes\n  kontor watch -type=service -service=web -passingonly=true ./reload-proxy.sh")]
+#[command(
+    after_help = "Example:\n  kontor watch -type=nodes\n  kontor watch -type=service -service=web -passingonly=true ./reload-proxy.sh"
+)]
 pub(super) struct WatchArgs {
     /// What to watch: key, keyprefix, services, nodes, service, checks or event
     #[arg(long = "type", value_name = "TYPE")]

@@ -194,7 +194,10 @@ mod tests {
             (json!([{"type": "nodes", "handler": 1}]), "watches[0]: Watch handler must be a string"),
             (json!([{"type": "nodes", "handler": "a", "args": ["a"]}]), "watches[0]: Only one watch handler allowed"),
             (json!([{"type": "nodes", "handler_type": "http", "args": ["a"]}]), "watches[0]: Only one watch handler allowed"),
-            (json!([{"type": "nodes", "handler_type": "mail", "args": ["a"]}]), "watches[0]: handler_type: expected script or http, got \"mail\""),
+            (
+                json!([{"type": "nodes", "handler_type": "mail", "args": ["a"]}]),
+                "watches[0]: handler_type: expected script or http, got \"mail\"",
+            ),
             (
                 json!([{"type": "nodes", "handler_type": "http"}]),
                 "watches[0]: Handler type 'http' requires 'http_handler_config' to be set",
@@ -203,7 +206,10 @@ mod tests {
             (json!([{"type": "key", "args": ["a"]}]), "watches[0]: Must specify a single key to watch"),
             (json!(["nodes"]), "watches[0]: expected an object, got a string"),
             (http(json!({})), "watches[0].http_handler_config: Requires 'path' to be set"),
-            (http(json!({"path": "h:1"})), "watches[0].http_handler_config.path: expected a URL with http:// or https:// and a host"),
+            (
+                http(json!({"path": "h:1"})),
+                "watches[0].http_handler_config.path: expected a URL with http:// or https:// and a host",
+            ),
             (http(json!({"path": "http://h", "colour": 1})), "invalid config key watches[0].http_handler_config.colour"),
             (
                 http(json!({"path": "http://h", "header": {"a b": "c"}})),

@@ -49,7 +49,10 @@ mod tests {
         tail.push(b"end");
         assert_eq!(tail.kept.len(), WATCH_OUTPUT_BYTES);
         let text = tail.text();
-        assert!(text.starts_with(&format!("Captured 4096 of {} bytes\n...\naaa", tail.total())) && text.ends_with("aend"), "{text}");
+        assert!(
+            text.starts_with(&format!("Captured 4096 of {} bytes\n...\naaa", tail.total())) && text.ends_with("aend"),
+            "{text}"
+        );
         tail.push(&vec![b'b'; 3 * WATCH_OUTPUT_BYTES]);
         assert!(tail.text().ends_with(&"b".repeat(WATCH_OUTPUT_BYTES)));
     }

@@ -169,8 +169,10 @@ impl Plan {
         }
         let listed: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
         let listed = listed.unwrap_or_default();
-        let ids: Vec<String> =
-            listed.iter().map(|event| serde_json::from_str::<Event>(event.get()).map(|event| event.id)).collect::<Result<_, _>>()?;
+        let ids: Vec<String> = listed
+            .iter()
+            .map(|event| serde_json::from_str::<Event>(event.get()).map(|event| event.id))
+            .collect::<Result<_, _>>()?;
         let known = self.event.as_ref().and_then(|last| ids.iter().rposition(|id| id == last));
         let news = &listed[known.map_or(0, |at| at + 1)..];
         let is_first = self.event.is_none() && self.index == 0;
