@@ -12,6 +12,8 @@ mod doors;
 mod federation;
 mod kept_removals;
 mod parts;
+mod sync_causes;
+mod watches;
 mod whereabouts;
 
 pub mod demo;
@@ -184,6 +186,8 @@ impl Agent {
             .reload(config.services.clone(), config.checks.clone(), config.node_meta.clone())
             .map_err(|fault| format!("services and checks of the configuration: {}", fault.message))?;
         local.run(router.clone(), lan.clone(), &tasks.registrations);
+        let causes = sync_causes::follow(lan.clone(), raft.as_ref().map(Raft::leadership), local.clone());
+        tasks.registrations.spawn_until("sync-causes", causes);
         if let (Some(raft), Some(reader)) = (&raft, &reader) {
             let leader_parts = LeaderParts {
                 node_id,
@@ -207,6 +211,8 @@ impl Agent {
             let of_ca = bridge.clone().filter(|_| config.tls.cert_file.is_some());
             Arc::new(certificates.shown_by(listeners.tls, of_ca))
         });
+        let watching = watch::Sender::new(config.watches.clone());
+        let watched = watching.subscribe();
         let control = Arc::new(control::Control::new(
             &config,
             node_id,
@@ -218,6 +224,7 @@ impl Agent {
                 raft: raft.clone(),
                 bridge: bridge.clone(),
                 rules,
+                watches: watching,
                 reload,
                 certificates: certificates.clone(),
             },
@@ -237,6 +244,8 @@ impl Agent {
             wan: wan.clone(),
             control: control.clone(),
         };
+        let served = crate::http::serve(listeners.listeners, http_parts, &tasks.edges);
+        tasks.edges.spawn_until("watches", watches::follow_all(watched, served.inside, tasks.edges.clone()));
         let placed = whereabouts::Placed {
             running: control.running(),
             rpc: rpc_mover,
@@ -246,7 +255,7 @@ impl Agent {
             local: local.clone(),
             http: listeners.http,
             https: listeners.https,
-            open: crate::http::serve(listeners.listeners, http_parts, &tasks.edges),
+            open: served.open,
         };
         tasks.duties.spawn_until("whereabouts", whereabouts::follow(placed));
         info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, ?http, "agent is up");

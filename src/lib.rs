@@ -18,5 +18,6 @@ pub mod router;
 pub mod local;
 pub mod leader;
 pub mod http;
+pub mod watch;
 pub mod cli;
 pub mod agent;

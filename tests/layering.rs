@@ -27,7 +27,8 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("local", &["router", "gossip", "tls"]),
         ("leader", &["raft", "store", "gossip"]),
         ("http", &["router", "local", "gossip"]),
-        ("cli", &["config", "tls"]),
+        ("watch", &["tls"]),
+        ("cli", &["config", "tls", "watch"]),
         (
             "agent",
             &[
@@ -44,6 +45,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "store",
                 "telemetry",
                 "tls",
+                "watch",
             ],
         ),
     ])

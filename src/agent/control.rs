@@ -10,6 +10,7 @@ use crate::http::AgentControl;
 use crate::local::Local;
 use crate::model::ids::NodeId;
 use crate::model::request::BoxFuture;
+use crate::model::watch::ConfiguredWatch;
 use crate::raft::Raft;
 use crate::router::Router;
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ pub(super) struct Reach {
     pub(super) bridge: Option<Bridge>,
     /// What a reload may change about other datacenters.
     pub(super) rules: watch::Sender<Rules>,
+    /// The watches that are followed.
+    pub(super) watches: watch::Sender<Vec<ConfiguredWatch>>,
     pub(super) reload: Option<Reload>,
     /// Those of the files configured.
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -159,7 +162,7 @@ impl AgentControl for Control {
     fn reload(&self) -> BoxFuture<Result<(), String>> {
         let (read, local, certificates) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.certificates.clone());
         let running = Arc::clone(&self.config);
-        let rules = self.reach.rules.clone();
+        let (rules, watches) = (self.reach.rules.clone(), self.reach.watches.clone());
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
             let before = running.borrow().clone();
@@ -182,6 +185,10 @@ impl AgentControl for Control {
             rules.send_if_modified(|rules| {
                 let before = std::mem::replace(rules, Rules::of(&wanted));
                 before != *rules
+            });
+            watches.send_if_modified(|watches| {
+                let before = std::mem::replace(watches, wanted.watches.clone());
+                before != *watches
             });
             let pending = before.needs_restart(&wanted);
             if !pending.is_empty() {

@@ -13,7 +13,7 @@ use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::tag;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
-use crate::tls::{BridgeIdentity, CheckTls, RpcTls, TlsFiles, TlsMaterial};
+use crate::tls::{BridgeIdentity, OutgoingTls, RpcTls, TlsFiles, TlsMaterial};
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::SocketAddr;
@@ -302,11 +302,11 @@ pub(super) fn local_settings(config: &Config, node_id: NodeId, tls: &Tls) -> Loc
     }
 }
 
-fn check_tls(config: &Config, tls: &Tls) -> CheckTls {
+fn check_tls(config: &Config, tls: &Tls) -> OutgoingTls {
     match tls.material.clone().filter(|_| config.enable_agent_tls_for_checks) {
         // As Consul does: with the agent's certificates, the name is the agent's own.
-        Some(material) => CheckTls::of_agent(material, config.node_name.clone()),
-        None => CheckTls::of_system(),
+        Some(material) => OutgoingTls::of_agent(material, config.node_name.clone()),
+        None => OutgoingTls::of_system(),
     }
 }
 

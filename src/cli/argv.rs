@@ -2,6 +2,8 @@
 //!
 //! Called by `cli` before anything is parsed; knows no flag by name.
 
+use clap::{Arg, Command};
+
 /// `-node=x` becomes `--node=x`. Left alone: values, numbers such as `-1`, `-h`, `-`, and all after `--`.
 pub(super) fn normalise(args: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut verbatim = false;
@@ -18,6 +20,32 @@ pub(super) fn normalise(args: impl IntoIterator<Item = String>) -> Vec<String> {
     args.into_iter().map(normal).collect()
 }
 
+/// Puts `--` in front of the program that a command is to run, as Go's flags end at the first word
+/// that is none: what follows are the program's own. Only for commands that run one.
+pub(super) fn set_apart(mut args: Vec<String>, parser: &Command) -> Vec<String> {
+    let Some(command) = args.first().and_then(|name| parser.find_subcommand(name)) else { return args };
+    if !command.get_positionals().any(Arg::is_last_set) {
+        return args;
+    }
+    let takes_next = |flag: &str| {
+        let name = flag.trim_start_matches('-');
+        let known = command.get_arguments().find(|arg| arg.get_long() == Some(name));
+        known.is_some_and(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set())
+    };
+    let mut at = 1;
+    while let Some(arg) = args.get(at) {
+        match arg.as_str() {
+            "--" => return args,
+            flag if flag.len() > 1 && flag.starts_with('-') => at += if takes_next(flag) { 2 } else { 1 },
+            _program => {
+                args.insert(at, "--".to_owned());
+                return args;
+            }
+        }
+    }
+    args
+}
+
 /// A name of more than one letter, perhaps with a value behind `=`.
 fn is_long(name: &str) -> bool {
     let name = name.split_once('=').map_or(name, |(name, _)| name);
@@ -26,7 +54,32 @@ fn is_long(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::normalise;
+    use super::{normalise, set_apart};
+    use clap::{Arg, ArgAction, Command};
+
+    #[test]
+    fn the_program_that_a_command_runs_keeps_its_own_flags() {
+        let watch = Command::new("watch")
+            .arg(Arg::new("type").long("type"))
+            .arg(Arg::new("shell").long("shell").num_args(0..=1).require_equals(true))
+            .arg(Arg::new("loud").long("loud").action(ArgAction::SetTrue))
+            .arg(Arg::new("program").last(true).num_args(0..));
+        let parser = Command::new("kontor").subcommand(watch).subcommand(Command::new("join").arg(Arg::new("address")));
+        for (given, expected) in [
+            ("watch -type=a /bin/x -type -y", "watch -type=a -- /bin/x -type -y"),
+            ("watch -type a -shell -loud x --z", "watch -type a -shell -loud -- x --z"),
+            ("watch --type a -- x -z", "watch --type a -- x -z"),
+            ("watch -type a", "watch -type a"),
+            ("watch -type", "watch -type"),
+            ("watch", "watch"),
+            ("join 10.0.0.1 -x", "join 10.0.0.1 -x"),
+            ("unknown x", "unknown x"),
+        ] {
+            let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(set_apart(words(given), &parser), words(expected));
+        }
+        assert!(set_apart(Vec::new(), &parser).is_empty());
+    }
 
     #[test]
     fn one_dash_and_two_are_the_same() {

@@ -6,14 +6,15 @@
 use super::endpoint::{Address, Endpoint};
 use super::tls_client;
 use crate::config::defaults;
+use crate::model::uri;
 use base64::Engine;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use std::fmt::Write;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -56,7 +57,7 @@ impl Call {
     /// Adds one percent-encoded segment to the path.
     pub(super) fn segment(mut self, segment: &str) -> Call {
         self.target.push('/');
-        encode(segment, &mut self.target);
+        uri::encode(segment, &mut self.target);
         self
     }
 
@@ -65,7 +66,7 @@ impl Call {
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
         self.target.push_str(name);
         self.target.push('=');
-        encode(value, &mut self.target);
+        uri::encode(value, &mut self.target);
         self
     }
 
@@ -81,18 +82,6 @@ impl Call {
     pub(super) fn body(mut self, body: Vec<u8>) -> Call {
         self.body = Bytes::from(body);
         self
-    }
-}
-
-/// All but RFC 3986's unreserved characters as `%XX`.
-fn encode(text: &str, into: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            _ = write!(into, "%{byte:02X}");
-        }
     }
 }
 
@@ -117,17 +106,28 @@ impl Client {
 
     /// Does the call; any status but 200 is an error with the agent's text.
     pub(super) async fn send(&self, call: Call) -> Result<Bytes, String> {
-        let (status, body) = self.exchange(call).await?;
-        if status == StatusCode::OK {
+        let (head, body) = self.exchange(call, defaults::CLI_ANSWER_TIMEOUT).await?.into_parts();
+        if head.status == StatusCode::OK {
             return Ok(body);
         }
-        Err(format!("Unexpected response code: {} ({})", status.as_u16(), String::from_utf8_lossy(&body).trim()))
+        Err(format!("Unexpected response code: {} ({})", head.status.as_u16(), String::from_utf8_lossy(&body).trim()))
     }
 
-    async fn exchange(&self, call: Call) -> Result<(StatusCode, Bytes), String> {
+    /// The datacenter that the flags name.
+    pub(super) fn datacenter(&self) -> Option<&str> {
+        self.endpoint.datacenter.as_deref()
+    }
+
+    /// Whether the flags let any server answer.
+    pub(super) fn stale(&self) -> bool {
+        self.endpoint.stale
+    }
+
+    /// Does the call and gives the answer as it is; it may take up to `limit`.
+    pub(super) async fn exchange(&self, call: Call, limit: Duration) -> Result<Response<Bytes>, String> {
         let connected = timeout(defaults::CLI_CONNECT_TIMEOUT, self.connect()).await;
         let stream = connected.unwrap_or_else(|_| Err("no answer".to_owned())).map_err(|error| self.unreachable(&error))?;
-        let answered = timeout(defaults::CLI_ANSWER_TIMEOUT, self.ask(stream, call)).await;
+        let answered = timeout(limit, self.ask(stream, call)).await;
         answered.unwrap_or_else(|_| Err(self.unreachable("it accepted the connection and does not answer")))
     }
 
@@ -161,17 +161,17 @@ impl Client {
         }
     }
 
-    async fn ask(&self, stream: Box<dyn Stream>, call: Call) -> Result<(StatusCode, Bytes), String> {
+    async fn ask(&self, stream: Box<dyn Stream>, call: Call) -> Result<Response<Bytes>, String> {
         let request = self.request(call)?;
         let shake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = shake.map_err(|error| self.unreachable(&error.to_string()))?;
         // The connection is driven here, not in a task, so that it ends with the request.
         let exchange = async {
             let response = sender.send_request(request).await.map_err(|error| self.unreachable(&error.to_string()))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), defaults::CLI_ANSWER_BYTES).collect().await;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, defaults::CLI_ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| format!("the answer was cut off: {error}"))?;
-            Ok((status, body.to_bytes()))
+            Ok(Response::from_parts(head, body.to_bytes()))
         };
         tokio::pin!(connection, exchange);
         let mut closed = false;

@@ -23,6 +23,7 @@ mod tls_client;
 mod tls_init;
 mod validate;
 mod version;
+mod watch;
 
 use crate::config::{Config, ConfigError, defaults};
 use clap::error::ErrorKind;
@@ -103,6 +104,7 @@ enum Once {
     Rtt(rtt::RttArgs),
     Services(services::ServicesArgs),
     Maint(maint::MaintArgs),
+    Watch(watch::WatchArgs),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
     Tls(tls::TlsArgs),
@@ -124,6 +126,7 @@ impl Once {
             Once::Rtt(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Services(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Maint(args) => ask(&args.client.clone(), |client| args.run(client)),
+            Once::Watch(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Validate(args) => args.run(),
             Once::Version(args) => args.run(),
             Once::Tls(args) => args.run(),
@@ -157,7 +160,7 @@ impl Done {
 /// Runs the command of `args` (the program's own name first) and gives its exit code.
 pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
     // The name by which the program was called is not looked at: a symlink named consul is the same.
-    let mut args = argv::normalise(args.into_iter().skip(1));
+    let mut args = argv::normalise(argv::set_apart(args.into_iter().skip(1).collect(), &parser()));
     if matches!(args.first().map(String::as_str), Some("--version" | "-v")) {
         args[0] = "version".to_owned();
     }

@@ -87,6 +87,7 @@ pub(super) fn baseline() -> Config {
         log_file: None,
         services: Vec::new(),
         checks: Vec::new(),
+        watches: Vec::new(),
         warnings: Vec::new(),
     }
 }

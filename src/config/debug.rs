@@ -38,6 +38,7 @@ impl Config {
     pub fn take_reloadable(&mut self, wanted: Config) {
         self.services = wanted.services;
         self.checks = wanted.checks;
+        self.watches = wanted.watches;
         self.node_meta = wanted.node_meta;
         self.log_level = wanted.log_level;
         self.bridge_disabled = wanted.bridge_disabled;
@@ -167,6 +168,8 @@ fn behaviour(config: &Config) -> Value {
         "RaftTrailingLogs": config.raft_trailing_logs,
         "Services": names(config.services.iter().map(|service| service.name.clone()).collect()),
         "Checks": names(config.checks.iter().map(|check| check.name.clone()).collect()),
+        // Their handlers may name secrets.
+        "Watches": config.watches.iter().map(|watch| watch.watch.view.kind()).collect::<Vec<_>>(),
         "UIConfig": {"Enabled": config.ui_path.is_some(), "ContentPath": config.ui_path},
     })
 }

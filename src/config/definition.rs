@@ -175,7 +175,7 @@ fn verify_check(check: &CheckType, key: &str, problems: &mut Problems) {
 }
 
 /// The values with their keys: one alone, or the elements of a list.
-fn each(value: Value, key: &str) -> Vec<(String, Value)> {
+pub(super) fn each(value: Value, key: &str) -> Vec<(String, Value)> {
     match value {
         Value::Array(items) => items.into_iter().enumerate().map(|(n, item)| (format!("{key}[{n}]"), item)).collect(),
         one => vec![(key.to_owned(), one)],
@@ -183,7 +183,7 @@ fn each(value: Value, key: &str) -> Vec<(String, Value)> {
 }
 
 /// The object with its keys in the spelling of `names`, found without regard to case and `_`.
-fn canonical(value: Value, names: &[&str], key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
+pub(super) fn canonical(value: Value, names: &[&str], key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
     let object = super::merge::read_object(value, key, problems)?;
     let folded = |name: &str| name.replace('_', "").to_lowercase();
     let mut renamed = Map::new();

@@ -8,6 +8,7 @@ use super::definition::{CheckDefinitions, ServiceDefinitions};
 use super::dialect;
 use super::federation::{StaleByDefault, StaticLists};
 use super::merge::stanza;
+use super::watches::WatchDefinitions;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -97,6 +98,7 @@ stanza! {
         services: ServiceDefinitions,
         check: CheckDefinitions,
         checks: CheckDefinitions,
+        watches: WatchDefinitions,
     }
 }
 

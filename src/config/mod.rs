@@ -27,6 +27,7 @@ mod safety;
 mod sources;
 mod support;
 mod template;
+mod watches;
 
 pub use banner::banner;
 pub use federation::{StaleByDefault, StaticServer};
@@ -40,6 +41,7 @@ pub use sources::{Sources, services_of};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::ids::NodeId;
+use crate::model::watch::ConfiguredWatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -194,6 +196,7 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     pub services: Vec<ServiceDefinition>,
     pub checks: Vec<CheckType>,
+    pub watches: Vec<ConfiguredWatch>,
     /// What is accepted and not built yet, for one warning each at start.
     pub warnings: Vec<String>,
 }

@@ -39,6 +39,10 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     federation::resolve(&file, &mut config, &mut problems);
     config.services = [file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect();
     config.checks = [file.check, file.checks].into_iter().flatten().flat_map(|some| some.0).collect();
+    config.watches = file.watches.unwrap_or_default().0;
+    if config.watches.len() > defaults::WATCHES_MAX {
+        problems.error(format!("watches: expected at most {}, got {}", defaults::WATCHES_MAX, config.watches.len()));
+    }
     if !problems.errors.is_empty() {
         return Err(problems.errors);
     }

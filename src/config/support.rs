@@ -41,7 +41,6 @@ const TOP: &[&str] = &[
     "tls_cipher_suites",
     "tls_prefer_server_cipher_suites",
     "use_streaming_backend",
-    "watches",
 ];
 
 /// Stanzas and the keys they may have; `*` for any.

@@ -9,6 +9,7 @@
 
 mod listen;
 mod dispatch;
+mod inside;
 mod table;
 mod parameters;
 mod options;
@@ -26,6 +27,7 @@ mod operator;
 mod removal;
 
 use self::dispatch::Dispatch;
+pub use self::inside::Inside;
 use crate::gossip::Gossip;
 use crate::listener::Listener;
 use crate::local::Local;
@@ -118,11 +120,21 @@ pub enum HttpListener {
 /// Serves on a further listener.
 pub type Opener = Arc<dyn Fn(HttpListener) + Send + Sync>;
 
-/// Serves on all listeners until `shutdown`; gives what serves on others besides.
-pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) -> Opener {
+/// The API while it is served.
+#[allow(missing_debug_implementations, reason = "an opener is a function")]
+pub struct Served {
+    /// Serves on others besides.
+    pub open: Opener,
+    /// Asks the same API without any listener.
+    pub inside: Inside,
+}
+
+/// Serves on all listeners until `shutdown`.
+pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) -> Served {
     let settings = Arc::clone(&parts.settings);
     let max_per_client = settings.max_conns_per_client;
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
-    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch))
+    let open = listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
+    Served { open, inside: Inside::new(&dispatch) }
 }

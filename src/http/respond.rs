@@ -5,6 +5,7 @@
 
 use crate::config::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
+use crate::model::indent::indent;
 use crate::model::query::Consistency;
 use bytes::Bytes;
 use flate2::Compression;
@@ -140,7 +141,7 @@ impl Renderer {
     pub(super) async fn render(&self, reply: Reply, form: Form) -> Response<Body> {
         let (bytes, kind) = match reply.content {
             Content::Empty => (Bytes::new(), None),
-            Content::Json(json) if form.pretty => (indent(&json), Some(JSON)),
+            Content::Json(json) if form.pretty => (Bytes::from(indent(&json)), Some(JSON)),
             Content::Json(json) => (json, Some(JSON)),
             Content::Text(text) => (Bytes::from(text), Some(TEXT)),
         };
@@ -261,57 +262,4 @@ fn consistency(mode: Consistency) -> &'static str {
         Consistency::Consistent => "consistent",
         Consistency::Stale => "stale",
     }
-}
-
-/// The same JSON with four spaces a level and a newline at the end, as Go indents it. Works on the
-/// text alone, so the order of members and the form of numbers stay.
-fn indent(json: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(json.len() * 2);
-    let mut depth: usize = 0;
-    let mut in_text = false;
-    let mut escaped = false;
-    let mut opened = false;
-    for &byte in json {
-        if in_text {
-            out.push(byte);
-            in_text = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
-        if byte.is_ascii_whitespace() {
-            continue;
-        }
-        let closes = matches!(byte, b'}' | b']');
-        if closes {
-            depth = depth.saturating_sub(1);
-        }
-        // An empty object or list stays on its line.
-        if opened != closes {
-            new_line(&mut out, depth);
-        }
-        opened = false;
-        match byte {
-            b'{' | b'[' => {
-                out.push(byte);
-                depth += 1;
-                opened = true;
-            }
-            b',' => {
-                out.push(byte);
-                new_line(&mut out, depth);
-            }
-            b':' => out.extend_from_slice(b": "),
-            _ => {
-                in_text = byte == b'"';
-                out.push(byte);
-            }
-        }
-    }
-    out.push(b'\n');
-    Bytes::from(out)
-}
-
-fn new_line(out: &mut Vec<u8>, depth: usize) {
-    out.push(b'\n');
-    out.resize(out.len() + depth * 4, b' ');
 }

@@ -18,7 +18,7 @@ const META_MAX_VALUE: usize = 512;
 const META_RESERVED_PREFIX: &str = "consul-";
 
 /// A check that has been found good.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct NewCheck {
     /// Its row, with the initial status; the service's name and tags are not filled yet.
     pub(super) row: HealthCheck,

@@ -81,7 +81,8 @@ impl State {
             updates.push(self.node_update());
         }
         let mut covered = BTreeSet::new();
-        for (id, entry) in self.services.iter().filter(|(_, entry)| entry.mark.deleted) {
+        let is_due = |mark: &Mark| mark.deleted && !mark.in_sync;
+        for (id, entry) in self.services.iter().filter(|(_, entry)| is_due(&entry.mark)) {
             // The catalog removes a service with its checks.
             let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
             for (check, gone) in self.checks.iter().filter(|(_, check)| check.mark.deleted && check.row.service_id == *id) {
@@ -90,14 +91,14 @@ impl State {
             }
             updates.push(self.removal(id, "", &entry.token, covers));
         }
-        for (id, entry) in self.checks.iter().filter(|(id, entry)| entry.mark.deleted && !covered.contains(id.as_str())) {
+        for (id, entry) in self.checks.iter().filter(|(id, entry)| is_due(&entry.mark) && !covered.contains(id.as_str())) {
             updates.push(self.removal("", id, &entry.token, vec![(Thing::Check(id.clone()), entry.mark.revision)]));
         }
         self.push_registrations(&mut updates);
         updates
     }
 
-    /// The catalog has taken `update`, or refused it for good until the next comparison.
+    /// The catalog has taken `update`.
     pub(super) fn settle(&mut self, update: &Update) {
         for (thing, revision) in &update.covers {
             match thing {
@@ -116,6 +117,21 @@ impl State {
                         settle_mark(&mut entry.mark, *revision);
                     }
                 }
+            }
+        }
+    }
+
+    /// The token of `update` does not allow it: it counts as done until the next comparison, which
+    /// has it tried again with the same token.
+    pub(super) fn put_off(&mut self, update: &Update) {
+        for (thing, revision) in &update.covers {
+            let mark = match thing {
+                Thing::Node => Some(&mut self.node_mark),
+                Thing::Service(id) => self.services.get_mut(id).map(|entry| &mut entry.mark),
+                Thing::Check(id) => self.checks.get_mut(id).map(|entry| &mut entry.mark),
+            };
+            if let Some(mark) = mark {
+                settle_mark(mark, *revision);
             }
         }
     }
@@ -390,6 +406,22 @@ mod tests {
         state.compare(&Remote { node: node(), ..Remote::default() });
         assert_eq!(told(&state), Vec::<String>::new());
         assert!(state.services.is_empty() && state.checks.is_empty());
+    }
+
+    #[test]
+    fn a_removal_that_is_not_allowed_is_tried_again_after_the_next_comparison_with_the_same_token() {
+        let (mut state, remote) = agreed();
+        state.put_service(service("web1", 80), Token("mine".into()), Source::Api);
+        settle_all(&mut state);
+        state.remove_check("c1");
+        state.remove_service("web1");
+        let refused = state.updates();
+        refused.iter().for_each(|update| state.put_off(update));
+        assert_eq!(told(&state), Vec::<String>::new());
+        assert!(state.registered().services.is_empty());
+        state.compare(&remote);
+        assert_eq!(told(&state), ["- web1"]);
+        assert_eq!(state.updates()[0].token, Token("mine".into()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::model::ids::{NodeId, Token};
 use crate::model::service::NodeService;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
-use crate::tls::CheckTls;
+use crate::tls::OutgoingTls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +61,7 @@ pub struct LocalSettings {
     /// Whether output is not kept at all.
     pub discard_check_output: bool,
     /// How checks speak TLS.
-    pub check_tls: CheckTls,
+    pub check_tls: OutgoingTls,
     /// Whose scripts are run.
     pub script_checks: ScriptChecks,
 }
@@ -300,7 +300,7 @@ mod tests {
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 4096,
             discard_check_output: false,
-            check_tls: CheckTls::default(),
+            check_tls: OutgoingTls::default(),
             script_checks: ScriptChecks::default(),
         };
         Local::open(settings).expect("opens")

@@ -7,6 +7,7 @@ use super::checks::ProbeSettings;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::persist::{Disk, KeptCheck, KeptService};
+use super::reload::FromFiles;
 use super::running::Running;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
@@ -53,6 +54,7 @@ pub(super) struct Registry {
     pub(super) disk: Option<Disk>,
     /// Kept checks whose service is not registered (yet): those of configuration files come later.
     orphans: Vec<KeptCheck>,
+    pub(super) from_files: FromFiles,
 }
 
 impl Registry {
@@ -70,6 +72,7 @@ impl Registry {
             settings,
             disk,
             orphans: Vec::new(),
+            from_files: FromFiles::default(),
         };
         for KeptService { service, token } in services {
             info!(service = %service.id, "registration found on disk");
@@ -118,6 +121,12 @@ impl Registry {
 
     /// Registers a check by itself.
     pub(super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
+        let new = self.check_alone(check, source)?;
+        self.put_check(new, source, now)
+    }
+
+    /// A check that is registered by itself, with the token of its service where it has none.
+    pub(super) fn check_alone(&self, check: CheckType, source: Source) -> Result<NewCheck, Fault> {
         let mut new = definition::check(check, &self.settings.node_name)?;
         self.may_run(&new, source)?;
         let service = &new.row.service_id;
@@ -129,7 +138,7 @@ impl Registry {
                 new.token = entry.token.clone();
             }
         }
-        self.put_check(new, source, now)
+        Ok(new)
     }
 
     /// Removes a check.
@@ -220,7 +229,8 @@ impl Registry {
         Ok(())
     }
 
-    fn put_check(&mut self, new: NewCheck, source: Source, now: Moment) -> Result<(), Fault> {
+    /// Registers a check that was found good.
+    pub(super) fn put_check(&mut self, new: NewCheck, source: Source, now: Moment) -> Result<(), Fault> {
         let id = new.row.check_id.clone();
         if self.state.check(&id).is_none() && self.state.checks.len() >= LOCAL_MAX_CHECKS {
             return Err(full());
@@ -369,7 +379,7 @@ mod tests {
     use super::super::ScriptChecks;
     use super::*;
     use crate::model::ids::NodeId;
-    use crate::tls::CheckTls;
+    use crate::tls::OutgoingTls;
     use std::path::Path;
 
     const TTL: Duration = Duration::from_secs(10);
@@ -386,7 +396,7 @@ mod tests {
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 32,
             discard_check_output: false,
-            check_tls: CheckTls::default(),
+            check_tls: OutgoingTls::default(),
             script_checks: ScriptChecks::default(),
         }
     }

@@ -1,15 +1,25 @@
-//! Configuration files read anew: what they said before goes, what they say now comes.
+//! Configuration files read anew: what they say no longer goes, what they say otherwise changes, what
+//! they say as before is not touched.
 //!
 //! Part of `registry`. What users registered over HTTP stays, but for checks of a service that goes.
 
 use super::Source;
-use super::definition::{self, NewService};
+use super::definition::{self, NewCheck, NewService};
 use super::registry::{Moment, Registry, node_info};
 use super::state::CheckEntry;
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
+use crate::model::ids::Token;
+use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What configuration files said last, by id.
+#[derive(Debug, Default)]
+pub(super) struct FromFiles {
+    services: BTreeMap<String, (NodeService, Token)>,
+    checks: BTreeMap<String, NewCheck>,
+}
 
 impl Registry {
     /// Replaces everything that came from configuration files. Nothing changes when anything of it
@@ -40,13 +50,37 @@ impl Registry {
         self.settings.node_meta = node_meta;
         self.state.set_node(node_info(&self.settings));
         self.drop_stale_files(&services, &checks)?;
-        for service in services {
-            self.put_service(service, Source::File, false, now)?;
+        // Empty until the end: after a failure everything is registered anew by the next reload.
+        let (before, mut said) = (std::mem::take(&mut self.from_files), FromFiles::default());
+        for NewService { row, checks, token } in services {
+            let id = row.id.clone();
+            let service = (row.clone(), token.clone());
+            let known = self.state.service(&id).is_some_and(|entry| entry.source == Source::File);
+            let same = known && !said.services.contains_key(&id) && before.services.get(&id) == Some(&service);
+            said.services.insert(id, service);
+            if !same {
+                self.put_service(NewService { row, checks: Vec::new(), token }, Source::File, false, now)?;
+            }
+            for check in checks {
+                self.put_as_said(check, &before, &mut said, now)?;
+            }
         }
         for check in checks {
-            self.add_check(check, Source::File, now)?;
+            let check = self.check_alone(check, Source::File)?;
+            self.put_as_said(check, &before, &mut said, now)?;
         }
+        self.from_files = said;
         Ok(())
+    }
+
+    /// Registers a check of a file, unless it is there as the file says: its deadline and what it
+    /// says go on as if nobody had read the file.
+    fn put_as_said(&mut self, check: NewCheck, before: &FromFiles, said: &mut FromFiles, now: Moment) -> Result<(), Fault> {
+        let id = check.row.check_id.clone();
+        let known = self.state.check(&id).is_some_and(|entry| entry.source == Source::File);
+        let same = known && !said.checks.contains_key(&id) && before.checks.get(&id) == Some(&check);
+        said.checks.insert(id, check.clone());
+        if same { Ok(()) } else { self.put_check(check, Source::File, now) }
     }
 
     /// Removes what came from files and is in them no longer.
@@ -77,7 +111,7 @@ mod tests {
     use super::*;
     use crate::model::check::CheckStatus;
     use crate::model::ids::NodeId;
-    use crate::tls::CheckTls;
+    use crate::tls::OutgoingTls;
     use std::time::Duration;
 
     fn registry() -> Registry {
@@ -92,7 +126,7 @@ mod tests {
             check_update_interval: Duration::ZERO,
             check_output_max_size: 32,
             discard_check_output: false,
-            check_tls: CheckTls::default(),
+            check_tls: OutgoingTls::default(),
             script_checks: ScriptChecks::default(),
         };
         Registry::open(settings, Moment::now()).expect("opens")
@@ -124,5 +158,54 @@ mod tests {
         registry.reload(vec![named("one")], Vec::new(), BTreeMap::new(), now).expect("good");
         assert_eq!(ids(&registry), ["service:api", "service:one"]);
         assert_eq!(registry.state.check("service:one").expect("there").row.status, CheckStatus::Passing);
+    }
+
+    #[test]
+    fn what_files_say_as_before_is_not_touched() {
+        let now = Moment::now();
+        let later = Moment { at: now.at + Duration::from_secs(6), ..now };
+        let mut registry = registry();
+        let web = |port| ServiceDefinition {
+            name: "web".into(),
+            port,
+            tags: vec!["green".into()],
+            enable_tag_override: true,
+            checks: vec![CheckType { check_id: "a".into(), ..ttl() }, CheckType { check_id: "b".into(), ..ttl() }],
+            ..ServiceDefinition::default()
+        };
+        let reload = |registry: &mut Registry, web, now| registry.reload(vec![web], Vec::new(), BTreeMap::new(), now);
+        reload(&mut registry, web(80), now).expect("good");
+        for id in ["a", "b"] {
+            registry.update_ttl(id, CheckStatus::Passing, "well", now, 0.0).expect("good");
+        }
+        let tags = |registry: &Registry| registry.state.registered().services["web"].tags.clone();
+        // Somebody has overridden the tags in the catalog.
+        let mut row = (*registry.state.registered().services["web"]).clone();
+        row.tags = vec!["blue".into()];
+        registry.state.put_service(row, Token::default(), Source::File);
+
+        let revision = registry.state.revision();
+        reload(&mut registry, web(80), later).expect("good");
+        assert_eq!(registry.state.revision(), revision, "nothing is pushed");
+        assert_eq!(tags(&registry), ["blue"]);
+        assert_eq!(registry.deadlines.next(), Some(now.at + ttl().ttl), "its time runs on");
+
+        // One check differs: it alone starts over, with what it said last.
+        let mut other = web(80);
+        other.checks[1].ttl = Duration::from_secs(60);
+        reload(&mut registry, other, later).expect("good");
+        assert_eq!(registry.deadlines.next(), Some(now.at + ttl().ttl));
+        let late = registry.deadlines.expired(now.at + ttl().ttl);
+        assert_eq!(late.len(), 1);
+        assert_eq!(late[0].0, "a");
+        assert_eq!(registry.state.check("b").expect("there").row.status, CheckStatus::Passing);
+
+        // What was removed over HTTP comes back, what was replaced there is replaced.
+        registry.remove_check("a").expect("known");
+        registry.add_service(ServiceDefinition { port: 99, ..web(0) }, Source::Api, false, later).expect("good");
+        reload(&mut registry, web(81), later).expect("good");
+        assert_eq!(ids(&registry), ["a", "b"]);
+        assert_eq!(registry.state.registered().services["web"].port, 81);
+        assert_eq!(tags(&registry), ["green"]);
     }
 }

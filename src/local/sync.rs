@@ -146,7 +146,7 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
             Err(fault) if fault.kind == FaultKind::Denied => {
                 metrics::counter!("kontor.local.sync_denied").increment(1);
                 warn!(change = what(&update), %fault, "the token does not allow this; left until the next full synchronisation");
-                local.lock().state.settle(&update);
+                local.lock().state.put_off(&update);
             }
             Err(fault) if is_of_the_user(fault.kind) => {
                 metrics::counter!("kontor.local.sync_refused").increment(1);
@@ -196,7 +196,7 @@ mod tests {
     use crate::model::node::Node;
     use crate::model::service::NodeService;
     use crate::shutdown::Shutdown;
-    use crate::tls::CheckTls;
+    use crate::tls::OutgoingTls;
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -270,7 +270,7 @@ mod tests {
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 4096,
             discard_check_output: false,
-            check_tls: CheckTls::default(),
+            check_tls: OutgoingTls::default(),
             script_checks: ScriptChecks::default(),
         };
         Local::open(settings).expect("opens")

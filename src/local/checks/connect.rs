@@ -2,7 +2,7 @@
 //!
 //! Used by the kinds of network checks, each of which bounds the time.
 
-use crate::tls::CheckTls;
+use crate::tls::OutgoingTls;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use rustls_pki_types::ServerName;
 use std::fmt;
@@ -62,7 +62,7 @@ impl fmt::Display for Address {
 /// TLS to one target.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
-    pub(super) settings: CheckTls,
+    pub(super) settings: OutgoingTls,
     pub(super) verify: bool,
     pub(super) http2: bool,
     /// The name that the certificate must carry, where the check says one.

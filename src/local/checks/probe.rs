@@ -15,14 +15,14 @@ use super::udp::UdpProbe;
 use crate::config::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
 use crate::local::definition;
 use crate::model::check::{CheckStatus, CheckType};
-use crate::tls::CheckTls;
+use crate::tls::OutgoingTls;
 use std::time::Duration;
 
 /// What is the same for every check of this agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProbeSettings {
     /// How targets are spoken to with TLS.
-    pub(crate) tls: CheckTls,
+    pub(crate) tls: OutgoingTls,
     /// Bytes of output kept where a check asks for no fewer. `check_output_max_size`
     pub(crate) output_max: usize,
 }

@@ -1,6 +1,6 @@
-//! TLS towards the targets of health checks.
+//! TLS towards servers that belong to nobody here: targets of health checks, handlers of watches.
 //!
-//! Made by `agent`, used by `local`. By default targets are judged by the authorities of the operating
+//! Made by `agent` and `watch`, used by `local` and `watch`. By default targets are judged by the authorities of the operating
 //! system and no certificate is shown; with `enable_agent_tls_for_checks` by this agent's, which then
 //! shows its own. Nothing is read from disk before the first check that needs it.
 
@@ -10,9 +10,9 @@ use super::unverified::AnyCertificate;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 
-/// How checks speak TLS; clones share what is loaded.
+/// How such servers are spoken to; clones share what is loaded.
 #[derive(Clone, Debug, Default)]
-pub struct CheckTls {
+pub struct OutgoingTls {
     inner: Arc<Inner>,
 }
 
@@ -31,16 +31,16 @@ struct Agent {
     server_name: String,
 }
 
-impl CheckTls {
+impl OutgoingTls {
     /// Targets are judged by the authorities of the operating system.
-    pub fn of_system() -> CheckTls {
-        CheckTls::default()
+    pub fn of_system() -> OutgoingTls {
+        OutgoingTls::default()
     }
 
     /// Targets are judged by this agent's authorities and see its certificate; they must carry
     /// `server_name` where a check names none.
-    pub fn of_agent(material: TlsMaterial, server_name: String) -> CheckTls {
-        CheckTls { inner: Arc::new(Inner { agent: Some(Agent { material, server_name }), ..Inner::default() }) }
+    pub fn of_agent(material: TlsMaterial, server_name: String) -> OutgoingTls {
+        OutgoingTls { inner: Arc::new(Inner { agent: Some(Agent { material, server_name }), ..Inner::default() }) }
     }
 
     /// The name that targets must carry where a check names none; `None` for that of the target.
@@ -68,7 +68,7 @@ impl CheckTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS versions: {error}"))?;
         let builder = match verify {
-            true => builder.with_root_certificates(self.roots()),
+            true => builder.with_root_certificates(self.roots()?),
             false => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default())),
         };
         match self.inner.agent.as_ref().and_then(|agent| agent.material.own()) {
@@ -80,15 +80,26 @@ impl CheckTls {
     }
 
     /// This agent's authorities where it has some, as Consul does; else those of the system.
-    fn roots(&self) -> Arc<RootCertStore> {
-        let own = self.inner.agent.as_ref().and_then(|agent| agent.material.roots());
-        own.unwrap_or_else(|| Arc::clone(self.inner.system.get_or_init(|| Arc::new(system_roots()))))
+    fn roots(&self) -> Result<Arc<RootCertStore>, String> {
+        if let Some(own) = self.inner.agent.as_ref().and_then(|agent| agent.material.roots()) {
+            return Ok(own);
+        }
+        if let Some(system) = self.inner.system.get() {
+            return Ok(Arc::clone(system));
+        }
+        let system = Arc::new(system_roots()?);
+        Ok(Arc::clone(self.inner.system.get_or_init(|| system)))
     }
 }
 
 /// What the operating system trusts. One that cannot be used is passed over: others are not worse for it.
-fn system_roots() -> RootCertStore {
+fn system_roots() -> Result<RootCertStore, String> {
+    let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+    let (added, _ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let why = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
+        return Err(format!("the authorities that this host trusts cannot be read: {why}; set SSL_CERT_FILE"));
+    }
+    Ok(roots)
 }
