@@ -107,6 +107,7 @@ fn is_cut(headings: &[Heading]) {
                     (told_age(&reply) <= healed.elapsed()).then_some(())
                 });
             }
+            eprintln!("{}: all is fresh {:?} after it was healed", agent.plan.name, healed.elapsed());
         }
     });
 }
@@ -124,6 +125,31 @@ fn cut_on_the_way_there_memory_answers_and_the_rest_fails() {
 #[test]
 fn cut_on_the_way_back_memory_answers_and_the_rest_fails() {
     is_cut(&[Heading::ToNear]);
+}
+
+#[test]
+fn what_is_stale_by_default_and_how_old_it_may_be_is_for_the_operator_to_say() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = json!({"bridge": {"stale_by_default": ["health"], "max_stale": "8s"}});
+    let federation = Federation::start_with(root.path(), SMALL, &settings);
+    let near = &federation.near.servers[0];
+    let (meant, other) = ("/v1/health/service/consul?dc=dc2", "/v1/catalog/service/consul?dc=dc2");
+    wait_until("it comes from memory", || (near.get(meant).header("X-Cache") == "HIT").then_some(()));
+    assert_eq!(near.get(other).header("X-Cache"), "", "of other endpoints nothing was said");
+    federation.wan.cut_both_ways();
+    fails(near, other);
+    let refused = wait_until("it is too old", || {
+        let reply = near.get(meant);
+        let is_told = reply.status == 200;
+        // The bound, and what may pass between the look at it and the answer.
+        assert!(!is_told || told_age(&reply) <= Duration::from_secs(9), "{:?}", reply.headers);
+        (!is_told).then_some(reply)
+    });
+    assert_eq!(refused.status, 500, "{}", refused.body);
+    assert!(refused.header("X-Kontor-Reason").contains("the best known answer is"), "{:?}", refused.headers);
+    assert_eq!(near.get(&format!("{meant}&max_stale=1h")).status, 500, "who asks cannot have it older");
+    federation.wan.heal();
+    wait_until("it is given again", || (near.get(meant).status == 200).then_some(()));
 }
 
 #[test]

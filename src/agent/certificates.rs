@@ -61,15 +61,19 @@ impl Certificates {
         Certificates { https, bridge, ..self }
     }
 
-    /// Reads the files that `tls` names and checks that all who show them can use them. Blocks.
-    pub(super) fn read(&self, tls: &Tls) -> Result<Renewed, String> {
+    /// Reads the files that `tls` names and checks that all who show them can use them; none where they
+    /// are those in use, which may be over by now and shall not stand in the way of a reload. Blocks.
+    pub(super) fn read(&self, tls: &Tls) -> Result<Option<Renewed>, String> {
         let mut config = self.started.clone();
         config.tls.take_files(tls);
         // Before they are read: what is written meanwhile is read again.
         let files = Stamps::of(&config.tls);
+        if self.are_those_of(&files) {
+            return Ok(None);
+        }
         let material = TlsMaterial::load(&parts::tls_files(&config))?;
         let verifies = config.tls.verify_incoming_https;
-        Ok(Renewed {
+        Ok(Some(Renewed {
             rpc: self.rpc.as_ref().map(|_| parts::rpc_tls(&config, &material)).transpose()?,
             https: self.https.as_ref().map(|_| material.https(verifies)).transpose()?,
             bridge: self
@@ -78,7 +82,7 @@ impl Certificates {
                 .map(|_| BridgeIdentity::from_ca(&material, &config.datacenter, &config.domain))
                 .transpose()?,
             shown: Shown { files, endings: material.endings().to_vec() },
-        })
+        }))
     }
 
     /// Has what was read count from now on.
@@ -142,7 +146,8 @@ pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch:
                 return (None, None);
             }
             // One of several files may be on its way.
-            let renewed = (before.as_ref() == Some(&now)).then(|| shared.read(&tls).and_then(|read| shared.show(read)));
+            let renewed =
+                (before.as_ref() == Some(&now)).then(|| shared.read(&tls)?.map_or(Ok(()), |renewed| shared.show(renewed)));
             (Some(now), renewed)
         };
         let Ok((stamps, renewed)) = tokio::task::spawn_blocking(look).await else { continue };
@@ -268,6 +273,7 @@ mod tests {
         assert_ne!(second, first);
         looks_go_by().await;
         assert_eq!(in_use(&certificates), second, "and that once");
+        assert!(certificates.read(&config.borrow().tls).unwrap().is_none(), "nor by a reload");
         std::fs::remove_file(folder.join("cert.pem")).unwrap();
         looks_go_by().await;
         assert_eq!(in_use(&certificates), second, "what is gone does not count");

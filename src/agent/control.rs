@@ -171,7 +171,7 @@ impl AgentControl for Control {
                 let wanted = read()?;
                 // A bridge that was started with a key of its own has told the others so in its tags.
                 let certificates = certificates.filter(|_| files_before.has_kinds_of(&wanted.tls));
-                let renewed = certificates.as_ref().map(|certificates| certificates.read(&wanted.tls)).transpose()?;
+                let renewed = certificates.as_ref().map(|certificates| certificates.read(&wanted.tls)).transpose()?.flatten();
                 Ok::<_, String>((wanted, certificates.zip(renewed)))
             };
             let (wanted, renewed) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;

@@ -256,7 +256,11 @@ impl Followed {
             // Not for want of a link: only a feed is not to be had.
             Phase::Broken(fault) if fault.kind == FaultKind::Busy => self.forward().await,
             Phase::Broken(fault) => Err(fault),
-            Phase::Standing | Phase::Opening => self.holding.current(Instant::now()).ok_or_else(ending),
+            Phase::Standing | Phase::Opening => match self.holding.current(Instant::now()) {
+                Some(held) => Ok(held),
+                // It has fallen out of the cache since this asker found it there.
+                None => self.forward().await,
+            },
             Phase::Idle => Err(self.answers.links.of(self.holding.dc()).err().unwrap_or_else(ending)),
         };
         match outcome {
@@ -318,6 +322,12 @@ impl Followed {
         matches!(&*self.holding.phases().borrow(), Phase::Unfed { .. })
     }
 
+    /// Bytes of the body that is kept.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.holding.current(Instant::now()).map_or(0, |held| held.answer.body.len())
+    }
+
     /// Asks in stale mode, as if there were no feeds.
     async fn forward(&self) -> Result<Held, Fault> {
         let sent = Instant::now();
@@ -335,7 +345,10 @@ impl Followed {
         query.options.consistency = consistency;
         let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.answers.links, self.holding.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await? {
-            Reply::Answer(answer) => Ok(Arc::new(answer)),
+            Reply::Answer(mut answer) => {
+                answer.meta.datacenters = None;
+                Ok(Arc::new(answer))
+            }
             Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
         }
     }

@@ -63,6 +63,11 @@ impl Kind {
         ends.into_iter().chain(feeds).find(|kind| *kind as u8 == byte)
     }
 
+    /// Whether a stream may begin with it.
+    pub(super) fn opens_a_stream(self) -> bool {
+        matches!(self, Kind::Greeting | Kind::Request | Kind::Open | Kind::Pulse)
+    }
+
     fn limit(self) -> u32 {
         match self {
             Kind::Working | Kind::Parked | Kind::Holding | Kind::Pulse => 0,

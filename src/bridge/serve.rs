@@ -11,7 +11,7 @@ use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_pa
 use super::inbound::Inbound;
 use super::link::{Cause, Greeting, Us, cause_of};
 use crate::config::defaults;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
@@ -21,6 +21,7 @@ use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::{debug, info, warn};
@@ -43,9 +44,19 @@ struct Guest {
     dc: String,
     /// As it greeted.
     cluster: Mutex<Option<ClusterId>>,
+    /// KiB of requests that may be in memory.
+    arriving: Semaphore,
+    /// KiB of answers that may wait for being taken.
+    leaving: Semaphore,
 }
 
 impl Guest {
+    fn new(connection: Connection, dc: String) -> Guest {
+        let room = |bytes: u32| Semaphore::new((bytes >> 10) as usize);
+        let (arriving, leaving) = (room(defaults::BRIDGE_ARRIVING_BYTES), room(defaults::BRIDGE_LEAVING_BYTES));
+        Guest { connection, dc, cluster: Mutex::default(), arriving, leaving }
+    }
+
     fn cluster(&self) -> Option<ClusterId> {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,8 +129,7 @@ impl Server {
         };
         match self.datacenter_of(&connection) {
             Ok(dc) => {
-                let guest = Guest { connection, dc, cluster: Mutex::default() };
-                self.converse(Arc::new(guest), shutdown).await;
+                self.converse(Arc::new(Guest::new(connection, dc)), shutdown).await;
             }
             Err(why) => {
                 connection.close(frame::REFUSED, why.as_bytes());
@@ -183,28 +193,42 @@ impl Server {
         let mut outgoing = Outgoing::new(send);
         let first = async {
             let header = read_header(&mut recv).await?;
+            if !header.kind.opens_a_stream() {
+                return Err(FrameError::Stream(format!("expected a request, got a {:?}", header.kind)));
+            }
+            // Before its bytes are: as many streams as may be open, each of the largest size, would fill
+            // any memory.
+            let room = guest.arriving.acquire_many(kib(header.length() as usize)).await;
+            let room = room.map_err(|error| FrameError::Stream(error.to_string()))?;
             let payload = read_payload(&mut recv, header, defaults::BRIDGE_REQUEST_TIMEOUT).await?;
-            Ok::<_, FrameError>((header.kind, payload))
+            Ok::<_, FrameError>((header.kind, payload, room))
         };
         let opened = match timeout(defaults::BRIDGE_REQUEST_TIMEOUT, first).await {
             Ok(opened) => opened,
             Err(_elapsed) => Err(FrameError::Silence(defaults::BRIDGE_REQUEST_TIMEOUT)),
         };
         let outcome = match opened {
-            Ok((Kind::Greeting, payload)) => self.greet(&mut outgoing, &payload, &guest).await,
+            Ok((Kind::Greeting, payload, _room)) => self.greet(&mut outgoing, &payload, &guest).await,
             Ok(_) if self.us.refusal(dc, guest.cluster()).is_some() => {
                 // It has not greeted, or is on its way out.
                 outgoing.refuse();
                 Ok(())
             }
-            Ok((Kind::Request, payload)) => match frame::decode(&payload) {
-                Ok(request) => self.answer(&mut outgoing, request, dc).await,
+            // For as long as it is at work.
+            Ok((Kind::Request, payload, _room)) => match frame::decode(&payload) {
+                Ok(request) => self.answer(&mut outgoing, request, &guest).await,
                 Err(error) => Err(error),
             },
-            // Boxed, so that a request does not take the room of a feed.
-            Ok((Kind::Open, payload)) => Box::pin(pusher::feed(&pushing, outgoing, recv, payload)).await,
-            Ok((Kind::Pulse, _)) => Box::pin(pusher::pulse(&pushing, outgoing, recv)).await,
-            Ok((other, _)) => Err(FrameError::Stream(format!("expected a request, got a {other:?}"))),
+            // Boxed, so that a request does not take the room of a feed, which counts its bytes itself.
+            Ok((Kind::Open, payload, room)) => {
+                drop(room);
+                Box::pin(pusher::feed(&pushing, outgoing, recv, payload)).await
+            }
+            Ok((Kind::Pulse, _, room)) => {
+                drop(room);
+                Box::pin(pusher::pulse(&pushing, outgoing, recv)).await
+            }
+            Ok((other, ..)) => Err(FrameError::Stream(format!("expected a request, got a {other:?}"))),
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
@@ -233,11 +257,11 @@ impl Server {
 
     /// Runs the handler, tells what it is doing, and sends its answer. Ends at once, and with it the
     /// handler's future, when the asker is gone.
-    async fn answer(&self, outgoing: &mut Outgoing, mut request: Request, dc: &str) -> Result<(), FrameError> {
+    async fn answer(&self, outgoing: &mut Outgoing, mut request: Request, guest: &Guest) -> Result<(), FrameError> {
         // Whatever the asker says: this request is across, and must not cross again.
         request.hops.crossed = true;
         let progress = Progress::default();
-        let mut work = self.handler.handle(request, Some(dc), progress.clone());
+        let mut work = self.handler.handle(request, Some(&guest.dc), progress.clone());
         let mut given_up = std::pin::pin!(outgoing.given_up());
         let mut look = interval_at(Instant::now() + defaults::BRIDGE_PROGRESS_INTERVAL, defaults::BRIDGE_PROGRESS_INTERVAL);
         let mut told = Phase::Working;
@@ -257,6 +281,7 @@ impl Server {
                 outgoing.send(&Frame::bare(kind_of(phase))).await?;
             }
         };
+        let (outcome, _room) = with_room(&guest.leaving, outcome);
         let reply = reply_frame(outcome)?;
         match timeout(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&reply)).await {
             Ok(sent) => sent?,
@@ -340,6 +365,24 @@ fn kind_of(phase: Phase) -> Kind {
         Phase::Parked => Kind::Parked,
         Phase::Holding => Kind::Holding,
     }
+}
+
+/// `outcome` with its room among the answers that wait for being taken, or the fault that there is none:
+/// an asker who does not read, or has a thin line, shall not fill this side's memory.
+fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Reply, Fault>, Option<SemaphorePermit<'_>>) {
+    let Ok(Reply::Answer(answer)) = &outcome else { return (outcome, None) };
+    match leaving.try_acquire_many(kib(answer.body.len().min(defaults::BRIDGE_MAX_REPLY_BYTES as usize))) {
+        Ok(room) => (outcome, Some(room)),
+        Err(_full) => {
+            metrics::counter!("kontor.bridge.answers_not_sent").increment(1);
+            let why = format!("answers of {} bytes wait on this link for being taken already", defaults::BRIDGE_LEAVING_BYTES);
+            (Err(Fault::new(FaultKind::Busy, why)), None)
+        }
+    }
+}
+
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// The last frame. An answer that may not be sent is replaced by a fault that says so.

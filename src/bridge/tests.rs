@@ -485,6 +485,66 @@ async fn an_answer_too_large_to_cross_is_a_fault_and_no_hang() {
     assert!(fault.message.contains("use a filter"), "{fault}");
 }
 
+/// Announces a request of the largest size on a stream of its own and sends more of it than a stream
+/// takes unread: from when on that was taken, until when.
+async fn never_ends(connection: quinn::Connection) -> Option<(Instant, Instant)> {
+    let (mut send, _recv) = connection.open_bi().await.ok()?;
+    send.write_all(&[1, Kind::Request as u8]).await.ok()?;
+    send.write_all(&defaults::BRIDGE_MAX_REQUEST_BYTES.to_be_bytes()).await.ok()?;
+    send.write_all(&vec![0; defaults::BRIDGE_STREAM_WINDOW as usize + (1 << 20)]).await.ok()?;
+    let taken = Instant::now();
+    let _ = send.stopped().await;
+    Some((taken, Instant::now()))
+}
+
+#[tokio::test]
+async fn requests_that_never_end_fill_no_memory_and_hold_up_their_own_link_alone() {
+    let (one, two) = pair().await;
+    let three = House::self_made("s3", "dc3").await;
+    two.knows([one.remote(), three.remote()]);
+    three.knows([two.remote()]);
+    three.until("dc2", None).await;
+    let connection = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
+    let all: Vec<_> = (0..9).map(|_| tokio::spawn(never_ends(connection.clone()))).collect();
+    // Other links do not notice, and this one is as before once what never ends is given up.
+    three.until("dc2", None).await;
+    one.until("dc2", None).await;
+    let mut spans = Vec::new();
+    for one in all {
+        spans.extend(tokio::time::timeout(LONG, one).await.unwrap().unwrap());
+    }
+    // Room is given to the next one a moment before the one that had it hears of its end.
+    let most = 2 * (defaults::BRIDGE_ARRIVING_BYTES / defaults::BRIDGE_MAX_REQUEST_BYTES) as usize;
+    for (taken, _) in &spans {
+        let at_once = spans.iter().filter(|(from, until)| from <= taken && taken < until).count();
+        assert!(at_once <= most, "{at_once} at once");
+    }
+}
+
+#[tokio::test]
+async fn an_asker_that_does_not_read_has_only_so_many_answers_kept_for_it() {
+    let (one, _two) = pair().await;
+    let connection = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
+    let most = defaults::BRIDGE_LEAVING_BYTES as usize / (20 << 20);
+    let request = Frame::of(Kind::Request, &read("large")).unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..most + 2 {
+        let (send, mut recv) = connection.open_bi().await.unwrap();
+        let mut outgoing = super::frame::Outgoing::new(send);
+        outgoing.send(&request).await.unwrap();
+        let header = tokio::time::timeout(LONG, super::frame::read_header(&mut recv)).await.unwrap().unwrap();
+        streams.push((header.kind, outgoing, recv));
+    }
+    let refused = streams.iter().filter(|(kind, ..)| *kind == Kind::Fault).count();
+    assert_eq!(refused, 2, "of {}", streams.len());
+    drop(streams);
+    let deadline = Instant::now() + LONG;
+    while let Err(fault) = one.ask("dc2", read("large")).await {
+        assert!(Instant::now() < deadline, "the room is not given back: {fault}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn frames_cut_short_oversized_or_unknown_end_their_stream_alone() {
     let (one, mut two) = pair().await;

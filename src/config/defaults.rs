@@ -354,6 +354,12 @@ pub const BRIDGE_SOCKET_BUFFER: usize = 4 << 20;
 pub const BRIDGE_MAX_REQUEST_BYTES: u32 = 16 << 20;
 /// Bytes of one answer.
 pub const BRIDGE_MAX_REPLY_BYTES: u32 = 64 << 20;
+/// Bytes of the requests of one connection that are in memory, on their way in or at work; the next
+/// one waits. Four of the largest, or all that can be open of usual size.
+pub const BRIDGE_ARRIVING_BYTES: u32 = 64 << 20;
+/// Bytes of the answers of one connection that wait for being taken; over it an answer is refused as
+/// too many. Two of the largest.
+pub const BRIDGE_LEAVING_BYTES: u32 = 128 << 20;
 /// Bytes of one fault or greeting.
 pub const BRIDGE_MAX_NOTE_BYTES: u32 = 16 << 10;
 /// How deep a message may nest; honest ones need about ten.

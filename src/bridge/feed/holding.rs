@@ -82,6 +82,8 @@ pub(super) struct Stored {
     as_of: Arc<AsOf>,
     /// What was known besides.
     floor: Instant,
+    /// Its body is not kept: it has fallen out of the cache, and nobody reads it here any more.
+    hollow: bool,
 }
 
 /// An answer that came on a feed.
@@ -151,7 +153,8 @@ impl Holding {
 
     // === Reading ===
 
-    /// The answer held, with the time as of which it is known to be the newest.
+    /// The answer held, with the time as of which it is known to be the newest. None too where only its
+    /// coming is followed.
     pub(in crate::bridge) fn current(&self, now: Instant) -> Option<Held> {
         let mut stored = self.stored.load_full()?;
         loop {
@@ -159,6 +162,7 @@ impl Holding {
             // What was counted may be for the next answer, stored in between: then that one is told.
             match &*self.stored.load() {
                 Some(newer) if !Arc::ptr_eq(newer, &stored) => stored = Arc::clone(newer),
+                _ if stored.hollow => return None,
                 _ => {
                     let answer = Arc::clone(&stored.answer);
                     return Some(Held { answer, as_of, in_contact: self.is_in_contact(now) });
@@ -211,11 +215,13 @@ impl Holding {
         if order == Order::Older {
             return Taken::Older;
         }
-        let body = match (came.body, &held) {
-            (Some(body), _) => body,
-            (None, Some(held)) if held.hash == came.known.hash => held.answer.body.clone(),
+        let (body, hollow) = match (came.body, &held) {
+            (Some(body), _) => (body, false),
+            (None, Some(held)) if held.hash == came.known.hash => (held.answer.body.clone(), held.hollow),
             (None, _) => return Taken::NoBody,
         };
+        let hollow = hollow || self.is_followed_only();
+        let body = if hollow { Bytes::new() } else { body };
         let passed_on = held.as_ref().and_then(|held| held.passes_on(came.known, &came.meta));
         let resized = held.as_ref().map(|held| held.answer.body.len()) != Some(body.len());
         self.store(Stored {
@@ -223,6 +229,7 @@ impl Holding {
             hash: came.known.hash,
             as_of: Arc::clone(came.as_of),
             floor: passed_on.map_or(came.floor, |time| time.max(came.floor)),
+            hollow,
         });
         drop(turn);
         self.tell(order);
@@ -243,16 +250,17 @@ impl Holding {
         }
         let resized = held.as_ref().map(|held| held.answer.body.len()) != Some(answer.body.len());
         let stored = match held {
-            Some(held) if order == Order::Same => {
+            Some(held) if order == Order::Same && !held.hollow => {
                 // The feed goes on counting for it; what this question showed is for this answer alone.
                 let floor = held.floor.max(as_of);
-                Stored { answer: Arc::clone(&held.answer), hash: known.hash, as_of: Arc::clone(&held.as_of), floor }
+                let (answer, as_of) = (Arc::clone(&held.answer), Arc::clone(&held.as_of));
+                Stored { answer, hash: known.hash, as_of, floor, hollow: false }
             }
             held => {
                 let passed_on = held.and_then(|held| held.passes_on(known, &answer.meta));
                 let floor = passed_on.map_or(as_of, |time| time.max(as_of));
                 // The feed's own push of it will come, and count from then on.
-                Stored { answer: Arc::clone(answer), hash: known.hash, as_of: Arc::default(), floor }
+                Stored { answer: Arc::clone(answer), hash: known.hash, as_of: Arc::default(), floor, hollow: false }
             }
         };
         self.store(stored);
@@ -343,9 +351,20 @@ impl Holding {
         self.changes.receiver_count() + self.phase.receiver_count() > 0
     }
 
-    /// It has fallen out of the cache.
+    /// It has fallen out of the cache. Those who are parked on it are still told of what comes, and find
+    /// it where it is held then; its body is kept for nobody but those who wait for it now.
     pub(in crate::bridge) fn evict(&self) {
         self.evicted.cancel();
+        let _turn = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = self.stored().filter(|_| self.is_followed_only()) {
+            let (answer, as_of) = (Answer { meta: held.answer.meta.clone(), body: Bytes::new() }, Arc::clone(&held.as_of));
+            self.store(Stored { answer: Arc::new(answer), hash: held.hash, as_of, floor: held.floor, hollow: true });
+        }
+    }
+
+    /// Whether nobody reads what comes: it is in the cache no more, and nobody waits for an answer.
+    fn is_followed_only(&self) -> bool {
+        self.evicted.is_cancelled() && self.phase.receiver_count() == 0
     }
 
     /// Resolves when nobody watches it, and it is out of the cache or was not used for `idle`.

@@ -165,7 +165,9 @@ impl Stream {
 
     /// Takes in one push. Returns whether the size of what is held is another.
     fn deal(&mut self, holding: &Holding, push: Push) -> Result<bool, End> {
-        let Push { number, meta, body, .. } = push;
+        let Push { number, mut meta, body, .. } = push;
+        // Of one datacenter there is no such list, and the cache would not count its bytes.
+        meta.datacenters = None;
         if number != self.due {
             return Err(self.condemn(&format!("push {number} of a feed came where {} was due", self.due)));
         }
