@@ -10,6 +10,7 @@ mod dispatch;
 mod federation;
 mod kept_removals;
 mod parts;
+mod renewal;
 
 pub mod demo;
 pub mod run;
@@ -199,6 +200,9 @@ impl Agent {
             leader::run(leader_parts, &tasks.duties);
         }
 
+        // A bridge with a key of its own has told the others so in its tags.
+        let shows_files = config.tls.cert_file.is_some();
+        let renewal = renewal::Renewal { rpc: tls.rpc, https: listeners.https, bridge: bridge.clone().filter(|_| shows_files) };
         let control = Arc::new(control::Control::new(
             &config,
             node_id,
@@ -210,6 +214,7 @@ impl Agent {
                 raft: raft.clone(),
                 bridge: bridge.clone(),
                 rules,
+                renewal,
                 reload,
             },
         ));

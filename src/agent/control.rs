@@ -2,6 +2,7 @@
 
 use super::Reload;
 use super::federation::Rules;
+use super::renewal::Renewal;
 use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
@@ -26,6 +27,8 @@ pub(super) struct Reach {
     pub(super) bridge: Option<Bridge>,
     /// What a reload may change about other datacenters.
     pub(super) rules: watch::Sender<Rules>,
+    /// Certificates that a reload reads anew.
+    pub(super) renewal: Renewal,
     pub(super) reload: Option<Reload>,
 }
 
@@ -148,28 +151,23 @@ impl AgentControl for Control {
     }
 
     fn reload(&self) -> BoxFuture<Result<(), String>> {
-        let (read, local, bridge) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.bridge.clone());
+        let (read, local, renewal) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.renewal.clone());
         let running = Arc::clone(&self.config);
         let rules = self.reach.rules.clone();
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
             let before = running.borrow().clone();
-            // A bridge that was started with a key of its own has told the others so in its tags.
-            let bridge = bridge.filter(|_| before.tls.cert_file.is_some());
-            let has_bridge = bridge.is_some();
+            let (reader, now) = (renewal.clone(), before.clone());
             let read_all = move || {
                 let wanted = read()?;
-                let of_ca = has_bridge && wanted.tls.cert_file.is_some();
-                let certificates = of_ca.then(|| super::parts::bridge_certificates(&wanted)).transpose()?;
+                let certificates = reader.read(&now, &wanted)?;
                 Ok::<_, String>((wanted, certificates))
             };
             let (wanted, certificates) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
             local
                 .reload(wanted.services.clone(), wanted.checks.clone(), wanted.node_meta.clone())
                 .map_err(|fault| fault.message)?;
-            if let Some((bridge, certificates)) = bridge.zip(certificates) {
-                bridge.reload(certificates)?;
-            }
+            renewal.put_in_force(certificates)?;
             crate::telemetry::set_level(&wanted.log_level)?;
             rules.send_if_modified(|rules| {
                 let before = std::mem::replace(rules, Rules::of(&wanted));

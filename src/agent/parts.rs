@@ -13,6 +13,8 @@ use crate::model::member::tag;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,8 +27,8 @@ use tracing::info;
 pub(super) struct Tls {
     /// Of the files configured, if any.
     pub material: Option<TlsMaterial>,
-    /// For the RPC port.
-    pub rpc: Option<RpcTls>,
+    /// For the RPC port, as it is now.
+    pub rpc: Option<Arc<ArcSwap<RpcTls>>>,
     /// For the bridge; on servers only.
     pub bridge: Option<BridgeIdentity>,
 }
@@ -34,30 +36,27 @@ pub(super) struct Tls {
 impl Tls {
     /// Loads and checks the files, or makes a server its own key.
     pub(super) fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
-        let files = tls_files(config);
-        let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
-        let material = if configured { Some(TlsMaterial::load(&files)?) } else { None };
-        let rpc = material.as_ref().map(|material| rpc_tls(config, material)).transpose()?;
+        let material = tls_material(config)?;
+        let rpc =
+            material.as_ref().map(|material| rpc_tls(config, material)).transpose()?.map(ArcSwap::from_pointee).map(Arc::new);
         let bridge = if config.server { Some(bridge_identity(config, material.as_ref(), data_dir)?) } else { None };
         Ok(Tls { material, rpc, bridge })
     }
 }
 
-fn tls_files(config: &Config) -> TlsFiles {
-    TlsFiles {
+/// What the files configured hold; nothing where none is.
+pub(super) fn tls_material(config: &Config) -> Result<Option<TlsMaterial>, String> {
+    let files = TlsFiles {
         ca_file: config.tls.ca_file.clone(),
         ca_path: config.tls.ca_path.clone(),
         cert_file: config.tls.cert_file.clone(),
         key_file: config.tls.key_file.clone(),
-    }
+    };
+    let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
+    if configured { TlsMaterial::load(&files).map(Some) } else { Ok(None) }
 }
 
-/// The certificates of the configuration as the bridge shows them, read anew for a reload.
-pub(super) fn bridge_certificates(config: &Config) -> Result<BridgeIdentity, String> {
-    BridgeIdentity::from_ca(&TlsMaterial::load(&tls_files(config))?, &config.datacenter, &config.domain)
-}
-
-fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
+pub(super) fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
     let server_name = config.tls.verify_server_hostname.then(|| crate::tls::server_name(&config.datacenter, &config.domain));
     material.rpc_tls(config.tls.verify_incoming_rpc, config.tls.verify_outgoing, server_name)
 }
@@ -86,11 +85,13 @@ pub(super) struct BoundHttp {
     pub addresses: Vec<SocketAddr>,
     /// Files of the Unix ones.
     pub sockets: Vec<PathBuf>,
+    /// What HTTPS is spoken with, as it is now.
+    pub https: Option<Arc<ArcSwap<ServerConfig>>>,
 }
 
 /// Binds every HTTP and HTTPS address configured.
 pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
-    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
+    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new(), https: None };
     for address in &config.http {
         match address {
             HttpAddress::Tcp(addr) => {
@@ -109,6 +110,7 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
             format!("ports.https is {}, but there is no certificate; set cert_file and key_file, or https = -1", addr.port())
         })?;
         let server = material.https(config.tls.verify_incoming_https)?;
+        let server = bound.https.get_or_insert_with(|| Arc::new(ArcSwap::new(server))).clone();
         let listener = listen(*addr, "HTTPS").await?;
         bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTPS: {error}"))?);
         bound.listeners.push(HttpListener::Tls(listener, server));

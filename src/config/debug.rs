@@ -38,6 +38,9 @@ impl Config {
         self.log_level = wanted.log_level;
         self.bridge_disabled = wanted.bridge_disabled;
         self.federation = wanted.federation;
+        if self.tls.can_become(&wanted.tls) {
+            self.tls = wanted.tls;
+        }
     }
 }
 

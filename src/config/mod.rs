@@ -81,6 +81,15 @@ pub struct Tls {
     pub verify_server_hostname: bool,
 }
 
+impl Tls {
+    /// Whether a running agent can go over to `wanted`: files may be others, but what they are for
+    /// is decided at the start.
+    pub fn can_become(&self, wanted: &Tls) -> bool {
+        let kinds = |tls: &Tls| (tls.cert_file.is_some(), tls.ca_file.is_some() || tls.ca_path.is_some());
+        kinds(self) == kinds(wanted)
+    }
+}
+
 /// Everything an agent is told, resolved and checked.
 #[derive(Clone, Debug)]
 pub struct Config {

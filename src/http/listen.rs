@@ -71,8 +71,8 @@ where
             let accepted = match &listener {
                 HttpListener::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), None)),
                 HttpListener::Tls(tcp, config) => {
-                    let tls = TlsAcceptor::from(Arc::clone(config));
-                    tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), Some(tls)))
+                    let now = || Some(TlsAcceptor::from(config.load_full()));
+                    tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), now()))
                 }
                 HttpListener::Unix(unix) => unix.accept().await.map(|(stream, _)| self.unix(stream)),
             };
@@ -303,6 +303,7 @@ impl Drop for AtWork {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use arc_swap::ArcSwap;
     use bytes::Bytes;
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -449,7 +450,7 @@ pub(super) mod tests {
         let shutdown = Shutdown::new();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        serve_with(vec![HttpListener::Tls(tcp, Arc::new(server))], 0, &shutdown, hello);
+        serve_with(vec![HttpListener::Tls(tcp, Arc::new(ArcSwap::from_pointee(server)))], 0, &shutdown, hello);
         let stream = TcpStream::connect(address).await.unwrap();
         let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
         let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();

@@ -31,6 +31,7 @@ use crate::local::Local;
 use crate::model::request::BoxFuture;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -104,7 +105,7 @@ pub enum HttpListener {
     /// Plain HTTP.
     Tcp(tokio::net::TcpListener),
     /// HTTPS.
-    Tls(tokio::net::TcpListener, Arc<rustls::ServerConfig>),
+    Tls(tokio::net::TcpListener, Arc<ArcSwap<rustls::ServerConfig>>),
     /// A Unix socket (`unix://`).
     Unix(tokio::net::UnixListener),
 }

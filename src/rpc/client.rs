@@ -10,6 +10,7 @@ use crate::config::defaults;
 use crate::model::fault::Fault;
 use crate::model::request::{Reply, Request};
 use crate::tls::RpcTls;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
@@ -25,13 +26,13 @@ type Slots = HashMap<(SocketAddr, Lane), Arc<Slot>>;
 /// Keeps one connection per server and lane; clones share them.
 #[derive(Clone, Debug)]
 pub struct RpcClient {
-    tls: Option<RpcTls>,
+    tls: Option<Arc<ArcSwap<RpcTls>>>,
     slots: Arc<Mutex<Slots>>,
 }
 
 impl RpcClient {
     /// A client that connects when first asked.
-    pub fn new(tls: Option<RpcTls>) -> RpcClient {
+    pub fn new(tls: Option<Arc<ArcSwap<RpcTls>>>) -> RpcClient {
         RpcClient { tls, slots: Arc::default() }
     }
 

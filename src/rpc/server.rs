@@ -11,6 +11,7 @@ use crate::model::fault::Fault;
 use crate::model::request::{Handler, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
 use crate::tls::RpcTls;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
@@ -42,7 +43,7 @@ pub async fn serve(
     listener: TcpListener,
     handler: Arc<dyn Handler>,
     raft: Option<Arc<dyn RaftSink>>,
-    tls: Option<RpcTls>,
+    tls: Option<Arc<ArcSwap<RpcTls>>>,
     shutdown: Shutdown,
 ) {
     let budget = Semaphore::new(defaults::RPC_BODY_BUDGET_KIB);
@@ -76,7 +77,7 @@ pub async fn serve(
 struct Server {
     handler: Arc<dyn Handler>,
     raft: Option<Arc<dyn RaftSink>>,
-    tls: Option<RpcTls>,
+    tls: Option<Arc<ArcSwap<RpcTls>>>,
     /// KiB of bodies that may be held at a time.
     budget: Semaphore,
     peers: Arc<Mutex<Peers>>,
@@ -96,9 +97,9 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             return debug!(%peer, %error, "rpc connection is gone");
         }
-        match (first[0], self.tls.clone()) {
+        match (first[0], self.tls.as_ref().map(|tls| tls.load_full())) {
             (TLS_HANDSHAKE, Some(tls)) => {
-                let accept = tokio_rustls::TlsAcceptor::from(tls.server).accept(stream);
+                let accept = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls.server)).accept(stream);
                 match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, accept).await {
                     Ok(Ok(stream)) => self.converse(stream, peer).await,
                     Ok(Err(error)) => self.distrusted("tls", peer, &error.to_string()),

@@ -6,6 +6,7 @@
 use super::Lane;
 use crate::config::defaults;
 use crate::tls::RpcTls;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -51,14 +52,14 @@ enum State {
 pub(super) struct Slot {
     server: SocketAddr,
     lane: Lane,
-    tls: Option<RpcTls>,
+    tls: Option<Arc<ArcSwap<RpcTls>>>,
     state: Mutex<State>,
     /// When a failed TLS handshake was last logged.
     told: Mutex<Option<Instant>>,
 }
 
 impl Slot {
-    pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>) -> Slot {
+    pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<Arc<ArcSwap<RpcTls>>>) -> Slot {
         Slot { server, lane, tls, state: Mutex::new(State::Idle), told: Mutex::default() }
     }
 
@@ -123,7 +124,7 @@ impl Slot {
     async fn dial(&self) -> Result<Link, String> {
         let stream = TcpStream::connect(self.server).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let Some(tls) = self.tls.as_ref().filter(|tls| tls.verify_outgoing) else {
+        let Some(tls) = self.tls.as_ref().map(|tls| tls.load_full()).filter(|tls| tls.verify_outgoing) else {
             return self.handshake(stream).await;
         };
         let name = match &tls.server_name {

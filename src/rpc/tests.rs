@@ -8,6 +8,7 @@ use crate::model::query::{Query, QueryOptions, Read};
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
 use crate::tls::{CertKind, CertRequest, RpcTls, TlsFiles, TlsMaterial, create_ca, create_cert};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,7 +70,12 @@ struct Server {
     shutdown: Shutdown,
 }
 
-async fn server(tls: Option<RpcTls>) -> Server {
+/// As an agent holds it, to be replaced by a reload.
+fn live(tls: RpcTls) -> Option<Arc<ArcSwap<RpcTls>>> {
+    Some(Arc::new(ArcSwap::from_pointee(tls)))
+}
+
+async fn server(tls: Option<Arc<ArcSwap<RpcTls>>>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (sender, events) = mpsc::unbounded_channel();
@@ -242,8 +248,8 @@ async fn connections_of_one_address_are_bounded() {
 async fn tls_is_spoken_beside_plain_text_on_the_same_port() {
     let ca = create_ca("consul", 10, &[]).unwrap();
     let tls = tls_of(&ca, "dc1", false, Some("server.dc1.consul"));
-    let server = server(Some(tls.clone())).await;
-    for client in [RpcClient::new(Some(tls)), RpcClient::new(None)] {
+    let server = server(live(tls.clone())).await;
+    for client in [RpcClient::new(live(tls)), RpcClient::new(None)] {
         assert_eq!(body(client.call(server.addr, &read("hello"), LONG).await.unwrap()), "hello");
     }
 }
@@ -252,18 +258,33 @@ async fn tls_is_spoken_beside_plain_text_on_the_same_port() {
 async fn verify_incoming_refuses_plain_text_and_strangers() {
     let ca = create_ca("consul", 10, &[]).unwrap();
     let tls = tls_of(&ca, "dc1", true, None);
-    let server = server(Some(tls.clone())).await;
+    let server = server(live(tls.clone())).await;
     assert!(RpcClient::new(None).call(server.addr, &read("x"), LONG).await.is_err());
     let stranger = RpcTls { client: tls_of(&create_ca("consul", 10, &[]).unwrap(), "dc1", true, None).client, ..tls.clone() };
-    assert!(RpcClient::new(Some(stranger)).call(server.addr, &read("x"), LONG).await.is_err());
-    assert_eq!(body(RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+    assert!(RpcClient::new(live(stranger)).call(server.addr, &read("x"), LONG).await.is_err());
+    assert_eq!(body(RpcClient::new(live(tls)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
 }
 
 #[tokio::test]
 async fn verify_server_hostname_refuses_a_server_of_another_datacenter() {
     let ca = create_ca("consul", 10, &[]).unwrap();
-    let server = server(Some(tls_of(&ca, "dc2", true, None))).await;
-    let client = RpcClient::new(Some(tls_of(&ca, "dc1", true, Some("server.dc1.consul"))));
+    let server = server(live(tls_of(&ca, "dc2", true, None))).await;
+    let client = RpcClient::new(live(tls_of(&ca, "dc1", true, Some("server.dc1.consul"))));
     let outcome = client.call(server.addr, &read("x"), LONG).await;
     assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn new_connections_use_the_certificates_in_force_and_old_ones_stay() {
+    let (old, new) = (create_ca("consul", 10, &[]).unwrap(), create_ca("consul", 10, &[]).unwrap());
+    let (before, after) = (tls_of(&old, "dc1", true, None), tls_of(&new, "dc1", true, None));
+    let (shown, used) = (live(before.clone()), live(before.clone()));
+    let server = server(shown.clone()).await;
+    let standing = RpcClient::new(used.clone());
+    assert_eq!(body(standing.call(server.addr, &read("a"), LONG).await.unwrap()), "a");
+    shown.unwrap().store(Arc::new(after.clone()));
+    assert_eq!(body(standing.call(server.addr, &read("b"), LONG).await.unwrap()), "b", "the connection that stands");
+    assert!(RpcClient::new(used.clone()).call(server.addr, &read("x"), LONG).await.is_err(), "the old authority counts no more");
+    used.clone().unwrap().store(Arc::new(after));
+    assert_eq!(body(RpcClient::new(used).call(server.addr, &read("c"), LONG).await.unwrap()), "c");
 }
