@@ -100,6 +100,8 @@ fn the_program_is_the_same_by_the_name_of_consul() {
     let consul = folder.path().join("consul");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kontor"), &consul).unwrap();
     let (code, out, _) = run_as(&consul, folder.path(), &["version"], &[]);
+    assert!(out.starts_with("Consul v1.9.0\nRevision kontor-"), "what scripts look for: {out}");
+    assert!(out.contains("\nThis is Kontor v"), "{out}");
     assert_eq!((code, out), (0, run(folder.path(), &["--version"], &[]).1));
     let (code, _, err) = run_as(&consul, folder.path(), &["agent", "-server"], &[]);
     assert_eq!(code, 1);

@@ -269,6 +269,25 @@ impl Authority {
             "key_file": path(&format!("{dc}-server-consul-0-key.pem")),
         })
     }
+
+    /// The same with a certificate that is valid for `time` from now, and when that ends.
+    fn server_until(&self, dc: &str, time: Duration) -> (Value, std::time::SystemTime) {
+        let read = |name: &str| std::fs::read_to_string(self.0.join(name)).unwrap();
+        let key = rcgen::KeyPair::from_pem(&read("consul-agent-ca-key.pem")).unwrap();
+        let issuer = rcgen::Issuer::from_ca_cert_pem(&read("consul-agent-ca.pem"), key).unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![format!("server.{dc}.consul")]).unwrap();
+        let until = std::time::SystemTime::now() + time;
+        params.not_before = (until - time - Duration::from_secs(3600)).into();
+        params.not_after = until.into();
+        let own = rcgen::KeyPair::generate().unwrap();
+        let cert = params.signed_by(&own, &issuer).unwrap();
+        let write = |name: &str, text: String| {
+            std::fs::write(self.0.join(name), text).unwrap();
+            json!(self.0.join(name))
+        };
+        let (cert, key) = (write("brief.pem", cert.pem()), write("brief-key.pem", own.serialize_pem()));
+        (json!({"ca_file": self.0.join("consul-agent-ca.pem"), "cert_file": cert, "key_file": key}), until)
+    }
 }
 
 #[test]
@@ -326,6 +345,83 @@ fn other_certificates_come_into_force_by_a_reload() {
     waits_for_log(&near, &["tls-refused", "another-ca"]);
     let _ = near.plan.clone().settings(&new.server("dc1"));
     assert_eq!(near.cli(&["reload"]).0, 0);
+    reaches(&near, "dc2", 1);
+    reaches(&far, "dc1", 1);
+}
+
+#[test]
+fn https_and_the_rpc_port_take_other_certificates_by_a_reload() {
+    let root = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(root.path().join("old")), Authority::new(root.path().join("new")));
+    let of = |authority: &Authority| {
+        let mut settings = authority.server("dc1");
+        settings["verify_incoming_rpc"] = json!(true);
+        settings["verify_outgoing"] = json!(true);
+        settings["ports"] = json!({"https": 8501});
+        settings
+    };
+    let server = lone(root.path(), "dc1").settings(&of(&old)).start();
+    server.wait_for_leader();
+    let secured = |authority: &Authority| {
+        let (ca, address) = (authority.0.join("consul-agent-ca.pem"), format!("https://{}:8501", server.plan.address));
+        let trusted = format!("-ca-file={}", ca.display());
+        server.cli(&["members", &format!("-http-addr={address}"), &trusted, "-tls-server-name=server.dc1.consul"]).0
+    };
+    assert_eq!((secured(&old), secured(&new)), (0, 1));
+    // A file that is broken changes nothing, and is named.
+    let broken = root.path().join("broken.pem");
+    std::fs::write(&broken, "no certificate").unwrap();
+    let mut half = of(&new);
+    half["cert_file"] = json!(broken);
+    let _ = server.plan.clone().settings(&half);
+    let (code, _, said) = server.cli(&["reload"]);
+    assert!(code == 1 && said.contains("broken.pem"), "{said}");
+    assert_eq!((secured(&old), secured(&new)), (0, 1));
+    let _ = server.plan.clone().settings(&of(&new));
+    assert_eq!(server.cli(&["reload"]).0, 0);
+    assert_eq!((secured(&old), secured(&new)), (1, 0));
+    // A client of the new authority is heard on the RPC port, one of the old is not.
+    let client = |name: &str, authority: &Authority| {
+        Plan::client(root.path(), "dc1", name).join(&[&server.plan]).settings(&of(authority)).start()
+    };
+    let (right, wrong) = (client("c1", &new), client("c2", &old));
+    right.wait_for("/v1/catalog/nodes", |nodes| !nodes.as_array().unwrap().is_empty());
+    wrong.wait_for("/v1/agent/members", |members| alive(members) >= 2);
+    assert_eq!(wrong.get("/v1/catalog/nodes").status, 500);
+    let _ = wrong.plan.clone().settings(&of(&new));
+    assert_eq!(wrong.cli(&["reload"]).0, 0);
+    wrong.wait_for("/v1/catalog/nodes", |nodes| !nodes.as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_certificate_that_has_expired_meanwhile_is_refused_on_the_bridge() {
+    let root = tempfile::tempdir().unwrap();
+    let authority = Authority::new(root.path().join("ca"));
+    let far_plan = lone(root.path(), "dc2");
+    // Nobody starts with an expired one; so it gets one that runs out, as long as its start takes here.
+    let (far, until) = (1..7)
+        .find_map(|round| {
+            let (settings, until) = authority.server_until("dc2", Duration::from_secs(5 << round));
+            let far = far_plan.clone().settings(&settings).start();
+            let up = wait_until("it is up or gone", || {
+                let up = far.try_get("/v1/agent/self").is_some_and(|reply| reply.status == 200);
+                (up || far.log().contains("expired")).then_some(up)
+            });
+            up.then_some((far, until))
+        })
+        .expect("a start takes less than five minutes");
+    std::thread::sleep(until.duration_since(std::time::SystemTime::now()).unwrap_or_default() + Duration::from_secs(1));
+    let near = lone(root.path(), "dc1").join_wan(&[&far.plan]).settings(&authority.server("dc1")).start();
+    near.wait_for_leader();
+    for (agent, dc) in [(&near, "dc2"), (&far, "dc1")] {
+        wait_until("it is told why", || {
+            agent.get(&format!("/v1/catalog/nodes?dc={dc}")).header("X-Kontor-Reason").contains("expired").then_some(())
+        });
+        waits_for_log(agent, &["WARN", "tls-refused", "expired"]);
+    }
+    // Another certificate by a reload, and all is well.
+    let _ = far.plan.clone().settings(&authority.server("dc2"));
+    assert_eq!(far.cli(&["reload"]).0, 0);
     reaches(&near, "dc2", 1);
     reaches(&far, "dc1", 1);
 }

@@ -1,4 +1,4 @@
-//! `kontor version`.
+//! `kontor version`: Consul's lines first, for the scripts that read them, then whose program it is.
 
 use super::Done;
 use crate::config::defaults::CONSUL_VERSION;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Show the version, and that of the Consul API it offers.
+/// Show the version of Consul that is offered, and that of Kontor.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor version -format=json")]
 pub(super) struct VersionArgs {
@@ -18,18 +18,21 @@ pub(super) struct VersionArgs {
 
 impl VersionArgs {
     pub(super) fn run(self) -> Result<Done, String> {
+        let revision = format!("kontor-{VERSION}");
         if self.format == "json" {
             let version = json!({
-                "Version": VERSION,
-                "Revision": "",
+                "Version": CONSUL_VERSION,
+                "Revision": revision,
                 "Prerelease": "",
-                "ConsulVersion": CONSUL_VERSION,
+                "Kontor": VERSION,
                 "RPC": {"Default": 2, "Min": 2, "Max": 3},
             });
             return Ok(Done::line(serde_json::to_string_pretty(&version).map_err(|error| error.to_string())?));
         }
+        let protocol = "Protocol 2 spoken by default, understands 2 to 3 \
+            (agent will automatically use protocol >2 when speaking to compatible agents)";
         Ok(Done::line(format!(
-            "Kontor v{VERSION}\nOffers the API of Consul v{CONSUL_VERSION}\nProtocol 2 spoken by default, understands 2 to 3"
+            "Consul v{CONSUL_VERSION}\nRevision {revision}\n{protocol}\nThis is Kontor v{VERSION}, which offers what that version of Consul does"
         )))
     }
 }

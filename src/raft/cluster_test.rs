@@ -4,11 +4,13 @@ use super::message::{self, Ask, Envelope, Reply};
 use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
 use super::{Peer, RaftSettings};
-use crate::config::defaults::{RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS};
+use crate::config::defaults::{RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS, RAFT_PROPOSALS};
 use crate::model::command::Outcome;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -361,6 +363,29 @@ async fn a_leader_whose_disk_is_stuck_takes_no_writes_and_another_leads() {
     server.disk_stuck.store(true, Ordering::SeqCst);
     assert_ne!(cluster.leader().await, leader);
     cluster.write("a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_beyond_those_that_may_wait_are_refused_and_taken_later() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let proposals = &cluster.member(leader).raft.server.proposals;
+    let others: Vec<_> = cluster.ids().into_iter().filter(|other| *other != id(leader)).collect();
+    cluster.net.isolate(id(leader), &others);
+    let command = register("waits");
+    let mut waiting: FuturesUnordered<_> = (0..RAFT_PROPOSALS + 2).map(|_| proposals.propose(&command)).collect();
+    // Nothing can be committed: the first answers are those of who found no place.
+    for _ in 0..2 {
+        let fault = waiting.next().await.unwrap().unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
+        assert!(fault.message.contains("writes wait already"), "{fault}");
+    }
+    assert_eq!(proposals.pending(), RAFT_PROPOSALS as u64);
+    cluster.net.heal();
+    while let Some(ended) = waiting.next().await {
+        assert!(!ended.is_err_and(|fault| fault.kind == FaultKind::Busy));
+    }
+    cluster.write("later").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
