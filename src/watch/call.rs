@@ -3,9 +3,9 @@
 //! One connection a call, bounded in time and in what is read of the answer. Redirects are not
 //! followed: the answer says nothing that a watch could use.
 
-use super::output::Tail;
 use super::plan::News;
-use crate::config::defaults::WATCH_ANSWER_READ;
+use crate::config::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
+use crate::model::tail::Tail;
 use crate::model::watch::HttpHandler;
 use crate::tls::OutgoingTls;
 use bytes::Bytes;
@@ -90,22 +90,23 @@ where
 /// The end of the body, or of its beginning where it is long.
 async fn read(response: Response<Incoming>) -> String {
     let mut body = response.into_body();
-    let mut tail = Tail::default();
+    let mut tail = Tail::new(WATCH_OUTPUT_BYTES);
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(bytes) = frame.data_ref() {
-            tail.push(bytes);
+            tail.write(bytes);
         }
         if tail.total() >= WATCH_ANSWER_READ {
             metrics::counter!("kontor.watch.answer_cut").increment(1);
             break;
         }
     }
-    tail.text()
+    tail.noted()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -2,8 +2,8 @@
 //!
 //! The connection is driven by whoever waits for the answer, not by a task, so that it ends with it.
 
-use super::output::Tail;
 use crate::config::defaults::CHECK_HEAD_BYTES;
+use crate::model::tail::Tail;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;

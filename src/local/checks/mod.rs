@@ -12,7 +12,6 @@ mod grpc;
 mod h2ping;
 mod http;
 mod os_service;
-mod output;
 mod probe;
 mod process;
 mod runners;

@@ -1,11 +1,11 @@
 //! Checks of a service of the operating system, asked of systemd: active is passing, on its way there
 //! warning, everything else critical.
 
-use super::output::Tail;
 use super::probe::Finding;
 use super::process;
 use super::script::timed_out;
 use crate::model::check::CheckStatus;
+use crate::model::tail::Tail;
 use std::time::Duration;
 
 /// A check of a service of the operating system.

@@ -1,10 +1,10 @@
 //! Script checks: exit code 0 is passing, 1 warning, everything else critical.
 
-use super::output::Tail;
 use super::probe::Finding;
 use super::process;
 use crate::model::check::CheckStatus;
 use crate::model::duration;
+use crate::model::tail::Tail;
 use std::time::Duration;
 
 /// A script check.

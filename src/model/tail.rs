@@ -1,10 +1,10 @@
-//! What is kept of a check's output: its last bytes, in memory of a fixed size.
+//! What is kept of an output, of a check or a handler: its last bytes, in memory of a fixed size.
 
 use std::collections::VecDeque;
 
 /// Takes any number of bytes and keeps the last ones.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub struct Tail {
     kept: VecDeque<u8>,
     max: usize,
     total: u64,
@@ -12,12 +12,12 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Keeps at most `max` bytes.
-    pub(super) fn new(max: usize) -> Tail {
+    pub fn new(max: usize) -> Tail {
         Tail { kept: VecDeque::new(), max, total: 0 }
     }
 
     /// Takes `bytes`, and drops as many of the oldest ones as is needed.
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         self.total = self.total.saturating_add(bytes.len() as u64);
         let bytes = &bytes[bytes.len().saturating_sub(self.max)..];
         let over = (self.kept.len() + bytes.len()).saturating_sub(self.max);
@@ -26,12 +26,12 @@ impl Tail {
     }
 
     /// How many bytes it has taken.
-    pub(super) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.total
     }
 
     /// The bytes kept, as text.
-    pub(super) fn text(&mut self) -> String {
+    pub fn text(&mut self) -> String {
         let bytes: &[u8] = self.kept.make_contiguous();
         // A character cut in half at the front is not a wrong one.
         let cut =
@@ -40,7 +40,7 @@ impl Tail {
     }
 
     /// The bytes kept, with Consul's note when there were more.
-    pub(super) fn noted(&mut self) -> String {
+    pub fn noted(&mut self) -> String {
         let (kept, total) = (self.kept.len(), self.total);
         let text = self.text();
         if total > kept as u64 { format!("Captured {kept} of {total} bytes\n...\n{text}") } else { text }
