@@ -1,7 +1,7 @@
 //! TLS towards an `https://` agent. Used by `client` alone.
 
 use super::endpoint::TlsOptions;
-use crate::tls;
+use crate::tls::AnyCertificate;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -23,14 +23,13 @@ pub(super) async fn wrap(stream: TcpStream, address: &str, options: &TlsOptions)
 }
 
 fn config(options: &TlsOptions) -> Result<ClientConfig, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let builder = if options.verify {
         builder.with_root_certificates(roots(options)?)
     } else {
-        // Asked for by `CONSUL_HTTP_SSL_VERIFY=false`.
-        builder.dangerous().with_custom_certificate_verifier(tls::any_certificate())
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default()))
     };
     match (&options.client_cert, &options.client_key) {
         (Some(certificate), Some(key)) => {

@@ -22,5 +22,6 @@ pub mod query;
 pub mod removals;
 pub mod request;
 pub mod service;
+pub mod tail;
 pub mod uri;
 pub mod watch;

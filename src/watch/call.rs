@@ -3,18 +3,17 @@
 //! One connection a call, bounded in time and in what is read of the answer. Redirects are not
 //! followed: the answer says nothing that a watch could use.
 
-use super::output::Tail;
 use super::plan::News;
-use crate::config::defaults::WATCH_ANSWER_READ;
+use crate::config::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
+use crate::model::tail::Tail;
 use crate::model::watch::HttpHandler;
-use crate::tls;
+use crate::tls::CheckTls;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -39,10 +38,11 @@ async fn exchange(handler: &HttpHandler, news: &News) -> Result<String, String> 
         return converse(stream, request).await;
     }
     let verify = !handler.tls_skip_verify;
-    // Reads the authorities of this host from files.
-    let config = tokio::task::spawn_blocking(move || tls::outgoing(verify)).await.map_err(|error| error.to_string())??;
+    // Judged as targets of checks are. The authorities of this host are read from files.
+    let config = tokio::task::spawn_blocking(move || CheckTls::of_system().config(verify, false)).await;
+    let config = config.map_err(|error| error.to_string())??;
     let name = ServerName::try_from(bare).map_err(|_| wrong("whose host no certificate can carry"))?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let stream = TlsConnector::from(config).connect(name, stream).await;
     converse(stream.map_err(|error| format!("TLS with {authority}: {error}"))?, request).await
 }
 
@@ -89,22 +89,23 @@ where
 /// The end of the body, or of its beginning where it is long.
 async fn read(response: Response<Incoming>) -> String {
     let mut body = response.into_body();
-    let mut tail = Tail::default();
+    let mut tail = Tail::new(WATCH_OUTPUT_BYTES);
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(bytes) = frame.data_ref() {
-            tail.push(bytes);
+            tail.write(bytes);
         }
         if tail.total() >= WATCH_ANSWER_READ {
             metrics::counter!("kontor.watch.answer_cut").increment(1);
             break;
         }
     }
-    tail.text()
+    tail.noted()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

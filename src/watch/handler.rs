@@ -4,9 +4,9 @@
 //! program ends) the whole group goes with it; what a script that has ended left behind stays, as a
 //! service that it has started should.
 
-use super::output::Tail;
 use super::plan::News;
-use crate::config::defaults::WATCH_OUTPUT_GRACE;
+use crate::config::defaults::{WATCH_OUTPUT_BYTES, WATCH_OUTPUT_GRACE};
+use crate::model::tail::Tail;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -117,7 +117,7 @@ pub(super) async fn run_captured(words: &[String], news: &News) -> Result<String
     let (reader, writer) = io::pipe().map_err(|error| format!("no pipe for its output: {error}"))?;
     let mut running = Running::start(words, news, Output::Piped(writer))?;
     let mut reader = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(|error| error.to_string())?;
-    let mut tail = Tail::default();
+    let mut tail = Tail::new(WATCH_OUTPUT_BYTES);
     let status = {
         let ended = running.wait();
         tokio::pin!(ended);
@@ -130,8 +130,8 @@ pub(super) async fn run_captured(words: &[String], news: &News) -> Result<String
         metrics::counter!("kontor.watch.output_left").increment(1);
     }
     match status {
-        Ok(status) if status.success() => Ok(tail.text()),
-        Ok(status) => Err(format!("it ended with {status}; output: {}", tail.text())),
+        Ok(status) if status.success() => Ok(tail.noted()),
+        Ok(status) => Err(format!("it ended with {status}; output: {}", tail.noted())),
         Err(error) => Err(format!("its end is not known: {error}")),
     }
 }
@@ -140,7 +140,7 @@ pub(super) async fn run_captured(words: &[String], news: &News) -> Result<String
 async fn drain(reader: &mut Receiver, tail: &mut Tail) {
     let mut buffer = [0; 2048];
     while let Ok(length @ 1..) = reader.read(&mut buffer).await {
-        tail.push(&buffer[..length]);
+        tail.write(&buffer[..length]);
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod call;
 mod handler;
-mod output;
 mod plan;
 
 pub use handler::{Group, Output, Running, shell};
