@@ -323,8 +323,9 @@ fn the_log_goes_to_its_file_as_well_as_json_if_asked() {
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .any(|line| line["fields"]["message"] == "agent is up")
     };
-    assert!(up(&std::fs::read_to_string(&file).unwrap()));
-    assert!(up(&agent.log()));
+    // The API answers a moment before the line is written.
+    wait_until("the line in the file", || std::fs::read_to_string(&file).ok().filter(|text| up(text)));
+    wait_until("the line in the log", || Some(agent.log()).filter(|text| up(text)));
     assert!(request("GET", &agent.url("/v1/status/leader"), None).is_some());
     assert_eq!(agent.terminate(), Some(0));
 }

@@ -87,6 +87,24 @@ fn the_catalog_forgets_what_its_agent_does_not_know() {
     assert_eq!(dc.servers[0].get("/v1/catalog/service/stays").json().as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn a_server_that_joins_has_every_agent_compare_its_registrations() {
+    let root = tempfile::tempdir().unwrap();
+    let first = Plan::server(root.path(), "dc1", "s1", 1);
+    let second = Plan::client(root.path(), "dc1", "s2").flag("-server").join(&[&first]);
+    let client = Plan::client(root.path(), "dc1", "c1").join(&[&first]);
+    let (first, client) = (first.start(), client.start());
+    let whole =
+        |nodes: &serde_json::Value| nodes[0]["Meta"].is_object() && nodes.as_array().is_some_and(|nodes| nodes.len() == 1);
+    first.wait_for("/v1/catalog/nodes?filter=Node%20%3D%3D%20c1", whole);
+    let address = client.plan.address.to_string();
+    let foreign = json!({"Node": "c1", "Address": address, "SkipNodeUpdate": true, "Service": {"Service": "ghost"}}).to_string();
+    assert_eq!(first.put("/v1/catalog/register", &foreign).body, "true");
+    // Without it the next comparison would come a minute or two after the last one.
+    let _second = second.start();
+    first.wait_for("/v1/catalog/service/ghost", |rows| rows == &json!([]));
+}
+
 /// Writes one registration after another to whoever answers until told to stop; those acknowledged.
 fn write_until(stop: &AtomicBool, servers: &[Agent], acknowledged: &Mutex<BTreeSet<String>>) {
     let mut number = 0;

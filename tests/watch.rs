@@ -26,6 +26,10 @@ struct Consul {
 struct State {
     /// Path with its parameters but `index` and `wait`, to index and body; no body for 404.
     answers: BTreeMap<String, (u64, Option<String>)>,
+    /// Grows when all data is replaced, which wakes everybody who waits.
+    restored: u64,
+    /// What was asked, with all parameters.
+    asked: Vec<String>,
     /// Headers in lower case, and body, of each POST.
     posts: Vec<(String, String)>,
 }
@@ -49,6 +53,17 @@ impl Consul {
     fn set(&self, target: &str, index: u64, body: Option<&str>) {
         self.state.0.lock().unwrap().answers.insert(target.to_owned(), (index, body.map(str::to_owned)));
         self.state.1.notify_all();
+    }
+
+    /// The same, after all data was replaced.
+    fn restore(&self, target: &str, index: u64, body: Option<&str>) {
+        self.state.0.lock().unwrap().restored += 1;
+        self.set(target, index, body);
+    }
+
+    /// Waits until somebody asks with this in the target.
+    fn wait_for_question(&self, part: &str) {
+        wait_until(part, || self.state.0.lock().unwrap().asked.iter().any(|target| target.contains(part)).then_some(()));
     }
 
     fn posts(&self) -> Vec<(String, String)> {
@@ -80,13 +95,18 @@ impl Consul {
             .partition(|pair| pair.starts_with("index=") || pair.starts_with("wait="));
         let known = blocking.iter().find_map(|pair| pair.strip_prefix("index=")?.parse().ok());
         let asked = if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) };
+        let mut state = self.state.0.lock().unwrap();
+        state.asked.push(target.clone());
+        let restored = state.restored;
         let is_known = |state: &mut State| {
+            if state.restored != restored {
+                return false;
+            }
             let index = state.answers.get(&asked).map(|(index, _)| *index);
             // The index of events is compared for equality only.
             known
                 .is_some_and(|known: u64| if path.starts_with("/v1/event") { index == Some(known) } else { index <= Some(known) })
         };
-        let state = self.state.0.lock().unwrap();
         let (state, _) = self.state.1.wait_timeout_while(state, PATIENCE, is_known).unwrap();
         let answer = match state.answers.get(&asked) {
             Some((index, Some(body))) => {
@@ -232,7 +252,8 @@ fn a_program_runs_once_for_each_change() {
     assert!(lines(&file)[1].starts_with("7 "), "the index");
     // The index moves and nothing else does; then it goes back, with other data.
     consul.set(target, 9, Some(&entry(7, "YQ==")));
-    consul.set(target, 2, Some(&entry(2, "Yg==")));
+    consul.wait_for_question("index=9");
+    consul.restore(target, 2, Some(&entry(2, "Yg==")));
     assert_eq!(told(&file, 3)[2]["Value"], "Yg==");
     signal(child.id(), "TERM");
     assert_eq!(code(child), Some(0));
@@ -332,7 +353,7 @@ fn a_configured_watch_is_told_each_change_once() {
     assert_eq!(told(&by_args, before + 2).last().unwrap(), &json!({"consul": [], "web": ["a"], "api": []}));
     assert_eq!(agent.put("/v1/agent/service/deregister/web", "").status, 200);
     assert_eq!(told(&by_args, before + 3).last().unwrap(), &json!({"consul": [], "api": []}));
-    assert_eq!(told(&by_shell, lines(&by_shell).len()).last().unwrap(), &json!({"consul": [], "api": []}));
+    wait_until("the last line by the shell", || last(&by_shell).ends_with(r#"{"api":[],"consul":[]}"#).then_some(()));
     let passing = |body: &str| body.contains(r#""CheckID":"service:web""#) && !body.contains(r#""Status":"critical""#);
     let calls = wait_until("the last call", || Some(consul.posts()).filter(|posts| posts.last().unwrap().1 == "[]"));
     assert_eq!(calls.iter().filter(|(_, body)| passing(body)).count(), 1, "{calls:#?}");

@@ -185,6 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_hcl_are_watches_too() {
+        let text = r#"
+            watches { type = "nodes" args = ["x"] }
+            watches {
+                type = "checks"
+                handler_type = "http"
+                http_handler_config { path = "http://h/" header { x-foo = ["bar"] } }
+            }
+        "#;
+        let mut document = crate::config::Format::Hcl.parse(text).unwrap();
+        let watches = read(document["watches"].take()).unwrap();
+        assert_eq!(watches.len(), 2);
+        let Handler::Http(http) = &watches[1].handler else { panic!("{watches:?}") };
+        assert_eq!(http.headers, [("x-foo".to_owned(), "bar".to_owned())]);
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_its_place() {
         let http = |config: Value| json!([{"type": "nodes", "handler_type": "http", "http_handler_config": config}]);
         for (watches, text) in [
