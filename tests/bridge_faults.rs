@@ -62,6 +62,19 @@ fn is_old(agent: &Agent, path: &str, cut: Instant) -> Duration {
     age
 }
 
+/// Waits until everything that is asked of `agent` is of a time after `healed`.
+fn is_fresh_again(agent: &Agent, healed: Instant) {
+    wait_until("the leader over there answers", || (agent.get(&story::path("")).status == 200).then_some(()));
+    for path in [story::path("&stale"), story::path("&cached"), format!("{RARE}&stale"), format!("{RARE}&cached")] {
+        wait_until("it is fresh", || {
+            let reply = agent.get(&path);
+            assert_eq!(reply.status, 200, "{}", reply.body);
+            (told_age(&reply) <= healed.elapsed()).then_some(())
+        });
+    }
+    eprintln!("{}: all is fresh {:?} after it was healed", agent.plan.name, healed.elapsed());
+}
+
 /// Cuts the way as told: memory answers, the rest fails, and it ends when it is healed.
 fn is_cut(headings: &[Heading]) {
     let root = tempfile::tempdir().unwrap();
@@ -98,17 +111,7 @@ fn is_cut(headings: &[Heading]) {
         }
         wan.heal();
         let healed = Instant::now();
-        for agent in near.agents() {
-            wait_until("the leader over there answers", || (agent.get(&story::path("")).status == 200).then_some(()));
-            for path in [story::path("&stale"), story::path("&cached"), format!("{RARE}&stale"), format!("{RARE}&cached")] {
-                wait_until("it is fresh", || {
-                    let reply = agent.get(&path);
-                    assert_eq!(reply.status, 200, "{}", reply.body);
-                    (told_age(&reply) <= healed.elapsed()).then_some(())
-                });
-            }
-            eprintln!("{}: all is fresh {:?} after it was healed", agent.plan.name, healed.elapsed());
-        }
+        std::thread::scope(|scope| near.agents().for_each(|agent| _ = scope.spawn(move || is_fresh_again(agent, healed))));
     });
 }
 

@@ -386,3 +386,27 @@ fn which_datacenters_are_off_and_where_others_are_needs_no_restart() {
     let bounded = of(json!({"max_stale": "1m", "stale_by_default": true, "cache_bytes": 2_000_000}), json!({}));
     assert_eq!(before.needs_restart(&bounded), ["BridgeCacheBytes", "BridgeMaxStale", "BridgeStaleByDefault"]);
 }
+
+#[test]
+fn where_certificates_lie_needs_no_restart_and_whether_there_are_any_does() {
+    let of = |tls: Value| {
+        let mut flags = json!({"server": true, "data_dir": "/d"});
+        flags.as_object_mut().unwrap().extend(tls.as_object().unwrap().clone());
+        from_flags(flags).unwrap()
+    };
+    let folder = TempDir::new().unwrap();
+    let at = |version: &str| {
+        let path = |name: &str| {
+            let path = folder.path().join(format!("{version}-{name}"));
+            std::fs::write(&path, "").unwrap();
+            path.display().to_string()
+        };
+        json!({"ca_file": path("ca"), "cert_file": path("cert"), "key_file": path("key")})
+    };
+    let (none, old, new) = (of(json!({})), of(at("old")), of(at("new")));
+    assert!(old.needs_restart(&new).is_empty());
+    let mut running = old.clone();
+    running.take_reloadable(new.clone());
+    assert_eq!(running.tls, new.tls);
+    assert_eq!(none.needs_restart(&new), ["CAFile", "CertFile", "KeyFile"]);
+}
