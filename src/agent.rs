@@ -7,9 +7,11 @@ mod control;
 mod data_dir;
 mod directory;
 mod dispatch;
+mod doors;
 mod federation;
 mod kept_removals;
 mod parts;
+mod whereabouts;
 
 pub mod demo;
 pub mod run;
@@ -18,6 +20,7 @@ use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
 use crate::leader::{self, AutopilotSettings, LeaderParts};
+use crate::listener::Listener;
 use crate::local::Local;
 use crate::model::ids::{NodeId, Token};
 use crate::model::request::{PeerRef, Write, WriteRequest};
@@ -30,7 +33,6 @@ use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
 use dispatch::{Dispatch, RaftInbox, RaftOutbox};
 use kept_removals::KeptRemovals;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,6 +96,7 @@ impl Agent {
         let listeners = parts::http_listeners(&config, &tls).await?;
         let rpc_listener = listen(config.rpc, "rpc").await?;
         let rpc_addr = rpc_listener.local_addr().map_err(|error| format!("rpc: {error}"))?;
+        let (rpc_listener, rpc_mover) = Listener::new(rpc_listener).map_err(|error| format!("rpc: {error}"))?;
         let rpc = RpcClient::new(tls.rpc.clone());
         let dispatch = Arc::new(Dispatch::default());
         let inbox = Arc::new(RaftInbox::default());
@@ -120,14 +123,12 @@ impl Agent {
             }
             _ => None,
         };
-        let mut wan_tags = BTreeMap::new();
         let wan = match (config.server, config.serf_wan) {
             (true, Some(bind)) => {
                 let mut settings = parts::wan_settings(&config, node_id, bind, rpc_addr.port(), &tls, data_dir.as_ref());
                 if let Some(cluster) = catalog.as_ref().and_then(|catalog| *catalog.raft.cluster().borrow()) {
                     settings.tags.insert(crate::model::member::tag::CLUSTER.to_owned(), cluster.to_string());
                 }
-                wan_tags.clone_from(&settings.tags);
                 let wan = Gossip::start(settings, &tasks.pools).await.map_err(|error| format!("WAN pool: {error}"))?;
                 wan.set_removals(Arc::clone(&admission.borrow().removals));
                 Some(wan)
@@ -138,13 +139,12 @@ impl Agent {
         if let Some(cluster) = catalog.as_ref().and_then(|catalog| *catalog.raft.cluster().borrow()) {
             lan_settings.tags.insert(crate::model::member::tag::CLUSTER.to_owned(), cluster.to_string());
         }
-        let tags = lan_settings.tags.clone();
         let lan = Gossip::start(lan_settings, &tasks.pools).await.map_err(|error| format!("LAN pool: {error}"))?;
 
         let raft = catalog.as_ref().map(|catalog| catalog.raft.clone());
         let reader = catalog.as_ref().map(|catalog| catalog.reader.clone());
         if let Some(catalog) = catalog {
-            tasks.duties.spawn_until("lan-directory", directory::follow_lan(lan.clone(), tags, catalog.feeds));
+            tasks.duties.spawn_until("lan-directory", directory::follow_lan(lan.clone(), catalog.feeds));
         }
         if let (Some(bridge), Some(reader), Some(raft)) = (&bridge, &reader, raft.clone()) {
             let is_whole = move || raft.staleness().is_some();
@@ -162,7 +162,7 @@ impl Agent {
         }
         if let Some(wan) = &wan {
             if let Some(raft) = &raft {
-                tasks.duties.spawn_until("wan-cluster", directory::tell_cluster(wan.clone(), wan_tags, raft.cluster()));
+                tasks.duties.spawn_until("wan-cluster", directory::tell_cluster(wan.clone(), raft.cluster()));
             }
             let flood = directory::flood_join(lan.clone(), wan.clone(), config.node_name.clone());
             tasks.duties.spawn_until("flood-join", flood);
@@ -213,7 +213,8 @@ impl Agent {
                 reload,
             },
         ));
-        let (http, sockets) = (listeners.addresses, listeners.sockets);
+        let http: Vec<SocketAddr> = listeners.http.iter().chain(&listeners.https).filter_map(doors::Door::at).collect();
+        let sockets = listeners.sockets;
         let http_parts = crate::http::HttpParts {
             settings: Arc::new(parts::http_settings(&config)),
             router: router.clone(),
@@ -222,7 +223,18 @@ impl Agent {
             wan: wan.clone(),
             control: control.clone(),
         };
-        crate::http::serve(listeners.listeners, http_parts, &tasks.edges);
+        let placed = whereabouts::Placed {
+            running: control.running(),
+            rpc: rpc_mover,
+            lan: lan.clone(),
+            wan: wan.clone(),
+            bridge: bridge.clone(),
+            local: local.clone(),
+            http: listeners.http,
+            https: listeners.https,
+            open: crate::http::serve(listeners.listeners, http_parts, &tasks.edges),
+        };
+        tasks.duties.spawn_until("whereabouts", whereabouts::follow(placed));
         info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, ?http, "agent is up");
         let node_name = config.node_name;
         Ok(Agent {

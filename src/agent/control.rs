@@ -69,6 +69,11 @@ impl Control {
         }
     }
 
+    /// What the agent runs with.
+    pub(super) fn running(&self) -> Arc<watch::Sender<Config>> {
+        Arc::clone(&self.config)
+    }
+
     /// Resolves when a user has asked the agent to leave.
     pub(super) async fn leave_requested(&self) {
         self.leave_asked.notified().await;

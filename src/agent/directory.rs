@@ -84,15 +84,12 @@ pub(super) struct LanFeeds {
 
 /// Keeps Raft's candidates and addresses as the LAN roster has them, and this server's `cluster`
 /// tag as Raft has it.
-pub(super) async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap<String, String>, mut feeds: LanFeeds) {
+pub(super) async fn follow_lan(lan: Gossip, mut feeds: LanFeeds) {
     let mut roster = lan.changes();
     loop {
         let cluster = *feeds.cluster.borrow_and_update();
-        if let Some(cluster) = cluster
-            && tags.get(tag::CLUSTER) != Some(&cluster.to_string())
-        {
-            tags.insert(tag::CLUSTER.to_owned(), cluster.to_string());
-            lan.set_tags(tags.clone());
+        if cluster.is_some() && cluster != feeds.own.cluster {
+            lan.set_tag(tag::CLUSTER, cluster.map(|cluster| cluster.to_string()));
         }
         let members = roster.borrow_and_update().clone();
         feeds.own.cluster = cluster;
@@ -106,15 +103,10 @@ pub(super) async fn follow_lan(lan: Gossip, mut tags: std::collections::BTreeMap
 }
 
 /// Keeps this server's `cluster` tag in the WAN pool as Raft has it.
-pub(super) async fn tell_cluster(
-    wan: Gossip,
-    mut tags: std::collections::BTreeMap<String, String>,
-    mut cluster: watch::Receiver<Option<ClusterId>>,
-) {
+pub(super) async fn tell_cluster(wan: Gossip, mut cluster: watch::Receiver<Option<ClusterId>>) {
     loop {
         if let Some(cluster) = *cluster.borrow_and_update() {
-            tags.insert(tag::CLUSTER.to_owned(), cluster.to_string());
-            wan.set_tags(tags.clone());
+            wan.set_tag(tag::CLUSTER, Some(cluster.to_string()));
         }
         if cluster.changed().await.is_err() {
             return;

@@ -2,6 +2,7 @@
 
 use super::data_dir::DataDir;
 use super::directory::{TagFacts, own_tags};
+use super::doors::Door;
 use super::listen;
 use crate::bridge::{Admission, BridgeSettings};
 use crate::config::{Config, HttpAddress, StaleByDefault, defaults};
@@ -82,21 +83,24 @@ fn bridge_identity(config: &Config, material: Option<&TlsMaterial>, data_dir: Op
 pub(super) struct BoundHttp {
     /// To serve on.
     pub listeners: Vec<HttpListener>,
-    /// Of the TCP ones.
-    pub addresses: Vec<SocketAddr>,
+    /// The plain TCP ones.
+    pub http: Vec<Door>,
+    /// Those with TLS.
+    pub https: Vec<Door>,
     /// Files of the Unix ones.
     pub sockets: Vec<PathBuf>,
 }
 
 /// Binds every HTTP and HTTPS address configured.
 pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
-    let mut bound = BoundHttp { listeners: Vec::new(), addresses: Vec::new(), sockets: Vec::new() };
+    let mut bound = BoundHttp { listeners: Vec::new(), http: Vec::new(), https: Vec::new(), sockets: Vec::new() };
     for address in &config.http {
         match address {
             HttpAddress::Tcp(addr) => {
-                let listener = listen(*addr, "HTTP").await?;
-                bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTP: {error}"))?);
-                bound.listeners.push(HttpListener::Tcp(listener));
+                let socket = listen(*addr, "HTTP").await?;
+                let (door, served) = Door::new(*addr, socket, None).map_err(|error| format!("HTTP: {error}"))?;
+                bound.http.push(door);
+                bound.listeners.push(served);
             }
             HttpAddress::Unix(path) => {
                 bound.listeners.push(HttpListener::Unix(unix_listener(path)?));
@@ -109,9 +113,10 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
             format!("ports.https is {}, but there is no certificate; set cert_file and key_file, or https = -1", addr.port())
         })?;
         let server = material.https(config.tls.verify_incoming_https)?;
-        let listener = listen(*addr, "HTTPS").await?;
-        bound.addresses.push(listener.local_addr().map_err(|error| format!("HTTPS: {error}"))?);
-        bound.listeners.push(HttpListener::Tls(listener, server));
+        let socket = listen(*addr, "HTTPS").await?;
+        let (door, served) = Door::new(*addr, socket, Some(server)).map_err(|error| format!("HTTPS: {error}"))?;
+        bound.https.push(door);
+        bound.listeners.push(served);
     }
     Ok(bound)
 }

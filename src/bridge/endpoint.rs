@@ -45,11 +45,17 @@ impl Endpoint {
         let server = server_config(&identity, &trust, &accepting)?;
         let failed = |error: std::io::Error| format!("bridge on {bind} udp: {error}");
         let runtime = Arc::new(quinn::TokioRuntime);
-        let socket = CountingSocket(runtime.wrap_udp_socket(socket(bind)?).map_err(failed)?);
-        let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), Arc::new(socket), runtime)
-            .map_err(failed)?;
+        let socket = counting(bind)?;
+        let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), socket, runtime).map_err(failed)?;
         let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
         Ok(Endpoint { quic, shown, accepting, dialling, domain: domain.to_owned() })
+    }
+
+    /// Sends and receives at `bind` from now on. Links that this side dialled go on from there; those
+    /// that others dialled they dial anew.
+    pub(super) fn move_to(&self, bind: SocketAddr) -> Result<(), String> {
+        let moved = self.quic.rebind_abstract(counting(bind)?);
+        moved.map_err(|error| format!("bridge on {bind} udp: {error}"))
     }
 
     /// Shows `identity` from now on. Connections that stand are not touched.
@@ -130,6 +136,11 @@ fn transport(streams: u32) -> Result<TransportConfig, String> {
         .initial_mtu(defaults::BRIDGE_MIN_MTU)
         .min_mtu(defaults::BRIDGE_MIN_MTU);
     Ok(transport)
+}
+
+fn counting(bind: SocketAddr) -> Result<Arc<CountingSocket>, String> {
+    let wrapped = quinn::TokioRuntime.wrap_udp_socket(socket(bind)?);
+    Ok(Arc::new(CountingSocket(wrapped.map_err(|error| format!("bridge on {bind} udp: {error}"))?)))
 }
 
 fn socket(bind: SocketAddr) -> Result<std::net::UdpSocket, String> {

@@ -35,7 +35,7 @@ use link::Us;
 use links::{Keeper, Links};
 use serve::Server;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -103,7 +103,7 @@ pub struct Bridge {
     /// Taken by the shutdown: the socket is closed with the last handle on it.
     endpoint: Arc<Mutex<Option<Endpoint>>>,
     judge: Arc<Judge>,
-    local_addr: SocketAddr,
+    local_addr: Arc<ArcSwap<SocketAddr>>,
     links: Arc<Links>,
     us: Us,
     /// The list that the links are made from.
@@ -148,7 +148,7 @@ impl Bridge {
         Ok(Bridge {
             endpoint: Arc::new(Mutex::new(Some(endpoint))),
             judge: Arc::new(judge),
-            local_addr,
+            local_addr: Arc::new(ArcSwap::from_pointee(local_addr)),
             links,
             us,
             servers,
@@ -177,7 +177,18 @@ impl Bridge {
 
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        **self.local_addr.load()
+    }
+
+    /// Listens on another address of this host from now on, with the same port; links go on or are
+    /// made anew. On error it stays where it is.
+    pub fn move_to(&self, ip: IpAddr) -> Result<(), String> {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(endpoint) = &*endpoint else { return Ok(()) };
+        let bind = SocketAddr::new(ip, self.local_addr().port());
+        endpoint.move_to(bind)?;
+        self.local_addr.store(Arc::new(bind));
+        Ok(())
     }
 
     /// Sends `request` (its hops already say that it crosses) to a server of `dc`. A read that is

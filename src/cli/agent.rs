@@ -261,8 +261,8 @@ mod tests {
     }
 
     fn resolved(line: &str) -> Config {
-        let eth0 = Interface { name: "eth0".to_owned(), ip: "10.0.0.7".parse().unwrap() };
-        resolve_on(&sources(line).unwrap(), &Host { name: "h".to_owned(), interfaces: vec![eth0] }).unwrap()
+        let eth0 = Interface::up("eth0", "10.0.0.7".parse().unwrap(), 24);
+        resolve_on(&sources(line).unwrap(), &Host { name: "h".to_owned(), interfaces: vec![eth0], ..Host::default() }).unwrap()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `resolve` starts from it and overwrites what was configured.
 
-use super::{Autopilot, Config, Join, StaleByDefault, Tls, defaults};
+use super::{Autopilot, Config, Join, Places, StaleByDefault, Tls, defaults};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -34,6 +34,7 @@ pub(super) fn baseline() -> Config {
         bridge: SocketAddr::new(nowhere, 0),
         serf_lan: SocketAddr::new(nowhere, 0),
         serf_wan: None,
+        places: Places::default(),
         serf_lan_allowed_cidrs: Vec::new(),
         serf_wan_allowed_cidrs: Vec::new(),
         tagged_addresses: BTreeMap::new(),

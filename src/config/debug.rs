@@ -20,7 +20,11 @@ impl Config {
         // With what can be taken over and what is kept on disk made the same, what differs is the rest.
         let mut taken = self.clone();
         taken.take_reloadable(wanted.clone());
-        let wanted = Config { node_id: wanted.node_id.or(self.node_id), ..wanted.clone() };
+        let mut wanted = Config { node_id: wanted.node_id.or(self.node_id), ..wanted.clone() };
+        if wanted.places.says_as(&self.places) {
+            // What the host has now is followed without a restart.
+            wanted.take_addresses(self);
+        }
         let (mut before, after) = (entries(&taken), entries(&wanted));
         before.retain(|key, value| after.get(key) != Some(value));
         let mut keys: Vec<String> = before.into_iter().map(|(key, _)| key).collect();

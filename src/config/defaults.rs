@@ -105,6 +105,9 @@ pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
 /// Members that a LAN pool is joined by when nobody asked for each: one may be cut off itself, and
 /// every further one costs a whole state.
 pub const GOSSIP_JOIN_ENOUGH: usize = 3;
+/// Members that are asked for their states when this agent's address has changed or come back: a few
+/// may have gone meanwhile, and one that answers spreads the news.
+pub const GOSSIP_LOOK_AROUND: usize = 5;
 /// The pause after the first try to join that reached nobody; it doubles up to `retry_interval`.
 pub const GOSSIP_JOIN_FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Rest after a connection could not be taken, mostly for want of file descriptors.
@@ -705,6 +708,9 @@ pub const NODE_META_PAIRS: usize = 64;
 pub const NODE_META_KEY_BYTES: usize = 128;
 /// Bytes of a value in `node_meta`. Consul's number.
 pub const NODE_META_VALUE_BYTES: usize = 512;
+/// Time between looks at the host's addresses, for templates: a container that was connected to
+/// another network is back in its pools a few seconds later, and a look costs less than a millisecond.
+pub const ADDRESS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes of one configuration file: a larger one is a mistake, not a configuration.
 pub const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
 

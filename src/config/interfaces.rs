@@ -1,18 +1,20 @@
-//! Which addresses this host has, and the small part of go-sockaddr's templates that chooses one.
+//! Which addresses this host has, and which of them is its private or its public one.
 //!
-//! `resolve` asks here; everything but [`Host::read`] is pure.
+//! `resolve` asks here, and `agent` for what has changed; everything but [`Host::read`] is pure.
 
 use ipnet::IpNet;
-use regex::Regex;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// What the host says about itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The host's name.
     pub name: String,
     /// Its addresses, in the order the system lists them.
     pub interfaces: Vec<Interface>,
+    /// The interface of the default route.
+    pub default_interface: Option<String>,
 }
 
 /// One address of one interface.
@@ -22,6 +24,40 @@ pub struct Interface {
     pub name: String,
     /// The address.
     pub ip: IpAddr,
+    /// How many bits of it are the network's.
+    pub prefix: u8,
+    /// What the interface can do and how it does.
+    pub flags: Flags,
+}
+
+/// The flags of an interface, as the kernel numbers them (`IFF_…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    pub(super) const UP: Flags = Flags(0x1);
+    pub(super) const BROADCAST: Flags = Flags(0x2);
+    pub(super) const LOOPBACK: Flags = Flags(0x8);
+    pub(super) const POINT_TO_POINT: Flags = Flags(0x10);
+    pub(super) const MULTICAST: Flags = Flags(0x1000);
+
+    /// Whether all of `others` are set.
+    pub(super) fn has(self, others: Flags) -> bool {
+        self.0 & others.0 == others.0
+    }
+}
+
+impl Interface {
+    /// An interface that is up, as most are.
+    pub fn up(name: &str, ip: IpAddr, prefix: u8) -> Interface {
+        let kind = if ip.is_loopback() { Flags::LOOPBACK } else { Flags(Flags::BROADCAST.0 | Flags::MULTICAST.0) };
+        Interface { name: name.to_owned(), ip, prefix, flags: Flags(Flags::UP.0 | kind.0) }
+    }
+
+    /// The address with its network.
+    pub(super) fn net(&self) -> IpNet {
+        IpNet::new(self.ip, self.prefix).unwrap_or_else(|_too_long| IpNet::from(self.ip))
+    }
 }
 
 impl Host {
@@ -29,9 +65,33 @@ impl Host {
     pub fn read() -> Result<Host, String> {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
         let name = name.ok().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default().trim().to_owned();
-        let listed = if_addrs::get_if_addrs().map_err(|error| format!("the addresses of this host cannot be listed: {error}"))?;
-        let interfaces = listed.into_iter().map(|found| Interface { ip: found.ip(), name: found.name }).collect();
-        Ok(Host { name, interfaces })
+        let mut listed =
+            if_addrs::get_if_addrs().map_err(|error| format!("the addresses of this host cannot be listed: {error}"))?;
+        // The system lists all of one family before the other; here an interface stays together.
+        listed.sort_by_key(|found| found.index);
+        let interfaces = listed.into_iter().map(interface).collect();
+        let routes = |file| std::fs::read_to_string(Path::new("/proc/net").join(file)).unwrap_or_default();
+        let default_interface = default_route_v4(&routes("route")).or_else(|| default_route_v6(&routes("ipv6_route")));
+        Ok(Host { name, interfaces, default_interface })
+    }
+
+    /// The same host, with `in_use` before the others: where several addresses are as good as each
+    /// other, those in use stay.
+    pub fn preferring(mut self, in_use: &[IpAddr]) -> Host {
+        self.interfaces.sort_by_key(|it| !in_use.contains(&it.ip));
+        self
+    }
+
+    /// Whether this address is one of the host's, or of all of them.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        // All of 127.0.0.0/8 is there without being listed.
+        ip.is_unspecified() || ip.is_loopback() || self.interfaces.iter().any(|it| it.ip == ip)
+    }
+
+    /// The addresses for somebody who has to name one of them.
+    pub(super) fn told(&self) -> String {
+        let all: Vec<String> = self.interfaces.iter().map(|it| format!("{} {}", it.name, it.net())).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
     }
 
     /// The only private IPv4 address. Consul's texts.
@@ -53,97 +113,48 @@ impl Host {
             _ => Err("Multiple public IPv6 addresses found. Please configure one with 'bind' and/or 'advertise'.".to_owned()),
         }
     }
-
-    /// Replaces every `{{ … }}` of `text`.
-    pub fn expand(&self, text: &str) -> Result<String, String> {
-        let mut expanded = String::new();
-        let mut rest = text;
-        while let Some((before, tail)) = rest.split_once("{{") {
-            let (template, after) = tail.split_once("}}").ok_or_else(|| format!("the template in {text:?} is not closed"))?;
-            expanded.push_str(before);
-            expanded.push_str(&self.evaluate(template)?);
-            rest = after;
-        }
-        expanded.push_str(rest);
-        Ok(expanded)
-    }
-
-    /// One template: a source, then filters, then perhaps `attr "address"`, separated by `|`.
-    fn evaluate(&self, template: &str) -> Result<String, String> {
-        let refused = || {
-            format!(
-                "template {{{{{template}}}}} is not supported: expected GetPrivateIP, GetInterfaceIP \"<name>\", or \
-                 GetAllInterfaces | include|exclude \"network|name|type\" \"<value>\" | attr \"address\""
-            )
-        };
-        let mut stages = template.split('|').map(words);
-        let source = stages.next().flatten().ok_or_else(refused)?;
-        let mut chosen: Vec<&Interface> = match source.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["GetPrivateIP"] => self.interfaces.iter().filter(|it| it.ip.is_ipv4() && is_private(&it.ip)).take(1).collect(),
-            ["GetPrivateInterfaces"] => self.interfaces.iter().filter(|it| it.ip.is_ipv4() && is_private(&it.ip)).collect(),
-            ["GetInterfaceIP", name] => {
-                let of_name = |it: &&Interface| it.name == *name;
-                let v4 = self.interfaces.iter().filter(of_name).find(|it| it.ip.is_ipv4());
-                v4.or_else(|| self.interfaces.iter().find(of_name)).into_iter().collect()
-            }
-            ["GetAllInterfaces"] => self.interfaces.iter().collect(),
-            _ => return Err(refused()),
-        };
-        for stage in stages {
-            let stage = stage.ok_or_else(refused)?;
-            match stage.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                ["include", by, value] => {
-                    let matches = matcher(by, value)?.ok_or_else(refused)?;
-                    chosen.retain(|it| matches(it));
-                }
-                ["exclude", by, value] => {
-                    let matches = matcher(by, value)?.ok_or_else(refused)?;
-                    chosen.retain(|it| !matches(it));
-                }
-                ["attr", "address"] => chosen.truncate(1),
-                ["join", "address", " "] => {}
-                _ => return Err(refused()),
-            }
-        }
-        if chosen.is_empty() {
-            return Err(format!("template {{{{{template}}}}} matches no address of this host"));
-        }
-        Ok(chosen.iter().map(|it| it.ip.to_string()).collect::<Vec<_>>().join(" "))
-    }
 }
 
-type Matcher = Box<dyn Fn(&Interface) -> bool>;
-
-fn matcher(by: &str, value: &str) -> Result<Option<Matcher>, String> {
-    Ok(Some(match by {
-        "network" => {
-            let network: IpNet =
-                value.parse().map_err(|_| format!("template: expected a network such as 10.0.0.0/8, got {value:?}"))?;
-            Box::new(move |it| network.contains(&it.ip))
-        }
-        "name" => {
-            let pattern = Regex::new(value).map_err(|error| format!("template: {value:?} is no regular expression: {error}"))?;
-            Box::new(move |it| pattern.is_match(&it.name))
-        }
-        "type" if value.eq_ignore_ascii_case("ipv4") => Box::new(|it| it.ip.is_ipv4()),
-        "type" if value.eq_ignore_ascii_case("ipv6") => Box::new(|it| it.ip.is_ipv6()),
-        _ => return Ok(None),
-    }))
+fn interface(found: if_addrs::Interface) -> Interface {
+    let (ip, prefix) = match &found.addr {
+        if_addrs::IfAddr::V4(v4) => (IpAddr::V4(v4.ip), v4.prefixlen),
+        if_addrs::IfAddr::V6(v6) => (IpAddr::V6(v6.ip), v6.prefixlen),
+    };
+    let usual = Interface::up(&found.name, ip, prefix);
+    // `eth0:1` is a label of an address of `eth0`.
+    let device = found.name.split(':').next().unwrap_or_default();
+    let flags = std::fs::read_to_string(Path::new("/sys/class/net").join(device).join("flags"));
+    let flags = flags.ok().and_then(|text| u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok());
+    Interface { flags: flags.map_or(usual.flags, Flags), ..usual }
 }
 
-/// The words of one stage; quoted ones may hold spaces. Nothing when a quote is not closed.
-fn words(stage: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut rest = stage.trim();
-    while !rest.is_empty() {
-        let (word, tail) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
-        };
-        words.push(word.to_owned());
-        rest = tail.trim_start();
-    }
-    Some(words)
+/// The interface of the default route with the lowest metric, in `/proc/net/route`.
+fn default_route_v4(table: &str) -> Option<String> {
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<&str>>());
+    let defaults = rows.filter_map(|row| match row.as_slice() {
+        [name, "00000000", _, flags, _, _, metric, "00000000", ..] if is_up(flags) => {
+            Some((metric.parse::<u32>().ok()?, (*name).to_owned()))
+        }
+        _ => None,
+    });
+    defaults.min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
+}
+
+/// The same, in `/proc/net/ipv6_route`.
+fn default_route_v6(table: &str) -> Option<String> {
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<&str>>());
+    let defaults = rows.filter_map(|row| match row.as_slice() {
+        ["00000000000000000000000000000000", "00", _, _, _, metric, _, _, flags, name] if is_up(flags) && *name != "lo" => {
+            Some((u32::from_str_radix(metric, 16).ok()?, (*name).to_owned()))
+        }
+        _ => None,
+    });
+    defaults.min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
+}
+
+/// `RTF_UP`
+fn is_up(flags: &str) -> bool {
+    u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 != 0)
 }
 
 /// RFC 1918 and RFC 6598, as Consul's private addresses.
@@ -170,53 +181,47 @@ fn is_public_v6(ip: &IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn host(addresses: &[(&str, &str)]) -> Host {
-        let interface = |(name, ip): &(&str, &str)| Interface { name: (*name).to_owned(), ip: ip.parse().unwrap() };
-        Host { name: "h".to_owned(), interfaces: addresses.iter().map(interface).collect() }
+    /// A host with these addresses, each `name` and `ip/prefix`.
+    pub(crate) fn host(addresses: &[(&str, &str)]) -> Host {
+        let interface = |(name, net): &(&str, &str)| {
+            let net: IpNet = net.parse().unwrap();
+            Interface::up(name, net.addr(), net.prefix_len())
+        };
+        Host { name: "h".to_owned(), interfaces: addresses.iter().map(interface).collect(), default_interface: None }
     }
 
     #[test]
     fn the_only_private_address_is_taken_and_several_are_refused_with_consul_s_text() {
-        assert_eq!(host(&[("lo", "127.0.0.1"), ("eth0", "10.0.0.5")]).private_ipv4(), Ok("10.0.0.5".parse().unwrap()));
-        let several = host(&[("eth0", "10.0.0.5"), ("eth1", "192.168.1.5")]).private_ipv4().unwrap_err();
+        assert_eq!(host(&[("lo", "127.0.0.1/8"), ("eth0", "10.0.0.5/24")]).private_ipv4(), Ok("10.0.0.5".parse().unwrap()));
+        let several = host(&[("eth0", "10.0.0.5/24"), ("eth1", "192.168.1.5/24")]).private_ipv4().unwrap_err();
         assert_eq!(several, "Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'.");
-        assert!(host(&[("eth0", "8.8.8.8")]).private_ipv4().unwrap_err().starts_with("No private IPv4 address found"));
+        assert!(host(&[("eth0", "8.8.8.8/24")]).private_ipv4().unwrap_err().starts_with("No private IPv4 address found"));
     }
 
     #[test]
-    fn templates_choose_addresses() {
-        let host = host(&[("lo", "127.0.0.1"), ("eth0", "8.8.8.8"), ("eth1", "10.1.2.3"), ("eth1", "fd00::1")]);
-        for (text, expected) in [
-            ("10.0.0.1", "10.0.0.1"),
-            ("{{ GetPrivateIP }}", "10.1.2.3"),
-            ("{{GetInterfaceIP \"eth0\"}}", "8.8.8.8"),
-            ("127.0.0.1 {{ GetInterfaceIP \"eth1\" }}", "127.0.0.1 10.1.2.3"),
-            ("{{ GetAllInterfaces | include \"network\" \"10.0.0.0/8\" | attr \"address\" }}", "10.1.2.3"),
-            (
-                "{{ GetAllInterfaces | exclude \"name\" \"^lo\" | include \"type\" \"IPv4\" | join \"address\" \" \" }}",
-                "8.8.8.8 10.1.2.3",
-            ),
-        ] {
-            assert_eq!(host.expand(text).as_deref(), Ok(expected), "{text}");
-        }
+    fn this_host_can_be_asked() {
+        let host = Host::read().unwrap();
+        assert!(
+            host.interfaces.iter().any(|it| it.ip == std::net::Ipv4Addr::LOCALHOST && it.flags.has(Flags::LOOPBACK)),
+            "{host:?}"
+        );
     }
 
     #[test]
-    fn what_is_not_supported_or_matches_nothing_is_told() {
-        let host = host(&[("lo", "127.0.0.1")]);
-        for text in [
-            "{{ GetDefaultInterfaces }}",
-            "{{ GetInterfaceIP \"eth0 }}",
-            "{{ GetPrivateIP",
-            "{{ GetInterfaceIP \"wlan0\" }}",
-            "{{ GetAllInterfaces | include \"network\" \"ten\" }}",
-            "{{ GetAllInterfaces | sort \"size\" }}",
-            "{{ }}",
-        ] {
-            assert!(host.expand(text).is_err(), "{text}");
-        }
+    fn the_default_route_is_the_one_with_the_lowest_metric() {
+        let head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+        let rows = "eth1 0000000A 00000000 0001 0 0 0 000000FF 0 0 0\neth2 00000000 0100000A 0003 0 0 200 00000000 0 0 0\n\
+                    eth0 00000000 0100000A 0003 0 0 100 00000000 0 0 0\n";
+        assert_eq!(default_route_v4(&format!("{head}{rows}")).as_deref(), Some("eth0"));
+        assert_eq!(default_route_v4(head), None);
+        let zero = "0".repeat(32);
+        let rows = format!(
+            "{zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 lo\n{zero} 00 {zero} 00 fe80{} 00000400 1 0 00000003 eth5\n",
+            "0".repeat(28)
+        );
+        assert_eq!(default_route_v6(&rows).as_deref(), Some("eth5"));
     }
 }

@@ -6,6 +6,7 @@
 //! The way of a setting: `file` says which keys there are, `merge` reads and joins them, `support`
 //! judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns the
 //! rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters.
+//! Addresses are chosen by `template` on what `interfaces` tells; `places` does it again while an agent runs.
 
 pub mod defaults;
 
@@ -19,16 +20,20 @@ mod file;
 mod interfaces;
 mod merge;
 mod network;
+mod places;
+mod ranges;
 mod resolve;
 mod safety;
 mod sources;
 mod support;
+mod template;
 
 pub use banner::banner;
 pub use federation::{StaleByDefault, StaticServer};
 pub use file::Format;
-pub use interfaces::{Host, Interface};
+pub use interfaces::{Flags, Host, Interface};
 pub use merge::ConfigError;
+pub use places::{Located, Places};
 pub use resolve::{resolve, resolve_on};
 pub use sources::{Sources, services_of};
 
@@ -115,6 +120,8 @@ pub struct Config {
     pub serf_lan: SocketAddr,
     /// `None` when `ports.serf_wan` is -1.
     pub serf_wan: Option<SocketAddr>,
+    /// What was written about addresses.
+    pub places: Places,
     pub serf_lan_allowed_cidrs: Vec<ipnet::IpNet>,
     pub serf_wan_allowed_cidrs: Vec<ipnet::IpNet>,
     pub tagged_addresses: BTreeMap<String, String>,

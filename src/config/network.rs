@@ -1,18 +1,18 @@
 //! Which addresses the agent binds, advertises and answers clients on.
 //!
-//! Called by `resolve` alone.
+//! `resolve` calls it at start, and `agent` through [`Config::located`] while it runs.
 
 use super::file::{Addresses, File, Ports};
 use super::interfaces::Host;
 use super::merge::Problems;
+use super::places::Chooser;
 use super::{Config, HttpAddress, defaults};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Fills in every address of `config`.
-pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems: &mut Problems) {
-    let chooser = Chooser { host };
+pub(super) fn addresses(file: &File, chooser: &mut Chooser<'_>, config: &mut Config, problems: &mut Problems) {
     let ports = file.ports.clone().unwrap_or_default();
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let default_bind = if config.dev { loopback } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
@@ -23,7 +23,7 @@ pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems:
         config.bind = loopback;
     }
     let serf_wan = chooser.one(file.serf_wan.as_deref(), "serf_wan", problems);
-    advertise(file, &chooser, serf_wan, config, problems);
+    advertise(file, chooser, serf_wan, config, problems);
     let serf_lan = chooser.one(file.serf_lan.as_deref(), "serf_lan", problems).unwrap_or(config.bind);
     let serf_wan = serf_wan.unwrap_or(config.bind);
     let needed = |configured: Option<i64>, name: &str, default: i64, problems: &mut Problems| {
@@ -40,7 +40,7 @@ pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems:
         port(ports.serf_wan.unwrap_or(defaults::PORT_SERF_WAN), "serf_wan", problems).map(|port| SocketAddr::new(serf_wan, port));
     let clients = chooser.several(file.client_addr.as_deref(), "client_addr", problems);
     config.client_addrs = if clients.is_empty() { vec![loopback] } else { clients };
-    listeners(file, &ports, &chooser, config, problems);
+    listeners(file, &ports, chooser, config, problems);
     refuse_doubles(config, problems);
 }
 
@@ -48,7 +48,7 @@ pub(super) fn addresses(file: &File, host: &Host, config: &mut Config, problems:
 ///
 /// Where no address is named to be told, the WAN pool tells the one it listens on: with `serf_wan`
 /// another one than `bind_addr`, nobody would be there.
-fn advertise(file: &File, chooser: &Chooser<'_>, serf_wan: Option<IpAddr>, config: &mut Config, problems: &mut Problems) {
+fn advertise(file: &File, chooser: &mut Chooser<'_>, serf_wan: Option<IpAddr>, config: &mut Config, problems: &mut Problems) {
     let lan = [
         ("advertise_addr", &file.advertise_addr),
         ("advertise_addr_ipv4", &file.advertise_addr_ipv4),
@@ -64,13 +64,7 @@ fn advertise(file: &File, chooser: &Chooser<'_>, serf_wan: Option<IpAddr>, confi
     let chosen = lan.iter().copied().flatten().next();
     config.advertise = chosen.unwrap_or_else(|| match config.bind {
         bind if !bind.is_unspecified() => bind,
-        bind => {
-            let found = if bind.is_ipv4() { chooser.host.private_ipv4() } else { chooser.host.public_ipv6() };
-            found.unwrap_or_else(|message| {
-                problems.error(message);
-                bind
-            })
-        }
+        bind => chooser.only(if bind.is_ipv4() { Host::private_ipv4 } else { Host::public_ipv6 }, problems).unwrap_or(bind),
     });
     let listening = serf_wan.filter(|ip| chosen.is_none() && !ip.is_unspecified());
     config.advertise_wan = wan.iter().copied().flatten().next().or(listening).unwrap_or(config.advertise);
@@ -88,12 +82,12 @@ fn advertise(file: &File, chooser: &Chooser<'_>, serf_wan: Option<IpAddr>, confi
 }
 
 /// HTTP, HTTPS and DNS: on `addresses {}`, else on the client addresses.
-fn listeners(file: &File, ports: &Ports, chooser: &Chooser<'_>, config: &mut Config, problems: &mut Problems) {
+fn listeners(file: &File, ports: &Ports, chooser: &mut Chooser<'_>, config: &mut Config, problems: &mut Problems) {
     let Addresses { dns, http, https } = file.addresses.clone().unwrap_or_default();
     let (sockets, tcp): (Vec<&str>, Vec<&str>) =
         http.as_deref().unwrap_or_default().split_whitespace().partition(|word| word.starts_with("unix://"));
     let tcp = tcp.join(" ");
-    let on = |text: Option<&str>, key: &str, config: &Config, problems: &mut Problems| {
+    let mut on = |text: Option<&str>, key: &'static str, config: &Config, problems: &mut Problems| {
         let named = chooser.several(text, key, problems);
         if named.is_empty() { config.client_addrs.clone() } else { named }
     };
@@ -157,50 +151,4 @@ pub(super) fn cidrs(texts: Option<&Vec<String>>, key: &str, problems: &mut Probl
         network.map_err(|_| problems.error(format!("{key}: expected networks such as 10.0.0.0/8, got {text:?}"))).ok()
     };
     texts.into_iter().flatten().filter_map(read).collect()
-}
-
-/// Reads addresses, templates included.
-struct Chooser<'a> {
-    host: &'a Host,
-}
-
-impl Chooser<'_> {
-    /// The addresses of a space-separated list.
-    fn several(&self, text: Option<&str>, key: &str, problems: &mut Problems) -> Vec<IpAddr> {
-        let Some(text) = text else { return Vec::new() };
-        let expanded = match self.host.expand(text) {
-            Ok(expanded) => expanded,
-            Err(error) => {
-                problems.error(format!("{key}: {error}"));
-                return Vec::new();
-            }
-        };
-        let mut ips = Vec::new();
-        for word in expanded.split_whitespace() {
-            match word.trim_start_matches('[').trim_end_matches(']').parse() {
-                Ok(ip) if !ips.contains(&ip) => ips.push(ip),
-                Ok(_) => {}
-                Err(_) => problems.error(format!("{key}: expected an IP address, got {word:?}")),
-            }
-        }
-        ips
-    }
-
-    /// At most one address.
-    fn one(&self, text: Option<&str>, key: &str, problems: &mut Problems) -> Option<IpAddr> {
-        let ips = self.several(text, key, problems);
-        if ips.len() > 1 {
-            problems.error(format!("{key} cannot contain multiple addresses"));
-        }
-        ips.first().copied()
-    }
-
-    /// At most one address that others can reach.
-    fn advertised(&self, text: Option<&str>, key: &str, problems: &mut Problems) -> Option<IpAddr> {
-        let ip = self.one(text, key, problems)?;
-        if ip.is_unspecified() {
-            problems.error(format!("{key}: Advertise address cannot be 0.0.0.0, :: or [::]"));
-        }
-        Some(ip)
-    }
 }

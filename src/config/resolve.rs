@@ -7,8 +7,9 @@ use super::baseline::baseline;
 use super::file::{AutopilotStanza, File, HttpConfig, Performance};
 use super::interfaces::Host;
 use super::merge::{ConfigError, Problems};
+use super::places::{Chooser, Places};
 use super::sources::Sources;
-use super::{Autopilot, Config, Join, defaults, federation, network, safety};
+use super::{Autopilot, Config, Join, defaults, federation, network, safety, template};
 use std::path::{Path, PathBuf};
 
 /// Reads all sources and resolves them on this host.
@@ -25,8 +26,10 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     config.dev = sources.dev;
     role(&file, &mut config, &mut problems);
     identity(&file, host, &mut config, &mut problems);
-    network::addresses(&file, host, &mut config, &mut problems);
-    membership(&file, &mut config, &mut problems);
+    let mut chooser = Chooser::new(host);
+    network::addresses(&file, &mut chooser, &mut config, &mut problems);
+    config.places = Places::new(&file, chooser);
+    membership(&file, host, &mut config, &mut problems);
     requests(&file, &mut config, &mut problems);
     raft(&file, &mut config, &mut problems);
     http(&file, &mut config, &mut problems);
@@ -155,9 +158,9 @@ fn node_meta(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn membership(file: &File, config: &mut Config, problems: &mut Problems) {
-    join(&mut config.join_lan, [&file.start_join, &file.retry_join], problems);
-    join(&mut config.join_wan, [&file.start_join_wan, &file.retry_join_wan], problems);
+fn membership(file: &File, host: &Host, config: &mut Config, problems: &mut Problems) {
+    join(&mut config.join_lan, [&file.start_join, &file.retry_join], host, problems);
+    join(&mut config.join_wan, [&file.start_join_wan, &file.retry_join_wan], host, problems);
     set(&mut config.join_lan.interval, file.retry_interval);
     set(&mut config.join_wan.interval, file.retry_interval_wan);
     set(&mut config.join_lan.max, within(file.retry_max, "retry_max", (0, i64::from(i32::MAX)), problems));
@@ -179,9 +182,17 @@ fn membership(file: &File, config: &mut Config, problems: &mut Problems) {
 
 /// Both kinds of join are the same list: an address that answers late is as good as one that
 /// answers at once.
-fn join(join: &mut Join, lists: [&Option<Vec<String>>; 2], problems: &mut Problems) {
+fn join(join: &mut Join, lists: [&Option<Vec<String>>; 2], host: &Host, problems: &mut Problems) {
     for address in lists.into_iter().flatten().flatten() {
-        if address.contains("provider=") {
+        if template::is_template(address) {
+            match template::expand(address, host) {
+                Ok(expanded) if expanded.unmatched.is_empty() => {
+                    join.retry.extend(expanded.text.split_whitespace().map(str::to_owned));
+                }
+                Ok(expanded) => expanded.unmatched.iter().for_each(|cause| problems.error(format!("retry_join: {cause}"))),
+                Err(error) => problems.error(format!("retry_join: {error}")),
+            }
+        } else if address.contains("provider=") {
             problems.error(format!(
                 "retry_join: cloud auto-join is not offered; name addresses or DNS names in place of {address:?}"
             ));

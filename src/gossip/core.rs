@@ -266,8 +266,18 @@ impl Core {
         if self.me.addr != addr && self.stay == Stay::Member {
             self.me.addr = addr;
             self.begin_generation(self.me.stamp.generation + 1);
-            self.settle(now);
+            self.look_around(now);
         }
+    }
+
+    /// Exchanges states with some members, alive and failed: those that were taken for lost may be
+    /// there again, and take this agent for lost.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let known = [MemberStatus::Alive, MemberStatus::Failed].map(|status| self.table.in_state(status)).concat();
+        let some: Vec<SocketAddr> =
+            known.sample(&mut self.rng, defaults::GOSSIP_LOOK_AROUND).map(|record| record.info.addr).collect();
+        self.outputs.extend(some.into_iter().map(|with| Output::Exchange { with }));
+        self.settle(now);
     }
 
     /// Says that this agent leaves. Follow with some [`Core::leave_round`]s, then [`Core::depart`].
@@ -322,6 +332,11 @@ impl Core {
     /// This agent's name in the pool.
     pub(super) fn name(&self) -> &str {
         &self.me.name
+    }
+
+    /// The tags told to others.
+    pub(super) fn tags(&self) -> &BTreeMap<String, String> {
+        &self.me.tags
     }
 
     /// The address told to others.

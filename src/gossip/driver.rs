@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -30,9 +30,9 @@ use tracing::{debug, info, warn};
 type Turn = Box<dyn FnOnce(&mut Core, Instant) + Send>;
 
 /// What this agent shall tell of itself, and whom it shall not take; the newest wins.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    pub tags: Option<BTreeMap<String, String>>,
+    pub tags: BTreeMap<String, String>,
     pub advertise: Option<IpAddr>,
     pub removals: Option<Arc<Removals>>,
 }
@@ -69,6 +69,14 @@ pub(super) struct CoreHandle {
     pub wanted: Arc<watch::Sender<Wanted>>,
     pub roster: watch::Receiver<Arc<Roster>>,
     view: Arc<Mutex<Arc<View>>>,
+    socket: Arc<Moved>,
+}
+
+/// The socket that the owner is to use next; the newest wins.
+#[derive(Debug, Default)]
+struct Moved {
+    next: Mutex<Option<UdpSocket>>,
+    there: Notify,
 }
 
 impl CoreHandle {
@@ -85,6 +93,12 @@ impl CoreHandle {
         let stopped = || GossipError("the gossip pool has stopped".to_owned());
         self.turns.send(turn).await.map_err(|_closed| stopped())?;
         answer.await.map_err(|_closed| stopped())
+    }
+
+    /// Has the core's task use this socket from now on.
+    pub(super) fn take_socket(&self, udp: UdpSocket) {
+        *self.socket.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(udp);
+        self.socket.there.notify_one();
     }
 
     /// What was published last.
@@ -112,13 +126,15 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), G
 /// Starts the task that owns the core.
 pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHandle {
     let (turns, turns_in) = mpsc::channel(defaults::GOSSIP_COMMANDS);
-    let (wanted, wanted_in) = watch::channel(Wanted::default());
+    let first = Wanted { tags: core.tags().clone(), advertise: None, removals: None };
+    let (wanted, wanted_in) = watch::channel(first);
+    let socket = Arc::new(Moved::default());
     let (roster_out, roster) = watch::channel(Arc::new(core.roster()));
     let view = Arc::new(Mutex::new(Arc::new(View::of(&core))));
-    let handle = CoreHandle { turns, wanted: Arc::new(wanted), roster, view: Arc::clone(&view) };
+    let handle = CoreHandle { turns, wanted: Arc::new(wanted), roster, view: Arc::clone(&view), socket: Arc::clone(&socket) };
     let dialer = Dialer::new(handle.clone(), shutdown.clone());
     let (published, viewed) = (core.changes(), Instant::now());
-    let owner = Owner { core, udp, dialer, roster: roster_out, view, published, viewed, warned: Warned::default() };
+    let owner = Owner { core, udp, socket, dialer, roster: roster_out, view, published, viewed, warned: Warned::default() };
     shutdown.spawn("gossip", owner.run(turns_in, wanted_in, shutdown.token()));
     handle
 }
@@ -172,6 +188,7 @@ enum Step {
     Wanted(Wanted),
     Datagram(usize, SocketAddr),
     SocketError(std::io::Error),
+    SocketMoved,
     Timeout,
 }
 
@@ -179,6 +196,7 @@ enum Step {
 struct Owner {
     core: Core,
     udp: UdpSocket,
+    socket: Arc<Moved>,
     dialer: Dialer,
     roster: watch::Sender<Arc<Roster>>,
     view: Arc<Mutex<Arc<View>>>,
@@ -203,6 +221,11 @@ impl Owner {
                     metrics::counter!("kontor.gossip.socket_errors").increment(1);
                     debug!(%error, "udp receive");
                 }
+                Step::SocketMoved => {
+                    if let Some(udp) = self.socket.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        self.udp = udp;
+                    }
+                }
                 Step::Timeout => {}
             }
             // Packets first: after a pause they hold the answers that the timers would miss.
@@ -224,6 +247,7 @@ impl Owner {
         tokio::select! {
             biased;
             () = token.cancelled() => Step::Stop,
+            () = self.socket.there.notified() => Step::SocketMoved,
             received = self.udp.recv_from(buffer) => match received {
                 Ok((length, from)) => Step::Datagram(length, from),
                 Err(error) => Step::SocketError(error),
@@ -235,9 +259,7 @@ impl Owner {
     }
 
     fn tell(&mut self, wanted: Wanted) {
-        if let Some(tags) = wanted.tags {
-            self.core.set_tags(tags, now());
-        }
+        self.core.set_tags(wanted.tags, now());
         if let Some(ip) = wanted.advertise {
             self.core.set_advertise(ip, now());
         }

@@ -21,6 +21,7 @@ use self::core::Core;
 use self::driver::{Company, CoreHandle, JoinPlan};
 use self::snapshot::Snapshot;
 use crate::config::defaults;
+use crate::listener::{Listener, Mover};
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::Member;
@@ -113,6 +114,7 @@ pub struct Joined {
 pub struct Gossip {
     pool: Pool,
     core: CoreHandle,
+    tcp: Mover,
     left: Arc<watch::Sender<bool>>,
     given_up: watch::Receiver<Option<String>>,
 }
@@ -121,7 +123,9 @@ impl Gossip {
     /// Binds the sockets or fails with the reason; then runs until `shutdown`.
     pub async fn start(settings: GossipSettings, shutdown: &Shutdown) -> Result<Gossip, GossipError> {
         let (tcp, udp) = driver::bind(settings.bind).await?;
-        let bound = tcp.local_addr().map_err(|error| GossipError(format!("cannot tell the bound address: {error}")))?;
+        let untold = |error| GossipError(format!("cannot tell the bound address: {error}"));
+        let bound = tcp.local_addr().map_err(untold)?;
+        let (tcp, tcp_mover) = Listener::new(tcp).map_err(untold)?;
         let addr = advertised(settings.advertise, bound)?;
         let before = remembered(&settings).await?;
         let generation = before.generation;
@@ -137,7 +141,27 @@ impl Gossip {
         let (giving_up, given_up) = watch::channel(None);
         let plan = join_plan(&settings, before, left.subscribe(), giving_up);
         shutdown.spawn_until("gossip-join", driver::keep_joined(core.clone(), plan));
-        Ok(Gossip { pool: settings.pool, core, left, given_up })
+        Ok(Gossip { pool: settings.pool, core, tcp: tcp_mover, left, given_up })
+    }
+
+    /// Where it listens.
+    pub fn bound(&self) -> Option<SocketAddr> {
+        self.tcp.at()
+    }
+
+    /// Listens on another address of this host from now on, with the same port. On error it stays
+    /// where it is. What others are told is not touched.
+    pub async fn move_to(&self, ip: IpAddr) -> Result<(), GossipError> {
+        let port = self.tcp.at().map_or(0, |at| at.port());
+        let (tcp, udp) = driver::bind(SocketAddr::new(ip, port)).await?;
+        self.core.take_socket(udp);
+        self.tcp.replace(tcp).map_err(|error| GossipError(format!("cannot tell the bound address: {error}")))
+    }
+
+    /// Asks some members for their states, down ones too: for when the network has come back.
+    pub async fn look_around(&self) {
+        // A stopped pool looks for nobody.
+        let _ = self.core.call(|core, now| core.look_around(now)).await;
     }
 
     /// The address others reach this agent at.
@@ -203,9 +227,17 @@ impl Gossip {
         self.core.call(move |core, now| core.force_leave(&name, prune, now)).await?.map_err(GossipError)
     }
 
-    /// Replaces this agent's tags and spreads them.
-    pub fn set_tags(&self, tags: BTreeMap<String, String>) {
-        self.core.wanted.send_modify(|wanted| wanted.tags = Some(tags));
+    /// One of this agent's tags, as it is told from now on.
+    pub fn tag(&self, name: &str) -> Option<String> {
+        self.core.wanted.borrow().tags.get(name).cloned()
+    }
+
+    /// Sets one of this agent's tags, or takes it away, and spreads that.
+    pub fn set_tag(&self, name: &str, value: Option<String>) {
+        self.core.wanted.send_modify(|wanted| match value {
+            Some(value) => _ = wanted.tags.insert(name.to_owned(), value),
+            None => _ = wanted.tags.remove(name),
+        });
     }
 
     /// Takes members of these clusters off the roster, and lets none of them in from now on, whoever

@@ -75,7 +75,7 @@ async fn ten_nodes_all_see_all() {
         agent.sees("all ten", |roster| roster.alive().count() == 10).await;
     }
     assert_eq!(agents[3].gossip.stats()["members"], "10");
-    agents[0].gossip.set_tags(BTreeMap::from([(tag::DC.to_owned(), "dc1".to_owned()), ("new".to_owned(), "1".to_owned())]));
+    agents[0].gossip.set_tag("new", Some("1".to_owned()));
     for agent in &agents {
         agent.sees("new tags", |roster| roster.members["n0"].tag("new") == "1").await;
     }

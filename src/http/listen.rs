@@ -3,8 +3,8 @@
 //! `http::serve` starts it. It knows connections, not requests: the service answers those. A client
 //! that hangs up drops the future of its answer, and with it everything the answer held.
 
-use super::HttpListener;
 use super::respond::Body;
+use super::{HttpListener, Opener};
 use crate::config::defaults;
 use crate::shutdown::Shutdown;
 use hyper::body::Incoming;
@@ -33,9 +33,9 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/p
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
     This agent has too many connections, please try again later\n";
 
-/// Serves on all listeners until `shutdown`, at most `max_per_client` connections of an address at
+/// Serves on all listeners until `shutdown`, and on those given to the opener; at most `max_per_client` connections of an address at
 /// a time (0 for no such bound).
-pub(super) fn serve_with<S, F>(listeners: Vec<HttpListener>, max_per_client: usize, shutdown: &Shutdown, service: S)
+pub(super) fn serve_with<S, F>(listeners: Vec<HttpListener>, max_per_client: usize, shutdown: &Shutdown, service: S) -> Opener
 where
     S: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -47,9 +47,10 @@ where
         shutdown: shutdown.clone(),
         stop: shutdown.token(),
     });
-    for listener in listeners {
-        shutdown.spawn_until("http listener", Arc::clone(&server).listen(listener));
-    }
+    let shutdown = shutdown.clone();
+    let open = move |listener| shutdown.spawn_until("http listener", Arc::clone(&server).listen(listener));
+    listeners.into_iter().for_each(&open);
+    Arc::new(open)
 }
 
 /// What all listeners share.
@@ -66,9 +67,9 @@ where
     S: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    async fn listen(self: Arc<Self>, listener: HttpListener) {
+    async fn listen(self: Arc<Self>, mut listener: HttpListener) {
         loop {
-            let accepted = match &listener {
+            let accepted = match &mut listener {
                 HttpListener::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), None)),
                 HttpListener::Tls(tcp, config) => {
                     let tls = TlsAcceptor::from(Arc::clone(config));
@@ -303,6 +304,7 @@ impl Drop for AtWork {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::listener::Listener;
     use bytes::Bytes;
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -317,7 +319,7 @@ pub(super) mod tests {
     pub(in crate::http) async fn bound() -> (HttpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (HttpListener::Tcp(listener), address)
+        (HttpListener::Tcp(Listener::new(listener).unwrap().0), address)
     }
 
     /// Sends `request` as it is and reads until the server closes.
@@ -449,7 +451,7 @@ pub(super) mod tests {
         let shutdown = Shutdown::new();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        serve_with(vec![HttpListener::Tls(tcp, Arc::new(server))], 0, &shutdown, hello);
+        serve_with(vec![HttpListener::Tls(Listener::new(tcp).unwrap().0, Arc::new(server))], 0, &shutdown, hello);
         let stream = TcpStream::connect(address).await.unwrap();
         let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
         let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();

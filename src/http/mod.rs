@@ -27,6 +27,7 @@ mod removal;
 
 use self::dispatch::Dispatch;
 use crate::gossip::Gossip;
+use crate::listener::Listener;
 use crate::local::Local;
 use crate::model::request::BoxFuture;
 use crate::router::Router;
@@ -102,18 +103,21 @@ impl std::fmt::Debug for HttpParts {
 #[derive(Debug)]
 pub enum HttpListener {
     /// Plain HTTP.
-    Tcp(tokio::net::TcpListener),
+    Tcp(Listener),
     /// HTTPS.
-    Tls(tokio::net::TcpListener, Arc<rustls::ServerConfig>),
+    Tls(Listener, Arc<rustls::ServerConfig>),
     /// A Unix socket (`unix://`).
     Unix(tokio::net::UnixListener),
 }
 
-/// Serves on all listeners until `shutdown`.
-pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) {
+/// Serves on a further listener.
+pub type Opener = Arc<dyn Fn(HttpListener) + Send + Sync>;
+
+/// Serves on all listeners until `shutdown`; gives what serves on others besides.
+pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) -> Opener {
     let settings = Arc::clone(&parts.settings);
     let max_per_client = settings.max_conns_per_client;
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
-    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
+    listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch))
 }

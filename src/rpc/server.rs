@@ -7,6 +7,7 @@
 use super::message::{BodyError, collect, decode, encode};
 use super::{RAFT_PATH, REQUEST_PATH, RaftSink};
 use crate::config::defaults;
+use crate::listener::Listener;
 use crate::model::fault::Fault;
 use crate::model::request::{Handler, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
@@ -37,9 +38,9 @@ const HTTP2_PREFACE: u8 = b'P';
 /// The pause after the listener itself fails, for lack of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves on a bound listener until `shutdown`. `raft` is absent on client agents.
+/// Serves on a listener until `shutdown`. `raft` is absent on client agents.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: Listener,
     handler: Arc<dyn Handler>,
     raft: Option<Arc<dyn RaftSink>>,
     tls: Option<RpcTls>,

@@ -74,6 +74,7 @@ async fn server(tls: Option<RpcTls>) -> Server {
     let addr = listener.local_addr().unwrap();
     let (sender, events) = mpsc::unbounded_channel();
     let (scripted, shutdown) = (Arc::new(Scripted { events: sender }), Shutdown::new());
+    let (listener, _) = crate::listener::Listener::new(listener).unwrap();
     tokio::spawn(serve(listener, Arc::clone(&scripted) as Arc<dyn Handler>, Some(scripted), tls, shutdown.clone()));
     Server { addr, events, shutdown }
 }

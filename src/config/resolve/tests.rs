@@ -8,8 +8,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 fn host() -> Host {
-    let interface = |name: &str, ip: &str| Interface { name: name.to_owned(), ip: ip.parse().unwrap() };
-    Host { name: "h1".to_owned(), interfaces: vec![interface("lo", "127.0.0.1"), interface("eth0", "10.0.0.7")] }
+    let interfaces =
+        vec![Interface::up("lo", "127.0.0.1".parse().unwrap(), 8), Interface::up("eth0", "10.0.0.7".parse().unwrap(), 24)];
+    Host { name: "h1".to_owned(), interfaces, default_interface: None }
 }
 
 fn from_flags(flags: Value) -> Result<Config, Vec<ConfigError>> {
@@ -275,7 +276,7 @@ fn addresses_that_cannot_be_are_refused() {
         assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
     }
     let mut two = host();
-    two.interfaces.push(Interface { name: "eth1".to_owned(), ip: ip("192.168.0.7") });
+    two.interfaces.push(Interface::up("eth1", ip("192.168.0.7"), 24));
     let told = messages(resolve_on(&Sources { flags: json!({"data_dir": "/d"}), ..Sources::default() }, &two));
     assert_eq!(told, ["Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'."]);
 }

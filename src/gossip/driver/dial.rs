@@ -5,13 +5,14 @@ use super::super::core::{Contact, Verdict};
 use super::super::stream::{self, LENGTH_BYTES};
 use super::CoreHandle;
 use crate::config::defaults;
+use crate::listener::Listener;
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::debug;
@@ -62,7 +63,7 @@ impl Dialer {
 }
 
 /// Takes connections until shutdown; a further one waits while all places are taken.
-pub(in crate::gossip) async fn serve(listener: TcpListener, core: CoreHandle, shutdown: Shutdown) {
+pub(in crate::gossip) async fn serve(mut listener: Listener, core: CoreHandle, shutdown: Shutdown) {
     let room = Arc::new(Semaphore::new(defaults::GOSSIP_MAX_STREAMS));
     let memory = Arc::new(Semaphore::new(defaults::GOSSIP_STREAM_KIB));
     loop {

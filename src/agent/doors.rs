@@ -1,0 +1,135 @@
+//! The listeners of the HTTP API, and how they follow addresses that come and go.
+//!
+//! `parts` binds them, `whereabouts` has them follow. What is to be done is decided in [`steps`],
+//! without I/O.
+
+use crate::http::{HttpListener, Opener};
+use crate::listener::{Listener, Mover};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// One TCP listener of the API.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// As configured; nothing while it rests.
+    asked: Option<SocketAddr>,
+    mover: Mover,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// What brings the listeners to where they are to be.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Move(usize, SocketAddr),
+    Rest(usize),
+    Open(SocketAddr),
+}
+
+impl Door {
+    /// A door on a bound socket, with the end that is to be served.
+    pub(super) fn new(
+        asked: SocketAddr,
+        socket: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> io::Result<(Door, HttpListener)> {
+        let (listener, mover) = Listener::new(socket)?;
+        let served = match &tls {
+            Some(config) => HttpListener::Tls(listener, Arc::clone(config)),
+            None => HttpListener::Tcp(listener),
+        };
+        Ok((Door { asked: Some(asked), mover, tls }, served))
+    }
+
+    /// Where it listens really.
+    pub(super) fn at(&self) -> Option<SocketAddr> {
+        self.mover.at()
+    }
+
+    async fn go(&mut self, to: SocketAddr) -> Result<(), String> {
+        let port = if to.port() == 0 { self.at().map_or(0, |at| at.port()) } else { to.port() };
+        self.mover.move_to(SocketAddr::new(to.ip(), port)).await.map_err(|error| cannot(to, &error))?;
+        self.asked = Some(to);
+        Ok(())
+    }
+}
+
+fn cannot(addr: SocketAddr, error: &io::Error) -> String {
+    format!("cannot listen on {addr} for HTTP: {error}")
+}
+
+/// Has `doors`, plain ones or those with TLS, listen where `wanted` says; every reason why one does not.
+pub(super) async fn follow(
+    doors: &mut Vec<Door>,
+    wanted: &[SocketAddr],
+    tls: Option<&Arc<rustls::ServerConfig>>,
+    open: &Opener,
+) -> Vec<String> {
+    let mut causes = Vec::new();
+    let asked: Vec<Option<SocketAddr>> = doors.iter().map(|door| door.asked).collect();
+    for step in steps(&asked, wanted) {
+        match step {
+            Step::Move(at, to) => {
+                if let Some(door) = doors.get_mut(at) {
+                    causes.extend(door.go(to).await.err());
+                }
+            }
+            Step::Rest(at) => {
+                if let Some(door) = doors.get_mut(at) {
+                    door.asked = None;
+                    door.mover.rest();
+                }
+            }
+            Step::Open(to) => match TcpListener::bind(to).await.and_then(|socket| Door::new(to, socket, tls.cloned())) {
+                Ok((door, served)) => {
+                    open(served);
+                    doors.push(door);
+                }
+                Err(error) => causes.push(cannot(to, &error)),
+            },
+        }
+    }
+    causes
+}
+
+/// Doors whose address is wanted stay; of the others, one for each address that is new moves there.
+fn steps(asked: &[Option<SocketAddr>], wanted: &[SocketAddr]) -> Vec<Step> {
+    let mut come = wanted.iter().copied().filter(|addr| !asked.contains(&Some(*addr)));
+    let free = asked.iter().enumerate().filter(|(_, addr)| addr.is_none_or(|addr| !wanted.contains(&addr)));
+    let mut steps = Vec::new();
+    for (at, addr) in free {
+        match come.next() {
+            Some(to) => steps.push(Step::Move(at, to)),
+            None if addr.is_some() => steps.push(Step::Rest(at)),
+            None => {}
+        }
+    }
+    steps.extend(come.map(Step::Open));
+    steps
+}
+
+/// The TLS settings that a further listener is opened with.
+pub(super) fn tls_of(doors: &[Door]) -> Option<Arc<rustls::ServerConfig>> {
+    doors.iter().find_map(|door| door.tls.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 8500))
+    }
+
+    #[test]
+    fn doors_stay_move_rest_and_are_opened() {
+        let (one, two, three) = (at(1), at(2), at(3));
+        assert_eq!(steps(&[Some(one), Some(two)], &[two, one]), []);
+        assert_eq!(steps(&[Some(one), Some(two)], &[one, three]), [Step::Move(1, three)]);
+        assert_eq!(steps(&[Some(one), Some(two)], &[two]), [Step::Rest(0)]);
+        assert_eq!(steps(&[None, Some(two)], &[two, three]), [Step::Move(0, three)]);
+        assert_eq!(steps(&[None, Some(two)], &[two]), []);
+        assert_eq!(steps(&[Some(one)], &[one, two, three]), [Step::Open(two), Step::Open(three)]);
+    }
+}

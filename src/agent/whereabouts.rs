@@ -1,0 +1,220 @@
+//! Where this agent is, while it runs: templates are looked up anew, listeners move to the addresses
+//! found, and the others are told.
+//!
+//! [`Lookout`] decides, without I/O; [`follow`] looks at the host, moves and tells. An address that is
+//! gone without another one in its place changes nothing: the agent goes on with what it has.
+
+use super::doors::{self, Door};
+use crate::bridge::Bridge;
+use crate::config::{Config, Host, HttpAddress, Located, defaults};
+use crate::gossip::Gossip;
+use crate::http::Opener;
+use crate::listener::Mover;
+use crate::local::Local;
+use crate::model::member::tag;
+use crate::telemetry::Trouble;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Remembers what the last look at the host came to.
+#[derive(Debug, Default)]
+struct Lookout {
+    /// Addresses of this agent that the host did not have.
+    absent: Vec<IpAddr>,
+    /// Whether it was told that some cannot be found.
+    told: bool,
+}
+
+/// What a look comes to.
+#[derive(Debug)]
+struct Sight {
+    /// Where the agent is to be.
+    wanted: Config,
+    /// Why it stays somewhere, when that is worth a warning.
+    stays: Option<String>,
+    /// All that could not be found is there again, after it was told.
+    found_again: bool,
+    /// An address that was gone is the host's again: its network may have come back with it.
+    is_back: bool,
+}
+
+impl Lookout {
+    fn look(&mut self, running: &Config, host: Host) -> Sight {
+        let in_use = running.in_use();
+        let Located { config: wanted, missing } = running.located(&host.clone().preferring(&in_use));
+        let is_back = self.absent.iter().any(|ip| host.has(*ip) && in_use.contains(ip));
+        self.absent = in_use.into_iter().filter(|ip| !host.has(*ip)).collect();
+        let was_told = std::mem::replace(&mut self.told, !missing.is_empty());
+        Sight {
+            wanted,
+            stays: (self.told && !was_told).then(|| missing.join("; ")),
+            found_again: was_told && !self.told,
+            is_back,
+        }
+    }
+}
+
+/// What has an address.
+pub(super) struct Placed {
+    /// What the agent runs with.
+    pub running: Arc<watch::Sender<Config>>,
+    pub rpc: Mover,
+    pub lan: Gossip,
+    pub wan: Option<Gossip>,
+    pub bridge: Option<Bridge>,
+    pub local: Local,
+    pub http: Vec<Door>,
+    pub https: Vec<Door>,
+    pub open: Opener,
+}
+
+/// Looks again and again, and follows.
+pub(super) async fn follow(mut placed: Placed) {
+    let (mut lookout, mut trouble) = (Lookout::default(), Trouble::default());
+    loop {
+        tokio::time::sleep(defaults::ADDRESS_LOOK_INTERVAL).await;
+        let host = match tokio::task::spawn_blocking(Host::read).await {
+            Ok(Ok(host)) => host,
+            failed => {
+                metrics::counter!("kontor.agent.address_looks_failed").increment(1);
+                tracing::debug!(?failed, "the host's addresses cannot be read");
+                continue;
+            }
+        };
+        let running = placed.running.borrow().clone();
+        let sight = lookout.look(&running, host);
+        if let Some(causes) = &sight.stays {
+            warn!(%causes, "an address of this agent is not found; it goes on with the one it had, and looks again");
+        }
+        if lookout.told {
+            metrics::counter!("kontor.agent.addresses_not_found").increment(1);
+        }
+        if sight.found_again {
+            info!("all addresses of this agent are found again");
+        }
+        if sight.is_back {
+            placed.look_around().await;
+        }
+        let causes = placed.go(&running, &sight.wanted).await;
+        if causes.is_empty() {
+            trouble.worked();
+        } else {
+            metrics::counter!("kontor.agent.moves_failed").increment(1);
+            if trouble.failed(Instant::now()) {
+                warn!(causes = %causes.join("; "), "this agent cannot move to its new address; it is tried again");
+            }
+        }
+    }
+}
+
+impl Placed {
+    /// Moves what is not where it is to be, tells the others, and says what did not work.
+    async fn go(&mut self, running: &Config, wanted: &Config) -> Vec<String> {
+        let mut causes = self.go_lan(wanted).await;
+        causes.extend(self.go_wan(wanted).await);
+        let tcp = |address: &HttpAddress| if let HttpAddress::Tcp(addr) = address { Some(*addr) } else { None };
+        let http: Vec<SocketAddr> = wanted.http.iter().filter_map(tcp).collect();
+        causes.extend(doors::follow(&mut self.http, &http, None, &self.open).await);
+        let tls = doors::tls_of(&self.https);
+        if tls.is_some() {
+            causes.extend(doors::follow(&mut self.https, &wanted.https, tls.as_ref(), &self.open).await);
+        }
+        if causes.is_empty() && running.places != wanted.places {
+            metrics::counter!("kontor.agent.moves").increment(1);
+            info!(
+                lan = %wanted.advertise, wan = %wanted.advertise_wan, before = %running.advertise,
+                "addresses of this agent have changed, and are told to the others"
+            );
+            self.running.send_modify(|running| running.take_addresses(wanted));
+        }
+        causes
+    }
+
+    /// The RPC port and the LAN pool; both must be there before others are told.
+    async fn go_lan(&self, wanted: &Config) -> Vec<String> {
+        let mut causes = Vec::new();
+        if let Some(at) = self.rpc.at().filter(|at| at.ip() != wanted.rpc.ip()) {
+            let to = SocketAddr::new(wanted.rpc.ip(), at.port());
+            causes.extend(self.rpc.move_to(to).await.err().map(|error| format!("cannot listen on {to} for rpc: {error}")));
+        }
+        causes.extend(moved(&self.lan, wanted.serf_lan.ip()).await);
+        if causes.is_empty() {
+            if self.lan.local_addr().ip() != wanted.advertise {
+                self.lan.set_advertise(wanted.advertise);
+            }
+            self.local.set_addresses(wanted.advertise.to_string(), wanted.tagged_addresses.clone());
+        }
+        causes
+    }
+
+    /// The same for the bridge and the WAN pool.
+    async fn go_wan(&self, wanted: &Config) -> Vec<String> {
+        let mut causes = Vec::new();
+        if let Some(bridge) = self.bridge.as_ref().filter(|bridge| bridge.local_addr().ip() != wanted.bridge.ip()) {
+            causes.extend(bridge.move_to(wanted.bridge.ip()).err());
+        }
+        let (Some(wan), Some(serf_wan)) = (&self.wan, wanted.serf_wan) else { return causes };
+        causes.extend(moved(wan, serf_wan.ip()).await);
+        if causes.is_empty() {
+            if wan.local_addr().ip() != wanted.advertise_wan {
+                wan.set_advertise(wanted.advertise_wan);
+            }
+            let apart = (wanted.advertise_wan != wanted.advertise).then(|| wanted.advertise_wan.to_string());
+            if self.lan.tag(tag::WAN_JOIN_ADDR) != apart {
+                self.lan.set_tag(tag::WAN_JOIN_ADDR, apart);
+            }
+        }
+        causes
+    }
+
+    async fn look_around(&self) {
+        info!("an address of this agent that was gone is back; its pools are asked for news");
+        self.lan.look_around().await;
+        if let Some(wan) = &self.wan {
+            wan.look_around().await;
+        }
+    }
+}
+
+/// Has a pool listen at `ip`; the reason when it does not.
+async fn moved(pool: &Gossip, ip: IpAddr) -> Option<String> {
+    match pool.bound() {
+        Some(at) if at.ip() == ip => None,
+        _ => pool.move_to(ip).await.err().map(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Interface, Sources, resolve_on};
+    use serde_json::json;
+
+    fn host(addresses: &[(&str, &str)]) -> Host {
+        let interfaces = addresses.iter().map(|(name, ip)| Interface::up(name, ip.parse().unwrap(), 24)).collect();
+        Host { name: "h".to_owned(), interfaces, default_interface: None }
+    }
+
+    #[test]
+    fn a_loss_is_told_once_and_a_return_wakes_the_pools() {
+        let (here, nowhere) = (host(&[("eth0", "10.0.0.5"), ("eth1", "10.9.0.5")]), host(&[("eth1", "10.9.0.5")]));
+        let flags = json!({"data_dir": "/d", "bind_addr": "{{ GetInterfaceIP \"eth0\" }}"});
+        let running = resolve_on(&Sources { flags, ..Sources::default() }, &here).unwrap();
+        let mut lookout = Lookout::default();
+        let sight = lookout.look(&running, here.clone());
+        assert!(sight.stays.is_none() && !sight.is_back && sight.wanted.places == running.places);
+        let sight = lookout.look(&running, nowhere.clone());
+        assert!(sight.stays.unwrap().contains("bind_addr: template"));
+        assert_eq!(sight.wanted.bind, running.bind);
+        assert!(lookout.look(&running, nowhere).stays.is_none(), "told once");
+        let sight = lookout.look(&running, here.clone());
+        assert!(sight.found_again && sight.is_back);
+        assert!(!lookout.look(&running, here).is_back);
+        let sight = lookout.look(&running, host(&[("eth0", "10.0.0.6")]));
+        assert_eq!((sight.wanted.bind, sight.wanted.advertise), ("10.0.0.6".parse().unwrap(), "10.0.0.6".parse().unwrap()));
+        assert!(!sight.is_back && sight.stays.is_none());
+    }
+}

@@ -1,0 +1,146 @@
+//! A TCP listener that can be moved to another address while it is served.
+//!
+//! `rpc`, `http` and `gossip` accept on a [`Listener`]; `agent` keeps its [`Mover`] and moves it
+//! when the host's address has changed. Connections that stand are not touched.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// The accepting end.
+#[derive(Debug)]
+pub struct Listener {
+    /// `None` while it rests.
+    socket: Option<TcpListener>,
+    place: Arc<Place>,
+}
+
+/// The end that moves it; clones move the same one.
+#[derive(Clone, Debug)]
+pub struct Mover {
+    place: Arc<Place>,
+}
+
+/// Where a listener is to be; the newest wins.
+#[derive(Debug, Default)]
+struct Place {
+    wanted: Mutex<Wanted>,
+    moved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    at: Option<SocketAddr>,
+    /// What the listener has not taken yet; `None` in it has it rest.
+    next: Option<Option<TcpListener>>,
+}
+
+impl Listener {
+    /// A listener on a bound socket. It stays there once its mover is dropped.
+    pub fn new(socket: TcpListener) -> io::Result<(Listener, Mover)> {
+        let wanted = Mutex::new(Wanted { at: Some(socket.local_addr()?), next: None });
+        let place = Arc::new(Place { wanted, moved: Notify::new() });
+        Ok((Listener { socket: Some(socket), place: Arc::clone(&place) }, Mover { place }))
+    }
+
+    /// The next connection, wherever the listener is by then. Safe to drop.
+    pub async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            if let Some(next) = self.place.lock().next.take() {
+                self.socket = next;
+            }
+            let accepting = async {
+                match &self.socket {
+                    Some(socket) => socket.accept().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.place.moved.notified() => {}
+                accepted = accepting => return accepted,
+            }
+        }
+    }
+}
+
+impl Mover {
+    /// Where it listens; nowhere while it rests.
+    pub fn at(&self) -> Option<SocketAddr> {
+        self.place.lock().at
+    }
+
+    /// Binds `addr` and has the listener accept there. On error it stays where it is.
+    pub async fn move_to(&self, addr: SocketAddr) -> io::Result<()> {
+        self.replace(TcpListener::bind(addr).await?)
+    }
+
+    /// Has it accept on this socket from now on.
+    pub fn replace(&self, socket: TcpListener) -> io::Result<()> {
+        let at = socket.local_addr()?;
+        self.set(Some(at), Some(socket));
+        Ok(())
+    }
+
+    /// Has it accept nowhere until it is moved again.
+    pub fn rest(&self) {
+        self.set(None, None);
+    }
+
+    fn set(&self, at: Option<SocketAddr>, socket: Option<TcpListener>) {
+        *self.place.lock() = Wanted { at, next: Some(socket) };
+        self.place.moved.notify_one();
+    }
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn bound() -> (Listener, Mover) {
+        Listener::new(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_accepts_where_it_was_moved_to_and_no_longer_where_it_was() {
+        let (mut listener, mover) = bound().await;
+        let old = mover.at().unwrap();
+        let accepting = tokio::spawn(async move {
+            let mut peers = Vec::new();
+            for _ in 0..2 {
+                peers.push(listener.accept().await.unwrap().1);
+            }
+            (listener, peers)
+        });
+        let first = TcpStream::connect(old).await.unwrap();
+        mover.move_to("127.0.0.2:0".parse().unwrap()).await.unwrap();
+        let new = mover.at().unwrap();
+        let second = TcpStream::connect(new).await.unwrap();
+        let (mut listener, peers) = accepting.await.unwrap();
+        assert_eq!(peers, [first.local_addr().unwrap(), second.local_addr().unwrap()]);
+        assert!(TcpStream::connect(old).await.is_err());
+        mover.rest();
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(10), listener.accept()).await.is_err());
+        assert!(mover.at().is_none() && TcpStream::connect(new).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_leaves_it_where_it_is() {
+        let (mut listener, mover) = bound().await;
+        let at = mover.at().unwrap();
+        // A documentation address is on no host.
+        assert!(mover.move_to("192.0.2.1:1".parse().unwrap()).await.is_err());
+        assert_eq!(mover.at(), Some(at));
+        drop(mover);
+        let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(at));
+        assert_eq!(accepted.unwrap().1, connected.unwrap().local_addr().unwrap());
+    }
+}
