@@ -33,7 +33,5 @@ mkdir -p "$context/bin" "$context/kontor/data" "$context/kontor/tls" "$context/k
 chmod 700 "$context/kontor/data" "$context/kontor/ca"
 strip -o "$context/bin/kontor" "$folder/$target/$built/kontor" 2>/dev/null || cp "$folder/$target/$built/kontor" "$context/bin/kontor"
 ln -s kontor "$context/bin/consul"
-# Without BuildKit the older builder does as well; asked for by name it does not warn.
-docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
-docker build --quiet --tag "$tag" --file deploy/Dockerfile "$context" >/dev/null
+docker build --quiet --tag "$tag" --file deploy/Dockerfile "$context" >"$context/said" 2>&1 || { cat "$context/said" >&2 && exit 1; }
 docker image inspect --format '{{index .RepoTags 0}}: {{.Size}} bytes' "$tag"
