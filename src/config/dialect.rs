@@ -1,16 +1,24 @@
 //! The older dialect of HCL that Consul's users write, made the one that the parser knows.
 //!
-//! The older one allows quoted keys and several settings on one line, with or without commas.
+//! The older one allows quoted keys, keys with dots, several settings on one line, with or without
+//! commas, and blocks within the objects of a list.
 //! `file` tries this only on text that the parser has refused, so text of today never comes here.
+
+use serde_json::Value;
 
 /// What encloses a place in the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// A file or a block: settings and blocks.
     Body,
-    /// A list or an object: values.
-    Value,
+    /// A list.
+    List,
+    /// An object that is a value: settings with commas or lines between them.
+    Object,
 }
+
+/// Stands for a dot in a key, which is no part of a name today. [`dotted`] puts the dot back.
+const DOT: char = '\u{b7}';
 
 /// The text with keys of settings unquoted and every setting on a line of its own; nothing for
 /// text with heredocs, whose lines mean something.
@@ -37,19 +45,23 @@ pub(super) fn modernise(text: &str) -> Option<String> {
         };
         let (token, tail) = rest.split_at(length);
         rest = tail;
-        let is_value = place == Place::Body && last == '=';
-        if place == Place::Body && is_set && (next == '"' || is_word(next)) {
+        let is_value = place != Place::List && matches!(last, '=' | ':');
+        if place != Place::List && is_set && (next == '"' || is_word(next)) {
             modern.push('\n');
             is_set = false;
         }
         match next {
-            '"' if place == Place::Body && last != '=' => modern.push_str(key(token, tail)),
+            '"' if place == Place::Body && last != '=' => modern.push_str(&key(token, tail)),
+            _ if place == Place::Body && last != '=' && token.contains('.') => modern.push_str(&key(token, tail)),
             '{' if place == Place::Body && last != '=' => {
                 places.push(Place::Body);
                 modern.push_str("{\n");
             }
             '{' | '[' => {
-                places.push(Place::Value);
+                if place == Place::Object && !is_value {
+                    modern.push('=');
+                }
+                places.push(if next == '[' { Place::List } else { Place::Object });
                 modern.push(next);
             }
             '}' | ']' => {
@@ -58,7 +70,7 @@ pub(super) fn modernise(text: &str) -> Option<String> {
                     places.pop();
                 }
                 modern.push_str(if place == Place::Body { "\n}\n" } else { token });
-                is_set = place == Place::Value && places.last() == Some(&Place::Body);
+                is_set = place != Place::Body && places.last() != Some(&Place::List);
             }
             ',' if place == Place::Body => modern.push('\n'),
             _ => modern.push_str(token),
@@ -80,12 +92,24 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// A quoted key without its quotes, where it can go without them.
-fn key<'a>(token: &'a str, tail: &str) -> &'a str {
+/// A key without its quotes, and with its dots as the parser takes them, where that is possible.
+fn key(token: &str, tail: &str) -> String {
     let inner = token.trim_matches('"');
-    let word = inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && inner.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if word && tail.trim_start().starts_with(['=', '{']) { inner } else { token }
+    let word = inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && inner.chars().all(is_word);
+    if word && tail.trim_start().starts_with(['=', '{']) {
+        inner.replace('.', DOT.encode_utf8(&mut [0; 2]))
+    } else {
+        token.to_owned()
+    }
+}
+
+/// What was parsed from a [`modernise`]d text, with the dots of its keys.
+pub(super) fn dotted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key.replace(DOT, "."), dotted(value))).collect(),
+        Value::Array(list) => list.into_iter().map(dotted).collect(),
+        other => other,
+    }
 }
 
 /// The bytes of the string that `text` starts with, quotes included.
@@ -108,7 +132,7 @@ fn line_length(text: &str) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn quoted_keys_and_blocks_on_one_line_mean_what_they_meant() {
@@ -119,15 +143,22 @@ mod tests {
             retry_join = ["a", "b"], server = true
             service { name = "web", tags = ["a", "b"], meta = { "k.k" = "v" } }
             performance { raft_multiplier = 2 leave_drain_time = "1s" rpc_hold_timeout = "7s" }
+            services = [ { name = "s", port = 1 }, { name = "t" port = 2 tags = ["a" ] check { ttl = "1s" notes = "n" } meta = { a = "b" } } ]
+            telemetry { disable_compat_1.9 = true "a.b" = "c.d" } limits { rpc_rate = 1.5 }
             check { name = "c" "args" = ["a b", "c"] meta { a = -1.5 } ttl = "1s" /* = x */ notes = "" }
         "#;
         assert!(hcl::from_str::<Value>(old).is_err());
-        let modern: Value = hcl::from_str(&modernise(old).unwrap()).unwrap();
+        let modern = dotted(hcl::from_str(&modernise(old).unwrap()).unwrap());
         let expected = json!({
             "datacenter": "dc1", "ports": {"http": 8500, "dns": 8600}, "node_meta": {"a-b": "x, { y"},
             "retry_join": ["a", "b"], "server": true,
             "service": {"name": "web", "tags": ["a", "b"], "meta": {"k.k": "v"}},
             "performance": {"raft_multiplier": 2, "leave_drain_time": "1s", "rpc_hold_timeout": "7s"},
+            "services": [
+                {"name": "s", "port": 1},
+                {"name": "t", "port": 2, "tags": ["a"], "check": {"ttl": "1s", "notes": "n"}, "meta": {"a": "b"}}
+            ],
+            "telemetry": {"disable_compat_1.9": true, "a.b": "c.d"}, "limits": {"rpc_rate": 1.5},
             "check": {"name": "c", "args": ["a b", "c"], "meta": {"a": -1.5}, "ttl": "1s", "notes": ""}
         });
         assert_eq!(modern, expected);
