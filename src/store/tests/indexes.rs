@@ -1,9 +1,9 @@
 //! When indexes move and watches are called, and when they are not.
 
 use super::*;
-use serde_json::json;
 use crate::store::Watch;
 use futures_util::FutureExt;
+use serde_json::json;
 
 /// A change, and whether it concerns the node with its services, and its checks.
 type Step = (fn(&mut Catalog) -> u64, bool, bool);
