@@ -17,8 +17,9 @@ enum Place {
     Object,
 }
 
-/// Stands for a dot in a key, which is no part of a name today. [`dotted`] puts the dot back.
-const DOT: char = '\u{b7}';
+/// Begins a name that stands for a key which is no name today; its bytes follow in hex. [`restored`]
+/// puts the key back.
+const STANDS_FOR: &str = "k\u{b7}";
 
 /// The text with keys of settings unquoted and every setting on a line of its own; nothing for
 /// text with heredocs, whose lines mean something.
@@ -92,24 +93,32 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// A key without its quotes, and with its dots as the parser takes them, where that is possible.
+/// A key as the parser takes it: without its quotes, or as the name that stands for it.
 fn key(token: &str, tail: &str) -> String {
+    if !tail.trim_start().starts_with(['=', '{']) || token.contains('\\') {
+        return token.to_owned();
+    }
     let inner = token.trim_matches('"');
-    let word = inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && inner.chars().all(is_word);
-    if word && tail.trim_start().starts_with(['=', '{']) {
-        inner.replace('.', DOT.encode_utf8(&mut [0; 2]))
-    } else {
-        token.to_owned()
+    let is_name = inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && inner.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let hex = || inner.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    if is_name { inner.to_owned() } else { format!("{STANDS_FOR}{}", hex()) }
+}
+
+/// What was parsed from a [`modernise`]d text, with its keys as they were written.
+pub(super) fn restored(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map.into_iter().map(|(key, value)| (written(&key).unwrap_or(key), restored(value))).collect(),
+        Value::Array(list) => list.into_iter().map(restored).collect(),
+        other => other,
     }
 }
 
-/// What was parsed from a [`modernise`]d text, with the dots of its keys.
-pub(super) fn dotted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key.replace(DOT, "."), dotted(value))).collect(),
-        Value::Array(list) => list.into_iter().map(dotted).collect(),
-        other => other,
-    }
+/// The key that a name stands for, if it stands for one.
+fn written(name: &str) -> Option<String> {
+    let hex = name.strip_prefix(STANDS_FOR)?;
+    let pair = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    String::from_utf8((0..hex.len()).step_by(2).map(pair).collect::<Option<_>>()?).ok()
 }
 
 /// The bytes of the string that `text` starts with, quotes included.
@@ -144,11 +153,11 @@ mod tests {
             service { name = "web", tags = ["a", "b"], meta = { "k.k" = "v" } }
             performance { raft_multiplier = 2 leave_drain_time = "1s" rpc_hold_timeout = "7s" }
             services = [ { name = "s", port = 1 }, { name = "t" port = 2 tags = ["a" ] check { ttl = "1s" notes = "n" } meta = { a = "b" } } ]
-            telemetry { disable_compat_1.9 = true "a.b" = "c.d" } limits { rpc_rate = 1.5 }
+            telemetry { disable_compat_1.9 = true "a.b" = "c.d" } dns_config { service_ttl { "*" = "1s" "web*" = "2s" } } limits { rpc_rate = 1.5 }
             check { name = "c" "args" = ["a b", "c"] meta { a = -1.5 } ttl = "1s" /* = x */ notes = "" }
         "#;
         assert!(hcl::from_str::<Value>(old).is_err());
-        let modern = dotted(hcl::from_str(&modernise(old).unwrap()).unwrap());
+        let modern = restored(hcl::from_str(&modernise(old).unwrap()).unwrap());
         let expected = json!({
             "datacenter": "dc1", "ports": {"http": 8500, "dns": 8600}, "node_meta": {"a-b": "x, { y"},
             "retry_join": ["a", "b"], "server": true,
@@ -158,7 +167,7 @@ mod tests {
                 {"name": "s", "port": 1},
                 {"name": "t", "port": 2, "tags": ["a"], "check": {"ttl": "1s", "notes": "n"}, "meta": {"a": "b"}}
             ],
-            "telemetry": {"disable_compat_1.9": true, "a.b": "c.d"}, "limits": {"rpc_rate": 1.5},
+            "telemetry": {"disable_compat_1.9": true, "a.b": "c.d"}, "dns_config": {"service_ttl": {"*": "1s", "web*": "2s"}}, "limits": {"rpc_rate": 1.5},
             "check": {"name": "c", "args": ["a b", "c"], "meta": {"a": -1.5}, "ttl": "1s", "notes": ""}
         });
         assert_eq!(modern, expected);

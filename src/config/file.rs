@@ -216,7 +216,7 @@ impl Format {
             Format::Hcl if text.trim_start().starts_with('{') => Format::Json.parse(text),
             Format::Json => serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}")),
             Format::Hcl => hcl::from_str(text).or_else(|error| {
-                let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok()).map(dialect::dotted);
+                let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok()).map(dialect::restored);
                 // The error is that of the text as written, so that its line and column fit.
                 modern.ok_or_else(|| format!("not valid HCL: {error}"))
             }),
