@@ -217,9 +217,11 @@ impl Format {
             // Not the same as no settings: a file that is being written, or was cut, would start an agent without
             // its encrypt key.
             Format::Json if text.trim().is_empty() => Err("is empty; expected a JSON object, {} for no settings".to_owned()),
+            // As in Consul, what begins like JSON is JSON, whatever the file is called.
+            Format::Hcl if text.trim_start().starts_with('{') => Format::Json.parse(text),
             Format::Json => serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}")),
             Format::Hcl => hcl::from_str(text).or_else(|error| {
-                let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok());
+                let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok()).map(dialect::restored);
                 // The error is that of the text as written, so that its line and column fit.
                 modern.ok_or_else(|| format!("not valid HCL: {error}"))
             }),

@@ -48,7 +48,11 @@ impl Server {
             && leads_others
             && let Err(fault) = self.transfer_leadership(None).await
         {
-            tracing::warn!(%fault, "leadership could not be handed over");
+            // It is tried as long as the disk is stuck, and an old leader may not hear of the new one then.
+            match was_stuck {
+                false => tracing::warn!(%fault, "leadership could not be handed over"),
+                true => tracing::debug!(%fault, "leadership could not be handed over"),
+            }
         }
     }
 }

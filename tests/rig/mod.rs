@@ -37,6 +37,8 @@ pub struct Plan {
     pub address: Ipv4Addr,
     pub data_dir: PathBuf,
     pub flags: Vec<String>,
+    /// Beyond the environment of the test.
+    pub env: Vec<(&'static str, PathBuf)>,
 }
 
 impl Plan {
@@ -48,12 +50,18 @@ impl Plan {
     /// A client of `dc`.
     pub fn client(root: &Path, dc: &str, name: &str) -> Plan {
         let data_dir = root.join(format!("{dc}-{name}"));
-        Plan { name: name.to_owned(), dc: dc.to_owned(), address: address(), data_dir, flags: Vec::new() }
+        Plan { name: name.to_owned(), dc: dc.to_owned(), address: address(), data_dir, flags: Vec::new(), env: Vec::new() }
     }
 
     /// One more flag.
     pub fn flag(mut self, flag: &str) -> Plan {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// One more variable of its environment.
+    pub fn with_env(mut self, name: &'static str, value: &Path) -> Plan {
+        self.env.push((name, value.to_owned()));
         self
     }
 
@@ -94,6 +102,7 @@ impl Plan {
             .arg(format!("-client={}", self.address))
             .arg(format!("-data-dir={}", self.data_dir.display()))
             .args(&self.flags)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);

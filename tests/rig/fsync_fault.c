@@ -1,0 +1,44 @@
+/* Preloaded into an agent by tests/disk.rs: while the file that KONTOR_TEST_FSYNC names holds "fail",
+   an fsync below a folder "raft" fails as that of a broken disk does; while it holds "hang", it does
+   not come back. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int of_raft(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return strstr(path, "/raft") != NULL;
+}
+
+static char wanted(void) {
+    char what = 0;
+    const char *name = getenv("KONTOR_TEST_FSYNC");
+    int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0) return 0;
+    if (read(file, &what, 1) != 1) what = 0;
+    close(file);
+    return what;
+}
+
+static int synced(long call, int fd) {
+    if (of_raft(fd)) {
+        while (wanted() == 'h') usleep(20000);
+        if (wanted() == 'f') {
+            errno = EIO;
+            return -1;
+        }
+    }
+    return (int)syscall(call, fd);
+}
+
+int fsync(int fd) { return synced(SYS_fsync, fd); }
+int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
