@@ -410,3 +410,17 @@ fn where_certificates_lie_needs_no_restart_and_whether_there_are_any_does() {
     assert_eq!(running.tls, new.tls);
     assert_eq!(none.needs_restart(&new), ["CAFile", "CertFile", "KeyFile"]);
 }
+
+#[test]
+fn scripts_are_run_for_nobody_unless_it_is_said_and_the_wider_permission_holds_the_narrower() {
+    let allowed = |flags: Value| {
+        let config = from_flags(flags).unwrap();
+        let warned = config.warnings.iter().any(|warning| warning.to_string().contains("allow_write_http_from"));
+        (config.enable_script_checks, config.enable_local_script_checks, warned)
+    };
+    assert_eq!(allowed(json!({"data_dir": "/d"})), (false, false, false));
+    assert_eq!(allowed(json!({"data_dir": "/d", "enable_local_script_checks": true})), (false, true, false));
+    assert_eq!(allowed(json!({"data_dir": "/d", "enable_script_checks": true})), (true, true, true));
+    let fenced = json!({"data_dir": "/d", "enable_script_checks": true, "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}});
+    assert_eq!(allowed(fenced), (true, true, false));
+}
