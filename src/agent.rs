@@ -413,7 +413,7 @@ async fn open_catalog(
     tasks: &Shutdown,
 ) -> Result<Catalog, String> {
     let store = Store::new(&config.datacenter);
-    let reader = store.reader();
+    let reader = store.reader().with_panic_threshold(config.health_panic_threshold);
     let own = crate::raft::Candidate { id: node_id, expect: config.bootstrap_expect, cluster: None };
     let (candidates, candidates_rx) = watch::channel(vec![own.clone()]);
     let (addresses, addresses_rx) = watch::channel(dispatch::RaftAddresses::default());

@@ -144,6 +144,8 @@ fn behaviour(config: &Config) -> Value {
         "DefaultQueryTime": duration::format(config.default_query_time),
         "DiscardCheckOutput": config.discard_check_output,
         "DiscoveryMaxStale": duration::format(config.discovery_max_stale),
+        "HealthObserve": config.health_observe,
+        "HealthPanicThreshold": config.health_panic_threshold,
         "HTTPBlockEndpoints": config.block_endpoints,
         "HTTPMaxConnsPerClient": config.http_max_conns_per_client,
         "HTTPResponseHeaders": config.response_headers.keys().collect::<Vec<_>>(),

@@ -61,6 +61,9 @@ pub struct AnswerMeta {
     pub cluster: ClusterId,
     /// How a cache took part.
     pub cache: Option<CacheUse>,
+    /// `X-Kontor-Panic`: the service of which too few instances pass, so that a `passing` answer holds
+    /// them all.
+    pub panic: Option<Box<str>>,
     /// For `?dc=*`: the datacenters that were asked, nearest first.
     pub datacenters: Option<Box<[DatacenterPart]>>,
     /// How long the agent that answers had the request, in microseconds: what the asker waited beyond

@@ -21,3 +21,4 @@ pub mod query;
 pub mod removals;
 pub mod request;
 pub mod service;
+pub mod vote;
