@@ -175,7 +175,7 @@ impl Agent {
         let sink = raft.is_some().then_some(inbox as Arc<dyn rpc::RaftSink>);
         tasks.core.spawn("rpc", rpc::serve(rpc_listener, dispatch, sink, tls.rpc.clone(), tasks.core.child()));
 
-        let local = Local::open(parts::local_settings(&config, node_id))?;
+        let local = Local::open(parts::local_settings(&config, node_id, &tls))?;
         local
             .reload(config.services.clone(), config.checks.clone(), config.node_meta.clone())
             .map_err(|fault| format!("services and checks of the configuration: {}", fault.message))?;

@@ -23,7 +23,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("bridge", &["tls"]),
         ("raft", &["store"]),
         ("router", &["store", "raft", "rpc", "bridge", "gossip"]),
-        ("local", &["router", "gossip"]),
+        ("local", &["router", "gossip", "tls"]),
         ("leader", &["raft", "store", "gossip"]),
         ("http", &["router", "local", "gossip"]),
         ("cli", &["config", "tls"]),

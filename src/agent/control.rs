@@ -100,9 +100,10 @@ impl Control {
 
     fn agent_section(&self) -> BTreeMap<String, String> {
         let registered = self.reach.local.registered();
-        let ttls = registered.checks.values().filter(|check| check.kind == "ttl").count();
+        let count = |kind: &str| registered.checks.values().filter(|check| check.kind == kind).count();
+        let (scripts, ttls) = (count("script"), count("ttl"));
         section([
-            ("check_monitors", "0".to_owned()),
+            ("check_monitors", scripts.to_string()),
             ("check_ttls", ttls.to_string()),
             ("checks", registered.checks.len().to_string()),
             ("services", registered.services.len().to_string()),

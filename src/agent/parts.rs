@@ -7,12 +7,12 @@ use crate::bridge::{Admission, BridgeSettings};
 use crate::config::{Config, HttpAddress, StaleByDefault, defaults};
 use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{HttpListener, HttpSettings};
-use crate::local::LocalSettings;
+use crate::local::{LocalSettings, ScriptChecks};
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::tag;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
-use crate::tls::{BridgeIdentity, RpcTls, TlsFiles, TlsMaterial};
+use crate::tls::{BridgeIdentity, CheckTls, RpcTls, TlsFiles, TlsMaterial};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -277,7 +277,7 @@ fn remote_stale(configured: &StaleByDefault) -> RemoteStale {
 }
 
 /// For the registrations of this agent.
-pub(super) fn local_settings(config: &Config, node_id: NodeId) -> LocalSettings {
+pub(super) fn local_settings(config: &Config, node_id: NodeId, tls: &Tls) -> LocalSettings {
     LocalSettings {
         node_name: config.node_name.clone(),
         node_id,
@@ -289,6 +289,16 @@ pub(super) fn local_settings(config: &Config, node_id: NodeId) -> LocalSettings 
         check_update_interval: config.check_update_interval,
         check_output_max_size: config.check_output_max_size,
         discard_check_output: config.discard_check_output,
+        check_tls: check_tls(config, tls),
+        script_checks: ScriptChecks { api: config.enable_script_checks, files: config.enable_local_script_checks },
+    }
+}
+
+fn check_tls(config: &Config, tls: &Tls) -> CheckTls {
+    match tls.material.clone().filter(|_| config.enable_agent_tls_for_checks) {
+        // As Consul does: with the agent's certificates, the name is the agent's own.
+        Some(material) => CheckTls::of_agent(material, config.node_name.clone()),
+        None => CheckTls::of_system(),
     }
 }
 

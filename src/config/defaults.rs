@@ -555,6 +555,51 @@ pub const LOCAL_MAX_SERVICES: usize = 8_192;
 pub const LOCAL_MAX_CHECKS: usize = 32_768;
 /// Bytes of one file of a kept registration; a longer one counts as damaged and is not read.
 pub const LOCAL_FILE_MAX: u64 = 4 << 20;
+/// The least time between two runs of a check; less is raised with a warning. Consul's number.
+pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Time for a probe over the network where its check names none. Consul's number.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a command (script, Docker, service of the operating system) where its check names none.
+/// Consul's number.
+pub const CHECK_SCRIPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests of one HTTP check, redirects followed. Go's number.
+pub const CHECK_REDIRECTS: usize = 10;
+/// Bytes of status line and headers that a target may send; more fails the check.
+pub const CHECK_HEAD_BYTES: usize = 64 << 10;
+/// The same of an HTTP/2 target, once unpacked.
+pub const CHECK_HEAD_LIST_BYTES: u32 = 64 << 10;
+/// Bytes of a body that are read before the connection is closed: a page that says how a service is
+/// has a few thousand.
+pub const CHECK_BODY_BYTES: u64 = 1 << 20;
+/// Bytes of an answer of gRPC's health service, which has 7.
+pub const CHECK_GRPC_BYTES: usize = 1 << 10;
+/// Bytes kept of an answer of the Docker engine about one command, which has some hundred.
+pub const CHECK_DOCKER_ANSWER_BYTES: usize = 64 << 10;
+/// Where the Docker engine listens unless `DOCKER_HOST` says otherwise.
+pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+/// Bytes read of a command's output at a time.
+pub const CHECK_PIPE_BYTES: usize = 8 << 10;
+/// Bytes of output after which a command is read slowly.
+pub const CHECK_FLOOD_BYTES: u64 = 1 << 20;
+/// The pause after each read of such a command: 8 MB a second, which takes no core.
+pub const CHECK_FLOOD_PAUSE: Duration = Duration::from_millis(1);
+/// The longest wait for news of an alias of another node. Consul's number.
+pub const ALIAS_WAIT: Duration = Duration::from_secs(60);
+/// Failures in a row after which an alias of another node is asked less often. Consul's number.
+pub const ALIAS_BACKOFF_AFTER: u32 = 3;
+/// The pause after the next failure; it doubles. Consul's number.
+pub const ALIAS_BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// The longest such pause. Consul's number.
+pub const ALIAS_BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Time between looks at the output of what aliases of this agent mirror; their status follows at once.
+/// Consul's number.
+pub const ALIAS_REFRESH: Duration = Duration::from_secs(60);
+/// Aliases of aliases that follow one change: nobody has a chain so long, and a circle ends.
+pub const ALIAS_ROUNDS: usize = 16;
+/// The least `DeregisterCriticalServiceAfter`; less is raised with a warning. Consul's number.
+pub const DEREGISTER_CRITICAL_MIN: Duration = Duration::from_secs(60);
+/// Time between looks for services that have been critical for too long. Consul's number.
+pub const DEREGISTER_CRITICAL_TICK: Duration = Duration::from_secs(30);
 /// Time between full synchronisations with the catalog, before the random part. Consul's number.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 /// The random delay of a synchronisation asked for is up to this. Consul's number.

@@ -159,6 +159,12 @@ pub struct Config {
     pub check_update_interval: Duration,
     pub check_output_max_size: usize,
     pub discard_check_output: bool,
+    /// Scripts of whoever may use the HTTP API are run as checks.
+    pub enable_script_checks: bool,
+    /// Scripts of configuration files are; also where those of the API are.
+    pub enable_local_script_checks: bool,
+    /// Checks show this agent's certificate and judge by its authorities.
+    pub enable_agent_tls_for_checks: bool,
     pub http_max_conns_per_client: usize,
     pub block_endpoints: Vec<String>,
     pub response_headers: BTreeMap<String, String>,

@@ -32,6 +32,7 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     http(&file, &mut config, &mut problems);
     logging(&file, &mut config, &mut problems);
     safety::resolve(&file, &mut config, &mut problems);
+    checks(&file, &mut config, &mut problems);
     federation::resolve(&file, &mut config, &mut problems);
     config.services = [file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect();
     config.checks = [file.check, file.checks].into_iter().flatten().flat_map(|some| some.0).collect();
@@ -206,6 +207,23 @@ fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
     set(&mut config.discard_check_output, file.discard_check_output);
     let connections = file.limits.as_ref().and_then(|limits| limits.http_max_conns_per_client);
     set(&mut config.http_max_conns_per_client, within(connections, "limits.http_max_conns_per_client", bounds, problems));
+}
+
+fn checks(file: &File, config: &mut Config, problems: &mut Problems) {
+    set(&mut config.enable_script_checks, file.enable_script_checks);
+    set(&mut config.enable_local_script_checks, file.enable_local_script_checks);
+    set(&mut config.enable_agent_tls_for_checks, file.enable_agent_tls_for_checks);
+    let fenced = file.http_config.as_ref().is_some_and(|http| http.allow_write_http_from.is_some());
+    if config.enable_script_checks && !fenced {
+        problems.warn(
+            "enable_script_checks without ACLs and without http_config.allow_write_http_from lets whoever reaches the HTTP API run any command here; use enable_local_script_checks instead",
+        );
+    }
+    config.enable_local_script_checks |= config.enable_script_checks;
+    let has_tls = config.tls.ca_file.is_some() || config.tls.ca_path.is_some() || config.tls.cert_file.is_some();
+    if config.enable_agent_tls_for_checks && !has_tls {
+        problems.warn("enable_agent_tls_for_checks has no effect without ca_file, ca_path or cert_file");
+    }
 }
 
 fn raft(file: &File, config: &mut Config, problems: &mut Problems) {

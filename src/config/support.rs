@@ -18,11 +18,8 @@ const TOP: &[&str] = &[
     "disable_anonymous_signature",
     "disable_update_check",
     "disable_http_unprintable_char_filter",
-    "enable_agent_tls_for_checks",
     "enable_central_service_config",
     "enable_debug",
-    "enable_local_script_checks",
-    "enable_script_checks",
     "enable_syslog",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
@@ -196,9 +193,7 @@ fn already_so(key: &str, value: &Value) -> bool {
         "disable_host_node_id" | "disable_remote_exec" | "encrypt_verify_incoming" | "encrypt_verify_outgoing" => {
             *value == json!(true)
         }
-        "enable_script_checks" | "enable_local_script_checks" | "enable_debug" | "enable_syslog" | "disable_coordinates" => {
-            *value == json!(false)
-        }
+        "enable_debug" | "enable_syslog" | "disable_coordinates" => *value == json!(false),
         "raft_protocol" => *value == json!(3),
         "protocol" => *value == json!(2) || *value == json!(3),
         "ports.grpc" | "ports.grpc_tls" => *value == json!(-1),

@@ -163,7 +163,7 @@ impl State {
                 let mark = self.dirty(true);
                 let (token, source) = (Token::default(), Source::Api);
                 let row = Arc::new(row.clone());
-                self.checks.insert(id.clone(), CheckEntry { row, token, source, mark, deferred: None });
+                self.checks.insert(id.clone(), CheckEntry { row, token, source, mark, deferred: None, critical_since: None });
             }
         }
     }
@@ -426,7 +426,7 @@ mod tests {
     fn output_alone_waits_and_a_new_status_does_not() {
         let (mut state, remote) = agreed();
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(300));
-        state.set_status("c1", CheckStatus::Critical, "still broken", Some(later));
+        state.set_status("c1", CheckStatus::Critical, "still broken", Some(later), later);
         state.compare(&remote);
         assert_eq!(told(&state), Vec::<String>::new());
         assert!(!state.undefer(now));
@@ -434,8 +434,8 @@ mod tests {
         assert_eq!(told(&state), ["+ c1"]);
 
         let (mut state, _) = agreed();
-        state.set_status("c1", CheckStatus::Critical, "still broken", Some(later));
-        state.set_status("c1", CheckStatus::Passing, "well", Some(later));
+        state.set_status("c1", CheckStatus::Critical, "still broken", Some(later), later);
+        state.set_status("c1", CheckStatus::Passing, "well", Some(later), later);
         assert_eq!(told(&state), ["+ c1"]);
         assert_eq!(state.next_deferred(), None);
     }

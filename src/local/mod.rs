@@ -5,18 +5,23 @@
 //! through the router. What this room says of its own node is the truth; the catalog follows.
 
 mod anti_entropy;
+pub(crate) mod checks;
 mod definition;
 mod diff;
 mod maintenance;
+mod outcome;
 mod persist;
 mod registry;
 mod reload;
+mod running;
 mod state;
 mod sync;
 mod ttl;
 
 use self::registry::{Moment, Registry};
+use self::running::Report;
 use self::sync::RouterCatalog;
+use crate::config::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK};
 use crate::gossip::Gossip;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;
@@ -25,6 +30,7 @@ use crate::model::ids::{NodeId, Token};
 use crate::model::service::NodeService;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use crate::tls::CheckTls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +60,19 @@ pub struct LocalSettings {
     pub check_output_max_size: usize,
     /// Whether output is not kept at all.
     pub discard_check_output: bool,
+    /// How checks speak TLS.
+    pub check_tls: CheckTls,
+    /// Whose scripts are run.
+    pub script_checks: ScriptChecks,
+}
+
+/// Whose scripts are run as checks; nobody's unless it is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScriptChecks {
+    /// Of whoever may use the HTTP API. `enable_script_checks`
+    pub api: bool,
+    /// Of configuration files. `enable_local_script_checks` or `enable_script_checks`
+    pub files: bool,
 }
 
 /// Where a registration comes from.
@@ -111,8 +130,15 @@ impl Local {
         Ok(Local { inner: Arc::new(inner) })
     }
 
-    /// Starts the TTL deadlines and the anti-entropy.
+    /// Starts the checks, the TTL deadlines and the anti-entropy.
     pub fn run(&self, router: Router, lan: Gossip, shutdown: &Shutdown) {
+        self.lock().running.attach(router.clone(), self.report());
+        let (local, stop) = (self.clone(), shutdown.token());
+        shutdown.spawn("local checks", async move {
+            stop.cancelled().await;
+            local.lock().running.detach();
+        });
+        shutdown.spawn_until("local upkeep", self.clone().keep_up());
         let catalog = RouterCatalog { router, lan, node_name: self.inner.node_name.clone() };
         shutdown.spawn_until("local sync", sync::run(self.clone(), catalog));
         shutdown.spawn_until("local ttl", self.clone().watch_deadlines());
@@ -185,6 +211,12 @@ impl Local {
         self.inner.soon.notify_one();
     }
 
+    /// What the probes of this agent have in common, for those that it runs for others.
+    #[allow(dead_code, reason = "voted checks are run with it")]
+    pub(crate) fn probe_settings(&self) -> checks::ProbeSettings {
+        self.lock().running.settings().clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,14 +225,40 @@ impl Local {
     /// life of a TTL check change nothing, and cost nobody anything.
     fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
         let mut registry = self.lock();
-        let before = registry.state.revision();
-        let result = act(&mut registry, Moment::now());
+        let (before, deadline, now) = (registry.state.revision(), registry.deadlines.next(), Moment::now());
+        let result = act(&mut registry, now);
+        registry.settle_aliases(now.at);
         if registry.state.revision() != before {
             self.publish(&registry);
             self.inner.changed.notify_one();
         }
-        self.inner.deadline.notify_one();
+        if registry.deadlines.next() != deadline {
+            self.inner.deadline.notify_one();
+        }
         result
+    }
+
+    /// What runs of checks tell their findings to.
+    fn report(&self) -> Report {
+        // Weak: it is held by the tasks that the registry holds.
+        let inner = Arc::downgrade(&self.inner);
+        Arc::new(move |id, start, finding| {
+            if let Some(inner) = inner.upgrade() {
+                Local { inner }.change(|registry, now| registry.found(id, start, finding, now.at, rand::random()));
+            }
+        })
+    }
+
+    /// Looks from time to time after what no event tells of.
+    async fn keep_up(self) {
+        let mut reap = tokio::time::interval(DEREGISTER_CRITICAL_TICK);
+        let mut refresh = tokio::time::interval(ALIAS_REFRESH);
+        loop {
+            tokio::select! {
+                _ = reap.tick() => self.change(|registry, now| registry.reap(now.at)),
+                _ = refresh.tick() => self.change(|registry, now| registry.refresh_aliases(now.at)),
+            }
+        }
     }
 
     /// Shows the others what is registered. Called under the lock, so that what is shown never
@@ -242,6 +300,8 @@ mod tests {
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 4096,
             discard_check_output: false,
+            check_tls: CheckTls::default(),
+            script_checks: ScriptChecks::default(),
         };
         Local::open(settings).expect("opens")
     }

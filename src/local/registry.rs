@@ -3,14 +3,15 @@
 //! [`super::Local`] holds one behind its lock. Time is passed in. Nothing changes here before it
 //! is on the disk.
 
-use super::anti_entropy;
+use super::checks::ProbeSettings;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
-use super::persist::{Disk, KeptCheck, KeptService, KeptTtl};
+use super::persist::{Disk, KeptCheck, KeptService};
+use super::running::Running;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
-use crate::config::defaults::{LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
+use crate::config::defaults::{CHECK_INTERVAL_MIN, DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};
@@ -46,7 +47,10 @@ pub(super) struct Registry {
     pub(super) state: State,
     pub(super) deadlines: Deadlines,
     pub(super) settings: LocalSettings,
-    disk: Option<Disk>,
+    pub(super) running: Running,
+    /// Services whose checks have changed since the aliases were judged; empty for the node.
+    pub(super) touched: BTreeSet<String>,
+    pub(super) disk: Option<Disk>,
     /// Kept checks whose service is not registered (yet): those of configuration files come later.
     orphans: Vec<KeptCheck>,
 }
@@ -57,7 +61,16 @@ impl Registry {
         let disk = settings.data_dir.as_deref().map(Disk::open).transpose()?;
         let (services, checks) = disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default();
         let state = State::new(node_info(&settings));
-        let mut registry = Registry { state, deadlines: Deadlines::default(), settings, disk, orphans: Vec::new() };
+        let probes = ProbeSettings { tls: settings.check_tls.clone(), output_max: settings.check_output_max_size };
+        let mut registry = Registry {
+            state,
+            deadlines: Deadlines::default(),
+            running: Running::new(&settings.node_name, probes),
+            touched: BTreeSet::new(),
+            settings,
+            disk,
+            orphans: Vec::new(),
+        };
         for KeptService { service, token } in services {
             info!(service = %service.id, "registration found on disk");
             registry.state.put_service(service, token, Source::Api);
@@ -83,6 +96,7 @@ impl Registry {
         now: Moment,
     ) -> Result<(), Fault> {
         let new = definition::service(definition, &self.settings.node_name)?;
+        new.checks.iter().try_for_each(|check| self.may_run(check, source))?;
         self.put_service(new, source, replace_checks, now)
     }
 
@@ -97,6 +111,7 @@ impl Registry {
             self.drop_check(&check)?;
         }
         self.state.remove_service(id);
+        self.touch(id);
         info!(service = %id, "service deregistered");
         Ok(())
     }
@@ -104,6 +119,7 @@ impl Registry {
     /// Registers a check by itself.
     pub(super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
         let mut new = definition::check(check, &self.settings.node_name)?;
+        self.may_run(&new, source)?;
         let service = &new.row.service_id;
         if !service.is_empty() {
             let Some(entry) = self.state.service(service) else {
@@ -122,42 +138,6 @@ impl Registry {
             return Err(unknown_check(id));
         }
         self.drop_check(id)
-    }
-
-    /// Takes the word of a service on its TTL check; `random` spreads a deferred output.
-    pub(super) fn update_ttl(
-        &mut self,
-        id: &str,
-        status: CheckStatus,
-        output: &str,
-        now: Moment,
-        random: f64,
-    ) -> Result<(), Fault> {
-        if self.state.check(id).is_none() {
-            return Err(unknown_check(id));
-        }
-        let Some((ttl, output)) = self.deadlines.heard(id, output, now.at) else {
-            return Err(Fault::failed(format!("CheckID {id:?} does not have associated TTL")));
-        };
-        if let Some(disk) = &self.disk {
-            let expires = now.unix.saturating_add(ttl);
-            let kept = KeptTtl { check_id: id.to_owned(), status, output: output.clone(), expires };
-            // A heartbeat is not refused for a full disk: it would turn a healthy service critical.
-            if let Err(error) = disk.keep_ttl(&kept) {
-                metrics::counter!("kontor.local.ttl_not_kept").increment(1);
-                warn!(check = %id, %error, "the state of a TTL check is not kept; after a restart it starts anew");
-            }
-        }
-        self.set_status(id, status, &output, now.at, random);
-        Ok(())
-    }
-
-    /// Turns the TTL checks critical whose time is over.
-    pub(super) fn expire(&mut self, now: Instant) {
-        for (id, output) in self.deadlines.expired(now) {
-            warn!(check = %id, "TTL expired, the check is critical");
-            self.set_status(&id, CheckStatus::Critical, &output, now, 0.0);
-        }
     }
 
     /// Puts a service into or out of maintenance.
@@ -225,6 +205,7 @@ impl Registry {
             warn!(service = %id, "sidecar services are not registered yet; register the proxy by itself");
         }
         self.state.put_service(row, token, source);
+        self.touch(&id);
         for check in checks {
             self.put_check(check, source, now)?;
         }
@@ -264,16 +245,44 @@ impl Registry {
         self.start_check(NewCheck { row, check, token }, Source::Api, now);
     }
 
-    /// Remembers a check and starts its deadline; what it said before a restart is taken up.
-    fn start_check(&mut self, new: NewCheck, source: Source, now: Moment) {
-        let id = new.row.check_id.clone();
-        let fresh = self.state.check(&id).is_none();
-        let kind = new.row.kind.clone();
-        let ttl = new.check.as_ref().filter(|_| kind == "ttl").map(|check| (check.ttl, self.max_output(check)));
-        if fresh && new.check.is_some() && ttl.is_none() {
-            warn!(check = %id, %kind, "check kind is not run yet; it keeps its initial status");
+    /// Whether a check may be run here: scripts only where they are allowed.
+    pub(super) fn may_run(&self, new: &NewCheck, source: Source) -> Result<(), Fault> {
+        let allowed = self.settings.script_checks;
+        let script = new.check.as_ref().is_some_and(|check| !check.script_args.is_empty());
+        match source {
+            Source::Api if script && !allowed.api => Err(Fault::failed(
+                "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+            )),
+            Source::File if script && !allowed.files => Err(Fault::failed(
+                "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
+            )),
+            _ => Ok(()),
         }
+    }
+
+    /// Remembers a check and has it run; what it said before a restart is taken up.
+    fn start_check(&mut self, new: NewCheck, source: Source, now: Moment) {
+        let (id, token, check) = (new.row.check_id.clone(), new.token.clone(), new.check.clone());
+        let fresh = self.state.check(&id).is_none();
+        let ttl = check.as_ref().filter(|_| new.row.kind == "ttl").map(|check| (check.ttl, self.running.output_max(check)));
+        let forbidden = self.may_run(&new, source).err();
+        if let Some(check) = &check {
+            warn_of_raised(&id, check);
+        }
+        self.touch(&new.row.service_id);
         self.state.put_check(new, source);
+        match (&check, &forbidden) {
+            (Some(check), None) => {
+                self.running.start(&id, check, &token);
+                self.touch(&check.alias_service);
+            }
+            _ => self.running.stop(&id),
+        }
+        if let Some(fault) = forbidden {
+            // One that was kept when it was allowed. Left out, its service would look well.
+            warn!(check = %id, %fault, "a kept check is not run");
+            self.set_status(&id, CheckStatus::Critical, &fault.message, now.at, 0.0);
+        }
         let Some((ttl, max_output)) = ttl else {
             self.deadlines.stop(&id);
             return;
@@ -284,18 +293,6 @@ impl Registry {
             self.deadlines.recall(&id, &kept.output);
             self.set_status(&id, kept.status, &kept.output, now.at, 0.0);
         }
-    }
-
-    fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, now: Instant, random: f64) {
-        let output = if self.settings.discard_check_output { "" } else { output };
-        let interval = self.settings.check_update_interval;
-        let defer = (!interval.is_zero()).then(|| now.checked_add(anti_entropy::defer(interval, random))).flatten();
-        self.state.set_status(id, status, output, defer);
-    }
-
-    fn max_output(&self, check: &CheckType) -> usize {
-        let agent = self.settings.check_output_max_size;
-        usize::try_from(check.output_max_size).ok().filter(|own| *own > 0).map_or(agent, |own| own.min(agent))
     }
 
     fn maintain(&mut self, check: NewCheck, enable: bool, now: Moment) -> Result<(), Fault> {
@@ -317,6 +314,10 @@ impl Registry {
     pub(super) fn drop_check(&mut self, id: &str) -> Result<(), Fault> {
         self.on_disk(|disk| disk.forget_check(id))?;
         self.deadlines.stop(id);
+        self.running.stop(id);
+        if let Some(service) = self.state.check(id).map(|entry| entry.row.service_id.clone()) {
+            self.touch(&service);
+        }
         self.state.remove_check(id);
         Ok(())
     }
@@ -341,8 +342,19 @@ pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
     }
 }
 
-fn unknown_check(id: &str) -> Fault {
+pub(super) fn unknown_check(id: &str) -> Fault {
     Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
+}
+
+/// Says which of a check's times are too short and are raised.
+fn warn_of_raised(id: &str, check: &CheckType) {
+    if !check.interval.is_zero() && check.interval < CHECK_INTERVAL_MIN {
+        warn!(check = %id, minimum_interval = ?CHECK_INTERVAL_MIN, "check has interval below minimum");
+    }
+    let after = check.deregister_critical_service_after;
+    if !after.is_zero() && after < DEREGISTER_CRITICAL_MIN {
+        warn!(check = %id, minimum_interval = ?DEREGISTER_CRITICAL_MIN, "check has deregister interval below minimum");
+    }
 }
 
 fn full() -> Fault {
@@ -354,8 +366,10 @@ fn full() -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ScriptChecks;
     use super::*;
     use crate::model::ids::NodeId;
+    use crate::tls::CheckTls;
     use std::path::Path;
 
     const TTL: Duration = Duration::from_secs(10);
@@ -372,6 +386,8 @@ mod tests {
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 32,
             discard_check_output: false,
+            check_tls: CheckTls::default(),
+            script_checks: ScriptChecks::default(),
         }
     }
 

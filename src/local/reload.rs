@@ -26,9 +26,11 @@ impl Registry {
         let node = &self.settings.node_name;
         let services: Vec<NewService> =
             services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;
+        services.iter().flat_map(|service| &service.checks).try_for_each(|check| self.may_run(check, Source::File))?;
         let new_services: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
         for check in &checks {
             let new = definition::check(check.clone(), node)?;
+            self.may_run(&new, Source::File)?;
             let service = new.row.service_id.as_str();
             let stays = || self.state.service(service).is_some_and(|entry| entry.source == Source::Api);
             if !service.is_empty() && !new_services.contains(service) && !stays() {
@@ -71,10 +73,11 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::LocalSettings;
+    use super::super::{LocalSettings, ScriptChecks};
     use super::*;
     use crate::model::check::CheckStatus;
     use crate::model::ids::NodeId;
+    use crate::tls::CheckTls;
     use std::time::Duration;
 
     fn registry() -> Registry {
@@ -89,6 +92,8 @@ mod tests {
             check_update_interval: Duration::ZERO,
             check_output_max_size: 32,
             discard_check_output: false,
+            check_tls: CheckTls::default(),
+            script_checks: ScriptChecks::default(),
         };
         Registry::open(settings, Moment::now()).expect("opens")
     }

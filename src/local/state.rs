@@ -52,6 +52,8 @@ pub(super) struct CheckEntry {
     pub(super) mark: Mark,
     /// When a change of output alone is pushed at the latest.
     pub(super) deferred: Option<Instant>,
+    /// Since when it has said that it is critical; unset while it says nothing or something else.
+    pub(super) critical_since: Option<Instant>,
 }
 
 /// All registrations of this agent.
@@ -155,15 +157,15 @@ impl State {
             row.service_tags.clone_from(&service.row.tags);
         }
         let id = row.check_id.clone();
-        let (mut kept, mut deferred) = (None, None);
+        let (mut kept, mut deferred, mut critical_since) = (None, None, None);
         if let Some(known) = self.check(&id) {
             row.status = known.row.status;
             row.output.clone_from(&known.row.output);
-            deferred = known.deferred;
+            (deferred, critical_since) = (known.deferred, known.critical_since);
             kept = (*known.row == row && known.token == token).then_some(known.mark);
         }
         let mark = kept.unwrap_or_else(|| self.dirty(false));
-        self.checks.insert(id, CheckEntry { row: Arc::new(row), token, source, mark, deferred });
+        self.checks.insert(id, CheckEntry { row: Arc::new(row), token, source, mark, deferred, critical_since });
     }
 
     /// Marks a check as removed.
@@ -175,8 +177,9 @@ impl State {
     }
 
     /// Sets what a check says. A change of output alone waits until `defer`; `None` for at once.
-    pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>) {
-        let Some(known) = self.check(id) else { return };
+    pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>, now: Instant) {
+        let Some(known) = self.checks.get_mut(id).filter(|known| !known.mark.deleted) else { return };
+        known.critical_since = if status == CheckStatus::Critical { known.critical_since.or(Some(now)) } else { None };
         if known.row.status == status && known.row.output == output {
             return;
         }

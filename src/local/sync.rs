@@ -191,13 +191,14 @@ fn what(update: &Update) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LocalSettings, Source};
+    use super::super::{LocalSettings, ScriptChecks, Source};
     use super::*;
     use crate::model::definition::ServiceDefinition;
     use crate::model::ids::NodeId;
     use crate::model::node::Node;
     use crate::model::service::NodeService;
     use crate::shutdown::Shutdown;
+    use crate::tls::CheckTls;
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -271,6 +272,8 @@ mod tests {
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 4096,
             discard_check_output: false,
+            check_tls: CheckTls::default(),
+            script_checks: ScriptChecks::default(),
         };
         Local::open(settings).expect("opens")
     }

@@ -1,19 +1,24 @@
 //! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the
-//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`), told to operators (`shown`).
+//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`), told to operators (`shown`);
+//! and how health checks speak TLS to what they probe (`check`).
 //!
-//! Used by `rpc`, `bridge`, `http` and `cli`. It knows no configuration files and opens no sockets,
+//! Used by `rpc`, `bridge`, `local`, `http` and `cli`. It knows no configuration files and opens no sockets,
 //! and no key ever reaches a log line or an error.
 
 mod authority;
+mod check;
 mod identity;
 mod material;
 mod shown;
+mod unverified;
 mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
+pub use check::CheckTls;
 pub use identity::BridgeIdentity;
 pub use material::{RpcTls, TlsFiles, TlsMaterial};
 pub use shown::ShownCertificate;
+pub use unverified::AnyCertificate;
 pub use verify::{PinTable, Refusal, Trust};
 
 use std::sync::Arc;

@@ -1,0 +1,225 @@
+//! Alias checks: as good as the worst check of another service.
+//!
+//! Of a service of this agent `registry` asks [`judge`] whenever something changes; one of another
+//! node is followed in the catalog by [`follow`], a task for each.
+
+use super::probe::Finding;
+use crate::config::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
+use crate::model::check::{CheckStatus, CheckType, HealthCheck};
+use crate::model::fault::Fault;
+use crate::model::ids::Token;
+use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::router::Router;
+use bytes::Bytes;
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// What an alias check mirrors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    /// The node; empty for this one.
+    pub(crate) node: String,
+    /// The id of the service; empty for the node alone.
+    pub(crate) service: String,
+}
+
+impl Alias {
+    /// What `check` mirrors; this agent's own node by another name is still its own.
+    pub(crate) fn of(check: &CheckType, own_node: &str) -> Alias {
+        let own = check.alias_node.eq_ignore_ascii_case(own_node);
+        let node = if own { String::new() } else { check.alias_node.clone() };
+        Alias { node, service: check.alias_service.clone() }
+    }
+}
+
+/// What an alias says when its node has `checks`; `exists` is asked when none of them is of its service.
+pub(crate) fn judge<'a>(alias: &Alias, checks: impl Iterator<Item = &'a HealthCheck>, exists: impl FnOnce() -> bool) -> Finding {
+    let mut finding = Finding::passing("No checks found.");
+    let mut found = alias.service.is_empty();
+    for check in checks.filter(|check| check.service_id.is_empty() || check.service_id == alias.service) {
+        found |= check.service_id == alias.service;
+        if check.status > finding.status {
+            let why = format!("Aliased check {:?} failing: {}", check.name, check.output);
+            finding = Finding::new(check.status, why);
+        } else if finding.status == CheckStatus::Passing {
+            finding = Finding::passing("All checks passing.");
+        }
+    }
+    if !found && !exists() {
+        return Finding::critical(format!("Service {} could not be found on node {}", alias.service, alias.node));
+    }
+    finding
+}
+
+/// The catalog as an alias of another node needs it.
+pub(crate) trait Elsewhere: Send + Sync + 'static {
+    /// The checks of a node once there is news after `index`, with the index to go on from.
+    fn checks(&self, node: &str, index: u64) -> impl Future<Output = Result<(Vec<HealthCheck>, u64), Fault>> + Send;
+    /// Whether the node has this service.
+    fn has(&self, node: &str, service: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
+}
+
+/// The catalog behind the router, asked with the token of the check.
+#[derive(Clone, Debug)]
+pub(crate) struct RouterElsewhere {
+    pub(crate) router: Router,
+    pub(crate) token: Token,
+}
+
+impl RouterElsewhere {
+    async fn query(&self, read: Read, min_index: u64) -> Result<(Bytes, u64), Fault> {
+        let options = QueryOptions {
+            consistency: Consistency::Stale,
+            min_index,
+            wait: ALIAS_WAIT,
+            token: self.token.clone(),
+            ..QueryOptions::default()
+        };
+        self.router.query(Query { read, options }).await.map(|answer| (answer.body, answer.meta.index))
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Fault {
+    Fault::failed(format!("a server's answer about a node cannot be read: {error}"))
+}
+
+impl Elsewhere for RouterElsewhere {
+    async fn checks(&self, node: &str, index: u64) -> Result<(Vec<HealthCheck>, u64), Fault> {
+        let (body, index) = self.query(Read::HealthNode { node: node.to_owned() }, index).await?;
+        let checks: Option<Vec<HealthCheck>> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        Ok((checks.unwrap_or_default(), index))
+    }
+
+    async fn has(&self, node: &str, service: &str) -> Result<bool, Fault> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct NodeServices {
+            services: Option<Vec<Named>>,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "ID")]
+            id: String,
+        }
+        let (body, _index) = self.query(Read::CatalogNodeServices { node: node.to_owned() }, 0).await?;
+        let listed: Option<NodeServices> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        let services = listed.and_then(|node| node.services).unwrap_or_default();
+        Ok(services.iter().any(|named| named.id == service))
+    }
+}
+
+/// Follows an alias of another node and reports what it says, for ever.
+pub(crate) async fn follow(alias: Alias, catalog: impl Elsewhere, report: impl Fn(Finding) + Send + Sync + 'static) {
+    let (mut index, mut failures) = (0, 0_u32);
+    loop {
+        sleep(backoff(failures)).await;
+        match catalog.checks(&alias.node, index).await {
+            Ok((checks, reached)) => {
+                // 0 would not wait: it would be asked again at once, without end.
+                (index, failures) = (reached.max(1), 0);
+                let known = checks.iter().any(|check| check.service_id == alias.service);
+                // Where that cannot be found out, it is taken to be there.
+                let exists = known || alias.service.is_empty() || catalog.has(&alias.node, &alias.service).await.unwrap_or(true);
+                report(judge(&alias, checks.iter(), || exists));
+            }
+            Err(fault) => {
+                metrics::counter!("kontor.checks.alias_failed").increment(1);
+                failures = failures.saturating_add(1);
+                // A first failure is mostly a server that goes; the next one answers.
+                if failures > 1 {
+                    report(Finding::critical(format!("Failure checking aliased node or service: {}", fault.message)));
+                }
+            }
+        }
+    }
+}
+
+/// The pause after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    match failures.checked_sub(ALIAS_BACKOFF_AFTER) {
+        None | Some(0) => Duration::ZERO,
+        Some(over) => (ALIAS_BACKOFF_FIRST * 2_u32.saturating_pow(over - 1)).min(ALIAS_BACKOFF_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CheckStatus::{Critical, Passing, Warning};
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::mpsc;
+
+    fn check(service: &str, name: &str, status: CheckStatus) -> HealthCheck {
+        let (service_id, name, output) = (service.to_owned(), name.to_owned(), format!("{name} says"));
+        HealthCheck { service_id, name, status, output, ..HealthCheck::default() }
+    }
+
+    fn web(node: &str) -> Alias {
+        Alias { node: node.to_owned(), service: "web".to_owned() }
+    }
+
+    fn said(checks: &[HealthCheck], exists: bool) -> (CheckStatus, String) {
+        let finding = judge(&web("n2"), checks.iter(), || exists);
+        (finding.status, finding.output)
+    }
+
+    #[test]
+    fn it_is_as_good_as_the_worst_check_of_its_service_and_node() {
+        let other = check("api", "o", Critical);
+        let told = |status, text: &str| (status, text.to_owned());
+        assert_eq!(said(&[], true), told(Passing, "No checks found."));
+        assert_eq!(said(&[other.clone()], false), told(Critical, "Service web could not be found on node n2"));
+        assert_eq!(said(&[other.clone(), check("web", "a", Passing)], false), told(Passing, "All checks passing."));
+        let warned = [check("web", "a", Warning), other, check("web", "b", Passing)];
+        assert_eq!(said(&warned, false), told(Warning, "Aliased check \"a\" failing: a says"));
+        let worst = [check("web", "a", Warning), check("", "disk", Critical), check("web", "b", Critical)];
+        assert_eq!(said(&worst, false), told(Critical, "Aliased check \"disk\" failing: disk says"));
+    }
+
+    #[test]
+    fn the_pause_after_failures_doubles_up_to_a_minute() {
+        let pauses: Vec<u64> = [0, 3, 4, 5, 8, 9, 100].map(|failures| backoff(failures).as_secs()).to_vec();
+        assert_eq!(pauses, [0, 0, 2, 4, 32, 60, 60]);
+        assert_eq!(backoff(u32::MAX), ALIAS_BACKOFF_MAX);
+    }
+
+    /// Gives the answers it was made with, then none any more.
+    struct Script {
+        answers: Mutex<VecDeque<Result<Vec<HealthCheck>, Fault>>>,
+        asked: Arc<Mutex<Vec<u64>>>,
+    }
+
+    impl Elsewhere for Script {
+        async fn checks(&self, _node: &str, index: u64) -> Result<(Vec<HealthCheck>, u64), Fault> {
+            self.asked.lock().expect("whole").push(index);
+            let next = self.answers.lock().expect("whole").pop_front();
+            match next {
+                Some(answer) => answer.map(|checks| (checks, index + 7)),
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn has(&self, _node: &str, _service: &str) -> Result<bool, Fault> {
+            Ok(false)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_node_is_followed_and_only_lasting_failures_are_told() {
+        let failed = || Err(Fault::failed("cut off"));
+        let answers = [Ok(vec![check("web", "a", Passing)]), failed(), Ok(Vec::new()), failed(), failed()];
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let script = Script { answers: Mutex::new(answers.into()), asked: Arc::clone(&asked) };
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let task = tokio::spawn(follow(web("n2"), script, move |finding| _ = tell.send(finding)));
+        let mut next = async || told.recv().await.map(|finding| finding.output).expect("a finding");
+        assert_eq!(next().await, "All checks passing.");
+        assert_eq!(next().await, "Service web could not be found on node n2");
+        assert_eq!(next().await, "Failure checking aliased node or service: cut off");
+        tokio::task::yield_now().await;
+        task.abort();
+        assert_eq!(*asked.lock().expect("whole"), [0, 7, 7, 14, 14, 14]);
+    }
+}

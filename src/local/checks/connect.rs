@@ -1,0 +1,198 @@
+//! Connections to what is probed: names looked up, TCP, TLS. Errors read as Consul's do.
+//!
+//! Used by the kinds of network checks, each of which bounds the time.
+
+use crate::tls::CheckTls;
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls_pki_types::ServerName;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// `host:port` of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Address {
+    /// Reads `host:port`, with brackets around an IPv6 address.
+    pub(super) fn parse(text: &str) -> Result<Address, String> {
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(format!("address {text}: missing port in address"));
+        };
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if bracketed.is_none() && host.contains(':') {
+            return Err(format!("address {text}: too many colons in address"));
+        }
+        let port = port.parse().map_err(|_error| format!("address {text}: invalid port {port:?}"))?;
+        // Go dials this host where none is given.
+        let host = match bracketed.unwrap_or(host) {
+            "" => "localhost",
+            host => host,
+        };
+        Ok(Address { host: host.to_owned(), port })
+    }
+
+    /// The addresses of its host, looked up anew.
+    pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host((self.host.as_str(), self.port)).await?.collect())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// TLS to one target.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) settings: CheckTls,
+    pub(super) verify: bool,
+    pub(super) http2: bool,
+    /// The name that the certificate must carry, where the check says one.
+    pub(super) server_name: String,
+}
+
+/// A connection with or without TLS.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to `address`, with TLS where it is given.
+pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
+    let tcp = dial(address).await?;
+    match tls {
+        None => Ok(Stream::Plain(tcp)),
+        Some(tls) => Ok(Stream::Tls(Box::new(tls.shake(address, tcp).await?))),
+    }
+}
+
+/// The first of the addresses that takes a connection.
+async fn dial(address: &Address) -> Result<TcpStream, String> {
+    let resolved = address.resolve().await.map_err(|error| format!("dial tcp: lookup {}: {}", address.host, plain(&error)))?;
+    let mut failed = format!("dial tcp: lookup {}: no such host", address.host);
+    for addr in resolved {
+        match TcpStream::connect(addr).await {
+            Ok(stream) => {
+                // What is written here is whole requests: waiting for more only costs time.
+                _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => failed = format!("dial tcp {addr}: connect: {}", plain(&error)),
+        }
+    }
+    Err(failed)
+}
+
+impl Tls {
+    async fn shake(&self, address: &Address, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let own = Some(self.server_name.as_str()).filter(|name| !name.is_empty());
+        let name = own.or(self.settings.server_name()).unwrap_or(&address.host);
+        let server_name =
+            ServerName::try_from(name.to_owned()).map_err(|_error| format!("tls: {name:?} is no name of a certificate"))?;
+        let config = self.settings.config(self.verify, self.http2)?;
+        TlsConnector::from(config).connect(server_name, stream).await.map_err(|error| tls_error(&error, name))
+    }
+}
+
+/// Why a handshake failed, with Go's words for what is wrong with a certificate.
+fn tls_error(error: &io::Error, name: &str) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
+        Some(TlsError::InvalidCertificate(why)) => format!("x509: {}", certificate_error(why, name)),
+        Some(TlsError::AlertReceived(AlertDescription::CertificateRequired)) => {
+            "remote error: tls: certificate required".to_owned()
+        }
+        Some(other) => format!("tls: {other}"),
+        None => format!("tls: {}", plain(error)),
+    }
+}
+
+fn certificate_error(why: &CertificateError, name: &str) -> String {
+    match why {
+        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => "certificate has expired or is not yet valid".to_owned(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("certificate is not valid for {name}")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// An error of the system without Rust's number behind it.
+pub(super) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let bare = text.split(" (os error").next().unwrap_or(&text);
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
+        io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network is unreachable".to_owned(),
+        io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+        _ => bare.to_owned(),
+    }
+}
+
+/// `work`, or `late` when it takes longer than `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    late: impl FnOnce() -> String,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    timeout(limit, work).await.unwrap_or_else(|_elapsed| {
+        metrics::counter!("kontor.checks.timed_out").increment(1);
+        Err(late())
+    })
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

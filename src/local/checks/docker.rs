@@ -1,0 +1,217 @@
+//! Docker checks: a command run inside a container, judged by its exit code.
+//!
+//! The engine is asked over HTTP on its socket or where `DOCKER_HOST` says. What a container runs
+//! cannot be ended from outside: while one run goes on, no other one is begun.
+
+use super::connect::{Address, Stream, connect, plain};
+use super::exchange::{Answer, ask};
+use super::probe::Finding;
+use super::script::{by_exit_code, timed_out};
+use crate::config::defaults::{CHECK_BODY_BYTES, CHECK_DOCKER_ANSWER_BYTES, DOCKER_SOCKET};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// A Docker check.
+#[derive(Debug)]
+pub(super) struct DockerProbe {
+    container: String,
+    args: Vec<String>,
+    engine: Result<Engine, String>,
+    timeout: Duration,
+    output_max: usize,
+    /// The run that took too long, until the engine says that it has ended.
+    late: Mutex<Option<String>>,
+}
+
+/// Where the engine listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Engine {
+    Unix(PathBuf),
+    Tcp(Address),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    #[serde(default)]
+    running: bool,
+    exit_code: Option<i64>,
+}
+
+impl DockerProbe {
+    /// Runs `args` in `container`, with the engine that `DOCKER_HOST` names.
+    pub(super) fn new(container: &str, args: &[String], timeout: Duration, output_max: usize) -> DockerProbe {
+        DockerProbe {
+            container: container.to_owned(),
+            args: args.to_vec(),
+            engine: Engine::read(&std::env::var("DOCKER_HOST").unwrap_or_default()),
+            timeout,
+            output_max,
+            late: Mutex::new(None),
+        }
+    }
+
+    /// Runs the command once.
+    pub(super) async fn run(&self) -> Finding {
+        let mut output = Answer::new(self.output_max, u64::MAX);
+        match timeout(self.timeout, self.exec(&mut output)).await {
+            Ok(Ok(code)) => Finding::new(by_exit_code(code), output.body.noted()),
+            Ok(Err(why)) => Finding::critical(why),
+            Err(_elapsed) => {
+                metrics::counter!("kontor.checks.timed_out").increment(1);
+                Finding::critical(timed_out(self.timeout, &output.body.noted()))
+            }
+        }
+    }
+
+    async fn exec(&self, output: &mut Answer) -> Result<Option<i64>, String> {
+        let container = &self.container;
+        if let Some(late) = self.late()
+            && self.inspect(&late).await.is_ok_and(|state| state.running)
+        {
+            return Err(format!("the last run in container {container} has not ended yet"));
+        }
+        let exec = self.create().await?;
+        self.set_late(Some(exec.clone()));
+        // Without a terminal inside, but told as if there were one: both outputs come as one stream.
+        let start = self.request("POST", format!("/exec/{exec}/start"), Some(json!({"Detach": false, "Tty": true})))?;
+        let failed = |why: String| format!("start exec failed for container {container}: {why}");
+        self.ask(start, output).await.map_err(failed)?;
+        let body = output.body.text();
+        match status(output) {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(failed(format!("invalid exec id {exec}"))),
+            StatusCode::CONFLICT => return Err(format!("start exec failed since container {container} is paused or stopped")),
+            other => return Err(format!("start exec failed for container {container} with status {}: {body}", other.as_u16())),
+        }
+        let state = self.inspect(&exec).await?;
+        if !state.running {
+            self.set_late(None);
+        }
+        Ok(state.exit_code)
+    }
+
+    async fn create(&self) -> Result<String, String> {
+        let container = &self.container;
+        let what = json!({
+            "AttachStdin": false, "AttachStdout": true, "AttachStderr": true, "Tty": false, "Cmd": self.args,
+        });
+        let request = self.request("POST", format!("/containers/{}/exec", escaped(container)), Some(what))?;
+        let failed = |why: String| format!("create exec failed for container {container}: {why}");
+        let mut answer = Answer::new(CHECK_DOCKER_ANSWER_BYTES, CHECK_BODY_BYTES);
+        self.ask(request, &mut answer).await.map_err(failed)?;
+        let body = answer.body.text();
+        match status(&answer) {
+            StatusCode::CREATED => {
+                let created: Created = serde_json::from_str(&body).map_err(|error| failed(error.to_string()))?;
+                Ok(escaped(&created.id))
+            }
+            StatusCode::NOT_FOUND => Err(format!("create exec failed for unknown container {container}")),
+            StatusCode::CONFLICT => Err(format!("create exec failed since container {container} is paused or stopped")),
+            other => Err(format!("create exec failed for container {container} with status {}: {body}", other.as_u16())),
+        }
+    }
+
+    async fn inspect(&self, exec: &str) -> Result<Inspected, String> {
+        let container = &self.container;
+        let request = self.request("GET", format!("/exec/{exec}/json"), None)?;
+        let failed = |why: String| format!("inspect exec failed for container {container}: {why}");
+        let mut answer = Answer::new(CHECK_DOCKER_ANSWER_BYTES, CHECK_BODY_BYTES);
+        self.ask(request, &mut answer).await.map_err(failed)?;
+        let body = answer.body.text();
+        match status(&answer) {
+            StatusCode::OK => serde_json::from_str(&body).map_err(|error| failed(error.to_string())),
+            StatusCode::NOT_FOUND => Err(failed(format!("invalid exec id {exec}"))),
+            other => Err(format!("inspect exec failed for container {container} with status {}: {body}", other.as_u16())),
+        }
+    }
+
+    fn request(&self, method: &str, path: String, body: Option<Value>) -> Result<Request<Full<Bytes>>, String> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = Request::builder().method(method).uri(path).header(HOST, "docker");
+        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)));
+        request.map_err(|error| format!("docker: {error}"))
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>, answer: &mut Answer) -> Result<(), String> {
+        match self.engine.as_ref()? {
+            Engine::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| format!("dial unix {}: connect: {}", path.display(), plain(&error)))?;
+                ask(stream, request, answer, |_head| true).await
+            }
+            Engine::Tcp(address) => ask::<Stream>(connect(address, None).await?, request, answer, |_head| true).await,
+        }
+    }
+
+    fn late(&self) -> Option<String> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_late(&self, exec: Option<String>) {
+        *self.late.lock().unwrap_or_else(PoisonError::into_inner) = exec;
+    }
+}
+
+impl Engine {
+    /// Reads `DOCKER_HOST`; empty for the usual socket.
+    fn read(host: &str) -> Result<Engine, String> {
+        let tcp = |address: &str| {
+            let address = address.trim_end_matches('/');
+            let address = if address.contains(':') { address.to_owned() } else { format!("{address}:2375") };
+            Address::parse(&address).map(Engine::Tcp).map_err(|why| format!("DOCKER_HOST: {why}"))
+        };
+        match host.split_once("://") {
+            None if host.is_empty() => Ok(Engine::Unix(PathBuf::from(DOCKER_SOCKET))),
+            Some(("unix", path)) => Ok(Engine::Unix(PathBuf::from(path))),
+            Some(("tcp" | "http", address)) => tcp(address),
+            _ => Err(format!("DOCKER_HOST: expected unix://, tcp:// or http://, got {host:?}")),
+        }
+    }
+}
+
+fn status(answer: &Answer) -> StatusCode {
+    answer.head.as_ref().map_or(StatusCode::INTERNAL_SERVER_ERROR, |head| head.status)
+}
+
+/// `text` as one part of a path.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_where_the_environment_says() {
+        assert_eq!(Engine::read(""), Ok(Engine::Unix(PathBuf::from("/var/run/docker.sock"))));
+        assert_eq!(Engine::read("unix:///run/d.sock"), Ok(Engine::Unix(PathBuf::from("/run/d.sock"))));
+        let tcp = |port| Ok(Engine::Tcp(Address { host: "h".to_owned(), port }));
+        assert_eq!(Engine::read("tcp://h:1/"), tcp(1));
+        assert_eq!(Engine::read("tcp://h"), tcp(2375));
+        assert!(Engine::read("ssh://h").expect_err("refused").contains("DOCKER_HOST"));
+    }
+
+    #[test]
+    fn names_of_containers_stay_one_part_of_a_path() {
+        assert_eq!(escaped("web_1.a-b"), "web_1.a-b");
+        assert_eq!(escaped("../x y"), "..%2Fx%20y");
+    }
+}

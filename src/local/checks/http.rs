@@ -1,0 +1,178 @@
+//! HTTP and HTTPS checks: 2xx is passing, 429 warning, everything else critical.
+//!
+//! Redirects are followed as Go's client does. A body that never ends costs no more than its bound,
+//! and does not change what the status says.
+
+use super::connect::{Tls, connect};
+use super::exchange::{Answer, ask};
+use super::probe::Finding;
+use super::url::{Url, shown};
+use crate::config::defaults::{CHECK_BODY_BYTES, CHECK_REDIRECTS};
+use crate::model::check::{CheckStatus, CheckType};
+use crate::model::duration;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const AGENT: HeaderValue = HeaderValue::from_static("Consul Health Check");
+const ANY_TEXT: HeaderValue = HeaderValue::from_static("text/plain, text/*, */*");
+
+/// An HTTP check.
+#[derive(Debug)]
+pub(super) struct HttpProbe {
+    /// As the user wrote it, but for a password.
+    target: String,
+    method: String,
+    /// What is sent, or why nothing can be.
+    first: Result<Step, String>,
+    follows: bool,
+    tls: Tls,
+    timeout: Duration,
+    output_max: usize,
+}
+
+/// One request of a probe: the first, or one that a redirect led to.
+#[derive(Clone, Debug)]
+struct Step {
+    url: Url,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl HttpProbe {
+    /// The probe of `check`. What is wrong with it is told at each run, as Consul does.
+    pub(super) fn new(check: &CheckType, tls: Tls, timeout: Duration, output_max: usize) -> HttpProbe {
+        let method = if check.method.is_empty() { "GET".to_owned() } else { check.method.clone() };
+        HttpProbe {
+            target: shown(&check.http).into_owned(),
+            first: Step::first(check, &method),
+            method,
+            follows: !check.disable_redirects,
+            tls,
+            timeout,
+            output_max,
+        }
+    }
+
+    /// Asks once.
+    pub(super) async fn run(&self) -> Finding {
+        let mut answer = Answer::new(self.output_max, CHECK_BODY_BYTES);
+        let asked = match &self.first {
+            Ok(first) => timeout(self.timeout, self.follow(first.clone(), &mut answer)).await,
+            Err(why) => Ok(Err(why.clone())),
+        };
+        if asked.is_err() {
+            metrics::counter!("kontor.checks.timed_out").increment(1);
+        }
+        let Some(head) = &answer.head else {
+            let late = || "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned();
+            let why = asked.unwrap_or_else(|_elapsed| Err(late())).err().unwrap_or_default();
+            return Finding::critical(format!("{} {:?}: {why}", title(&self.method), self.target));
+        };
+        let status = match head.status {
+            status if status.is_success() => CheckStatus::Passing,
+            StatusCode::TOO_MANY_REQUESTS => CheckStatus::Warning,
+            _ => CheckStatus::Critical,
+        };
+        let note = match asked {
+            Ok(Ok(())) => String::new(),
+            Ok(Err(why)) => format!("\n(the body is not complete: {why})"),
+            Err(_elapsed) => format!("\n(the body is not complete: it took longer than {})", duration::format(self.timeout)),
+        };
+        let (line, body) = (answer.status_line(), answer.body.text());
+        Finding::new(status, format!("HTTP {} {}: {line} Output: {body}{note}", self.method, self.target))
+    }
+
+    /// Asks, and asks where redirects point, until there is an answer.
+    async fn follow(&self, mut step: Step, answer: &mut Answer) -> Result<(), String> {
+        for _ in 0..CHECK_REDIRECTS {
+            let stream = connect(&step.url.address, step.url.https.then_some(&self.tls)).await?;
+            ask(stream, step.request()?, answer, |head| self.place(head).is_none()).await?;
+            let Some((status, place)) = answer.head.as_ref().and_then(|head| Some((head.status, self.place(head)?.to_owned())))
+            else {
+                return Ok(());
+            };
+            *answer = Answer::new(self.output_max, CHECK_BODY_BYTES);
+            step = step.next(status, &place)?;
+        }
+        metrics::counter!("kontor.checks.redirects_refused").increment(1);
+        Err(format!("stopped after {CHECK_REDIRECTS} redirects"))
+    }
+
+    /// Where an answer leads on to, if it does and that is followed.
+    fn place<'a>(&self, head: &'a Parts) -> Option<&'a str> {
+        let leads = matches!(head.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        head.headers.get(LOCATION).filter(|_| self.follows && leads)?.to_str().ok()
+    }
+}
+
+impl Step {
+    fn first(check: &CheckType, method: &str) -> Result<Step, String> {
+        let url = Url::parse(&check.http)?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_error| format!("net/http: invalid method {method:?}"))?;
+        let mut headers = HeaderMap::new();
+        for (name, values) in &check.header {
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_error| format!("net/http: invalid header field name {name:?}"))?;
+            for value in values {
+                // The value may be a secret: the error does not show it.
+                let value = HeaderValue::from_str(value)
+                    .map_err(|_error| format!("net/http: invalid header field value for {name:?}"))?;
+                headers.append(name.clone(), value);
+            }
+        }
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        headers.entry(ACCEPT).or_insert(ANY_TEXT);
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(Step { url, method, headers, body: Bytes::from(check.body.clone()) })
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>, String> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.url.path.parse().map_err(|error| format!("cannot be read as a URL: {error}"))?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        if !headers.contains_key(HOST) {
+            let host = HeaderValue::from_str(&self.url.host).map_err(|_error| "no Host in request URL".to_owned())?;
+            headers.insert(HOST, host);
+        }
+        if let Some(user) = self.url.authorization().filter(|_| !headers.contains_key(AUTHORIZATION)) {
+            headers.insert(AUTHORIZATION, HeaderValue::from_str(&user).map_err(|_error| "invalid user in the URL".to_owned())?);
+        }
+        Ok(request)
+    }
+
+    /// The request that a redirect to `place` asks for.
+    fn next(self, status: StatusCode, place: &str) -> Result<Step, String> {
+        let (url, names_host) =
+            self.url.join(place).map_err(|why| format!("failed to parse Location header {place:?}: {why}"))?;
+        let Step { mut method, mut headers, mut body, .. } = self;
+        if names_host {
+            headers.remove(HOST);
+        }
+        if url.address.host != self.url.address.host {
+            // What was meant for one host is no other's to see.
+            headers.remove(AUTHORIZATION);
+            headers.remove(COOKIE);
+        }
+        if !matches!(status.as_u16(), 307 | 308) {
+            body = Bytes::new();
+            if method != Method::HEAD {
+                method = Method::GET;
+            }
+        }
+        Ok(Step { url, method, headers, body })
+    }
+}
+
+/// `Get` for `GET`, as Go's errors begin.
+fn title(method: &str) -> String {
+    let mut letters = method.chars();
+    letters.next().map_or_else(String::new, |first| format!("{first}{}", letters.as_str().to_lowercase()))
+}

@@ -1,0 +1,110 @@
+//! Runs a command to its end, bounded in time and output, and leaves nothing of it behind.
+//!
+//! Used by `script` and `os_service`. The command gets a process group of its own. Whatever is left
+//! of the group when the command has ended, or its time is over, or the check is stopped, is killed;
+//! a daemon that is meant to stay makes itself a session, and with it a group, of its own.
+
+use super::output::Tail;
+use crate::config::defaults::{CHECK_FLOOD_BYTES, CHECK_FLOOD_PAUSE, CHECK_PIPE_BYTES};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+/// Runs `args` and puts what it writes, to standard output and error alike, into `output`. Nothing
+/// when it took longer than `limit`; the error says why it could not be run.
+pub(super) async fn run(args: &[String], limit: Duration, output: &mut Tail) -> Result<Option<ExitStatus>, String> {
+    let (program, rest) = args.split_first().ok_or("no command to run")?;
+    let (mut running, pipe) = start(program, rest).map_err(|error| start_error(program, &error))?;
+    // As in Consul, a command has ended when nobody holds its output open any more.
+    let ended = async { tokio::try_join!(running.exited(), drain(pipe, output)) };
+    let ended = timeout(limit, ended).await;
+    running.kill();
+    let status = running.child.wait().await.map_err(|error| format!("waiting for {program}: {error}"))?;
+    match ended {
+        Ok(Ok(_)) => Ok(Some(status)),
+        Ok(Err(error)) => Err(format!("watching {program}: {error}")),
+        Err(_elapsed) => {
+            metrics::counter!("kontor.checks.timed_out").increment(1);
+            Ok(None)
+        }
+    }
+}
+
+/// A command that has not been waited for, so that its number is nobody else's.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+fn start(program: &str, args: &[String]) -> io::Result<(Running, Receiver)> {
+    let (read, write) = io::pipe()?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
+    command.process_group(0).kill_on_drop(true);
+    let child = command.spawn()?;
+    // The command holds ends of the pipe for writing; with them open it would never end.
+    drop(command);
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let running = Running { child, group };
+    Ok((running, Receiver::from_owned_fd(read.into())?))
+}
+
+impl Running {
+    /// Resolves when the command has ended, without taking note of it.
+    async fn exited(&self) -> io::Result<()> {
+        let Some(pid) = self.group else { return Ok(()) };
+        // Before the first look, so that an end in between is not missed.
+        let mut ends = signal(SignalKind::child())?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(pid), options)?.is_none() {
+            ends.recv().await;
+        }
+        Ok(())
+    }
+
+    /// Ends the command and whatever it has started in its group.
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            // It fails when all of them have ended, which is what is wanted.
+            _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Reads until the end. A flood is read slowly, so that it costs its writer and not everybody else.
+async fn drain(mut pipe: Receiver, output: &mut Tail) -> io::Result<()> {
+    let mut buffer = vec![0; CHECK_PIPE_BYTES];
+    loop {
+        let read = pipe.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        output.write(&buffer[..read]);
+        if output.total() > CHECK_FLOOD_BYTES {
+            sleep(CHECK_FLOOD_PAUSE).await;
+        }
+    }
+}
+
+/// Why a command could not be started, as Go says it.
+fn start_error(program: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound if !program.contains('/') => format!("exec: {program:?}: executable file not found in $PATH"),
+        io::ErrorKind::NotFound => format!("fork/exec {program}: no such file or directory"),
+        io::ErrorKind::PermissionDenied => format!("fork/exec {program}: permission denied"),
+        _ => format!("fork/exec {program}: {}", super::connect::plain(error)),
+    }
+}

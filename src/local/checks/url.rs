@@ -1,0 +1,159 @@
+//! The address of an HTTP check: read, joined with where a redirect points, shown without secrets. Pure.
+
+use super::connect::Address;
+use base64::Engine;
+use hyper::Uri;
+use std::borrow::Cow;
+
+/// An absolute `http` or `https` URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Url {
+    pub(super) https: bool,
+    pub(super) address: Address,
+    /// What the `Host` header says: without a port that goes without saying.
+    pub(super) host: String,
+    /// Path and query, never empty.
+    pub(super) path: String,
+    /// `user:password` in front of the host, as it stands.
+    user: Option<String>,
+}
+
+impl Url {
+    /// Reads `text`; errors are Go's.
+    pub(super) fn parse(text: &str) -> Result<Url, String> {
+        let (scheme, _rest) = text.split_once("://").ok_or("unsupported protocol scheme \"\"")?;
+        let https = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(format!("unsupported protocol scheme {scheme:?}")),
+        };
+        let uri: Uri = sendable(text).parse().map_err(|error| format!("cannot be read as a URL: {error}"))?;
+        let authority = uri.authority().ok_or("no Host in request URL")?;
+        let named = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if named.is_empty() {
+            return Err("no Host in request URL".to_owned());
+        }
+        let default = if https { 443 } else { 80 };
+        let address = Address { host: named.to_owned(), port: authority.port_u16().unwrap_or(default) };
+        let host = if address.port == default { authority.host().to_owned() } else { address.to_string() };
+        let user = authority.as_str().rsplit_once('@').map(|(user, _host)| user.to_owned());
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Url { https, address, host, path, user })
+    }
+
+    /// Where `location` points, seen from here, and whether it names a host itself.
+    pub(super) fn join(&self, location: &str) -> Result<(Url, bool), String> {
+        let scheme = if self.https { "https" } else { "http" };
+        if location.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':')) {
+            return Ok((Url::parse(location)?, true));
+        }
+        if let Some(rest) = location.strip_prefix("//") {
+            return Ok((Url::parse(&format!("{scheme}://{rest}"))?, true));
+        }
+        let here = self.path.split('?').next().unwrap_or("/");
+        let path = match location.chars().next() {
+            Some('/') => location.to_owned(),
+            Some('?') => format!("{here}{location}"),
+            None | Some('#') => self.path.clone(),
+            Some(_) => format!("{}{location}", &here[..here.rfind('/').map_or(0, |at| at + 1)]),
+        };
+        let parsed = Url::parse(&format!("{scheme}://{}{path}", self.address))?;
+        Ok((Url { user: self.user.clone(), ..parsed }, false))
+    }
+
+    /// What an `Authorization` header says for the user in front of the host.
+    pub(super) fn authorization(&self) -> Option<String> {
+        let user = decoded(self.user.as_ref()?);
+        let pair = if user.contains(&b':') { user } else { [user.as_slice(), b":"].concat() };
+        Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+    }
+}
+
+/// `text` as it may be shown: a password in front of the host is hidden, as Go does.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => Cow::Owned(format!("{scheme}://{user}:xxxxx@{host}{}", &rest[authority.len()..])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// `text` with what may not stand in a request line written as `%XX`.
+fn sendable(text: &str) -> String {
+    let mut sent = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`') {
+            sent.push(char::from(byte));
+        } else {
+            sent.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    sent
+}
+
+/// `text` with `%XX` read back.
+fn decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut read = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                read.push(byte);
+                at += 3;
+            }
+            None => {
+                read.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        let url = Url::parse(text).expect("good");
+        format!("{} {} {} {}", url.https, url.address, url.host, url.path)
+    }
+
+    #[test]
+    fn urls_are_read_with_their_defaults() {
+        assert_eq!(told("http://a"), "false a:80 a /");
+        assert_eq!(told("HTTPS://a/x?y=1#z"), "true a:443 a /x?y=1");
+        assert_eq!(told("http://a:8080?x"), "false a:8080 a:8080 /?x");
+        assert_eq!(told("http://[::1]:80/a b/é"), "false [::1]:80 [::1] /a%20b/%C3%A9");
+        assert_eq!(told("http://u:p@a/"), "false a:80 a /");
+        for wrong in ["", "a", "/x", "ftp://a", "http://", "http:///x", "http://a:99999999/"] {
+            assert!(Url::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_seen_from_where_it_came() {
+        let at = Url::parse("http://a:81/x/y?z=1").expect("good");
+        let to = |location: &str| at.join(location).map(|(url, host)| (format!("{}{}", url.address, url.path), url.https, host));
+        assert_eq!(to("/b"), Ok(("a:81/b".to_owned(), false, false)));
+        assert_eq!(to("b?c"), Ok(("a:81/x/b?c".to_owned(), false, false)));
+        assert_eq!(to("?c"), Ok(("a:81/x/y?c".to_owned(), false, false)));
+        assert_eq!(to("https://b/c"), Ok(("b:443/c".to_owned(), true, true)));
+        assert_eq!(to("//b/c"), Ok(("b:80/c".to_owned(), false, true)));
+        assert_eq!(to("/a:b"), Ok(("a:81/a:b".to_owned(), false, false)));
+        assert!(to("file:///etc/passwd").is_err());
+    }
+
+    #[test]
+    fn a_password_is_sent_and_not_shown() {
+        let url = Url::parse("http://us%40er:p%3Aw@a/x").expect("good");
+        assert_eq!(url.authorization().as_deref(), Some("Basic dXNAZXI6cDp3"));
+        assert_eq!(shown("http://user:secret@a:1/x?y=b@c"), "http://user:xxxxx@a:1/x?y=b@c");
+        assert_eq!(shown("http://a/x@y:z"), "http://a/x@y:z");
+        assert_eq!(Url::parse("http://a/").expect("good").authorization(), None);
+    }
+}

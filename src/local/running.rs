@@ -1,0 +1,151 @@
+//! Which checks of this agent are run, and with what: the tasks once the agent runs, and the aliases
+//! of its own services.
+//!
+//! `registry` owns one [`Running`] and tells it what comes and goes. It never changes a check.
+
+use super::checks::{Alias, Finding, Probe, ProbeSettings, RouterElsewhere, Runners, Thresholds, follow};
+use super::definition;
+use crate::model::check::CheckType;
+use crate::model::ids::Token;
+use crate::router::Router;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Gets the id of a check, the number of its start, and what was found.
+pub(super) type Report = Arc<dyn Fn(&str, u64, Finding) + Send + Sync>;
+
+/// The checks that are run.
+#[derive(Debug)]
+pub(super) struct Running {
+    node_name: String,
+    settings: ProbeSettings,
+    checks: BTreeMap<String, Run>,
+    aliases: BTreeMap<String, Alias>,
+    starts: u64,
+    engine: Option<Engine>,
+}
+
+/// A check that is run by a task.
+#[derive(Debug)]
+struct Run {
+    /// Differs at each start, so that what an earlier one finds does not count any more.
+    start: u64,
+    check: CheckType,
+    token: Token,
+}
+
+/// What runs them.
+struct Engine {
+    runners: Runners,
+    router: Router,
+    report: Report,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("runners", &self.runners).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Nothing is run, and nothing will be before [`Running::attach`].
+    pub(super) fn new(node_name: &str, settings: ProbeSettings) -> Running {
+        Running {
+            node_name: node_name.to_owned(),
+            settings,
+            checks: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            starts: 0,
+            engine: None,
+        }
+    }
+
+    /// Runs a check from now on. One that is run already, in the same way, goes on undisturbed:
+    /// registering it again and again must not put off its next run for ever.
+    pub(super) fn start(&mut self, id: &str, check: &CheckType, token: &Token) {
+        if self.checks.get(id).is_some_and(|run| run.check == *check && run.token == *token) {
+            return;
+        }
+        self.stop(id);
+        match definition::kind(check) {
+            "ttl" | "" => return,
+            "alias" => {
+                let alias = Alias::of(check, &self.node_name);
+                if alias.node.is_empty() {
+                    self.aliases.insert(id.to_owned(), alias);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.starts += 1;
+        let run = Run { start: self.starts, check: check.clone(), token: token.clone() };
+        if let Some(engine) = &mut self.engine {
+            engine.start(id, &run, &self.settings, &self.node_name);
+        }
+        self.checks.insert(id.to_owned(), run);
+    }
+
+    /// Runs a check no longer.
+    pub(super) fn stop(&mut self, id: &str) {
+        self.aliases.remove(id);
+        if self.checks.remove(id).is_some()
+            && let Some(engine) = &mut self.engine
+        {
+            engine.runners.stop(id);
+        }
+    }
+
+    /// Whether a finding of this start still counts.
+    pub(super) fn counts(&self, id: &str, start: u64) -> bool {
+        self.checks.get(id).is_some_and(|run| run.start == start)
+    }
+
+    /// The aliases of services of this agent, by the ids of their checks.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = (&String, &Alias)> {
+        self.aliases.iter()
+    }
+
+    /// Starts the tasks. Must be called within a Tokio runtime.
+    pub(super) fn attach(&mut self, router: Router, report: Report) {
+        let mut engine = Engine { runners: Runners::default(), router, report };
+        for (id, run) in &self.checks {
+            engine.start(id, run, &self.settings, &self.node_name);
+        }
+        self.engine = Some(engine);
+    }
+
+    /// Ends the tasks.
+    pub(super) fn detach(&mut self) {
+        self.engine = None;
+    }
+
+    /// What all probes have in common.
+    pub(super) fn settings(&self) -> &ProbeSettings {
+        &self.settings
+    }
+
+    /// Bytes of output kept for `check`.
+    pub(super) fn output_max(&self, check: &CheckType) -> usize {
+        self.settings.output_max(check)
+    }
+}
+
+impl Engine {
+    fn start(&mut self, id: &str, run: &Run, settings: &ProbeSettings, node_name: &str) {
+        let (report, start) = (Arc::clone(&self.report), run.start);
+        match Probe::of(&run.check, settings) {
+            Some(probe) => {
+                let report = move |id: &str, finding| report(id, start, finding);
+                self.runners.start(id, probe, run.check.interval, Thresholds::of(&run.check), report);
+            }
+            None => {
+                let catalog = RouterElsewhere { router: self.router.clone(), token: run.token.clone() };
+                let name = id.to_owned();
+                let report = move |finding| report(&name, start, finding);
+                self.runners.keep(id, follow(Alias::of(&run.check, node_name), catalog, report));
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! TLS towards the targets of health checks.
+//!
+//! Made by `agent`, used by `local`. By default targets are judged by the authorities of the operating
+//! system and no certificate is shown; with `enable_agent_tls_for_checks` by this agent's, which then
+//! shows its own. Nothing is read from disk before the first check that needs it.
+
+use super::material::TlsMaterial;
+use super::provider;
+use super::unverified::AnyCertificate;
+use rustls::{ClientConfig, RootCertStore};
+use std::sync::{Arc, OnceLock};
+
+/// How checks speak TLS; clones share what is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct CheckTls {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// With `enable_agent_tls_for_checks`.
+    agent: Option<Agent>,
+    system: OnceLock<Arc<RootCertStore>>,
+    /// By "verified" and "HTTP/2": one configuration each, so that sessions are resumed.
+    configs: [OnceLock<Arc<ClientConfig>>; 4],
+}
+
+#[derive(Debug)]
+struct Agent {
+    material: TlsMaterial,
+    server_name: String,
+}
+
+impl CheckTls {
+    /// Targets are judged by the authorities of the operating system.
+    pub fn of_system() -> CheckTls {
+        CheckTls::default()
+    }
+
+    /// Targets are judged by this agent's authorities and see its certificate; they must carry
+    /// `server_name` where a check names none.
+    pub fn of_agent(material: TlsMaterial, server_name: String) -> CheckTls {
+        CheckTls { inner: Arc::new(Inner { agent: Some(Agent { material, server_name }), ..Inner::default() }) }
+    }
+
+    /// The name that targets must carry where a check names none; `None` for that of the target.
+    pub fn server_name(&self) -> Option<&str> {
+        self.inner.agent.as_ref().map(|agent| agent.server_name.as_str())
+    }
+
+    /// The configuration for one kind of check. Loads the authorities of the system at the first use.
+    pub fn config(&self, verify: bool, http2: bool) -> Result<Arc<ClientConfig>, String> {
+        let Some(slot) = self.inner.configs.get(usize::from(verify) * 2 + usize::from(http2)) else {
+            return Err("no TLS configuration".to_owned());
+        };
+        if let Some(config) = slot.get() {
+            return Ok(Arc::clone(config));
+        }
+        let mut config = self.build(verify)?;
+        if http2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        Ok(Arc::clone(slot.get_or_init(|| Arc::new(config))))
+    }
+
+    fn build(&self, verify: bool) -> Result<ClientConfig, String> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("TLS versions: {error}"))?;
+        let builder = match verify {
+            true => builder.with_root_certificates(self.roots()),
+            false => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default())),
+        };
+        match self.inner.agent.as_ref().and_then(|agent| agent.material.own()) {
+            None => Ok(builder.with_no_client_auth()),
+            Some(own) => builder
+                .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
+                .map_err(|error| format!("{}: certificate and key do not fit: {error}", own.source)),
+        }
+    }
+
+    /// This agent's authorities where it has some, as Consul does; else those of the system.
+    fn roots(&self) -> Arc<RootCertStore> {
+        let own = self.inner.agent.as_ref().and_then(|agent| agent.material.roots());
+        own.unwrap_or_else(|| Arc::clone(self.inner.system.get_or_init(|| Arc::new(system_roots()))))
+    }
+}
+
+/// What the operating system trusts. One that cannot be used is passed over: others are not worse for it.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
