@@ -94,7 +94,7 @@ impl Agent {
         let listeners = parts::http_listeners(&config, &tls).await?;
         let rpc_listener = listen(config.rpc, "rpc").await?;
         let rpc_addr = rpc_listener.local_addr().map_err(|error| format!("rpc: {error}"))?;
-        let rpc = RpcClient::new(tls.rpc.clone());
+        let rpc = RpcClient::new(tls.rpc.clone()).leaving_from(config.bind);
         let dispatch = Arc::new(Dispatch::default());
         let inbox = Arc::new(RaftInbox::default());
 

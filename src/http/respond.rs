@@ -219,8 +219,8 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
             headers.insert(AGE, HeaderValue::from(whole(cache.age, 1_000_000_000)));
         }
     }
-    if let Some(service) = &meta.panic {
-        headers.insert(PANIC, HeaderValue::try_from(ascii(service)).unwrap_or(HeaderValue::from_static("")));
+    if let Some(panic) = &meta.panic {
+        headers.insert(PANIC, HeaderValue::try_from(ascii(&panic.service)).unwrap_or(HeaderValue::from_static("")));
     }
     if let Some(parts) = &meta.datacenters {
         headers.insert(DATACENTERS, datacenters(parts));

@@ -126,6 +126,7 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let remote = within(catalog.read()).await?;
     {
         let mut registry = local.lock();
+        registry.state.heed_votes(&remote, Instant::now().into_std());
         if registry.state.compare(&remote) {
             local.publish(&registry);
         }

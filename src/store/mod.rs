@@ -37,6 +37,7 @@ pub use observed::Observed;
 pub use view::View;
 pub use watch::Watch;
 
+use crate::model::answer::Panic;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
@@ -58,7 +59,7 @@ pub struct Rendered {
     /// False for what answers 404 with index headers.
     pub found: bool,
     /// The service of which all instances are listed, because too few of them pass.
-    pub panic: Option<Box<str>>,
+    pub panic: Option<Box<Panic>>,
 }
 
 /// What a store and its readers share.

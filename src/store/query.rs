@@ -5,6 +5,7 @@
 use super::select::Select;
 use super::view::View;
 use super::{Rendered, catalog, coordinate, health, interest, observed};
+use crate::model::answer::Panic;
 use crate::model::fault::Fault;
 use crate::model::query::{Query, Read};
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub(super) fn run(view: &View, query: &Query, panic_threshold: u8) -> Result<Ren
             let group = view.group(name, *lookup);
             if select.is_passing() && group.is_some_and(|group| group.is_panicking(panic_threshold)) {
                 select.take_all();
-                panic = Some(name.as_str().into());
+                panic = Some(Box::new(Panic { service: name.clone() }));
             }
             health::service(group, &select)?
         }
