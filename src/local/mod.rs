@@ -35,6 +35,7 @@ use crate::shutdown::Shutdown;
 use crate::tls::CheckTls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -109,6 +110,8 @@ struct Inner {
     /// Held for a change and its write to disk; never across an await.
     registry: Mutex<Registry>,
     published: watch::Sender<Arc<Registered>>,
+    /// Whether what was published is no longer what is registered.
+    stale: AtomicBool,
     /// Something is to be pushed.
     changed: Notify,
     /// A full synchronisation is wanted.
@@ -127,6 +130,7 @@ impl Local {
             node_name,
             registry: Mutex::new(registry),
             published,
+            stale: AtomicBool::new(false),
             changed: Notify::new(),
             soon: Notify::new(),
             deadline: Notify::new(),
@@ -151,11 +155,18 @@ impl Local {
 
     /// What is registered now.
     pub fn registered(&self) -> Arc<Registered> {
+        if self.inner.stale.load(Ordering::Acquire) {
+            self.show(&self.lock());
+        }
         Arc::clone(&self.inner.published.borrow())
     }
 
     /// Wakes on every change.
     pub fn changes(&self) -> watch::Receiver<Arc<Registered>> {
+        let registry = self.lock();
+        if self.inner.stale.load(Ordering::Acquire) {
+            self.show(&registry);
+        }
         self.inner.published.subscribe()
     }
 
@@ -230,10 +241,13 @@ impl Local {
     fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
         let mut registry = self.lock();
         let (before, deadline, now) = (registry.state.revision(), registry.deadlines.next(), Moment::now());
+        let to_push = registry.state.to_push();
         let result = act(&mut registry, now);
         registry.settle_aliases(now.at);
         if registry.state.revision() != before {
             self.publish(&registry);
+        }
+        if registry.state.to_push() != to_push {
             self.inner.changed.notify_one();
         }
         if registry.deadlines.next() != deadline {
@@ -265,9 +279,19 @@ impl Local {
         }
     }
 
-    /// Shows the others what is registered. Called under the lock, so that what is shown never
-    /// goes back.
+    /// Shows the others what is registered: at once where somebody waits for it, else when somebody
+    /// asks. Thousands of checks change it all the time, and it costs as much as there are checks.
     fn publish(&self, registry: &Registry) {
+        if self.inner.published.receiver_count() > 0 {
+            self.show(registry);
+        } else {
+            self.inner.stale.store(true, Ordering::Release);
+        }
+    }
+
+    /// Shows what is registered. Called under the lock, so that what is shown never goes back.
+    fn show(&self, registry: &Registry) {
+        self.inner.stale.store(false, Ordering::Release);
         self.inner.published.send_replace(Arc::new(registry.state.registered()));
     }
 

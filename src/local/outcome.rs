@@ -134,3 +134,177 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::tests::{after, ids, settings, start, status, ttl, web};
+    use super::super::{ScriptChecks, Source};
+    use super::*;
+    use crate::model::check::CheckType;
+    use crate::model::definition::ServiceDefinition;
+    use CheckStatus::{Critical, Passing, Warning};
+    use std::time::Duration;
+
+    fn open() -> Registry {
+        Registry::open(settings(None), start()).expect("opens")
+    }
+
+    fn tcp() -> CheckType {
+        CheckType { check_id: "tcp".into(), tcp: "h:1".into(), interval: Duration::from_secs(10), ..CheckType::default() }
+    }
+
+    fn alias(id: &str, service: &str) -> CheckType {
+        CheckType { id: id.into(), name: id.into(), alias_service: service.into(), ..CheckType::default() }
+    }
+
+    /// The update, and what follows from it.
+    fn say(registry: &mut Registry, id: &str, status: CheckStatus, now: Moment) {
+        registry.update_ttl(id, status, "said", now, 0.0).expect("known");
+        registry.settle_aliases(now.at);
+    }
+
+    #[test]
+    fn what_a_run_finds_counts_until_its_check_is_replaced_or_removed() {
+        let (mut registry, now) = (open(), start());
+        registry.add_service(web(vec![tcp()]), Source::Api, false, now).expect("good");
+        registry.found("tcp", 1, Finding::new(Passing, "well"), now.at, 0.0);
+        assert_eq!(status(&registry, "tcp"), (Passing, "well".to_owned()));
+        registry.add_service(web(vec![tcp()]), Source::Api, false, now).expect("good");
+        registry.found("tcp", 1, Finding::new(Warning, "the same goes on"), now.at, 0.0);
+        assert_eq!(status(&registry, "tcp").0, Warning);
+        let other = CheckType { tcp: "h:2".into(), ..tcp() };
+        registry.add_service(web(vec![other]), Source::Api, false, now).expect("good");
+        registry.found("tcp", 1, Finding::new(Critical, "of another target"), now.at, 0.0);
+        assert_eq!(status(&registry, "tcp").0, Warning);
+        registry.found("tcp", 2, Finding::new(Passing, "well"), now.at, 0.0);
+        assert_eq!(status(&registry, "tcp").0, Passing);
+        registry.remove_check("tcp").expect("known");
+        registry.found("tcp", 2, Finding::new(Critical, "too late"), now.at, 0.0);
+        assert!(ids(&registry).is_empty());
+    }
+
+    #[test]
+    fn a_change_of_status_is_pushed_at_once_and_one_of_output_later() {
+        let (mut registry, now) = (open(), start());
+        registry.add_service(web(vec![tcp()]), Source::Api, false, now).expect("good");
+        registry.found("tcp", 1, Finding::new(Passing, "well"), now.at, 0.5);
+        assert_eq!(registry.state.next_deferred(), None);
+        registry.state.updates().iter().for_each(|update| registry.state.settle(update));
+        registry.found("tcp", 1, Finding::new(Passing, "very well"), now.at, 0.5);
+        assert!(registry.state.updates().is_empty());
+        assert_eq!(registry.state.next_deferred(), Some(now.at + Duration::from_secs(300)));
+        registry.found("tcp", 1, Finding::new(Critical, "dead"), now.at, 0.5);
+        assert_eq!((registry.state.updates().len(), registry.state.next_deferred()), (1, None));
+    }
+
+    #[test]
+    fn scripts_are_refused_unless_they_are_allowed_to_who_registers_them() {
+        let now = start();
+        let script = || CheckType {
+            name: "s".into(),
+            script_args: vec!["true".into()],
+            interval: Duration::from_secs(10),
+            ..CheckType::default()
+        };
+        let from_api =
+            "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
+        let from_file = "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true";
+        let tried = |api: bool, files: bool| {
+            let allowed = super::super::LocalSettings { script_checks: ScriptChecks { api, files }, ..settings(None) };
+            let mut registry = Registry::open(allowed, now).expect("opens");
+            let service = || registry_web(script());
+            let api = registry.add_service(service(), Source::Api, false, now).map_err(|fault| fault.message);
+            let alone = registry.add_check(script(), Source::Api, now).map_err(|fault| fault.message);
+            let file = registry.reload(vec![service()], Vec::new(), Default::default(), now).map_err(|fault| fault.message);
+            assert_eq!(api, alone);
+            (api, file)
+        };
+        assert_eq!(tried(false, false), (Err(from_api.into()), Err(from_file.into())));
+        assert_eq!(tried(false, true), (Err(from_api.into()), Ok(())));
+        assert_eq!(tried(true, true), (Ok(()), Ok(())));
+    }
+
+    fn registry_web(check: CheckType) -> ServiceDefinition {
+        ServiceDefinition { name: "scripted".into(), check: Some(check), ..ServiceDefinition::default() }
+    }
+
+    #[test]
+    fn a_kept_script_is_not_run_once_scripts_are_forbidden_and_its_service_does_not_look_well() {
+        let home = tempfile::tempdir().expect("a directory");
+        let now = start();
+        let allowed =
+            |api| super::super::LocalSettings { script_checks: ScriptChecks { api, files: api }, ..settings(Some(home.path())) };
+        let script = CheckType {
+            name: "s".into(),
+            status: "passing".into(),
+            script_args: vec!["true".into()],
+            interval: Duration::from_secs(10),
+            ..CheckType::default()
+        };
+        let mut registry = Registry::open(allowed(true), now).expect("opens");
+        registry.add_check(script, Source::Api, now).expect("allowed");
+        assert_eq!(status(&registry, "s").0, Passing);
+        let mut again = Registry::open(allowed(false), now).expect("opens");
+        assert!(status(&again, "s").1.starts_with("Scripts are disabled"));
+        again.found("s", 1, Finding::new(Passing, "of nobody"), now.at, 0.0);
+        assert_eq!(status(&again, "s").0, Critical);
+    }
+
+    #[test]
+    fn an_alias_follows_its_service_and_node_at_once_and_so_does_an_alias_of_it() {
+        let (mut registry, now) = (open(), start());
+        registry.add_check(alias("early", "web1"), Source::Api, now).expect("good");
+        registry.settle_aliases(now.at);
+        assert_eq!(status(&registry, "early"), (Critical, "Service web1 could not be found on node ".to_owned()));
+        registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
+        let second = CheckType { id: String::new(), check_id: "second".into(), ..alias("", "web1") };
+        let top = ServiceDefinition { name: "top".into(), check: Some(second), ..ServiceDefinition::default() };
+        registry.add_service(top, Source::Api, false, now).expect("good");
+        registry.add_check(alias("third", "top"), Source::Api, now).expect("good");
+        say(&mut registry, "service:web1", Passing, now);
+        for id in ["early", "second", "third"] {
+            assert_eq!(status(&registry, id).0, Passing, "{id}");
+        }
+        say(&mut registry, "service:web1", Warning, now);
+        let told = "Aliased check \"Service 'web' check\" failing: said";
+        assert_eq!(status(&registry, "second"), (Warning, told.to_owned()));
+        assert_eq!(status(&registry, "third").0, Warning);
+        registry.remove_service("web1").expect("known");
+        registry.settle_aliases(now.at);
+        assert_eq!(status(&registry, "third").0, Critical);
+    }
+
+    #[test]
+    fn aliases_in_a_circle_end() {
+        let (mut registry, now) = (open(), start());
+        for (name, other) in [("a", "b"), ("b", "a")] {
+            let checks = vec![CheckType { check_id: format!("of-{name}"), ..alias("", other) }, ttl()];
+            let service = ServiceDefinition { name: name.into(), checks, ..ServiceDefinition::default() };
+            registry.add_service(service, Source::Api, false, now).expect("good");
+            registry.settle_aliases(now.at);
+        }
+        for _ in 0..100 {
+            registry.refresh_aliases(now.at);
+        }
+        assert!(status(&registry, "of-a").1.len() <= settings(None).check_output_max_size);
+    }
+
+    #[test]
+    fn a_service_goes_once_it_has_been_critical_for_too_long_without_a_break() {
+        let (mut registry, now) = (open(), start());
+        // A minute is the least.
+        let check = CheckType { deregister_critical_service_after: Duration::from_secs(1), ..tcp() };
+        registry.add_service(web(vec![check]), Source::Api, false, now).expect("good");
+        let at = |seconds| after(now, Duration::from_secs(seconds)).at;
+        registry.reap(at(1_000));
+        assert_eq!(ids(&registry), ["tcp"], "it has not said anything yet");
+        registry.found("tcp", 1, Finding::new(Critical, "dead"), at(1_000), 0.0);
+        registry.found("tcp", 1, Finding::new(Passing, "well"), at(1_050), 0.0);
+        registry.found("tcp", 1, Finding::new(Critical, "dead"), at(1_055), 0.0);
+        registry.found("tcp", 1, Finding::new(Critical, "dead"), at(1_110), 0.0);
+        registry.reap(at(1_115));
+        assert_eq!(ids(&registry), ["tcp"]);
+        registry.reap(at(1_116));
+        assert!(registry.state.registered().services.is_empty() && ids(&registry).is_empty());
+    }
+}

@@ -365,7 +365,7 @@ fn full() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::ScriptChecks;
     use super::*;
     use crate::model::ids::NodeId;
@@ -374,7 +374,7 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(10);
 
-    fn settings(data_dir: Option<&Path>) -> LocalSettings {
+    pub(in super::super) fn settings(data_dir: Option<&Path>) -> LocalSettings {
         LocalSettings {
             node_name: "n1".into(),
             node_id: NodeId::default(),
@@ -391,28 +391,28 @@ mod tests {
         }
     }
 
-    fn start() -> Moment {
+    pub(in super::super) fn start() -> Moment {
         Moment { at: Instant::now(), unix: Duration::from_secs(1_000_000) }
     }
 
-    fn after(moment: Moment, later: Duration) -> Moment {
+    pub(in super::super) fn after(moment: Moment, later: Duration) -> Moment {
         Moment { at: moment.at + later, unix: moment.unix + later }
     }
 
-    fn ttl() -> CheckType {
+    pub(in super::super) fn ttl() -> CheckType {
         CheckType { ttl: TTL, ..CheckType::default() }
     }
 
-    fn web(checks: Vec<CheckType>) -> ServiceDefinition {
+    pub(in super::super) fn web(checks: Vec<CheckType>) -> ServiceDefinition {
         ServiceDefinition { id: "web1".into(), name: "web".into(), checks, ..ServiceDefinition::default() }
     }
 
-    fn status(registry: &Registry, id: &str) -> (CheckStatus, String) {
+    pub(in super::super) fn status(registry: &Registry, id: &str) -> (CheckStatus, String) {
         let check = &registry.state.check(id).expect("registered").row;
         (check.status, check.output.clone())
     }
 
-    fn ids(registry: &Registry) -> Vec<String> {
+    pub(in super::super) fn ids(registry: &Registry) -> Vec<String> {
         registry.state.registered().checks.into_keys().collect()
     }
 

@@ -74,13 +74,24 @@ pub(super) struct State {
     pub(super) services: BTreeMap<String, ServiceEntry>,
     pub(super) checks: BTreeMap<String, CheckEntry>,
     revision: u64,
+    pushes: u64,
+    /// No deferred output is due before this.
+    first_deferred: Option<Instant>,
 }
 
 impl State {
     /// Nothing is registered, and the catalog knows nothing.
     pub(super) fn new(node: NodeInfo) -> State {
         let node_mark = Mark { in_sync: false, deleted: false, revision: 0 };
-        State { node, node_mark, services: BTreeMap::new(), checks: BTreeMap::new(), revision: 0 }
+        State {
+            node,
+            node_mark,
+            services: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            revision: 0,
+            pushes: 0,
+            first_deferred: None,
+        }
     }
 
     /// Grows with every change of what is registered.
@@ -88,9 +99,15 @@ impl State {
         self.revision
     }
 
+    /// Differs after whatever is to be pushed, now or earlier than was known.
+    pub(super) fn to_push(&self) -> (u64, Option<Instant>) {
+        (self.pushes, self.first_deferred)
+    }
+
     /// The mark of what has just changed.
     pub(super) fn dirty(&mut self, deleted: bool) -> Mark {
         self.revision += 1;
+        self.pushes += 1;
         Mark { in_sync: false, deleted, revision: self.revision }
     }
 
@@ -199,18 +216,23 @@ impl State {
         }
         let output_only = known.row.status == status;
         let in_sync = known.mark.in_sync;
-        let dirty = self.dirty(false);
+        // The catalog counts as up to date until then; the first such change sets the time.
+        let defer = defer.filter(|_| output_only && in_sync);
+        let mark = match defer {
+            Some(_) => {
+                self.revision += 1;
+                Mark { in_sync, deleted: false, revision: self.revision }
+            }
+            None => self.dirty(false),
+        };
         let Some(entry) = self.checks.get_mut(id) else { return };
         let row = Arc::make_mut(&mut entry.row);
         row.status = status;
         output.clone_into(&mut row.output);
-        match defer {
-            // The catalog counts as up to date until then; the first such change sets the time.
-            Some(at) if output_only && in_sync => {
-                entry.deferred.get_or_insert(at);
-                entry.mark.revision = dirty.revision;
-            }
-            _ => (entry.mark, entry.deferred) = (dirty, None),
+        entry.mark = mark;
+        entry.deferred = defer.map(|at| entry.deferred.unwrap_or(at));
+        if let Some(at) = entry.deferred {
+            self.first_deferred = Some(self.first_deferred.map_or(at, |first| first.min(at)));
         }
     }
 
@@ -240,8 +262,9 @@ impl State {
     }
 
     /// When the next deferred output is due.
-    pub(super) fn next_deferred(&self) -> Option<Instant> {
-        self.checks.values().filter_map(|entry| entry.deferred).min()
+    pub(super) fn next_deferred(&mut self) -> Option<Instant> {
+        self.first_deferred = self.checks.values().filter_map(|entry| entry.deferred).min();
+        self.first_deferred
     }
 
     /// Marks the checks whose deferred output is due; whether there are any.

@@ -385,3 +385,17 @@ fn which_datacenters_are_off_and_where_others_are_needs_no_restart() {
     let bounded = of(json!({"max_stale": "1m", "stale_by_default": true, "cache_bytes": 2_000_000}), json!({}));
     assert_eq!(before.needs_restart(&bounded), ["BridgeCacheBytes", "BridgeMaxStale", "BridgeStaleByDefault"]);
 }
+
+#[test]
+fn scripts_are_run_for_nobody_unless_it_is_said_and_the_wider_permission_holds_the_narrower() {
+    let allowed = |flags: Value| {
+        let config = from_flags(flags).unwrap();
+        let warned = config.warnings.iter().any(|warning| warning.to_string().contains("allow_write_http_from"));
+        (config.enable_script_checks, config.enable_local_script_checks, warned)
+    };
+    assert_eq!(allowed(json!({"data_dir": "/d"})), (false, false, false));
+    assert_eq!(allowed(json!({"data_dir": "/d", "enable_local_script_checks": true})), (false, true, false));
+    assert_eq!(allowed(json!({"data_dir": "/d", "enable_script_checks": true})), (true, true, true));
+    let fenced = json!({"data_dir": "/d", "enable_script_checks": true, "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}});
+    assert_eq!(allowed(fenced), (true, true, false));
+}

@@ -27,3 +27,6 @@ pub(crate) use alias::{Alias, RouterElsewhere, follow, judge};
 pub(crate) use probe::{Finding, Probe, ProbeSettings};
 pub(crate) use runners::Runners;
 pub(crate) use thresholds::Thresholds;
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,12 @@ impl Url {
         if named.is_empty() {
             return Err("no Host in request URL".to_owned());
         }
+        let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_user, host)| host);
+        if let Some(port) = host[authority.host().len()..].strip_prefix(':').filter(|port| !port.is_empty())
+            && authority.port_u16().is_none()
+        {
+            return Err(format!("invalid port {port:?} after host"));
+        }
         let default = if https { 443 } else { 80 };
         let address = Address { host: named.to_owned(), port: authority.port_u16().unwrap_or(default) };
         let host = if address.port == default { authority.host().to_owned() } else { address.to_string() };

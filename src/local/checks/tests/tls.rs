@@ -1,0 +1,129 @@
+//! Checks over TLS: certificates that count, and those that do not.
+
+use super::*;
+use crate::tls::{TlsFiles, TlsMaterial};
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+
+/// An authority, and servers with certificates of it.
+struct Authority {
+    pem: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let (pem, key) = crate::tls::create_ca("consul", 10, &[]).expect("an authority");
+        Authority { pem, key }
+    }
+
+    fn certificate(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
+        let issuer = Issuer::from_ca_cert_pem(&self.pem, KeyPair::from_pem(&self.key).expect("a key")).expect("an issuer");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        (params.signed_by(&key, &issuer).expect("signed").der().clone(), key)
+    }
+
+    /// What an agent has that trusts this authority.
+    fn settings(&self) -> ProbeSettings {
+        let folder = tempfile::tempdir().expect("a directory");
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, &self.pem).expect("written");
+        let material = TlsMaterial::load(&TlsFiles { ca_file: Some(ca_file), ..TlsFiles::default() }).expect("good");
+        ProbeSettings { tls: CheckTls::of_agent(material, "node1".to_owned()), output_max: 4096 }
+    }
+}
+
+/// A server that shows `certificate` and speaks HTTP/1.1, or HTTP/2 where that is asked for.
+async fn server((certificate, key): (CertificateDer<'static>, KeyPair)) -> SocketAddr {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a certificate");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    target(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                if let Ok(mut connection) = h2::server::handshake(stream).await {
+                    while connection.accept().await.is_some() {}
+                }
+                return;
+            }
+            _ = stream.read(&mut [0; 4096]).await;
+            _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell").await;
+        }
+    })
+    .await
+}
+
+fn checks(addr: SocketAddr) -> [CheckType; 3] {
+    let base = CheckType { interval: Duration::from_secs(10), ..CheckType::default() };
+    [
+        CheckType { http: format!("https://{addr}/"), ..base.clone() },
+        CheckType { tcp: addr.to_string(), tcp_use_tls: true, ..base.clone() },
+        CheckType { h2ping: addr.to_string(), ..base },
+    ]
+}
+
+async fn said(check: &CheckType, settings: &ProbeSettings) -> Result<(), String> {
+    let found = Probe::of(check, settings).expect("it is probed").run().await;
+    if found.status == crate::model::check::CheckStatus::Passing { Ok(()) } else { Err(found.output) }
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_known_is_critical_unless_it_is_not_looked_at() {
+    let authority = Authority::new();
+    let addr = server(authority.certificate("127.0.0.1", |_| {})).await;
+    for check in checks(addr) {
+        let why = said(&check, &settings()).await.expect_err("refused");
+        assert!(why.ends_with("x509: certificate signed by unknown authority"), "{why}");
+        assert_eq!(said(&CheckType { tls_skip_verify: true, ..check }, &settings()).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn with_the_agents_authorities_the_name_and_the_dates_count() {
+    let authority = Authority::new();
+    let settings = authority.settings();
+    let good = server(authority.certificate("node1", |_| {})).await;
+    let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let expired = server(authority.certificate("node1", old)).await;
+    for (check, expired) in checks(good).into_iter().zip(checks(expired)) {
+        assert_eq!(said(&check, &settings).await, Ok(()));
+        let other = CheckType { tls_server_name: "other".to_owned(), ..check };
+        let why = said(&other, &settings).await.expect_err("refused");
+        assert!(why.ends_with("x509: certificate is not valid for other"), "{why}");
+        let why = said(&expired, &settings).await.expect_err("refused");
+        assert!(why.ends_with("x509: certificate has expired or is not yet valid"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_no_tls_is_critical_and_so_is_what_says_nothing() {
+    let plain = target(|mut stream| async move {
+        _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        request(&mut stream).await;
+    })
+    .await;
+    let silent = target(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        drop(stream);
+    })
+    .await;
+    for addr in [plain, silent] {
+        for check in checks(addr) {
+            said(&CheckType { timeout: SHORT, ..check }, &settings()).await.expect_err("refused");
+        }
+    }
+}
