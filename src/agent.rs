@@ -103,7 +103,7 @@ impl Agent {
         let rpc_listener = listen(config.rpc, "rpc").await?;
         let rpc_addr = rpc_listener.local_addr().map_err(|error| format!("rpc: {error}"))?;
         let (rpc_listener, rpc_mover) = Listener::new(rpc_listener).map_err(|error| format!("rpc: {error}"))?;
-        let rpc = RpcClient::new(tls.rpc.clone());
+        let rpc = RpcClient::new(tls.rpc.clone()).leaving_from(config.bind);
         let dispatch = Arc::new(Dispatch::default());
         let inbox = Arc::new(RaftInbox::default());
 
@@ -448,7 +448,7 @@ async fn open_catalog(
     tasks: &Shutdown,
 ) -> Result<Catalog, String> {
     let store = Store::new(&config.datacenter);
-    let reader = store.reader();
+    let reader = store.reader().with_panic_threshold(config.health_panic_threshold);
     let own = crate::raft::Candidate { id: node_id, expect: config.bootstrap_expect, cluster: None };
     let (candidates, candidates_rx) = watch::channel(vec![own.clone()]);
     let (addresses, addresses_rx) = watch::channel(dispatch::RaftAddresses::default());

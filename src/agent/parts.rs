@@ -185,6 +185,7 @@ pub(super) fn lan_settings(
     data_dir: Option<&DataDir>,
 ) -> GossipSettings {
     let mut tags = tags(config, node_id, rpc_port);
+    tags.insert(tag::OBSERVE.to_owned(), u8::from(config.health_observe).to_string());
     if let Some(wan) = wan {
         tags.insert(tag::WAN_JOIN_PORT.to_owned(), wan.local_addr().port().to_string());
         if wan.local_addr().ip() != config.advertise {

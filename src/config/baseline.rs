@@ -70,6 +70,8 @@ pub(super) fn baseline() -> Config {
             min_quorum: 0,
             server_stabilization_time: defaults::AUTOPILOT_STABILIZATION,
         },
+        health_observe: true,
+        health_panic_threshold: 0,
         check_update_interval: defaults::CHECK_UPDATE_INTERVAL,
         check_output_max_size: defaults::CHECK_OUTPUT_MAX_SIZE,
         discard_check_output: false,

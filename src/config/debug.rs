@@ -156,6 +156,8 @@ fn behaviour(config: &Config) -> Value {
         "EnableLocalScriptChecks": config.enable_local_script_checks,
         "EnableRemoteScriptChecks": config.enable_script_checks,
         "DiscoveryMaxStale": duration::format(config.discovery_max_stale),
+        "HealthObserve": config.health_observe,
+        "HealthPanicThreshold": config.health_panic_threshold,
         "HTTPBlockEndpoints": config.block_endpoints,
         "HTTPMaxConnsPerClient": config.http_max_conns_per_client,
         "HTTPResponseHeaders": config.response_headers.keys().collect::<Vec<_>>(),

@@ -631,6 +631,25 @@ pub const SYNC_MAX_STALE: Duration = Duration::from_secs(2);
 /// as much again for a slow server.
 pub const SYNC_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+// === Voted checks ===
+
+/// Votes in one ballot: a host that dies with hundreds of checks takes few log entries, and at 1 KiB of
+/// output each one entry stays below 100 KiB.
+pub const VOTES_PER_BALLOT: usize = 64;
+/// Bytes of a probe's output that the catalog keeps of one vote: seven make less than two outputs of
+/// ordinary checks.
+pub const VOTE_OUTPUT_BYTES: usize = 1_024;
+/// How long an observer may have failed before another takes its place: longer than a restart of its agent.
+pub const OBSERVER_FAILED_AFTER: Duration = Duration::from_secs(30);
+/// The wait of the one query by which an agent learns what it observes: after it, another server may be asked.
+pub const OBSERVED_WAIT: Duration = Duration::from_secs(120);
+/// Pause between two answers to it: many checks that are assigned one after the other come together.
+pub const OBSERVED_PACE: Duration = Duration::from_millis(200);
+/// Pause after one that failed, and after a ballot that was not taken.
+pub const OBSERVED_RETRY: Duration = Duration::from_secs(1);
+/// Assignments in one command of the log.
+pub const OBSERVERS_BATCH: usize = 256;
+
 // === Leader ===
 
 /// Time between full comparisons of members and catalog. Consul's `reconcile_interval`.

@@ -7,6 +7,7 @@
 use super::merge::{Problems, Setting, join_key};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
+use crate::model::vote::observers_fit;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -30,7 +31,7 @@ const SERVICE_KEYS: [&str; 16] = [
     "Connect",
 ];
 
-const CHECK_KEYS: [&str; 36] = [
+const CHECK_KEYS: [&str; 37] = [
     "ID",
     "ServiceID",
     "Token",
@@ -67,6 +68,7 @@ const CHECK_KEYS: [&str; 36] = [
     "FailuresBeforeCritical",
     "DeregisterCriticalServiceAfter",
     "OutputMaxSize",
+    "Observers",
 ];
 
 /// `service` and `services`: one definition or several.
@@ -167,6 +169,9 @@ fn verify_check(check: &CheckType, key: &str, problems: &mut Problems) {
     let probing = probes.iter().any(|target| !target.is_empty()) || !check.script_args.is_empty();
     if probing && check.interval == Duration::ZERO {
         problems.error(format!("{key}: Interval must be > 0 for Script, HTTP, or TCP checks"));
+    }
+    if let Err(why) = observers_fit(check) {
+        problems.error(format!("{key}: {why}"));
     }
     let known = probing || !check.ttl.is_zero() || !check.alias_service.is_empty() || !check.alias_node.is_empty();
     if !known {

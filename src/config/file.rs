@@ -83,6 +83,7 @@ stanza! {
         raft_snapshot_threshold: i64,
         raft_trailing_logs: i64,
         autopilot: AutopilotStanza,
+        health: HealthStanza,
         limits: Limits,
         http_config: HttpConfig,
         ui: bool,
@@ -150,6 +151,11 @@ stanza! {
         min_quorum: i64,
         server_stabilization_time: Duration,
     }
+}
+
+stanza! {
+    /// `health {}`, a stanza of Kontor's own.
+    HealthStanza { observe: bool, panic_threshold: i64, }
 }
 
 stanza! {

@@ -176,6 +176,11 @@ pub struct Config {
     pub raft_snapshot_entries: u64,
     pub raft_trailing_logs: u64,
     pub autopilot: Autopilot,
+    /// `health { observe }`: whether this agent probes for others.
+    pub health_observe: bool,
+    /// `health { panic_threshold }`: below how many passing instances of a hundred `passing` answers hold all of a
+    /// service; 0 for never.
+    pub health_panic_threshold: u8,
     pub check_update_interval: Duration,
     pub check_output_max_size: usize,
     pub discard_check_output: bool,

@@ -4,7 +4,7 @@
 //! makes a value impossible is here, in `network` or in `safety`.
 
 use super::baseline::baseline;
-use super::file::{AutopilotStanza, File, HttpConfig, Performance};
+use super::file::{AutopilotStanza, File, HealthStanza, HttpConfig, Performance};
 use super::interfaces::Host;
 use super::merge::{ConfigError, Problems};
 use super::places::{Chooser, Places};
@@ -213,6 +213,9 @@ fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
     set(&mut config.default_query_time, file.default_query_time);
     set(&mut config.max_query_time, file.max_query_time);
     set(&mut config.discovery_max_stale, file.discovery_max_stale);
+    let HealthStanza { observe, panic_threshold } = file.health.clone().unwrap_or_default();
+    set(&mut config.health_observe, observe);
+    set(&mut config.health_panic_threshold, within(panic_threshold, "health.panic_threshold", (0, 100), problems));
     set(&mut config.check_update_interval, file.check_update_interval);
     let bounds = (1, i64::from(i32::MAX));
     set(&mut config.check_output_max_size, within(file.check_output_max_size, "check_output_max_size", bounds, problems));

@@ -2,7 +2,8 @@
 
 use super::HttpParts;
 use super::ask::{self, Call, Pending};
-use crate::model::query::{Lookup, Read};
+use super::options;
+use crate::model::query::{CheckRef, Lookup, Read};
 use std::sync::Arc;
 
 /// `GET health/node/:node`
@@ -36,6 +37,22 @@ pub(super) fn connect(api: &Arc<HttpParts>, call: Call) -> Pending {
 /// `GET health/ingress/:service`
 pub(super) fn ingress(api: &Arc<HttpParts>, call: Call) -> Pending {
     instances(api, call, Lookup::Ingress)
+}
+
+/// `GET health/votes/:check_id`, of the node that `node` names; else of this agent where it has such a
+/// check, else of any.
+pub(super) fn votes(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let asked = call.parameters.filled("node").map(str::to_owned);
+    let votes = call.named("Missing check ID").map(|check_id| {
+        let here = || {
+            let own_dc = options::datacenter(&call.parameters).is_none_or(|dc| dc.eq_ignore_ascii_case(&api.settings.datacenter));
+            let is_ours = own_dc && api.local.registered().checks.contains_key(&check_id);
+            is_ours.then(|| api.settings.node_name.clone())
+        };
+        let node = asked.or_else(here);
+        Read::HealthVotes { of: Box::new(CheckRef { check_id, node }) }
+    });
+    ask::read(api, &call, votes)
 }
 
 fn instances(api: &Arc<HttpParts>, mut call: Call, lookup: Lookup) -> Pending {

@@ -25,6 +25,7 @@ const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact")
 const CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
 const BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
+const PANIC: HeaderName = HeaderName::from_static("x-kontor-panic");
 const DATACENTERS: HeaderName = HeaderName::from_static("x-kontor-datacenters");
 
 /// Room for the headers of an answer, taken once and not grown into.
@@ -219,6 +220,9 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
             headers.insert(AGE, HeaderValue::from(whole(cache.age, 1_000_000_000)));
         }
     }
+    if let Some(panic) = &meta.panic {
+        headers.insert(PANIC, HeaderValue::try_from(ascii(&panic.service)).unwrap_or(HeaderValue::from_static("")));
+    }
     if let Some(parts) = &meta.datacenters {
         headers.insert(DATACENTERS, datacenters(parts));
     }
@@ -230,20 +234,23 @@ fn whole(age: Duration, unit: u128) -> u64 {
 }
 
 /// A JSON list of the datacenters that were asked, nearest first: name with age in milliseconds and
-/// index, or with the error. In ASCII, as headers are.
+/// index, or with the error.
 fn datacenters(parts: &[DatacenterPart]) -> HeaderValue {
     let told: Vec<serde_json::Value> = parts.iter().map(told).collect();
-    let text = serde_json::Value::from(told).to_string();
+    HeaderValue::try_from(ascii(&serde_json::Value::from(told).to_string())).unwrap_or(HeaderValue::from_static("[]"))
+}
+
+/// The text in ASCII, as headers are: other characters as JSON spells them within its texts.
+fn ascii(text: &str) -> String {
     let mut ascii = String::with_capacity(text.len());
     for c in text.chars() {
         if c == ' ' || c.is_ascii_graphic() {
             ascii.push(c);
         } else {
-            // Such characters stand within texts only, where this is how JSON spells them.
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
         }
     }
-    HeaderValue::try_from(ascii).unwrap_or(HeaderValue::from_static("[]"))
+    ascii
 }
 
 fn told(part: &DatacenterPart) -> serde_json::Value {

@@ -115,6 +115,7 @@ pub(super) fn routes() -> Vec<Route> {
         get("/v1/health/service/", health::service),
         get("/v1/health/connect/", health::connect),
         get("/v1/health/ingress/", health::ingress),
+        get("/v1/health/votes/", health::votes),
 
         get("/v1/operator/raft/configuration", operator::raft_configuration),
         delete("/v1/operator/raft/peer", operator::remove_peer),

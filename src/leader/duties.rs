@@ -1,15 +1,16 @@
 //! Carries out the leader's duties for as long as this server leads, term by term.
 //!
-//! What is to be done is decided in `reconcile`, `membership` and `coordinates`; this file waits,
+//! What is to be done is decided in `reconcile`, `membership`, `observers` and `coordinates`; this file waits,
 //! reads, writes and logs. A duty that fails is logged and tried again; none stops the others.
 
 use super::LeaderParts;
 use super::coordinates;
 use super::membership::{Change, Membership, Situation};
+use super::observers::Observers;
 use super::reconcile::{self, Nodes, Reconciler};
 use crate::config::defaults::{
-    COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL, RECONCILE_BATCH,
-    RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
+    COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL, OBSERVERS_BATCH,
+    RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
 };
 use crate::model::command::{Command, Outcome};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
@@ -20,7 +21,7 @@ use crate::telemetry::Trouble;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 /// Does the duties whenever this server leads, until the task is dropped.
@@ -42,7 +43,7 @@ pub(super) async fn run(parts: LeaderParts) {
 
 /// All duties of one term, side by side: a server that is slow to catch up keeps no node waiting.
 async fn lead(parts: &LeaderParts) {
-    tokio::join!(watch_gaps(), keep_nodes(parts), keep_servers(parts), keep_coordinates(parts));
+    tokio::join!(watch_gaps(), keep_nodes(parts), keep_servers(parts), keep_coordinates(parts), keep_observers(parts));
 }
 
 /// Tells when this process was not run for a while: timers are then not to be trusted.
@@ -183,6 +184,36 @@ async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
         write(parts, command).await?;
     }
     Ok(())
+}
+
+/// Voted checks get their observers, on every change of the roster and of what is voted on.
+async fn keep_observers(parts: &LeaderParts) {
+    let mut observers = Observers::new(&parts.datacenter);
+    let mut changes = parts.lan.changes();
+    loop {
+        changes.mark_unchanged();
+        let watch = parts.reader.watch_observed();
+        let plan = observers.plan(&parts.lan.roster(), &parts.reader.observed(), Instant::now().into_std());
+        let mut look_again = plan.look_again.map_or(Instant::now() + RECONCILE_INTERVAL, Instant::from_std);
+        for assigns in plan.assigns.chunks(OBSERVERS_BATCH) {
+            info!(checks = assigns.len(), "voted checks get other observers");
+            if let Err(fault) = write(parts, Command::AssignObservers(assigns.to_vec())).await {
+                metrics::counter!("kontor.leader.assignments_failed").increment(1);
+                warn!(%fault, again_in = ?RECONCILE_RETRY, "voted checks did not get their observers");
+                look_again = Instant::now() + RECONCILE_RETRY;
+                break;
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => match changed {
+                Ok(()) => sleep(RECONCILE_GATHER).await,
+                // The pool has stopped, and the agent is about to.
+                Err(_stopped) => return,
+            },
+            () = watch.changed() => sleep(RECONCILE_GATHER).await,
+            () = sleep_until(look_again) => {}
+        }
+    }
 }
 
 fn read(parts: &LeaderParts, read: Read) -> Result<Bytes, Fault> {

@@ -1,5 +1,5 @@
 //! The leader's duties: members become nodes with `serfHealth`, servers become the `consul`
-//! service and voters, the dead are reaped.
+//! service and voters, the dead are reaped, voted checks get their observers.
 //!
 //! `agent` starts it on every server; it works only while this one leads. It is the only room that
 //! writes on behalf of other nodes.
@@ -7,6 +7,7 @@
 mod coordinates;
 mod duties;
 mod membership;
+mod observers;
 mod reconcile;
 
 use crate::gossip::Gossip;

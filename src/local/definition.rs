@@ -8,6 +8,7 @@ use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
 use crate::model::service::{NodeService, ServiceAddress, Weights, empty_object, empty_proxy};
+use crate::model::vote::{VotedDefinition, observers_fit};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -178,6 +179,7 @@ fn row(check: &CheckType, node: &str, id: String, name: String, service_id: Stri
             interval: check.interval,
             timeout: check.timeout,
             deregister_critical_service_after: check.deregister_critical_service_after,
+            voted: VotedDefinition::of(check),
         },
         ..HealthCheck::default()
     }
@@ -185,6 +187,7 @@ fn row(check: &CheckType, node: &str, id: String, name: String, service_id: Stri
 
 /// Whether the fields of a check fit together.
 fn is_valid(check: &CheckType) -> Result<(), &'static str> {
+    observers_fit(check)?;
     let targets = [&check.http, &check.tcp, &check.grpc, &check.udp, &check.h2ping, &check.os_service];
     let probes = !check.script_args.is_empty() || targets.iter().any(|target| !target.is_empty());
     let (interval, ttl, alias) = (!check.interval.is_zero(), !check.ttl.is_zero(), is_alias(check));

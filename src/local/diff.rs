@@ -179,7 +179,10 @@ impl State {
                 let mark = self.dirty(true);
                 let (token, source) = (Token::default(), Source::Api);
                 let row = Arc::new(row.clone());
-                self.checks.insert(id.clone(), CheckEntry { row, token, source, mark, deferred: None, critical_since: None });
+                self.checks.insert(
+                    id.clone(),
+                    CheckEntry { row, token, source, mark, deferred: None, critical_since: None, probed: false },
+                );
             }
         }
     }
@@ -268,10 +271,13 @@ fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     *local == remote
 }
 
-/// The same for a check; output that is deferred does not count.
+/// The same for a check; output that is deferred does not count, nor what others have voted on.
 fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
     let mut remote = HealthCheck { node: local.row.node.clone(), create_index: 0, modify_index: 0, ..remote.clone() };
-    if local.deferred.is_some() {
+    if local.is_voted() {
+        remote.status = local.row.status;
+    }
+    if local.deferred.is_some() || local.is_voted() {
         remote.output.clone_from(&local.row.output);
     }
     *local.row == remote

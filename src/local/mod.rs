@@ -9,6 +9,7 @@ pub(crate) mod checks;
 mod definition;
 mod diff;
 mod maintenance;
+mod observer;
 mod outcome;
 mod persist;
 mod registry;
@@ -17,6 +18,7 @@ mod running;
 mod state;
 mod sync;
 mod ttl;
+mod votes;
 
 use self::registry::{Moment, Registry};
 use self::running::Report;
@@ -92,6 +94,8 @@ pub struct Registered {
     pub services: BTreeMap<String, Arc<NodeService>>,
     /// By check id.
     pub checks: BTreeMap<String, Arc<HealthCheck>>,
+    /// Those that are voted on and have run here: what this agent says of them itself.
+    pub probed: BTreeMap<String, Arc<HealthCheck>>,
 }
 
 /// This agent's registrations; clones are the same one.
@@ -143,6 +147,7 @@ impl Local {
             local.lock().running.detach();
         });
         shutdown.spawn_until("local upkeep", self.clone().keep_up());
+        shutdown.spawn_until("local observer", observer::run(self.clone(), router.clone(), lan.clone()));
         let catalog = RouterCatalog { router, lan, node_name: self.inner.node_name.clone() };
         shutdown.spawn_until("local sync", sync::run(self.clone(), catalog));
         shutdown.spawn_until("local ttl", self.clone().watch_deadlines());
@@ -223,8 +228,7 @@ impl Local {
     }
 
     /// What the probes of this agent have in common, for those that it runs for others.
-    #[allow(dead_code, reason = "voted checks are run with it")]
-    pub(crate) fn probe_settings(&self) -> checks::ProbeSettings {
+    fn probe_settings(&self) -> checks::ProbeSettings {
         self.lock().running.settings().clone()
     }
 

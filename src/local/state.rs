@@ -4,6 +4,7 @@
 //! stays, marked, until the catalog has forgotten it.
 
 use super::definition::NewCheck;
+use super::diff::Remote;
 use super::{Registered, Source};
 use crate::model::check::{CheckStatus, HealthCheck};
 use crate::model::ids::Token;
@@ -54,6 +55,15 @@ pub(super) struct CheckEntry {
     pub(super) deferred: Option<Instant>,
     /// Since when it has said that it is critical; unset while it says nothing or something else.
     pub(super) critical_since: Option<Instant>,
+    /// Of a voted check: whether it has run here, so that its status is more than it was registered with.
+    pub(super) probed: bool,
+}
+
+impl CheckEntry {
+    /// Whether its status in the catalog is voted on.
+    pub(super) fn is_voted(&self) -> bool {
+        self.row.definition.voted.is_some()
+    }
 }
 
 /// All registrations of this agent.
@@ -174,15 +184,16 @@ impl State {
             row.service_tags.clone_from(&service.row.tags);
         }
         let id = row.check_id.clone();
-        let (mut kept, mut deferred, mut critical_since) = (None, None, None);
+        let (mut kept, mut deferred, mut critical_since, mut probed) = (None, None, None, false);
         if let Some(known) = self.check(&id) {
             row.status = known.row.status;
             row.output.clone_from(&known.row.output);
             (deferred, critical_since) = (known.deferred, known.critical_since);
+            probed = known.probed && known.row.definition == row.definition;
             kept = (*known.row == row && known.token == token).then_some(known.mark);
         }
         let mark = kept.unwrap_or_else(|| self.dirty(false));
-        self.checks.insert(id, CheckEntry { row: Arc::new(row), token, source, mark, deferred, critical_since });
+        self.checks.insert(id, CheckEntry { row: Arc::new(row), token, source, mark, deferred, critical_since, probed });
     }
 
     /// Marks a check as removed.
@@ -196,6 +207,9 @@ impl State {
     /// Sets what a check says. A change of output alone waits until `defer`; `None` for at once.
     pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>, now: Instant) {
         let Some(known) = self.checks.get_mut(id).filter(|known| !known.mark.deleted) else { return };
+        if known.is_voted() {
+            return self.set_own_vote(id, status, output);
+        }
         known.critical_since = if status == CheckStatus::Critical { known.critical_since.or(Some(now)) } else { None };
         if known.row.status == status && known.row.output == output {
             return;
@@ -222,6 +236,31 @@ impl State {
         }
     }
 
+    /// Sets what this agent says of a voted check. The catalog's status is that of the votes, of which this is
+    /// one: nothing is pushed.
+    fn set_own_vote(&mut self, id: &str, status: CheckStatus, output: &str) {
+        let said = |entry: &CheckEntry| entry.probed && entry.row.status == status && entry.row.output == output;
+        if self.check(id).is_none_or(said) {
+            return;
+        }
+        let _told_to_the_others = self.dirty(false);
+        if let Some(entry) = self.checks.get_mut(id) {
+            let row = Arc::make_mut(&mut entry.row);
+            row.status = status;
+            output.clone_into(&mut row.output);
+            entry.probed = true;
+        }
+    }
+
+    /// Takes how long voted checks have been critical from their votes, as the catalog has them: what this
+    /// agent alone finds deregisters nothing.
+    pub(super) fn heed_votes(&mut self, remote: &Remote, now: Instant) {
+        for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
+            let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
+            entry.critical_since = is_critical.then(|| entry.critical_since.unwrap_or(now));
+        }
+    }
+
     /// When the next deferred output is due.
     pub(super) fn next_deferred(&mut self) -> Option<Instant> {
         self.first_deferred = self.checks.values().filter_map(|entry| entry.deferred).min();
@@ -243,9 +282,11 @@ impl State {
     pub(super) fn registered(&self) -> Registered {
         let services = self.services.iter().filter(|(_, entry)| !entry.mark.deleted);
         let checks = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted);
+        let probed = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.probed && entry.is_voted());
         Registered {
             services: services.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
             checks: checks.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
+            probed: probed.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
         }
     }
 }

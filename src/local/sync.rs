@@ -126,6 +126,7 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let remote = within(catalog.read()).await?;
     {
         let mut registry = local.lock();
+        registry.state.heed_votes(&remote, Instant::now().into_std());
         if registry.state.compare(&remote) {
             local.publish(&registry);
         }
@@ -183,6 +184,8 @@ fn what(update: &Update) -> String {
         Command::Deregister(gone) => format!("deregister check {}", gone.check_id),
         Command::RemoveDatacenter { datacenter, .. } => format!("remove datacenter {datacenter}"),
         Command::ReadmitDatacenter { datacenter } => format!("readmit datacenter {datacenter}"),
+        Command::AssignObservers(_) => "assign observers".to_owned(),
+        Command::Vote { ballot, .. } => format!("count votes of {}", ballot.observer),
         Command::UpdateCoordinates(_) | Command::Batch(_) => "several changes".to_owned(),
     }
 }

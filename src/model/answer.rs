@@ -41,6 +41,13 @@ pub struct DatacenterPart {
     pub error: Option<String>,
 }
 
+/// A service of which so few instances pass that all are listed. Boxed in an answer: see `took_micros`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Panic {
+    /// Its name, as it was asked for.
+    pub service: String,
+}
+
 /// What the headers of an answer tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -61,6 +68,9 @@ pub struct AnswerMeta {
     pub cluster: ClusterId,
     /// How a cache took part.
     pub cache: Option<CacheUse>,
+    /// `X-Kontor-Panic`: the service of which too few instances pass, so that a `passing` answer holds
+    /// them all.
+    pub panic: Option<Box<Panic>>,
     /// For `?dc=*`: the datacenters that were asked, nearest first.
     pub datacenters: Option<Box<[DatacenterPart]>>,
     /// How long the agent that answers had the request, in microseconds: what the asker waited beyond

@@ -2,6 +2,7 @@
 
 use super::duration;
 use super::ids::Token;
+use super::vote::VotedDefinition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,6 +100,9 @@ pub struct CheckDefinition {
     /// Time critical after which the service is deregistered.
     #[serde(with = "duration::text", skip_serializing_if = "Duration::is_zero")]
     pub deregister_critical_service_after: Duration,
+    /// Of a voted check: what its observers need beyond that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voted: Option<Box<VotedDefinition>>,
 }
 
 /// A check as the catalog keeps it.
@@ -239,4 +243,11 @@ pub struct CheckType {
     /// Bytes of output kept; 0 for the agent's default.
     #[serde(alias = "output_max_size")]
     pub output_max_size: i64,
+    /// How many agents probe it and vote on its status; 0 for the one alone that it is registered with.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub observers: u32,
+}
+
+pub(super) fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

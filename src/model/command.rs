@@ -5,6 +5,7 @@ use super::coordinate::NodeCoordinate;
 use super::fault::Fault;
 use super::ids::ClusterId;
 use super::service::NodeService;
+use super::vote::{Assign, Ballot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -68,6 +69,10 @@ pub enum Command {
     RemoveDatacenter { datacenter: String, cluster: Option<ClusterId> },
     /// Take back all removals of a datacenter.
     ReadmitDatacenter { datacenter: String },
+    /// Say who observes some voted checks. Only the leader's own duties propose it.
+    AssignObservers(Vec<Assign>),
+    /// Count the votes of one agent, taken at that time: milliseconds since the Unix epoch.
+    Vote { ballot: Ballot, at: u64 },
 }
 
 /// What applying a command came to. A user's mistake is an outcome, never an error of the store.

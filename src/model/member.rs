@@ -31,6 +31,9 @@ pub mod tag {
     pub const RPC_ADDR: &str = "rpc_addr";
     /// Cluster id, once the server is part of one.
     pub const CLUSTER: &str = "cluster";
+    /// `1` for an agent that probes for others, `0` for one that does not; absent where it knows
+    /// nothing of voted checks.
+    pub const OBSERVE: &str = "observe";
     /// Network segment, always empty.
     pub const SEGMENT: &str = "segment";
 }

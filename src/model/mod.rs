@@ -24,4 +24,5 @@ pub mod request;
 pub mod service;
 pub mod tail;
 pub mod uri;
+pub mod vote;
 pub mod watch;

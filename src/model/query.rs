@@ -15,6 +15,15 @@ pub enum Lookup {
     Ingress,
 }
 
+/// A check as a user names it. Boxed in a [`Read`], which every parked watch has room for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CheckRef {
+    /// Its id.
+    pub check_id: String,
+    /// Its node; unset for any.
+    pub node: Option<String>,
+}
+
 /// Everything that can be read, by its path below `/v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Read {
@@ -38,6 +47,10 @@ pub enum Read {
     HealthState { state: String },
     /// `health/service/:name`, `health/connect/:name`, `health/ingress/:name`
     HealthService { name: String, lookup: Lookup },
+    /// `health/votes/:check_id`; of any node that has such a check when none is named
+    HealthVotes { of: Box<CheckRef> },
+    /// Asked by an agent: the voted checks that it observes
+    ObservedBy { node: String },
     /// `coordinate/nodes`
     CoordinateNodes,
     /// `coordinate/node/:node`

@@ -5,9 +5,11 @@ use super::command::Command;
 use super::fault::Fault;
 use super::ids::{ClusterId, NodeId, Token};
 use super::query::Query;
+use super::vote::Ballot;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -40,6 +42,8 @@ pub struct Removal {
 pub enum Write {
     /// A command for the replicated log.
     Apply(Command),
+    /// What an agent has found of checks that it observes.
+    Vote(Ballot),
     /// Refuse another datacenter from now on.
     RemoveDatacenter(Removal),
     /// Take a server out of the Raft configuration.
@@ -86,6 +90,9 @@ pub struct Hops {
     /// It is for another datacenter, and comes from a server here that cannot reach that one: whoever
     /// gets it asks no further server here.
     pub aside: bool,
+    /// The address of the agent that sent it, as this one's listener saw it. It never travels.
+    #[serde(skip)]
+    pub from: Option<IpAddr>,
 }
 
 /// A request between agents.

@@ -81,6 +81,7 @@ pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -
                 meta.known_leader &= of_part.known_leader;
                 meta.last_contact = meta.last_contact.max(of_part.last_contact);
                 meta.cache = joined(meta.cache, of_part.cache);
+                meta.panic = meta.panic.take().or(of_part.panic);
                 DatacenterPart { name, age: of_part.last_contact, index: of_part.index, error: None }
             }
             Err(why) => {

@@ -27,6 +27,7 @@ mod route;
 mod servers;
 mod source;
 mod tries;
+mod votes;
 mod write;
 
 use crate::bridge::Bridge;
@@ -198,6 +199,7 @@ impl Core {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
+        votes::check_sender(&request, &self.paths.lan.roster())?;
         self.deliver(request, progress).await
     }
 }

@@ -61,6 +61,7 @@ impl Core {
             indexed: true,
             last_contact: age,
             found: if rendered.found { Found::Yes } else { Found::No },
+            panic: rendered.panic,
             ..self.meta(raft, consistency)
         };
         Answer { meta, body: rendered.body }

@@ -40,9 +40,12 @@ impl Family {
             | Read::CatalogNodeServices { .. }
             | Read::CatalogGatewayServices { .. }
             | Read::Datacenters => Family::Catalog,
-            Read::HealthNode { .. } | Read::HealthChecks { .. } | Read::HealthState { .. } | Read::HealthService { .. } => {
-                Family::Health
-            }
+            Read::HealthNode { .. }
+            | Read::HealthChecks { .. }
+            | Read::HealthState { .. }
+            | Read::HealthService { .. }
+            | Read::HealthVotes { .. }
+            | Read::ObservedBy { .. } => Family::Health,
             Read::CoordinateNodes | Read::CoordinateNode { .. } | Read::CoordinateDatacenters => Family::Coordinate,
             Read::StatusLeader | Read::StatusPeers => Family::Status,
             Read::RaftConfiguration | Read::AutopilotHealth | Read::AutopilotState => Family::Operator,

@@ -28,7 +28,7 @@ impl Core {
         if is_of_store(&query.read) {
             let rendered = reader.read(query)?;
             let found = if rendered.found { Found::Yes } else { Found::No };
-            let meta = AnswerMeta { index: rendered.index.max(1), indexed: true, found, ..meta };
+            let meta = AnswerMeta { index: rendered.index.max(1), indexed: true, found, panic: rendered.panic, ..meta };
             return Ok(Answer { meta, body: rendered.body });
         }
         if !is_of_any_server(&query.read) {

@@ -5,8 +5,9 @@
 
 use super::Core;
 use super::operator::Servers;
+use super::votes;
 use crate::model::command::{Command, Outcome};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::request::{PeerRef, Removal, Write, Written};
 use crate::raft::Raft;
@@ -15,6 +16,10 @@ impl Core {
     /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
     pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
         match write {
+            Write::Apply(command) if votes::is_of_the_leader(command) => {
+                Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"))
+            }
+            Write::Vote(ballot) => self.count_votes(raft, ballot).await,
             Write::Apply(command) => propose(raft, command.clone()).await,
             Write::RemoveDatacenter(wanted) => {
                 let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
@@ -42,7 +47,7 @@ impl Core {
     }
 }
 
-async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
+pub(super) async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
     match raft.propose(command).await? {
         (index, Outcome::Done) => Ok(Written { index }),
         (_, Outcome::Refused(fault)) => Err(fault),

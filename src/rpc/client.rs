@@ -15,7 +15,7 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use std::collections::HashMap;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,13 +26,21 @@ type Slots = HashMap<(SocketAddr, Lane), Arc<Slot>>;
 #[derive(Clone, Debug)]
 pub struct RpcClient {
     tls: Option<RpcTls>,
+    /// Where connections leave from; unset where the system chooses.
+    source: Option<IpAddr>,
     slots: Arc<Mutex<Slots>>,
 }
 
 impl RpcClient {
     /// A client that connects when first asked.
     pub fn new(tls: Option<RpcTls>) -> RpcClient {
-        RpcClient { tls, slots: Arc::default() }
+        RpcClient { tls, source: None, slots: Arc::default() }
+    }
+
+    /// The same with connections that leave from the address that the agent tells others, by which the
+    /// servers know whose they are.
+    pub fn leaving_from(self, source: IpAddr) -> RpcClient {
+        RpcClient { source: Some(source).filter(|ip| !ip.is_unspecified()), ..self }
     }
 
     /// Sends `request` to `server`. A connection that misses its ping for 1 s fails all its calls.
@@ -108,7 +116,7 @@ impl RpcClient {
         if slots.len() >= defaults::RPC_MAX_SLOTS {
             slots.retain(|_, slot| !slot.is_forgettable());
         }
-        let slot = Arc::new(Slot::new(server, lane, self.tls.clone()));
+        let slot = Arc::new(Slot::new(server, lane, self.tls.clone(), self.source));
         slots.insert((server, lane), Arc::clone(&slot));
         slot
     }

@@ -142,7 +142,7 @@ impl Server {
             service_fn(move |request| {
                 asked.store(true, Ordering::Relaxed);
                 let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(server.answer(request).await) }
+                async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
             })
         };
         let connection = Builder::new(TokioExecutor::new())
@@ -185,7 +185,7 @@ impl Server {
     }
 
     /// One message. Dropping this future, as hyper does when the stream is reset, drops the handler's.
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let limit = match (request.method(), request.uri().path()) {
             (&Method::POST, REQUEST_PATH) => defaults::RPC_MAX_REQUEST_BYTES,
             (&Method::POST, RAFT_PATH) => defaults::RPC_MAX_RAFT_BYTES,
@@ -202,11 +202,12 @@ impl Server {
             };
             return Response::new(Full::new(raft.handle(message).await));
         }
-        let request: Request = match decode(&message) {
+        let mut request: Request = match decode(&message) {
             Ok(request) => request,
             Err(error) => return refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")),
         };
         drop(message);
+        request.hops.from = Some(peer.ip());
         let outcome = self.handler.handle(request, None, Progress::default()).await;
         Response::new(Full::new(encoded(&outcome)))
     }

@@ -13,11 +13,11 @@ use http_body_util::Full;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -52,14 +52,15 @@ pub(super) struct Slot {
     server: SocketAddr,
     lane: Lane,
     tls: Option<RpcTls>,
+    source: Option<IpAddr>,
     state: Mutex<State>,
     /// When a failed TLS handshake was last logged.
     told: Mutex<Option<Instant>>,
 }
 
 impl Slot {
-    pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>) -> Slot {
-        Slot { server, lane, tls, state: Mutex::new(State::Idle), told: Mutex::default() }
+    pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>, source: Option<IpAddr>) -> Slot {
+        Slot { server, lane, tls, source, state: Mutex::new(State::Idle), told: Mutex::default() }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -120,8 +121,16 @@ impl Slot {
             .shared()
     }
 
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let source = self.source.filter(|source| source.is_ipv4() == self.server.is_ipv4());
+        let Some(source) = source else { return TcpStream::connect(self.server).await };
+        let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(self.server).await
+    }
+
     async fn dial(&self) -> Result<Link, String> {
-        let stream = TcpStream::connect(self.server).await.map_err(|error| error.to_string())?;
+        let stream = self.connect().await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let Some(tls) = self.tls.as_ref().filter(|tls| tls.verify_outgoing) else {
             return self.handshake(stream).await;

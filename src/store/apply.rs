@@ -6,7 +6,7 @@
 use super::change::Change;
 use super::view::View;
 use super::watch::Key;
-use super::{deregister, register, removal};
+use super::{deregister, register, removal, votes};
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use std::collections::BTreeSet;
@@ -24,6 +24,14 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, co
         }
         Command::RemoveDatacenter { datacenter, cluster } => removal::remove(&mut change, datacenter, *cluster),
         Command::ReadmitDatacenter { datacenter } => removal::readmit(&mut change, datacenter),
+        Command::AssignObservers(assigns) => {
+            votes::assign(&mut change, assigns);
+            Ok(())
+        }
+        Command::Vote { ballot, at } => {
+            votes::vote(&mut change, ballot, *at);
+            Ok(())
+        }
         Command::Batch(commands) => return apply_all(view, touched, index, commands),
     };
     done.map_or_else(Outcome::Refused, |()| Outcome::Done)

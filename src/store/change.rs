@@ -58,7 +58,7 @@ impl Change<'_> {
     fn replace(&mut self, key: &Arc<str>, old: Option<&NodeState>, new: Option<NodeState>) {
         let row_changed = self.note_node(key, old, new.as_ref());
         let changed_services = self.note_services(old, new.as_ref());
-        let moved = self.note_checks(old, new.as_ref());
+        let moved = self.note_checks(key, old, new.as_ref());
         let services_moved = row_changed || !changed_services.is_empty();
         let checks_moved = moved.any || old.is_some() != new.is_some();
         if !services_moved && !checks_moved {
@@ -130,10 +130,11 @@ impl Change<'_> {
     }
 
     /// What the checks that are another speak of.
-    fn note_checks(&mut self, old: Option<&NodeState>, new: Option<&NodeState>) -> Moved {
+    fn note_checks(&mut self, node: &Arc<str>, old: Option<&NodeState>, new: Option<&NodeState>) -> Moved {
         let (old, new) = (old.map_or(&[][..], |state| &state.checks), new.map_or(&[][..], |state| &state.checks));
         let mut moved = Moved::default();
         for (before, after) in changed_rows(old, new, |row| &row.check.check_id) {
+            self.note_voted(node, before, after);
             for row in [before, after].into_iter().flatten() {
                 moved.note(row);
                 *self.view.indexes.state(row.check.status) = self.index;
@@ -145,6 +146,25 @@ impl Change<'_> {
             self.touched.insert(Key::Checks);
         }
         moved
+    }
+
+    /// Keeps the list of voted checks, and calls those who observe one that is to be probed otherwise.
+    fn note_voted(&mut self, node: &Arc<str>, before: Option<&Arc<CheckRow>>, after: Option<&Arc<CheckRow>>) {
+        let (before, after) = (before.filter(|row| row.is_voted()), after.filter(|row| row.is_voted()));
+        let Some(row) = after.or(before) else { return };
+        let key = (node.clone(), row.check.check_id.as_str().into());
+        match after {
+            Some(row) => _ = self.view.voted.insert(key, row.clone()),
+            None => _ = self.view.voted.remove(&key),
+        }
+        if before.zip(after).is_some_and(|(before, after)| before.is_observed_as(after)) {
+            return;
+        }
+        self.view.indexes.observers = self.index;
+        self.touched.insert(Key::Voted);
+        for observer in [before, after].into_iter().flatten().flat_map(|row| row.observers()) {
+            self.touched.insert(Key::Observed(key_of(observer)));
+        }
     }
 
     /// Lists an instance anew in the groups it belongs to, and no longer where it did not stay.

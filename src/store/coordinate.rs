@@ -22,5 +22,5 @@ pub(super) fn node(view: &View, name: &str, index: u64) -> Rendered {
     if let Some(row) = row {
         list.push(&[row.json()]);
     }
-    Rendered { index, body: list.finish(), found: row.is_some() }
+    Rendered { index, body: list.finish(), found: row.is_some(), panic: None }
 }

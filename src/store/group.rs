@@ -62,6 +62,13 @@ impl Group {
         (self.health_body, self.catalog_body, self.tags) = Default::default();
     }
 
+    /// Whether fewer than so many of a hundred instances pass, so that leaving the others out would
+    /// leave too few.
+    pub(super) fn is_panicking(&self, threshold: u8) -> bool {
+        let passing = self.entries.iter().filter(|entry| entry.passing).count();
+        threshold > 0 && passing * 100 < self.entries.len() * usize::from(threshold)
+    }
+
     pub(super) fn put(&mut self, entry: Entry) {
         match self.find(&entry.node.node.node, &entry.service.service.id) {
             Ok(at) => self.entries[at] = Arc::new(entry),

@@ -22,6 +22,9 @@ pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
         Read::CatalogGatewayServices { .. } => vec![Key::ServiceGone],
         Read::HealthNode { node } => vec![Key::NodeChecks(key_of(node))],
         Read::HealthState { state } => with_nodes(status(state).map_or(Key::Checks, Key::State)),
+        // Votes are part of the check's own row.
+        Read::HealthVotes { of } => vec![of.node.as_ref().map_or(Key::Checks, |node| Key::NodeChecks(key_of(node)))],
+        Read::ObservedBy { node } => vec![Key::Observed(key_of(node))],
         Read::CoordinateNodes => vec![Key::Coordinates],
         Read::CoordinateNode { node } => vec![Key::Coordinate(key_of(node))],
         Read::CoordinateDatacenters
@@ -74,6 +77,13 @@ pub(super) fn index(view: &View, query: &Query) -> u64 {
             let checks = status(state).map_or(indexes.checks, |status| indexes.states[status as usize]);
             checks.max(nodes_by_meta)
         }
+        Read::HealthVotes { of } => {
+            let of_node = |node: &String| view.node(node).map_or(indexes.node_gone, |state| state.checks_index);
+            of.node.as_ref().map_or(indexes.checks, of_node)
+        }
+        // That of all observers, moved by more than what wakes one of them: it gets the same answer again
+        // when it asks next, at most once for each time it is woken.
+        Read::ObservedBy { .. } => indexes.observers,
         Read::CoordinateNodes => indexes.coordinates,
         Read::CoordinateNode { node } => view.coordinates.get(&key_of(node)).map_or(indexes.node_gone, |row| row.index),
         Read::CoordinateDatacenters

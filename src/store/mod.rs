@@ -5,8 +5,8 @@
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
 //! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
-//! `register`, `deregister` and `removal` make a `change` of it; `query` answers from it with `catalog`,
-//! `health`, `coordinate` and `select`; `interest` says what a query depends on, and `watch` calls
+//! `register`, `deregister`, `votes` and `removal` make a `change` of it; `query` answers from it with
+//! `catalog`, `health`, `observed`, `coordinate` and `select`; `interest` says what a query depends on, and `watch` calls
 //! who waits for that; `snapshot` writes a view out and reads it back.
 
 mod apply;
@@ -18,6 +18,7 @@ mod group;
 mod health;
 mod interest;
 mod node_state;
+mod observed;
 mod query;
 mod register;
 mod removal;
@@ -26,18 +27,22 @@ mod select;
 pub mod snapshot;
 pub mod validate;
 mod view;
+mod votes;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use observed::Observed;
 pub use view::View;
 pub use watch::Watch;
 
+use crate::model::answer::Panic;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
 use crate::model::removals::Removals;
+use crate::model::vote::Ballot;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -53,6 +58,8 @@ pub struct Rendered {
     pub body: Bytes,
     /// False for what answers 404 with index headers.
     pub found: bool,
+    /// The service of which all instances are listed, because too few of them pass.
+    pub panic: Option<Box<Panic>>,
 }
 
 /// What a store and its readers share.
@@ -82,7 +89,7 @@ impl Store {
 
     /// A reader of what this store publishes; cheap to clone.
     pub fn reader(&self) -> Reader {
-        Reader { published: self.published.clone() }
+        Reader { published: self.published.clone(), panic_threshold: 0 }
     }
 
     /// Applies one command of the log at its index. Readers see it after [`Store::publish`].
@@ -122,9 +129,17 @@ impl Store {
 #[derive(Clone, Debug)]
 pub struct Reader {
     published: Arc<Published>,
+    /// Below which percentage of passing instances a service's `passing` answers hold all of them.
+    panic_threshold: u8,
 }
 
 impl Reader {
+    /// The same, whose `passing` answers hold all instances of a service when fewer than so many of a
+    /// hundred pass; 0 for never. What is stored is the same for every reader.
+    pub fn with_panic_threshold(self, percent: u8) -> Reader {
+        Reader { panic_threshold: percent, ..self }
+    }
+
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
         self.published.view.load_full()
@@ -132,7 +147,7 @@ impl Reader {
 
     /// Runs a query of the store on the newest view. `Read`s that are not of the store are a fault.
     pub fn read(&self, query: &Query) -> Result<Rendered, Fault> {
-        query::run(&self.published.view.load(), query)
+        query::run(&self.published.view.load(), query, self.panic_threshold)
     }
 
     /// Which clusters of other datacenters are removed.
@@ -143,6 +158,21 @@ impl Reader {
     /// Registers interest in [`Reader::removals`]; to be made before they are read.
     pub fn watch_removals(&self) -> Watch {
         self.published.watches.watch(vec![Key::Removals])
+    }
+
+    /// The voted checks, with who observes them.
+    pub fn observed(&self) -> Vec<Observed> {
+        observed::all(&self.published.view.load())
+    }
+
+    /// Those of the votes that are of an assignment that stands, by somebody who may vote under it.
+    pub fn countable(&self, ballot: &Ballot) -> Ballot {
+        votes::countable(&self.published.view.load(), ballot)
+    }
+
+    /// Registers interest in [`Reader::observed`]; to be made before they are read.
+    pub fn watch_observed(&self) -> Watch {
+        self.published.watches.watch(vec![Key::Voted])
     }
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change

@@ -4,14 +4,16 @@
 
 use super::select::Select;
 use super::view::View;
-use super::{Rendered, catalog, coordinate, health, interest};
+use super::{Rendered, catalog, coordinate, health, interest, observed};
+use crate::model::answer::Panic;
 use crate::model::fault::Fault;
 use crate::model::query::{Query, Read};
 use bytes::Bytes;
 
-/// Answers `query` from `view`.
-pub(super) fn run(view: &View, query: &Query) -> Result<Rendered, Fault> {
-    let select = Select::new(view, &query.options)?;
+/// Answers `query` from `view`, with all instances where fewer than `panic_threshold` percent pass.
+pub(super) fn run(view: &View, query: &Query, panic_threshold: u8) -> Result<Rendered, Fault> {
+    let mut select = Select::new(view, &query.options)?;
+    let mut panic = None;
     let body = match &query.read {
         Read::CatalogNodes => catalog::nodes(view, &select)?,
         Read::CatalogServices => catalog::services(view, &select),
@@ -22,7 +24,20 @@ pub(super) fn run(view: &View, query: &Query) -> Result<Rendered, Fault> {
         Read::HealthNode { node } => health::node(view.node(node), &select)?,
         Read::HealthChecks { service } => health::checks_of(view, service, &select)?,
         Read::HealthState { state } => health::in_state(view, state, &select)?,
-        Read::HealthService { name, lookup } => health::service(view.group(name, *lookup), &select)?,
+        Read::HealthService { name, lookup } => {
+            let group = view.group(name, *lookup);
+            if select.is_passing() && group.is_some_and(|group| group.is_panicking(panic_threshold)) {
+                select.take_all();
+                panic = Some(Box::new(Panic { service: name.clone() }));
+            }
+            health::service(group, &select)?
+        }
+        Read::HealthVotes { of } => {
+            let body = observed::votes(view, &of.check_id, of.node.as_deref())?;
+            let (found, index) = (body.is_some(), interest::index(view, query));
+            return Ok(Rendered { index, body: body.unwrap_or_default(), found, panic });
+        }
+        Read::ObservedBy { node } => observed::observed_by(view, node)?,
         Read::CoordinateNodes => coordinate::nodes(view),
         Read::CoordinateNode { node } => return Ok(coordinate::node(view, node, interest::index(view, query))),
         Read::CoordinateDatacenters
@@ -38,5 +53,5 @@ pub(super) fn run(view: &View, query: &Query) -> Result<Rendered, Fault> {
             return Err(Fault::failed(format!("{:?} is not answered from the catalog", query.read)));
         }
     };
-    Ok(Rendered { index: interest::index(view, query), body, found: true })
+    Ok(Rendered { index: interest::index(view, query), body, found: true, panic })
 }

@@ -5,8 +5,8 @@
 
 use super::change::Change;
 use super::node_state::NodeState;
-use super::rows::{CheckRow, NodeRow, ServiceRow, key_of};
-use super::validate;
+use super::rows::{NodeRow, ServiceRow, key_of};
+use super::{validate, votes};
 use crate::model::check::HealthCheck;
 use crate::model::command::Register;
 use crate::model::fault::Fault;
@@ -98,7 +98,7 @@ fn name_checks_anew(state: &mut NodeState, index: u64) {
     let name = state.row.node.node.clone();
     for row in state.checks.iter_mut().filter(|row| row.check.node != name) {
         let check = HealthCheck { node: name.clone(), modify_index: index, ..row.check.clone() };
-        *row = Arc::new(CheckRow::new(check));
+        *row = Arc::new(row.with(check));
     }
 }
 
@@ -125,7 +125,7 @@ fn describe_checks_anew(state: &mut NodeState, service: &NodeService, index: u64
         if row.check.service_name != service.service || row.check.service_tags != service.tags {
             let (service_name, service_tags) = (service.service.clone(), service.tags.clone());
             let check = HealthCheck { service_name, service_tags, modify_index: index, ..row.check.clone() };
-            *row = Arc::new(CheckRow::new(check));
+            *row = Arc::new(row.with(check));
         }
     }
 }
@@ -150,10 +150,11 @@ fn upsert_check(state: &mut NodeState, check: &HealthCheck, index: u64) -> Resul
     let existing = state.check(&check.check_id).cloned();
     check.create_index = existing.as_ref().map_or(index, |row| row.check.create_index);
     check.modify_index = existing.as_ref().map_or(index, |row| row.check.modify_index);
-    if existing.is_some_and(|row| row.check == check) {
+    let mut row = votes::registered(existing.as_deref(), check);
+    if existing.is_some_and(|known| known.check == row.check) {
         return Ok(());
     }
-    check.modify_index = index;
-    state.put_check(CheckRow::new(check));
+    row.check.modify_index = index;
+    state.put_check(row);
     Ok(())
 }

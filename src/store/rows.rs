@@ -10,6 +10,7 @@ use crate::model::check::HealthCheck;
 use crate::model::coordinate::NodeCoordinate;
 use crate::model::node::Node;
 use crate::model::service::{NodeService, ServiceAddress, Weights};
+use crate::model::vote::Assignment;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -183,12 +184,50 @@ impl FlatService<'_> {
 #[derive(Debug)]
 pub(super) struct CheckRow {
     pub(super) check: HealthCheck,
+    /// Who votes on it; for voted checks alone, once somebody is assigned.
+    pub(super) assignment: Option<Arc<Assignment>>,
     json: Fragment,
 }
 
 impl CheckRow {
     pub(super) fn new(check: HealthCheck) -> CheckRow {
-        CheckRow { check, json: Fragment::default() }
+        CheckRow { check, assignment: None, json: Fragment::default() }
+    }
+
+    /// A check with its votes, whose output names them.
+    pub(super) fn voted(mut check: HealthCheck, assignment: Arc<Assignment>) -> CheckRow {
+        check.output = assignment.describe(check.status);
+        CheckRow { assignment: Some(assignment), ..CheckRow::new(check) }
+    }
+
+    /// The same with other fields; the votes stay.
+    pub(super) fn with(&self, check: HealthCheck) -> CheckRow {
+        CheckRow { assignment: self.assignment.clone(), ..CheckRow::new(check) }
+    }
+
+    /// Whether its status is voted on.
+    pub(super) fn is_voted(&self) -> bool {
+        self.check.definition.voted.is_some()
+    }
+
+    /// Its assignment's epoch; 0 before there is one.
+    pub(super) fn epoch(&self) -> u64 {
+        self.assignment.as_ref().map_or(0, |assignment| assignment.epoch)
+    }
+
+    /// The node names of its observers.
+    pub(super) fn observers(&self) -> &[String] {
+        self.assignment.as_ref().map_or(&[], |assignment| &assignment.observers)
+    }
+
+    /// The name of one of its observers, as it is written in the assignment.
+    pub(super) fn observer(&self, name: &str) -> Option<&str> {
+        self.assignment.as_ref().and_then(|assignment| assignment.observer(name))
+    }
+
+    /// Whether `other` is probed in the same way by the same agents.
+    pub(super) fn is_observed_as(&self, other: &CheckRow) -> bool {
+        self.epoch() == other.epoch() && self.check.definition == other.check.definition && self.check.node == other.check.node
     }
 
     /// `{"Node":…}`

@@ -24,6 +24,8 @@ pub(super) struct Select<'a> {
     filter: Option<Filter>,
     /// Where the node lies that `near` names; unset when that is not known.
     near: Option<&'a Coordinate>,
+    /// Whether instances are left out that do not pass.
+    passing: bool,
 }
 
 impl<'a> Select<'a> {
@@ -31,13 +33,23 @@ impl<'a> Select<'a> {
         let text = options.filter.as_deref().filter(|text| !text.is_empty());
         let filter = text.map(Filter::parse).transpose().map_err(Fault::bad_request)?;
         let near = options.near.as_ref().and_then(|name| view.coordinates.get(&key_of(name)));
-        Ok(Select { view, options, filter, near: near.map(|row| &row.coordinate.coord) })
+        Ok(Select { view, options, filter, near: near.map(|row| &row.coordinate.coord), passing: options.passing })
+    }
+
+    /// Whether instances are left out that do not pass.
+    pub(super) fn is_passing(&self) -> bool {
+        self.passing
+    }
+
+    /// From here on none is left out for its checks.
+    pub(super) fn take_all(&mut self) {
+        self.passing = false;
     }
 
     /// Whether every row is wanted as it is, in any order.
     pub(super) fn is_plain(&self) -> bool {
-        let QueryOptions { tags, node_meta, passing, translate, .. } = self.options;
-        let chosen = !tags.is_empty() || !node_meta.is_empty() || *passing || self.filter.is_some();
+        let QueryOptions { tags, node_meta, translate, .. } = self.options;
+        let chosen = !tags.is_empty() || !node_meta.is_empty() || self.passing || self.filter.is_some();
         !chosen && !translate && self.near.is_none()
     }
 
@@ -66,7 +78,7 @@ impl<'a> Select<'a> {
     pub(super) fn wants_entry(&self, entry: &Entry) -> bool {
         let tags = &entry.service.service.tags;
         let has = |wanted: &String| tags.iter().any(|tag| same_tag(tag, wanted));
-        (!self.options.passing || entry.passing) && self.options.tags.iter().all(has) && self.wants_node(&entry.node)
+        (!self.passing || entry.passing) && self.options.tags.iter().all(has) && self.wants_node(&entry.node)
     }
 
     /// Sorts by round-trip time from the node that `near` names. What lies at an unknown place goes

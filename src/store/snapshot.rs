@@ -18,6 +18,7 @@ use crate::model::ids::ClusterId;
 use crate::model::node::Node;
 use crate::model::query::Lookup;
 use crate::model::service::NodeService;
+use crate::model::vote::Assignment;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -45,12 +46,16 @@ enum Kind {
     End = 8,
     /// A cluster of another datacenter that is removed.
     Removal = 9,
+    /// Who votes on the check before it, and their votes.
+    Votes = 10,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        use Kind::{Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service};
-        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal].into_iter().find(|kind| *kind as u8 == number)
+        use Kind::{Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service, Votes};
+        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
     }
 }
 
@@ -97,7 +102,12 @@ pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result
         let NodeState { row, services_index, checks_index, .. } = NodeState::clone(state);
         writer.value(Kind::Node, &NodeRecord { node: row.node.clone(), services_index, checks_index })?;
         state.services.iter().try_for_each(|row| writer.value(Kind::Service, &row.service))?;
-        state.checks.iter().try_for_each(|row| writer.value(Kind::Check, &row.check))?;
+        for row in &state.checks {
+            writer.value(Kind::Check, &row.check)?;
+            if let Some(assignment) = &row.assignment {
+                writer.value(Kind::Votes, &**assignment)?;
+            }
+        }
     }
     for row in view.coordinates.values() {
         writer.value(Kind::Coordinate, &CoordinateRecord { coordinate: row.coordinate.clone(), index: row.index })?;
@@ -223,6 +233,8 @@ struct Build {
     catalog_seen: bool,
     /// The node whose services and checks are being read.
     node: Option<NodeState>,
+    /// The check of it that was read last.
+    check: String,
 }
 
 impl Build {
@@ -239,7 +251,19 @@ impl Build {
                 self.node = Some(NodeState { services_index, checks_index, ..NodeState::new(NodeRow::new(node)) });
             }
             Kind::Service => self.open_node()?.put_service(ServiceRow::new(parse::<NodeService>(&body)?)),
-            Kind::Check => self.open_node()?.put_check(CheckRow::new(parse::<HealthCheck>(&body)?)),
+            Kind::Check => {
+                let check: HealthCheck = parse(&body)?;
+                self.check.clone_from(&check.check_id);
+                self.open_node()?.put_check(CheckRow::new(check));
+            }
+            Kind::Votes => {
+                let assignment: Arc<Assignment> = Arc::new(parse(&body)?);
+                let id = std::mem::take(&mut self.check);
+                let state = self.open_node()?;
+                let check = state.check(&id).map(|row| row.check.clone()).filter(|check| check.definition.voted.is_some());
+                let check = check.ok_or_else(|| "votes stand after no voted check".to_owned())?;
+                state.put_check(CheckRow::voted(check, assignment));
+            }
             Kind::Coordinate => {
                 let CoordinateRecord { coordinate, index } = parse(&body)?;
                 let key = key_of(&coordinate.node);

@@ -5,7 +5,7 @@
 
 use super::group::Group;
 use super::node_state::NodeState;
-use super::rows::{CoordinateRow, NodeRow, key_of};
+use super::rows::{CheckRow, CoordinateRow, NodeRow, key_of};
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
 use crate::model::query::Lookup;
@@ -28,6 +28,8 @@ pub struct View {
     pub(super) connect: OrdMap<Arc<str>, Arc<Group>>,
     /// Coordinates by node name.
     pub(super) coordinates: OrdMap<Arc<str>, Arc<CoordinateRow>>,
+    /// The checks that are voted on, by the key of their node and their id.
+    pub(super) voted: OrdMap<(Arc<str>, Arc<str>), Arc<CheckRow>>,
     /// Which clusters of other datacenters are removed.
     pub(super) removals: Arc<Removals>,
     pub(super) indexes: Indexes,
@@ -41,6 +43,8 @@ pub(super) struct Indexes {
     pub(super) services: u64,
     pub(super) checks: u64,
     pub(super) coordinates: u64,
+    /// Of who observes which voted check, and how they are probed.
+    pub(super) observers: u64,
     /// Of the checks that are, or were, passing, warning and critical.
     pub(super) states: [u64; 3],
     /// When a service last lost its final instance: what a watcher of an absent service compares.
@@ -99,6 +103,9 @@ impl View {
                 let group = self.groups(lookup).entry(name).or_default();
                 Arc::make_mut(group).put(state.entry(row));
             }
+        }
+        for row in state.checks.iter().filter(|row| row.is_voted()) {
+            self.voted.insert((key.clone(), row.check.check_id.as_str().into()), row.clone());
         }
         self.nodes.insert(key, Arc::new(state));
     }

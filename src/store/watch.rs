@@ -39,6 +39,10 @@ pub(super) enum Key {
     ServiceGone,
     /// Which clusters of other datacenters are removed.
     Removals,
+    /// Which checks are voted on, and who observes them.
+    Voted,
+    /// Which checks an agent observes, and how they are probed.
+    Observed(Arc<str>),
 }
 
 type Waiters = BTreeMap<u64, Arc<Call>>;

@@ -103,7 +103,8 @@ pub(super) fn text_bytes(query: &Query) -> usize {
         Read::CatalogGatewayServices { gateway } => gateway.len(),
         Read::HealthChecks { service } => service.len(),
         Read::HealthState { state } => state.len(),
-        Read::CoordinateNode { node } => node.len(),
+        Read::CoordinateNode { node } | Read::ObservedBy { node } => node.len(),
+        Read::HealthVotes { of } => size_of_val(&**of) + of.check_id.len() + of.node.as_ref().map_or(0, String::len),
         Read::FederationDoctor { dc } | Read::DialBack { dc } => dc.len(),
         Read::Federation { dc } => dc.as_ref().map_or(0, String::len),
         Read::CatalogNodes

@@ -7,6 +7,7 @@ mod registration;
 mod removals;
 mod selection;
 mod snapshots;
+mod votes;
 
 use super::{Reader, Rendered, Store};
 use crate::model::check::{CheckStatus, HealthCheck};

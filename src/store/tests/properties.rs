@@ -1,6 +1,8 @@
 //! What holds for any log.
 
 use super::*;
+use crate::model::query::CheckRef;
+use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
 use crate::store::View;
 use crate::store::snapshot::{decode, encode};
 use proptest::prelude::*;
@@ -15,8 +17,16 @@ fn pick(from: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 fn check() -> impl Strategy<Value = HealthCheck> {
     let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
-    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status)
-        .prop_map(|(check_id, service_id, status)| HealthCheck { check_id, service_id, status, ..HealthCheck::default() })
+    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status, 0..3_u32).prop_map(
+        |(check_id, service_id, status, kind)| {
+            let mut check = HealthCheck { check_id, service_id, status, ..HealthCheck::default() };
+            if kind > 0 {
+                check.definition.voted =
+                    Some(Box::new(VotedDefinition { observers: kind * 2 + 1, ..VotedDefinition::default() }));
+            }
+            check
+        },
+    )
 }
 
 fn instance() -> impl Strategy<Value = NodeService> {
@@ -39,6 +49,23 @@ fn registration() -> impl Strategy<Value = Command> {
     )
 }
 
+/// Epochs are indexes of the log, which a random log meets now and then.
+fn epoch() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0), 3 => 1..12_u64]
+}
+
+fn voting() -> impl Strategy<Value = Command> {
+    let assign = (pick(&NODES), epoch(), prop::collection::vec(pick(&NODES), 0..4)).prop_map(|(node, replaces, observers)| {
+        Command::AssignObservers(vec![Assign { node, check_id: "c1".to_owned(), replaces, observers }])
+    });
+    let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
+    let vote = (pick(&NODES), pick(&NODES), epoch(), status).prop_map(|(observer, node, epoch, status)| {
+        let vote = Vote { node, check_id: "c1".to_owned(), epoch, status, output: String::new() };
+        Command::Vote { ballot: Ballot { observer, votes: vec![vote] }, at: epoch }
+    });
+    prop_oneof![assign, vote]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let deregistration = (pick(&NODES), pick(&["", "", "a", "b"]), pick(&["", "c1"])).prop_map(|(node, service_id, check_id)| {
         Command::Deregister(Deregister { node, service_id, check_id, ..Deregister::default() })
@@ -48,7 +75,7 @@ fn command() -> impl Strategy<Value = Command> {
         coord.vec[0] = f64::from(at);
         Command::UpdateCoordinates(vec![NodeCoordinate { node, segment: String::new(), coord }])
     });
-    let single = prop_oneof![6 => registration(), 2 => deregistration, 1 => coordinates];
+    let single = prop_oneof![6 => registration(), 2 => deregistration, 1 => coordinates, 3 => voting()];
     prop_oneof![8 => single.clone(), 1 => prop::collection::vec(single, 0..4).prop_map(Command::Batch)]
 }
 
@@ -69,10 +96,17 @@ fn reads() -> Vec<Query> {
     });
     let of_nodes = NODES.iter().flat_map(|node| {
         let node = || (*node).to_owned();
-        [Read::CatalogNode { node: node() }, Read::HealthNode { node: node() }, Read::CoordinateNode { node: node() }]
+        [
+            Read::CatalogNode { node: node() },
+            Read::HealthNode { node: node() },
+            Read::CoordinateNode { node: node() },
+            Read::ObservedBy { node: node() },
+            Read::HealthVotes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: Some(node()) }) },
+        ]
     });
     let of_states = ["any", "passing", "warning", "critical"].map(|state| Read::HealthState { state: state.to_owned() });
-    let tables = [Read::CatalogNodes, Read::CatalogServices, Read::CoordinateNodes];
+    let any_votes = Read::HealthVotes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: None }) };
+    let tables = [Read::CatalogNodes, Read::CatalogServices, Read::CoordinateNodes, any_votes];
     let all = of_names.chain(of_nodes).chain(of_states).chain(tables);
     all.map(|read| Query { read, options: QueryOptions::default() }).collect()
 }

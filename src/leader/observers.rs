@@ -1,0 +1,285 @@
+//! Who observes each voted check: its owner, and others of the pool by rendezvous hashing.
+//!
+//! `duties` feeds it the roster and the voted checks; it answers with assignments, none where all is
+//! well. No I/O. An observer keeps its place until it has left, wants to observe no more, or has
+//! failed for long; who has lost its place does not get it back by coming back.
+
+use crate::config::defaults::OBSERVER_FAILED_AFTER;
+use crate::gossip::Roster;
+use crate::model::member::{Member, MemberStatus, tag};
+use crate::model::vote::Assign;
+use crate::store::Observed;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// What one term of leadership knows about agents that fail.
+#[derive(Debug)]
+pub(super) struct Observers {
+    datacenter: String,
+    /// Since when this leader has seen an agent failed.
+    failed: BTreeMap<String, Instant>,
+}
+
+/// What is to be done now, and when something may be without anybody's doing.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Plan {
+    pub(super) assigns: Vec<Assign>,
+    pub(super) look_again: Option<Instant>,
+}
+
+/// The agents of the datacenter, as far as they can observe.
+struct Agents<'a> {
+    /// Alive, and willing to probe for others.
+    willing: BTreeSet<&'a str>,
+    /// Those and the ones that may come back soon.
+    present: BTreeSet<&'a str>,
+    /// The names of all that have not left, by their lower case.
+    owners: BTreeMap<String, &'a str>,
+}
+
+impl Observers {
+    /// For a leader of `datacenter`.
+    pub(super) fn new(datacenter: &str) -> Observers {
+        Observers { datacenter: datacenter.to_owned(), failed: BTreeMap::new() }
+    }
+
+    /// What makes every one of `checks` observed as it should be, going by `roster`.
+    pub(super) fn plan(&mut self, roster: &Roster, checks: &[Observed], now: Instant) -> Plan {
+        let members: Vec<&Member> = roster.members.values().filter(|member| member.dc() == self.datacenter).collect();
+        self.note_failures(&members, now);
+        // A server that knows nothing of voted checks could not read the assignment.
+        let can_read = |member: &&Member| !member.is_server() || !member.tag(tag::OBSERVE).is_empty();
+        if checks.is_empty() || !members.iter().filter(|member| member.status != MemberStatus::Left).all(can_read) {
+            return Plan::default();
+        }
+        let agents = self.agents(&members, now);
+        let assigns = checks.iter().filter_map(|check| agents.assign(check)).collect();
+        let due = self.failed.values().map(|since| *since + OBSERVER_FAILED_AFTER).filter(|due| *due > now);
+        Plan { assigns, look_again: due.min() }
+    }
+
+    fn note_failures(&mut self, members: &[&Member], now: Instant) {
+        let failed: BTreeSet<&str> =
+            members.iter().filter(|member| member.status == MemberStatus::Failed).map(|member| member.name.as_str()).collect();
+        self.failed.retain(|name, _| failed.contains(name.as_str()));
+        for name in failed {
+            if !self.failed.contains_key(name) {
+                self.failed.insert(name.to_owned(), now);
+            }
+        }
+    }
+
+    fn agents<'a>(&self, members: &[&'a Member], now: Instant) -> Agents<'a> {
+        let mut agents = Agents { willing: BTreeSet::new(), present: BTreeSet::new(), owners: BTreeMap::new() };
+        for member in members.iter().filter(|member| member.status != MemberStatus::Left) {
+            let name = member.name.as_str();
+            agents.owners.insert(name.to_lowercase(), name);
+            if member.tag(tag::OBSERVE) != "1" {
+                continue;
+            }
+            let lately = |since: &Instant| now.saturating_duration_since(*since) < OBSERVER_FAILED_AFTER;
+            if member.status == MemberStatus::Alive {
+                agents.willing.insert(name);
+            }
+            if member.status != MemberStatus::Failed || self.failed.get(name).is_some_and(lately) {
+                agents.present.insert(name);
+            }
+        }
+        agents
+    }
+}
+
+impl Agents<'_> {
+    /// Who observes `check` from now on; nothing when those do who do already.
+    fn assign(&self, check: &Observed) -> Option<Assign> {
+        // The owner runs the check whatever becomes of the others, also where it probes for nobody else.
+        let owner = self.owners.get(&check.node.to_lowercase()).copied();
+        let mut chosen: Vec<&str> = owner.into_iter().collect();
+        let stay = check.observers.iter().map(String::as_str).filter(|name| Some(*name) != owner);
+        chosen.extend(stay.filter(|name| self.present.contains(name)));
+        let kept: BTreeSet<&str> = chosen.iter().copied().collect();
+        let free = || self.willing.iter().copied().filter(|name| !kept.contains(name));
+        let wanted = largest_odd((check.wanted as usize).min(chosen.len() + free().count()));
+        if chosen.len() < wanted {
+            let mut others: Vec<&str> = free().collect();
+            others.sort_by_cached_key(|name| Reverse(weight(&check.node, &check.check_id, name)));
+            chosen.extend(others.into_iter().take(wanted - chosen.len()));
+        }
+        chosen.truncate(wanted);
+        if chosen.is_empty() || chosen == check.observers {
+            return None;
+        }
+        let observers = chosen.into_iter().map(str::to_owned).collect();
+        Some(Assign { node: check.node.clone(), check_id: check.check_id.clone(), replaces: check.epoch, observers })
+    }
+}
+
+/// The largest odd number that is not above `number`; 0 for 0.
+fn largest_odd(number: usize) -> usize {
+    number - usize::from(number > 0 && number.is_multiple_of(2))
+}
+
+/// How much `observer` is drawn to the check: the highest take it, so that each agent has its share and
+/// one that comes or goes moves no other's. FNV-1a, mixed as SplitMix64 does, because its low bits alone spread.
+fn weight(node: &str, check_id: &str, observer: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let parts = [node, "\0", check_id, "\0", observer];
+    let hash = parts.iter().flat_map(|part| part.bytes()).fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn member(name: &str, status: MemberStatus, observe: &str) -> Member {
+        let role = if name.starts_with('s') { "consul" } else { "node" };
+        let mut tags: BTreeMap<String, String> =
+            [(tag::ROLE, role), (tag::DC, "dc1")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        if !observe.is_empty() {
+            tags.insert(tag::OBSERVE.to_owned(), observe.to_owned());
+        }
+        Member { name: name.to_owned(), addr: ([10, 0, 0, 1], 8301).into(), tags, status }
+    }
+
+    fn roster(members: &[(&str, MemberStatus)]) -> Roster {
+        let members = members.iter().map(|(name, status)| ((*name).to_owned(), member(name, *status, "1")));
+        Roster { members: members.collect() }
+    }
+
+    fn alive(names: &[&str]) -> Roster {
+        roster(&names.iter().map(|name| (*name, MemberStatus::Alive)).collect::<Vec<_>>())
+    }
+
+    fn check(owner: &str, id: &str, wanted: u32) -> Observed {
+        Observed { node: owner.into(), check_id: id.into(), wanted, epoch: 0, observers: Vec::new() }
+    }
+
+    /// The check as it is after the plan was carried out.
+    fn after(check: &Observed, plan: &Plan) -> Observed {
+        let Some(assign) = plan.assigns.first() else { return check.clone() };
+        assert_eq!(assign.replaces, check.epoch);
+        Observed { epoch: check.epoch + 1, observers: assign.observers.clone(), ..check.clone() }
+    }
+
+    fn plan(observers: &mut Observers, roster: &Roster, check: &Observed, now: Instant) -> (Plan, Observed) {
+        let plan = observers.plan(roster, std::slice::from_ref(check), now);
+        let after = after(check, &plan);
+        (plan, after)
+    }
+
+    #[test]
+    fn the_owner_is_one_of_as_many_as_are_wanted_and_nothing_is_said_twice() {
+        let (mut observers, now) = (Observers::new("dc1"), Instant::now());
+        let all = alive(&["s1", "c1", "c2", "c3", "c4"]);
+        let (plan_of, assigned) = plan(&mut observers, &all, &check("C1", "web", 3), now);
+        assert_eq!(plan_of.assigns.len(), 1);
+        assert_eq!((assigned.observers.len(), assigned.observers[0].as_str()), (3, "c1"));
+        assert_eq!(plan(&mut observers, &all, &assigned, now).0, Plan::default());
+    }
+
+    #[test]
+    fn with_fewer_agents_the_number_is_the_largest_odd_one_and_grows_with_them() {
+        let (mut observers, now) = (Observers::new("dc1"), Instant::now());
+        let mut known = check("c1", "web", 5);
+        for (names, count) in [
+            (&["c1"][..], 1),
+            (&["c1", "c2"], 1),
+            (&["c1", "c2", "c3"], 3),
+            (&["c1", "c2", "c3", "c4"], 3),
+            (&["c1", "c2", "c3", "c4", "c5", "c6"], 5),
+        ] {
+            known = plan(&mut observers, &alive(names), &known, now).1;
+            assert_eq!(known.observers.len(), count, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_has_failed_is_replaced_after_its_time_and_not_moved_back() {
+        let (mut observers, now) = (Observers::new("dc1"), Instant::now());
+        let names = ["c1", "c2", "c3", "c4"];
+        let known = plan(&mut observers, &alive(&names), &check("c1", "web", 3), now).1;
+        let lost = known.observers[1].clone();
+        let without = roster(&names.map(|name| (name, if name == lost { MemberStatus::Failed } else { MemberStatus::Alive })));
+        let (first, same) = plan(&mut observers, &without, &known, now);
+        assert_eq!(first, Plan { assigns: Vec::new(), look_again: Some(now + OBSERVER_FAILED_AFTER) });
+        let later = now + OBSERVER_FAILED_AFTER;
+        assert_eq!(plan(&mut observers, &without, &same, later - Duration::from_secs(1)).0.assigns, []);
+        let (moved, replaced) = plan(&mut observers, &without, &same, later);
+        assert_eq!((moved.assigns.len(), replaced.observers.len()), (1, 3));
+        assert!(!replaced.observers.contains(&lost) && replaced.observers[0] == "c1");
+        assert_eq!(replaced.observers[1], known.observers[2], "who is well stays");
+        assert_eq!(plan(&mut observers, &alive(&names), &replaced, later).0, Plan::default(), "it comes back");
+        assert_eq!(plan(&mut observers, &without, &replaced, later).0.assigns, [], "and fails again");
+    }
+
+    #[test]
+    fn one_that_comes_back_in_time_keeps_its_place_and_gets_its_whole_time_again() {
+        let (mut observers, now) = (Observers::new("dc1"), Instant::now());
+        let known = plan(&mut observers, &alive(&["c1", "c2", "c3", "c4"]), &check("c1", "web", 3), now).1;
+        let lost = known.observers[1].clone();
+        let without = roster(
+            &["c1", "c2", "c3", "c4"].map(|name| (name, if name == lost { MemberStatus::Failed } else { MemberStatus::Alive })),
+        );
+        let step = OBSERVER_FAILED_AFTER - Duration::from_secs(1);
+        assert_eq!(plan(&mut observers, &without, &known, now).0.assigns, []);
+        assert_eq!(plan(&mut observers, &alive(&["c1", "c2", "c3", "c4"]), &known, now + step).0.assigns, []);
+        assert_eq!(plan(&mut observers, &without, &known, now + step * 2).0.assigns, []);
+        assert_eq!(plan(&mut observers, &without, &known, now + step * 3).0.assigns, []);
+    }
+
+    #[test]
+    fn one_that_has_left_or_will_observe_no_more_is_replaced_at_once_and_the_owner_never() {
+        let (mut observers, now) = (Observers::new("dc1"), Instant::now());
+        let names = ["c1", "c2", "c3", "c4"];
+        let known = plan(&mut observers, &alive(&names), &check("c1", "web", 3), now).1;
+        for index in [1, 0] {
+            let mut roster = alive(&names);
+            roster.members.insert(known.observers[index].clone(), member(&known.observers[index], MemberStatus::Alive, "0"));
+            let changed = plan(&mut observers, &roster, &known, now).1;
+            assert_eq!(changed.observers.contains(&known.observers[index]), index == 0);
+        }
+        let mut roster = alive(&names);
+        roster.members.insert(known.observers[2].clone(), member(&known.observers[2], MemberStatus::Left, "1"));
+        assert!(!plan(&mut observers, &roster, &known, now).1.observers.contains(&known.observers[2]));
+    }
+
+    #[test]
+    fn nothing_is_assigned_while_a_server_is_there_that_could_not_read_it() {
+        let (mut observers, now) = (Observers::new("dc1"), Instant::now());
+        let mut roster = alive(&["c1", "c2", "c3"]);
+        roster.members.insert("s9".into(), member("s9", MemberStatus::Alive, ""));
+        assert_eq!(plan(&mut observers, &roster, &check("c1", "web", 3), now).0, Plan::default());
+        roster.members.insert("c9".into(), member("c9", MemberStatus::Alive, ""));
+        roster.members.insert("s9".into(), member("s9", MemberStatus::Left, ""));
+        let known = plan(&mut observers, &roster, &check("c1", "web", 3), now).1;
+        assert!(known.observers.len() == 3 && !known.observers.contains(&"c9".to_owned()));
+    }
+
+    #[test]
+    fn a_check_of_a_node_that_is_no_agent_is_observed_by_others() {
+        let all = alive(&["c1", "c2", "c3", "c4"]);
+        let known = plan(&mut Observers::new("dc1"), &all, &check("printer", "web", 3), Instant::now()).1;
+        assert!(known.observers.len() == 3 && !known.observers.contains(&"printer".to_owned()));
+    }
+
+    #[test]
+    fn the_load_spreads_evenly() {
+        let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+        let all = alive(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let checks: Vec<Observed> = (0..2_000).map(|number| check("outside", &format!("web-{number}"), 3)).collect();
+        let plan = Observers::new("dc1").plan(&all, &checks, Instant::now());
+        let mut load: BTreeMap<&str, usize> = BTreeMap::new();
+        for observer in plan.assigns.iter().flat_map(|assign| &assign.observers) {
+            *load.entry(observer).or_default() += 1;
+        }
+        assert_eq!(load.len(), 20);
+        // 300 each; a fair draw stays within a fifth of it.
+        assert!(load.values().all(|count| (240..=360).contains(count)), "{load:?}");
+    }
+}

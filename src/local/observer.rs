@@ -1,0 +1,218 @@
+//! Observes voted checks: learns from the catalog which, has them probed, and sends the votes.
+//!
+//! One task an agent, beside one that asks what is assigned: one parked query, whatever the number of
+//! checks. What is run and what is due is decided in `votes`.
+
+use super::Local;
+use super::checks::{Finding, Probe, Runners, Thresholds};
+use super::votes::{Order, Votes};
+use crate::config::defaults::{OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
+use crate::gossip::{Gossip, Roster};
+use crate::model::fault::Fault;
+use crate::model::ids::Token;
+use crate::model::member::tag;
+use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::request::{Write, WriteRequest};
+use crate::model::vote::{Ballot, VotedCheck};
+use crate::router::Router;
+use crate::telemetry::Trouble;
+use std::collections::HashMap;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+/// What probes have found and nobody has looked at: the last of each check.
+#[derive(Debug, Default)]
+struct Mailbox {
+    found: Mutex<HashMap<String, (u64, Finding)>>,
+    some: Notify,
+}
+
+impl Mailbox {
+    fn put(&self, key: &str, start: u64, finding: Finding) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (start, finding));
+        self.some.notify_one();
+    }
+
+    fn take(&self) -> HashMap<String, (u64, Finding)> {
+        std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A ballot on its way, with what came of it.
+type Sending = Pin<Box<dyn Future<Output = (Ballot, Result<(), Fault>)> + Send>>;
+
+/// Observes for ever.
+pub(super) async fn run(local: Local, router: Router, lan: Gossip) {
+    let (told, assigned) = watch::channel(Vec::new());
+    tokio::join!(learn(local.inner.node_name.clone(), router.clone(), lan, told), observe(local, router, assigned));
+}
+
+/// Keeps `told` as the catalog has it.
+async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Vec<VotedCheck>>) {
+    let mut index = 0;
+    let mut trouble = Trouble::default();
+    loop {
+        servers_know_of_votes(&lan).await;
+        let pause = match ask(&node, &router, index).await {
+            Ok((checks, now)) => {
+                if trouble.worked() {
+                    info!("what this agent observes is known again");
+                }
+                index = now;
+                told.send_if_modified(|before| {
+                    let differs = *before != checks;
+                    *before = checks;
+                    differs
+                });
+                OBSERVED_PACE
+            }
+            Err(fault) => {
+                metrics::counter!("kontor.local.observed_failed").increment(1);
+                if trouble.failed(Instant::now().into_std()) {
+                    warn!(%fault, "what this agent observes cannot be read; going on with what is known");
+                }
+                index = 0;
+                OBSERVED_RETRY
+            }
+        };
+        sleep(pause).await;
+    }
+}
+
+async fn ask(node: &str, router: &Router, min_index: u64) -> Result<(Vec<VotedCheck>, u64), Fault> {
+    let options = QueryOptions {
+        consistency: Consistency::Stale,
+        max_stale: Some(SYNC_MAX_STALE),
+        min_index,
+        wait: OBSERVED_WAIT,
+        ..QueryOptions::default()
+    };
+    let answer = router.query(Query { read: Read::ObservedBy { node: node.to_owned() }, options }).await?;
+    let checks = serde_json::from_slice(&answer.body);
+    let checks =
+        checks.map_err(|error| Fault::failed(format!("a server's answer about voted checks cannot be read: {error}")))?;
+    Ok((checks, answer.meta.index))
+}
+
+/// Resolves while there is a server and none that would not understand.
+async fn servers_know_of_votes(lan: &Gossip) {
+    let know = |roster: &Arc<Roster>| {
+        let mut servers = roster.alive().filter(|member| member.is_server()).peekable();
+        servers.peek().is_some() && servers.all(|server| !server.tag(tag::OBSERVE).is_empty())
+    };
+    if lan.changes().wait_for(know).await.is_err() {
+        // The pool has stopped, and the agent is about to.
+        pending::<()>().await;
+    }
+}
+
+/// Runs what is assigned and sends what is due.
+async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec<VotedCheck>>) {
+    let settings = local.probe_settings();
+    let (defer, discard) = {
+        let registry = local.lock();
+        (registry.settings.check_update_interval, registry.settings.discard_check_output)
+    };
+    let mut votes = Votes::new(&local.inner.node_name, defer);
+    let (mut runners, mailbox) = (Runners::default(), Arc::new(Mailbox::default()));
+    let mut changes = local.changes();
+    let mut sending: Option<Sending> = None;
+    let mut not_before = Instant::now();
+    let mut trouble = Trouble::default();
+    loop {
+        let now = Instant::now();
+        if sending.is_none() && now >= not_before {
+            let ballot = votes.due(now.into_std());
+            sending = (!ballot.votes.is_empty()).then(|| send(router.clone(), ballot));
+        }
+        let due = votes.next().filter(|_| sending.is_none()).map(|due| Instant::from_std(due).max(not_before));
+        tokio::select! {
+            told = assigned.changed() => match told {
+                Ok(()) => {
+                    let checks = assigned.borrow_and_update().clone();
+                    for order in votes.assigned(checks, Instant::now().into_std()) {
+                        carry_out(order, &mut runners, &settings, &mailbox);
+                    }
+                    votes.own(&local.registered(), Instant::now().into_std(), rand::random());
+                }
+                Err(_ended) => return,
+            },
+            () = mailbox.some.notified() => {
+                for (key, (start, mut finding)) in mailbox.take() {
+                    if discard {
+                        finding.output.clear();
+                    }
+                    votes.found(&key, start, finding, Instant::now().into_std(), rand::random());
+                }
+            }
+            changed = changes.changed() => match changed {
+                Ok(()) => votes.own(&changes.borrow_and_update().clone(), Instant::now().into_std(), rand::random()),
+                Err(_ended) => return,
+            },
+            (ballot, result) = done(&mut sending) => {
+                sending = None;
+                match result {
+                    Ok(()) => {
+                        trouble.worked();
+                        votes.counted(ballot, Instant::now().into_std(), rand::random());
+                    }
+                    Err(fault) => {
+                        metrics::counter!("kontor.local.votes_failed").increment(1);
+                        not_before = Instant::now() + OBSERVED_RETRY;
+                        if trouble.failed(Instant::now().into_std()) {
+                            warn!(%fault, votes = ballot.votes.len(), "votes could not be cast; trying again");
+                        } else {
+                            debug!(%fault, votes = ballot.votes.len(), "votes could not be cast yet; trying again");
+                        }
+                    }
+                }
+            }
+            () = until(due) => {}
+        }
+    }
+}
+
+fn carry_out(order: Order, runners: &mut Runners, settings: &super::checks::ProbeSettings, mailbox: &Arc<Mailbox>) {
+    match order {
+        Order::Start { key, start, check } => match Probe::of(&check, settings) {
+            Some(probe) => {
+                let mailbox = Arc::clone(mailbox);
+                let report = move |key: &str, finding| mailbox.put(key, start, finding);
+                runners.start(&key, probe, check.interval, Thresholds::of(&check), report);
+            }
+            None => {
+                metrics::counter!("kontor.local.unknown_voted_checks").increment(1);
+                warn!(check = ?key, "this agent cannot run a check that it is to observe, and does not vote on it");
+            }
+        },
+        Order::Stop { key } => runners.stop(&key),
+    }
+}
+
+fn send(router: Router, ballot: Ballot) -> Sending {
+    Box::pin(async move {
+        let write = Write::Vote(ballot.clone());
+        let request = WriteRequest { dc: None, token: Token::default(), write };
+        let late = |_elapsed| Err(Fault::outcome_unknown("no answer within the time for one ballot"));
+        let result = timeout(SYNC_REQUEST_TIMEOUT, router.write(request)).await.unwrap_or_else(late);
+        (ballot, result.map(|_written| ()))
+    })
+}
+
+async fn done(sending: &mut Option<Sending>) -> (Ballot, Result<(), Fault>) {
+    match sending {
+        Some(sending) => sending.await,
+        None => pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,128 @@
+//! Votes of observers on their way to the log: whose they may be, and which of them still count.
+//!
+//! An agent votes through its own router, so only what comes from other agents is asked who sent it.
+//! The sender is known by its address, where that is the one that some member tells: an agent whose
+//! connections leave from another address is taken by its word, as everybody in the pool is.
+
+use super::Core;
+use crate::config::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
+use crate::gossip::Roster;
+use crate::model::command::Command;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::request::{Ask, Hops, Request, Write, Written};
+use crate::model::vote::Ballot;
+use crate::raft::Raft;
+use std::time::{Duration, SystemTime};
+
+/// Refuses votes that another agent sends than the one that casts them, but for the servers, which
+/// pass on what they get.
+pub(super) fn check_sender(request: &Request, roster: &Roster) -> Result<(), Fault> {
+    let Ask::Write(write) = &request.ask else { return Ok(()) };
+    let Write::Vote(ballot) = &write.write else { return Ok(()) };
+    sent_by_itself(ballot, request.hops, roster).inspect_err(|_denied| {
+        metrics::counter!("kontor.router.votes_refused").increment(1);
+    })
+}
+
+fn sent_by_itself(ballot: &Ballot, hops: Hops, roster: &Roster) -> Result<(), Fault> {
+    if hops.crossed {
+        return Err(Fault::new(FaultKind::Denied, "votes are cast within a datacenter; these came from another one"));
+    }
+    let Some(from) = hops.from else { return Ok(()) };
+    let is_there = |address: std::net::SocketAddr| address.ip() == from;
+    let mut there = roster.members.values().filter(|member| is_there(member.addr) || member.rpc_addr().is_some_and(is_there));
+    let Some(first) = there.next() else { return Ok(()) };
+    let may = |member: &crate::model::member::Member| member.is_server() || member.name.eq_ignore_ascii_case(&ballot.observer);
+    if may(first) || there.any(may) {
+        return Ok(());
+    }
+    let text = format!("votes of {} came from {from}, which is the address of {}", ballot.observer, first.name);
+    Err(Fault::new(FaultKind::Denied, text))
+}
+
+/// Whether a command is one that only this server itself proposes.
+pub(super) fn is_of_the_leader(command: &Command) -> bool {
+    match command {
+        Command::AssignObservers(_) | Command::Vote { .. } => true,
+        Command::Batch(commands) => commands.iter().any(is_of_the_leader),
+        _ => false,
+    }
+}
+
+impl Core {
+    /// Has those votes of `ballot` counted that are of an assignment that still stands.
+    pub(super) async fn count_votes(&self, raft: &Raft, ballot: &Ballot) -> Result<Written, Fault> {
+        if ballot.votes.len() > VOTES_PER_BALLOT {
+            let text = format!("expected at most {VOTES_PER_BALLOT} votes in one ballot, got {}", ballot.votes.len());
+            return Err(Fault::bad_request(text));
+        }
+        let Some((_, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
+        let mut ballot = reader.countable(ballot);
+        if ballot.votes.is_empty() {
+            return Ok(Written::default());
+        }
+        ballot.votes.iter_mut().for_each(|vote| cut(&mut vote.output));
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        super::write::propose(raft, Command::Vote { ballot, at }).await
+    }
+}
+
+/// Shortens an output to what the catalog keeps of one vote.
+fn cut(output: &mut String) {
+    let end = output.floor_char_boundary(VOTE_OUTPUT_BYTES);
+    output.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Token;
+    use crate::model::member::{Member, MemberStatus, tag};
+    use crate::model::request::WriteRequest;
+
+    fn roster() -> Roster {
+        let member = |name: &str, last: u8, role: &str| Member {
+            name: name.to_owned(),
+            addr: ([10, 0, 0, last], 8301).into(),
+            tags: [(tag::ROLE.to_owned(), role.to_owned())].into(),
+            status: MemberStatus::Alive,
+        };
+        let members = [member("s1", 1, "consul"), member("c1", 2, "node"), member("c2", 3, "node")];
+        Roster { members: members.map(|member| (member.name.clone(), member)).into() }
+    }
+
+    fn ballot(observer: &str, from: Option<u8>, crossed: bool) -> Request {
+        let write = Write::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() });
+        let from = from.map(|last| [10, 0, 0, last].into());
+        let ask = Ask::Write(WriteRequest { dc: None, token: Token::default(), write });
+        Request { ask, hops: Hops { crossed, from, ..Hops::default() } }
+    }
+
+    #[test]
+    fn an_agent_votes_for_itself_alone_and_servers_pass_on() {
+        let refused = |request: Request| check_sender(&request, &roster()).err().map(|fault| fault.message);
+        assert_eq!(refused(ballot("c1", Some(2), false)), None);
+        assert_eq!(refused(ballot("C1", Some(2), false)), None);
+        assert_eq!(refused(ballot("c1", Some(1), false)), None, "a server passes it on");
+        assert_eq!(refused(ballot("c1", Some(9), false)), None, "an address that nobody tells");
+        let forged = refused(ballot("c1", Some(3), false)).expect("is refused");
+        assert_eq!(forged, "votes of c1 came from 10.0.0.3, which is the address of c2");
+        assert!(refused(ballot("c1", None, true)).is_some(), "from another datacenter");
+    }
+
+    #[test]
+    fn nobody_but_the_leader_assigns_or_counts() {
+        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
+        assert!(is_of_the_leader(&Command::Batch(vec![Command::UpdateCoordinates(Vec::new()), vote])));
+        assert!(is_of_the_leader(&Command::AssignObservers(Vec::new())));
+        assert!(!is_of_the_leader(&Command::Register(Box::default())));
+    }
+
+    #[test]
+    fn an_output_is_cut_between_characters() {
+        let mut output = "ö".repeat(VOTE_OUTPUT_BYTES);
+        cut(&mut output);
+        assert!(output.len() <= VOTE_OUTPUT_BYTES && output.ends_with('ö'));
+    }
+}
