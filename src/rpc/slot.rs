@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -125,8 +126,14 @@ impl Slot {
         let source = self.source.filter(|source| source.is_ipv4() == self.server.is_ipv4());
         let Some(source) = source else { return TcpStream::connect(self.server).await };
         let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.bind(SocketAddr::new(source, 0))?;
-        socket.connect(self.server).await
+        match socket.bind(SocketAddr::new(source, 0)) {
+            // The agent has moved to another address; the system knows where it is now.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => TcpStream::connect(self.server).await,
+            bound => {
+                bound?;
+                socket.connect(self.server).await
+            }
+        }
     }
 
     async fn dial(&self) -> Result<Link, String> {

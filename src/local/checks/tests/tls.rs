@@ -35,7 +35,7 @@ impl Authority {
         let ca_file = folder.path().join("ca.pem");
         std::fs::write(&ca_file, &self.pem).expect("written");
         let material = TlsMaterial::load(&TlsFiles { ca_file: Some(ca_file), ..TlsFiles::default() }).expect("good");
-        ProbeSettings { tls: CheckTls::of_agent(material, "node1".to_owned()), output_max: 4096 }
+        ProbeSettings { tls: OutgoingTls::of_agent(material, "node1".to_owned()), output_max: 4096 }
     }
 }
 
