@@ -396,6 +396,7 @@ fn scripts_are_run_for_nobody_unless_it_is_said_and_the_wider_permission_holds_t
     assert_eq!(allowed(json!({"data_dir": "/d"})), (false, false, false));
     assert_eq!(allowed(json!({"data_dir": "/d", "enable_local_script_checks": true})), (false, true, false));
     assert_eq!(allowed(json!({"data_dir": "/d", "enable_script_checks": true})), (true, true, true));
-    let fenced = json!({"data_dir": "/d", "enable_script_checks": true, "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}});
+    let fenced =
+        json!({"data_dir": "/d", "enable_script_checks": true, "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}});
     assert_eq!(allowed(fenced), (true, true, false));
 }
