@@ -97,7 +97,7 @@ fn checks_of_files_are_run_and_scripts_only_where_they_are_allowed() {
             {"tcp": target.addr.to_string(), "interval": "500ms"},
             {"args": ["sh", "-c", "echo nearly; exit 1"], "interval": "1s"},
             {"alias_service": "db2"},
-        ]}, {"name": "db2", "check": {"udp": target.addr.to_string(), "interval": "1s", "timeout": "100ms"}}],
+        ]}, {"name": "db2", "check": {"udp": target.addr.to_string(), "interval": "1s", "timeout": "100ms", "status": "passing"}}],
         "check": {"name": "twice", "http": format!("http://{}", target.addr), "interval": "1s", "failures_before_critical": 2},
     });
     let plan = Plan::server(root.path(), "dc1", "s1", 1).settings(&settings);

@@ -15,6 +15,7 @@ mod persist;
 mod registry;
 mod reload;
 mod running;
+mod scripts;
 mod state;
 mod sync;
 mod ttl;
@@ -22,6 +23,7 @@ mod votes;
 
 use self::registry::{Moment, Registry};
 use self::running::Report;
+pub use self::scripts::ScriptChecks;
 use self::sync::RouterCatalog;
 use crate::config::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK};
 use crate::gossip::Gossip;
@@ -67,15 +69,6 @@ pub struct LocalSettings {
     pub check_tls: CheckTls,
     /// Whose scripts are run.
     pub script_checks: ScriptChecks,
-}
-
-/// Whose scripts are run as checks; nobody's unless it is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScriptChecks {
-    /// Of whoever may use the HTTP API. `enable_script_checks`
-    pub api: bool,
-    /// Of configuration files. `enable_local_script_checks` or `enable_script_checks`
-    pub files: bool,
 }
 
 /// Where a registration comes from.

@@ -146,15 +146,12 @@ mod tests {
     use std::time::Duration;
 
     fn open() -> Registry {
-        Registry::open(settings(None), start()).expect("opens")
+        let settings = super::super::LocalSettings { check_output_max_size: 4096, ..settings(None) };
+        Registry::open(settings, start()).expect("opens")
     }
 
     fn tcp() -> CheckType {
         CheckType { check_id: "tcp".into(), tcp: "h:1".into(), interval: Duration::from_secs(10), ..CheckType::default() }
-    }
-
-    fn alias(id: &str, service: &str) -> CheckType {
-        CheckType { id: id.into(), name: id.into(), alias_service: service.into(), ..CheckType::default() }
     }
 
     /// The update, and what follows from it.
@@ -253,14 +250,17 @@ mod tests {
     #[test]
     fn an_alias_follows_its_service_and_node_at_once_and_so_does_an_alias_of_it() {
         let (mut registry, now) = (open(), start());
-        registry.add_check(alias("early", "web1"), Source::Api, now).expect("good");
+        // Of services, since one of the node would count for all of them.
+        let mirror = |name: &str, id: &str, other: &str| {
+            let check = CheckType { check_id: id.into(), alias_service: other.into(), ..CheckType::default() };
+            ServiceDefinition { name: name.into(), check: Some(check), ..ServiceDefinition::default() }
+        };
+        registry.add_service(mirror("first", "early", "web1"), Source::Api, false, now).expect("good");
         registry.settle_aliases(now.at);
         assert_eq!(status(&registry, "early"), (Critical, "Service web1 could not be found on node ".to_owned()));
         registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
-        let second = CheckType { id: String::new(), check_id: "second".into(), ..alias("", "web1") };
-        let top = ServiceDefinition { name: "top".into(), check: Some(second), ..ServiceDefinition::default() };
-        registry.add_service(top, Source::Api, false, now).expect("good");
-        registry.add_check(alias("third", "top"), Source::Api, now).expect("good");
+        registry.add_service(mirror("top", "second", "web1"), Source::Api, false, now).expect("good");
+        registry.add_service(mirror("end", "third", "top"), Source::Api, false, now).expect("good");
         say(&mut registry, "service:web1", Passing, now);
         for id in ["early", "second", "third"] {
             assert_eq!(status(&registry, id).0, Passing, "{id}");
@@ -272,13 +272,21 @@ mod tests {
         registry.remove_service("web1").expect("known");
         registry.settle_aliases(now.at);
         assert_eq!(status(&registry, "third").0, Critical);
+        let node = CheckType { name: "disk".into(), status: "critical".into(), ..ttl() };
+        registry.add_service(web(Vec::new()), Source::Api, false, now).expect("good");
+        registry.add_check(node, Source::Api, now).expect("good");
+        registry.settle_aliases(now.at);
+        assert_eq!(status(&registry, "early").1, "Aliased check \"disk\" failing: ");
+        say(&mut registry, "disk", Passing, now);
+        assert_eq!(status(&registry, "early"), (Passing, "All checks passing.".to_owned()));
     }
 
     #[test]
     fn aliases_in_a_circle_end() {
         let (mut registry, now) = (open(), start());
         for (name, other) in [("a", "b"), ("b", "a")] {
-            let checks = vec![CheckType { check_id: format!("of-{name}"), ..alias("", other) }, ttl()];
+            let checks =
+                vec![CheckType { check_id: format!("of-{name}"), alias_service: other.into(), ..CheckType::default() }, ttl()];
             let service = ServiceDefinition { name: name.into(), checks, ..ServiceDefinition::default() };
             registry.add_service(service, Source::Api, false, now).expect("good");
             registry.settle_aliases(now.at);
@@ -286,7 +294,7 @@ mod tests {
         for _ in 0..100 {
             registry.refresh_aliases(now.at);
         }
-        assert!(status(&registry, "of-a").1.len() <= settings(None).check_output_max_size);
+        assert!(status(&registry, "of-a").1.len() <= 4096);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::running::Running;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
-use crate::config::defaults::{CHECK_INTERVAL_MIN, DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
+use crate::config::defaults::{LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};
@@ -96,7 +96,8 @@ impl Registry {
         now: Moment,
     ) -> Result<(), Fault> {
         let new = definition::service(definition, &self.settings.node_name)?;
-        new.checks.iter().try_for_each(|check| self.may_run(check, source))?;
+        let scripts = self.settings.script_checks;
+        new.checks.iter().try_for_each(|check| scripts.allow(check.check.as_ref(), source))?;
         self.put_service(new, source, replace_checks, now)
     }
 
@@ -119,7 +120,7 @@ impl Registry {
     /// Registers a check by itself.
     pub(super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
         let mut new = definition::check(check, &self.settings.node_name)?;
-        self.may_run(&new, source)?;
+        self.settings.script_checks.allow(new.check.as_ref(), source)?;
         let service = &new.row.service_id;
         if !service.is_empty() {
             let Some(entry) = self.state.service(service) else {
@@ -245,36 +246,20 @@ impl Registry {
         self.start_check(NewCheck { row, check, token }, Source::Api, now);
     }
 
-    /// Whether a check may be run here: scripts only where they are allowed.
-    pub(super) fn may_run(&self, new: &NewCheck, source: Source) -> Result<(), Fault> {
-        let allowed = self.settings.script_checks;
-        let script = new.check.as_ref().is_some_and(|check| !check.script_args.is_empty());
-        match source {
-            Source::Api if script && !allowed.api => Err(Fault::failed(
-                "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
-            )),
-            Source::File if script && !allowed.files => Err(Fault::failed(
-                "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// Remembers a check and has it run; what it said before a restart is taken up.
     fn start_check(&mut self, new: NewCheck, source: Source, now: Moment) {
         let (id, token, check) = (new.row.check_id.clone(), new.token.clone(), new.check.clone());
         let fresh = self.state.check(&id).is_none();
         let ttl = check.as_ref().filter(|_| new.row.kind == "ttl").map(|check| (check.ttl, self.running.output_max(check)));
-        let forbidden = self.may_run(&new, source).err();
-        if let Some(check) = &check {
-            warn_of_raised(&id, check);
-        }
+        let forbidden = self.settings.script_checks.allow(check.as_ref(), source).err();
         self.touch(&new.row.service_id);
         self.state.put_check(new, source);
         match (&check, &forbidden) {
             (Some(check), None) => {
                 self.running.start(&id, check, &token);
-                self.touch(&check.alias_service);
+                if definition::kind(check) == "alias" {
+                    self.touch(&check.alias_service);
+                }
             }
             _ => self.running.stop(&id),
         }
@@ -344,17 +329,6 @@ pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
 
 pub(super) fn unknown_check(id: &str) -> Fault {
     Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
-}
-
-/// Says which of a check's times are too short and are raised.
-fn warn_of_raised(id: &str, check: &CheckType) {
-    if !check.interval.is_zero() && check.interval < CHECK_INTERVAL_MIN {
-        warn!(check = %id, minimum_interval = ?CHECK_INTERVAL_MIN, "check has interval below minimum");
-    }
-    let after = check.deregister_critical_service_after;
-    if !after.is_zero() && after < DEREGISTER_CRITICAL_MIN {
-        warn!(check = %id, minimum_interval = ?DEREGISTER_CRITICAL_MIN, "check has deregister interval below minimum");
-    }
 }
 
 fn full() -> Fault {

@@ -26,11 +26,13 @@ impl Registry {
         let node = &self.settings.node_name;
         let services: Vec<NewService> =
             services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;
-        services.iter().flat_map(|service| &service.checks).try_for_each(|check| self.may_run(check, Source::File))?;
+        let scripts = self.settings.script_checks;
+        let of_services = services.iter().flat_map(|service| &service.checks);
+        of_services.map(|check| check.check.as_ref()).try_for_each(|check| scripts.allow(check, Source::File))?;
         let new_services: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
         for check in &checks {
             let new = definition::check(check.clone(), node)?;
-            self.may_run(&new, Source::File)?;
+            scripts.allow(new.check.as_ref(), Source::File)?;
             let service = new.row.service_id.as_str();
             let stays = || self.state.service(service).is_some_and(|entry| entry.source == Source::Api);
             if !service.is_empty() && !new_services.contains(service) && !stays() {

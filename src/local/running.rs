@@ -5,12 +5,14 @@
 
 use super::checks::{Alias, Finding, Probe, ProbeSettings, RouterElsewhere, Runners, Thresholds, follow};
 use super::definition;
+use crate::config::defaults::{CHECK_INTERVAL_MIN, DEREGISTER_CRITICAL_MIN};
 use crate::model::check::CheckType;
 use crate::model::ids::Token;
 use crate::router::Router;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use tracing::warn;
 
 /// Gets the id of a check, the number of its start, and what was found.
 pub(super) type Report = Arc<dyn Fn(&str, u64, Finding) + Send + Sync>;
@@ -68,6 +70,7 @@ impl Running {
             return;
         }
         self.stop(id);
+        warn_of_raised(id, check);
         match definition::kind(check) {
             "ttl" | "" => return,
             "alias" => {
@@ -147,5 +150,16 @@ impl Engine {
                 self.runners.keep(id, follow(Alias::of(&run.check, node_name), catalog, report));
             }
         }
+    }
+}
+
+/// Says which of a check's times are too short and are raised.
+fn warn_of_raised(id: &str, check: &CheckType) {
+    if !check.interval.is_zero() && check.interval < CHECK_INTERVAL_MIN {
+        warn!(check = %id, minimum_interval = ?CHECK_INTERVAL_MIN, "check has interval below minimum");
+    }
+    let after = check.deregister_critical_service_after;
+    if !after.is_zero() && after < DEREGISTER_CRITICAL_MIN {
+        warn!(check = %id, minimum_interval = ?DEREGISTER_CRITICAL_MIN, "check has deregister interval below minimum");
     }
 }

@@ -170,7 +170,7 @@ mod tests {
         let other = check("api", "o", Critical);
         let told = |status, text: &str| (status, text.to_owned());
         assert_eq!(said(&[], true), told(Passing, "No checks found."));
-        assert_eq!(said(&[other.clone()], false), told(Critical, "Service web could not be found on node n2"));
+        assert_eq!(said(std::slice::from_ref(&other), false), told(Critical, "Service web could not be found on node n2"));
         assert_eq!(said(&[other.clone(), check("web", "a", Passing)], false), told(Passing, "All checks passing."));
         let warned = [check("web", "a", Warning), other, check("web", "b", Passing)];
         assert_eq!(said(&warned, false), told(Warning, "Aliased check \"a\" failing: a says"));

@@ -68,7 +68,7 @@ impl DockerProbe {
 
     /// Runs the command once.
     pub(super) async fn run(&self) -> Finding {
-        let mut output = Answer::new(self.output_max, u64::MAX);
+        let mut output = Answer::of_frames(self.output_max, u64::MAX);
         match timeout(self.timeout, self.exec(&mut output)).await {
             Ok(Ok(code)) => Finding::new(by_exit_code(code), output.body.noted()),
             Ok(Err(why)) => Finding::critical(why),
@@ -88,8 +88,8 @@ impl DockerProbe {
         }
         let exec = self.create().await?;
         self.set_late(Some(exec.clone()));
-        // Without a terminal inside, but told as if there were one: both outputs come as one stream.
-        let start = self.request("POST", format!("/exec/{exec}/start"), Some(json!({"Detach": false, "Tty": true})))?;
+        // Without a terminal, which would lose one of the two outputs or change its line ends.
+        let start = self.request("POST", format!("/exec/{exec}/start"), Some(json!({"Detach": false, "Tty": false})))?;
         let failed = |why: String| format!("start exec failed for container {container}: {why}");
         self.ask(start, output).await.map_err(failed)?;
         let body = output.body.text();

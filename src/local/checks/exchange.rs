@@ -2,6 +2,7 @@
 //!
 //! The connection is driven by whoever waits for the answer, not by a task, so that it ends with it.
 
+use super::frames::Frames;
 use super::output::Tail;
 use crate::config::defaults::CHECK_HEAD_BYTES;
 use bytes::Bytes;
@@ -23,12 +24,26 @@ pub(super) struct Answer {
     pub(super) body: Tail,
     /// Bytes of the body after which no more is read.
     body_max: u64,
+    /// Unpacks the body, where it is one of several streams.
+    frames: Option<Frames>,
 }
 
 impl Answer {
     /// Nothing has come yet; of the body `keep` bytes are kept and `body_max` read.
     pub(super) fn new(keep: usize, body_max: u64) -> Answer {
-        Answer { head: None, body: Tail::new(keep), body_max }
+        Answer { head: None, body: Tail::new(keep), body_max, frames: None }
+    }
+
+    /// The same of a body that is several streams in frames.
+    pub(super) fn of_frames(keep: usize, body_max: u64) -> Answer {
+        Answer { frames: Some(Frames::default()), ..Answer::new(keep, body_max) }
+    }
+
+    fn take(&mut self, data: &[u8]) {
+        match &mut self.frames {
+            None => self.body.write(data),
+            Some(frames) => frames.unpack(data, &mut self.body),
+        }
     }
 
     /// `200 OK`, as the server says it.
@@ -66,7 +81,7 @@ where
         }
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| told(&error))?;
-            answer.body.write(frame.data_ref().map_or(&[], |data| data));
+            answer.take(frame.data_ref().map_or(&[], |data| data));
             if answer.body.total() >= answer.body_max {
                 metrics::counter!("kontor.checks.body_cut").increment(1);
                 return Err(format!("no more than {} bytes of it are read", answer.body_max));

@@ -8,6 +8,7 @@ mod alias;
 mod connect;
 mod docker;
 mod exchange;
+mod frames;
 mod grpc;
 mod h2ping;
 mod http;

@@ -41,10 +41,13 @@ async fn the_exit_code_is_the_status_and_both_outputs_are_one() {
 #[tokio::test]
 async fn what_cannot_be_run_says_why() {
     let run = |program: &str| CheckType { script_args: vec![program.to_owned()], ..CheckType::default() };
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let data = file.path().display().to_string();
+    let refused = format!("fork/exec {data}: permission denied");
     let told = [
         ("no-such-program-here", "exec: \"no-such-program-here\": executable file not found in $PATH"),
         ("/no/such/program", "fork/exec /no/such/program: no such file or directory"),
-        ("/etc/hostname", "fork/exec /etc/hostname: permission denied"),
+        (&data, &refused),
     ];
     for (program, why) in told {
         assert_eq!(probe(&run(program)).await, Finding::critical(why));

@@ -28,9 +28,9 @@ async fn probe(check: &CheckType) -> Finding {
 }
 
 /// Listens, and gives every connection to `talk`.
-async fn target<F: Future<Output = ()> + Send>(talk: impl Fn(TcpStream) -> F + Clone + Send + 'static) -> SocketAddr
+async fn target<F>(talk: impl Fn(TcpStream) -> F + Clone + Send + 'static) -> SocketAddr
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("bound");

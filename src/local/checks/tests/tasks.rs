@@ -43,7 +43,7 @@ async fn first_runs_are_spread_evenly_and_later_ones_come_an_interval_after() {
 async fn a_check_that_is_stopped_or_replaced_runs_no_more() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let mut runners = Runners::default();
-    let mut start = |runners: &mut Runners, id: &str, mark: &'static str| {
+    let start = |runners: &mut Runners, id: &str, mark: &'static str| {
         let tell = tell.clone();
         let report = move |_: &str, _finding| _ = tell.send(mark);
         runners.start(id, probe(), Duration::ZERO, Thresholds::of(&CheckType::default()), report);
