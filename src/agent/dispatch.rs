@@ -14,7 +14,7 @@ use crate::router::Router;
 use crate::rpc::{self, CallError, RaftSink, RpcClient};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -34,6 +34,11 @@ impl Dispatch {
 }
 
 impl Handler for Dispatch {
+    fn admit(&self, request: &Request, from: IpAddr) -> Result<(), Fault> {
+        // Without a router there is nothing to be had.
+        self.router.get().map_or(Ok(()), |router| router.admit(request, from))
+    }
+
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         match self.router.get() {
             Some(router) => router.handle(request, from_dc, progress),

@@ -645,8 +645,11 @@ pub const OBSERVER_FAILED_AFTER: Duration = Duration::from_secs(30);
 pub const OBSERVED_WAIT: Duration = Duration::from_secs(120);
 /// Pause between two answers to it: many checks that are assigned one after the other come together.
 pub const OBSERVED_PACE: Duration = Duration::from_millis(200);
-/// Pause after one that failed, and after a ballot that was not taken.
+/// Pause after one that failed.
 pub const OBSERVED_RETRY: Duration = Duration::from_secs(1);
+/// Pause after a ballot that was not taken, the first time and at most. A vote may be cast twice, and the
+/// next server may take it at once.
+pub const BALLOT_RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Assignments in one command of the log.
 pub const OBSERVERS_BATCH: usize = 256;
 

@@ -6,7 +6,7 @@
 use super::Local;
 use super::checks::{Finding, Probe, Runners, Thresholds};
 use super::votes::{Order, Votes};
-use crate::config::defaults::{OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
+use crate::config::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
@@ -121,7 +121,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
     let (mut runners, mailbox) = (Runners::default(), Arc::new(Mailbox::default()));
     let mut changes = local.changes();
     let mut sending: Option<Sending> = None;
-    let mut not_before = Instant::now();
+    let (mut not_before, mut pause) = (Instant::now(), BALLOT_RETRY.0);
     let mut trouble = Trouble::default();
     loop {
         let now = Instant::now();
@@ -158,11 +158,13 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
                 match result {
                     Ok(()) => {
                         trouble.worked();
+                        pause = BALLOT_RETRY.0;
                         votes.counted(ballot, Instant::now().into_std(), rand::random());
                     }
                     Err(fault) => {
                         metrics::counter!("kontor.local.votes_failed").increment(1);
-                        not_before = Instant::now() + OBSERVED_RETRY;
+                        not_before = Instant::now() + pause;
+                        pause = (pause * 2).min(BALLOT_RETRY.1);
                         if trouble.failed(Instant::now().into_std()) {
                             warn!(%fault, votes = ballot.votes.len(), "votes could not be cast; trying again");
                         } else {

@@ -90,9 +90,6 @@ pub struct Hops {
     /// It is for another datacenter, and comes from a server here that cannot reach that one: whoever
     /// gets it asks no further server here.
     pub aside: bool,
-    /// The address of the agent that sent it, as this one's listener saw it. It never travels.
-    #[serde(skip)]
-    pub from: Option<IpAddr>,
 }
 
 /// A request between agents.
@@ -152,6 +149,12 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 /// Answers requests that came over `rpc` or `bridge`. `agent` hands one to both, so that neither
 /// knows the router. Dropping the future cancels the request and frees all it held.
 pub trait Handler: Send + Sync + 'static {
+    /// Refuses what an agent of the own datacenter may not ask, going by the address it asks from. `rpc`
+    /// calls it before [`Handler::handle`]; by default everybody may ask everything.
+    fn admit(&self, _request: &Request, _from: IpAddr) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Answers `request`; `from_dc` is the datacenter the sender proved to be of, when it is another.
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>>;
 }

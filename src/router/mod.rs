@@ -49,7 +49,7 @@ use hold::Holds;
 use marks::Marks;
 use neighbours::Neighbours;
 use servers::ServerList;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -199,16 +199,22 @@ impl Core {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
-        votes::check_sender(&request, &self.paths.lan.roster())?;
         self.deliver(request, progress).await
     }
 }
 
 impl Handler for Router {
+    fn admit(&self, request: &Request, from: IpAddr) -> Result<(), Fault> {
+        votes::check_sender(request, from, || self.core.paths.lan.roster())
+    }
+
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         if let Some(from_dc) = from_dc {
             // What another datacenter says of the way within its own is of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
+            if let Err(fault) = votes::check_crossing(&request) {
+                return Box::pin(std::future::ready(Err(fault)));
+            }
             federation::only_the_asker(&mut request.ask, from_dc);
             federation::only_what_we_know(&mut request.ask);
         }

@@ -139,9 +139,9 @@ mod tests {
     use crate::model::query::QueryOptions;
     use crate::model::request::{Write, WriteRequest};
 
-    const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false, from: None };
-    const CROSSED: Hops = Hops { crossed: true, to_leader: false, aside: false, from: None };
-    const FORWARDED: Hops = Hops { crossed: false, to_leader: true, aside: false, from: None };
+    const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false };
+    const CROSSED: Hops = Hops { crossed: true, to_leader: false, aside: false };
+    const FORWARDED: Hops = Hops { crossed: false, to_leader: true, aside: false };
 
     fn addr() -> SocketAddr {
         SocketAddr::from(([10, 0, 0, 1], 8300))

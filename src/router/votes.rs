@@ -9,35 +9,44 @@ use crate::config::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
 use crate::gossip::Roster;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::request::{Ask, Hops, Request, Write, Written};
+use crate::model::member::Member;
+use crate::model::request::{Ask, Request, Write, Written};
 use crate::model::vote::Ballot;
 use crate::raft::Raft;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Refuses votes that another agent sends than the one that casts them, but for the servers, which
 /// pass on what they get.
-pub(super) fn check_sender(request: &Request, roster: &Roster) -> Result<(), Fault> {
+pub(super) fn check_sender(request: &Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
     let Ask::Write(write) = &request.ask else { return Ok(()) };
     let Write::Vote(ballot) = &write.write else { return Ok(()) };
-    sent_by_itself(ballot, request.hops, roster).inspect_err(|_denied| {
+    sent_by_itself(ballot, from, &roster()).inspect_err(|_denied| {
         metrics::counter!("kontor.router.votes_refused").increment(1);
     })
 }
 
-fn sent_by_itself(ballot: &Ballot, hops: Hops, roster: &Roster) -> Result<(), Fault> {
-    if hops.crossed {
-        return Err(Fault::new(FaultKind::Denied, "votes are cast within a datacenter; these came from another one"));
-    }
-    let Some(from) = hops.from else { return Ok(()) };
-    let is_there = |address: std::net::SocketAddr| address.ip() == from;
+fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), Fault> {
+    let is_there = |address: SocketAddr| address.ip() == from;
     let mut there = roster.members.values().filter(|member| is_there(member.addr) || member.rpc_addr().is_some_and(is_there));
     let Some(first) = there.next() else { return Ok(()) };
-    let may = |member: &crate::model::member::Member| member.is_server() || member.name.eq_ignore_ascii_case(&ballot.observer);
+    let may = |member: &Member| member.is_server() || member.name.eq_ignore_ascii_case(&ballot.observer);
     if may(first) || there.any(may) {
         return Ok(());
     }
     let text = format!("votes of {} came from {from}, which is the address of {}", ballot.observer, first.name);
     Err(Fault::new(FaultKind::Denied, text))
+}
+
+/// Refuses votes that have come from another datacenter.
+pub(super) fn check_crossing(request: &Request) -> Result<(), Fault> {
+    match &request.ask {
+        Ask::Write(write) if request.hops.crossed && matches!(write.write, Write::Vote(_)) => {
+            Err(Fault::new(FaultKind::Denied, "votes are cast within a datacenter; these came from another one"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a command is one that only this server itself proposes.
@@ -78,8 +87,8 @@ fn cut(output: &mut String) {
 mod tests {
     use super::*;
     use crate::model::ids::Token;
-    use crate::model::member::{Member, MemberStatus, tag};
-    use crate::model::request::WriteRequest;
+    use crate::model::member::{MemberStatus, tag};
+    use crate::model::request::{Hops, WriteRequest};
 
     fn roster() -> Roster {
         let member = |name: &str, last: u8, role: &str| Member {
@@ -92,23 +101,24 @@ mod tests {
         Roster { members: members.map(|member| (member.name.clone(), member)).into() }
     }
 
-    fn ballot(observer: &str, from: Option<u8>, crossed: bool) -> Request {
+    fn ballot(observer: &str, crossed: bool) -> Request {
         let write = Write::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() });
-        let from = from.map(|last| [10, 0, 0, last].into());
         let ask = Ask::Write(WriteRequest { dc: None, token: Token::default(), write });
-        Request { ask, hops: Hops { crossed, from, ..Hops::default() } }
+        Request { ask, hops: Hops { crossed, ..Hops::default() } }
     }
 
     #[test]
     fn an_agent_votes_for_itself_alone_and_servers_pass_on() {
-        let refused = |request: Request| check_sender(&request, &roster()).err().map(|fault| fault.message);
-        assert_eq!(refused(ballot("c1", Some(2), false)), None);
-        assert_eq!(refused(ballot("C1", Some(2), false)), None);
-        assert_eq!(refused(ballot("c1", Some(1), false)), None, "a server passes it on");
-        assert_eq!(refused(ballot("c1", Some(9), false)), None, "an address that nobody tells");
-        let forged = refused(ballot("c1", Some(3), false)).expect("is refused");
-        assert_eq!(forged, "votes of c1 came from 10.0.0.3, which is the address of c2");
-        assert!(refused(ballot("c1", None, true)).is_some(), "from another datacenter");
+        let refused = |observer: &str, last: u8| {
+            let sent = check_sender(&ballot(observer, false), [10, 0, 0, last].into(), || Arc::new(roster()));
+            sent.err().map(|fault| fault.message)
+        };
+        assert_eq!(refused("c1", 2), None);
+        assert_eq!(refused("C1", 2), None);
+        assert_eq!(refused("c1", 1), None, "a server passes it on");
+        assert_eq!(refused("c1", 9), None, "an address that nobody tells");
+        assert_eq!(refused("c1", 3).expect("is refused"), "votes of c1 came from 10.0.0.3, which is the address of c2");
+        assert!(check_crossing(&ballot("c1", false)).is_ok() && check_crossing(&ballot("c1", true)).is_err());
     }
 
     #[test]

@@ -202,13 +202,15 @@ impl Server {
             };
             return Response::new(Full::new(raft.handle(message).await));
         }
-        let mut request: Request = match decode(&message) {
+        let request: Request = match decode(&message) {
             Ok(request) => request,
             Err(error) => return refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")),
         };
         drop(message);
-        request.hops.from = Some(peer.ip());
-        let outcome = self.handler.handle(request, None, Progress::default()).await;
+        let outcome = match self.handler.admit(&request, peer.ip()) {
+            Ok(()) => self.handler.handle(request, None, Progress::default()).await,
+            Err(fault) => Err(fault),
+        };
         Response::new(Full::new(encoded(&outcome)))
     }
 
