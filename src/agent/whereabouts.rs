@@ -74,6 +74,7 @@ pub(super) struct Placed {
 /// Looks again and again, and follows.
 pub(super) async fn follow(mut placed: Placed) {
     let (mut lookout, mut trouble) = (Lookout::default(), Trouble::default());
+    let mut syncs = 0;
     loop {
         tokio::time::sleep(defaults::ADDRESS_LOOK_INTERVAL).await;
         let host = match tokio::task::spawn_blocking(Host::read).await {
@@ -98,7 +99,14 @@ pub(super) async fn follow(mut placed: Placed) {
         if sight.is_back {
             placed.look_around().await;
         }
+        if syncs > 0 {
+            syncs -= 1;
+            placed.local.sync_soon();
+        }
         let causes = placed.go(&running, &sight.wanted).await;
+        if running.places != placed.running.borrow().places {
+            syncs = defaults::ADDRESS_SYNC_LOOKS;
+        }
         if causes.is_empty() {
             trouble.worked();
         } else {

@@ -711,6 +711,9 @@ pub const NODE_META_VALUE_BYTES: usize = 512;
 /// Time between looks at the host's addresses, for templates: a container that was connected to
 /// another network is back in its pools a few seconds later, and a look costs less than a millisecond.
 pub const ADDRESS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Looks after a move at which the catalog is compared with this agent: the leader writes the new address
+/// too, and may put back what it read before this agent had written its own.
+pub const ADDRESS_SYNC_LOOKS: u32 = 3;
 /// Bytes of one configuration file: a larger one is a mistake, not a configuration.
 pub const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
 

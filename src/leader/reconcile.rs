@@ -149,9 +149,9 @@ impl Reconciler {
                 datacenter: self.datacenter.clone(),
                 id: id.to_owned(),
                 node: member.name.clone(),
-                address,
                 // What the node itself has said stays; it says anew what has changed.
-                tagged_addresses: known.and_then(|known| known.node.tagged_addresses.clone()),
+                tagged_addresses: known.and_then(|known| moved(known, &address)),
+                address,
                 node_meta: known.and_then(|known| known.node.meta.clone()),
                 service: consul.filter(|_| !same_consul),
                 check: Some(health(&member.name, CheckStatus::Passing, ALIVE)),
@@ -195,6 +195,15 @@ impl Reconciler {
     fn removal(&self, node: &str) -> Deregister {
         Deregister { datacenter: self.datacenter.clone(), node: node.to_owned(), ..Deregister::default() }
     }
+}
+
+/// What a node said of its addresses, with the new one in place of the one it is no longer at.
+fn moved(known: &CatalogNode, address: &str) -> Option<BTreeMap<String, String>> {
+    let mut tagged = known.node.tagged_addresses.clone()?;
+    for told in tagged.values_mut().filter(|told| **told == known.node.address) {
+        address.clone_into(told);
+    }
+    Some(tagged)
 }
 
 fn health(node: &str, status: CheckStatus, output: &str) -> HealthCheck {
@@ -356,6 +365,7 @@ mod tests {
             node: "c1".into(),
             address: "10.9.9.9".into(),
             meta: Some([("rack".to_owned(), "7".to_owned())].into()),
+            tagged_addresses: Some([("lan".to_owned(), "10.9.9.9".to_owned()), ("wan".to_owned(), "9.9.9.9".to_owned())].into()),
             ..Node::default()
         };
         let known = CatalogNode { node, health: Some((CheckStatus::Passing, ALIVE.into())), consul: None };
@@ -365,6 +375,8 @@ mod tests {
         assert!(!register.skip_node_update);
         assert_eq!(register.address, "10.0.0.2");
         assert_eq!(register.node_meta.as_ref().expect("kept")["rack"], "7");
+        let tagged = register.tagged_addresses.as_ref().expect("kept");
+        assert_eq!((tagged["lan"].as_str(), tagged["wan"].as_str()), ("10.0.0.2", "9.9.9.9"));
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn named(name: &str, host: &Host) -> Result<Vec<Interface>, String> {
     sorted(found, "type,size", host)
 }
 
+type Property = fn(IpAddr) -> bool;
 type Matcher = Box<dyn Fn(&Interface) -> bool>;
 
 fn matcher(selector: &str, value: &str) -> Result<Matcher, String> {
@@ -187,9 +188,9 @@ fn family(kind: &str, all: &str) -> Result<(bool, bool), String> {
 /// properties that are named.
 fn flags(value: &str) -> Result<Matcher, String> {
     let (mut wanted, mut asks_flags) = (0, false);
-    let mut properties: Vec<fn(IpAddr) -> bool> = Vec::new();
+    let mut properties: Vec<Property> = Vec::new();
     for name in value.to_lowercase().split('|') {
-        let (flag, property): (Option<Flags>, Option<fn(IpAddr) -> bool>) = match name.trim() {
+        let (flag, property): (Option<Flags>, Option<Property>) = match name.trim() {
             "up" => (Some(Flags::UP), None),
             "down" => (Some(Flags(0)), None),
             "broadcast" => (Some(Flags::BROADCAST), None),
