@@ -168,7 +168,11 @@ mod tests {
         init(folder.path(), &["dc1", "dc2"], 2).unwrap();
         let second = files(&folder.path().join("tls"));
         assert!(first.iter().all(|(name, bytes)| second.get(name) == Some(bytes)), "nothing is made anew");
-        assert!(["dc1-server-consul-1.pem", "dc2-server-consul-1.pem", "dc2-client-consul-0.pem"].iter().all(|name| second.contains_key(*name)));
+        assert!(
+            ["dc1-server-consul-1.pem", "dc2-server-consul-1.pem", "dc2-client-consul-0.pem"]
+                .iter()
+                .all(|name| second.contains_key(*name))
+        );
     }
 
     #[test]
