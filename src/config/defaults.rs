@@ -562,6 +562,9 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a command (script, Docker, service of the operating system) where its check names none.
 /// Consul's number.
 pub const CHECK_SCRIPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Names of targets that are looked up at a time; further checks wait, within their own time. Each
+/// holds one of the runtime's 512 threads for what blocks, which others need too.
+pub const CHECK_LOOKUPS: usize = 64;
 /// Requests of one HTTP check, redirects followed. Go's number.
 pub const CHECK_REDIRECTS: usize = 10;
 /// Bytes of status line and headers that a target may send; more fails the check.

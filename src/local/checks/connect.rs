@@ -2,6 +2,7 @@
 //!
 //! Used by the kinds of network checks, each of which bounds the time.
 
+use crate::config::defaults::CHECK_LOOKUPS;
 use crate::tls::CheckTls;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use rustls_pki_types::ServerName;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -43,9 +45,21 @@ impl Address {
         Ok(Address { host: host.to_owned(), port })
     }
 
-    /// The addresses of its host, looked up anew.
-    pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(lookup_host((self.host.as_str(), self.port)).await?.collect())
+    /// The addresses of its host, looked up anew; the error is that of a `network`.
+    pub(super) async fn resolve(&self, network: &str) -> Result<Vec<SocketAddr>, String> {
+        if let Ok(ip) = self.host.parse() {
+            return Ok(vec![SocketAddr::new(ip, self.port)]);
+        }
+        let failed = |why: &str| format!("dial {network}: lookup {}: {why}", self.host);
+        match look_up(self.host.clone(), self.port).await {
+            Ok(found) if found.is_empty() => Err(failed("no such host")),
+            Ok(found) => Ok(found),
+            Err(error) => {
+                let text = plain(&error);
+                let why = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+                Err(failed(if why == "Name or service not known" { "no such host" } else { why }))
+            }
+        }
     }
 }
 
@@ -85,11 +99,29 @@ pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Stre
     }
 }
 
+/// Asks the system for the addresses of a name. Such a question cannot be taken back: it holds a thread
+/// until it is answered, however soon its check gives up, so no more than these are asked at a time.
+async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    static ROOM: Semaphore = Semaphore::const_new(CHECK_LOOKUPS);
+    let room = match ROOM.try_acquire() {
+        Ok(room) => room,
+        Err(_full) => {
+            metrics::counter!("kontor.checks.lookups_waited").increment(1);
+            ROOM.acquire().await.map_err(io::Error::other)?
+        }
+    };
+    let asked = tokio::spawn(async move {
+        let found = lookup_host((host, port)).await.map(Iterator::collect);
+        drop(room);
+        found
+    });
+    asked.await.map_err(io::Error::other)?
+}
+
 /// The first of the addresses that takes a connection.
 async fn dial(address: &Address) -> Result<TcpStream, String> {
-    let resolved = address.resolve().await.map_err(|error| format!("dial tcp: lookup {}: {}", address.host, plain(&error)))?;
-    let mut failed = format!("dial tcp: lookup {}: no such host", address.host);
-    for addr in resolved {
+    let mut failed = String::new();
+    for addr in address.resolve("tcp").await? {
         match TcpStream::connect(addr).await {
             Ok(stream) => {
                 // What is written here is whole requests: waiting for more only costs time.

@@ -28,9 +28,8 @@ impl UdpProbe {
 
     async fn ask(&self) -> Result<(), String> {
         let address = Address::parse(&self.target)?;
-        let resolved =
-            address.resolve().await.map_err(|error| format!("dial udp: lookup {}: {}", address.host, plain(&error)))?;
-        let addr = *resolved.first().ok_or_else(|| format!("dial udp: lookup {}: no such host", address.host))?;
+        let resolved = address.resolve("udp").await?;
+        let addr = *resolved.first().ok_or("dial udp: no such host")?;
         exchange(addr).await.map_err(|(step, error)| format!("{step} udp {addr}: {}", plain(&error)))
     }
 }

@@ -20,6 +20,8 @@ async fn tcp_is_passing_when_it_connects() {
     let refused = nobody().await;
     let expected = format!("dial tcp {refused}: connect: connection refused");
     assert_eq!(probe(&tcp(refused.to_string())).await, Finding::critical(expected));
+    let unknown = probe(&tcp("no-such-host.invalid:80".into())).await;
+    assert!(unknown.output.starts_with("dial tcp: lookup no-such-host.invalid: "), "{unknown:?}");
     for (wrong, told) in [
         ("nowhere", "address nowhere: missing port in address"),
         ("::1:80", "address ::1:80: too many colons in address"),
