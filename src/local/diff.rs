@@ -290,6 +290,7 @@ mod tests {
     use super::*;
     use crate::model::check::CheckStatus;
     use crate::model::service::Weights;
+    use crate::model::vote::VotedDefinition;
     use std::time::{Duration, Instant};
 
     fn state() -> State {
@@ -476,6 +477,32 @@ mod tests {
         state.set_status("c1", CheckStatus::Passing, "well", Some(later), later);
         assert_eq!(told(&state), ["+ c1"]);
         assert_eq!(state.next_deferred(), None);
+    }
+
+    #[test]
+    fn of_a_voted_check_the_definition_alone_is_compared_and_nothing_it_finds_is_pushed() {
+        let (mut state, mut remote) = agreed();
+        let mut voted = check("c1", "web1", "");
+        voted.row.definition.voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
+        state.put_check(voted, Source::Api);
+        state.updates().iter().for_each(|update| state.settle(update));
+        let now = Instant::now();
+        assert!(state.probed().is_empty(), "it has not run yet");
+        state.set_status("c1", CheckStatus::Critical, "I see nothing", None, now);
+        assert_eq!((told(&state), state.probed().len(), state.own_votes()), (Vec::new(), 1, 1));
+        let ours = state.registered().checks["c1"].clone();
+        let theirs = HealthCheck { status: CheckStatus::Passing, output: "by vote".into(), ..(*ours).clone() };
+        remote.checks.insert("c1".into(), theirs.clone());
+        state.compare(&remote);
+        assert_eq!(told(&state), Vec::<String>::new());
+        assert_eq!(state.registered().checks["c1"].status, CheckStatus::Critical, "its own view");
+        state.heed_votes(&remote, now);
+        assert_eq!(state.checks["c1"].critical_since, None, "it alone deregisters nothing");
+        let mut other = theirs;
+        other.definition.interval = Duration::from_secs(9);
+        remote.checks.insert("c1".into(), other);
+        state.compare(&remote);
+        assert_eq!(told(&state), ["+ c1"]);
     }
 
     #[test]

@@ -87,8 +87,6 @@ pub struct Registered {
     pub services: BTreeMap<String, Arc<NodeService>>,
     /// By check id.
     pub checks: BTreeMap<String, Arc<HealthCheck>>,
-    /// Those that are voted on and have run here: what this agent says of them itself.
-    pub probed: BTreeMap<String, Arc<HealthCheck>>,
 }
 
 /// This agent's registrations; clones are the same one.
@@ -107,6 +105,8 @@ struct Inner {
     stale: AtomicBool,
     /// Something is to be pushed.
     changed: Notify,
+    /// A check that is voted on has another result here.
+    own_vote: Notify,
     /// A full synchronisation is wanted.
     soon: Notify,
     /// The next deadline of a TTL may have moved.
@@ -125,6 +125,7 @@ impl Local {
             published,
             stale: AtomicBool::new(false),
             changed: Notify::new(),
+            own_vote: Notify::new(),
             soon: Notify::new(),
             deadline: Notify::new(),
         };
@@ -225,6 +226,11 @@ impl Local {
         self.lock().running.settings().clone()
     }
 
+    /// The checks that are voted on, with what this agent says of them itself.
+    fn probed(&self) -> BTreeMap<String, Arc<HealthCheck>> {
+        self.lock().state.probed()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,7 +240,7 @@ impl Local {
     fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
         let mut registry = self.lock();
         let (before, deadline, now) = (registry.state.revision(), registry.deadlines.next(), Moment::now());
-        let to_push = registry.state.to_push();
+        let (to_push, own_votes) = (registry.state.to_push(), registry.state.own_votes());
         let result = act(&mut registry, now);
         registry.settle_aliases(now.at);
         if registry.state.revision() != before {
@@ -242,6 +248,9 @@ impl Local {
         }
         if registry.state.to_push() != to_push {
             self.inner.changed.notify_one();
+        }
+        if registry.state.own_votes() != own_votes {
+            self.inner.own_vote.notify_one();
         }
         if registry.deadlines.next() != deadline {
             self.inner.deadline.notify_one();

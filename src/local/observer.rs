@@ -119,7 +119,6 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
     };
     let mut votes = Votes::new(&local.inner.node_name, defer);
     let (mut runners, mailbox) = (Runners::default(), Arc::new(Mailbox::default()));
-    let mut changes = local.changes();
     let mut sending: Option<Sending> = None;
     let (mut not_before, mut pause) = (Instant::now(), BALLOT_RETRY.0);
     let mut trouble = Trouble::default();
@@ -137,7 +136,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
                     for order in votes.assigned(checks, Instant::now().into_std()) {
                         carry_out(order, &mut runners, &settings, &mailbox);
                     }
-                    votes.own(&local.registered(), Instant::now().into_std(), rand::random());
+                    votes.own(&local.probed(), Instant::now().into_std(), rand::random());
                 }
                 Err(_ended) => return,
             },
@@ -149,10 +148,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
                     votes.found(&key, start, finding, Instant::now().into_std(), rand::random());
                 }
             }
-            changed = changes.changed() => match changed {
-                Ok(()) => votes.own(&changes.borrow_and_update().clone(), Instant::now().into_std(), rand::random()),
-                Err(_ended) => return,
-            },
+            () = local.inner.own_vote.notified() => votes.own(&local.probed(), Instant::now().into_std(), rand::random()),
             (ballot, result) = done(&mut sending) => {
                 sending = None;
                 match result {

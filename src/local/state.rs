@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) services: BTreeMap<String, ServiceEntry>,
     pub(super) checks: BTreeMap<String, CheckEntry>,
     revision: u64,
+    /// How often a check that is voted on had another result here.
+    own_votes: u64,
     pushes: u64,
     /// No deferred output is due before this.
     first_deferred: Option<Instant>,
@@ -89,6 +91,7 @@ impl State {
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
             revision: 0,
+            own_votes: 0,
             pushes: 0,
             first_deferred: None,
         }
@@ -243,13 +246,25 @@ impl State {
         if self.check(id).is_none_or(said) {
             return;
         }
-        let _told_to_the_others = self.dirty(false);
+        self.revision += 1;
+        self.own_votes += 1;
         if let Some(entry) = self.checks.get_mut(id) {
             let row = Arc::make_mut(&mut entry.row);
             row.status = status;
             output.clone_into(&mut row.output);
             entry.probed = true;
         }
+    }
+
+    /// Grows with every result here of a check that is voted on.
+    pub(super) fn own_votes(&self) -> u64 {
+        self.own_votes
+    }
+
+    /// The checks that are voted on and have run here, with what this agent says of them itself.
+    pub(super) fn probed(&self) -> BTreeMap<String, Arc<HealthCheck>> {
+        let probed = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.probed && entry.is_voted());
+        probed.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect()
     }
 
     /// Takes how long voted checks have been critical from their votes, as the catalog has them: what this
@@ -282,11 +297,9 @@ impl State {
     pub(super) fn registered(&self) -> Registered {
         let services = self.services.iter().filter(|(_, entry)| !entry.mark.deleted);
         let checks = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted);
-        let probed = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.probed && entry.is_voted());
         Registered {
             services: services.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
             checks: checks.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
-            probed: probed.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
         }
     }
 }

@@ -3,13 +3,13 @@
 //! `observer` tells it what the catalog has assigned and what the probes find, and sends what it says
 //! is due. No I/O; time and chance are passed in.
 
-use super::Registered;
 use super::anti_entropy;
 use super::checks::Finding;
 use crate::config::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
-use crate::model::check::{CheckDefinition, CheckType};
+use crate::model::check::{CheckDefinition, CheckType, HealthCheck};
 use crate::model::vote::{Ballot, Vote, VotedCheck};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A change of what is run.
@@ -92,12 +92,11 @@ impl Votes {
         }
     }
 
-    /// Takes what this agent's own checks say.
-    pub(super) fn own(&mut self, registered: &Registered, now: Instant, random: f64) {
+    /// Takes what this agent's own checks say, those that have run here.
+    pub(super) fn own(&mut self, probed: &BTreeMap<String, Arc<HealthCheck>>, now: Instant, random: f64) {
         let defer = self.defer;
         for duty in self.duties.values_mut().filter(|duty| duty.node.eq_ignore_ascii_case(&self.node_name)) {
-            // Until the check has run here, its status is the one it was registered with.
-            let Some(row) = registered.probed.get(&duty.check_id) else { continue };
+            let Some(row) = probed.get(&duty.check_id) else { continue };
             if row.definition == duty.definition {
                 duty.take(Finding::new(row.status, row.output.clone()), defer, now, random);
             }
@@ -152,10 +151,9 @@ impl Duty {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::check::{CheckStatus, HealthCheck};
+    use crate::model::check::CheckStatus;
     use crate::model::vote::VotedDefinition;
     use CheckStatus::{Critical, Passing};
-    use std::sync::Arc;
 
     const DEFER: Duration = Duration::from_secs(300);
 
@@ -235,11 +233,10 @@ mod tests {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
         votes.assigned(vec![told("n1", "h:1", 5)], now);
         let row = HealthCheck { status: Critical, definition: definition("h:1"), ..HealthCheck::default() };
-        let mut registered = Registered { checks: [("c".to_owned(), Arc::new(row.clone()))].into(), ..Registered::default() };
-        votes.own(&registered, now, 0.5);
+        votes.own(&BTreeMap::new(), now, 0.5);
         assert_eq!(said(&votes, now), []);
-        registered.probed = registered.checks.clone();
-        votes.own(&registered, now, 0.5);
+        let probed = [("c".to_owned(), Arc::new(row.clone())), ("d".to_owned(), Arc::new(row))].into();
+        votes.own(&probed, now, 0.5);
         assert_eq!(said(&votes, now), [(5, Critical)]);
     }
 

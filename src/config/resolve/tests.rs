@@ -425,3 +425,18 @@ fn scripts_are_run_for_nobody_unless_it_is_said_and_the_wider_permission_holds_t
         json!({"data_dir": "/d", "enable_script_checks": true, "http_config": {"allow_write_http_from": ["127.0.0.0/8"]}});
     assert_eq!(allowed(fenced), (true, true, false));
 }
+
+#[test]
+fn an_agent_observes_for_others_and_the_guard_is_off_unless_it_is_said() {
+    let of = |health: Value| from_flags(json!({"data_dir": "/d", "health": health}));
+    let config = of(json!({})).unwrap();
+    assert_eq!((config.health_observe, config.health_panic_threshold), (true, 0));
+    let config = of(json!({"observe": false, "panic_threshold": 40})).unwrap();
+    assert_eq!((config.health_observe, config.health_panic_threshold), (false, 40));
+    assert!(of(json!({"panic_threshold": 101})).is_err());
+    assert!(of(json!({"panic": 1})).is_err());
+    let check = |observers: u32| json!({"name": "c", "tcp": "h:1", "interval": "1s", "observers": observers});
+    let voted = |observers| from_flags(json!({"data_dir": "/d", "check": check(observers)}));
+    assert_eq!(voted(5).unwrap().checks[0].observers, 5);
+    assert!(voted(4).is_err());
+}

@@ -137,7 +137,6 @@ mod tests {
         Registered {
             services: BTreeMap::from(["a", "b"].map(|id| (id.to_owned(), Arc::new(service(id))))),
             checks: checks.iter().map(check).collect(),
-            ..Registered::default()
         }
     }
 
