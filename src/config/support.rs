@@ -91,7 +91,6 @@ const STANZAS: &[(&str, &[&str])] = &[
     ),
     ("gossip_lan", GOSSIP),
     ("gossip_wan", GOSSIP),
-    ("health", &["*"]),
     (
         "limits",
         &[
