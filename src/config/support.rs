@@ -90,7 +90,6 @@ const STANZAS: &[(&str, &[&str])] = &[
     ),
     ("gossip_lan", GOSSIP),
     ("gossip_wan", GOSSIP),
-    ("health", &["*"]),
     (
         "limits",
         &[
