@@ -9,7 +9,7 @@ use super::links::{Datacenter, Links, Way};
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Reply, Request};
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, FutureExt, TryFutureExt, select};
 use quinn::{Connection, RecvStream};
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -35,6 +35,14 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
         .map_err(|error| Fault::new(FaultKind::BadRequest, format!("the request cannot cross to {dc}: {error}")))?;
     let (began, now) = (SystemTime::now(), Instant::now());
     let asked = Asked { frame: &frame, began, give_up: now + defaults::BRIDGE_PROGRESS_TIMEOUT, whole: now + patience };
+    if let Ask::Read(query) = &request.ask
+        && query.options.min_index == 0
+        && datacenter.ways().is_empty()
+        // Boxed: it is for the first moments of a process, and every call would carry its room.
+        && let Some(answered) = Box::pin(asked.read_with_greeting(&datacenter)).await
+    {
+        return answered;
+    }
     let ways = datacenter.wait_for_ways(asked.give_up).await?;
     let Some(live) = ways.first().map(|way| &way.connection) else {
         return Err(Fault::unreachable("unreachable: no link stands"));
@@ -43,16 +51,18 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let answered = match &request.ask {
         Ask::Write(_) => asked.write(live, standby).await,
         Ask::Read(query) if query.options.min_index > 0 => asked.park(&datacenter, &ways).await,
-        Ask::Read(_) => {
-            let late = (live.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN);
-            asked.read(&datacenter, live, standby, late).await
-        }
+        Ask::Read(_) => asked.read(&datacenter, live, standby).await,
     };
     match answered {
         // The links were ended under it, by the operators' word.
         Err(fault) if fault.kind == FaultKind::Unreachable => Err(links.closed(dc).unwrap_or(fault)),
         answered => answered,
     }
+}
+
+/// How long a read may take on this connection before it is late.
+fn lateness(connection: &Connection) -> Duration {
+    (connection.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN)
 }
 
 /// What is asked, and how long for.
@@ -99,12 +109,24 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks the live link, and the standby when that has failed or is `late`.
-    async fn read(&self, datacenter: &Datacenter, live: &Connection, standby: Option<&Connection>, late: Duration) -> Answered {
+    /// Asks along with the greeting of a first link, so that the first read of all takes the round trip
+    /// of the handshake and its own, and no third one. None when a link is up already, or when this
+    /// comes to nothing: it is then asked as any other.
+    async fn read_with_greeting(&self, datacenter: &Datacenter) -> Option<Answered> {
+        let connection = datacenter.wait_for_opening(self.give_up).await?;
+        let early = Asked { give_up: self.give_up.min(Instant::now() + lateness(&connection)), ..*self };
+        // An answer counts only once it is settled with whom this link is.
+        let answered = early.attempt(&connection).map_err(drop);
+        let up = datacenter.comes_up(&connection, early.give_up).map(|up| up.then_some(()).ok_or(()));
+        tokio::try_join!(answered, up).ok().map(|(answered, ())| answered)
+    }
+
+    /// Asks the live link, and the standby when that has failed or is late.
+    async fn read(&self, datacenter: &Datacenter, live: &Connection, standby: Option<&Connection>) -> Answered {
         datacenter.note_read();
         let Some(standby) = standby else { return self.settle(self.attempt(live).await) };
         let first = pin!(self.attempt(live));
-        let lateness = pin!(sleep(late));
+        let lateness = pin!(sleep(lateness(live)));
         let first = match select(first, lateness).await {
             Either::Left((Err(failure), _)) => return self.read_again(datacenter, live, standby, failure).await,
             Either::Left((answered, _)) => return self.settle(answered),

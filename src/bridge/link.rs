@@ -112,6 +112,8 @@ impl Outage {
 pub(super) enum State {
     /// Its first dial is under way.
     Trying,
+    /// Its first dial is through the handshake, and the other side has not greeted back yet.
+    Greeting(Connection),
     Up(Connection, Arc<Pulse>),
     Down(Outage),
 }
@@ -167,6 +169,14 @@ impl Link {
         }
     }
 
+    /// The connection of its first dial, while its greeting is under way.
+    pub(super) fn opening(&self) -> Option<Connection> {
+        match self.state() {
+            State::Greeting(connection) if connection.close_reason().is_none() => Some(connection),
+            _ => None,
+        }
+    }
+
     /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
     /// since each holds the connection too.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
@@ -208,7 +218,13 @@ impl Link {
 
     /// Dials once, and takes note of the cluster that greets.
     async fn dial(&self, endpoint: &Endpoint, us: &Us) -> Result<Connection, Cause> {
-        let (connection, greeted) = dial(endpoint, us, &self.server).await?;
+        let opened = |connection: &Connection| {
+            // Once it has been down, why it was is told until it is up.
+            if matches!(self.state(), State::Trying) {
+                self.set(State::Greeting(connection.clone()));
+            }
+        };
+        let (connection, greeted) = dial(endpoint, us, &self.server, opened).await?;
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = greeted.them.cluster;
         match us.refusal(&self.server.dc, greeted.them.cluster) {
             None => Ok(connection),
@@ -223,7 +239,7 @@ impl Link {
         let before = self.state();
         let since = match &before {
             State::Down(outage) => outage.since,
-            State::Up(..) | State::Trying => SystemTime::now(),
+            State::Up(..) | State::Greeting(_) | State::Trying => SystemTime::now(),
         };
         let cause = match (&before, cause) {
             // Who has removed us knows us no more a moment later; what it said before tells why.
@@ -261,12 +277,19 @@ impl Link {
     }
 }
 
-/// Dials `server` once; a link only once it has greeted back as one of its datacenter.
-pub(super) async fn dial(endpoint: &Endpoint, us: &Us, server: &RemoteServer) -> Result<(Connection, Greeted), Cause> {
+/// Dials `server` once; a link only once it has greeted back as one of its datacenter. `opened` is
+/// called in between, when the handshake is through.
+pub(super) async fn dial(
+    endpoint: &Endpoint,
+    us: &Us,
+    server: &RemoteServer,
+    opened: impl FnOnce(&Connection),
+) -> Result<(Connection, Greeted), Cause> {
     let RemoteServer { addr, dc, pins, .. } = server;
     let dial = async {
         let connection = endpoint.dial(*addr, dc, pins).map_err(Cause::Unreachable)?;
         let connection = connection.await.map_err(|error| cause_of(&error))?;
+        opened(&connection);
         match greet(&connection, &us.greeting()).await {
             Ok(greeted) if greeted.them.datacenter == *dc => Ok((connection, greeted)),
             Ok(greeted) => {

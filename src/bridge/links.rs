@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -187,9 +187,44 @@ impl Datacenter {
             if !ways.is_empty() {
                 return Ok(ways);
             }
-            let hope = self.links.load().iter().any(|link| matches!(link.state(), State::Trying | State::Up(..)));
+            let hope = self.links.load().iter().any(|link| !matches!(link.state(), State::Down(_)));
             if !hope || timeout_at(until, changed).await.is_err() {
                 return Err(self.fault());
+            }
+        }
+    }
+
+    /// The connection of a first link whose greeting is under way, after waiting for one no longer than
+    /// `until`. None once a link is up, or where there is no hope.
+    pub(super) async fn wait_for_opening(&self, until: Instant) -> Option<Connection> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let links = self.links.load_full();
+            if links.iter().any(|link| link.connection().is_some()) {
+                return None;
+            }
+            if let Some(connection) = links.iter().find_map(|link| link.opening()) {
+                return Some(connection);
+            }
+            if links.iter().all(|link| matches!(link.state(), State::Down(_))) || timeout_at(until, changed).await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Whether this connection becomes a link that is up, by `until`.
+    pub(super) async fn comes_up(&self, connection: &Connection, until: Instant) -> bool {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.ways().iter().any(|way| way.id() == connection.stable_id()) {
+                return true;
+            }
+            tokio::select! {
+                () = changed => {}
+                _error = connection.closed() => return false,
+                () = sleep_until(until) => return false,
             }
         }
     }
@@ -225,7 +260,7 @@ impl Datacenter {
         let links = self.links.load();
         let outages = links.iter().filter_map(|link| match link.state() {
             State::Down(outage) => Some(outage),
-            State::Trying | State::Up(..) => None,
+            State::Trying | State::Greeting(_) | State::Up(..) => None,
         });
         outages.min_by_key(|outage| match outage.cause {
             Cause::TlsRefused(_) | Cause::Refused(_) => 0,
@@ -384,7 +419,7 @@ impl Keeper {
     fn candidate(&self, server: &RemoteServer, kept: Option<&Kept>) -> Candidate {
         let standing = match kept.map(|kept| kept.link.state()) {
             None => Standing::None,
-            Some(State::Trying) => Standing::Trying,
+            Some(State::Trying | State::Greeting(_)) => Standing::Trying,
             Some(State::Up(connection, _)) => Standing::Up(connection.rtt()),
             Some(State::Down(_)) => Standing::Failing,
         };

@@ -155,7 +155,7 @@ impl Bridge {
     }
 
     async fn dial_one(&self, endpoint: &Endpoint, server: &RemoteServer) -> Dialled {
-        let outcome = link::dial(endpoint, &self.us, server).await.map(|(connection, greeted)| {
+        let outcome = link::dial(endpoint, &self.us, server, |_| ()).await.map(|(connection, greeted)| {
             let met = Met {
                 name: readable(&greeted.them.node),
                 protocol: protocol_of(&connection),

@@ -113,7 +113,7 @@ impl Sight<'_> {
         let Some(link) = link else { return report };
         report.parked = defaults::BRIDGE_MAX_PARKED.saturating_sub(link.parking.available_permits());
         match link.state() {
-            State::Trying => report.link = LinkState::Trying,
+            State::Trying | State::Greeting(_) => report.link = LinkState::Trying,
             State::Down(outage) => {
                 report.link = LinkState::Down;
                 report.since = Some(utc(outage.since));

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
+mod first_read;
 mod seeing;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -233,6 +234,28 @@ async fn pair() -> (House, House) {
 /// A server s2 of dc2 that is no [`House`].
 fn stranger(addr: SocketAddr, pins: BTreeSet<String>) -> RemoteServer {
     RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pins, cluster: None, alive: true, estimate: None }
+}
+
+/// A socket of dc2 that `mine` would link to, for a test to answer on.
+fn raw_far_side(mine: &House) -> (super::endpoint::Endpoint, RemoteServer) {
+    let theirs = BridgeIdentity::self_made(None, "dc2", "consul").unwrap();
+    let pin = theirs.fingerprint();
+    let trust = Arc::new(theirs.trust("dc2", "consul", false));
+    trust.set_pins([("dc1".to_owned(), mine.pin.iter().cloned().collect())].into());
+    let endpoint = super::endpoint::Endpoint::bind("127.0.0.1:0".parse().unwrap(), theirs, trust, "consul").unwrap();
+    let remote = stranger(endpoint.quic.local_addr().unwrap(), pin.into_iter().collect());
+    (endpoint, remote)
+}
+
+fn greeting_of(dc: &str) -> Frame {
+    let us = super::link::Greeting { node: "s2".to_owned(), datacenter: dc.to_owned(), clock: None, cluster: None };
+    Frame::of(Kind::Greeting, &us).unwrap()
+}
+
+async fn reply(send: quinn::SendStream, frame: Frame) {
+    let mut outgoing = super::frame::Outgoing::new(send);
+    outgoing.send(&frame).await.unwrap();
+    outgoing.finish().unwrap();
 }
 
 fn identity(ca: &(String, String), dc: &str) -> BridgeIdentity {
@@ -570,24 +593,15 @@ async fn frames_cut_short_oversized_or_unknown_end_their_stream_alone() {
 #[tokio::test]
 async fn an_answer_cut_in_the_middle_is_an_error() {
     // A far side of our own that sends half a frame and ends its stream in good order.
-    let (mine, _keep) = (House::self_made("s1", "dc1").await, ());
-    let theirs = BridgeIdentity::self_made(None, "dc2", "consul").unwrap();
-    let pin = theirs.fingerprint();
-    let trust = Arc::new(theirs.trust("dc2", "consul", false));
-    trust.set_pins([("dc1".to_owned(), mine.pin.iter().cloned().collect())].into());
-    let endpoint = super::endpoint::Endpoint::bind("127.0.0.1:0".parse().unwrap(), theirs, trust, "consul").unwrap();
-    let addr = endpoint.quic.local_addr().unwrap();
+    let mine = House::self_made("s1", "dc1").await;
+    let (endpoint, remote) = raw_far_side(&mine);
     tokio::spawn(async move {
         let connection = endpoint.quic.accept().await.unwrap().await.unwrap();
         let mut streams = Vec::new();
         while let Ok((mut send, mut recv)) = connection.accept_bi().await {
             match super::frame::read_header(&mut recv).await.unwrap().kind {
                 Kind::Greeting => {
-                    let us =
-                        super::link::Greeting { node: "s2".to_owned(), datacenter: "dc2".to_owned(), clock: None, cluster: None };
-                    let mut outgoing = super::frame::Outgoing::new(send);
-                    outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
-                    outgoing.finish().unwrap();
+                    reply(send, greeting_of("dc2")).await;
                 }
                 Kind::Request => {
                     send.write_all(b"\x01\x06\x00\x00\x00\x50half an answer").await.unwrap();
@@ -597,7 +611,7 @@ async fn an_answer_cut_in_the_middle_is_an_error() {
             }
         }
     });
-    mine.knows([stranger(addr, pin.into_iter().collect())]);
+    mine.knows([remote]);
     mine.until("dc2", Some("the stream ended within a frame")).await;
 }
 

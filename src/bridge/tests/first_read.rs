@@ -1,0 +1,52 @@
+//! The first read of all, asked while the first link is still greeting.
+
+use super::*;
+
+/// A far side that answers the first request it sees, and only then greets back as a server of `dc`.
+/// What comes of that request at home.
+async fn asked_before_it_greets(dc: &'static str) -> Result<String, Fault> {
+    let mine = House::self_made("s1", "dc1").await;
+    let (endpoint, remote) = raw_far_side(&mine);
+    let far = tokio::spawn(async move {
+        let connection = endpoint.quic.accept().await.unwrap().await.unwrap();
+        let (mut greeting, mut asked, mut streams) = (None, false, Vec::new());
+        while let Ok((send, mut recv)) = connection.accept_bi().await {
+            match super::super::frame::read_header(&mut recv).await.unwrap().kind {
+                Kind::Greeting => greeting = Some(send),
+                Kind::Request => {
+                    let body = Bytes::from_static(b"early");
+                    reply(send, Frame::of(Kind::Reply, &Reply::Answer(Answer { body, ..Answer::default() })).unwrap()).await;
+                    asked = true;
+                }
+                _ => streams.push((send, recv)),
+            }
+            if asked && let Some(send) = greeting.take() {
+                reply(send, greeting_of(dc)).await;
+            }
+        }
+    });
+    mine.knows([remote]);
+    let outcome = loop {
+        match mine.ask("dc2", read("x")).await {
+            Err(fault) if fault.kind == FaultKind::NoPath => tokio::time::sleep(Duration::from_millis(1)).await,
+            outcome => break outcome,
+        }
+    };
+    far.abort();
+    outcome
+}
+
+#[tokio::test]
+async fn it_goes_with_the_greeting() {
+    // A machine so slow that the first dial is given up asks as usual from then on.
+    let deadline = Instant::now() + LONG;
+    while asked_before_it_greets("dc2").await.as_deref() != Ok("early") {
+        assert!(Instant::now() < deadline, "the request never came before the greeting was answered");
+    }
+}
+
+#[tokio::test]
+async fn its_answer_counts_for_nothing_when_the_greeting_is_of_somebody_else() {
+    let outcome = asked_before_it_greets("dc9").await;
+    assert_eq!(outcome.unwrap_err().kind, FaultKind::Unreachable);
+}
