@@ -13,6 +13,7 @@ use futures_util::future::{Either, FutureExt, TryFutureExt, select};
 use quinn::{Connection, RecvStream};
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Why one attempt brought no answer.
@@ -34,7 +35,8 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let frame = Frame::of(Kind::Request, request)
         .map_err(|error| Fault::new(FaultKind::BadRequest, format!("the request cannot cross to {dc}: {error}")))?;
     let (began, now) = (SystemTime::now(), Instant::now());
-    let asked = Asked { frame: &frame, began, give_up: now + defaults::BRIDGE_PROGRESS_TIMEOUT, whole: now + patience };
+    let give_up = now + defaults::BRIDGE_PROGRESS_TIMEOUT;
+    let asked = Asked { frame: &frame, began, give_up, whole: now + patience, held: &Notify::new() };
     if let Ask::Read(query) = &request.ask
         && query.options.min_index == 0
         && datacenter.ways().is_empty()
@@ -74,6 +76,8 @@ struct Asked<'a> {
     give_up: Instant,
     /// When it fails in any case.
     whole: Instant,
+    /// Told when who is asked holds for a leader.
+    held: &'a Notify,
 }
 
 impl Asked<'_> {
@@ -126,21 +130,34 @@ impl Asked<'_> {
         datacenter.note_read();
         let Some(standby) = standby else { return self.settle(self.attempt(live).await) };
         let first = pin!(self.attempt(live));
-        let lateness = pin!(sleep(lateness(live)));
-        let first = match select(first, lateness).await {
+        let first = match select(first, pin!(self.is_worth_another(datacenter, live))).await {
             Either::Left((Err(failure), _)) => return self.read_again(datacenter, live, standby, failure).await,
             Either::Left((answered, _)) => return self.settle(answered),
             Either::Right(((), first)) => first,
         };
-        if !datacenter.may_double() {
-            return self.settle(first.await);
-        }
-        let second = pin!(self.attempt(standby));
+        let again = Asked { give_up: Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT, ..*self };
+        let second = pin!(again.attempt(standby));
         // The first answer counts, whoever gives it; a failure leaves the other its time.
         match select(first, second).await {
             Either::Left((Err(_), second)) => self.settle(second.await),
             Either::Right((Err(_), first)) => self.settle(first.await),
             Either::Left((answered, _)) | Either::Right((answered, _)) => self.settle(answered),
+        }
+    }
+
+    /// Resolves when the standby is to be asked too: the answer is late and may be asked for twice, or the
+    /// server asked holds for a leader. One that is cut off from its own datacenter would hold each read
+    /// of it; nobody works on one that is held, so asking another is no double.
+    async fn is_worth_another(&self, datacenter: &Datacenter, live: &Connection) {
+        let late = async {
+            sleep(lateness(live)).await;
+            if !datacenter.may_double() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.held.notified() => metrics::counter!("kontor.bridge.held_elsewhere").increment(1),
+            () = late => {}
         }
     }
 
@@ -195,7 +212,10 @@ impl Asked<'_> {
                 Kind::Working => Some(soon),
                 // The wait may be long; the link itself shows that the other side lives.
                 Kind::Parked => None,
-                Kind::Holding => Some(soon.min(*hold_end.get_or_insert(soon + defaults::RPC_HOLD))),
+                Kind::Holding => {
+                    self.held.notify_one();
+                    Some(soon.min(*hold_end.get_or_insert(soon + defaults::RPC_HOLD)))
+                }
                 Kind::Reply | Kind::Fault => {
                     let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
                     return if header.kind == Kind::Reply {

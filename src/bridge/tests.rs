@@ -62,6 +62,11 @@ impl Handler for Scripted {
             let hangs = state.strip_prefix("hangs-on-").is_some_and(|whom| whom == name);
             match state.as_str() {
                 "hang" => std::future::pending().await,
+                _ if state.strip_prefix("held-by-").is_some_and(|whom| whom == name) => {
+                    progress.set(Phase::Holding);
+                    tokio::time::sleep(defaults::RPC_HOLD).await;
+                    return Err(Fault::no_leader());
+                }
                 _ if hangs => std::future::pending().await,
                 "hold" => {
                     progress.set(Phase::Holding);
@@ -462,7 +467,7 @@ async fn a_write_that_may_have_been_done_is_not_sent_twice() {
 }
 
 #[tokio::test]
-async fn the_standby_takes_over_a_late_read() {
+async fn the_standby_takes_over_a_read_that_is_late_or_held_for_a_leader() {
     let (one, two) = pair().await;
     let three = House::self_made("s3", "dc2").await;
     three.knows([one.remote()]);
@@ -475,6 +480,10 @@ async fn the_standby_takes_over_a_late_read() {
     // Whichever of the two is asked first, one of these hangs there and is answered by the other.
     assert_eq!(one.ask("dc2", read("hangs-on-s2")).await.unwrap(), "hangs-on-s2 of dc1 at s3");
     assert_eq!(one.ask("dc2", read("hangs-on-s3")).await.unwrap(), "hangs-on-s3 of dc1 at s2");
+    // One that has no leader is no double, however many there were already.
+    while one.bridge.links.of("dc2").unwrap().may_double() {}
+    assert_eq!(one.ask("dc2", read("held-by-s2")).await.unwrap(), "held-by-s2 of dc1 at s3");
+    assert_eq!(one.ask("dc2", read("held-by-s3")).await.unwrap(), "held-by-s3 of dc1 at s2");
 }
 
 #[tokio::test]
