@@ -141,7 +141,7 @@ impl Core {
             };
             let (fault, pause) = match tries.failed(error, is_write, count) {
                 Step::Give(fault) => return Err(fault),
-                Step::Once(fault) => (fault, false),
+                Step::AtOnce(fault) => (fault, false),
                 Step::Next(fault) => (fault, hold.is_over()),
                 Step::Pause(fault) => (fault, true),
             };

@@ -33,7 +33,7 @@ pub(super) fn after(error: CallError, is_write: bool) -> Next {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tries {
     failures: usize,
-    is_lost: bool,
+    losses: usize,
 }
 
 /// What comes after a server has failed.
@@ -42,7 +42,7 @@ pub(super) enum Step {
     /// The asker is told.
     Give(Fault),
     /// The next server is asked at once, however long the first has taken.
-    Once(Fault),
+    AtOnce(Fault),
     /// The next server is asked at once, within the hold.
     Next(Fault),
     /// All were asked: a pause, in which one of them may come to have a leader, or be up again.
@@ -51,14 +51,14 @@ pub(super) enum Step {
 
 impl Tries {
     /// A request failed on one of `servers` servers. What was certainly not processed goes to the
-    /// others; a read that was lost goes once to another.
+    /// others; so does a read that was lost, once to each: several servers may end at the same moment.
     pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> Step {
         let fault = match after(error, is_write) {
             Next::Give(fault) => return Step::Give(fault),
-            Next::AnewAfterLoss(fault) if self.is_lost => return Step::Give(fault),
             Next::AnewAfterLoss(fault) => {
-                self.is_lost = true;
-                return Step::Once(fault);
+                self.losses += 1;
+                let asked_all = self.losses >= servers.max(2);
+                return if asked_all { Step::Give(fault) } else { Step::AtOnce(fault) };
             }
             Next::Anew(fault) => fault,
         };
@@ -80,10 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_read_goes_once_to_another_server_and_a_lost_write_to_none() {
-        let mut read = Tries::default();
-        assert!(matches!(read.failed(lost(), false, 3), Step::Once(_)));
-        assert!(matches!(read.failed(lost(), false, 3), Step::Give(_)));
+    fn a_lost_read_goes_to_each_server_and_a_lost_write_to_none() {
+        for servers in 1..=3 {
+            let mut read = Tries::default();
+            for _ in 1..servers.max(2) {
+                assert!(matches!(read.failed(lost(), false, servers), Step::AtOnce(_)));
+            }
+            assert!(matches!(read.failed(lost(), false, servers), Step::Give(_)));
+        }
         let Step::Give(fault) = Tries::default().failed(lost(), true, 3) else { panic!("it was sent anew") };
         assert_eq!(fault.kind, FaultKind::OutcomeUnknown);
     }
