@@ -13,6 +13,7 @@ use futures_util::future::{Either, select};
 use quinn::{Connection, RecvStream};
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Why one attempt brought no answer.
@@ -34,7 +35,9 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let frame = Frame::of(Kind::Request, request)
         .map_err(|error| Fault::new(FaultKind::BadRequest, format!("the request cannot cross to {dc}: {error}")))?;
     let (began, now) = (SystemTime::now(), Instant::now());
-    let asked = Asked { frame: &frame, began, give_up: now + defaults::BRIDGE_PROGRESS_TIMEOUT, whole: now + patience };
+    let held = Notify::new();
+    let give_up = now + defaults::BRIDGE_PROGRESS_TIMEOUT;
+    let asked = Asked { frame: &frame, began, give_up, whole: now + patience, held: &held };
     let ways = datacenter.wait_for_ways(asked.give_up).await?;
     let Some(live) = ways.first().map(|way| &way.connection) else {
         return Err(Fault::unreachable("unreachable: no link stands"));
@@ -64,6 +67,8 @@ struct Asked<'a> {
     give_up: Instant,
     /// When it fails in any case.
     whole: Instant,
+    /// Told once a server there says that it holds the request for a leader.
+    held: &'a Notify,
 }
 
 impl Asked<'_> {
@@ -110,9 +115,16 @@ impl Asked<'_> {
             Either::Left((answered, _)) => return self.settle(answered),
             Either::Right(((), first)) => first,
         };
-        if !datacenter.may_double() {
-            return self.settle(first.await);
-        }
+        let first = if datacenter.may_double() {
+            first
+        } else {
+            // A server that holds a read for a leader does nothing with it, and may be the only one of its datacenter
+            // that is cut off from the leader: asking another is no double.
+            match select(first, pin!(self.held.notified())).await {
+                Either::Left((answered, _)) => return self.settle(answered),
+                Either::Right(((), first)) => first,
+            }
+        };
         let second = pin!(self.attempt(standby));
         // The first answer counts, whoever gives it; a failure leaves the other its time.
         match select(first, second).await {
@@ -173,7 +185,10 @@ impl Asked<'_> {
                 Kind::Working => Some(soon),
                 // The wait may be long; the link itself shows that the other side lives.
                 Kind::Parked => None,
-                Kind::Holding => Some(soon.min(*hold_end.get_or_insert(soon + defaults::RPC_HOLD))),
+                Kind::Holding => {
+                    self.held.notify_one();
+                    Some(soon.min(*hold_end.get_or_insert(soon + defaults::RPC_HOLD)))
+                }
                 Kind::Reply | Kind::Fault => {
                     let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
                     return if header.kind == Kind::Reply {

@@ -59,6 +59,10 @@ impl Handler for Scripted {
             let _tells = DropTells(events.clone());
             let _ = events.send(format!("{name} {state}"));
             let hangs = state.strip_prefix("hangs-on-").is_some_and(|whom| whom == name);
+            if state.strip_prefix("holds-on-").is_some_and(|whom| whom == name) {
+                progress.set(Phase::Holding);
+                std::future::pending::<()>().await;
+            }
             match state.as_str() {
                 "hang" => std::future::pending().await,
                 _ if hangs => std::future::pending().await,
@@ -452,6 +456,23 @@ async fn the_standby_takes_over_a_late_read() {
     // Whichever of the two is asked first, one of these hangs there and is answered by the other.
     assert_eq!(one.ask("dc2", read("hangs-on-s2")).await.unwrap(), "hangs-on-s2 of dc1 at s3");
     assert_eq!(one.ask("dc2", read("hangs-on-s3")).await.unwrap(), "hangs-on-s3 of dc1 at s2");
+}
+
+#[tokio::test]
+async fn a_read_that_is_held_for_a_leader_is_asked_of_the_standby_however_many_there_are() {
+    let (one, two) = pair().await;
+    let three = House::self_made("s3", "dc2").await;
+    three.knows([one.remote()]);
+    one.knows([two.remote(), three.remote()]);
+    let deadline = Instant::now() + LONG;
+    let datacenter = one.bridge.links.of("dc2").unwrap();
+    while datacenter.ways().len() < 2 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    while datacenter.may_double() {}
+    assert_eq!(one.ask("dc2", read("holds-on-s2")).await.unwrap(), "holds-on-s2 of dc1 at s3");
+    assert_eq!(one.ask("dc2", read("holds-on-s3")).await.unwrap(), "holds-on-s3 of dc1 at s2");
 }
 
 #[tokio::test]
