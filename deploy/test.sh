@@ -218,17 +218,25 @@ leader() { # dc: the agent that leads
 # Reads the service `web` of both datacenters through all agents but those named, four times a second, until told to stop.
 start_reading() { # agents not asked
     local agent asked left=" $* "
+    local number=0
     : >"$scratch/reads"
+    : >"$scratch/failed"
     for agent in "${agents[@]}"; do
         [[ $left == *" $agent "* ]] && continue
         for asked in "${dcs[@]}"; do
-            printf 'url = "%s/v1/health/service/web?passing&dc=%s"\noutput = /dev/null\n' "$(url "$agent")" "$asked"
+            number=$((number + 1))
+            printf 'url = "%s/v1/health/service/web?passing&dc=%s"\noutput = "%s/read-%d"\n' "$(url "$agent")" "$asked" "$scratch" $number
         done
     done >"$scratch/reads.curl"
     (
         while [ ! -e "$scratch/reads.stop" ]; do
             curl -sS --max-time 10 --parallel --parallel-max 30 --config "$scratch/reads.curl" \
-                --write-out '%{http_code} %{size_download} %{time_total} %{url_effective}\n' 2>/dev/null >>"$scratch/reads"
+                --write-out '%{http_code} %{size_download} %{time_total} %{url_effective} %{filename_effective}\n' 2>/dev/null >"$scratch/round"
+            cat "$scratch/round" >>"$scratch/reads"
+            # An answer is 200 with at least one instance; of others, what they say and when.
+            awk '$1 != 200 || $2 < 10' "$scratch/round" | while read -r code size time url file; do
+                printf '%(%T)T %s after %s s: %s: %s\n' -1 "$code" "$time" "$url" "$(head -c 200 "$file" 2>/dev/null)" >>"$scratch/failed"
+            done
             sleep 0.25
         done
     ) &
@@ -241,19 +249,18 @@ stop_reading() {
     rm -f "$scratch/reads.stop"
     reader=
 }
-# Ends the reading and judges it: answered with 200 and at least one instance.
+# Ends the reading and judges it.
 judge_reads() { # what
     stop_reading
     local total failed slowest
     total=$(wc -l <"$scratch/reads")
-    awk '$1 != 200 || $2 < 10' "$scratch/reads" >"$scratch/failed"
     failed=$(wc -l <"$scratch/failed")
     slowest=$(awk '$3 > most { most = $3 } END { printf "%.1f", most }' "$scratch/reads")
     if [ "$failed" = 0 ] && [ "$total" -gt 0 ]; then
         row ok "$1: reads through the others go on" "0 of $total" "0 fail; slowest $slowest s"
     else
         row FAILS "$1: reads through the others go on" "$failed of $total" "0 fail; slowest $slowest s"
-        say "$(sort "$scratch/failed" | awk '{ print $1, $4 }' | uniq -c | head -5 | tr '\n' ';')"
+        head -5 "$scratch/failed"
         keep_logs "$1"
     fi
 }
@@ -399,16 +406,17 @@ fresh() {
 }
 
 server_cut() { # agent
-    local dc age last round grown=yes since id
+    local dc age last round grown=yes since id name
     dc=$(dc_of "$1")
     id=$(container "$1")
+    name=while-$1-cut-$EPOCHSECONDS
     local what="$1 cut off from $dc"
     [ "$1" = "$(leader "$dc")" ] && what="$what (leader)"
     say "$what"
     start_reading "$1"
     docker network disconnect "${project}_$dc" "$id"
     since=$(now)
-    until_holds "$what: the others write on" 10000 "$since" add_node "$dc-c1" "while-$1-cut"
+    until_holds "$what: the others write on" 10000 "$since" add_node "$dc-c1" "$name"
     sleep 3
     check "$what: ?consistent on it is refused" "$(curl -s -o /dev/null --max-time 15 --write-out '%{http_code}' "$(url "$1")/v1/catalog/nodes?consistent")" 500
     last=-1
@@ -422,7 +430,7 @@ server_cut() { # agent
     check "$what: ?stale on it answers, its age grows" "$grown" yes
     docker network connect --alias "$1.lan" "${project}_$dc" "$id"
     since=$(now)
-    until_holds "$what: healed, it has caught up" 30000 "$since" has_node "$1" "while-$1-cut"
+    until_holds "$what: healed, it has caught up" 30000 "$since" has_node "$1" "$name"
     until_holds "$what: healed, federated" 30000 "$since" federated
     judge_reads "$what"
 }
