@@ -258,8 +258,20 @@ impl Core {
         };
         // A rumour of a member that leaves is no proof of life.
         let proof = |member: &foca::Member<Identity>| !left || member.state() == foca::State::Down;
-        updates.extend(member.filter(of_record).filter(proof));
+        updates.extend(member.filter(of_record).filter(proof).map(|member| if left { member } else { self.doubt(member) }));
         let _ = self.foca.apply_many(updates.into_iter(), true, &mut self.runtime);
+    }
+
+    /// Of a member that is alive here, another's word that it is dead counts as suspicion: the other may be the one
+    /// that was cut off. Who is suspected refutes it at once; who is dead fails the next probe.
+    fn doubt(&self, member: foca::Member<Identity>) -> foca::Member<Identity> {
+        let is_dead_there = member.state() == foca::State::Down;
+        let is_alive_here = || self.foca.iter_members().any(|held| held.id() == member.id());
+        if is_dead_there && is_alive_here() {
+            metrics::counter!("kontor.gossip.deaths_doubted").increment(1);
+            return foca::Member::new(*member.id(), member.incarnation(), foca::State::Suspect);
+        }
+        member
     }
 
     fn entries(&self, now: Instant) -> Vec<Entry> {

@@ -519,6 +519,25 @@ fn two_halves_find_each_other_after_a_partition() {
 }
 
 #[test]
+fn a_member_that_was_cut_off_alone_does_not_bring_its_view_of_the_others_along() {
+    for silence in [1, 30] {
+        let mut network = Network::joined(6);
+        network.cut_at = Some(5);
+        network.run_until("apart", |network| {
+            network.hosts[5].alive_names().len() == 1 && (0..5).all(|at| network.hosts[at].alive_names().len() == 5)
+        });
+        network.run_for(Duration::from_secs(silence));
+        network.cut_at = None;
+        network.run_until("together", |network| {
+            for (at, host) in network.hosts[..5].iter().enumerate() {
+                assert!(host.alive_names().len() >= 5, "n{} sees {:?} only", at + 1, host.alive_names());
+            }
+            network.hosts.iter().all(|host| host.alive_names().len() == 6)
+        });
+    }
+}
+
+#[test]
 fn the_timings_of_consuls_pools_find_a_dead_member_in_time() {
     for (pool, limit) in [(Pool::Lan, 15), (Pool::Wan, 90)] {
         let slow = |mut settings: GossipSettings| {
