@@ -2,7 +2,8 @@
 # Runs deploy/docker-compose.yml under everything that happens to containers, and says how long it took.
 #
 #   deploy/test.sh         # all: 20 start orders, each fault with each container; some 50 minutes
-#   deploy/test.sh quick   # three start orders, each fault once, an image without LTO; some 7 minutes
+#   deploy/test.sh quick   # three start orders, each fault once, an image that is built quickly; some 7 minutes.
+#                          # What is slower than allowed is told, and fails when it takes three times as long
 #
 # It makes networks, volumes and ports of its own, and removes them at the end, whatever happens. Random choices come
 # from a seed that is printed: SEED=… repeats a run. KONTOR_IMAGE=… tests that image instead of building one;
@@ -14,7 +15,7 @@ cd "$(dirname "$0")/.."
 mode=${1:-full}
 case "$mode" in
 full) orders=20 longest_pause=5000 image_profile=image ;;
-quick) orders=3 longest_pause=2500 image_profile=bench-fast ;;
+quick) orders=3 longest_pause=2500 image_profile=dev ;;
 *) echo "usage: deploy/test.sh [quick]" >&2 && exit 2 ;;
 esac
 orders=${ORDERS:-$orders}
@@ -63,7 +64,7 @@ seconds() { printf '%d.%d' $(($1 / 1000)) $(($1 % 1000 / 100)); }
 row() { # verdict what measured limit
     rows+=("$(printf '%-6s  %-66s  %12s  %s' "$1" "$2" "$3" "$4")")
     say "$1: $2: $3${4:+ (allowed: $4)}"
-    [ "$1" = ok ] || failures=$((failures + 1))
+    [ "$1" != FAILS ] || failures=$((failures + 1))
 }
 
 # Something that should be so, without a time.
@@ -72,9 +73,11 @@ check() { # what measured expected
 }
 
 within() { # what ms limit_ms
-    if [ "$2" -le "$3" ]; then verdict=ok; else verdict=FAILS; fi
+    verdict=FAILS
+    # How fast is for the full run on a machine that does nothing else; the quick one tells it.
+    if [ "$2" -le "$3" ]; then verdict=ok; elif [ "$mode" = quick ] && [ "$2" -le $(($3 * 3)) ]; then verdict=slow; fi
     row "$verdict" "$1" "$(seconds "$2") s" "$(seconds "$3") s"
-    [ "$verdict" = ok ]
+    [ "$verdict" != FAILS ]
 }
 
 # Tries a command until it succeeds; gives it three times what is allowed, to be able to say how long it would take.
