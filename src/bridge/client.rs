@@ -117,11 +117,11 @@ impl Asked<'_> {
     /// of the handshake and its own, and no third one. None when a link is up already, or when this
     /// comes to nothing: it is then asked as any other.
     async fn read_with_greeting(&self, datacenter: &Datacenter) -> Option<Answered> {
-        let connection = datacenter.wait_for_opening(self.give_up).await?;
+        let (link, connection) = datacenter.wait_for_opening(self.give_up).await?;
         let early = Asked { give_up: self.give_up.min(Instant::now() + lateness(&connection)), ..*self };
         // An answer counts only once it is settled with whom this link is.
         let answered = early.attempt(&connection).map_err(drop);
-        let up = datacenter.comes_up(&connection, early.give_up).map(|up| up.then_some(()).ok_or(()));
+        let up = datacenter.comes_up(&link, &connection, early.give_up).map(|up| up.then_some(()).ok_or(()));
         tokio::try_join!(answered, up).ok().map(|(answered, ())| answered)
     }
 

@@ -194,9 +194,9 @@ impl Datacenter {
         }
     }
 
-    /// The connection of a first link whose greeting is under way, after waiting for one no longer than
+    /// A first link whose greeting is under way, with its connection, after waiting for one no longer than
     /// `until`. None once a link is up, or where there is no hope.
-    pub(super) async fn wait_for_opening(&self, until: Instant) -> Option<Connection> {
+    pub(super) async fn wait_for_opening(&self, until: Instant) -> Option<(Arc<Link>, Connection)> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -204,8 +204,8 @@ impl Datacenter {
             if links.iter().any(|link| link.connection().is_some()) {
                 return None;
             }
-            if let Some(connection) = links.iter().find_map(|link| link.opening()) {
-                return Some(connection);
+            if let Some(opening) = links.iter().find_map(|link| Some((Arc::clone(link), link.opening()?))) {
+                return Some(opening);
             }
             if links.iter().all(|link| matches!(link.state(), State::Down(_))) || timeout_at(until, changed).await.is_err() {
                 return None;
@@ -213,12 +213,12 @@ impl Datacenter {
         }
     }
 
-    /// Whether this connection becomes a link that is up, by `until`.
-    pub(super) async fn comes_up(&self, connection: &Connection, until: Instant) -> bool {
+    /// Whether this connection of `link` comes up by `until`; whether the link is wanted then is all the same.
+    pub(super) async fn comes_up(&self, link: &Link, connection: &Connection, until: Instant) -> bool {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.ways().iter().any(|way| way.id() == connection.stable_id()) {
+            if link.connection().is_some_and(|(up, _pulse)| up.stable_id() == connection.stable_id()) {
                 return true;
             }
             tokio::select! {
