@@ -69,7 +69,8 @@ impl Hold<'_> {
             () = wake => tokio::time::sleep(rand::random_range(Duration::ZERO..=HOLD_SPREAD)).await,
             () = tokio::time::sleep_until(end) => {}
         }
-        progress.set(Phase::Working);
+        // It counts as held until it is answered: attempts at a leader that is gone are no work, and whoever asks from
+        // another datacenter must hear of it between them.
         Ok(())
     }
 }
@@ -124,7 +125,7 @@ mod tests {
             assert_eq!(refused.kind, FaultKind::Busy);
         }
         assert_eq!(holds.begin().wait(ready(()), false, &progress).await, Ok(()));
-        assert_eq!(progress.get(), Phase::Working);
+        assert_eq!(progress.get(), Phase::Holding, "until it is answered");
     }
 
     #[tokio::test(start_paused = true)]
