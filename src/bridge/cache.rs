@@ -15,11 +15,13 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Consistency, Query};
 use crate::model::request::{Ask, Hops, Reply, Request};
 use crate::shutdown::Shutdown;
+use futures_util::future::{Either, select};
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -242,6 +244,23 @@ impl Followed {
             return Ok(held);
         }
         self.answers.misses.increment(1);
+        if self.answers.links.of(self.holding.dc()).is_ok_and(|datacenter| datacenter.is_opening()) {
+            // Boxed: it is for the first moments of a process.
+            return Box::pin(self.first_of_all()).await;
+        }
+        self.fed().await
+    }
+
+    /// The answer of the feed, or of a question that goes along with the greeting of the first link, which
+    /// a feed has to wait for: whichever comes first.
+    async fn first_of_all(&self) -> Result<Held, Fault> {
+        match select(pin!(self.fed()), pin!(self.refresh())).await {
+            Either::Right((Err(_), fed)) => fed.await,
+            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+        }
+    }
+
+    async fn fed(&self) -> Result<Held, Fault> {
         let mut phases = self.holding.phases();
         // Begun only now that it counts as watched.
         self.answers.begin(&self.holding, Instant::now());

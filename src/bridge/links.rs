@@ -194,6 +194,13 @@ impl Datacenter {
         }
     }
 
+    /// Whether no link is up yet, and the first dial of one is under way.
+    pub(super) fn is_opening(&self) -> bool {
+        let links = self.links.load();
+        links.iter().all(|link| link.connection().is_none())
+            && links.iter().any(|link| matches!(link.state(), State::Trying | State::Greeting(_)))
+    }
+
     /// A first link whose greeting is under way, with its connection, after waiting for one no longer than
     /// `until`. None once a link is up, or where there is no hope.
     pub(super) async fn wait_for_opening(&self, until: Instant) -> Option<(Arc<Link>, Connection)> {

@@ -193,6 +193,13 @@ impl House {
         }
     }
 
+    /// A stale read of dc2 that nothing is held for.
+    async fn first(&self, what: &str) -> Result<String, Fault> {
+        let Ask::Read(query) = read(what).ask else { unreachable!("a read is asked") };
+        let held = self.bridge.follow("dc2", &query).first().await?;
+        Ok(String::from_utf8(held.answer.body.to_vec()).unwrap())
+    }
+
     /// Waits until `dc` answers, or until its links say `reason`.
     async fn until(&self, dc: &str, reason: Option<&str>) {
         let deadline = Instant::now() + LONG;

@@ -2,9 +2,16 @@
 
 use super::*;
 
-/// A far side that answers the first request it sees, and only then greets back as a server of `dc`.
-/// What comes of that request at home.
-async fn asked_before_it_greets(dc: &'static str) -> Result<String, Fault> {
+/// How it is read at home.
+#[derive(Clone, Copy)]
+enum Mode {
+    Default,
+    Stale,
+}
+
+/// A far side that answers the first request it sees, and only then greets back as a server of `dc`. It
+/// feeds nothing. What comes of that request at home.
+async fn asked_before_it_greets(dc: &'static str, mode: Mode) -> Result<String, Fault> {
     let mine = House::self_made("s1", "dc1").await;
     let (endpoint, remote) = raw_far_side(&mine);
     let far = tokio::spawn(async move {
@@ -27,7 +34,11 @@ async fn asked_before_it_greets(dc: &'static str) -> Result<String, Fault> {
     });
     mine.knows([remote]);
     let outcome = loop {
-        match mine.ask("dc2", read("x")).await {
+        let outcome = match mode {
+            Mode::Default => mine.ask("dc2", read("x")).await,
+            Mode::Stale => mine.first("x").await,
+        };
+        match outcome {
             Err(fault) if fault.kind == FaultKind::NoPath => tokio::time::sleep(Duration::from_millis(1)).await,
             outcome => break outcome,
         }
@@ -38,15 +49,19 @@ async fn asked_before_it_greets(dc: &'static str) -> Result<String, Fault> {
 
 #[tokio::test]
 async fn it_goes_with_the_greeting() {
-    // A machine so slow that the first dial is given up asks as usual from then on.
-    let deadline = Instant::now() + LONG;
-    while asked_before_it_greets("dc2").await.as_deref() != Ok("early") {
-        assert!(Instant::now() < deadline, "the request never came before the greeting was answered");
+    for mode in [Mode::Default, Mode::Stale] {
+        // A machine so slow that the first dial is given up asks as usual from then on.
+        let deadline = Instant::now() + LONG;
+        while asked_before_it_greets("dc2", mode).await.as_deref() != Ok("early") {
+            assert!(Instant::now() < deadline, "the request never came before the greeting was answered");
+        }
     }
 }
 
 #[tokio::test]
 async fn its_answer_counts_for_nothing_when_the_greeting_is_of_somebody_else() {
-    let outcome = asked_before_it_greets("dc9").await;
-    assert_eq!(outcome.unwrap_err().kind, FaultKind::Unreachable);
+    for mode in [Mode::Default, Mode::Stale] {
+        let outcome = asked_before_it_greets("dc9", mode).await;
+        assert_eq!(outcome.unwrap_err().kind, FaultKind::Unreachable);
+    }
 }
