@@ -16,6 +16,8 @@ pub(super) struct Candidate {
     pub(super) name: String,
     /// How its link stands.
     pub(super) standing: Standing,
+    /// Whether its view of its own datacenter is old: it is cut off there, and can answer little.
+    pub(super) behind: bool,
     /// Whether gossip takes it for alive; a hint only.
     pub(super) alive: bool,
     /// Round-trip time by coordinates.
@@ -55,16 +57,18 @@ impl Candidate {
 /// The servers to be linked, the one to ask first, its standby second. `current` is the last choice.
 ///
 /// While fewer than two links are up, all are dialled, up to a bound; once two are, the rest go, but
-/// for those whose first dial has not ended, and one that promises to be much nearer.
+/// for those whose first dial has not ended, and one that promises to be much nearer. A server that is
+/// behind is asked after those that are not, and others are dialled as if its link were not up.
 pub(super) fn choose(current: &[String], candidates: &[Candidate]) -> Vec<String> {
     let mut up: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.round_trip().is_some()).collect();
     up.sort_by_key(|candidate| (candidate.distance(), candidate.tie));
     keep_what_serves(current, &mut up);
+    up.sort_by_key(|candidate| candidate.behind);
     let mut chosen: Vec<&Candidate> = up.iter().take(2).copied().collect();
     let mut rest: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.round_trip().is_none()).collect();
     rest.sort_by_key(|candidate| (!candidate.alive, candidate.distance(), candidate.tie));
     match chosen.last().and_then(|worst| worst.round_trip()) {
-        Some(worst) if chosen.len() == 2 => {
+        Some(worst) if chosen.len() == 2 && !chosen.iter().any(|candidate| candidate.behind) => {
             let challenger = rest.iter().find(|candidate| is_worth_a_trial(candidate, worst)).map(|candidate| &candidate.name);
             rest.retain(|candidate| candidate.standing == Standing::Trying || Some(&candidate.name) == challenger);
         }
@@ -128,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn candidate(name: &str, standing: Standing) -> Candidate {
-        Candidate { name: name.to_owned(), standing, alive: true, estimate: None, tried: false, tie: 0 }
+        Candidate { name: name.to_owned(), standing, behind: false, alive: true, estimate: None, tried: false, tie: 0 }
     }
 
     fn up(name: &str, millis: u64) -> Candidate {
@@ -157,6 +161,17 @@ mod tests {
         let current = ["a".to_owned(), "b".to_owned()];
         assert_eq!(choose(&current, &[up("a", 20), up("b", 12)]), ["a", "b"]);
         assert_eq!(choose(&current, &[up("a", 20), up("b", 8)]), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_server_that_is_cut_off_from_its_own_is_asked_last_and_others_are_dialled() {
+        let behind = |name, millis| Candidate { behind: true, ..up(name, millis) };
+        let current = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(choose(&current, &[behind("a", 5), up("b", 50)]), ["b", "a"]);
+        assert_eq!(choose(&current, &[behind("a", 5), up("b", 50), candidate("c", Standing::None)]), ["b", "a", "c"]);
+        assert_eq!(choose(&current, &[behind("a", 5), up("b", 50), up("c", 60)]), ["b", "c"]);
+        // Where all are, as without a leader, nothing is gained by a change.
+        assert_eq!(choose(&current, &[behind("a", 50), behind("b", 50)]), ["a", "b"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Asks another datacenter: on the live link, and once more on the standby where that is safe.
 //!
-//! Called through `Bridge::call`. A write is sent at most once; a read at most twice. Nothing waits
-//! longer than two seconds without a sign that it is worth it.
+//! Called through `Bridge::call`. A write is sent again only when it was certainly not done; a read is
+//! sent at most twice. Nothing waits longer than two seconds without a sign that it is worth it.
 
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::link::utc;
@@ -51,7 +51,7 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     };
     let standby = ways.get(1).map(|way| &way.connection);
     let answered = match &request.ask {
-        Ask::Write(_) => asked.write(live, standby).await,
+        Ask::Write(_) => asked.write(live, ways.get(1)).await,
         Ask::Read(query) if query.options.min_index > 0 => asked.park(&datacenter, &ways).await,
         Ask::Read(_) => asked.read(&datacenter, live, standby).await,
     };
@@ -65,6 +65,12 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
 /// How long a read may take on this connection before it is late.
 fn lateness(connection: &Connection) -> Duration {
     (connection.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN)
+}
+
+/// Whether what was held in vain, and not done, may find a leader by way of `standby`: the server that held
+/// it may be cut off from its own datacenter.
+fn has_leader_for(outcome: &Result<Answered, Failure>, standby: &Way) -> bool {
+    matches!(outcome, Ok(Err(fault)) if fault.kind == FaultKind::NoLeader) && !standby.pulse.is_behind()
 }
 
 /// What is asked, and how long for.
@@ -81,10 +87,20 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn write(&self, live: &Connection, standby: Option<&Connection>) -> Answered {
+    /// The same, with time for a first sign of progress.
+    fn anew(&self) -> Self {
+        Asked { give_up: Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT, ..*self }
+    }
+
+    /// Asks the live link, and the standby when that has certainly not done it.
+    async fn write(&self, live: &Connection, standby: Option<&Way>) -> Answered {
         let mut outcome = self.attempt(live).await;
-        if let (Err(Failure { sent: false, .. }), Some(standby)) = (&outcome, standby) {
-            outcome = self.attempt(standby).await;
+        let again = match &outcome {
+            Err(Failure { sent: false, .. }) => standby.map(|way| (way, *self)),
+            outcome => standby.filter(|way| has_leader_for(outcome, way)).map(|way| (way, self.anew())),
+        };
+        if let Some((way, again)) = again {
+            outcome = again.attempt(&way.connection).await;
         }
         match outcome {
             Ok(answered) => answered,
@@ -99,16 +115,21 @@ impl Asked<'_> {
     /// that has failed.
     async fn park(&self, datacenter: &Datacenter, ways: &[Way]) -> Answered {
         datacenter.note_read();
-        let mut places = ways.iter().take(2).filter_map(|way| Some((&way.connection, way.park()?)));
+        let mut places = ways.iter().take(2).filter_map(|way| Some((way, way.park()?)));
         let Some((live, room)) = places.next() else {
             metrics::counter!("kontor.bridge.parking_full").increment(1);
             let why = format!("{} blocking queries wait on each link already", defaults::BRIDGE_MAX_PARKED);
             return Err(Fault::new(FaultKind::Busy, why));
         };
-        let outcome = self.attempt(live).await;
+        let outcome = self.attempt(&live.connection).await;
         drop(room);
         match (outcome, places.next()) {
-            (Err(failure), Some((standby, _room))) => self.read_again(datacenter, live, standby, failure).await,
+            (Err(failure), Some((standby, _room))) => {
+                self.read_again(datacenter, &live.connection, &standby.connection, failure).await
+            }
+            (outcome, Some((standby, _room))) if has_leader_for(&outcome, standby) => {
+                self.settle(self.anew().attempt(&standby.connection).await)
+            }
             (outcome, _) => self.settle(outcome),
         }
     }
@@ -135,7 +156,7 @@ impl Asked<'_> {
             Either::Left((answered, _)) => return self.settle(answered),
             Either::Right(((), first)) => first,
         };
-        let again = Asked { give_up: Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT, ..*self };
+        let again = self.anew();
         let second = pin!(again.attempt(standby));
         // The first answer counts, whoever gives it; a failure leaves the other its time.
         match select(first, second).await {

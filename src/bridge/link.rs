@@ -169,6 +169,18 @@ impl Link {
         }
     }
 
+    /// Whether it is up, and its server is cut off from its own datacenter.
+    pub(super) fn is_behind(&self) -> bool {
+        self.connection().is_some_and(|(_connection, pulse)| pulse.is_behind())
+    }
+
+    /// Has the feeds on it moved to another link.
+    pub(super) fn clear_out(&self) {
+        if let Some((_connection, pulse)) = self.connection() {
+            pulse.clear_out();
+        }
+    }
+
     /// The connection of its first dial, while its greeting is under way.
     pub(super) fn opening(&self) -> Option<Connection> {
         match self.state() {
@@ -180,6 +192,7 @@ impl Link {
     /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
     /// since each holds the connection too.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
+        let [_, keeper] = &self.told;
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = Trouble::default();
         loop {
@@ -189,7 +202,7 @@ impl Link {
                     trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
                     let name = format!("{}.{}", self.server.name, self.server.dc);
-                    let pulse = Arc::new(Pulse::new(name, connection.clone()));
+                    let pulse = Arc::new(Pulse::new(name, connection.clone(), Arc::clone(keeper)));
                     self.set(State::Up(connection.clone(), Arc::clone(&pulse)));
                     pulse.run().await;
                     let error = connection.closed().await;

@@ -396,6 +396,10 @@ impl Keeper {
             }
         }
         let links: Vec<Arc<Link>> = order.iter().filter_map(|name| kept.get(name)).map(|kept| Arc::clone(&kept.link)).collect();
+        if links.first().is_some_and(|first| first.connection().is_some() && !first.is_behind()) {
+            // Said again at each review: a feed that was busy at the first did not hear it.
+            links.iter().filter(|link| link.is_behind()).for_each(|link| link.clear_out());
+        }
         // Thousands may wait, for whom another look that finds the same is for nothing.
         if !datacenter.links.load().iter().map(Arc::as_ptr).eq(links.iter().map(Arc::as_ptr)) {
             datacenter.links.store(Arc::new(links));
@@ -434,6 +438,7 @@ impl Keeper {
         Candidate {
             name: server.name.clone(),
             standing,
+            behind: kept.is_some_and(|kept| kept.link.is_behind()),
             alive: server.alive,
             estimate: server.estimate,
             tried: self.tried.contains_key(&(server.dc.clone(), server.name.clone())),

@@ -408,6 +408,9 @@ pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
 /// `bridge { cache_bytes }`: bytes of answers of other datacenters that are held.
 pub const BRIDGE_CACHE_BYTES: u64 = 256 << 20;
+/// A server of another datacenter whose view is older than this is cut off there: others are asked first,
+/// and feeds move. More than a change of leader takes.
+pub const BRIDGE_BEHIND: Duration = Duration::from_secs(2);
 /// How often each link is pinged: what is read from memory is no older than this and a round trip.
 pub const BRIDGE_PING_INTERVAL: Duration = Duration::from_millis(500);
 /// Pings of one link whose echo is out; the oldest is forgotten. A link is dead long before.

@@ -22,6 +22,8 @@ mod vouching;
 #[cfg(test)]
 mod tests_age;
 #[cfg(test)]
+mod tests_behind;
+#[cfg(test)]
 mod tests_far;
 #[cfg(test)]
 mod tests_follow;

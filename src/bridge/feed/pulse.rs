@@ -9,13 +9,13 @@ use super::message::Echo;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
 use crate::config::defaults;
 use quinn::{Connection, RecvStream, VarInt};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Why this side has closed a connection.
 #[derive(Clone, Debug)]
@@ -46,10 +46,17 @@ pub(in crate::bridge) struct Pulse {
     verdict: OnceLock<Verdict>,
     /// Cancelled when nobody keeps the link any more.
     over: CancellationToken,
+    /// Whether the last echo told of an old view, or of none.
+    behind: AtomicBool,
+    /// Told when that is another.
+    keeper: Arc<Notify>,
+    /// Told to those whose feed would be served better elsewhere.
+    leave: Notify,
 }
 
 impl Pulse {
-    pub(in crate::bridge) fn new(server: String, connection: Connection) -> Pulse {
+    /// `keeper` is told when the other side falls behind its own datacenter, and when it is no more.
+    pub(in crate::bridge) fn new(server: String, connection: Connection, keeper: Arc<Notify>) -> Pulse {
         Pulse {
             server,
             connection,
@@ -61,6 +68,9 @@ impl Pulse {
             opening: Semaphore::new(defaults::FEED_MAX_OPENING),
             verdict: OnceLock::new(),
             over: CancellationToken::new(),
+            behind: AtomicBool::new(false),
+            keeper,
+            leave: Notify::new(),
         }
     }
 
@@ -159,7 +169,29 @@ impl Pulse {
         }
         let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
         let echo: Echo = frame::decode(&payload)?;
+        self.note_view(echo.age);
         Ok(self.ages().echo(&echo))
+    }
+
+    /// Takes note of how old the view of the other side is.
+    fn note_view(&self, age: Option<Duration>) {
+        let behind = age.is_none_or(|age| age > defaults::BRIDGE_BEHIND);
+        if self.behind.swap(behind, Ordering::Relaxed) != behind {
+            if behind {
+                info!(server = %self.server, ?age, "this server is cut off from its own datacenter; others are asked first");
+            }
+            self.keeper.notify_one();
+        }
+    }
+
+    /// Whether the other side is cut off from its own datacenter, as far as it told.
+    pub(in crate::bridge) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    /// Has the feeds on this link moved to another one.
+    pub(in crate::bridge) fn clear_out(&self) {
+        self.leave.notify_waiters();
     }
 
     /// Whether an echo came not long ago.
@@ -192,6 +224,14 @@ impl Pulse {
     /// Resolves when the link is not kept any more: what stands on it must move.
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
+    }
+
+    /// Resolves when what stands on this link must or should move, and says why.
+    pub(super) async fn moved(&self) -> &'static str {
+        tokio::select! {
+            () = self.over() => "the link is not kept any more",
+            () = self.leave.notified() => "its server is cut off from its own datacenter, and another is not",
+        }
     }
 
     /// A feed's number on this link; its age is counted into `as_of` until the number is dropped.

@@ -119,7 +119,7 @@ impl Stream {
             }
             let next = tokio::select! {
                 next = self.next(None) => next,
-                () = pulse.over() => Err(End::Broken("the link is not kept any more".to_owned())),
+                why = pulse.moved() => Err(End::Broken(why.to_owned())),
             };
             match next {
                 Ok(next) => push = next,

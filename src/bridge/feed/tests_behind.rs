@@ -1,0 +1,96 @@
+//! A far server that is cut off from its own datacenter, and another that is not.
+
+use super::tests_far::*;
+use crate::bridge::cache::Bounds;
+use crate::model::answer::Answer;
+use crate::model::command::{Command, Deregister};
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::request::{Ask, Hops, Reply, Request, Write, WriteRequest};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Two far servers; the first is the one that is asked first.
+async fn two() -> (Near, Far, Far) {
+    let (near, [one, two]) = Near::with(["s1", "s2"], Bounds::default()).await;
+    let first = near.bridge.links.of("dc2").unwrap().links()[0].server.addr;
+    if first == one.remote.addr { (near, one, two) } else { (near, two, one) }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl Near {
+    fn asks_first(&self, far: &Far) -> bool {
+        self.bridge.links.of("dc2").unwrap().links()[0].server.addr == far.remote.addr
+    }
+}
+
+fn write() -> Request {
+    let write = Write::Apply(Command::Deregister(Deregister::default()));
+    let request = WriteRequest { dc: Some("dc2".to_owned()), token: Default::default(), write };
+    Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+}
+
+fn set_age(far: &Far, seconds: u64) {
+    *far.shared.echoes.lock().unwrap() = Some(Duration::from_secs(seconds));
+}
+
+fn replies(far: &Far, reply: Result<Answer, Fault>) {
+    *far.shared.reply.lock().unwrap() = reply;
+}
+
+#[tokio::test]
+async fn the_other_is_asked_first_and_feeds_move_to_it() {
+    let (near, mut cut, mut other) = two().await;
+    let followed = near.follow("n");
+    let first = tokio::spawn({
+        let followed = followed.clone();
+        async move { followed.first().await }
+    });
+    let mut fed = cut.fed().await;
+    fed.push(7, Some("old")).await;
+    assert_eq!(body(&first.await.unwrap().unwrap()), "old");
+
+    set_age(&cut, 60);
+    until("the one that is cut off is asked first", || near.asks_first(&other)).await;
+    let mut moved = other.fed().await;
+    assert_eq!(moved.open.known.map(|known| known.index), Some(7), "nothing is sent twice");
+    moved.push(8, Some("new")).await;
+    until("no news", || followed.held().is_some_and(|held| body(&held) == "new")).await;
+
+    // What has moved stays when both are as good.
+    set_age(&cut, 0);
+    until("it counts as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().all(|link| !link.is_behind())).await;
+    moved.push(9, Some("newer")).await;
+    until("no news", || followed.held().is_some_and(|held| body(&held) == "newer")).await;
+}
+
+#[tokio::test]
+async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_done_is_not() {
+    let (near, cut, other) = two().await;
+    replies(&other, Ok(answer(7, "done")));
+    let Reply::Answer(done) = near.bridge.call("dc2", write(), LONG).await.unwrap() else { panic!("a write is answered") };
+    assert_eq!((&done.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 1));
+
+    for kind in [FaultKind::OutcomeUnknown, FaultKind::Failed] {
+        replies(&cut, Err(Fault::new(kind, "as it is")));
+        let before = other.shared.asked.load(Ordering::SeqCst);
+        assert_eq!(near.bridge.call("dc2", write(), LONG).await.unwrap_err().kind, kind);
+        assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);
+    }
+
+    // Where the other is cut off too, nobody is made to wait a second time.
+    replies(&cut, Err(Fault::no_leader()));
+    set_age(&other, 60);
+    until("it does not count as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().any(|link| link.is_behind()))
+        .await;
+    let before = other.shared.asked.load(Ordering::SeqCst);
+    assert_eq!(near.bridge.call("dc2", write(), LONG).await.unwrap_err().kind, FaultKind::NoLeader);
+    assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);
+}
