@@ -10,40 +10,12 @@ use kontor::model::fault::FaultKind;
 use kontor::model::ids::Token;
 use kontor::model::request::{Write as Change, WriteRequest};
 use kontor::model::vote::{Ballot, Vote};
+use rig::target::Target;
 use rig::{Agent, Datacenter, Plan, wait_until};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-
-/// An HTTP server that answers every request with a status that can be changed.
-struct Target {
-    addr: SocketAddr,
-    status: Arc<AtomicU16>,
-}
 
 impl Target {
-    fn start() -> Target {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (addr, status) = (listener.local_addr().unwrap(), Arc::new(AtomicU16::new(200)));
-        let shown = Arc::clone(&status);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                _ = stream.read(&mut [0; 2048]);
-                let status = shown.load(Ordering::SeqCst);
-                _ = write!(stream, "HTTP/1.1 {status} As Told\r\nContent-Length: 4\r\n\r\nsaid");
-            }
-        });
-        Target { addr, status }
-    }
-
-    fn says(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
-    }
-
     fn service(&self, observers: u32) -> String {
         let url = format!("http://{}/health", self.addr);
         json!({"Name": "web", "Check": {"HTTP": url, "Interval": "1s", "Observers": observers}}).to_string()

@@ -206,25 +206,17 @@ fn stamp(path: &Path) -> Stamp {
 mod tests {
     use super::*;
     use crate::config::{Sources, resolve};
-    use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
+    use crate::tls::create_ca;
+    use crate::tls::testing::server_cert;
     use serde_json::json;
     use std::io::Write;
     use std::time::Duration;
 
     /// A CA and a certificate of it that is valid for so long, with its key: the files by name.
     fn made(days: u32) -> [(&'static str, String); 3] {
-        let (ca, ca_key) = create_ca("consul", 100, &[]).unwrap();
-        let request = CertRequest {
-            kind: CertKind::Server,
-            dc: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            days,
-            node: None,
-            dns_names: vec![],
-            ip_addresses: vec![],
-        };
-        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
-        [("ca.pem", ca), ("cert.pem", cert), ("key.pem", key)]
+        let ca = create_ca("consul", 100, &[]).unwrap();
+        let (cert, key) = server_cert(&ca, "dc1", days);
+        [("ca.pem", ca.0), ("cert.pem", cert), ("key.pem", key)]
     }
 
     fn write(folder: &Path, files: &[(&str, String)]) {

@@ -13,7 +13,8 @@ use crate::model::request::{
     Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest, Written,
 };
 use crate::shutdown::Shutdown;
-use crate::tls::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
+use crate::tls::testing::{load, server_cert};
+use crate::tls::{BridgeIdentity, TlsMaterial, create_ca};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -280,25 +281,6 @@ fn identity(ca: &(String, String), dc: &str) -> BridgeIdentity {
 
 /// A certificate of `dc` signed by `signer`, with trust in `trusted`.
 fn material(signer: &(String, String), trusted: &(String, String), dc: &str) -> TlsMaterial {
-    let request = CertRequest {
-        kind: CertKind::Server,
-        dc: dc.to_owned(),
-        domain: "consul".to_owned(),
-        days: 1,
-        node: None,
-        dns_names: vec![],
-        ip_addresses: vec![],
-    };
-    let (cert, key) = create_cert(&signer.0, &signer.1, &request).unwrap();
+    let (cert, key) = server_cert(signer, dc, 1);
     load(&trusted.0, &cert, &key)
-}
-
-fn load(ca: &str, cert: &str, key: &str) -> TlsMaterial {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str, text: &str| {
-        std::fs::write(folder.path().join(name), text).unwrap();
-        Some(folder.path().join(name))
-    };
-    let files = TlsFiles { ca_file: path("ca", ca), cert_file: path("cert", cert), key_file: path("key", key), ca_path: None };
-    TlsMaterial::load(&files).unwrap()
 }

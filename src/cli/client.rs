@@ -165,7 +165,6 @@ impl Client {
         let request = self.request(call)?;
         let shake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = shake.map_err(|error| self.unreachable(&error.to_string()))?;
-        // The connection is driven here, not in a task, so that it ends with the request.
         let exchange = async {
             let response = sender.send_request(request).await.map_err(|error| self.unreachable(&error.to_string()))?;
             let (head, body) = response.into_parts();
@@ -173,13 +172,14 @@ impl Client {
             let body = body.map_err(|error| format!("the answer was cut off: {error}"))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        tokio::pin!(connection, exchange);
-        let mut closed = false;
-        loop {
-            tokio::select! {
-                answer = &mut exchange => return answer,
-                _end = &mut connection, if !closed => closed = true,
-            }
+        // The connection is driven here, not in a task, so that it ends with the request.
+        let driven = async {
+            _ = connection.await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            answer = exchange => answer,
+            never = driven => never,
         }
     }
 

@@ -316,24 +316,11 @@ impl Local {
 
 #[cfg(test)]
 mod tests {
+    use super::registry::tests::settings;
     use super::*;
 
     fn local() -> Local {
-        let settings = LocalSettings {
-            node_name: "n1".into(),
-            node_id: NodeId::default(),
-            datacenter: "dc1".into(),
-            advertise: "10.0.0.1".into(),
-            tagged_addresses: BTreeMap::new(),
-            node_meta: BTreeMap::new(),
-            data_dir: None,
-            check_update_interval: Duration::from_secs(300),
-            check_output_max_size: 4096,
-            discard_check_output: false,
-            check_tls: OutgoingTls::default(),
-            script_checks: ScriptChecks::default(),
-        };
-        Local::open(settings).expect("opens")
+        Local::open(settings(None)).expect("opens")
     }
 
     #[tokio::test(start_paused = true)]

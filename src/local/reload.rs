@@ -109,28 +109,14 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LocalSettings, ScriptChecks};
+    use super::super::LocalSettings;
+    use super::super::registry::tests::settings;
     use super::*;
     use crate::model::check::CheckStatus;
-    use crate::model::ids::NodeId;
-    use crate::tls::OutgoingTls;
     use std::time::Duration;
 
     fn registry() -> Registry {
-        let settings = LocalSettings {
-            node_name: "n1".into(),
-            node_id: NodeId::default(),
-            datacenter: "dc1".into(),
-            advertise: "10.0.0.1".into(),
-            tagged_addresses: BTreeMap::new(),
-            node_meta: BTreeMap::new(),
-            data_dir: None,
-            check_update_interval: Duration::ZERO,
-            check_output_max_size: 32,
-            discard_check_output: false,
-            check_tls: OutgoingTls::default(),
-            script_checks: ScriptChecks::default(),
-        };
+        let settings = LocalSettings { check_update_interval: Duration::ZERO, ..settings(None) };
         Registry::open(settings, Moment::now()).expect("opens")
     }
 

@@ -192,15 +192,13 @@ fn what(update: &Update) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LocalSettings, ScriptChecks, Source};
+    use super::super::Source;
+    use super::super::registry::tests::settings;
     use super::*;
     use crate::model::definition::ServiceDefinition;
-    use crate::model::ids::NodeId;
     use crate::model::node::Node;
     use crate::model::service::NodeService;
     use crate::shutdown::Shutdown;
-    use crate::tls::OutgoingTls;
-    use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -262,21 +260,7 @@ mod tests {
     }
 
     fn local() -> Local {
-        let settings = LocalSettings {
-            node_name: "n1".into(),
-            node_id: NodeId::default(),
-            datacenter: "dc1".into(),
-            advertise: "10.0.0.1".into(),
-            tagged_addresses: BTreeMap::new(),
-            node_meta: BTreeMap::new(),
-            data_dir: None,
-            check_update_interval: Duration::from_secs(300),
-            check_output_max_size: 4096,
-            discard_check_output: false,
-            check_tls: OutgoingTls::default(),
-            script_checks: ScriptChecks::default(),
-        };
-        Local::open(settings).expect("opens")
+        Local::open(settings(None)).expect("opens")
     }
 
     fn register(local: &Local, name: &str) {

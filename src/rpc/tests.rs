@@ -7,7 +7,8 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Query, QueryOptions, Read};
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
-use crate::tls::{CertKind, CertRequest, RpcTls, TlsFiles, TlsMaterial, create_ca, create_cert};
+use crate::tls::testing::{load, server_cert};
+use crate::tls::{RpcTls, create_ca};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -79,6 +81,12 @@ async fn server(tls: Option<RpcTls>) -> Server {
     Server { addr, events, shutdown }
 }
 
+/// A call under way that is never answered.
+fn hanging(client: &RpcClient, server: &Server) -> JoinHandle<Result<Reply, CallError>> {
+    let (client, addr) = (client.clone(), server.addr);
+    tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
+}
+
 fn body(reply: Reply) -> Bytes {
     match reply {
         Reply::Answer(answer) => answer.body,
@@ -87,24 +95,8 @@ fn body(reply: Reply) -> Bytes {
 }
 
 fn tls_of(ca: &(String, String), dc: &str, verify_incoming: bool, name: Option<&str>) -> RpcTls {
-    let folder = tempfile::tempdir().unwrap();
-    let request = CertRequest {
-        kind: CertKind::Server,
-        dc: dc.to_owned(),
-        domain: "consul".to_owned(),
-        days: 1,
-        node: None,
-        dns_names: vec![],
-        ip_addresses: vec![],
-    };
-    let (cert, key) = create_cert(&ca.0, &ca.1, &request).unwrap();
-    let path = |name: &str, text: &str| {
-        std::fs::write(folder.path().join(name), text).unwrap();
-        Some(folder.path().join(name))
-    };
-    let files =
-        TlsFiles { ca_file: path("ca", &ca.0), cert_file: path("cert", &cert), key_file: path("key", &key), ca_path: None };
-    TlsMaterial::load(&files).unwrap().rpc_tls(verify_incoming, true, name.map(str::to_owned)).unwrap()
+    let (cert, key) = server_cert(ca, dc, 1);
+    load(&ca.0, &cert, &key).rpc_tls(verify_incoming, true, name.map(str::to_owned)).unwrap()
 }
 
 #[tokio::test]
@@ -129,10 +121,7 @@ async fn requests_faults_and_raft_messages_make_the_round_trip() {
 async fn a_dropped_call_drops_the_handlers_future_and_leaves_the_connection() {
     let mut server = server(None).await;
     let client = RpcClient::new(None);
-    let call = {
-        let (client, addr) = (client.clone(), server.addr);
-        tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
-    };
+    let call = hanging(&client, &server);
     assert_eq!(server.events.recv().await, Some("started"));
     call.abort();
     assert_eq!(tokio::time::timeout(LONG, server.events.recv()).await.unwrap(), Some("dropped"));
@@ -143,16 +132,11 @@ async fn a_dropped_call_drops_the_handlers_future_and_leaves_the_connection() {
 async fn many_calls_dropped_at_once_do_not_cost_the_connection() {
     let mut server = server(None).await;
     let client = RpcClient::new(None);
-    let calls: Vec<_> = (0..500)
-        .map(|_| {
-            let (client, addr) = (client.clone(), server.addr);
-            tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
-        })
-        .collect();
+    let calls: Vec<_> = (0..500).map(|_| hanging(&client, &server)).collect();
     for _ in 0..500 {
         assert_eq!(server.events.recv().await, Some("started"));
     }
-    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    calls.iter().for_each(JoinHandle::abort);
     for _ in 0..500 {
         assert_eq!(tokio::time::timeout(LONG, server.events.recv()).await.unwrap(), Some("dropped"));
     }
@@ -190,10 +174,7 @@ async fn a_refused_connection_is_certainly_not_sent() {
 async fn a_call_under_way_when_the_server_goes_is_lost() {
     let mut server = server(None).await;
     let client = RpcClient::new(None);
-    let call = {
-        let (client, addr) = (client.clone(), server.addr);
-        tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
-    };
+    let call = hanging(&client, &server);
     assert_eq!(server.events.recv().await, Some("started"));
     server.shutdown.trigger();
     let outcome = call.await.unwrap();

@@ -194,7 +194,8 @@ fn write_atomically(folder: &Path, text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CertKind, CertRequest, TlsFiles, create_ca, create_cert};
+    use super::super::create_ca;
+    use super::super::testing::{load, server_cert};
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -239,29 +240,9 @@ mod tests {
 
     #[test]
     fn a_certificate_of_another_datacenter_is_refused_at_the_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let (ca, ca_key) = create_ca("consul", 10, &[]).unwrap();
-        let request = CertRequest {
-            kind: CertKind::Server,
-            dc: "dc2".to_owned(),
-            domain: "consul".to_owned(),
-            days: 1,
-            node: None,
-            dns_names: vec![],
-            ip_addresses: vec![],
-        };
-        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
-        let path = |name: &str, text: &str| {
-            std::fs::write(folder.path().join(name), text).unwrap();
-            Some(folder.path().join(name))
-        };
-        let files = TlsFiles {
-            ca_file: path("ca.pem", &ca),
-            cert_file: path("cert.pem", &cert),
-            key_file: path("key.pem", &key),
-            ca_path: None,
-        };
-        let material = TlsMaterial::load(&files).unwrap();
+        let ca = create_ca("consul", 10, &[]).unwrap();
+        let (cert, key) = server_cert(&ca, "dc2", 1);
+        let material = load(&ca.0, &cert, &key);
         let error = BridgeIdentity::from_ca(&material, "dc1", "consul").unwrap_err();
         assert!(error.contains("server.dc1.consul") && error.contains("dc2"), "{error}");
         assert!(BridgeIdentity::from_ca(&material, "dc2", "consul").unwrap().fingerprint().is_none());

@@ -314,7 +314,8 @@ fn own_cert(cert: &Path, key: &Path) -> Result<OwnCert, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CertKind, CertRequest, create_ca, create_cert};
+    use super::super::create_ca;
+    use super::super::testing::server_cert;
     use super::*;
 
     fn written(folder: &Path, name: &str, text: &str) -> Option<PathBuf> {
@@ -324,18 +325,9 @@ mod tests {
     }
 
     fn pair() -> (String, String, String) {
-        let (ca, ca_key) = create_ca("consul", 10, &[]).unwrap();
-        let request = CertRequest {
-            kind: CertKind::Server,
-            dc: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            days: 1,
-            node: None,
-            dns_names: vec![],
-            ip_addresses: vec![],
-        };
-        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
-        (ca, cert, key)
+        let ca = create_ca("consul", 10, &[]).unwrap();
+        let (cert, key) = server_cert(&ca, "dc1", 1);
+        (ca.0, cert, key)
     }
 
     #[test]

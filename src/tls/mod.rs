@@ -10,6 +10,8 @@ mod identity;
 mod material;
 mod outgoing;
 mod shown;
+#[cfg(test)]
+pub(crate) mod testing;
 mod unverified;
 mod verify;
 

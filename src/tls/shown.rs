@@ -47,7 +47,8 @@ pub fn days_between(now: SystemTime, then: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BridgeIdentity, CertKind, CertRequest, TlsFiles, TlsMaterial, create_ca, create_cert};
+    use super::super::testing::{load, server_cert};
+    use super::super::{BridgeIdentity, create_ca};
     use super::*;
     use rustls_pki_types::pem::PemObject;
 
@@ -63,25 +64,9 @@ mod tests {
 
     #[test]
     fn a_certificate_of_the_ca_is_told_from_a_self_made_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let (ca, ca_key) = create_ca("consul", 10, &[]).unwrap();
-        let request = CertRequest {
-            kind: CertKind::Server,
-            dc: "dc2".to_owned(),
-            domain: "consul".to_owned(),
-            days: 2,
-            node: None,
-            dns_names: vec![],
-            ip_addresses: vec![],
-        };
-        let (cert, key) = create_cert(&ca, &ca_key, &request).unwrap();
-        let path = |name: &str, text: &str| {
-            std::fs::write(folder.path().join(name), text).unwrap();
-            Some(folder.path().join(name))
-        };
-        let files =
-            TlsFiles { ca_file: path("ca", &ca), cert_file: path("cert", &cert), key_file: path("key", &key), ca_path: None };
-        let identity = BridgeIdentity::from_ca(&TlsMaterial::load(&files).unwrap(), "dc2", "consul").unwrap();
+        let ca = create_ca("consul", 10, &[]).unwrap();
+        let (cert, key) = server_cert(&ca, "dc2", 2);
+        let identity = BridgeIdentity::from_ca(&load(&ca.0, &cert, &key), "dc2", "consul").unwrap();
         let trust = Arc::new(identity.trust("dc1", "consul", false));
         let of_ca = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
         let shown = ShownCertificate::read(&[of_ca], "dc2", &trust).unwrap();

@@ -77,13 +77,13 @@ where
         if status.is_success() { Ok(text) } else { Err(format!("it answered {status}: {text}")) }
     };
     // The connection is driven here, not in a task, so that it ends with the call.
-    tokio::pin!(connection, exchange);
-    let mut closed = false;
-    loop {
-        tokio::select! {
-            answer = &mut exchange => return answer,
-            _end = &mut connection, if !closed => closed = true,
-        }
+    let driven = async {
+        _ = connection.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = exchange => answer,
+        never = driven => never,
     }
 }
 

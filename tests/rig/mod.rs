@@ -4,6 +4,7 @@
 
 pub mod relay;
 pub mod story;
+pub mod target;
 pub mod wan;
 
 use serde_json::Value;

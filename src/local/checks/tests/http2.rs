@@ -107,16 +107,7 @@ async fn a_ping_is_passing_when_it_is_acknowledged() {
 
 #[tokio::test]
 async fn what_speaks_no_http2_is_critical_for_both() {
-    let other = target(|mut stream| async move {
-        _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        request(&mut stream).await;
-    })
-    .await;
-    let silent = target(|stream| async move {
-        tokio::time::sleep(Duration::from_secs(3600)).await;
-        drop(stream);
-    })
-    .await;
+    let (other, silent) = (refusing_http1().await, silent().await);
     let flooding = target(|mut stream| async move { while stream.write_all(&[0; 4096]).await.is_ok() {} }).await;
     for addr in [other, silent, flooding] {
         let said = probe(&CheckType { timeout: SHORT, ..ping(addr.to_string()) }).await;

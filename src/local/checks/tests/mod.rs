@@ -13,7 +13,7 @@ use crate::model::check::CheckType;
 use crate::tls::OutgoingTls;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A time limit that a target which does not answer will overrun.
@@ -45,6 +45,24 @@ where
 /// An address on which nobody listens.
 async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.and_then(|listener| listener.local_addr()).expect("a port")
+}
+
+/// A server of HTTP/1.1 that takes no request.
+async fn refusing_http1() -> SocketAddr {
+    target(|mut stream| async move {
+        _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        request(&mut stream).await;
+    })
+    .await
+}
+
+/// A server that takes connections and says nothing.
+async fn silent() -> SocketAddr {
+    target(|stream| async move {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        drop(stream);
+    })
+    .await
 }
 
 /// Reads a request up to the end of its body.

@@ -111,16 +111,7 @@ async fn with_the_agents_authorities_the_name_and_the_dates_count() {
 
 #[tokio::test]
 async fn what_speaks_no_tls_is_critical_and_so_is_what_says_nothing() {
-    let plain = target(|mut stream| async move {
-        _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        request(&mut stream).await;
-    })
-    .await;
-    let silent = target(|stream| async move {
-        tokio::time::sleep(Duration::from_secs(3600)).await;
-        drop(stream);
-    })
-    .await;
+    let (plain, silent) = (refusing_http1().await, silent().await);
     for addr in [plain, silent] {
         for check in checks(addr) {
             said(&CheckType { timeout: SHORT, ..check }, &settings()).await.expect_err("refused");
