@@ -1,0 +1,140 @@
+//! Who is believed to be a server of which datacenter.
+
+use super::*;
+
+#[tokio::test]
+async fn certificates_of_one_ca_need_no_pins() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let (one, two) = (House::open("s1", "dc1", identity(&ca, "dc1")).await, House::open("s2", "dc2", identity(&ca, "dc2")).await);
+    one.knows([two.remote()]);
+    // The first call waits for the link that is being dialled; dc2 need not even know of dc1.
+    one.until("dc2", None).await;
+    assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_know_us_yet_is_not_yet_known_and_then_is() {
+    let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
+    one.knows([two.remote()]);
+    one.until("dc2", Some("not-yet-known")).await;
+    two.knows([one.remote()]);
+    one.until("dc2", None).await;
+}
+
+#[tokio::test]
+async fn a_server_without_a_pin_is_not_yet_known() {
+    let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
+    one.knows([RemoteServer { pins: BTreeSet::new(), ..two.remote() }]);
+    two.knows([one.remote()]);
+    one.until("dc2", Some("not-yet-known")).await;
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_refused_on_both_sides() {
+    let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
+    let wrong = BTreeSet::from(["ab".repeat(32)]);
+    one.knows([RemoteServer { pins: wrong.clone(), ..two.remote() }]);
+    one.until("dc2", Some("tls-refused: pin-mismatch")).await;
+    one.knows([two.remote()]);
+    two.knows([RemoteServer { pins: wrong, ..one.remote() }]);
+    one.until("dc2", Some("tls-refused: by the other side: pin-mismatch")).await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_datacenter_is_refused() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let one = House::open("s1", "dc1", identity(&ca, "dc1")).await;
+    let three = House::open("s3", "dc3", identity(&ca, "dc3")).await;
+    one.knows([RemoteServer { dc: "dc2".to_owned(), ..three.remote() }]);
+    one.until("dc2", Some("tls-refused: wrong-datacenter: expected a server of \"dc2\"")).await;
+    // And one of our own datacenter has no business on our bridge.
+    let other = House::open("s4", "dc4", identity(&ca, "dc1")).await;
+    other.knows([one.remote()]);
+    other.until("dc1", Some("tls-refused: by the other side: wrong-datacenter")).await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_ca_is_refused() {
+    let (ca, other) = (create_ca("consul", 10, &[]).unwrap(), create_ca("consul", 10, &[]).unwrap());
+    let one = House::open("s1", "dc1", identity(&ca, "dc1")).await;
+    let two = House::open("s2", "dc2", identity(&other, "dc2")).await;
+    one.knows([two.remote()]);
+    one.until("dc2", Some("tls-refused: another-ca")).await;
+    // It trusts our CA, and shows a certificate of its own: we refuse it when it dials.
+    let mixed = BridgeIdentity::unchecked(&material(&other, &ca, "dc3")).unwrap();
+    let three = House::open("s3", "dc3", mixed).await;
+    three.knows([one.remote()]);
+    three.until("dc1", Some("tls-refused: by the other side: another-ca")).await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&ca.0, rcgen::KeyPair::from_pem(&ca.1).unwrap()).unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["server.dc2.consul".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = params.signed_by(&key, &issuer).unwrap();
+    let material = load(&ca.0, &cert.pem(), &key.serialize_pem());
+    assert!(BridgeIdentity::from_ca(&material, "dc2", "consul").unwrap_err().contains("expired"));
+    let two = House::open("s2", "dc2", BridgeIdentity::unchecked(&material).unwrap()).await;
+    let one = House::open("s1", "dc1", identity(&ca, "dc1")).await;
+    one.knows([two.remote()]);
+    one.until("dc2", Some("tls-refused: expired")).await;
+    two.knows([one.remote()]);
+    two.until("dc1", Some("tls-refused: by the other side: expired")).await;
+}
+
+#[tokio::test]
+async fn require_ca_refuses_pins() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let (servers, list) = watch::channel(Arc::default());
+    let settings = |identity| BridgeSettings {
+        node_name: "s1".to_owned(),
+        datacenter: "dc1".to_owned(),
+        domain: "consul".to_owned(),
+        bind: "127.0.0.1:0".parse().unwrap(),
+        identity,
+        require_ca: true,
+        cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+        cluster: watch::channel(None).1,
+        admission: watch::channel(Arc::default()).1,
+    };
+    let handler = || Arc::new(Scripted { name: "s1".to_owned(), events: mpsc::unbounded_channel().0, bridge: Arc::default() });
+    let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
+    assert!(Bridge::start(settings(own), list.clone(), handler(), handler(), &Shutdown::new()).await.is_err());
+    let bridge = Bridge::start(settings(identity(&ca, "dc1")), list, handler(), handler(), &Shutdown::new()).await.unwrap();
+    let two = House::self_made("s2", "dc2").await;
+    servers.send_replace(Arc::new(vec![two.remote()]));
+    let deadline = Instant::now() + LONG;
+    loop {
+        let fault = bridge.call("dc2", read("x"), LONG).await.unwrap_err();
+        if fault.reason.as_ref().is_some_and(|reason| reason.contains("require-ca")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{fault}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn other_certificates_come_into_force_without_a_dropped_link() {
+    let (old, new) = (create_ca("consul", 10, &[]).unwrap(), create_ca("consul", 10, &[]).unwrap());
+    let one = House::open("s1", "dc1", identity(&old, "dc1")).await;
+    let two = House::open("s2", "dc2", identity(&old, "dc2")).await;
+    one.knows([two.remote()]);
+    one.until("dc2", None).await;
+    let before = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
+    one.bridge.reload(identity(&new, "dc1")).unwrap();
+    two.bridge.reload(identity(&new, "dc2")).unwrap();
+    assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
+    assert!(before.close_reason().is_none());
+    // Who comes now is judged by the new CA.
+    let three = House::open("s3", "dc3", identity(&new, "dc3")).await;
+    three.knows([two.remote()]);
+    three.until("dc2", None).await;
+    let four = House::open("s4", "dc4", identity(&old, "dc4")).await;
+    four.knows([two.remote()]);
+    four.until("dc2", Some("tls-refused: another-ca")).await;
+}

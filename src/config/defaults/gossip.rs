@@ -1,0 +1,105 @@
+//! Numbers of `gossip`.
+
+use std::time::Duration;
+
+/// Port of the LAN pool where an address names none. Consul's `serf_lan`.
+pub const SERF_LAN_PORT: u16 = 8301;
+/// Port of the WAN pool where an address names none. Consul's `serf_wan`.
+pub const SERF_WAN_PORT: u16 = 8302;
+/// Names that a pool keeps, all states together; more are refused and counted. Twice the largest
+/// pool that Consul's guide recommends (5,000), doubled again for members that come and go.
+pub const GOSSIP_MAX_MEMBERS: usize = 20_000;
+/// Bytes of a datagram with its envelope; fits an Ethernet frame through a tunnel.
+pub const GOSSIP_DATAGRAM_BYTES: usize = 1400;
+/// Bytes of a datagram that the envelope may take: header, nonce, tag, sender, counter, datacenter.
+pub const GOSSIP_ENVELOPE_BYTES: usize = 160;
+/// Bytes of a member's state that still travel as a broadcast; larger ones are announced and fetched.
+/// The membership header beside it takes at most about 120.
+pub const GOSSIP_BROADCAST_BYTES: usize = 1000;
+/// Bytes of a state exchange over TCP; 20,000 members of 800 bytes each.
+pub const GOSSIP_FRAME_BYTES: usize = 16 << 20;
+/// Bytes of one member's state, tags included.
+pub const GOSSIP_INFO_BYTES: usize = 16 << 10;
+/// Bytes of a member's name: a DNS label and a datacenter's, generously.
+pub const GOSSIP_NAME_BYTES: usize = 256;
+/// Bytes of a datacenter's name in an envelope; a DNS label has at most 63.
+pub const GOSSIP_DC_BYTES: usize = 64;
+/// The times a rumour is passed on even in the smallest pool; fewer were seen to miss members.
+pub const GOSSIP_MIN_TRANSMISSIONS: u8 = 5;
+/// The pool size that timings are computed for at least; the formula is too thin below.
+pub const GOSSIP_MIN_POOL: u32 = 10;
+/// Time between state exchanges with a random member. memberlist's `PushPullInterval`.
+pub const GOSSIP_PUSH_PULL: Duration = Duration::from_secs(30);
+/// The same with fast settings.
+pub const GOSSIP_FAST_PUSH_PULL: Duration = Duration::from_secs(2);
+/// Time between tries to reach a failed member. Serf's `ReconnectInterval`.
+pub const GOSSIP_RECONNECT: Duration = Duration::from_secs(30);
+/// The same with fast settings.
+pub const GOSSIP_FAST_RECONNECT: Duration = Duration::from_secs(1);
+/// How long a left member is remembered. Serf's `TombstoneTimeout`.
+pub const GOSSIP_LEFT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// How long a member without known state waits for a rumour before its state is fetched over TCP.
+pub const GOSSIP_FETCH_DELAY: Duration = Duration::from_millis(300);
+/// Time between fetches from the same member.
+pub const GOSSIP_FETCH_RETRY: Duration = Duration::from_secs(2);
+/// Fetches started at one tick, so that a big pool is not fetched from one member after another at once.
+pub const GOSSIP_FETCHES: usize = 4;
+/// The core's own clock: fetches and reaping are looked at this often.
+pub const GOSSIP_TICK: Duration = Duration::from_millis(250);
+/// Round-trip measurements without an answer that are remembered; the oldest is forgotten.
+pub const GOSSIP_MAX_PINGS: usize = 64;
+/// Longest round-trip time believed. Serf's limit.
+pub const GOSSIP_MAX_RTT: Duration = Duration::from_secs(10);
+/// Newcomers that wait until the holder of their name or id has been asked.
+pub const GOSSIP_MAX_CONTENDERS: usize = 64;
+/// Time before the holder of a name is asked again about the same newcomer.
+pub const GOSSIP_CONTENDER_MEMORY: Duration = Duration::from_secs(30);
+/// Senders whose datagram counters are remembered; the one longest silent is forgotten.
+pub const GOSSIP_MAX_REPLAY_SENDERS: usize = 20_000;
+/// State exchanges at a time that others may have with this agent; more wait in the listen queue.
+pub const GOSSIP_MAX_STREAMS: usize = 64;
+/// KiB that frames of others may take together while they arrive; further ones wait. Two of the largest.
+pub const GOSSIP_STREAM_KIB: usize = 32 << 10;
+/// State exchanges under way at a time during one join.
+pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
+/// Members that a LAN pool is joined by when nobody asked for each: one may be cut off itself, and
+/// every further one costs a whole state.
+pub const GOSSIP_JOIN_ENOUGH: usize = 3;
+/// Members that are asked for their states when this agent's address has changed or come back: a few
+/// may have gone meanwhile, and one that answers spreads the news.
+pub const GOSSIP_LOOK_AROUND: usize = 5;
+/// The pause after the first try to join that reached nobody; it doubles up to `retry_interval`.
+pub const GOSSIP_JOIN_FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Rest after a connection could not be taken, mostly for want of file descriptors.
+pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Rumours that wait to be passed on; above it those of others are believed but not passed on.
+pub const GOSSIP_MAX_RUMOURS: usize = 4096;
+/// State exchanges at a time that this agent starts on its own; more are skipped and counted.
+pub const GOSSIP_MAX_DIALS: usize = 16;
+/// Time for one state exchange, connect to last byte. memberlist's WAN `TCPTimeout` is 30 s; a
+/// pool that must heal quickly cannot wait that long for one peer.
+pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time to connect.
+pub const GOSSIP_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the holder of a name to say that it is still there.
+pub const GOSSIP_ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Commands that wait for the pool's task; senders wait when it is full.
+pub const GOSSIP_COMMANDS: usize = 256;
+/// Datagrams read in one turn before timers are looked at.
+pub const GOSSIP_TURN_DATAGRAMS: usize = 256;
+/// Addresses that one name may resolve to.
+pub const GOSSIP_MAX_RESOLVED: usize = 32;
+/// Last known members kept on disk.
+pub const GOSSIP_MAX_SNAPSHOT: usize = 256;
+/// Longest time between a change of the members and its copy on disk.
+pub const GOSSIP_SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+/// How long a leaving agent stays so that the others hear of it.
+pub const GOSSIP_LEAVE_LINGER: Duration = Duration::from_millis(900);
+/// Time between the datagrams of a leaving agent.
+pub const GOSSIP_LEAVE_ROUND: Duration = Duration::from_millis(60);
+/// Peers whose refusal was logged lately, and for how long it is not logged again.
+pub const GOSSIP_MAX_WARNED: usize = 256;
+/// See [`GOSSIP_MAX_WARNED`].
+pub const GOSSIP_WARN_EVERY: Duration = Duration::from_secs(60);
+/// Tries to find a port that is free for both TCP and UDP.
+pub const GOSSIP_BIND_TRIES: usize = 16;

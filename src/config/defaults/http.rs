@@ -1,0 +1,48 @@
+//! Numbers of `http`.
+
+use std::time::Duration;
+
+/// Connections of the HTTP API at a time, over all listeners: enough for the watches of a large
+/// datacenter, and well within the files a service may open (`LimitNOFILE` of the unit).
+pub const HTTP_MAX_CONNECTIONS: usize = 65_536;
+/// Connections that are told at a time that they are too many; further ones are closed without a word.
+pub const HTTP_MAX_REFUSALS: usize = 64;
+/// How long a refused connection may take to read why.
+pub const HTTP_REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Bytes of a refused connection that are read and thrown away, so that it sees the refusal.
+pub const HTTP_REFUSAL_READ: u64 = 64 * 1024;
+/// How long a new connection may take to send its first request whole, head only.
+pub const HTTP_FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// A connection without a request for this long, and at most twice this long, is closed. Longer than
+/// the 90 s after which Go's client lets go of an idle connection by itself.
+pub const HTTP_IDLE: Duration = Duration::from_secs(120);
+/// Pause between TCP keep-alive probes to a silent client, and before the first. Go's number.
+pub const HTTP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// Requests at a time on one HTTP/2 connection. A client that has more waits; watches count.
+pub const HTTP2_MAX_STREAMS: u32 = 256;
+/// How long a TLS handshake may take. Consul's `limits.https_handshake_timeout`.
+pub const HTTPS_HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a request's body may take to arrive.
+pub const HTTP_BODY_TIME: Duration = Duration::from_secs(30);
+/// Bytes of a request's body. Twice Consul's advice for one Raft entry.
+pub const HTTP_MAX_BODY: usize = 1024 * 1024;
+/// Bytes of a request's head: room for a long filter expression.
+pub const HTTP_MAX_HEAD: usize = 64 * 1024;
+/// How long answers on their way may take once the agent shuts down.
+pub const HTTP_SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+/// The pause after a failed `accept`, so that a full file table does not spin.
+pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Answers from this many bytes on are compressed when asked for. Consul's number.
+pub const HTTP_GZIP_MIN: usize = 1400;
+/// Answers from this many bytes on are compressed on a thread of their own: about 2 ms of work.
+pub const HTTP_GZIP_BLOCKING: usize = 128 * 1024;
+/// Bytes of compressed answers (with the plain ones they belong to) that are kept.
+pub const HTTP_GZIP_CACHE: u64 = 16 * 1024 * 1024;
+/// How long a compressed answer is kept after its last use.
+pub const HTTP_GZIP_IDLE: Duration = Duration::from_secs(60);
+/// Characters of a datacenter's error in `X-Kontor-Datacenters`, so that a hundred of them stay
+/// within what clients take as headers.
+pub const HTTP_DATACENTER_ERROR_MAX: usize = 120;
+/// Characters of `X-Kontor-Reason`: another datacenter may have written it, and clients take a few KB
+/// of headers.
+pub const HTTP_REASON_MAX: usize = 1_024;

@@ -1,0 +1,38 @@
+//! Numbers of `leader`.
+
+use std::time::Duration;
+
+/// Time between full comparisons of members and catalog. Consul's `reconcile_interval`.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause after a failed one.
+pub const RECONCILE_RETRY: Duration = Duration::from_secs(1);
+/// How long changes of the roster are gathered before they are compared; a datacenter that starts
+/// brings them in crowds.
+pub const RECONCILE_GATHER: Duration = Duration::from_millis(50);
+/// Commands that one log entry carries at most.
+pub const RECONCILE_BATCH: usize = 64;
+/// How long a leader waits before it removes nodes that gossip has never shown it: two rounds of
+/// push/pull, for a leader that has only just joined knows too few.
+pub const REAP_UNKNOWN_AFTER: Duration = Duration::from_secs(60);
+/// Time between looks at the Raft configuration.
+pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_millis(250);
+/// The longest that one change of the Raft configuration may take.
+pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause before a failed change of the same server is tried again.
+pub const MEMBERSHIP_RETRY: Duration = Duration::from_secs(2);
+/// A server that Raft has heard of within this is not called silent, however short
+/// `last_contact_threshold` is: some heartbeats of the slowest `raft_multiplier`.
+pub const SERVER_SILENT_AFTER: Duration = Duration::from_secs(2);
+/// How long a server must be dead before it is taken out: longer than a restart.
+pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(10);
+/// Time between the leader's own ticks.
+pub const LEADER_TICK: Duration = Duration::from_millis(250);
+/// A gap between ticks from which on the leader was asleep, and timers are not to be trusted.
+pub const LEADER_GAP: Duration = Duration::from_secs(1);
+/// Time between writes of coordinates. Consul's number.
+pub const COORDINATE_INTERVAL: Duration = Duration::from_secs(5);
+/// Coordinates in one command. Consul's number.
+pub const COORDINATE_BATCH: usize = 128;
+/// How far, in seconds, a coordinate must have moved to be written again: a fifth of a
+/// millisecond, below which sorting by it means nothing.
+pub const COORDINATE_MOVED: f64 = 0.0002;

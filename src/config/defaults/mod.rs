@@ -1,0 +1,34 @@
+//! Every number of the program, with its unit and the reason for it. One file a room; all are used as
+//! `defaults::NAME`.
+
+mod agent;
+mod bridge;
+mod cli;
+mod federation;
+mod feed;
+mod gossip;
+mod http;
+mod leader;
+mod local;
+mod raft;
+mod router;
+mod rpc;
+mod settings;
+mod store;
+mod watch;
+
+pub use agent::*;
+pub use bridge::*;
+pub use cli::*;
+pub use federation::*;
+pub use feed::*;
+pub use gossip::*;
+pub use http::*;
+pub use leader::*;
+pub use local::*;
+pub use raft::*;
+pub use router::*;
+pub use rpc::*;
+pub use settings::*;
+pub use store::*;
+pub use watch::*;

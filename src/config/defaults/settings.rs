@@ -1,0 +1,53 @@
+//! Numbers of what stands in place of settings that are not given, and their bounds.
+
+use std::time::Duration;
+
+/// `datacenter`. Consul's word.
+pub const DATACENTER: &str = "dc1";
+/// `domain`. Consul's word, without the closing point.
+pub const DOMAIN: &str = "consul";
+/// `ports.dns`. Consul's number.
+pub const PORT_DNS: i64 = 8600;
+/// `ports.http`. Consul's number.
+pub const PORT_HTTP: i64 = 8500;
+/// `ports.https`: off until asked for, as Consul's.
+pub const PORT_HTTPS: i64 = -1;
+/// `ports.server`: RPC over TCP, the bridge over UDP. Consul's number.
+pub const PORT_SERVER: i64 = 8300;
+/// The port of a static entry that names none: `ports.server`.
+pub const PORT_BRIDGE: u16 = 8300;
+/// `ports.serf_lan`. Consul's number.
+pub const PORT_SERF_LAN: i64 = 8301;
+/// `ports.serf_wan`. Consul's number.
+pub const PORT_SERF_WAN: i64 = 8302;
+/// `retry_interval` and `retry_interval_wan`. Consul's number.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// `reconnect_timeout` and `reconnect_timeout_wan`: when a failed member is forgotten. Consul's number.
+pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
+/// `performance.leave_drain_time`. Consul's number.
+pub const LEAVE_DRAIN_TIME: Duration = Duration::from_secs(5);
+/// `performance.raft_multiplier`: 1, the fast failover that Consul recommends for production and
+/// does not default to.
+pub const RAFT_MULTIPLIER: u32 = 1;
+/// The slowest `performance.raft_multiplier`. Consul's number.
+pub const RAFT_MULTIPLIER_MAX: u32 = 10;
+/// `autopilot.last_contact_threshold`. Consul's number.
+pub const AUTOPILOT_LAST_CONTACT: Duration = Duration::from_millis(200);
+/// `autopilot.max_trailing_logs`, in log entries. Consul's number.
+pub const AUTOPILOT_MAX_TRAILING_LOGS: u64 = 250;
+/// `autopilot.server_stabilization_time`. Consul's number.
+pub const AUTOPILOT_STABILIZATION: Duration = Duration::from_secs(10);
+/// `check_update_interval`: how long a change of output alone may wait. Consul's number.
+pub const CHECK_UPDATE_INTERVAL: Duration = Duration::from_secs(300);
+/// `check_output_max_size`, in bytes. Consul's number.
+pub const CHECK_OUTPUT_MAX_SIZE: usize = 4096;
+/// `limits.http_max_conns_per_client`. Consul's number.
+pub const HTTP_MAX_CONNS_PER_CLIENT: usize = 200;
+/// Pairs in `node_meta`. Consul's number.
+pub const NODE_META_PAIRS: usize = 64;
+/// Bytes of a key in `node_meta`. Consul's number.
+pub const NODE_META_KEY_BYTES: usize = 128;
+/// Bytes of a value in `node_meta`. Consul's number.
+pub const NODE_META_VALUE_BYTES: usize = 512;
+/// Bytes of one configuration file: a larger one is a mistake, not a configuration.
+pub const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
