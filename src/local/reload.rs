@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::model::check::CheckStatus;
     use crate::model::ids::NodeId;
+    use crate::proxy::Proxies;
     use crate::tls::OutgoingTls;
     use std::time::Duration;
 
@@ -129,6 +130,7 @@ mod tests {
             check_output_max_size: 32,
             discard_check_output: false,
             check_tls: OutgoingTls::default(),
+            check_proxies: Proxies::default(),
             script_checks: ScriptChecks::default(),
         };
         Registry::open(settings, Moment::now()).expect("opens")

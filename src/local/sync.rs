@@ -198,6 +198,7 @@ mod tests {
     use crate::model::ids::NodeId;
     use crate::model::node::Node;
     use crate::model::service::NodeService;
+    use crate::proxy::Proxies;
     use crate::shutdown::Shutdown;
     use crate::tls::OutgoingTls;
     use std::collections::BTreeMap;
@@ -274,6 +275,7 @@ mod tests {
             check_output_max_size: 4096,
             discard_check_output: false,
             check_tls: OutgoingTls::default(),
+            check_proxies: Proxies::default(),
             script_checks: ScriptChecks::default(),
         };
         Local::open(settings).expect("opens")
