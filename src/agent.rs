@@ -186,8 +186,10 @@ impl Agent {
             .reload(config.services.clone(), config.checks.clone(), config.node_meta.clone())
             .map_err(|fault| format!("services and checks of the configuration: {}", fault.message))?;
         local.run(router.clone(), lan.clone(), &tasks.registrations);
-        let causes = sync_causes::follow(lan.clone(), raft.as_ref().map(Raft::leadership), local.clone());
-        tasks.registrations.spawn_until("sync-causes", causes);
+        tasks.registrations.spawn_until("sync-causes", sync_causes::follow(lan.clone(), local.clone()));
+        if let Some(raft) = &raft {
+            tasks.duties.spawn_until("leader-tag", sync_causes::tell_leadership(lan.clone(), raft.leadership()));
+        }
         if let (Some(raft), Some(reader)) = (&raft, &reader) {
             let leader_parts = LeaderParts {
                 node_id,

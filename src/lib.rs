@@ -12,6 +12,7 @@ pub mod store;
 pub mod raft;
 pub mod gossip;
 pub mod tls;
+pub mod proxy;
 pub mod rpc;
 pub mod bridge;
 pub mod router;

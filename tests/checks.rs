@@ -115,3 +115,27 @@ fn an_alias_of_another_node_follows_it() {
     let check = wait_for_status(&server, "of-web", "warning");
     assert_eq!(check["Output"], "Aliased check \"Service 'web' check\" failing: slow");
 }
+
+#[test]
+fn http_checks_go_by_the_proxy_of_the_agents_environment() {
+    let root = tempfile::tempdir().unwrap();
+    // To whoever asks for another host it is the proxy, and what it answers is taken for that host's answer.
+    let (proxy, direct) = (Target::start(), Target::start());
+    let value = format!("http://{}", proxy.addr);
+    let plan = Plan::server(root.path(), "dc1", "s1", 1).with_env("http_proxy", std::path::Path::new(&value));
+    let agent = plan.start();
+    agent.wait_for_leader();
+    let check = |name: &str, url: String| {
+        let body = json!({"Name": name, "HTTP": url, "Interval": "1s"}).to_string();
+        assert_eq!(agent.put("/v1/agent/check/register", &body).status, 200);
+    };
+    check("far", "http://web.invalid/health".to_owned());
+    check("near", format!("http://{}/health", direct.addr));
+    let far = wait_for_status(&agent, "far", "passing");
+    assert_eq!(far["Output"], "HTTP GET http://web.invalid/health: 200 As Told Output: said");
+    proxy.says(502);
+    wait_for_status(&agent, "far", "critical");
+    // Of this host itself the proxy is not asked.
+    direct.says(429);
+    wait_for_status(&agent, "near", "warning");
+}

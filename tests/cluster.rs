@@ -105,6 +105,31 @@ fn a_server_that_joins_has_every_agent_compare_its_registrations() {
     first.wait_for("/v1/catalog/service/ghost", |rows| rows == &json!([]));
 }
 
+#[test]
+fn another_leader_has_every_agent_compare_its_registrations() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dc = Datacenter::start(root.path(), "dc1", 1);
+    let address = dc.clients[0].plan.address.to_string();
+    let foreign = json!({"Node": "c1", "Address": address, "SkipNodeUpdate": true, "Service": {"Service": "ghost"}}).to_string();
+    let leader = dc.servers.remove(dc.leader());
+    wait_until("what the start has them compare to be over", || {
+        assert_eq!(dc.servers[0].put("/v1/catalog/register", &foreign).body, "true");
+        std::thread::sleep(Duration::from_secs(5));
+        (dc.servers[0].get("/v1/catalog/service/ghost").json() != json!([])).then_some(())
+    });
+    let leading = |members: &Value| -> Vec<String> {
+        let leads = |member: &&Value| member["Tags"]["leads"].is_string() && member["Status"] == 1;
+        members.as_array().unwrap().iter().filter(leads).map(|member| member["Name"].as_str().unwrap().to_owned()).collect()
+    };
+    let one = std::slice::from_ref(&leader.plan.name).to_vec();
+    assert_eq!(leading(&dc.clients[0].get("/v1/agent/members").json()), one);
+    leader.kill();
+    // Without it the next comparison would come a minute or two after the last one.
+    dc.servers[0].wait_for("/v1/catalog/service/ghost", |rows| rows == &json!([]));
+    let other = &dc.servers[dc.leader()].plan.name;
+    dc.clients[0].wait_for("/v1/agent/members", |members| leading(members) == std::slice::from_ref(other));
+}
+
 /// Writes one registration after another to whoever answers until told to stop; those acknowledged.
 fn write_until(stop: &AtomicBool, servers: &[Agent], acknowledged: &Mutex<BTreeSet<String>>) {
     let mut number = 0;

@@ -136,6 +136,84 @@ fn one_observer_that_is_cut_off_and_one_that_lies_change_nothing() {
     liar.runtime.block_on(liar.agent.shutdown());
 }
 
+fn names(observers: &Value) -> Vec<String> {
+    observers.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+/// Kills the agent of this name; how it was started.
+fn kill(datacenter: &mut Datacenter, name: &str) -> Plan {
+    let of_name = |agent: &Agent| agent.plan.name == name;
+    let lost = match datacenter.servers.iter().position(of_name) {
+        Some(at) => datacenter.servers.remove(at),
+        None => datacenter.clients.remove(datacenter.clients.iter().position(of_name).unwrap()),
+    };
+    let plan = lost.plan.clone();
+    lost.kill();
+    plan
+}
+
+/// Waits for `good` votes, and looks at each try that the check is passing, whoever votes.
+fn passing_until(agent: &Agent, what: &str, good: impl Fn(&Value) -> bool) -> Value {
+    let deadline = std::time::Instant::now() + kontor::config::defaults::OBSERVER_FAILED_AFTER + 2 * rig::PATIENCE;
+    loop {
+        let told = votes(agent);
+        assert_eq!((&told["Status"], passing(agent)), (&json!("passing"), 1), "{what}: {told}");
+        if good(&told) {
+            return told;
+        }
+        assert!(std::time::Instant::now() < deadline, "{what}: {told}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn an_observer_that_fails_is_replaced_after_its_time_and_not_moved_back() {
+    let root = tempfile::tempdir().unwrap();
+    let target = Target::start();
+    let mut datacenter = Datacenter::start(root.path(), "dc1", 1);
+    let leader = datacenter.servers[datacenter.leader()].plan.name.clone();
+    let known: Vec<Plan> = datacenter.servers.iter().map(|server| server.plan.clone()).collect();
+    let everybody = ["c1", "s1", "s2", "s3"];
+
+    // Of five that are wanted there are four: three observe.
+    let reply = datacenter.clients[0].put("/v1/agent/service/register", &target.service(5));
+    assert_eq!((reply.status, reply.body.as_str()), (200, ""));
+    let before = names(&wait_for_votes(&datacenter.clients[0], 3, "passing")["Observers"]);
+    assert!(before.len() == 3 && before[0] == "c1", "{before:?}");
+
+    // Until its time is over the others decide, both ways.
+    let lost = before[1..].iter().find(|name| **name != leader).unwrap().clone();
+    let plan = kill(&mut datacenter, &lost);
+    let killed = std::time::Instant::now();
+    let owner = &datacenter.clients[0];
+    target.says(503);
+    wait_for_votes(owner, 2, "critical");
+    assert_eq!(passing(owner), 0);
+    target.says(200);
+    wait_for_votes(owner, 2, "passing");
+    let told = passing_until(owner, "the lost one is replaced", |told| !names(&told["Observers"]).contains(&lost));
+    assert!(killed.elapsed() >= kontor::config::defaults::OBSERVER_FAILED_AFTER, "replaced after {:?}", killed.elapsed());
+    let replaced = names(&told["Observers"]);
+    let other = everybody.iter().find(|name| !before.contains(&(**name).to_owned())).unwrap();
+    let stayed = before.iter().find(|name| **name != lost && *name != "c1").unwrap();
+    assert_eq!(replaced, ["c1", stayed, other], "who is well stays");
+    let all_pass = |count: usize| {
+        move |told: &Value| told["Votes"].as_array().unwrap().iter().filter(|vote| vote["Status"] == "passing").count() == count
+    };
+    let told = passing_until(owner, "all observers to vote", all_pass(3));
+    assert_eq!(told["Observers"], json!(replaced));
+
+    // It comes back, and nothing moves; once there are five agents, all five observe.
+    let back = plan.start();
+    owner.wait_for(&format!("/v1/health/node/{lost}"), |checks| checks[0]["Status"] == "passing");
+    assert_eq!(passing_until(owner, "the lost one is back", |_| true)["Epoch"], told["Epoch"]);
+    let fifth = Plan::client(root.path(), "dc1", "c2").join(&known.iter().collect::<Vec<_>>()).start();
+    let grown = passing_until(owner, "five to observe", all_pass(5));
+    let grown = names(&grown["Observers"]);
+    assert_eq!((&grown[..3], grown.len()), (&replaced[..], 5), "who observes goes on");
+    drop((back, fifth));
+}
+
 #[test]
 fn observers_are_found_among_the_willing_and_a_stable_check_writes_nothing() {
     let root = tempfile::tempdir().unwrap();

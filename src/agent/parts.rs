@@ -11,6 +11,7 @@ use crate::http::{Handshakes, HttpListener, HttpSettings};
 use crate::local::{LocalSettings, ScriptChecks};
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::tag;
+use crate::proxy::Proxies;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, OutgoingTls, RpcTls, TlsFiles, TlsMaterial};
@@ -299,6 +300,7 @@ pub(super) fn local_settings(config: &Config, node_id: NodeId, tls: &Tls) -> Loc
         check_output_max_size: config.check_output_max_size,
         discard_check_output: config.discard_check_output,
         check_tls: check_tls(config, tls),
+        check_proxies: Proxies::of_environment(),
         script_checks: ScriptChecks { api: config.enable_script_checks, files: config.enable_local_script_checks },
     }
 }

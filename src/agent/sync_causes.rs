@@ -1,35 +1,37 @@
 //! Why the registrations are compared with the catalog before their time: a server has joined, or
 //! another one leads.
 //!
-//! Consul tells all its agents of a new leader by an event; here a client agent hears of new
-//! servers, and what it pushes meanwhile waits for the new leader.
+//! Consul's servers tell all agents of a new leader by an event; here the leader carries a tag that says so.
 
 use crate::gossip::{Gossip, Roster};
 use crate::local::Local;
 use crate::model::ids::NodeId;
+use crate::model::member::tag;
 use crate::raft::Leadership;
 use std::collections::BTreeSet;
 use tokio::sync::watch;
 
 /// Asks for a full synchronisation soon at each such cause, until the pool ends.
-pub(super) async fn follow(lan: Gossip, mut leadership: Option<watch::Receiver<Leadership>>, local: Local) {
+pub(super) async fn follow(lan: Gossip, local: Local) {
     let mut roster = lan.changes();
     let mut causes = Causes::default();
     loop {
-        let joined = causes.servers(&roster.borrow_and_update());
-        let leader = leadership.as_mut().and_then(|leadership| leadership.borrow_and_update().leader);
-        if causes.leader(leader) || joined {
+        if causes.new_among(&roster.borrow_and_update()) {
             local.sync_soon();
         }
-        let elected = async {
-            match &mut leadership {
-                Some(leadership) => leadership.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            changed = roster.changed() => if changed.is_err() { return },
-            changed = elected => if changed.is_err() { return },
+        if roster.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells all agents while this server leads, until Raft ends.
+pub(super) async fn tell_leadership(lan: Gossip, mut leadership: watch::Receiver<Leadership>) {
+    loop {
+        let now = *leadership.borrow_and_update();
+        lan.set_tag(tag::LEADS, now.is_self.then(|| now.term.to_string()));
+        if leadership.changed().await.is_err() {
+            return;
         }
     }
 }
@@ -38,41 +40,38 @@ pub(super) async fn follow(lan: Gossip, mut leadership: Option<watch::Receiver<L
 #[derive(Debug, Default)]
 struct Causes {
     servers: BTreeSet<NodeId>,
-    leader: Option<NodeId>,
+    /// Who leads, and in which term. While one gives way to the other there may be two.
+    leaders: BTreeSet<(NodeId, String)>,
 }
 
 impl Causes {
-    /// Whether there is a server that was not alive before.
-    fn servers(&mut self, roster: &Roster) -> bool {
-        let alive = roster.alive().filter(|member| member.is_server()).filter_map(|member| member.id()).collect();
-        let before = std::mem::replace(&mut self.servers, alive);
-        !self.servers.is_subset(&before)
-    }
-
-    /// Whether another server leads than the one that was known last.
-    fn leader(&mut self, leader: Option<NodeId>) -> bool {
-        let differs = leader.is_some() && leader != self.leader;
-        if differs {
-            self.leader = leader;
+    /// Whether there is a server that was not alive before, or that leads and did not before.
+    fn new_among(&mut self, roster: &Roster) -> bool {
+        let mut now = Causes::default();
+        for member in roster.alive().filter(|member| member.is_server()) {
+            let Some(id) = member.id() else { continue };
+            now.servers.insert(id);
+            let term = member.tag(tag::LEADS);
+            if !term.is_empty() {
+                now.leaders.insert((id, term.to_owned()));
+            }
         }
-        differs
+        let before = std::mem::replace(self, now);
+        !self.servers.is_subset(&before.servers) || !self.leaders.is_subset(&before.leaders)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::member::{Member, MemberStatus, tag};
+    use crate::model::member::{Member, MemberStatus};
     use std::collections::BTreeMap;
     use std::net::SocketAddr;
 
-    fn id(number: u8) -> NodeId {
-        NodeId::from_u128(u128::from(number))
-    }
-
-    fn roster(members: &[(u8, &str, MemberStatus)]) -> Roster {
-        let member = |(number, role, status): &(u8, &str, MemberStatus)| {
-            let tags = [(tag::ROLE, (*role).to_owned()), (tag::ID, id(*number).to_string())];
+    fn roster(members: &[(u8, &str, MemberStatus, &str)]) -> Roster {
+        let member = |(number, role, status, leads): &(u8, &str, MemberStatus, &str)| {
+            let id = NodeId::from_u128(u128::from(*number)).to_string();
+            let tags = [(tag::ROLE, (*role).to_owned()), (tag::ID, id), (tag::LEADS, (*leads).to_owned())];
             let member = Member {
                 name: format!("n{number}"),
                 addr: SocketAddr::from(([127, 0, 0, *number], 8301)),
@@ -88,20 +87,28 @@ mod tests {
     fn servers_that_come_or_come_back_are_causes_and_nothing_else_is() {
         use MemberStatus::{Alive, Failed};
         let mut causes = Causes::default();
-        assert!(!causes.servers(&roster(&[(9, "node", Alive)])));
-        assert!(causes.servers(&roster(&[(9, "node", Alive), (1, "consul", Alive)])));
-        assert!(!causes.servers(&roster(&[(8, "node", Alive), (1, "consul", Alive)])));
-        assert!(!causes.servers(&roster(&[(1, "consul", Failed)])));
-        assert!(causes.servers(&roster(&[(1, "consul", Alive)])));
+        assert!(!causes.new_among(&roster(&[(9, "node", Alive, "")])));
+        assert!(causes.new_among(&roster(&[(9, "node", Alive, ""), (1, "consul", Alive, "")])));
+        assert!(!causes.new_among(&roster(&[(8, "node", Alive, ""), (1, "consul", Alive, "")])));
+        assert!(!causes.new_among(&roster(&[(1, "consul", Failed, "")])));
+        assert!(causes.new_among(&roster(&[(1, "consul", Alive, "")])));
     }
 
     #[test]
-    fn another_leader_is_a_cause_and_none_is_not() {
+    fn another_leader_or_another_term_is_a_cause_and_none_is_not() {
+        use MemberStatus::{Alive, Failed};
         let mut causes = Causes::default();
-        assert!(!causes.leader(None));
-        assert!(causes.leader(Some(id(1))));
-        assert!(!causes.leader(None));
-        assert!(!causes.leader(Some(id(1))));
-        assert!(causes.leader(Some(id(2))));
+        let mut cause = |first: &str, second: &str, status: MemberStatus| {
+            causes.new_among(&roster(&[(1, "consul", status, first), (2, "consul", Alive, second)]))
+        };
+        assert!(cause("", "", Alive), "the servers themselves");
+        assert!(cause("1", "", Alive));
+        assert!(!cause("1", "", Alive));
+        assert!(!cause("1", "", Failed));
+        assert!(cause("1", "2", Failed));
+        assert!(cause("1", "2", Alive), "it comes back");
+        assert!(!cause("", "2", Alive), "and knows that it leads no more");
+        assert!(!cause("", "", Alive));
+        assert!(cause("", "4", Alive));
     }
 }

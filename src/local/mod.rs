@@ -32,6 +32,7 @@ use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::{NodeId, Token};
 use crate::model::service::NodeService;
+use crate::proxy::Proxies;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 use crate::tls::OutgoingTls;
@@ -67,6 +68,8 @@ pub struct LocalSettings {
     pub discard_check_output: bool,
     /// How checks speak TLS.
     pub check_tls: OutgoingTls,
+    /// By what HTTP checks go.
+    pub check_proxies: Proxies,
     /// Whose scripts are run.
     pub script_checks: ScriptChecks,
 }

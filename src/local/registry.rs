@@ -63,7 +63,11 @@ impl Registry {
         let disk = settings.data_dir.as_deref().map(Disk::open).transpose()?;
         let (services, checks) = disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default();
         let state = State::new(node_info(&settings));
-        let probes = ProbeSettings { tls: settings.check_tls.clone(), output_max: settings.check_output_max_size };
+        let probes = ProbeSettings {
+            tls: settings.check_tls.clone(),
+            proxies: settings.check_proxies.clone(),
+            output_max: settings.check_output_max_size,
+        };
         let mut registry = Registry {
             state,
             deadlines: Deadlines::default(),
@@ -353,6 +357,7 @@ pub(super) mod tests {
     use super::super::ScriptChecks;
     use super::*;
     use crate::model::ids::NodeId;
+    use crate::proxy::Proxies;
     use crate::tls::OutgoingTls;
     use std::path::Path;
 
@@ -371,6 +376,7 @@ pub(super) mod tests {
             check_output_max_size: 32,
             discard_check_output: false,
             check_tls: OutgoingTls::default(),
+            check_proxies: Proxies::default(),
             script_checks: ScriptChecks::default(),
         }
     }

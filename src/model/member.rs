@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// The tags that members carry; the words are Serf's and Consul's, but for `bridge` and `raft`.
+/// The tags that members carry; the words are Serf's and Consul's, but for `bridge`, `cluster`, `observe` and `leads`.
 pub mod tag {
     /// `consul` for a server, `node` for a client.
     pub const ROLE: &str = "role";
@@ -34,6 +34,8 @@ pub mod tag {
     /// `1` for an agent that probes for others, `0` for one that does not; absent where it knows
     /// nothing of voted checks.
     pub const OBSERVE: &str = "observe";
+    /// The term in which this server leads, in the LAN pool, for as long as it does.
+    pub const LEADS: &str = "leads";
     /// Network segment, always empty.
     pub const SEGMENT: &str = "segment";
 }

@@ -7,6 +7,7 @@ use super::plan::News;
 use crate::config::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
 use crate::model::tail::Tail;
 use crate::model::watch::HttpHandler;
+use crate::proxy::{Proxies, Proxy};
 use crate::tls::OutgoingTls;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -21,44 +22,64 @@ use tokio_rustls::TlsConnector;
 
 /// Sends `news`; gives the end of the answer. Any status that is not of success is an error.
 pub(super) async fn send(handler: &HttpHandler, news: &News) -> Result<String, String> {
-    let sent = timeout(handler.timeout, exchange(handler, news)).await;
+    send_by(&Proxies::of_environment(), handler, news).await
+}
+
+async fn send_by(proxies: &Proxies, handler: &HttpHandler, news: &News) -> Result<String, String> {
+    let sent = timeout(handler.timeout, exchange(proxies, handler, news)).await;
     sent.unwrap_or_else(|_elapsed| Err(format!("no answer within {:?}", handler.timeout)))
 }
 
-async fn exchange(handler: &HttpHandler, news: &News) -> Result<String, String> {
+async fn exchange(proxies: &Proxies, handler: &HttpHandler, news: &News) -> Result<String, String> {
     let wrong = |what: &str| format!("expected a URL such as http://127.0.0.1:9000/changed, got one {what}");
     let uri: Uri = handler.url.parse().map_err(|_invalid| wrong("that cannot be read"))?;
     let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else { return Err(wrong("without a host")) };
     let secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let request = request(handler, news, &uri, authority.as_str())?;
-    let stream = TcpStream::connect((bare.as_str(), port)).await.map_err(|error| format!("{authority}: {error}"))?;
+    let proxy = proxies.before(secure, &bare)?;
+    let request = request(handler, news, &uri, authority.as_str(), proxy.as_ref().filter(|_| !secure))?;
+    let next = proxy.as_ref().map_or((bare.as_str(), port), |proxy| (proxy.host.as_str(), proxy.port));
+    let mut stream = TcpStream::connect(next).await.map_err(|error| format!("{} port {}: {error}", next.0, next.1))?;
     if !secure {
         return converse(stream, request).await;
+    }
+    if let Some(proxy) = &proxy {
+        proxy.tunnel(&mut stream, &format!("{host}:{port}")).await?;
     }
     let verify = !handler.tls_skip_verify;
     // Reads the authorities of this host from files.
     let config = tokio::task::spawn_blocking(move || OutgoingTls::of_system().config(verify, false))
         .await
         .map_err(|error| error.to_string())??;
-    let name = ServerName::try_from(bare).map_err(|_| wrong("whose host no certificate can carry"))?;
+    let name = ServerName::try_from(bare.clone()).map_err(|_| wrong("whose host no certificate can carry"))?;
     let stream = TlsConnector::from(config).connect(name, stream).await;
-    converse(stream.map_err(|error| format!("TLS with {authority}: {error}"))?, request).await
+    converse(stream.map_err(|error| format!("TLS with {bare}: {error}"))?, request).await
 }
 
-fn request(handler: &HttpHandler, news: &News, uri: &Uri, authority: &str) -> Result<Request<Full<Bytes>>, String> {
+/// For the endpoint itself, or for the proxy that is asked to ask it.
+fn request(
+    handler: &HttpHandler,
+    news: &News,
+    uri: &Uri,
+    authority: &str,
+    proxy: Option<&Proxy>,
+) -> Result<Request<Full<Bytes>>, String> {
     // What stands before an @ is for authentication, not part of the host's name.
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let place = proxy.map_or_else(|| target.to_owned(), |_proxy| format!("http://{host}{target}"));
     let mut request = Request::builder()
         .method(handler.method.as_str())
-        .uri(target)
+        .uri(place)
         .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
         .header("X-Consul-Index", news.index);
     for (name, value) in &handler.headers {
         request = request.header(name, value);
+    }
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
+        request = request.header(header::PROXY_AUTHORIZATION, authorization);
     }
     // The error may not carry a header's value, which may be a secret.
     request.body(Full::new(news.data.clone())).map_err(|_| "its method or one of its headers cannot be sent".to_owned())
@@ -151,6 +172,35 @@ mod tests {
         for line in ["x-consul-index: 42", "content-type: application/json", "x-mine: a", "x-mine: b", "content-length: 3"] {
             assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line}: {asked}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_is_asked_and_opens_a_tunnel_to_what_speaks_tls() {
+        let (url, task) = server("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell", false).await;
+        let addr = url.trim_start_matches("http://").trim_end_matches("/changed?a=b").to_owned();
+        let proxies = Proxies::new(&format!("http://user:pass@{addr}"), "", "");
+        let there = handler("http://web.example:9000/changed?a=b".to_owned());
+        assert_eq!(send_by(&proxies, &there, &news()).await, Ok("well".to_owned()));
+        let asked = task.await.unwrap().to_lowercase();
+        assert!(asked.starts_with("put http://web.example:9000/changed?a=b http/1.1\r\n"), "{asked}");
+        for line in ["host: web.example:9000", "proxy-authorization: basic dxnlcjpwyxnz", "x-consul-index: 42"] {
+            assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line}: {asked}");
+        }
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxies = Proxies::new("", &listener.local_addr().unwrap().to_string(), "");
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
+            String::from_utf8(asked).unwrap()
+        });
+        let why = send_by(&proxies, &handler("https://web.example/".to_owned()), &news()).await;
+        assert_eq!(why, Err("proxyconnect tcp: 407 Proxy Authentication Required".to_owned()));
+        assert!(task.await.unwrap().starts_with("CONNECT web.example:443 HTTP/1.1\r\n"));
     }
 
     #[tokio::test]

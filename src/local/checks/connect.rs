@@ -3,6 +3,7 @@
 //! Used by the kinds of network checks, each of which bounds the time.
 
 use crate::config::defaults::CHECK_LOOKUPS;
+use crate::proxy::Proxy;
 use crate::tls::OutgoingTls;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use rustls_pki_types::ServerName;
@@ -92,7 +93,21 @@ pub(super) enum Stream {
 
 /// Connects to `address`, with TLS where it is given.
 pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
-    let tcp = dial(address).await?;
+    shake(address, tls, dial(address).await?).await
+}
+
+/// Connects to `proxy`, which leads on to `address` where TLS is to be spoken with that, and takes
+/// requests to it otherwise.
+pub(super) async fn connect_by(proxy: &Proxy, address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
+    let next = Address { host: proxy.host.clone(), port: proxy.port };
+    let mut tcp = dial(&next).await.map_err(|why| format!("proxyconnect tcp: {why}"))?;
+    if tls.is_some() {
+        proxy.tunnel(&mut tcp, &address.to_string()).await?;
+    }
+    shake(address, tls, tcp).await
+}
+
+async fn shake(address: &Address, tls: Option<&Tls>, tcp: TcpStream) -> Result<Stream, String> {
     match tls {
         None => Ok(Stream::Plain(tcp)),
         Some(tls) => Ok(Stream::Tls(Box::new(tls.shake(address, tcp).await?))),

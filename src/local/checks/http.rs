@@ -3,16 +3,19 @@
 //! Redirects are followed as Go's client does. A body that never ends costs no more than its bound,
 //! and does not change what the status says.
 
-use super::connect::{Tls, connect};
+use super::connect::{Tls, connect, connect_by};
 use super::exchange::{Answer, ask};
 use super::probe::Finding;
 use super::url::{Url, shown};
 use crate::config::defaults::{CHECK_BODY_BYTES, CHECK_REDIRECTS};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::duration;
+use crate::proxy::{Proxies, Proxy};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::time::Duration;
@@ -31,6 +34,7 @@ pub(super) struct HttpProbe {
     first: Result<Step, String>,
     follows: bool,
     tls: Tls,
+    proxies: Proxies,
     timeout: Duration,
     output_max: usize,
 }
@@ -46,7 +50,7 @@ struct Step {
 
 impl HttpProbe {
     /// The probe of `check`. What is wrong with it is told at each run, as Consul does.
-    pub(super) fn new(check: &CheckType, tls: Tls, timeout: Duration, output_max: usize) -> HttpProbe {
+    pub(super) fn new(check: &CheckType, tls: Tls, proxies: Proxies, timeout: Duration, output_max: usize) -> HttpProbe {
         let method = if check.method.is_empty() { "GET".to_owned() } else { check.method.clone() };
         HttpProbe {
             target: shown(&check.http).into_owned(),
@@ -54,6 +58,7 @@ impl HttpProbe {
             method,
             follows: !check.disable_redirects,
             tls,
+            proxies,
             timeout,
             output_max,
         }
@@ -91,8 +96,14 @@ impl HttpProbe {
     /// Asks, and asks where redirects point, until there is an answer.
     async fn follow(&self, mut step: Step, answer: &mut Answer) -> Result<(), String> {
         for _ in 0..CHECK_REDIRECTS {
-            let stream = connect(&step.url.address, step.url.https.then_some(&self.tls)).await?;
-            ask(stream, step.request()?, answer, |head| self.place(head).is_none()).await?;
+            let (address, tls) = (&step.url.address, step.url.https.then_some(&self.tls));
+            let proxy = self.proxies.before(step.url.https, &address.host)?;
+            let stream = match &proxy {
+                None => connect(address, tls).await?,
+                Some(proxy) => connect_by(proxy, address, tls).await?,
+            };
+            let asked = proxy.filter(|_| !step.url.https);
+            ask(stream, step.request(asked.as_ref())?, answer, |head| self.place(head).is_none()).await?;
             let Some((status, place)) = answer.head.as_ref().and_then(|head| Some((head.status, self.place(head)?.to_owned())))
             else {
                 return Ok(());
@@ -132,10 +143,13 @@ impl Step {
         Ok(Step { url, method, headers, body: Bytes::from(check.body.clone()) })
     }
 
-    fn request(&self) -> Result<Request<Full<Bytes>>, String> {
+    /// For the target itself, or for the proxy that is asked to ask it.
+    fn request(&self, proxy: Option<&Proxy>) -> Result<Request<Full<Bytes>>, String> {
+        let path = &self.url.path;
+        let place = proxy.map_or_else(|| path.clone(), |_proxy| format!("http://{}{path}", self.url.host));
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.url.path.parse().map_err(|error| format!("cannot be read as a URL: {error}"))?;
+        *request.uri_mut() = place.parse().map_err(|error| format!("cannot be read as a URL: {error}"))?;
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         if !headers.contains_key(HOST) {
@@ -144,6 +158,9 @@ impl Step {
         }
         if let Some(user) = self.url.authorization().filter(|_| !headers.contains_key(AUTHORIZATION)) {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(&user).map_err(|_error| "invalid user in the URL".to_owned())?);
+        }
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+            headers.insert(PROXY_AUTHORIZATION, authorization);
         }
         Ok(request)
     }

@@ -15,6 +15,7 @@ use super::udp::UdpProbe;
 use crate::config::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
 use crate::local::definition;
 use crate::model::check::{CheckStatus, CheckType};
+use crate::proxy::Proxies;
 use crate::tls::OutgoingTls;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use std::time::Duration;
 pub(crate) struct ProbeSettings {
     /// How targets are spoken to with TLS.
     pub(crate) tls: OutgoingTls,
+    /// By what HTTP checks go.
+    pub(crate) proxies: Proxies,
     /// Bytes of output kept where a check asks for no fewer. `check_output_max_size`
     pub(crate) output_max: usize,
 }
@@ -91,7 +94,10 @@ impl Probe {
         let network = timeout(CHECK_TIMEOUT);
         let command = timeout(CHECK_SCRIPT_TIMEOUT);
         let kind = match definition::kind(check) {
-            "http" => Kind::Http(Box::new(HttpProbe::new(check, tls(false), network, output_max))),
+            "http" => {
+                let proxies = settings.proxies.clone();
+                Kind::Http(Box::new(HttpProbe::new(check, tls(false), proxies, network, output_max)))
+            }
             "tcp" => {
                 Kind::Tcp(TcpProbe { target: check.tcp.clone(), tls: check.tcp_use_tls.then(|| tls(false)), timeout: network })
             }

@@ -185,3 +185,26 @@ async fn a_target_that_floods_is_cut_off() {
         assert!(said.output.len() < 4096 + 300);
     }
 }
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_asked_where_the_target_is_another_host() {
+    let (end, mut asked_of_end) = answering(&answer("200 OK", "", "here")).await;
+    let place = format!("Location: http://{end}/end\r\n");
+    let (proxy, mut asked) = answering(&answer("302 Found", &place, "")).await;
+    let settings = ProbeSettings { proxies: Proxies::new(&format!("http://us:er@{proxy}"), "", ""), ..settings() };
+    let check = check("http://me:too@web.example:8080/a?b".into());
+    let said = Probe::of(&check, &settings).expect("it is probed").run().await;
+    assert_eq!(said, Finding::passing("HTTP GET http://me:xxxxx@web.example:8080/a?b: 200 OK Output: here"));
+    let request = asked.recv().await.expect("a request").to_lowercase();
+    for part in [
+        "get http://web.example:8080/a?b http/1.1\r\n",
+        "host: web.example:8080\r\n",
+        "authorization: basic bwu6dg9v\r\n",
+        "proxy-authorization: basic dxm6zxi=\r\n",
+    ] {
+        assert!(request.contains(part), "{part:?} is not in {request:?}");
+    }
+    // Where it was sent on to is this host itself.
+    let request = asked_of_end.recv().await.expect("a request").to_lowercase();
+    assert!(request.starts_with("get /end http/1.1\r\n") && !request.contains("proxy-authorization"), "{request}");
+}

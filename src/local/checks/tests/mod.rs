@@ -10,6 +10,7 @@ mod tls;
 
 use super::probe::{Finding, Probe, ProbeSettings};
 use crate::model::check::CheckType;
+use crate::proxy::Proxies;
 use crate::tls::OutgoingTls;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 const SHORT: Duration = Duration::from_millis(300);
 
 fn settings() -> ProbeSettings {
-    ProbeSettings { tls: OutgoingTls::of_system(), output_max: 4096 }
+    ProbeSettings { tls: OutgoingTls::of_system(), output_max: 4096, ..ProbeSettings::default() }
 }
 
 async fn probe(check: &CheckType) -> Finding {

@@ -35,7 +35,7 @@ impl Authority {
         let ca_file = folder.path().join("ca.pem");
         std::fs::write(&ca_file, &self.pem).expect("written");
         let material = TlsMaterial::load(&TlsFiles { ca_file: Some(ca_file), ..TlsFiles::default() }).expect("good");
-        ProbeSettings { tls: OutgoingTls::of_agent(material, "node1".to_owned()), output_max: 4096 }
+        ProbeSettings { tls: OutgoingTls::of_agent(material, "node1".to_owned()), output_max: 4096, ..ProbeSettings::default() }
     }
 }
 
@@ -117,4 +117,43 @@ async fn what_speaks_no_tls_is_critical_and_so_is_what_says_nothing() {
             said(&CheckType { timeout: SHORT, ..check }, &settings()).await.expect_err("refused");
         }
     }
+}
+
+#[tokio::test]
+async fn https_goes_through_a_tunnel_of_the_environments_proxy_and_speaks_tls_with_the_target() {
+    let authority = Authority::new();
+    let server = server(authority.certificate("web.example", |_| {})).await;
+    let proxy = target(move |mut stream| async move {
+        let asked = request(&mut stream).await;
+        if !asked.starts_with("CONNECT web.example:8443 HTTP/1.1\r\n") {
+            _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+            return;
+        }
+        let mut next = TcpStream::connect(server).await.expect("a server");
+        _ = stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
+        _ = tokio::io::copy_bidirectional(&mut stream, &mut next).await;
+    })
+    .await;
+    let by = |proxy: SocketAddr| {
+        let tls = authority.settings().tls;
+        ProbeSettings { tls, proxies: Proxies::new("", &proxy.to_string(), ""), ..settings() }
+    };
+    let name = "web.example".to_owned();
+    let check = |url: &str| CheckType { http: url.to_owned(), tls_server_name: name.clone(), ..checks(server)[0].clone() };
+    assert_eq!(said(&check("https://web.example:8443/"), &by(proxy)).await, Ok(()));
+    let refused = said(&check("https://web.example/"), &by(proxy)).await;
+    assert_eq!(refused, Err("Get \"https://web.example/\": proxyconnect tcp: 403 Forbidden".to_owned()));
+    let gone = nobody().await;
+    let why = said(&check("https://web.example/"), &by(gone)).await;
+    let expected = format!("Get \"https://web.example/\": proxyconnect tcp: dial tcp {gone}: connect: connection refused");
+    assert_eq!(why, Err(expected));
+    // One that takes the connection and says nothing costs the check its time, and no more.
+    let silent = target(|stream| async move {
+        let _stays = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let hasty = CheckType { timeout: SHORT, ..check("https://web.example/") };
+    let why = said(&hasty, &by(silent)).await.expect_err("late");
+    assert!(why.contains("context deadline exceeded"), "{why}");
 }
