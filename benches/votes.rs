@@ -1,5 +1,5 @@
-//! Voted checks: from a target's death to a `passing` answer without it, and what a catalog of stable
-//! checks writes.
+//! Voted checks: from a target's death to a `passing` answer without it, here and in another datacenter,
+//! and what a catalog of stable checks writes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed measure")]
 
@@ -8,6 +8,7 @@ mod load;
 mod rig;
 
 use load::spread;
+use rig::wan::{Federation, Sizes};
 use rig::{Agent, Datacenter};
 use serde_json::json;
 use std::io::{Read, Write};
@@ -17,6 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const RUNS: usize = 10;
+/// One way between the two datacenters.
+const ONE_WAY: Duration = Duration::from_millis(25);
+/// From a death to an answer without it: a plain check, a voted one.
+const BARS: (Duration, Duration) = (Duration::from_millis(1_200), Duration::from_millis(1_500));
 const CHECKS: usize = 5_000;
 /// Of those, how many are voted on.
 const VOTED: usize = 500;
@@ -28,6 +33,7 @@ fn main() {
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
     if wanted("death") {
         death();
+        death_afar();
     }
     if wanted("idle") {
         idle();
@@ -69,35 +75,70 @@ fn death() {
     let datacenter = Datacenter::start(root.path(), "dc1", 2);
     let (owner, asked) = (&datacenter.clients[0], &datacenter.clients[1]);
     for observers in [0, 3, 5] {
-        let name = format!("web{observers}");
-        let (addr, dead) = target();
-        let check = json!({"HTTP": format!("http://{addr}/"), "Interval": "1s", "Observers": observers});
-        assert_eq!(owner.put("/v1/agent/service/register", &json!({"Name": name, "Check": check}).to_string()).status, 200);
-        let mut times = Vec::new();
-        for run in 0..RUNS {
-            dead.store(false, Ordering::SeqCst);
-            wait_for_passing(asked, &name, 1);
-            if observers > 0 {
-                let path = format!("/v1/health/votes/service:{name}");
-                asked.wait_for(&path, |told| {
-                    let passing = |vote: &&serde_json::Value| vote["Status"] == "passing";
-                    told["Votes"].as_array().is_some_and(|votes| votes.iter().filter(passing).count() == observers)
-                });
-            }
-            // Anywhere in the interval, not always right after a probe.
-            std::thread::sleep(Duration::from_millis(100 * (run as u64 + 10)));
-            let began = Instant::now();
-            dead.store(true, Ordering::SeqCst);
-            wait_for_passing(asked, &name, 0);
-            times.push(began.elapsed().as_secs_f64() * 1e3);
-        }
-        let (median, least, most) = spread(times);
-        let bar = if observers == 0 { 1_200 } else { 1_500 };
-        println!(
-            "death to a passing answer without it, interval 1 s, {observers} observers: median {median:.0} ms ({least:.0} to {most:.0}), bar {bar} ms"
-        );
-        owner.put(&format!("/v1/agent/service/deregister/{name}"), "");
+        let times = deaths(owner, observers, |service, count| wait_for_passing(asked, service, count));
+        print_death(observers, "", times, Duration::ZERO);
     }
+}
+
+/// Watches from dc1, over a long link, what dies in dc2: a blocking read that a feed answers.
+fn death_afar() {
+    let root = tempfile::tempdir().unwrap();
+    let federation = Federation::start(root.path(), Sizes { near_servers: 1, near_clients: 0, far_servers: 3 });
+    federation.wan.set(|weather| weather.delay = ONE_WAY);
+    let (owner, asked) = (&federation.far.servers[1], &federation.near.servers[0]);
+    for observers in [0, 3] {
+        let times = deaths(owner, observers, |service, count| watch_for_passing(asked, service, count));
+        print_death(observers, &format!(", seen {ONE_WAY:?} away"), times, ONE_WAY);
+    }
+}
+
+/// Waits until the answer from memory of dc2 has so many passing instances.
+fn watch_for_passing(agent: &Agent, service: &str, count: usize) {
+    let deadline = Instant::now() + rig::PATIENCE;
+    let mut index = 0;
+    loop {
+        let reply = agent.get(&format!("/v1/health/service/{service}?dc=dc2&stale&passing&index={index}&wait=5s"));
+        if reply.json().as_array().unwrap().len() == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{service} has not {count} passing instances");
+        index = reply.index();
+    }
+}
+
+/// Lets a target die again and again; the milliseconds each time until `see` has seen it.
+fn deaths(owner: &Agent, observers: usize, see: impl Fn(&str, usize)) -> Vec<f64> {
+    let name = format!("web{observers}");
+    let (addr, dead) = target();
+    let check = json!({"HTTP": format!("http://{addr}/"), "Interval": "1s", "Observers": observers});
+    assert_eq!(owner.put("/v1/agent/service/register", &json!({"Name": name, "Check": check}).to_string()).status, 200);
+    let mut times = Vec::new();
+    for run in 0..RUNS {
+        dead.store(false, Ordering::SeqCst);
+        see(&name, 1);
+        if observers > 0 {
+            owner.wait_for(&format!("/v1/health/votes/service:{name}"), |told| {
+                let passing = |vote: &&serde_json::Value| vote["Status"] == "passing";
+                told["Votes"].as_array().is_some_and(|votes| votes.iter().filter(passing).count() == observers)
+            });
+        }
+        // Anywhere in the interval, not always right after a probe.
+        std::thread::sleep(Duration::from_millis(100 * (run as u64 + 10)));
+        let began = Instant::now();
+        dead.store(true, Ordering::SeqCst);
+        see(&name, 0);
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    owner.put(&format!("/v1/agent/service/deregister/{name}"), "");
+    times
+}
+
+fn print_death(observers: usize, place: &str, times: Vec<f64>, way: Duration) {
+    let (median, least, most) = spread(times);
+    let bar = (if observers == 0 { BARS.0 } else { BARS.1 } + way).as_millis();
+    println!(
+        "death to a passing answer without it, interval 1 s, {observers} observers{place}: median {median:.0} ms ({least:.0} to {most:.0}), bar {bar} ms"
+    );
 }
 
 /// The last index of the log, as the agent tells.
