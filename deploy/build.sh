@@ -22,6 +22,10 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 # Static glibc cannot look functions up by name, so the system call for random bytes is linked, and no
 # /dev/urandom is needed.
 export RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'
+# Packed relocations take 0.7 MB less. The start of a static program understands them since glibc 2.36.
+if printf '%s\n' 2.36 "$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)" | sort -VC; then
+    RUSTFLAGS+=' -C link-arg=-Wl,-z,pack-relative-relocs'
+fi
 folder=${CARGO_TARGET_DIR:-target}/static
 cargo build --locked --bin kontor --profile "$profile" --target "$target" --target-dir "$folder"
 [ "$profile" = dev ] && built=debug || built=$profile

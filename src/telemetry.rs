@@ -11,13 +11,13 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 static COUNTERS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Starts counting: what is refused, dropped, retried or lost anywhere in the process.
@@ -67,7 +67,7 @@ pub fn set_level(level: &str) -> Result<(), String> {
     }
 }
 
-fn filter(level: &str) -> Result<EnvFilter, String> {
+fn filter(level: &str) -> Result<Targets, String> {
     let own = match level.to_ascii_lowercase().as_str() {
         "trace" => "trace",
         "debug" => "debug",
@@ -86,7 +86,7 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         "error" => "error,openraft=off",
         _ => "warn,openraft=error",
     };
-    EnvFilter::try_new(format!("{libraries},kontor={own}")).map_err(|error| error.to_string())
+    format!("{libraries},kontor={own}").parse().map_err(|error| format!("log_level {level:?}: {error}"))
 }
 
 #[cfg(test)]
