@@ -178,13 +178,13 @@ impl Pulse {
         let behind = age.is_none_or(|age| age > defaults::BRIDGE_BEHIND);
         if self.behind.swap(behind, Ordering::Relaxed) != behind {
             if behind {
-                info!(server = %self.server, ?age, "this server is cut off from its own datacenter; others are asked first");
+                info!(server = %self.server, ?age, "its view of its own datacenter is old; others are asked first where theirs is not");
             }
             self.keeper.notify_one();
         }
     }
 
-    /// Whether the other side is cut off from its own datacenter, as far as it told.
+    /// Whether the other side told of an old view: it is cut off from its own datacenter, or has no leader.
     pub(in crate::bridge) fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed)
     }
