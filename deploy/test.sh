@@ -272,9 +272,10 @@ judge_reads() { # what
 
 start_orders() {
     local number since agent order pause
-    for ((number = 1; number <= orders; number++)); do
+    # All at once first, then so many random orders.
+    for ((number = 0; number <= orders; number++)); do
         discard
-        if [ "$number" = 1 ]; then
+        if [ "$number" = 0 ]; then
             bring_up
             since=$(now)
             until_holds "compose up -d, then federated" 30000 "$since" federated

@@ -31,7 +31,11 @@ type Answered = Result<Reply, Fault>;
 
 /// Sends `request` to `dc`; see `Bridge::call`.
 pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: Duration) -> Answered {
-    let datacenter = links.of(dc)?;
+    let datacenter = match links.of(dc) {
+        Ok(datacenter) => datacenter,
+        // Boxed: every call would carry its room.
+        Err(_) => Box::pin(links.of_soon(dc)).await?,
+    };
     let frame = Frame::of(Kind::Request, request)
         .map_err(|error| Fault::new(FaultKind::BadRequest, format!("the request cannot cross to {dc}: {error}")))?;
     let (began, now) = (SystemTime::now(), Instant::now());

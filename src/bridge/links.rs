@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 /// The links as callers see them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Links {
     datacenters: ArcSwap<BTreeMap<String, Arc<Datacenter>>>,
     /// Datacenters that had servers once and have none any more.
@@ -35,6 +35,22 @@ pub(super) struct Links {
     admission: ArcSwap<Admission>,
     /// The datacenters that operators here have closed, as of the same look.
     shut: watch::Sender<BTreeSet<String>>,
+    began: Instant,
+    /// Told of each of the keeper's looks.
+    reviewed: Notify,
+}
+
+impl Default for Links {
+    fn default() -> Links {
+        Links {
+            datacenters: ArcSwap::default(),
+            removed: Mutex::default(),
+            admission: ArcSwap::default(),
+            shut: watch::Sender::default(),
+            began: Instant::now(),
+            reviewed: Notify::new(),
+        }
+    }
 }
 
 impl Links {
@@ -48,6 +64,20 @@ impl Links {
         }
         let removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         Err(Fault::no_path(if removed.contains(dc) { "removed" } else { "never-joined" }))
+    }
+
+    /// The same. In the first moments of a process, before gossip has told which datacenters there are,
+    /// waits for this one to be known: a server that has just come back must not say that there is none.
+    pub(super) async fn of_soon(&self, dc: &str) -> Result<Arc<Datacenter>, Fault> {
+        loop {
+            let mut reviewed = std::pin::pin!(self.reviewed.notified());
+            reviewed.as_mut().enable();
+            let known = self.of(dc);
+            let is_settled = known.is_ok() || self.refusal(dc).is_some();
+            if is_settled || timeout_at(self.began + defaults::BRIDGE_START_GRACE, reviewed).await.is_err() {
+                return known;
+            }
+        }
     }
 
     /// All datacenters that have servers, by name.
@@ -356,6 +386,7 @@ impl Keeper {
         drop(removed);
         self.links.datacenters.store(Arc::new(next));
         self.links.tell_shut(&admission);
+        self.links.reviewed.notify_waiters();
     }
 
     /// Keeps the links in step with the list until dropped.

@@ -58,6 +58,28 @@ async fn it_goes_with_the_greeting() {
     }
 }
 
+/// Asked before gossip has told that there is a dc2.
+#[tokio::test]
+async fn it_waits_until_its_datacenter_is_known() {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
+        two.knows([one.remote()]);
+        let told = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            one.knows([two.remote()]);
+        };
+        let (asked, ()) = tokio::join!(one.ask("dc2", read("x")), told);
+        // On a machine so slow that the first moments are over it is refused, as later.
+        if asked.as_deref() == Ok("x of dc1 at s2") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{asked:?}");
+    }
+    let one = House::self_made("s1", "dc1").await;
+    assert_eq!(one.ask("dc9", read("x")).await.unwrap_err().kind, FaultKind::NoPath, "it is not waited for in vain");
+}
+
 #[tokio::test]
 async fn its_answer_counts_for_nothing_when_the_greeting_is_of_somebody_else() {
     for mode in [Mode::Default, Mode::Stale] {

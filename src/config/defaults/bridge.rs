@@ -37,6 +37,9 @@ pub const BRIDGE_MAX_STREAMS: u32 = 4_096;
 /// Blocking queries that this agent parks on one link; further ones go to the standby or are refused,
 /// so that an eighth of the streams is left for what does not wait.
 pub const BRIDGE_MAX_PARKED: usize = 3_584;
+/// How long after its start a server waits with "no path to datacenter": gossip tells within half a second
+/// which datacenters there are, unless the machine is busy.
+pub const BRIDGE_START_GRACE: Duration = Duration::from_secs(2);
 /// Bytes that a sender may have on a new link's way before it has heard how much the way takes: an
 /// answer of usual size arrives within one round trip. A window is sent over four fifths of a round
 /// trip, so a long answer takes as much longer as it fills of the window: 36 KB, a seventh. RFC 9002
