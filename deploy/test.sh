@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs deploy/docker-compose.yml under everything that happens to containers, and says how long it took.
 #
-#   deploy/test.sh         # all: 20 start orders, each fault with each container; some 50 minutes
+#   deploy/test.sh         # all: 20 start orders, each fault with each container; some 25 minutes and the image
 #   deploy/test.sh quick   # three start orders, each fault once, an image that is built quickly; some 7 minutes.
 #                          # What is slower than allowed is told, and fails when it takes three times as long
 #

@@ -78,6 +78,13 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
     let Reply::Answer(done) = near.bridge.call("dc2", write(), LONG).await.unwrap() else { panic!("a write is answered") };
     assert_eq!((&done.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 1));
 
+    // So is a watch that was parked there.
+    let mut watch = query("n");
+    watch.options.min_index = 5;
+    let watch = Request { ask: Ask::Read(watch), hops: Hops::default() };
+    let Reply::Answer(seen) = near.bridge.call("dc2", watch, LONG).await.unwrap() else { panic!("a read is answered") };
+    assert_eq!((&seen.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 2));
+
     for kind in [FaultKind::OutcomeUnknown, FaultKind::Failed] {
         replies(&cut, Err(Fault::new(kind, "as it is")));
         let before = other.shared.asked.load(Ordering::SeqCst);
