@@ -499,7 +499,7 @@ rolling_restart() {
     touch "$scratch/stop"
     wait
     check "rolling restart: reads that failed twice (of $(wc -l <"$scratch/read"), once: $(wc -l <"$scratch/once"))" "$(wc -l <"$scratch/twice")" 0
-    [ -s "$scratch/twice" ] && say "$(sort "$scratch/twice" | uniq -c | head -5 | tr '\n' ';')" && keep_logs "rolling restart"
+    [ -s "$scratch/twice" ] && head -5 "$scratch/twice" && keep_logs "rolling restart"
     local lost=0 written
     for dc in "${dcs[@]}"; do
         get "$(url "$dc-c1")/v1/catalog/nodes?consistent" | grep -o '"Node":"[^"]*"' | cut -d'"' -f4 | sort >"$scratch/have"
@@ -534,23 +534,30 @@ write_on() { # dc
 }
 # A read that fails is tried once more, at once, through a client of the same datacenter.
 read_on() { # agent
-    local dc asked other
+    local dc asked other first said=$scratch/said-$1
     dc=$(dc_of "$1")
     while [ ! -e "$scratch/stop" ]; do
         for asked in "${dcs[@]}"; do
             echo >>"$scratch/read"
-            if ! reads "$1" "$asked"; then
-                echo "$1 $asked" >>"$scratch/once"
+            if ! reads "$1" "$asked" "$said"; then
+                first=$(<"$said.how")
+                echo "$first" >>"$scratch/once"
                 other=$dc-c1
                 [ "$1" = "$other" ] && other=$dc-c2
-                reads "$other" "$asked" || echo "$1 $asked" >>"$scratch/twice"
+                reads "$other" "$asked" "$said" || echo "$first; then $(<"$said.how")" >>"$scratch/twice"
             fi
         done
         sleep 0.2
     done
 }
-reads() { # agent dc
-    [ "$(get "$(url "$1")/v1/health/service/web?passing&dc=$2" | wc -c)" -gt 10 ]
+# Leaves in FILE.how what came of it, and when.
+reads() { # agent dc file
+    local code
+    : >"$3"
+    code=$(curl -sS --max-time 10 -o "$3" -w '%{http_code} after %{time_total} s' "$(url "$1")/v1/health/service/web?passing&dc=$2" 2>"$3.error")
+    [[ $code == 200* ]] && [ "$(wc -c <"$3")" -gt 10 ] && return
+    printf '%(%T)T %s asked for %s: %s: %s' -1 "$1" "$2" "$code" "$(head -c 300 "$3" "$3.error" -q | tr '\n' ' ')" >"$3.how"
+    return 1
 }
 
 # The other file: one datacenter, with the same names as dc1.

@@ -5,9 +5,10 @@
 
 mod rig;
 
-use rig::{Agent, Plan, wait_until};
+use rig::{Agent, Datacenter, Plan, wait_until};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::thread;
 
 /// A datacenter of one server with a file of its own, which can be rewritten.
 fn start(root: &Path, dc: &str, settings: &Value, change: impl FnOnce(Plan) -> Plan) -> Agent {
@@ -33,6 +34,12 @@ fn fingerprint(agent: &Agent) -> String {
     assert!(agent.log().contains(&told), "the log tells it too");
     assert!(agent.cli(&["info"]).1.contains(&told));
     told
+}
+
+/// Settings that tie a datacenter without a WAN pool to the other by its fingerprint.
+fn tied_to(other: &Agent) -> Value {
+    let entry = format!("{}:8300#{}", other.plan.address, fingerprint(other));
+    json!({"ports": {"serf_wan": -1}, "federation": {(other.plan.dc.as_str()): [entry]}})
 }
 
 /// Waits until a read of `dc` fails with Consul's text and a reason that contains `reason`.
@@ -68,11 +75,7 @@ fn datacenters_without_a_wan_pool_are_tied_by_fingerprints_and_switched_off_whil
     let one = start(root, "dc1", &closed, |plan| plan);
     let two = start(root, "dc2", &closed, |plan| plan);
     assert_eq!(one.get("/v1/catalog/datacenters").json(), json!(["dc1"]));
-    let of = |other: &Agent| {
-        let entry = format!("{}:8300#{}", other.plan.address, fingerprint(other));
-        json!({"ports": {"serf_wan": -1}, "federation": {(other.plan.dc.as_str()): [entry]}})
-    };
-    let (here, there) = (of(&two), of(&one));
+    let (here, there) = (tied_to(&two), tied_to(&one));
     reload(root, &one, &here);
     // The other one does not know this one yet, and says so.
     wait_closed(&one, "dc2", "Remote DC has no server currently reachable", "not-yet-known");
@@ -109,6 +112,41 @@ fn datacenters_without_a_wan_pool_are_tied_by_fingerprints_and_switched_off_whil
     assert_eq!(one.put("/v1/federation/readmit/dc2", "").body, "true");
     wait_open(&one, "dc2");
     assert_eq!(one.put("/v1/federation/readmit/dc2", "").status, 404);
+}
+
+/// As one that has just come back, or whose links have all broken: here it is the list that leaves a server without.
+#[test]
+fn a_server_without_a_way_asks_by_way_of_a_neighbour() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let closed = json!({"ports": {"serf_wan": -1}});
+    let far = start(root, "dc2", &closed, |plan| plan);
+    let plans = Datacenter::plans_of(root, "dc1", 2);
+    let linked = plans[0].clone().settings(&tied_to(&far)).start();
+    let without = plans[1].clone().settings(&closed).start();
+    without.wait_for_leader();
+    reload(root, &far, &tied_to(&linked));
+    wait_open(&linked, "dc2");
+    assert_eq!(datacenters(&without), ["dc1"]);
+
+    for read in ["", "&consistent", "&stale"] {
+        let reply = without.get(&format!("/v1/catalog/nodes?dc=dc2{read}"));
+        assert_eq!((reply.status, reply.body.contains(&far.plan.address.to_string())), (200, true), "{read}: {}", reply.body);
+    }
+    let mistaken = without.get("/v1/catalog/nodes?dc=dc2&filter=Nonsense");
+    assert_eq!(mistaken.status, 400, "the other datacenter's word counts: {}", mistaken.body);
+    let index = without.get("/v1/catalog/nodes?dc=dc2").index();
+    let written = thread::scope(|scope| {
+        let watch = scope.spawn(|| without.get(&format!("/v1/catalog/nodes?dc=dc2&index={index}&wait=60s")));
+        let written = without.put("/v1/catalog/register", r#"{"Datacenter": "dc2", "Node": "new", "Address": "192.0.2.1"}"#);
+        assert!(watch.join().unwrap().body.contains("\"new\""), "a watch is parked there too");
+        written
+    });
+    assert_eq!((written.status, written.body.as_str()), (200, "true"));
+    let nowhere = without.get("/v1/catalog/nodes?dc=dc3");
+    assert_eq!((nowhere.status, nowhere.header("X-Kontor-Reason")), (500, "never-joined"), "{}", nowhere.body);
+    drop(linked);
+    wait_closed(&without, "dc2", "No path to datacenter", "never-joined");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use quinn::Connection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::futures::Notified;
@@ -38,6 +39,8 @@ pub(super) struct Links {
     began: Instant,
     /// Told of each of the keeper's looks.
     reviewed: Notify,
+    /// Whether this server is shutting down.
+    ended: AtomicBool,
 }
 
 impl Default for Links {
@@ -49,6 +52,7 @@ impl Default for Links {
             shut: watch::Sender::default(),
             began: Instant::now(),
             reviewed: Notify::new(),
+            ended: AtomicBool::new(false),
         }
     }
 }
@@ -58,6 +62,10 @@ impl Links {
     pub(super) fn of(&self, dc: &str) -> Result<Arc<Datacenter>, Fault> {
         if let Some(fault) = self.closed(dc) {
             return Err(fault);
+        }
+        if self.ended.load(Ordering::Relaxed) {
+            // Of a kind that lets whoever asks go to another server.
+            return Err(Fault::no_leader().because("this server is shutting down"));
         }
         if let Some(datacenter) = self.datacenters.load().get(dc) {
             return Ok(Arc::clone(datacenter));
@@ -152,6 +160,16 @@ impl Links {
         *self.datacenters.load().get(dc)?.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a link to `dc` stands, or is about to, after waiting for that no longer than `until`.
+    pub(super) async fn have_way(&self, dc: &str, until: Instant) -> bool {
+        let datacenter = self.datacenters.load().get(dc).cloned();
+        match datacenter {
+            Some(datacenter) if datacenter.is_linked() => true,
+            Some(datacenter) => datacenter.wait_for_opening(until).await.is_some() || datacenter.is_linked(),
+            None => false,
+        }
+    }
+
     /// Whether a link to `dc` is down, or none is up.
     pub(super) fn has_outage(&self, dc: &str) -> bool {
         let datacenters = self.datacenters.load();
@@ -160,8 +178,9 @@ impl Links {
         links.is_empty() || links.iter().any(|link| matches!(link.state(), State::Down(_)))
     }
 
-    /// Forgets all links, and with them what holds the socket open.
-    pub(super) fn clear(&self) {
+    /// Forgets all links, and with them what holds the socket open: this server is shutting down.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
         self.datacenters.store(Arc::default());
     }
 }
@@ -199,6 +218,11 @@ pub(super) struct Datacenter {
 }
 
 impl Datacenter {
+    /// Whether a link stands.
+    pub(super) fn is_linked(&self) -> bool {
+        self.links.load().iter().any(|link| link.connection().is_some())
+    }
+
     /// The links that stand, in the order in which they are to be asked.
     pub(super) fn ways(&self) -> Vec<Way> {
         let way = |link: &Arc<Link>| {
@@ -226,9 +250,8 @@ impl Datacenter {
 
     /// Whether no link is up yet, and the first dial of one is under way.
     pub(super) fn is_opening(&self) -> bool {
-        let links = self.links.load();
-        links.iter().all(|link| link.connection().is_none())
-            && links.iter().any(|link| matches!(link.state(), State::Trying | State::Greeting(_)))
+        let is_under_way = |link: &Arc<Link>| matches!(link.state(), State::Trying | State::Greeting(_));
+        !self.is_linked() && self.links.load().iter().any(is_under_way)
     }
 
     /// A first link whose greeting is under way, with its connection, after waiting for one no longer than
@@ -238,7 +261,7 @@ impl Datacenter {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let links = self.links.load_full();
-            if links.iter().any(|link| link.connection().is_some()) {
+            if self.is_linked() {
                 return None;
             }
             if let Some(opening) = links.iter().find_map(|link| Some((Arc::clone(link), link.opening()?))) {

@@ -39,6 +39,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use admission::Admission;
@@ -194,8 +195,14 @@ impl Bridge {
     /// Sends `request` (its hops already say that it crosses) to a server of `dc`. A read that is
     /// late or failed goes once to the standby; a write is sent at most once. `timeout` is the
     /// longest wait of a blocking query plus its margin; without progress the call fails within 2 s.
-    pub async fn call(&self, dc: &str, request: Request, timeout: Duration) -> Result<Reply, Fault> {
-        client::call(&self.links, dc, &request, timeout).await
+    pub async fn call(&self, dc: &str, request: &Request, timeout: Duration) -> Result<Reply, Fault> {
+        client::call(&self.links, dc, request, timeout).await
+    }
+
+    /// Whether a link to `dc` stands, or is about to, after waiting for that no longer than `until`. Where
+    /// it says no, a call may still wait for one, or tell why there is none.
+    pub async fn has_way(&self, dc: &str, until: Instant) -> bool {
+        self.links.have_way(dc, until).await
     }
 
     /// The feed of a stale-allowed read of `dc`, begun if there is none. `query` is without what is
@@ -266,7 +273,7 @@ impl Bridge {
         if tokio::time::timeout(grace, all).await.is_err() {
             self.close(&endpoint);
         }
-        self.links.clear();
+        self.links.end();
     }
 
     fn close(&self, endpoint: &Endpoint) {

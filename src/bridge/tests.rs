@@ -192,7 +192,7 @@ impl House {
     }
 
     async fn ask(&self, dc: &str, request: Request) -> Result<String, Fault> {
-        match self.bridge.call(dc, request, LONG).await? {
+        match self.bridge.call(dc, &request, LONG).await? {
             Reply::Answer(answer) => Ok(String::from_utf8(answer.body.to_vec()).unwrap()),
             Reply::Written(written) => Ok(format!("written {}", written.index)),
         }

@@ -98,7 +98,7 @@ fn told(held: &Held, hit: bool) -> Answer {
 
 /// Whether another server may have an answer in spite of this fault: it is not the user's, and does
 /// not tell what the other datacenter has answered.
-fn leaves_hope(fault: &Fault) -> bool {
+pub(super) fn leaves_hope(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unreachable | FaultKind::NoLeader | FaultKind::NoPath | FaultKind::Busy)
 }
 
@@ -241,8 +241,8 @@ impl Afar<'_> {
     /// Parks in the other datacenter: what is not held here cannot be watched here.
     async fn wait_there(&self, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
         let sent = Instant::now();
-        let request = self.parking(self.key.clone(), min_index, left, Hops::default());
-        let mut answer = match self.core.call_across(self.bridge, self.dc.clone(), request, progress).await? {
+        let mut request = self.parking(self.key.clone(), min_index, left, Hops::default());
+        let mut answer = match self.core.call_across(self.bridge, &self.dc, &mut request, progress).await? {
             Reply::Answer(answer) => answer,
             Reply::Written(_) => return Err(Fault::failed("expected an answer to a read, got the result of a write")),
         };

@@ -132,11 +132,7 @@ impl Core {
                 return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
             };
             let error = match self.call(addr, &request, agents, progress).await {
-                Ok(Reply::Answer(mut answer)) => {
-                    answer.come(began.elapsed());
-                    return Ok(Reply::Answer(answer));
-                }
-                Ok(written) => return Ok(written),
+                Ok(reply) => return Ok(come(reply, began.elapsed())),
                 Err(error) => error,
             };
             let (fault, pause) = match tries.failed(error, is_write, count) {
@@ -172,7 +168,7 @@ impl Core {
             Ask::Read(query) if is_stale_allowed(&query.options) => {
                 self.read_afar(bridge, dc, query, request.hops.aside, progress)
             }
-            ask => Box::pin(self.call_across(bridge, dc, Request { ask, hops: request.hops }, progress)),
+            ask => Box::pin(self.cross_or_aside(bridge, dc, Request { ask, hops: request.hops }, progress)),
         }
     }
 
@@ -180,14 +176,14 @@ impl Core {
     pub(super) async fn call_across(
         &self,
         bridge: &Bridge,
-        dc: String,
-        mut request: Request,
+        dc: &str,
+        request: &mut Request,
         progress: &Progress,
     ) -> Result<Reply, Fault> {
         request.hops = Hops { crossed: true, ..Hops::default() };
-        let timeout = self.patience(&request, 2);
-        show_wait(&request, progress);
-        let reply = bridge.call(&dc, request, timeout).await;
+        let timeout = self.patience(request, 2);
+        show_wait(request, progress);
+        let reply = bridge.call(dc, request, timeout).await;
         progress.set(Phase::Working);
         reply
     }
@@ -235,6 +231,14 @@ impl Core {
 /// A request on its way to another datacenter.
 pub(super) type Crossing<'a> = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send + 'a>>;
 
+/// A reply of another agent, `waited` after it was asked for.
+pub(super) fn come(mut reply: Reply, waited: Duration) -> Reply {
+    if let Reply::Answer(answer) = &mut reply {
+        answer.come(waited);
+    }
+    reply
+}
+
 /// Resolves when leadership is not as `known`; never, once Raft has stopped.
 async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership) {
     if leadership.wait_for(|now| *now != known).await.is_err() {
@@ -243,7 +247,7 @@ async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership
 }
 
 /// How long a blocking query may park; `None` for what does not block.
-fn wait_of(request: &Request) -> Option<Duration> {
+pub(super) fn wait_of(request: &Request) -> Option<Duration> {
     match &request.ask {
         Ask::Read(query) if query.options.min_index > 0 => Some(query.options.wait),
         _ => None,

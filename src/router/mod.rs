@@ -6,6 +6,7 @@
 //! (`route.rs`). Faults carry Consul's texts.
 
 mod afar;
+mod aside;
 mod blocking;
 mod bounds;
 mod cached;

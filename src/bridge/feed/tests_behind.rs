@@ -75,20 +75,20 @@ async fn the_other_is_asked_first_and_feeds_move_to_it() {
 async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_done_is_not() {
     let (near, cut, other) = two().await;
     replies(&other, Ok(answer(7, "done")));
-    let Reply::Answer(done) = near.bridge.call("dc2", write(), LONG).await.unwrap() else { panic!("a write is answered") };
+    let Reply::Answer(done) = near.bridge.call("dc2", &write(), LONG).await.unwrap() else { panic!("a write is answered") };
     assert_eq!((&done.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 1));
 
     // So is a watch that was parked there.
     let mut watch = query("n");
     watch.options.min_index = 5;
     let watch = Request { ask: Ask::Read(watch), hops: Hops::default() };
-    let Reply::Answer(seen) = near.bridge.call("dc2", watch, LONG).await.unwrap() else { panic!("a read is answered") };
+    let Reply::Answer(seen) = near.bridge.call("dc2", &watch, LONG).await.unwrap() else { panic!("a read is answered") };
     assert_eq!((&seen.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 2));
 
     for kind in [FaultKind::OutcomeUnknown, FaultKind::Failed] {
         replies(&cut, Err(Fault::new(kind, "as it is")));
         let before = other.shared.asked.load(Ordering::SeqCst);
-        assert_eq!(near.bridge.call("dc2", write(), LONG).await.unwrap_err().kind, kind);
+        assert_eq!(near.bridge.call("dc2", &write(), LONG).await.unwrap_err().kind, kind);
         assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);
     }
 
@@ -98,6 +98,6 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
     until("it does not count as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().any(|link| link.is_behind()))
         .await;
     let before = other.shared.asked.load(Ordering::SeqCst);
-    assert_eq!(near.bridge.call("dc2", write(), LONG).await.unwrap_err().kind, FaultKind::NoLeader);
+    assert_eq!(near.bridge.call("dc2", &write(), LONG).await.unwrap_err().kind, FaultKind::NoLeader);
     assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);
 }

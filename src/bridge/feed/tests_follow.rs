@@ -455,7 +455,7 @@ async fn thousands_of_feeds_that_are_opened_leave_streams_for_requests() {
     let request = Request { ask: Ask::Read(query("n")), hops: Hops::default() };
     // On a busy machine one may be given up for lack of progress; without a stream all would.
     let reply = loop {
-        match near.bridge.call("dc2", request.clone(), LONG).await {
+        match near.bridge.call("dc2", &request, LONG).await {
             Ok(reply) => break reply,
             Err(fault) => assert!(Instant::now() < deadline, "{fault}"),
         }

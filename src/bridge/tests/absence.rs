@@ -11,6 +11,17 @@ async fn an_unknown_datacenter_and_a_removed_one_say_so() {
     one.until("dc2", Some("removed")).await;
 }
 
+/// Whoever asks it can then go to another server of its datacenter.
+#[tokio::test]
+async fn a_server_that_is_shutting_down_does_not_say_that_there_is_no_datacenter() {
+    let (one, _two) = pair().await;
+    one.bridge.shutdown(LONG).await;
+    for ask in [read("x"), write("x")] {
+        let fault = one.ask("dc2", ask).await.unwrap_err();
+        assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::NoLeader, Some("this server is shutting down")));
+    }
+}
+
 #[tokio::test]
 async fn a_restarted_server_is_linked_again() {
     let folder = tempfile::tempdir().unwrap();

@@ -72,7 +72,7 @@ async fn the_standby_takes_over_a_read_that_is_late_or_held_for_a_leader() {
 async fn a_caller_that_hangs_up_drops_the_handlers_future() {
     let (one, mut two) = pair().await;
     let bridge = one.bridge.clone();
-    let call = tokio::spawn(async move { bridge.call("dc2", blocking("hang"), LONG).await });
+    let call = tokio::spawn(async move { bridge.call("dc2", &blocking("hang"), LONG).await });
     assert_eq!(two.event_past_pings().await, "s2 hang");
     call.abort();
     assert_eq!(two.event().await, "dropped");
@@ -85,7 +85,7 @@ async fn watches_never_take_the_last_streams_of_a_link() {
     let way = one.bridge.links.of("dc2").unwrap().ways().remove(0);
     let parked: Vec<_> = std::iter::from_fn(|| way.park()).collect();
     assert_eq!(parked.len(), defaults::BRIDGE_MAX_PARKED);
-    let fault = one.bridge.call("dc2", blocking("x"), LONG).await.unwrap_err();
+    let fault = one.bridge.call("dc2", &blocking("x"), LONG).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
     assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
     drop(parked);

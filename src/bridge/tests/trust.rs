@@ -109,7 +109,7 @@ async fn require_ca_refuses_pins() {
     servers.send_replace(Arc::new(vec![two.remote()]));
     let deadline = Instant::now() + LONG;
     loop {
-        let fault = bridge.call("dc2", read("x"), LONG).await.unwrap_err();
+        let fault = bridge.call("dc2", &read("x"), LONG).await.unwrap_err();
         if fault.reason.as_ref().is_some_and(|reason| reason.contains("require-ca")) {
             break;
         }
