@@ -1,6 +1,6 @@
 //! With which datacenters this one deals, as its operators say.
 //!
-//! `agent` sends it anew whenever the configuration or the catalog's removals change; `links` and
+//! `agent` sends it anew whenever the configuration or the catalog's removals change; `keeper` and
 //! `serve` act on it at once, links that stand included.
 
 use crate::model::ids::ClusterId;

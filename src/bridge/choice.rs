@@ -1,7 +1,7 @@
 //! Which servers of a datacenter are linked, which of them is asked, and which reads may be sent
 //! twice: decisions only, without I/O and without a clock.
 //!
-//! Asked by `links` whenever something has changed.
+//! Asked by `keeper` whenever something has changed.
 
 use crate::config::defaults;
 use std::time::Duration;

@@ -3,9 +3,10 @@
 //! Called through `Bridge::call`. A write is sent again only when it was certainly not done; a read is
 //! sent at most twice. Nothing waits longer than two seconds without a sign that it is worth it.
 
+use super::datacenter::{Datacenter, Way};
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::link::utc;
-use super::links::{Datacenter, Links, Way};
+use super::links::Links;
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Reply, Request};

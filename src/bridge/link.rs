@@ -1,7 +1,7 @@
 //! One link: a connection to one server of another datacenter, dialled until it stands and again
 //! when it breaks.
 //!
-//! Kept by `links`. One task owns it, so there is never more than one dial to a server at a time.
+//! Kept by `keeper`. One task owns it, so there is never more than one dial to a server at a time.
 //! A link is up only once the other side has greeted back: with TLS 1.3 a client is through its
 //! handshake before the server has judged its certificate.
 

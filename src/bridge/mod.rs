@@ -8,12 +8,14 @@ mod admission;
 mod cache;
 mod choice;
 mod client;
+mod datacenter;
 mod doctor;
 mod endpoint;
 mod feed;
 mod frame;
 mod inbound;
 mod junk;
+mod keeper;
 mod link;
 mod links;
 mod probe;
@@ -31,8 +33,9 @@ use arc_swap::ArcSwap;
 use cache::{Answers, Bounds};
 use endpoint::Endpoint;
 use inbound::Inbound;
+use keeper::Keeper;
 use link::Us;
-use links::{Keeper, Links};
+use links::Links;
 use serve::Server;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -254,7 +257,7 @@ impl Bridge {
 
     /// The round-trip time of the link to `dc`, if there is one.
     pub fn rtt(&self, dc: &str) -> Option<Duration> {
-        links::round_trip(&self.links, dc)
+        self.links.round_trip(dc)
     }
 
     /// Closes all links and the socket; bounded by `grace`.

@@ -2,9 +2,10 @@
 //!
 //! Asked by `router` through [`Bridge::report`]. It looks and changes nothing; no call waits for it.
 
+use super::datacenter::Datacenter;
 use super::inbound::Inbound;
 use super::link::{Link, State, utc};
-use super::links::{Datacenter, Links};
+use super::links::Links;
 use super::{Bridge, FeedReport, RemoteServer, UnresolvedName};
 use crate::config::defaults;
 use crate::model::federation::{
