@@ -215,6 +215,7 @@ impl Agent {
         });
         let watching = watch::Sender::new(config.watches.clone());
         let watched = watching.subscribe();
+        let http_settings = parts::http_settings(&config);
         let control = Arc::new(control::Control::new(
             &config,
             node_id,
@@ -228,6 +229,7 @@ impl Agent {
                 rules,
                 watches: watching,
                 reload,
+                max_conns_per_client: Arc::clone(&http_settings.max_conns_per_client),
                 certificates: certificates.clone(),
             },
         ));
@@ -239,7 +241,7 @@ impl Agent {
         let http: Vec<SocketAddr> = listeners.http.iter().chain(&listeners.https).filter_map(doors::Door::at).collect();
         let sockets = listeners.sockets;
         let http_parts = crate::http::HttpParts {
-            settings: Arc::new(parts::http_settings(&config)),
+            settings: Arc::new(http_settings),
             router: router.clone(),
             local: local.clone(),
             lan: lan.clone(),

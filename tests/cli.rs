@@ -136,17 +136,30 @@ fn a_reload_takes_what_it_can_names_what_it_cannot_and_refuses_what_is_broken() 
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("agent.json");
     let write = |text: &str| std::fs::write(&file, text).unwrap();
-    write(r#"{"node_meta": {"rack": "1"}, "services": [{"name": "a", "port": 1}, {"name": "b"}]}"#);
+    let beats = r#""checks": [{"name": "beats", "ttl": "1h"}]"#;
+    write(&format!(r#"{{"node_meta": {{"rack": "1"}}, "services": [{{"name": "a", "port": 1}}, {{"name": "b"}}], {beats}}}"#));
     // Flags have the last word, so the level must come from the file.
     let agent = Plan::server(root.path(), "dc1", "s1", 1).flag(&format!("-config-file={}", file.display())).start();
     agent.wait_for("/v1/catalog/service/b", |rows| rows.as_array().is_some_and(|rows| rows.len() == 1));
 
-    write(r#"{"node_meta": {"rack": "2"}, "services": [{"name": "a", "port": 2}, {"name": "c"}], "check_output_max_size": 99}"#);
+    let said = |note: &str| {
+        assert_eq!(agent.put(&format!("/v1/agent/check/pass/beats?note={note}"), "").status, 200);
+        agent.get("/v1/agent/checks").json()["beats"]["Output"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said("before"), "before");
+
+    let taken = r#""discard_check_output": true, "limits": {"http_max_conns_per_client": 77}"#;
+    write(&format!(
+        r#"{{"node_meta": {{"rack": "2"}}, "services": [{{"name": "a", "port": 2}}, {{"name": "c"}}], {beats}, {taken},
+            "check_output_max_size": 99}}"#
+    ));
     agent.signal("HUP");
     agent.wait_for("/v1/agent/services", |services| services["a"]["Port"] == 2 && services["c"].is_object());
     agent.wait_for("/v1/catalog/service/b", |rows| rows.as_array().is_some_and(Vec::is_empty));
     let shown = agent.wait_for("/v1/agent/self", |me| me["DebugConfig"]["NodeMeta"]["rack"] == "2");
     assert_eq!(shown["DebugConfig"]["CheckOutputMaxSize"], 4096, "it tells what runs");
+    assert_eq!(shown["DebugConfig"]["HTTPMaxConnsPerClient"], 77);
+    assert_eq!(said("after"), "", "what checks say is discarded now");
     assert_eq!(shown["DebugConfig"]["NodeID"], shown["Config"]["NodeID"]);
     let log = agent.log();
     assert!(log.contains("take effect at the next start settings=CheckOutputMaxSize"), "{log}");

@@ -16,6 +16,7 @@ use crate::router::Router;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, watch};
 
 /// What the answers are made of.
@@ -31,6 +32,8 @@ pub(super) struct Reach {
     /// The watches that are followed.
     pub(super) watches: watch::Sender<Vec<ConfiguredWatch>>,
     pub(super) reload: Option<Reload>,
+    /// The bound on the connections of one address.
+    pub(super) max_conns_per_client: Arc<AtomicUsize>,
     /// Those of the files configured.
     pub(super) certificates: Option<Arc<Certificates>>,
 }
@@ -163,6 +166,7 @@ impl AgentControl for Control {
         let (read, local, certificates) = (self.reach.reload.clone(), self.reach.local.clone(), self.reach.certificates.clone());
         let running = Arc::clone(&self.config);
         let (rules, watches) = (self.reach.rules.clone(), self.reach.watches.clone());
+        let max_conns_per_client = Arc::clone(&self.reach.max_conns_per_client);
         Box::pin(async move {
             let read = read.ok_or_else(|| "this agent was started without configuration files to read anew".to_owned())?;
             let before = running.borrow().clone();
@@ -182,6 +186,8 @@ impl AgentControl for Control {
                 certificates.show(renewed)?;
             }
             crate::telemetry::set_level(&wanted.log_level)?;
+            local.discard_check_output(wanted.discard_check_output);
+            max_conns_per_client.store(wanted.http_max_conns_per_client, Ordering::Relaxed);
             rules.send_if_modified(|rules| {
                 let before = std::mem::replace(rules, Rules::of(&wanted));
                 before != *rules

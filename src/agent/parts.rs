@@ -20,6 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -322,7 +323,7 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         block_endpoints: config.block_endpoints.clone(),
         response_headers: config.response_headers.clone(),
         allow_write_from: config.allow_write_http_from.clone(),
-        max_conns_per_client: config.http_max_conns_per_client,
+        max_conns_per_client: Arc::new(AtomicUsize::new(config.http_max_conns_per_client)),
         translate_wan_addrs: config.translate_wan_addrs,
         ui_path: None,
     }

@@ -41,6 +41,8 @@ impl Config {
         self.watches = wanted.watches;
         self.node_meta = wanted.node_meta;
         self.log_level = wanted.log_level;
+        self.discard_check_output = wanted.discard_check_output;
+        self.http_max_conns_per_client = wanted.http_max_conns_per_client;
         self.bridge_disabled = wanted.bridge_disabled;
         self.federation = wanted.federation;
         // Who shows no certificate, or trusts nobody by one, begins with that at a start only.

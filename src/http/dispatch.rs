@@ -227,7 +227,7 @@ mod tests {
             block_endpoints: vec!["/v1/agent/self".to_owned()],
             response_headers: BTreeMap::from([("X-Mine".to_owned(), "yes".to_owned())]),
             allow_write_from: Vec::new(),
-            max_conns_per_client: 0,
+            max_conns_per_client: Arc::default(),
             translate_wan_addrs: false,
             ui_path: None,
         }
@@ -237,7 +237,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
         let dispatch = Arc::new(Dispatch::new(Arc::new(settings), run));
-        serve_with(vec![listener], 0, &shutdown, service(&dispatch));
+        serve_with(vec![listener], Arc::default(), &shutdown, service(&dispatch));
         (address, shutdown)
     }
 

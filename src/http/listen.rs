@@ -3,6 +3,7 @@
 //! `http::serve` starts it. It knows connections, not requests: the service answers those. A client
 //! that hangs up drops the future of its answer, and with it everything the answer held.
 
+use super::doors::Doors;
 use super::respond::Body;
 use super::{HttpListener, Opener};
 use crate::config::defaults;
@@ -12,13 +13,12 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,16 +26,14 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// What a client with too many connections is told. Consul's text.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    Your IP is issuing too many concurrent connections, please rate limit your calls\n";
-/// What everybody is told when the agent has too many connections.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    This agent has too many connections, please try again later\n";
-
-/// Serves on all listeners until `shutdown`, and on those given to the opener; at most `max_per_client` connections of an address at
-/// a time (0 for no such bound).
-pub(super) fn serve_with<S, F>(listeners: Vec<HttpListener>, max_per_client: usize, shutdown: &Shutdown, service: S) -> Opener
+/// Serves on all listeners until `shutdown`, and on those given to the opener; at most `max_per_client`
+/// connections of an address at a time (0 for no such bound), which may change meanwhile.
+pub(super) fn serve_with<S, F>(
+    listeners: Vec<HttpListener>,
+    max_per_client: Arc<AtomicUsize>,
+    shutdown: &Shutdown,
+    service: S,
+) -> Opener
 where
     S: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -214,53 +212,6 @@ async fn tell<I: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Counts connections: all of them, and those of each address.
-struct Doors {
-    max_per_client: usize,
-    all: Arc<Semaphore>,
-    clients: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl Doors {
-    fn new(max_per_client: usize, max: usize) -> Arc<Doors> {
-        Arc::new(Doors { max_per_client, all: Arc::new(Semaphore::new(max)), clients: Mutex::default() })
-    }
-
-    /// Lets one more connection in until its entry is dropped, or gives what to tell it instead.
-    fn enter(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Entry, &'static [u8]> {
-        let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| FULL)?;
-        if let Some(client) = client {
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = clients.entry(client).or_default();
-            if self.max_per_client > 0 && *count >= self.max_per_client {
-                return Err(TOO_MANY);
-            }
-            *count += 1;
-        }
-        Ok(Entry { doors: Arc::clone(self), client, _permit: permit })
-    }
-}
-
-/// One connection that was let in.
-struct Entry {
-    doors: Arc<Doors>,
-    client: Option<IpAddr>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let Some(client) = self.client else { return };
-        let mut clients = self.doors.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&client);
-            }
-        }
-    }
-}
-
 /// What a connection does, for telling a parked watch from a client that says nothing.
 #[derive(Default)]
 struct Activity {
@@ -304,6 +255,7 @@ impl Drop for AtWork {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::doors::TOO_MANY;
     use super::*;
     use crate::listener::Listener;
     use bytes::Bytes;
@@ -315,6 +267,10 @@ pub(super) mod tests {
 
     /// Far longer than anything here takes; a test that needs it has failed.
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn at_most(per_client: usize) -> Arc<AtomicUsize> {
+        Arc::new(AtomicUsize::new(per_client))
+    }
 
     /// A listener on a free port of its own.
     pub(in crate::http) async fn bound() -> (HttpListener, SocketAddr) {
@@ -347,7 +303,7 @@ pub(super) mod tests {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
         let (started, mut starts) = mpsc::unbounded_channel();
-        serve_with(vec![listener], 0, &shutdown, move |_request, _client| {
+        serve_with(vec![listener], at_most(0), &shutdown, move |_request, _client| {
             let (held, watch) = mpsc::channel::<()>(1);
             started.send(watch).unwrap();
             async move {
@@ -368,7 +324,7 @@ pub(super) mod tests {
     async fn a_client_with_too_many_connections_is_told_so_and_let_in_again_later() {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
-        serve_with(vec![listener], 2, &shutdown, hello);
+        serve_with(vec![listener], at_most(2), &shutdown, hello);
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut held = Vec::new();
         for _ in 0..2 {
@@ -388,21 +344,10 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn the_bound_on_all_connections_holds_for_every_address() {
-        let doors = Doors::new(0, 2);
-        let first = doors.enter(None).unwrap();
-        let _second = doors.enter(Some("10.0.0.1".parse().unwrap())).unwrap();
-        assert_eq!(doors.enter(Some("10.0.0.2".parse().unwrap())).err(), Some(FULL));
-        drop(first);
-        assert!(doors.enter(None).is_ok());
-        assert!(doors.clients.lock().unwrap().len() <= 1);
-    }
-
-    #[tokio::test]
     async fn requests_sent_at_once_are_answered_in_order_on_one_connection() {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
-        serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
+        serve_with(vec![listener], at_most(0), &shutdown, |request: Request<Incoming>, _client| async move {
             Response::new(Body::from(Bytes::from(format!("<{}>", request.uri().path()))))
         });
         let requests = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -414,7 +359,7 @@ pub(super) mod tests {
     async fn junk_and_heads_without_end_are_refused_and_the_next_client_is_served() {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
-        serve_with(vec![listener], 0, &shutdown, hello);
+        serve_with(vec![listener], at_most(0), &shutdown, hello);
         assert!(exchange(address, b"\x16\x03\x01\x02\x00junk\r\n\r\n").await.starts_with(b"HTTP/1.1 400"));
         let mut endless = b"GET / HTTP/1.1\r\nX: ".to_vec();
         endless.resize(defaults::HTTP_MAX_HEAD + 1, b'x');
@@ -428,7 +373,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("http.sock");
         let listener = HttpListener::Unix(tokio::net::UnixListener::bind(&path).unwrap());
-        serve_with(vec![listener], 1, &shutdown, |_request, client: Option<IpAddr>| async move {
+        serve_with(vec![listener], at_most(1), &shutdown, |_request, client: Option<IpAddr>| async move {
             Response::new(Body::from(Bytes::from(format!("{client:?}"))))
         });
         let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
@@ -453,7 +398,7 @@ pub(super) mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let handshakes = Arc::new(arc_swap::ArcSwap::from_pointee(server));
-        serve_with(vec![HttpListener::Tls(Listener::new(tcp).unwrap().0, handshakes)], 0, &shutdown, hello);
+        serve_with(vec![HttpListener::Tls(Listener::new(tcp).unwrap().0, handshakes)], at_most(0), &shutdown, hello);
         let stream = TcpStream::connect(address).await.unwrap();
         let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
         let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
@@ -466,7 +411,7 @@ pub(super) mod tests {
     async fn shutdown_ends_idle_connections_and_parked_answers_within_the_grace() {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
-        serve_with(vec![listener], 0, &shutdown, |request: Request<Incoming>, _client| async move {
+        serve_with(vec![listener], at_most(0), &shutdown, |request: Request<Incoming>, _client| async move {
             if request.uri().path() == "/parked" {
                 std::future::pending::<()>().await;
             }

@@ -8,6 +8,7 @@
 //! `error` send what came of it.
 
 mod listen;
+mod doors;
 mod dispatch;
 mod inside;
 mod table;
@@ -37,6 +38,7 @@ use crate::shutdown::Shutdown;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// What the API needs of the agent itself; `agent` gives it.
 pub trait AgentControl: Send + Sync + 'static {
@@ -71,8 +73,8 @@ pub struct HttpSettings {
     pub response_headers: BTreeMap<String, String>,
     /// Networks that may write (`allow_write_http_from`); empty for all.
     pub allow_write_from: Vec<ipnet::IpNet>,
-    /// Connections of one address at a time (`limits.http_max_conns_per_client`).
-    pub max_conns_per_client: usize,
+    /// Connections of one address at a time (`limits.http_max_conns_per_client`; 0 for no bound); may change.
+    pub max_conns_per_client: Arc<AtomicUsize>,
     /// Whether `X-Consul-Translate-Addresses` is sent.
     pub translate_wan_addrs: bool,
     /// Where the web UI is, when on (`ui_config.content_path`).
@@ -132,7 +134,7 @@ pub struct Served {
 /// Serves on all listeners until `shutdown`.
 pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown) -> Served {
     let settings = Arc::clone(&parts.settings);
-    let max_per_client = settings.max_conns_per_client;
+    let max_per_client = Arc::clone(&settings.max_conns_per_client);
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
     let open = listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));

@@ -198,6 +198,7 @@ mod tests {
     use super::*;
     use crate::model::query::Lookup;
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     fn settings() -> HttpSettings {
         HttpSettings {
@@ -207,7 +208,7 @@ mod tests {
             block_endpoints: Vec::new(),
             response_headers: BTreeMap::new(),
             allow_write_from: Vec::new(),
-            max_conns_per_client: 0,
+            max_conns_per_client: Arc::default(),
             translate_wan_addrs: true,
             ui_path: None,
         }

@@ -214,6 +214,11 @@ impl Local {
         self.change(|registry, now| registry.reload(services, checks, node_meta, now))
     }
 
+    /// Whether what checks say from now on is not kept.
+    pub fn discard_check_output(&self, discard: bool) {
+        self.lock().settings.discard_check_output = discard;
+    }
+
     /// The address told to others has changed.
     pub fn set_addresses(&self, advertise: String, tagged: BTreeMap<String, String>) {
         self.change(|registry, _now| registry.set_addresses(advertise, tagged));

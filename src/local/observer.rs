@@ -113,10 +113,7 @@ async fn servers_know_of_votes(lan: &Gossip) {
 /// Runs what is assigned and sends what is due.
 async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec<VotedCheck>>) {
     let settings = local.probe_settings();
-    let (defer, discard) = {
-        let registry = local.lock();
-        (registry.settings.check_update_interval, registry.settings.discard_check_output)
-    };
+    let defer = local.lock().settings.check_update_interval;
     let mut votes = Votes::new(&local.inner.node_name, defer);
     let (mut runners, mailbox) = (Runners::default(), Arc::new(Mailbox::default()));
     let mut sending: Option<Sending> = None;
@@ -141,6 +138,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
                 Err(_ended) => return,
             },
             () = mailbox.some.notified() => {
+                let discard = local.lock().settings.discard_check_output;
                 for (key, (start, mut finding)) in mailbox.take() {
                     if discard {
                         finding.output.clear();
