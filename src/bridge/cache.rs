@@ -272,8 +272,9 @@ impl Followed {
         };
         let outcome = match phase {
             Phase::Unfed { .. } => self.forward().await,
-            // Not for want of a link: only a feed is not to be had.
-            Phase::Broken(fault) if fault.kind == FaultKind::Busy => self.forward().await,
+            // Not for want of a link: there is no room for a feed, or no view yet to feed from. Who is asked
+            // holds for a view, as for a leader.
+            Phase::Broken(fault) if matches!(fault.kind, FaultKind::Busy | FaultKind::NoLeader) => self.forward().await,
             Phase::Broken(fault) => Err(fault),
             Phase::Standing | Phase::Opening => match self.holding.current(Instant::now()) {
                 Some(held) => Ok(held),

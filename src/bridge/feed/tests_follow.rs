@@ -425,6 +425,24 @@ async fn what_nobody_has_room_to_feed_is_asked_for_each_time() {
     assert!(far.feeds.try_recv().is_err(), "it is not tried again and again");
 }
 
+/// As in a datacenter that has just elected its leader: a question is held there until there is a view.
+#[tokio::test]
+async fn what_nobody_has_a_view_of_yet_is_asked_for() {
+    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
+    *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
+    let followed = near.follow("n");
+    let waiting = first(&followed);
+    let mut without = far.fed().await;
+    without.send(&Frame::of(Kind::Fault, &Fault::no_leader()).unwrap()).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
+    far.fed().await.push(6, Some("fed")).await;
+    let deadline = Instant::now() + LONG;
+    while body(&followed.first().await.unwrap()) != "fed" {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_push_that_comes_slowly_is_whole() {
     let (_near, _far, followed, mut fed) = standing().await;

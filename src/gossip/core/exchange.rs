@@ -3,6 +3,7 @@
 use super::super::info::Entry;
 use super::super::stream::Message;
 use super::*;
+use crate::gossip::identity::MAX_GENERATION;
 use crate::model::member::tag;
 
 /// The answer to a frame that somebody sent us.
