@@ -541,7 +541,7 @@ read_on() { # agent
             echo >>"$scratch/read"
             if ! reads "$1" "$asked" "$said"; then
                 first=$(<"$said.how")
-                echo "$first" >>"$scratch/once"
+                echo >>"$scratch/once"
                 other=$dc-c1
                 [ "$1" = "$other" ] && other=$dc-c2
                 reads "$other" "$asked" "$said" || echo "$first; then $(<"$said.how")" >>"$scratch/twice"

@@ -9,6 +9,7 @@ use rig::{Agent, Datacenter, Plan, wait_until};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 /// A datacenter of one server with a file of its own, which can be rewritten.
 fn start(root: &Path, dc: &str, settings: &Value, change: impl FnOnce(Plan) -> Plan) -> Agent {
@@ -37,9 +38,10 @@ fn fingerprint(agent: &Agent) -> String {
 }
 
 /// Settings that tie a datacenter without a WAN pool to the other by its fingerprint.
-fn tied_to(other: &Agent) -> Value {
-    let entry = format!("{}:8300#{}", other.plan.address, fingerprint(other));
-    json!({"ports": {"serf_wan": -1}, "federation": {(other.plan.dc.as_str()): [entry]}})
+fn tied_to(others: &[&Agent]) -> Value {
+    let entry = |other: &&Agent| format!("{}:8300#{}", other.plan.address, fingerprint(other));
+    let entries: Vec<String> = others.iter().map(entry).collect();
+    json!({"ports": {"serf_wan": -1}, "federation": {(others[0].plan.dc.as_str()): entries}})
 }
 
 /// Waits until a read of `dc` fails with Consul's text and a reason that contains `reason`.
@@ -75,7 +77,7 @@ fn datacenters_without_a_wan_pool_are_tied_by_fingerprints_and_switched_off_whil
     let one = start(root, "dc1", &closed, |plan| plan);
     let two = start(root, "dc2", &closed, |plan| plan);
     assert_eq!(one.get("/v1/catalog/datacenters").json(), json!(["dc1"]));
-    let (here, there) = (tied_to(&two), tied_to(&one));
+    let (here, there) = (tied_to(&[&two]), tied_to(&[&one]));
     reload(root, &one, &here);
     // The other one does not know this one yet, and says so.
     wait_closed(&one, "dc2", "Remote DC has no server currently reachable", "not-yet-known");
@@ -122,10 +124,10 @@ fn a_server_without_a_way_asks_by_way_of_a_neighbour() {
     let closed = json!({"ports": {"serf_wan": -1}});
     let far = start(root, "dc2", &closed, |plan| plan);
     let plans = Datacenter::plans_of(root, "dc1", 2);
-    let linked = plans[0].clone().settings(&tied_to(&far)).start();
+    let linked = plans[0].clone().settings(&tied_to(&[&far])).start();
     let without = plans[1].clone().settings(&closed).start();
     without.wait_for_leader();
-    reload(root, &far, &tied_to(&linked));
+    reload(root, &far, &tied_to(&[&linked, &without]));
     wait_open(&linked, "dc2");
     assert_eq!(datacenters(&without), ["dc1"]);
 
@@ -143,10 +145,36 @@ fn a_server_without_a_way_asks_by_way_of_a_neighbour() {
         written
     });
     assert_eq!((written.status, written.body.as_str()), (200, "true"));
-    let nowhere = without.get("/v1/catalog/nodes?dc=dc3");
+
+    // Now it is the other way round, and a watch goes on.
+    let resettle = |agent: &Agent, settings: &Value| {
+        _ = agent.plan.clone().settings(settings);
+        assert_eq!(agent.put("/v1/agent/reload", "").status, 200);
+    };
+    resettle(&without, &tied_to(&[&far]));
+    without.wait_for("/v1/federation/dc2", |seen| seen["Datacenters"][0]["Servers"][0]["Link"] == "up");
+    let index = linked.get("/v1/catalog/nodes?dc=dc2").index();
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| linked.get(&format!("/v1/catalog/nodes?dc=dc2&index={index}&wait=60s")));
+        // Long enough that it is parked most often; what follows holds either way.
+        thread::sleep(Duration::from_millis(300));
+        resettle(&linked, &closed);
+        wait_until("it has no link", || (datacenters(&linked) == ["dc1"]).then_some(()));
+        assert_eq!(
+            linked.put("/v1/catalog/register", r#"{"Datacenter": "dc2", "Node": "later", "Address": "192.0.2.2"}"#).status,
+            200
+        );
+        let seen = watch.join().unwrap();
+        assert!(seen.status == 200 && seen.body.contains("\"later\""), "{}", seen.body);
+    });
+
+    let nowhere = linked.get("/v1/catalog/nodes?dc=dc3");
     assert_eq!((nowhere.status, nowhere.header("X-Kontor-Reason")), (500, "never-joined"), "{}", nowhere.body);
-    drop(linked);
-    wait_closed(&without, "dc2", "No path to datacenter", "never-joined");
+    drop(without);
+    wait_until("nobody is left to ask", || {
+        let reply = linked.get("/v1/catalog/nodes?dc=dc2");
+        (reply.body == "No path to datacenter" && reply.header("X-Kontor-Reason") == "removed").then_some(())
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use super::client;
 use super::feed::follower::Follower;
-use super::feed::holding::{Holding, Phase, Refreshed};
+use super::feed::holding::{Asked, Holding, Phase};
 use super::feed::places::Places;
 use super::links::Links;
 use crate::config::defaults;
@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 /// The newest answer of a feed.
@@ -272,8 +272,7 @@ impl Followed {
         };
         let outcome = match phase {
             Phase::Unfed { .. } => self.forward().await,
-            // Not for want of a link: there is no room for a feed, or no view yet to feed from. Who is asked
-            // holds for a view, as for a leader.
+            // There is no room there for a feed, or no view yet to feed from: who is asked holds for one.
             Phase::Broken(fault) if matches!(fault.kind, FaultKind::Busy | FaultKind::NoLeader) => self.forward().await,
             Phase::Broken(fault) => Err(fault),
             Phase::Standing | Phase::Opening => match self.holding.current(Instant::now()) {
@@ -294,36 +293,47 @@ impl Followed {
     /// question for all who wait for it. What it brings is held from then on, if it is not older.
     /// A failure says how old the best known answer is.
     pub async fn refresh(&self) -> Result<Held, Fault> {
+        self.ask_for_all(&self.holding.refreshed, Consistency::Default).await
+    }
+
+    /// An answer as if there were no feeds, by any server of the other datacenter.
+    async fn forward(&self) -> Result<Held, Fault> {
+        metrics::counter!("kontor.bridge.feeds_forwarded").increment(1);
+        self.ask_for_all(&self.holding.forwarded, Consistency::Stale).await
+    }
+
+    async fn ask_for_all(&self, last: &Mutex<Option<Asked>>, consistency: Consistency) -> Result<Held, Fault> {
         let asked = Instant::now();
         self.holding.touch(asked);
-        let mut last = self.holding.refreshed.lock().await;
-        if let Some(Refreshed { began, outcome }) = &*last
+        let mut last = last.lock().await;
+        if let Some(Asked { began, outcome }) = &*last
             && *began >= asked
         {
             match outcome {
                 Err(fault) => return Err(fault.clone()),
-                Ok(answer) => {
-                    let held = self.holding.current(Instant::now()).filter(|held| held.as_of >= *began);
-                    let brought = || Some(Held { answer: answer.upgrade()?, as_of: *began, in_contact: false });
-                    if let Some(held) = held.or_else(brought) {
+                Ok((answer, as_of)) => {
+                    let brought = || Some(Held { answer: answer.upgrade()?, as_of: *as_of, in_contact: false });
+                    if let Some(held) = self.held_since(*as_of).or_else(brought) {
                         return Ok(held);
                     }
                 }
             }
         }
         let began = Instant::now();
-        let outcome = match self.ask(Consistency::Default).await {
-            Ok(answer) => {
-                self.keep(&answer, began);
-                Ok(answer)
-            }
-            Err(fault) => Err(self.with_age(fault)),
-        };
-        *last = Some(Refreshed { began, outcome: outcome.as_ref().map(Arc::downgrade).map_err(Clone::clone) });
+        let outcome = self.ask(consistency, began).await.map_err(|fault| self.with_age(fault));
+        if let Ok((answer, as_of)) = &outcome {
+            self.keep(answer, *as_of);
+        }
+        let known = outcome.as_ref().map(|(answer, as_of)| (Arc::downgrade(answer), *as_of)).map_err(Clone::clone);
+        *last = Some(Asked { began, outcome: known });
         drop(last);
-        let answer = outcome?;
-        let held = self.holding.current(Instant::now()).filter(|held| held.as_of >= began);
-        Ok(held.unwrap_or(Held { answer, as_of: began, in_contact: false }))
+        let (answer, as_of) = outcome?;
+        Ok(self.held_since(as_of).unwrap_or(Held { answer, as_of, in_contact: false }))
+    }
+
+    /// What is held, if it is no older than this.
+    fn held_since(&self, as_of: Instant) -> Option<Held> {
+        self.holding.current(Instant::now()).filter(|held| held.as_of >= as_of)
     }
 
     /// Changes whenever another answer is held: another index, another body or another cluster. Whoever
@@ -348,26 +358,19 @@ impl Followed {
         self.holding.current(Instant::now()).map_or(0, |held| held.answer.body.len())
     }
 
-    /// Asks in stale mode, as if there were no feeds.
-    async fn forward(&self) -> Result<Held, Fault> {
-        let sent = Instant::now();
-        let answer = self.ask(Consistency::Stale).await?;
-        // The other side tells its own age.
-        let as_of = sent.checked_sub(answer.meta.last_contact);
-        let as_of = as_of.ok_or_else(|| Fault::failed("the other side told an age that cannot be"))?;
-        metrics::counter!("kontor.bridge.feeds_forwarded").increment(1);
-        self.keep(&answer, as_of);
-        Ok(Held { answer, as_of, in_contact: false })
-    }
-
-    async fn ask(&self, consistency: Consistency) -> Result<Arc<Answer>, Fault> {
+    /// The answer to a question that is asked now, and the time that it is of.
+    async fn ask(&self, consistency: Consistency, began: Instant) -> Result<(Arc<Answer>, Instant), Fault> {
         let mut query = self.holding.query().clone();
         query.options.consistency = consistency;
         let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.answers.links, self.holding.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await? {
             Reply::Answer(mut answer) => {
                 answer.meta.datacenters = None;
-                Ok(Arc::new(answer))
+                // A stale one tells its own age.
+                let age = if consistency == Consistency::Stale { answer.meta.last_contact } else { Duration::ZERO };
+                let as_of = began.checked_sub(age);
+                let as_of = as_of.ok_or_else(|| Fault::failed("the other side told an age that cannot be"))?;
+                Ok((Arc::new(answer), as_of))
             }
             Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
         }

@@ -50,19 +50,9 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     {
         return answered;
     }
-    let ways = datacenter.wait_for_ways(asked.give_up).await?;
-    let Some(live) = ways.first().map(|way| &way.connection) else {
-        return Err(Fault::unreachable("unreachable: no link stands"));
-    };
-    let standby = ways.get(1).map(|way| &way.connection);
-    let answered = match &request.ask {
-        Ask::Write(_) => asked.write(live, ways.get(1)).await,
-        Ask::Read(query) if query.options.min_index > 0 => asked.park(&datacenter, &ways).await,
-        Ask::Read(_) => asked.read(&datacenter, live, standby).await,
-    };
-    match answered {
-        // The links were ended under it, by the operators' word.
-        Err(fault) if fault.kind == FaultKind::Unreachable => Err(links.closed(dc).unwrap_or(fault)),
+    match asked.on_what_stands(&datacenter, &request.ask).await {
+        // The links were ended under it, by the operators' word or because this server shuts down.
+        Err(fault) if fault.kind == FaultKind::Unreachable => Err(links.of(dc).err().unwrap_or(fault)),
         answered => answered,
     }
 }
@@ -95,6 +85,19 @@ impl Asked<'_> {
     /// The same, with time for a first sign of progress.
     fn anew(&self) -> Self {
         Asked { give_up: Instant::now() + defaults::BRIDGE_PROGRESS_TIMEOUT, ..*self }
+    }
+
+    /// Asks on the links that stand, after waiting for a first one.
+    async fn on_what_stands(&self, datacenter: &Datacenter, ask: &Ask) -> Answered {
+        let ways = datacenter.wait_for_ways(self.give_up).await?;
+        let Some(live) = ways.first().map(|way| &way.connection) else {
+            return Err(Fault::unreachable("unreachable: no link stands"));
+        };
+        match ask {
+            Ask::Write(_) => self.write(live, ways.get(1)).await,
+            Ask::Read(query) if query.options.min_index > 0 => self.park(datacenter, &ways).await,
+            Ask::Read(_) => self.read(datacenter, live, ways.get(1).map(|way| &way.connection)).await,
+        }
     }
 
     /// Asks the live link, and the standby when that has certainly not done it.

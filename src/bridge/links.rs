@@ -54,7 +54,7 @@ impl Links {
         if let Some(fault) = self.closed(dc) {
             return Err(fault);
         }
-        if self.ended.load(Ordering::Relaxed) {
+        if self.ended.load(Ordering::SeqCst) {
             // Of a kind that lets whoever asks go to another server.
             return Err(Fault::no_leader().because("this server is shutting down"));
         }
@@ -194,10 +194,13 @@ impl Links {
         links.is_empty() || links.iter().any(|link| matches!(link.state(), State::Down(_)))
     }
 
-    /// Forgets all links, and with them what holds the socket open: this server is shutting down.
+    /// Forgets all links, and with them what holds the socket open: this server is shutting down. Whoever
+    /// waits for one is told.
     pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
-        self.datacenters.store(Arc::default());
+        self.ended.store(true, Ordering::SeqCst);
+        for datacenter in self.datacenters.swap(Arc::default()).values() {
+            datacenter.set_links(Vec::new());
+        }
     }
 
     /// The round-trip time of the link to `dc` that is asked first.

@@ -276,11 +276,11 @@ impl Bridge {
         if tokio::time::timeout(grace, all).await.is_err() {
             self.close(&endpoint);
         }
-        self.links.end();
     }
 
     fn close(&self, endpoint: &Endpoint) {
         self.linking.trigger();
+        self.links.end();
         endpoint.quic.close(frame::CANCELLED, b"shutting down");
     }
 }

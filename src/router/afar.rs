@@ -96,9 +96,14 @@ fn told(held: &Held, hit: bool) -> Answer {
     answer
 }
 
+/// Whether to try elsewhere after this fault. What is closed here is not read by way of others either.
+pub(super) fn has_hope(bridge: &Bridge, dc: &str, fault: &Fault) -> bool {
+    leaves_hope(fault) && bridge.closed(dc).is_none()
+}
+
 /// Whether another server may have an answer in spite of this fault: it is not the user's, and does
 /// not tell what the other datacenter has answered.
-pub(super) fn leaves_hope(fault: &Fault) -> bool {
+fn leaves_hope(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::Unreachable | FaultKind::NoLeader | FaultKind::NoPath | FaultKind::Busy)
 }
 
@@ -166,9 +171,9 @@ impl Afar<'_> {
         neighbours.await.map(|told| Got::beside(&told)).ok_or(fault)
     }
 
-    /// Whether to try elsewhere, or again. What is closed here is not read by way of others either.
+    /// Whether to try elsewhere, or again.
     fn has_hope(&self, fault: &Fault) -> bool {
-        leaves_hope(fault) && self.bridge.closed(&self.dc).is_none()
+        has_hope(self.bridge, &self.dc, fault)
     }
 
     /// When an answer that the bridge still waits for is late.

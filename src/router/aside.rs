@@ -6,14 +6,30 @@
 //! what crosses the bridge and is not read from memory.
 
 use super::Core;
-use super::afar::leaves_hope;
-use super::deliver::{come, wait_of};
+use super::afar::has_hope;
+use super::deliver::{come, shorten, wait_of};
 use super::tries::{Next, after};
 use crate::bridge::Bridge;
 use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Hops, Progress, Reply, Request};
-use tokio::time::{Instant, timeout_at};
+use crate::rpc::CallError;
+use std::net::SocketAddr;
+use tokio::time::Instant;
+
+/// What came of asking the neighbours.
+enum Aside {
+    /// One of them has had it answered, or nobody else may be asked.
+    Done(Result<Reply, Fault>),
+    /// It is certainly not done; with what came in place of an answer, where that was more than the
+    /// want of a way.
+    NotDone(Option<Fault>),
+}
+
+/// Whether a server says so that could not ask.
+fn is_want_of_way(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::NoPath | FaultKind::Unreachable)
+}
 
 impl Core {
     /// Sends `request` to `dc`, and where this server has no way there, by way of a neighbour. One that
@@ -25,58 +41,95 @@ impl Core {
         mut request: Request,
         progress: &Progress,
     ) -> Result<Reply, Fault> {
-        if request.hops.aside {
-            return self.call_across(bridge, &dc, &mut request, progress).await;
-        }
         let began = Instant::now();
+        if request.hops.aside {
+            // Whoever asks has others to ask.
+            return match bridge.has_way(&dc, began).await {
+                true => self.call_across(bridge, &dc, &mut request, progress).await,
+                false => Err(Fault::unreachable("unreachable: no link stands")),
+            };
+        }
+        let deadline = wait_of(&request).map(|wait| began + wait);
+        let mut until = began + BRIDGE_PROGRESS_TIMEOUT;
         let mut failed = None;
         if bridge.has_way(&dc, began + BRIDGE_LATE_MIN).await {
             match self.call_across(bridge, &dc, &mut request, progress).await {
-                // Only what is not known to have been done; and what is closed here is not read by way of others.
-                Err(fault) if leaves_hope(&fault) && bridge.closed(&dc).is_none() && !bridge.has_way(&dc, began).await => {
-                    failed = Some(fault);
-                }
+                Err(fault) if has_hope(bridge, &dc, &fault) && !bridge.has_way(&dc, began).await => failed = Some(fault),
                 done => return done,
             }
+            if deadline.is_some() {
+                // However long it was parked.
+                until = Instant::now() + BRIDGE_PROGRESS_TIMEOUT;
+            }
+            shorten(&mut request, deadline);
         }
-        match Box::pin(self.call_aside(&mut request, began + BRIDGE_PROGRESS_TIMEOUT, progress)).await {
-            Some(done) => done,
-            None => match failed {
-                Some(fault) => Err(fault),
-                // It waits for a way of its own, or tells why there is none.
-                None => self.call_across(bridge, &dc, &mut request, progress).await,
-            },
+        let mut told = match Box::pin(self.call_aside(bridge, &dc, &mut request, until, progress)).await {
+            Aside::Done(done) => return done,
+            Aside::NotDone(told) => told,
+        };
+        if let Some(fault) = failed {
+            return Err(told.unwrap_or(fault));
+        }
+        if let Some(fault) = told.take_if(|_| Instant::now() >= until) {
+            return Err(fault);
+        }
+        // It waits for a way of its own, or tells why there is none.
+        shorten(&mut request, deadline);
+        match self.call_across(bridge, &dc, &mut request, progress).await {
+            Err(fault) if is_want_of_way(&fault) => Err(told.unwrap_or(fault)),
+            done => done,
         }
     }
 
-    /// Asks the neighbours, one after the other, while they have no way either and it is not `until` yet.
-    async fn call_aside(&self, request: &mut Request, until: Instant, progress: &Progress) -> Option<Result<Reply, Fault>> {
+    /// Asks the neighbours, one after the other, while it is certainly not done and not `until` yet.
+    async fn call_aside(&self, bridge: &Bridge, dc: &str, request: &mut Request, until: Instant, progress: &Progress) -> Aside {
         request.hops = Hops { aside: true, ..Hops::default() };
         let is_write = matches!(request.ask, Ask::Write(_));
-        // What may take long, or must not be left half done, ends by the neighbour's rules.
-        let is_bounded = !is_write && wait_of(request).is_none();
+        let mut told = None;
         for addr in self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX)) {
-            let asked = Instant::now();
-            if asked >= until {
+            if Instant::now() >= until {
                 break;
             }
-            let call = self.call(addr, request, 2, progress);
-            let outcome = match is_bounded {
-                true => timeout_at(until, call).await.ok()?,
-                false => call.await,
-            };
-            let error = match outcome {
+            let error = match self.call_neighbour(bridge, dc, addr, request, progress).await {
                 Ok(reply) => {
                     metrics::counter!("kontor.router.crossed_aside").increment(1);
-                    return Some(Ok(come(reply, asked.elapsed())));
+                    return Aside::Done(Ok(reply));
                 }
                 Err(error) => error,
             };
-            match after(error, is_write) {
-                Next::Give(fault) if !leaves_hope(&fault) => return Some(Err(fault)),
-                Next::Give(_) | Next::Anew(_) | Next::AnewAfterLoss(_) => {}
+            match error {
+                CallError::Fault(fault) if !has_hope(bridge, dc, &fault) => return Aside::Done(Err(fault)),
+                CallError::Fault(fault) if is_want_of_way(&fault) => {}
+                CallError::Fault(fault) => told = Some(fault),
+                lost => {
+                    self.with_servers(|servers| servers.failed(addr));
+                    if let Next::Give(fault) = after(lost, is_write) {
+                        return Aside::Done(Err(fault));
+                    }
+                }
             }
         }
-        None
+        Aside::NotDone(told)
+    }
+
+    async fn call_neighbour(
+        &self,
+        bridge: &Bridge,
+        dc: &str,
+        addr: SocketAddr,
+        request: &Request,
+        progress: &Progress,
+    ) -> Result<Reply, CallError> {
+        let asked = Instant::now();
+        let call = self.call(addr, request, 3, progress);
+        let reply = match &request.ask {
+            Ask::Write(_) => call.await,
+            // What operators close meanwhile is not watched by way of others either.
+            Ask::Read(_) => tokio::select! {
+                reply = call => reply,
+                fault = bridge.until_closed(dc) => Err(CallError::Fault(fault)),
+            },
+        };
+        reply.map(|reply| come(reply, asked.elapsed()))
     }
 }

@@ -121,7 +121,7 @@ impl Core {
     /// Asks the servers of this datacenter, from a client agent: one after the other, within the hold.
     async fn ask_servers(&self, mut request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
         let is_write = matches!(request.ask, Ask::Write(_));
-        let agents = if crosses(&self.settings.datacenter, &request.ask) { 3 } else { 2 };
+        let agents = if crosses(&self.settings.datacenter, &request.ask) { 4 } else { 2 };
         let mut hold = self.holds.begin();
         let mut tries = Tries::default();
         let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
@@ -262,7 +262,7 @@ fn show_wait(request: &Request, progress: &Progress) {
 }
 
 /// Leaves to a blocking query that is sent anew what is left of its wait.
-fn shorten(request: &mut Request, deadline: Option<Instant>) {
+pub(super) fn shorten(request: &mut Request, deadline: Option<Instant>) {
     if let (Ask::Read(query), Some(deadline)) = (&mut request.ask, deadline) {
         query.options.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
     }

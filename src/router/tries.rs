@@ -1,6 +1,6 @@
 //! What a failed attempt to have a request answered allows: another one, or telling the asker.
 //!
-//! `deliver.rs` asks after each attempt that failed. Pure.
+//! `deliver.rs` and `aside.rs` ask after each attempt that failed. Pure.
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::rpc::CallError;

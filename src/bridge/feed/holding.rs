@@ -46,8 +46,10 @@ pub(in crate::bridge) struct Holding {
     used: AtomicU64,
     /// It is in the cache no more.
     evicted: CancellationToken,
-    /// When the last refresh began that has ended, and what came of it.
-    pub(in crate::bridge) refreshed: tokio::sync::Mutex<Option<Refreshed>>,
+    /// The last questions beside the feed that have ended, to the leader and to any server: one holds for
+    /// a leader, and the other need not.
+    pub(in crate::bridge) refreshed: tokio::sync::Mutex<Option<Asked>>,
+    pub(in crate::bridge) forwarded: tokio::sync::Mutex<Option<Asked>>,
 }
 
 /// How the feed stands. One task keeps it in all phases but `Idle` and `Unfed`.
@@ -65,12 +67,12 @@ pub(in crate::bridge) enum Phase {
     Unfed { until: Instant },
 }
 
-/// What came of a refresh.
+/// What came of a question beside the feed.
 #[derive(Debug)]
-pub(in crate::bridge) struct Refreshed {
+pub(in crate::bridge) struct Asked {
     pub(in crate::bridge) began: Instant,
-    /// The cache decides how long an answer stays in memory, not this.
-    pub(in crate::bridge) outcome: Result<std::sync::Weak<Answer>, Fault>,
+    /// The answer, and the time that it is of. The cache decides how long it stays in memory, not this.
+    pub(in crate::bridge) outcome: Result<(std::sync::Weak<Answer>, Instant), Fault>,
 }
 
 /// An answer that is held.
@@ -140,6 +142,7 @@ impl Holding {
             used: AtomicU64::new(0),
             evicted: CancellationToken::new(),
             refreshed: tokio::sync::Mutex::default(),
+            forwarded: tokio::sync::Mutex::default(),
         }
     }
 

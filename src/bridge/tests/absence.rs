@@ -14,8 +14,12 @@ async fn an_unknown_datacenter_and_a_removed_one_say_so() {
 /// Whoever asks it can then go to another server of its datacenter.
 #[tokio::test]
 async fn a_server_that_is_shutting_down_does_not_say_that_there_is_no_datacenter() {
-    let (one, _two) = pair().await;
+    let (one, mut two) = pair().await;
+    let bridge = one.bridge.clone();
+    let under_way = tokio::spawn(async move { bridge.call("dc2", &blocking("hang"), LONG).await });
+    assert_eq!(two.event_past_pings().await, "s2 hang");
     one.bridge.shutdown(LONG).await;
+    assert_eq!(under_way.await.unwrap().unwrap_err().kind, FaultKind::NoLeader);
     for ask in [read("x"), write("x")] {
         let fault = one.ask("dc2", ask).await.unwrap_err();
         assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::NoLeader, Some("this server is shutting down")));
