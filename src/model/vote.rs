@@ -229,7 +229,7 @@ pub struct VotedCheck {
     /// Unique on its node.
     #[serde(rename = "CheckID")]
     pub check_id: String,
-    /// The instance it belongs to; empty for a check of the node.
+    /// The instance it belongs to; empty for a check of the node, and where observers are told of it.
     #[serde(rename = "ServiceID")]
     pub service_id: String,
     /// What the votes came to.

@@ -50,12 +50,13 @@ pub(super) fn observed_by(view: &View, node: &str) -> Result<Bytes, Fault> {
     json(&rows.map(|row| shown(row, false)).collect::<Vec<_>>())
 }
 
+/// Not `whole`: what an observer needs, which changes with [`CheckRow::is_observed_as`] alone.
 fn shown(row: &CheckRow, whole: bool) -> VotedCheck {
     let assignment = row.assignment.as_deref();
     VotedCheck {
         node: row.check.node.clone(),
         check_id: row.check.check_id.clone(),
-        service_id: row.check.service_id.clone(),
+        service_id: if whole { row.check.service_id.clone() } else { String::new() },
         status: if whole { row.check.status } else { Default::default() },
         definition: row.check.definition.clone(),
         epoch: row.epoch(),

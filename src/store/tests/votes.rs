@@ -141,13 +141,19 @@ fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     let called = |watch: &crate::store::Watch| watch.changed().now_or_never().is_some();
     catalog.vote("n1", epoch, CheckStatus::Critical);
     catalog.vote("n2", epoch, CheckStatus::Critical);
+    let mut moved = voted("n1", "http://a", CheckStatus::Passing);
+    moved.service = instance("n1", "b", "web", &[]).service;
+    moved.check.iter_mut().for_each(|check| check.service_id = "b".to_owned());
+    catalog.register(moved);
+    assert_eq!(catalog.votes()["ServiceID"], "b");
+    assert_eq!(catalog.get(of("N2")), told, "whose check it is says nothing of how it is probed");
     assert!(!watches.iter().any(called) && !called(&leader));
     let index = catalog.index_of(of("n2"));
     let second = catalog.apply(assign(epoch, &["n1", "n3", "n4"]));
     assert!(watches.iter().all(called) && called(&leader));
     assert!(second > index && catalog.index_of(of("n2")) == second);
     assert_eq!(catalog.get(of("n2")), json!([]));
-    catalog.deregister("n1", "a", "");
+    catalog.deregister("n1", "b", "");
     assert_eq!((called(&watches[1]), catalog.get(of("n4"))), (true, json!([])));
 }
 
