@@ -6,7 +6,7 @@ use super::admission::Admission;
 use super::datacenter::Datacenter;
 use super::link::State;
 use crate::config::defaults;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,8 +72,8 @@ impl Links {
             let mut reviewed = std::pin::pin!(self.reviewed.notified());
             reviewed.as_mut().enable();
             let known = self.of(dc);
-            let is_settled = known.is_ok() || self.refusal(dc).is_some();
-            if is_settled || timeout_at(self.began + defaults::BRIDGE_START_GRACE, reviewed).await.is_err() {
+            let may_come = known.as_ref().is_err_and(|fault| fault.kind == FaultKind::NoPath) && self.refusal(dc).is_none();
+            if !may_come || timeout_at(self.began + defaults::BRIDGE_START_GRACE, reviewed).await.is_err() {
                 return known;
             }
         }
@@ -141,6 +141,10 @@ impl Links {
         removed.retain(|dc| !next.contains_key(dc));
         drop(removed);
         self.datacenters.store(Arc::new(next));
+        if self.ended.load(Ordering::SeqCst) {
+            // It ended while this look was taken, and nothing shall hold the socket.
+            self.datacenters.store(Arc::default());
+        }
         self.tell_shut(admission);
         self.reviewed.notify_waiters();
     }

@@ -10,10 +10,11 @@ use super::bounds::{Bounds, Verdict};
 use super::deliver::Crossing;
 use super::entry::LEAST_WAIT;
 use super::neighbours::Told;
+use super::tries::leaves_hope;
 use crate::bridge::{Bridge, Followed, Held};
 use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::Fault;
 use crate::model::query::{CacheControl, Consistency, Query};
 use crate::model::request::{Ask, Hops, Progress, Reply, Request};
 use futures_util::future::{Either, select};
@@ -99,12 +100,6 @@ fn told(held: &Held, hit: bool) -> Answer {
 /// Whether to try elsewhere after this fault. What is closed here is not read by way of others either.
 pub(super) fn has_hope(bridge: &Bridge, dc: &str, fault: &Fault) -> bool {
     leaves_hope(fault) && bridge.closed(dc).is_none()
-}
-
-/// Whether another server may have an answer in spite of this fault: it is not the user's, and does
-/// not tell what the other datacenter has answered.
-fn leaves_hope(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::Unreachable | FaultKind::NoLeader | FaultKind::NoPath | FaultKind::Busy)
 }
 
 impl Afar<'_> {
@@ -346,19 +341,5 @@ mod tests {
     fn a_parked_watch_is_small() {
         let size = size_of_wait(Afar::wait) + size_of::<Afar<'_>>();
         assert!(size <= 1_060, "{size} bytes, {} of them the query", size_of::<Afar<'_>>());
-    }
-
-    #[test]
-    fn neighbours_are_asked_about_what_is_out_of_reach_and_not_about_mistakes() {
-        for (fault, hope) in [
-            (Fault::unreachable("cut"), true),
-            (Fault::no_leader(), true),
-            (Fault::no_path("never-joined"), true),
-            (Fault::bad_request("filter"), false),
-            (Fault::new(FaultKind::Denied, "Permission denied"), false),
-            (Fault::failed("too large"), false),
-        ] {
-            assert_eq!(leaves_hope(&fault), hope, "{fault}");
-        }
     }
 }

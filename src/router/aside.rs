@@ -8,10 +8,10 @@
 use super::Core;
 use super::afar::has_hope;
 use super::deliver::{come, shorten, wait_of};
-use super::tries::{Next, after};
+use super::tries::{Beside, after_neighbour, is_want_of_way};
 use crate::bridge::Bridge;
 use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::Fault;
 use crate::model::request::{Ask, Hops, Progress, Reply, Request};
 use crate::rpc::CallError;
 use std::net::SocketAddr;
@@ -24,11 +24,6 @@ enum Aside {
     /// It is certainly not done; with what came in place of an answer, where that was more than the
     /// want of a way.
     NotDone(Option<Fault>),
-}
-
-/// Whether a server says so that could not ask.
-fn is_want_of_way(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::NoPath | FaultKind::Unreachable)
 }
 
 impl Core {
@@ -97,16 +92,13 @@ impl Core {
                 }
                 Err(error) => error,
             };
-            match error {
-                CallError::Fault(fault) if !has_hope(bridge, dc, &fault) => return Aside::Done(Err(fault)),
-                CallError::Fault(fault) if is_want_of_way(&fault) => {}
-                CallError::Fault(fault) => told = Some(fault),
-                lost => {
-                    self.with_servers(|servers| servers.failed(addr));
-                    if let Next::Give(fault) = after(lost, is_write) {
-                        return Aside::Done(Err(fault));
-                    }
-                }
+            if matches!(error, CallError::NotSent(_) | CallError::Lost(_)) {
+                self.with_servers(|servers| servers.failed(addr));
+            }
+            match after_neighbour(error, is_write) {
+                Beside::Give(fault) => return Aside::Done(Err(fault)),
+                Beside::Next(_) if let Some(fault) = bridge.closed(dc) => return Aside::Done(Err(fault)),
+                Beside::Next(said) => told = said.or(told),
             }
         }
         Aside::NotDone(told)

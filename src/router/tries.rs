@@ -1,6 +1,6 @@
 //! What a failed attempt to have a request answered allows: another one, or telling the asker.
 //!
-//! `deliver.rs` and `aside.rs` ask after each attempt that failed. Pure.
+//! `deliver.rs`, `aside.rs` and `afar.rs` ask after each attempt that failed. Pure.
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::rpc::CallError;
@@ -27,6 +27,39 @@ pub(super) fn after(error: CallError, is_write: bool) -> Next {
         }
         CallError::Lost(text) => Next::AnewAfterLoss(Fault::failed(format!("rpc error making call: {text}"))),
     }
+}
+
+/// What is done about a neighbour that did not bring a request to another datacenter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// The asker is told.
+    Give(Fault),
+    /// Another may be asked: certainly nothing was done. Where this one said more than that it has no way,
+    /// with that.
+    Next(Option<Fault>),
+}
+
+/// What a neighbour's failure to have a request answered elsewhere allows.
+pub(super) fn after_neighbour(error: CallError, is_write: bool) -> Beside {
+    match error {
+        CallError::Fault(fault) if !leaves_hope(&fault) => Beside::Give(fault),
+        CallError::Fault(fault) => Beside::Next((!is_want_of_way(&fault)).then_some(fault)),
+        lost => match after(lost, is_write) {
+            Next::Give(fault) => Beside::Give(fault),
+            Next::Anew(_) | Next::AnewAfterLoss(_) => Beside::Next(None),
+        },
+    }
+}
+
+/// Whether another server may have an answer in spite of this fault: it is not the user's, and does
+/// not tell what the other datacenter has answered.
+pub(super) fn leaves_hope(fault: &Fault) -> bool {
+    is_want_of_way(fault) || matches!(fault.kind, FaultKind::NoLeader | FaultKind::Busy)
+}
+
+/// Whether a server says so that could not ask.
+pub(super) fn is_want_of_way(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::NoPath | FaultKind::Unreachable)
 }
 
 /// The attempts of one request on the servers of this datacenter, as a client agent makes them.
@@ -114,6 +147,44 @@ mod tests {
         assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
         let unknown = Fault::outcome_unknown("timeout");
         assert_eq!(after(CallError::Fault(unknown.clone()), true), Next::Give(unknown));
+    }
+
+    #[test]
+    fn neighbours_are_asked_about_what_is_out_of_reach_and_not_about_mistakes() {
+        for (fault, hope) in [
+            (Fault::unreachable("cut"), true),
+            (Fault::no_leader(), true),
+            (Fault::no_path("never-joined"), true),
+            (Fault::bad_request("filter"), false),
+            (Fault::new(FaultKind::Denied, "Permission denied"), false),
+            (Fault::failed("too large"), false),
+        ] {
+            assert_eq!(leaves_hope(&fault), hope, "{fault}");
+        }
+    }
+
+    #[test]
+    fn of_several_neighbours_the_next_is_asked_only_when_nothing_was_done() {
+        let busy = Fault::new(FaultKind::Busy, "full");
+        for (fault, told) in [
+            (Fault::unreachable("cut"), None),
+            (Fault::no_path("never-joined"), None),
+            (Fault::no_leader(), Some(Fault::no_leader())),
+            (busy.clone(), Some(busy)),
+        ] {
+            for is_write in [true, false] {
+                assert_eq!(after_neighbour(CallError::Fault(fault.clone()), is_write), Beside::Next(told.clone()));
+            }
+        }
+        for fault in [Fault::bad_request("no"), Fault::outcome_unknown("lost")] {
+            assert_eq!(after_neighbour(CallError::Fault(fault.clone()), true), Beside::Give(fault));
+        }
+        for is_write in [true, false] {
+            assert_eq!(after_neighbour(not_sent(), is_write), Beside::Next(None));
+        }
+        assert_eq!(after_neighbour(lost(), false), Beside::Next(None));
+        let Beside::Give(fault) = after_neighbour(lost(), true) else { panic!("it was sent anew") };
+        assert_eq!(fault.kind, FaultKind::OutcomeUnknown);
     }
 
     #[test]
