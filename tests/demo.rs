@@ -11,15 +11,16 @@ use std::time::Instant;
 
 #[test]
 fn the_demo_answers_for_both_datacenters_and_stops_on_a_signal() {
-    // Away from the usual ports, which somebody's own agent may hold.
+    // Away from the usual address and ports, which somebody's own agent may hold.
+    let bind = rig::address().to_string();
     let mut child = Command::new(env!("CARGO_BIN_EXE_kontor"))
-        .args(["demo", "-dc1-port=18500", "-dc2-port=19500"])
+        .args(["demo", "-bind", &bind, "-dc1-port=18500", "-dc2-port=19500"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     for (port, dc) in [(18500, "dc2"), (19500, "dc1"), (18530, "dc2")] {
-        let url = format!("http://127.0.0.1:{port}/v1/health/service/web?dc={dc}");
+        let url = format!("http://{bind}:{port}/v1/health/service/web?dc={dc}");
         wait_until(&url, || {
             let reply = request("GET", &url, None)?;
             (reply.status == 200 && reply.json().as_array()?.len() == 1).then_some(())

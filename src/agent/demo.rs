@@ -1,5 +1,5 @@
 //! `kontor demo`: two datacenters in one process, three servers and one client each, with sample
-//! services, on 127.0.0.1.
+//! services, on one address.
 //!
 //! For trying things out: the agents are real and talk over real sockets; their data is kept in a
 //! folder that goes with the process unless `-data-dir` names one.
@@ -13,6 +13,7 @@ use crate::model::definition::ServiceDefinition;
 use crate::model::query::{Query, QueryOptions, Read};
 use crate::telemetry;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ const DATACENTERS: [&str; 2] = ["dc1", "dc2"];
 const AGENTS: [(&str, bool); 4] = [("s1", true), ("s2", true), ("s3", true), ("c1", false)];
 /// How long the demo tries to federate before it says what is missing.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the agents may take to stop. They hand nothing over to each other, since all of them go.
+const STOP: Duration = Duration::from_millis(400);
 /// Time between looks at what is missing.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -31,38 +34,49 @@ pub fn run(options: DemoOptions) -> ExitCode {
     if let Err(message) = telemetry::start("err", false, None) {
         return failed(&message);
     }
-    let outcome = tokio::runtime::Runtime::new()
-        .map_err(|error| format!("the runtime could not be started: {error}"))
-        .and_then(|runtime| runtime.block_on(demo(&options)));
-    match outcome {
+    match run_in(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => failed(&message),
     }
 }
 
-async fn demo(options: &DemoOptions) -> Result<(), String> {
-    let started = Instant::now();
+fn run_in(options: &DemoOptions) -> Result<(), String> {
     let folder = Folder::open(options.data_dir.as_deref())?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the runtime could not be started: {error}"))?;
+    let outcome = runtime.block_on(demo(options, &folder.path));
+    // An agent that has not stopped by now ends as at a crash, which its disk is made for.
+    runtime.shutdown_timeout(STOP / 2);
+    outcome
+}
+
+async fn demo(options: &DemoOptions, folder: &Path) -> Result<(), String> {
+    let started = Instant::now();
     say("==> Starting two datacenters: three servers and one client each\n");
     let mut agents = Vec::new();
-    for dc in DATACENTERS {
-        for (name, server) in AGENTS {
-            agents.push(Agent::bind(plan(options, &folder.path, dc, name, server)?, None).await?);
-        }
-    }
     let outcome = tokio::select! {
-        outcome = play(&agents, started) => outcome,
+        outcome = play(&mut agents, options, folder, started) => outcome,
         outcome = told_to_stop() => outcome,
     };
     say("==> Stopping\n");
     let stops: Vec<_> = agents.into_iter().map(|agent| tokio::spawn(agent.shutdown())).collect();
-    for stop in stops {
-        stop.await.map_err(|error| error.to_string())?;
-    }
+    let all = async {
+        for stop in stops {
+            stop.await.map_err(|error| error.to_string())?;
+        }
+        Ok::<_, String>(())
+    };
+    tokio::time::timeout(STOP, all).await.unwrap_or(Ok(()))?;
     outcome
 }
 
-async fn play(agents: &[Agent], started: Instant) -> Result<(), String> {
+/// Starts the agents, and waits until they answer for each other; then runs on until it is dropped.
+async fn play(agents: &mut Vec<Agent>, options: &DemoOptions, folder: &Path, started: Instant) -> Result<(), String> {
+    for dc in DATACENTERS {
+        for (name, server) in AGENTS {
+            agents.push(Agent::bind(plan(options, folder, dc, name, server)?, None).await?);
+        }
+    }
+    let agents: &[Agent] = agents;
     register_samples(agents)?;
     // Clients know servers, not who leads.
     let leads = |agent: &Agent| agent.raft().is_none() || agent.router().leader_addr().is_some();
@@ -164,11 +178,11 @@ fn plan(options: &DemoOptions, folder: &Path, dc: &str, name: &str, server: bool
     let ports = Ports::of(options, dc, name)?;
     let mut lan = Vec::new();
     for other in servers().filter(|other| *other != name) {
-        lan.push(format!("127.0.0.1:{}", Ports::of(options, dc, other)?.lan));
+        lan.push(SocketAddr::new(options.bind, Ports::of(options, dc, other)?.lan).to_string());
     }
     let mut wan = Vec::new();
     if server && dc != DATACENTERS[0] {
-        wan.push(format!("127.0.0.1:{}", Ports::of(options, DATACENTERS[0], "s1")?.wan));
+        wan.push(SocketAddr::new(options.bind, Ports::of(options, DATACENTERS[0], "s1")?.wan).to_string());
     }
     let flags: Value = json!({
         "server": server,
@@ -176,7 +190,8 @@ fn plan(options: &DemoOptions, folder: &Path, dc: &str, name: &str, server: bool
         "datacenter": dc,
         "node_name": name,
         "data_dir": folder.join(dc).join(name),
-        "bind_addr": "127.0.0.1",
+        "bind_addr": options.bind,
+        "client_addr": options.bind,
         "ports": {"http": ports.http, "dns": -1, "server": ports.server, "serf_lan": ports.lan, "serf_wan": ports.wan},
         "retry_join": lan,
         "retry_interval": "200ms",

@@ -271,7 +271,8 @@ impl Bridge {
             if let Err(left) = self.linking.drain(defaults::BRIDGE_DRAIN).await {
                 warn!(?left, "bridge: tasks did not end");
             }
-            endpoint.quic.wait_idle().await;
+            // Peers have been told; what is left is to say so again to those that missed it.
+            let _ = tokio::time::timeout(defaults::BRIDGE_DRAIN, endpoint.quic.wait_idle()).await;
         };
         if tokio::time::timeout(grace, all).await.is_err() {
             self.close(&endpoint);

@@ -32,6 +32,7 @@ use client::Client;
 use endpoint::ClientFlags;
 use std::future::Future;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,6 +56,9 @@ pub struct Programs {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(after_help = "Example:\n  kontor demo\n  curl 'localhost:8500/v1/health/service/web?dc=dc2'")]
 pub struct DemoOptions {
+    /// Address that all agents bind
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub bind: IpAddr,
     /// HTTP port of the first agent of dc1
     #[arg(long, value_name = "PORT", default_value_t = defaults::DEMO_HTTP_PORTS[0])]
     pub dc1_port: u16,

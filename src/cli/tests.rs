@@ -85,6 +85,7 @@ fn what_cannot_be_is_refused() {
 fn the_demo_has_its_ports() {
     let Ok(Command::Demo(options)) = parse("demo -dc2-port 9600") else { panic!("no demo") };
     assert_eq!((options.dc1_port, options.dc2_port, options.data_dir), (8500, 9600, None));
+    assert_eq!(options.bind.to_string(), "127.0.0.1");
 }
 
 /// Runs a command line against an agent that answers as told, and gives what was said and asked.
