@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+/// A task of its own box: the runtime's part of a task is then compiled once, not for each task.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A group of named tasks that stop together. Clones are the same group.
 #[derive(Clone, Debug, Default)]
@@ -54,11 +58,7 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let running = Running::enter(name, Arc::clone(&self.alive));
-        self.tracker.spawn(async move {
-            let _running = running;
-            task.await;
-        });
+        self.spawn_boxed(name, Box::pin(task));
     }
 
     /// Runs `task` until it ends or the group is told to stop, whichever comes first.
@@ -66,14 +66,27 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.spawn_boxed_until(name, Box::pin(task));
+    }
+
+    fn spawn_boxed(&self, name: &'static str, task: Task) {
+        let running = Running::enter(name, Arc::clone(&self.alive));
+        self.tracker.spawn(async move {
+            let _running = running;
+            task.await;
+        });
+    }
+
+    fn spawn_boxed_until(&self, name: &'static str, task: Task) {
         let token = self.token.clone();
-        self.spawn(name, async move {
+        let until = async move {
             tokio::select! {
                 biased;
                 () = token.cancelled() => {}
                 () = task => {}
             }
-        });
+        };
+        self.spawn_boxed(name, Box::pin(until));
     }
 
     /// Tells the tasks to stop and waits for them. Past `grace` the names of those still at work
