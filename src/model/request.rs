@@ -102,6 +102,16 @@ pub struct Request {
     pub hops: Hops,
 }
 
+impl Request {
+    /// How long it may park as a blocking query; `None` for what does not block.
+    pub fn wait(&self) -> Option<Duration> {
+        match &self.ask {
+            Ask::Read(query) if query.options.min_index > 0 => Some(query.options.wait),
+            Ask::Read(_) | Ask::Write(_) => None,
+        }
+    }
+}
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {

@@ -9,16 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// Time until the next look at a disk that has been busy for `busy`. An fsync that begins after a look
+/// cannot be stuck before the next one.
+fn pause(busy: Duration) -> Duration {
+    RAFT_FSYNC_STUCK.saturating_sub(busy).clamp(RAFT_WATCHDOG_TICK, RAFT_FSYNC_STUCK / 2)
+}
+
 impl Server {
     /// Runs for as long as the server does; without a disk there is nothing to watch.
     pub(super) async fn watch_disk(self: Arc<Server>) {
         let Some(writer) = self.log.writer().cloned() else { return };
         let mut failed = writer.failed();
-        let mut tick = tokio::time::interval(RAFT_WATCHDOG_TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = tick.tick() => self.judge_disk(writer.busy_for()).await,
+                () = tokio::time::sleep(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
                 ended = failed.changed() => {
                     // The writer's end without a reason is this server's own.
                     if let Some(reason) = failed.borrow_and_update().clone() {
@@ -54,5 +58,18 @@ impl Server {
                 true => tracing::debug!(%fault, "leadership could not be handed over"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_disk_is_seen_when_it_is_stuck_and_an_idle_one_is_seldom_looked_at() {
+        assert_eq!(pause(Duration::ZERO), RAFT_FSYNC_STUCK / 2);
+        let soon = Duration::from_millis(300);
+        assert_eq!(pause(RAFT_FSYNC_STUCK - soon), soon);
+        assert_eq!(pause(RAFT_FSYNC_STUCK * 3), RAFT_WATCHDOG_TICK);
     }
 }

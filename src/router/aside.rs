@@ -7,7 +7,7 @@
 
 use super::Core;
 use super::afar::has_hope;
-use super::deliver::{come, shorten, wait_of};
+use super::deliver::{come, shorten};
 use super::tries::{Beside, after_neighbour, is_want_of_way};
 use crate::bridge::Bridge;
 use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
@@ -44,7 +44,7 @@ impl Core {
                 false => Err(Fault::unreachable("unreachable: no link stands")),
             };
         }
-        let deadline = wait_of(&request).map(|wait| began + wait);
+        let deadline = request.wait().map(|wait| began + wait);
         let mut until = began + BRIDGE_PROGRESS_TIMEOUT;
         let mut failed = None;
         if bridge.has_way(&dc, began + BRIDGE_LATE_MIN).await {

@@ -44,7 +44,7 @@ impl Core {
         self.add_what_is_known(&mut request.ask);
         let mut leadership = raft.leadership();
         let mut hold = self.holds.begin();
-        let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
+        let deadline = request.wait().map(|wait| Instant::now() + wait);
         loop {
             let began = Instant::now();
             let known = *leadership.borrow_and_update();
@@ -67,7 +67,7 @@ impl Core {
                 Next::Anew(fault) | Next::AnewAfterLoss(fault) if request.hops.to_leader => return Err(fault),
                 Next::Anew(_) | Next::AnewAfterLoss(_) => {}
             }
-            if wait_of(&request).is_some() && began.elapsed() > self.settings.rpc_hold {
+            if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();
             }
             let retry = known.leader.is_some() || Need::of(&request.ask) != Need::Leader;
@@ -124,7 +124,7 @@ impl Core {
         let agents = if crosses(&self.settings.datacenter, &request.ask) { 4 } else { 2 };
         let mut hold = self.holds.begin();
         let mut tries = Tries::default();
-        let deadline = wait_of(&request).map(|wait| Instant::now() + wait);
+        let deadline = request.wait().map(|wait| Instant::now() + wait);
         loop {
             let began = Instant::now();
             let (addr, count) = self.with_servers(|servers| (servers.first(None), servers.len()));
@@ -144,7 +144,7 @@ impl Core {
             metrics::counter!("kontor.router.server_passed_over").increment(1);
             tracing::debug!(server = %addr, cause = %fault, "server passed over");
             self.with_servers(|servers| servers.failed(addr));
-            if wait_of(&request).is_some() && began.elapsed() > self.settings.rpc_hold {
+            if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();
             }
             if pause {
@@ -204,7 +204,7 @@ impl Core {
 
     /// The longest time after which an answer may come that passes `agents` other agents.
     fn patience(&self, request: &Request, agents: u32) -> Duration {
-        let parked = wait_of(request).map_or(Duration::ZERO, |wait| {
+        let parked = request.wait().map_or(Duration::ZERO, |wait| {
             blocking::longest(blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time))
         });
         parked + self.settings.rpc_hold + CALL_MARGIN * agents
@@ -246,17 +246,9 @@ async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership
     }
 }
 
-/// How long a blocking query may park; `None` for what does not block.
-pub(super) fn wait_of(request: &Request) -> Option<Duration> {
-    match &request.ask {
-        Ask::Read(query) if query.options.min_index > 0 => Some(query.options.wait),
-        _ => None,
-    }
-}
-
 /// Whoever waits for this request's answer may have to wait for long: it will be parked elsewhere.
 fn show_wait(request: &Request, progress: &Progress) {
-    if wait_of(request).is_some() {
+    if request.wait().is_some() {
         progress.set(Phase::Parked);
     }
 }

@@ -43,10 +43,12 @@ impl RpcClient {
         RpcClient { source: Some(source).filter(|ip| !ip.is_unspecified()), ..self }
     }
 
-    /// Sends `request` to `server`. A connection that misses its ping for 1 s fails all its calls.
+    /// Sends `request` to `server`. A server that hangs is noticed within 1 s, by a parked watch within 2 s,
+    /// and all calls of that connection fail.
     pub async fn call(&self, server: SocketAddr, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
         let body = encode(request).map_err(CallError::Fault)?;
-        let reply = self.send(server, Lane::Requests, body, timeout).await?;
+        let lane = if request.wait().is_some() { Lane::Watches } else { Lane::Requests };
+        let reply = self.send(server, lane, body, timeout).await?;
         let reply: Result<Reply, Fault> =
             decode(&reply).map_err(|error| CallError::Lost(format!("{server}: its reply cannot be read: {error}")))?;
         reply.map_err(CallError::Fault)
@@ -60,7 +62,7 @@ impl RpcClient {
     /// Whether there is a connection to `server` that has not missed its ping.
     pub fn is_alive(&self, server: SocketAddr) -> bool {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        [Lane::Requests, Lane::Raft, Lane::Snapshots]
+        [Lane::Requests, Lane::Watches, Lane::Raft, Lane::Snapshots]
             .into_iter()
             .any(|lane| slots.get(&(server, lane)).is_some_and(|slot| slot.is_up()))
     }
@@ -76,7 +78,7 @@ impl RpcClient {
 
     async fn exchange(&self, server: SocketAddr, lane: Lane, body: Bytes, handed_over: &AtomicBool) -> Result<Bytes, CallError> {
         let (path, request_limit, reply_limit) = match lane {
-            Lane::Requests => (REQUEST_PATH, defaults::RPC_MAX_REQUEST_BYTES, defaults::RPC_MAX_REPLY_BYTES),
+            Lane::Requests | Lane::Watches => (REQUEST_PATH, defaults::RPC_MAX_REQUEST_BYTES, defaults::RPC_MAX_REPLY_BYTES),
             Lane::Raft | Lane::Snapshots => (RAFT_PATH, defaults::RPC_MAX_RAFT_BYTES, defaults::RPC_MAX_RAFT_BYTES),
         };
         if body.len() > request_limit {

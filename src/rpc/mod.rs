@@ -28,6 +28,8 @@ pub trait RaftSink: Send + Sync + 'static {
 pub enum Lane {
     /// Reads and writes.
     Requests,
+    /// Blocking queries, which are parked most of their time.
+    Watches,
     /// Raft's votes, heartbeats and appends.
     Raft,
     /// Raft's snapshots.

@@ -167,15 +167,17 @@ impl Slot {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let ping_timeout = match self.lane {
-            Lane::Requests | Lane::Raft => defaults::RPC_PING_TIMEOUT,
-            Lane::Snapshots => defaults::RPC_SNAPSHOT_PING_TIMEOUT,
+        let (ping_interval, ping_timeout) = match self.lane {
+            Lane::Requests | Lane::Raft => (defaults::RPC_PING_INTERVAL, defaults::RPC_PING_TIMEOUT),
+            Lane::Watches => (defaults::RPC_WATCH_PING_INTERVAL, defaults::RPC_PING_TIMEOUT),
+            Lane::Snapshots => (defaults::RPC_PING_INTERVAL, defaults::RPC_SNAPSHOT_PING_TIMEOUT),
         };
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(defaults::RPC_PING_INTERVAL)
+            .keep_alive_interval(ping_interval)
             .keep_alive_timeout(ping_timeout)
-            .keep_alive_while_idle(true)
+            // Where nothing is under way there is nothing to lose: an idle agent wakes nobody.
+            .keep_alive_while_idle(false)
             .initial_stream_window_size(defaults::RPC_STREAM_WINDOW)
             .initial_connection_window_size(defaults::RPC_CONNECTION_WINDOW)
             .initial_max_send_streams(defaults::RPC_MAX_STREAMS as usize)

@@ -12,6 +12,7 @@ use crate::tls::{RpcTls, create_ca};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -156,6 +157,42 @@ async fn a_server_that_accepts_and_never_answers_fails_all_its_calls() {
     assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
     assert!(!client.is_alive(addr));
     drop(listener);
+}
+
+/// Passes one connection on to `server`, and counts the bytes that its client sends.
+async fn counting_relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, sent) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&sent);
+    tokio::spawn(async move {
+        let (mut there, mut from_client) = (TcpStream::connect(server).await.unwrap(), listener.accept().await.unwrap().0);
+        let ((mut reader, mut writer), (mut answers, mut requests)) = (from_client.split(), there.split());
+        let counted = async {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+                count.fetch_add(length, Ordering::SeqCst);
+                requests.write_all(&buffer[..length]).await.unwrap();
+            }
+        };
+        tokio::join!(counted, tokio::io::copy(&mut answers, &mut writer)).1.unwrap();
+    });
+    (addr, sent)
+}
+
+#[tokio::test]
+async fn a_connection_without_calls_is_silent() {
+    let server = server(None).await;
+    let (addr, sent) = counting_relay(server.addr).await;
+    let client = RpcClient::new(None);
+    assert_eq!(body(client.call(addr, &read("once"), LONG).await.unwrap()), "once");
+    let quiet = async {
+        let mut before = 0;
+        while std::mem::replace(&mut before, sent.load(Ordering::SeqCst)) != before {
+            tokio::time::sleep(defaults::RPC_PING_INTERVAL * 4).await;
+        }
+    };
+    tokio::time::timeout(LONG, quiet).await.expect("pings go on though no call is under way");
+    assert!(client.is_alive(addr));
 }
 
 #[tokio::test]

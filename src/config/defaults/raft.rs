@@ -62,7 +62,7 @@ pub const RAFT_SNAPSHOT_MAX_BYTES: u64 = 4 << 30;
 pub const RAFT_SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(30);
 /// A disk that has not come back from an fsync for this long is stuck: no proposals, leadership handed over.
 pub const RAFT_FSYNC_STUCK: Duration = Duration::from_secs(2);
-/// How often the disk is looked after.
+/// How often a disk is looked after that does not come back.
 pub const RAFT_WATCHDOG_TICK: Duration = Duration::from_millis(200);
 /// How often a follower asks its leader for an echo, by which its age is known.
 pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);

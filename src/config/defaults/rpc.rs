@@ -9,8 +9,11 @@ pub const RPC_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const RPC_BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// The longest such pause: a server that is back is found again within it.
 pub const RPC_BACKOFF_MAX: Duration = Duration::from_millis(500);
-/// Silence after which a client pings. With the next, a hung server is noticed within a second.
+/// Silence after which a client pings while calls are under way. With the next, a hung server is noticed
+/// within a second.
 pub const RPC_PING_INTERVAL: Duration = Duration::from_millis(300);
+/// The same while blocking queries alone are under way: each agent has one that is always parked.
+pub const RPC_WATCH_PING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the answer to a client's ping may take.
 pub const RPC_PING_TIMEOUT: Duration = Duration::from_millis(700);
 /// The same where snapshots go: a ping waits there behind megabytes on their way.
