@@ -11,6 +11,7 @@ use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_pa
 use super::inbound::Inbound;
 use super::link::{Cause, Greeting, Us, cause_of};
 use crate::config::defaults;
+use crate::entrance::Entrance;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
@@ -34,7 +35,9 @@ pub(super) struct Server {
     /// What feeds are made of.
     source: Arc<dyn Source>,
     inbound: Arc<Inbound>,
-    door: Mutex<Door>,
+    entrance: Arc<Entrance>,
+    /// Who was turned away, by address and reason.
+    refusals: Mutex<HashMap<(IpAddr, String), Refusal>>,
 }
 
 /// A connection of a server of another datacenter.
@@ -62,14 +65,6 @@ impl Guest {
     }
 }
 
-/// Who is in, and who was turned away.
-#[derive(Debug, Default)]
-struct Door {
-    by_address: HashMap<IpAddr, usize>,
-    /// By address and reason.
-    refusals: HashMap<(IpAddr, String), Refusal>,
-}
-
 /// A peer that comes again and again and is refused for one reason.
 #[derive(Debug)]
 struct Refusal {
@@ -85,7 +80,8 @@ impl Server {
         source: Arc<dyn Source>,
         inbound: Arc<Inbound>,
     ) -> Server {
-        Server { endpoint, us, handler, source, inbound, door: Mutex::default() }
+        let entrance = Entrance::new(defaults::BRIDGE_MAX_CONNECTIONS, defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS);
+        Server { endpoint, us, handler, source, inbound, entrance, refusals: Mutex::default() }
     }
 
     /// Accepts until `shutdown`; each connection then gets to end what it is at.
@@ -101,7 +97,7 @@ impl Server {
                 },
             };
             let open = self.endpoint.quic.open_connections();
-            let Some(seat) = self.admit(incoming.remote_address().ip(), open) else {
+            let Ok(seat) = self.entrance.enter(Some(incoming.remote_address().ip())) else {
                 metrics::counter!("kontor.bridge.connections_refused", "kind" => "too many").increment(1);
                 incoming.refuse();
                 continue;
@@ -290,17 +286,6 @@ impl Server {
         outgoing.finish()
     }
 
-    fn admit(self: &Arc<Server>, address: IpAddr, open: usize) -> Option<Seat> {
-        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = door.by_address.get(&address).copied().unwrap_or(0);
-        if open >= defaults::BRIDGE_MAX_CONNECTIONS || count >= defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS {
-            return None;
-        }
-        door.by_address.insert(address, count + 1);
-        drop(door);
-        Some(Seat { server: Arc::clone(self), address })
-    }
-
     /// Says why a peer was refused. It comes again every second, so each reason is told once for each
     /// address, and again when it lasts. But for a bad certificate it is normal for a moment: a peer that
     /// is not known yet, or that gave up its own dial.
@@ -321,40 +306,22 @@ impl Server {
             Cause::Refused(why) | Cause::Unreachable(why) => why,
         };
         let (now, key) = (Instant::now(), (peer.ip(), why.clone()));
-        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        door.refusals.retain(|_, refusal| now.duration_since(refusal.last) < defaults::BRIDGE_REFUSAL_PAUSE);
-        if door.refusals.len() >= defaults::BRIDGE_MAX_REFUSALS && !door.refusals.contains_key(&key) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.retain(|_, refusal| now.duration_since(refusal.last) < defaults::BRIDGE_REFUSAL_PAUSE);
+        if refusals.len() >= defaults::BRIDGE_MAX_REFUSALS && !refusals.contains_key(&key) {
             return;
         }
-        let refusal = door.refusals.entry(key).or_insert_with(|| Refusal { trouble: Trouble::default(), last: now });
+        let refusal = refusals.entry(key).or_insert_with(|| Refusal { trouble: Trouble::default(), last: now });
         let is_new = refusal.trouble.is_over();
         let lasts = refusal.trouble.failed(now.into_std());
         refusal.last = now;
-        drop(door);
+        drop(refusals);
         if is_wanted && is_new {
             info!(%peer, reason = %why, "bridge connection refused");
         } else if !is_wanted && (lasts || (is_new && is_news)) {
             warn!(%peer, reason = %why, "bridge connection refused");
         } else if is_new {
             debug!(%peer, reason = %why, "bridge connection refused");
-        }
-    }
-}
-
-/// One connection's place; given back when dropped.
-struct Seat {
-    server: Arc<Server>,
-    address: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut door = self.server.door.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = door.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                door.by_address.remove(&self.address);
-            }
         }
     }
 }

@@ -3,10 +3,11 @@
 //! `http::serve` starts it. It knows connections, not requests: the service answers those. A client
 //! that hangs up drops the future of its answer, and with it everything the answer held.
 
-use super::doors::Doors;
+use super::doors::refusal;
 use super::respond::Body;
 use super::{HttpListener, Opener};
 use crate::config::defaults;
+use crate::entrance::Entrance;
 use crate::shutdown::Shutdown;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -40,7 +41,7 @@ where
 {
     let server = Arc::new(Server {
         service,
-        doors: Doors::new(max_per_client, defaults::HTTP_MAX_CONNECTIONS),
+        entrance: Entrance::with_changing(defaults::HTTP_MAX_CONNECTIONS, max_per_client),
         refusals: Arc::new(Semaphore::new(defaults::HTTP_MAX_REFUSALS)),
         shutdown: shutdown.clone(),
         stop: shutdown.token(),
@@ -54,7 +55,7 @@ where
 /// What all listeners share.
 struct Server<S> {
     service: S,
-    doors: Arc<Doors>,
+    entrance: Arc<Entrance>,
     refusals: Arc<Semaphore>,
     shutdown: Shutdown,
     stop: CancellationToken,
@@ -89,8 +90,8 @@ where
             tracing::debug!(%error, "socket options not set");
         }
         let client = client.to_canonical();
-        let entry = match self.doors.enter(Some(client)) {
-            Ok(entry) => entry,
+        let seat = match self.entrance.enter(Some(client)).map_err(refusal) {
+            Ok(seat) => seat,
             // Plain bytes would mean nothing to a client that speaks TLS.
             Err(_text) if tls.is_some() => return metrics::counter!("kontor.http.connections_refused").increment(1),
             Err(text) => return self.refuse(stream, text),
@@ -102,7 +103,7 @@ where
                 // Boxed, so that plain connections are not as large as these.
                 Some(tls) => Box::pin(server.converse_secured(stream, client, tls)).await,
             }
-            drop(entry);
+            drop(seat);
         });
     }
 
@@ -121,14 +122,14 @@ where
     }
 
     fn unix(self: &Arc<Self>, stream: tokio::net::UnixStream) {
-        let entry = match self.doors.enter(None) {
-            Ok(entry) => entry,
+        let seat = match self.entrance.enter(None).map_err(refusal) {
+            Ok(seat) => seat,
             Err(text) => return self.refuse(stream, text),
         };
         let server = Arc::clone(self);
         self.shutdown.spawn("http connection", async move {
             server.converse(stream, None, false).await;
-            drop(entry);
+            drop(seat);
         });
     }
 
