@@ -32,6 +32,7 @@ use crate::router::{Paths, Router};
 use crate::rpc::{self, RpcClient};
 use crate::shutdown::Shutdown;
 use crate::store::{Reader, Store};
+use crate::tls::BridgeIdentity;
 use certificates::{Certificates, Stamps};
 use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
@@ -112,7 +113,7 @@ impl Agent {
             false => None,
         };
         if let Some(catalog) = &catalog {
-            inbox.connect(catalog.raft.clone());
+            inbox.connect(catalog.raft.clone(), catalog.feeds.addresses.subscribe());
         }
 
         let rules = watch::Sender::new(federation::Rules::of(&config));
@@ -210,7 +211,7 @@ impl Agent {
         }
 
         let certificates = Certificates::new(&config, stamps, &tls).map(|certificates| {
-            let of_ca = bridge.clone().filter(|_| config.tls.cert_file.is_some());
+            let of_ca = bridge.clone().filter(|_| tls.bridge.as_ref().is_some_and(BridgeIdentity::is_of_ca));
             Arc::new(certificates.shown_by(listeners.tls, of_ca))
         });
         let watching = watch::Sender::new(config.watches.clone());

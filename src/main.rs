@@ -9,5 +9,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    cli::run(args, Programs { agent: agent::run::run, demo: agent::demo::run })
+    cli::run(args, Programs { agent: agent::run::run, examine: agent::run::examine, demo: agent::demo::run })
 }

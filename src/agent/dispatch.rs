@@ -67,19 +67,19 @@ impl Source for Dispatch {
 /// Takes Raft's messages off the RPC port.
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
-    raft: OnceLock<Raft>,
+    raft: OnceLock<(Raft, watch::Receiver<RaftAddresses>)>,
 }
 
 impl RaftInbox {
-    /// Opens the way to Raft.
-    pub(super) fn connect(&self, raft: Raft) {
-        let _ = self.raft.set(raft);
+    /// Opens the way to Raft, whose servers are where `addresses` tells.
+    pub(super) fn connect(&self, raft: Raft, addresses: watch::Receiver<RaftAddresses>) {
+        let _ = self.raft.set((raft, addresses));
     }
 }
 
 impl RaftSink for RaftInbox {
     fn handle(&self, message: Bytes) -> BoxFuture<Bytes> {
-        let raft = self.raft.get().cloned();
+        let raft = self.raft.get().map(|(raft, _)| raft.clone());
         Box::pin(async move {
             match raft {
                 Some(raft) => raft.handle(message).await,
@@ -87,6 +87,10 @@ impl RaftSink for RaftInbox {
                 None => Bytes::new(),
             }
         })
+    }
+
+    fn is_of_server(&self, address: IpAddr) -> bool {
+        self.raft.get().is_some_and(|(_, known)| known.borrow().values().any(|server| server.ip() == address))
     }
 }
 

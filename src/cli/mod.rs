@@ -45,6 +45,8 @@ pub type ReloadFn = Arc<dyn Fn() -> Result<Config, Vec<ConfigError>> + Send + Sy
 pub struct Programs {
     /// Runs an agent until it stops.
     pub agent: fn(Config, ReloadFn) -> ExitCode,
+    /// What a start would make of the files that a configuration names: warnings, or why it would fail.
+    pub examine: fn(&Config) -> Result<Vec<String>, String>,
     /// Runs two datacenters on this host until it is stopped.
     pub demo: fn(DemoOptions) -> ExitCode,
 }
@@ -116,7 +118,7 @@ enum Once {
 }
 
 impl Once {
-    fn run(self) -> Result<Done, String> {
+    fn run(self, programs: Programs) -> Result<Done, String> {
         match self {
             Once::Members(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Catalog(args) => ask(&args.client.clone(), |client| args.run(client)),
@@ -131,7 +133,7 @@ impl Once {
             Once::Services(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Maint(args) => ask(&args.client.clone(), |client| args.run(client)),
             Once::Watch(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Validate(args) => args.run(),
+            Once::Validate(args) => args.run(programs.examine),
             Once::Version(args) => args.run(),
             Once::Tls(args) => args.run(),
             Once::Keygen(_) => keygen::run(),
@@ -172,7 +174,7 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(Cli { command: Command::Agent(args) }) => args.run(programs.agent),
         Ok(Cli { command: Command::Demo(options) }) => (programs.demo)(options),
-        Ok(Cli { command: Command::Once(command) }) => finish(command.run()),
+        Ok(Cli { command: Command::Once(command) }) => finish(command.run(programs)),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // Where the terminal is gone there is nobody to tell.

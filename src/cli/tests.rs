@@ -103,7 +103,8 @@ fn against(line: &str, answers: &'static [(&'static str, u16, &'static str)]) ->
     };
     runtime.spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
     let Ok(Command::Once(command)) = parse(&format!("{line} -http-addr={address}")) else { panic!("{line}") };
-    let done = command.run();
+    let programs = Programs { agent: |_, _| ExitCode::FAILURE, examine: |_| Ok(Vec::new()), demo: |_| ExitCode::FAILURE };
+    let done = command.run(programs);
     let asked = asked.lock().unwrap().clone();
     (done, asked)
 }

@@ -1,7 +1,7 @@
 //! `kontor validate`: whether an agent would start with these files.
 
 use super::Done;
-use crate::config::{self, Format, Sources};
+use crate::config::{self, Config, Format, Sources};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -24,12 +24,17 @@ pub(super) struct ValidateArgs {
 }
 
 impl ValidateArgs {
-    pub(super) fn run(self) -> Result<Done, String> {
+    /// `examine` is what a start makes of the files that the configuration names: warnings, or why there is none.
+    pub(super) fn run(self, examine: fn(&Config) -> Result<Vec<String>, String>) -> Result<Done, String> {
         let format = self.config_format.as_deref().map(Format::named).transpose()?;
-        match config::resolve(&Sources { paths: self.paths, format, ..Sources::default() }) {
+        let judged = match config::resolve(&Sources { paths: self.paths, format, ..Sources::default() }) {
+            Ok(config) => examine(&config).map(|more| [config.warnings, more].concat()).map_err(|error| vec![error]),
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
+        };
+        match judged {
             Ok(_) if self.quiet.unwrap_or(false) => Ok(Done::default()),
-            Ok(config) => {
-                let err = config.warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
+            Ok(warnings) => {
+                let err = warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
                 Ok(Done { err, ..Done::line("Configuration is valid!") })
             }
             Err(errors) => {
@@ -48,7 +53,9 @@ mod tests {
     fn good_files_are_valid_and_bad_ones_exit_with_one() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.hcl");
-        let validate = |quiet| ValidateArgs { quiet: Some(quiet), config_format: None, paths: vec![path.clone()] }.run().unwrap();
+        let validate = |quiet| {
+            ValidateArgs { quiet: Some(quiet), config_format: None, paths: vec![path.clone()] }.run(|_| Ok(Vec::new())).unwrap()
+        };
         let data_dir = folder.path().join("data").display().to_string();
         std::fs::write(&path, format!("data_dir = {data_dir:?}\nbind_addr = \"127.0.0.1\"\n")).unwrap();
         assert_eq!(validate(false), Done::line("Configuration is valid!"));

@@ -127,6 +127,7 @@ fn membership(config: &Config) -> Value {
         "BridgeCacheBytes": config.bridge_cache_bytes,
         "BridgeDisabled": config.bridge_disabled,
         "BridgeMaxStale": config.bridge_max_stale.map(duration::format).unwrap_or_default(),
+        "BridgeAcceptOperatorWrites": config.bridge_accept_operator_writes,
         "BridgeRequireCA": config.bridge_require_ca,
         "BridgeStaleByDefault": config.bridge_stale_by_default.to_string(),
         "Federation": config.federation.iter().map(|(dc, servers)| (dc, texts(servers))).collect::<BTreeMap<_, _>>(),
@@ -138,6 +139,7 @@ fn membership(config: &Config) -> Value {
         "VerifyIncomingRPC": config.tls.verify_incoming_rpc,
         "VerifyOutgoing": config.tls.verify_outgoing,
         "VerifyServerHostname": config.tls.verify_server_hostname,
+        "AcceptPlaintextRPC": config.tls.accept_plaintext,
     })
 }
 

@@ -171,8 +171,10 @@ fn parse_pin(text: &str) -> Result<String, String> {
 
 /// Fills in what concerns other datacenters.
 pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems) {
-    let BridgeStanza { require_ca, cache_bytes, stale_by_default, max_stale, disabled } = file.bridge.clone().unwrap_or_default();
-    set(&mut config.bridge_require_ca, require_ca);
+    let BridgeStanza { require_ca, accept_operator_writes, cache_bytes, stale_by_default, max_stale, disabled } =
+        file.bridge.clone().unwrap_or_default();
+    config.bridge_require_ca = require_ca;
+    set(&mut config.bridge_accept_operator_writes, accept_operator_writes);
     let bounds = (defaults::BRIDGE_CACHE_LEAST, defaults::BRIDGE_CACHE_MOST);
     set(&mut config.bridge_cache_bytes, within(cache_bytes, "bridge.cache_bytes", bounds, problems));
     set(&mut config.bridge_stale_by_default, stale_by_default);
@@ -192,7 +194,7 @@ fn federation(lists: StaticLists, config: &mut Config, problems: &mut Problems) 
         let most = defaults::FEDERATION_MAX_DATACENTERS;
         problems.error(format!("federation: expected at most {most} datacenters, got {}", lists.0.len()));
     }
-    let vouched = (config.tls.ca_file.is_some() || config.tls.ca_path.is_some()) && config.tls.cert_file.is_some();
+    let vouched = config.tls.is_whole();
     for (name, entries) in lists.0 {
         let key = join_key("federation", &name);
         let dc = another(&key, &name, config, problems);
@@ -209,8 +211,9 @@ fn federation(lists: StaticLists, config: &mut Config, problems: &mut Problems) 
                 }
             };
             match &server.pin {
-                Some(_) if config.bridge_require_ca => problems.error(format!(
-                    "{key}: bridge {{ require_ca = true }} refuses fingerprints; remove #{PIN}… behind {}:{}",
+                Some(_) if config.requires_ca() => problems.error(format!(
+                    "{key}: bridge {{ require_ca = true }} refuses fingerprints, and is the default with ca_file and cert_file; \
+                     remove #{PIN}… behind {}:{}, or set it to false",
                     server.host, server.port
                 )),
                 None if !vouched && config.server => problems.error(format!(

@@ -128,6 +128,7 @@ stanza! {
         verify_incoming: bool,
         verify_outgoing: bool,
         verify_server_hostname: bool,
+        accept_plaintext: bool,
         tls_min_version: String,
     }
 }
@@ -182,6 +183,7 @@ stanza! {
     /// `bridge {}`, a stanza of Kontor's own.
     BridgeStanza {
         require_ca: bool,
+        accept_operator_writes: bool,
         cache_bytes: i64,
         stale_by_default: StaleByDefault,
         max_stale: Duration,

@@ -86,9 +86,16 @@ pub struct Tls {
     pub verify_outgoing: bool,
     /// `verify_server_hostname`
     pub verify_server_hostname: bool,
+    /// `tls { internal_rpc { accept_plaintext } }`: agents without TLS may still speak to this one.
+    pub accept_plaintext: bool,
 }
 
 impl Tls {
+    /// Whether there are an authority to judge others by and a certificate to show them.
+    pub fn is_whole(&self) -> bool {
+        (self.ca_file.is_some() || self.ca_path.is_some()) && self.cert_file.is_some()
+    }
+
     /// Whether `other` names files of the same kinds, wherever they lie.
     pub fn has_kinds_of(&self, other: &Tls) -> bool {
         let kinds = |tls: &Tls| (tls.ca_file.is_some() || tls.ca_path.is_some(), tls.cert_file.is_some(), tls.key_file.is_some());
@@ -101,6 +108,14 @@ impl Tls {
         self.ca_path.clone_from(&other.ca_path);
         self.cert_file.clone_from(&other.cert_file);
         self.key_file.clone_from(&other.key_file);
+    }
+}
+
+impl Config {
+    /// Whether a fingerprint makes nobody a server of another datacenter: as configured, or once there are
+    /// certificates that can.
+    pub fn requires_ca(&self) -> bool {
+        self.bridge_require_ca.unwrap_or_else(|| self.tls.is_whole())
     }
 }
 
@@ -154,8 +169,10 @@ pub struct Config {
     pub reconnect_timeout_wan: Duration,
     pub encrypt: Option<Vec<u8>>,
     pub tls: Tls,
-    /// `bridge { require_ca }`
-    pub bridge_require_ca: bool,
+    /// `bridge { require_ca }`; where it is not set, it is as the certificates allow.
+    pub bridge_require_ca: Option<bool>,
+    /// `bridge { accept_operator_writes }`: operators of other datacenters may change this one.
+    pub bridge_accept_operator_writes: bool,
     /// `bridge { cache_bytes }`: bytes of answers of other datacenters that are held.
     pub bridge_cache_bytes: u64,
     /// `bridge { stale_by_default }`

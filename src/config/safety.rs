@@ -44,6 +44,9 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
     if defaults.verify_server_hostname.is_some() || https.verify_server_hostname.is_some() {
         problems.error("invalid config key verify_server_hostname outside tls.internal_rpc");
     }
+    if defaults.accept_plaintext.is_some() || https.accept_plaintext.is_some() {
+        problems.error("invalid config key accept_plaintext outside tls.internal_rpc");
+    }
     for version in [&file.tls_min_version, &defaults.tls_min_version, &internal_rpc.tls_min_version, &https.tls_min_version] {
         minimum(version.as_deref(), problems);
     }
@@ -67,6 +70,7 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
         verify_incoming_https: incoming(https.verify_incoming, file.verify_incoming_https),
         verify_outgoing: outgoing,
         verify_server_hostname: hostname,
+        accept_plaintext: internal_rpc.accept_plaintext.unwrap_or(false),
     }
 }
 
@@ -114,6 +118,12 @@ fn verify_files(tls: &Tls, config: &Config, problems: &mut Problems) {
     }
     if incoming && !certificate {
         problems.error("VerifyIncoming set, and no Cert/Key pair provided! Set cert_file and key_file");
+    }
+    if tls.accept_plaintext && tls.verify_incoming_rpc {
+        problems.error("tls.internal_rpc.accept_plaintext: nobody who speaks without TLS shows the certificate that verify_incoming asks for; set one of the two");
+    }
+    if config.server && tls.verify_incoming_rpc && !tls.verify_server_hostname {
+        problems.warn("verify_incoming without verify_server_hostname: whoever has a certificate of the CA, as a client or in another datacenter, may speak to Raft as a server");
     }
     if !config.https.is_empty() && !certificate {
         problems.error("ports.https: HTTPS needs a certificate; set cert_file and key_file");

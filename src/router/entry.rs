@@ -136,6 +136,7 @@ mod tests {
 
     fn settings() -> RouterSettings {
         RouterSettings {
+            accept_operator_writes: false,
             node_name: "n1".into(),
             node_id: NodeId::default(),
             datacenter: "dc1".into(),

@@ -10,6 +10,7 @@ mod aside;
 mod blocking;
 mod bounds;
 mod cached;
+mod crossing;
 mod datacenters;
 mod deliver;
 mod entry;
@@ -66,6 +67,8 @@ pub struct RouterSettings {
     pub node_id: NodeId,
     /// This agent's datacenter.
     pub datacenter: String,
+    /// Whether operators of other datacenters may change this one (`bridge { accept_operator_writes }`).
+    pub accept_operator_writes: bool,
     /// How long a request is held while there is no leader (`rpc_hold_timeout`).
     pub rpc_hold: Duration,
     /// The wait of a blocking query that names none.
@@ -213,7 +216,8 @@ impl Handler for Router {
         if let Some(from_dc) = from_dc {
             // What another datacenter says of the way within its own is of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
-            if let Err(fault) = votes::check_crossing(&request) {
+            let settings = &self.core.settings;
+            if let Err(fault) = crossing::check(&request.ask, from_dc, &settings.datacenter, settings.accept_operator_writes) {
                 return Box::pin(std::future::ready(Err(fault)));
             }
             federation::only_the_asker(&mut request.ask, from_dc);

@@ -3,9 +3,9 @@
 //! `bridge` reads through it, by way of `agent`. Nothing here waits.
 
 use super::entry::is_of_store;
-use super::{Core, Router};
+use super::{Core, Router, crossing};
 use crate::model::answer::{Answer, AnswerMeta, Found};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Consistency, Query, Read};
 use crate::model::request::{Interest, Source};
 use crate::raft::Raft;
@@ -25,6 +25,9 @@ impl Core {
         let Some((raft, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
         let age = age_of_view(raft).ok_or_else(Fault::no_leader)?;
         let meta = AnswerMeta { last_contact: age, ..self.meta(raft, Consistency::Stale) };
+        if !crossing::may_read(&query.read) {
+            return Err(Fault::new(FaultKind::Denied, format!("{:?} is told within this datacenter alone", query.read)));
+        }
         if is_of_store(&query.read) {
             let rendered = reader.read(query)?;
             let found = if rendered.found { Found::Yes } else { Found::No };

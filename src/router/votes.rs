@@ -39,16 +39,6 @@ fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), 
     Err(Fault::new(FaultKind::Denied, text))
 }
 
-/// Refuses votes that have come from another datacenter.
-pub(super) fn check_crossing(request: &Request) -> Result<(), Fault> {
-    match &request.ask {
-        Ask::Write(write) if request.hops.crossed && matches!(write.write, Write::Vote(_)) => {
-            Err(Fault::new(FaultKind::Denied, "votes are cast within a datacenter; these came from another one"))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Whether a command is one that only this server itself proposes.
 pub(super) fn is_of_the_leader(command: &Command) -> bool {
     match command {
@@ -101,16 +91,16 @@ mod tests {
         Roster { members: members.map(|member| (member.name.clone(), member)).into() }
     }
 
-    fn ballot(observer: &str, crossed: bool) -> Request {
+    fn ballot(observer: &str) -> Request {
         let write = Write::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() });
         let ask = Ask::Write(WriteRequest { dc: None, token: Token::default(), write });
-        Request { ask, hops: Hops { crossed, ..Hops::default() } }
+        Request { ask, hops: Hops::default() }
     }
 
     #[test]
     fn an_agent_votes_for_itself_alone_and_servers_pass_on() {
         let refused = |observer: &str, last: u8| {
-            let sent = check_sender(&ballot(observer, false), [10, 0, 0, last].into(), || Arc::new(roster()));
+            let sent = check_sender(&ballot(observer), [10, 0, 0, last].into(), || Arc::new(roster()));
             sent.err().map(|fault| fault.message)
         };
         assert_eq!(refused("c1", 2), None);
@@ -118,7 +108,6 @@ mod tests {
         assert_eq!(refused("c1", 1), None, "a server passes it on");
         assert_eq!(refused("c1", 9), None, "an address that nobody tells");
         assert_eq!(refused("c1", 3).expect("is refused"), "votes of c1 came from 10.0.0.3, which is the address of c2");
-        assert!(check_crossing(&ballot("c1", false)).is_ok() && check_crossing(&ballot("c1", true)).is_err());
     }
 
     #[test]

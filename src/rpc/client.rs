@@ -98,7 +98,7 @@ impl RpcClient {
             broken(server, failed.error(), unsent)
         })?;
         let status = response.status();
-        let body = collect(response.into_body(), reply_limit).await;
+        let body = collect(response.into_body(), reply_limit, None).await;
         match (status, body) {
             (StatusCode::OK, Ok(body)) => Ok(body),
             (StatusCode::OK, Err(error)) => Err(CallError::Lost(format!("{server}: {error}"))),

@@ -2,6 +2,7 @@
 //!
 //! Used by both ends. A size that was announced is checked before any of it is taken in.
 
+use super::budget::Share;
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
@@ -17,6 +18,8 @@ pub(super) enum BodyError {
     TooLarge { limit: usize },
     #[error("cut off: {0}")]
     Cut(#[from] hyper::Error),
+    #[error("messages of others fill all the room there is; try again")]
+    NoRoom,
 }
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, Fault> {
@@ -32,8 +35,9 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::
     T::deserialize(&mut decoder)
 }
 
-/// Reads a whole body of at most `limit` bytes. One that came in one piece is not copied.
-pub(super) async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+/// Reads a whole body of at most `limit` bytes, each piece of it once there is room for all that has come so
+/// far, where that is asked for. A body that came in one piece is not copied.
+pub(super) async fn collect(mut body: Incoming, limit: usize, mut room: Option<&mut Share>) -> Result<Bytes, BodyError> {
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge { limit });
     }
@@ -43,6 +47,9 @@ pub(super) async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, B
         let Ok(data) = frame?.into_data() else { continue };
         if first.len() + whole.len() + data.len() > limit {
             return Err(BodyError::TooLarge { limit });
+        }
+        if let Some(room) = &mut room {
+            room.grow_to(first.len() + whole.len() + data.len()).await?;
         }
         if first.is_empty() && whole.is_empty() {
             first = data;

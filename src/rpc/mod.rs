@@ -5,6 +5,7 @@
 //! transport. Dropping a call resets its stream, and the server drops the handler's future.
 //! It never reads what it carries, and never sends anything twice.
 
+mod budget;
 mod client;
 mod message;
 mod server;
@@ -16,11 +17,18 @@ pub use server::serve;
 use crate::model::fault::Fault;
 use crate::model::request::BoxFuture;
 use bytes::Bytes;
+use std::net::IpAddr;
 
 /// Takes Raft's opaque messages.
 pub trait RaftSink: Send + Sync + 'static {
     /// Answers one message.
     fn handle(&self, message: Bytes) -> BoxFuture<Bytes>;
+
+    /// Whether a server of this datacenter is known at `address`: its connections and messages have room of
+    /// their own. Nobody is believed anything for it.
+    fn is_of_server(&self, _address: IpAddr) -> bool {
+        false
+    }
 }
 
 /// Which connection a message goes by.

@@ -4,12 +4,14 @@
 //! Started by `agent` through [`serve`]. Whatever bytes come, it answers, refuses or closes, and
 //! counts what it refuses.
 
+use super::budget::{Budget, Share};
 use super::message::{BodyError, collect, decode, encode};
 use super::{RAFT_PATH, REQUEST_PATH, RaftSink};
 use crate::config::defaults;
+use crate::entrance::{Entrance, counted_as};
 use crate::listener::Listener;
 use crate::model::fault::Fault;
-use crate::model::request::{Handler, Progress, Reply, Request};
+use crate::model::request::{Ask, Handler, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
 use crate::tls::RpcTls;
 use bytes::Bytes;
@@ -27,8 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 /// The first byte of a TLS handshake.
@@ -46,8 +48,18 @@ pub async fn serve(
     tls: Option<RpcTls>,
     shutdown: Shutdown,
 ) {
-    let budget = Semaphore::new(defaults::RPC_BODY_BUDGET_KIB);
-    let server = Arc::new(Server { handler, raft, tls, budget, peers: Arc::default(), shutdown: shutdown.clone() });
+    let of_address = defaults::RPC_MAX_CONNECTIONS_PER_ADDRESS;
+    let everybody = Entrance::new(defaults::RPC_MAX_CONNECTIONS, of_address);
+    let servers = Entrance::new(defaults::RPC_MAX_SERVER_CONNECTIONS, of_address);
+    let server = Arc::new(Server {
+        handler,
+        raft,
+        tls,
+        requests: Budget::new(defaults::RPC_BODY_BUDGET_KIB, defaults::RPC_BODY_BUDGET_OF_ADDRESS_KIB),
+        of_raft: Budget::new(defaults::RPC_RAFT_BUDGET_KIB, defaults::RPC_RAFT_BUDGET_OF_ADDRESS_KIB),
+        told: Mutex::default(),
+        shutdown: shutdown.clone(),
+    });
     let stop = shutdown.token();
     loop {
         let accepted = tokio::select! {
@@ -56,15 +68,15 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match Peers::admit(&server.peers, peer.ip()) {
-                Some(seat) => {
+            Ok((stream, peer)) => match (if server.is_of_server(peer) { &servers } else { &everybody }).enter(Some(peer.ip())) {
+                Ok(seat) => {
                     let server = Arc::clone(&server);
                     shutdown.spawn("rpc connection", async move {
                         let _seat = seat;
                         server.welcome(stream, peer).await;
                     });
                 }
-                None => refused("connections", peer, "too many connections"),
+                Err(_full) => refused("connections", peer, "too many connections"),
             },
             Err(error) => {
                 warn!(%error, "rpc cannot accept");
@@ -78,13 +90,27 @@ struct Server {
     handler: Arc<dyn Handler>,
     raft: Option<Arc<dyn RaftSink>>,
     tls: Option<RpcTls>,
-    /// KiB of bodies that may be held at a time.
-    budget: Semaphore,
-    peers: Arc<Mutex<Peers>>,
+    requests: Budget,
+    /// Of the servers that are known.
+    of_raft: Budget,
+    /// Whose refusal was logged lately.
+    told: Mutex<HashMap<IpAddr, Instant>>,
     shutdown: Shutdown,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+struct Peer {
+    at: SocketAddr,
+    /// Why its certificate lets it not speak as a server.
+    no_server: Option<Arc<str>>,
+}
+
 impl Server {
+    fn is_of_server(&self, peer: SocketAddr) -> bool {
+        self.raft.as_ref().is_some_and(|raft| raft.is_of_server(peer.ip().to_canonical()))
+    }
+
     /// Finds out by the first byte what the peer speaks, and serves it if that is allowed.
     async fn welcome(self: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
         let mut first = [0];
@@ -101,20 +127,21 @@ impl Server {
             (TLS_HANDSHAKE, Some(tls)) => {
                 let accept = tokio_rustls::TlsAcceptor::from(tls.server.load_full()).accept(stream);
                 match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, accept).await {
-                    Ok(Ok(stream)) => self.converse(stream, peer).await,
+                    Ok(Ok(stream)) => self.converse_secured(stream, peer, &tls).await,
                     Ok(Err(error)) => self.distrusted("tls", peer, &error.to_string()),
                     Err(_elapsed) => refused("tls", peer, "the handshake took too long"),
                 }
             }
             (TLS_HANDSHAKE, None) => self.distrusted("tls", peer, "TLS came, and none is configured here"),
-            (HTTP2_PREFACE, Some(tls)) if tls.verify_incoming => {
+            (HTTP2_PREFACE, Some(tls)) if !tls.accepts_plain => {
                 self.distrusted(
                     "plain",
                     peer,
-                    "verify_incoming is set, and the peer speaks without TLS; set verify_outgoing there",
+                    "the peer speaks without TLS, which is configured here: set ca_file there, or here tls { internal_rpc { \
+                     accept_plaintext = true } } without verify_incoming until all agents have it",
                 );
             }
-            (HTTP2_PREFACE, _) => self.converse(stream, peer).await,
+            (HTTP2_PREFACE, _) => self.converse(stream, Peer { at: peer, no_server: None }).await,
             (other, _) => refused("junk", peer, &format!("its first byte is {other:#04x}, neither TLS nor HTTP/2")),
         }
     }
@@ -123,26 +150,37 @@ impl Server {
     /// logged, but once a minute for each address: a peer that is refused comes again and again.
     fn distrusted(&self, kind: &'static str, peer: SocketAddr, why: &str) {
         refused(kind, peer, why);
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        peers.told.retain(|_, at| at.elapsed() < defaults::RPC_REFUSAL_PAUSE);
-        if peers.told.len() < defaults::RPC_MAX_REFUSALS && !peers.told.contains_key(&peer.ip()) {
-            peers.told.insert(peer.ip(), Instant::now());
-            drop(peers);
+        let (mut told, address) = (self.told.lock().unwrap_or_else(PoisonError::into_inner), counted_as(peer.ip()));
+        told.retain(|_, at| at.elapsed() < defaults::RPC_REFUSAL_PAUSE);
+        if told.len() < defaults::RPC_MAX_REFUSALS && !told.contains_key(&address) {
+            told.insert(address, Instant::now());
+            drop(told);
             warn!(%peer, reason = %why, "rpc connection refused");
         }
     }
 
-    async fn converse<S>(self: Arc<Server>, stream: S, peer: SocketAddr)
+    /// Serves a peer that TLS has let in, as what its certificate says.
+    async fn converse_secured(self: Arc<Server>, stream: TlsStream<TcpStream>, at: SocketAddr, tls: &RpcTls) {
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        if let Some(dc) = tls.of_elsewhere(leaf) {
+            let why = format!("its certificate is of a server of datacenter {dc:?}, whose way here is the bridge");
+            return self.distrusted("elsewhere", at, &why);
+        }
+        let no_server = tls.refuses_as_server(leaf).map(Arc::from);
+        self.converse(stream, Peer { at, no_server }).await;
+    }
+
+    async fn converse<S>(self: Arc<Server>, stream: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let asked = Arc::new(AtomicBool::new(false));
+        let (asked, at) = (Arc::new(AtomicBool::new(false)), peer.at);
         let service = {
             let (server, asked) = (Arc::clone(&self), Arc::clone(&asked));
             service_fn(move |request| {
                 asked.store(true, Ordering::Relaxed);
-                let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
+                let (server, peer) = (Arc::clone(&server), peer.clone());
+                async move { Ok::<_, Infallible>(server.answer(request, &peer).await) }
             })
         };
         let connection = Builder::new(TokioExecutor::new())
@@ -166,74 +204,82 @@ impl Server {
                 ended = connection.as_mut() => break ended,
                 () = &mut silence, if is_new => match asked.load(Ordering::Relaxed) {
                     true => is_new = false,
-                    false => return refused("junk", peer, "it never asked anything"),
+                    false => return refused("junk", at, "it never asked anything"),
                 },
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     match timeout(defaults::RPC_DRAIN, connection.as_mut()).await {
                         Ok(ended) => break ended,
-                        Err(_elapsed) => return debug!(%peer, "requests were still at work at shutdown"),
+                        Err(_elapsed) => return debug!(peer = %at, "requests were still at work at shutdown"),
                     }
                 }
             }
         };
         match ended {
-            Err(error) if !asked.load(Ordering::Relaxed) => refused("junk", peer, &error),
-            Err(error) => debug!(%peer, %error, "rpc connection ended"),
+            Err(error) if !asked.load(Ordering::Relaxed) => refused("junk", at, &error),
+            Err(error) => debug!(peer = %at, %error, "rpc connection ended"),
             Ok(()) => {}
         }
     }
 
     /// One message. Dropping this future, as hyper does when the stream is reset, drops the handler's.
-    async fn answer(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        let limit = match (request.method(), request.uri().path()) {
-            (&Method::POST, REQUEST_PATH) => defaults::RPC_MAX_REQUEST_BYTES,
-            (&Method::POST, RAFT_PATH) => defaults::RPC_MAX_RAFT_BYTES,
-            (method, path) => return refusal(StatusCode::NOT_FOUND, format!("there is no {method} {path} here")),
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        let outcome = match (request.method(), request.uri().path()) {
+            (&Method::POST, REQUEST_PATH) => self.request(request.into_body(), peer).await,
+            (&Method::POST, RAFT_PATH) => self.message_of_raft(request.into_body(), peer).await,
+            (method, path) => Err(refusal(StatusCode::NOT_FOUND, format!("there is no {method} {path} here"))),
         };
-        let is_raft = request.uri().path() == RAFT_PATH;
-        let message = match self.take(request.into_body(), limit).await {
-            Ok(message) => message,
-            Err(refusal) => return refusal,
-        };
-        if is_raft {
-            let Some(raft) = &self.raft else {
-                return refusal(StatusCode::SERVICE_UNAVAILABLE, "this agent is not a server".to_owned());
-            };
-            return Response::new(Full::new(raft.handle(message).await));
-        }
-        let request: Request = match decode(&message) {
-            Ok(request) => request,
-            Err(error) => return refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")),
-        };
+        outcome.map_or_else(|refusal| refusal, |answer| Response::new(Full::new(answer)))
+    }
+
+    async fn request(&self, body: Incoming, peer: &Peer) -> Result<Bytes, Refusal> {
+        let share = self.requests.share(peer.at.ip());
+        let (message, room) = take(body, defaults::RPC_MAX_REQUEST_BYTES, share).await?;
+        let request: Request =
+            decode(&message).map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
         drop(message);
-        let outcome = match self.handler.admit(&request, peer.ip()) {
+        // A read is small, and may be parked for minutes.
+        let _room = matches!(request.ask, Ask::Write(_)).then_some(room);
+        let outcome = match self.handler.admit(&request, peer.at.ip()) {
             Ok(()) => self.handler.handle(request, None, Progress::default()).await,
             Err(fault) => Err(fault),
         };
-        Response::new(Full::new(encoded(&outcome)))
+        Ok(encoded(&outcome))
     }
 
-    /// The body, once there is room for it. Its length must be told, or there would be no telling.
-    async fn take(&self, body: Incoming, limit: usize) -> Result<Bytes, Response<Full<Bytes>>> {
-        let Some(length) = body.size_hint().exact() else {
-            return Err(refusal(StatusCode::LENGTH_REQUIRED, "a message tells its length".to_owned()));
+    /// Everything that Raft's servers tell each other: votes, appends, snapshots, and how they begin.
+    async fn message_of_raft(&self, body: Incoming, peer: &Peer) -> Result<Bytes, Refusal> {
+        let Some(raft) = &self.raft else {
+            return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "this agent is not a server".to_owned()));
         };
-        if length > limit as u64 {
-            metrics::counter!("kontor.rpc.oversized").increment(1);
-            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("{length} bytes, and a message has at most {limit}")));
+        if let Some(why) = &peer.no_server {
+            self.distrusted("raft", peer.at, why);
+            return Err(refusal(StatusCode::FORBIDDEN, why.as_ref().to_owned()));
         }
-        let share = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
-        let read = async {
-            let _room = self.budget.acquire_many(share).await;
-            collect(body, limit).await
-        };
-        match timeout(defaults::RPC_BODY_TIMEOUT, read).await {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(error @ BodyError::TooLarge { .. })) => Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
-            Ok(Err(error @ BodyError::Cut(_))) => Err(refusal(StatusCode::BAD_REQUEST, error.to_string())),
-            Err(_elapsed) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the message took too long to arrive".to_owned())),
-        }
+        let budget = if self.is_of_server(peer.at) { &self.of_raft } else { &self.requests };
+        let (message, _room) = take(body, defaults::RPC_MAX_RAFT_BYTES, budget.share(peer.at.ip())).await?;
+        Ok(raft.handle(message).await)
+    }
+}
+
+type Refusal = Response<Full<Bytes>>;
+
+/// The body, with the room it takes. Its length must be told, or there would be no telling.
+async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, Share), Refusal> {
+    let Some(length) = body.size_hint().exact() else {
+        return Err(refusal(StatusCode::LENGTH_REQUIRED, "a message tells its length".to_owned()));
+    };
+    if length > limit as u64 {
+        metrics::counter!("kontor.rpc.oversized").increment(1);
+        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("{length} bytes, and a message has at most {limit}")));
+    }
+    let read = collect(body, limit, Some(&mut share));
+    match timeout(defaults::RPC_BODY_TIMEOUT, read).await {
+        Ok(Ok(message)) => Ok((message, share)),
+        Ok(Err(error @ BodyError::TooLarge { .. })) => Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
+        Ok(Err(error @ BodyError::NoRoom)) => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        Ok(Err(error @ BodyError::Cut(_))) => Err(refusal(StatusCode::BAD_REQUEST, error.to_string())),
+        Err(_elapsed) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the message took too long to arrive".to_owned())),
     }
 }
 
@@ -250,7 +296,7 @@ fn encoded(outcome: &Result<Reply, Fault>) -> Bytes {
     encode(&Err::<Reply, Fault>(fault)).unwrap_or_default()
 }
 
-fn refusal(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+fn refusal(status: StatusCode, text: String) -> Refusal {
     metrics::counter!("kontor.rpc.messages_refused").increment(1);
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
@@ -260,46 +306,4 @@ fn refusal(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 fn refused(kind: &'static str, peer: SocketAddr, why: &(impl std::fmt::Display + ?Sized)) {
     metrics::counter!("kontor.rpc.connections_refused", "kind" => kind).increment(1);
     debug!(%peer, %why, "rpc connection refused");
-}
-
-/// How many connections there are, in all and by address.
-#[derive(Debug, Default)]
-struct Peers {
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
-    /// Whose refusal was logged lately.
-    told: HashMap<IpAddr, Instant>,
-}
-
-/// One connection's place; given back when dropped.
-#[derive(Debug)]
-struct Seat {
-    peers: Arc<Mutex<Peers>>,
-    address: IpAddr,
-}
-
-impl Peers {
-    fn admit(peers: &Arc<Mutex<Peers>>, address: IpAddr) -> Option<Seat> {
-        let mut state = peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = state.by_address.get(&address).copied().unwrap_or(0);
-        if state.total >= defaults::RPC_MAX_CONNECTIONS || of_address >= defaults::RPC_MAX_CONNECTIONS_PER_ADDRESS {
-            return None;
-        }
-        state.total += 1;
-        state.by_address.insert(address, of_address + 1);
-        Some(Seat { peers: Arc::clone(peers), address })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut state = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        state.total -= 1;
-        if let Some(count) = state.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                state.by_address.remove(&self.address);
-            }
-        }
-    }
 }

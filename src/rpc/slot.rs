@@ -5,7 +5,7 @@
 
 use super::Lane;
 use crate::config::defaults;
-use crate::tls::RpcTls;
+use crate::tls::{Outgoing, RpcTls};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -137,21 +137,27 @@ impl Slot {
     }
 
     async fn dial(&self) -> Result<Link, String> {
+        let stream = self.stream().await?;
+        let Some(tls) = &self.tls else { return self.handshake(stream).await };
+        let name = tls.server_name.clone().unwrap_or_else(|| ServerName::from(self.server.ip()));
+        match tokio_rustls::TlsConnector::from(tls.client.load_full()).connect(name, stream).await {
+            Ok(stream) => self.handshake(stream).await,
+            // It has said nothing, or something else than TLS.
+            Err(error) if tls.outgoing == Outgoing::TlsWhereItIs && speaks_no_tls(&error) => {
+                debug!(server = %self.server, "this server speaks no TLS; it is spoken to without");
+                self.handshake(self.stream().await?).await
+            }
+            Err(error) => {
+                self.tell(&error);
+                Err(format!("TLS: {error}"))
+            }
+        }
+    }
+
+    async fn stream(&self) -> Result<TcpStream, String> {
         let stream = self.connect().await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let Some(tls) = self.tls.as_ref().filter(|tls| tls.verify_outgoing) else {
-            return self.handshake(stream).await;
-        };
-        let name = match &tls.server_name {
-            Some(name) => ServerName::try_from(name.clone()).map_err(|error| format!("{name:?}: {error}"))?,
-            None => ServerName::from(self.server.ip()),
-        };
-        let stream = tokio_rustls::TlsConnector::from(tls.client.load_full()).connect(name, stream).await;
-        let stream = stream.map_err(|error| {
-            self.tell(&error);
-            format!("TLS: {error}")
-        })?;
-        self.handshake(stream).await
+        Ok(stream)
     }
 
     /// Logs a failed TLS handshake, once a minute: it is mended by an operator, not by trying again.
@@ -201,4 +207,9 @@ impl Slot {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a handshake failed because the other side has none to offer: it hung up on the first message.
+fn speaks_no_tls(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }

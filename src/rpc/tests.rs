@@ -1,14 +1,14 @@
 //! Both ends together, on real sockets.
 
-use super::{CallError, Lane, RaftSink, RpcClient, serve};
+use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH, RaftSink, RpcClient, serve};
 use crate::config::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Query, QueryOptions, Read};
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
-use crate::tls::testing::{load, server_cert};
-use crate::tls::{RpcTls, create_ca};
+use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
+use crate::tls::{CertKind, RpcRules, RpcTls, TlsFiles, TlsMaterial, create_ca};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,9 +95,26 @@ fn body(reply: Reply) -> Bytes {
     }
 }
 
-fn tls_of(ca: &(String, String), dc: &str, verify_incoming: bool, name: Option<&str>) -> RpcTls {
-    let (cert, key) = server_cert(ca, dc, 1);
-    load(&ca.0, &cert, &key).rpc_tls(verify_incoming, true, name.map(str::to_owned)).unwrap()
+/// What an agent of dc1 asks of others with all that can be verified.
+fn strict() -> RpcRules {
+    RpcRules {
+        datacenter: "dc1".to_owned(),
+        domain: "consul".to_owned(),
+        verify_incoming: true,
+        verify_outgoing: true,
+        verify_server_hostname: true,
+        accept_plaintext: false,
+    }
+}
+
+/// Nothing is verified; there is a certificate all the same.
+fn lax() -> RpcRules {
+    RpcRules { verify_incoming: false, verify_outgoing: false, verify_server_hostname: false, ..strict() }
+}
+
+fn tls_of(ca: &(String, String), kind: CertKind, dc: &str, rules: RpcRules) -> RpcTls {
+    let (cert, key) = cert_of(ca, kind, dc, 1);
+    load(&ca.0, &cert, &key).rpc_tls(rules).unwrap()
 }
 
 #[tokio::test]
@@ -258,31 +275,144 @@ async fn connections_of_one_address_are_bounded() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_beside_plain_text_on_the_same_port() {
+async fn tls_is_spoken_beside_plain_text_on_the_same_port_where_that_is_asked_for() {
     let ca = create_ca("consul", 10, &[]).unwrap();
-    let tls = tls_of(&ca, "dc1", false, Some("server.dc1.consul"));
-    let server = server(Some(tls.clone())).await;
-    for client in [RpcClient::new(Some(tls)), RpcClient::new(None)] {
-        assert_eq!(body(client.call(server.addr, &read("hello"), LONG).await.unwrap()), "hello");
+    let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", RpcRules { accept_plaintext: true, ..lax() }))).await;
+    let named = RpcRules { verify_incoming: false, ..strict() };
+    for client in [Some(tls_of(&ca, CertKind::Client, "dc1", named)), None] {
+        let answer = RpcClient::new(client).call(server.addr, &read("hello"), LONG).await;
+        assert_eq!(body(answer.unwrap()), "hello");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_has_a_certificate_takes_no_plain_text_unasked() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", lax()))).await;
+    let plain = RpcClient::new(None);
+    assert!(plain.call(server.addr, &read("x"), LONG).await.is_err());
+    assert!(plain.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.is_err());
+    // Agents that verify nothing still use it, with a certificate or an authority alone.
+    let client = RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())));
+    assert_eq!(body(client.call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+    let files = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(files.path(), &ca.0).unwrap();
+    let files = TlsFiles { ca_file: Some(files.path().to_owned()), ..TlsFiles::default() };
+    let bare = TlsMaterial::load(&files).unwrap().rpc_tls(lax()).unwrap();
+    assert_eq!(body(RpcClient::new(Some(bare)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+}
+
+#[tokio::test]
+async fn who_verifies_nothing_speaks_plain_to_a_server_without_a_certificate() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let server = server(None).await;
+    let client = RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())));
+    assert_eq!(body(client.call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+    let strict = RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", strict())));
+    assert!(strict.call(server.addr, &read("x"), LONG).await.is_err());
 }
 
 #[tokio::test]
 async fn verify_incoming_refuses_plain_text_and_strangers() {
     let ca = create_ca("consul", 10, &[]).unwrap();
-    let tls = tls_of(&ca, "dc1", true, None);
+    let rules = RpcRules { verify_server_hostname: false, ..strict() };
+    let tls = tls_of(&ca, CertKind::Server, "dc1", rules);
     let server = server(Some(tls.clone())).await;
     assert!(RpcClient::new(None).call(server.addr, &read("x"), LONG).await.is_err());
-    let stranger = RpcTls { client: tls_of(&create_ca("consul", 10, &[]).unwrap(), "dc1", true, None).client, ..tls.clone() };
+    let other = create_ca("consul", 10, &[]).unwrap();
+    let stranger = tls_of(&other, CertKind::Server, "dc1", lax());
     assert!(RpcClient::new(Some(stranger)).call(server.addr, &read("x"), LONG).await.is_err());
+    let nobody = TlsMaterial::load(&TlsFiles::default()).unwrap().rpc_tls(lax()).unwrap();
+    assert!(RpcClient::new(Some(nobody)).call(server.addr, &read("x"), LONG).await.is_err());
     assert_eq!(body(RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
 }
 
 #[tokio::test]
 async fn verify_server_hostname_refuses_a_server_of_another_datacenter() {
     let ca = create_ca("consul", 10, &[]).unwrap();
-    let server = server(Some(tls_of(&ca, "dc2", true, None))).await;
-    let client = RpcClient::new(Some(tls_of(&ca, "dc1", true, Some("server.dc1.consul"))));
+    let rules = RpcRules { verify_server_hostname: false, ..strict() };
+    let server = server(Some(tls_of(&ca, CertKind::Server, "dc2", rules))).await;
+    let client = RpcClient::new(Some(tls_of(&ca, CertKind::Server, "dc1", strict())));
     let outcome = client.call(server.addr, &read("x"), LONG).await;
     assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn raft_is_spoken_by_servers_of_the_own_datacenter_alone() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", strict()))).await;
+    let client = |kind, dc| RpcClient::new(Some(tls_of(&ca, kind, dc, strict())));
+    let of_a_server = client(CertKind::Server, "dc1");
+    for lane in [Lane::Raft, Lane::Snapshots] {
+        assert_eq!(of_a_server.raft(server.addr, lane, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
+        let of_a_client = client(CertKind::Client, "dc1");
+        match of_a_client.raft(server.addr, lane, Bytes::from_static(b"abc"), LONG).await {
+            Err(CallError::NotSent(text)) => assert!(text.contains("403") && text.contains("server.dc1.consul"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(body(of_a_client.call(server.addr, &read("x"), LONG).await.unwrap()), "x", "it may ask");
+        let elsewhere = client(CertKind::Server, "dc2");
+        assert!(elsewhere.raft(server.addr, lane, Bytes::from_static(b"abc"), LONG).await.is_err());
+        assert!(elsewhere.call(server.addr, &read("x"), LONG).await.is_err(), "its way is the bridge");
+    }
+}
+
+#[tokio::test]
+async fn agents_with_unusual_certificates_understand_each_other() {
+    let ca = create_ca("consul", 10, &[]).unwrap();
+    let rules = RpcRules { verify_server_hostname: false, ..strict() };
+    for (cert, key) in [ca.clone(), signing_cert(&ca, &["x.example"]), version_1_cert(&ca)] {
+        let tls = load(&ca.0, &cert, &key).rpc_tls(rules.clone()).unwrap();
+        let server = server(Some(tls.clone())).await;
+        let answer = RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await;
+        assert_eq!(body(answer.unwrap()), "x");
+    }
+}
+
+/// A body that is announced and never comes.
+struct Announced(u64);
+
+impl hyper::body::Body for Announced {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(self.0)
+    }
+}
+
+/// Announces `bytes` to `path`, and leaves it at that until what is returned is dropped.
+async fn announce(addr: SocketAddr, path: &str, bytes: usize) -> [JoinHandle<()>; 2] {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+    let driven = tokio::spawn(async move { drop(connection.await) });
+    sender.ready().await.unwrap();
+    let request = hyper::Request::post(format!("http://kontor{path}")).body(Announced(bytes as u64)).unwrap();
+    [driven, tokio::spawn(async move { drop(sender.send_request(request).await) })]
+}
+
+#[tokio::test]
+async fn bodies_that_are_announced_and_do_not_come_hold_up_nobody() {
+    let server = server(None).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(announce(server.addr, RAFT_PATH, defaults::RPC_MAX_RAFT_BYTES).await);
+        held.push(announce(server.addr, REQUEST_PATH, defaults::RPC_MAX_REQUEST_BYTES).await);
+    }
+    // Both wait for less than such a body may take to come.
+    let soon = defaults::RPC_BODY_TIMEOUT / 2;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let client = RpcClient::new(None);
+    assert_eq!(client.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), soon).await.unwrap(), "cba");
+    assert_eq!(body(client.call(server.addr, &read("x"), soon).await.unwrap()), "x");
+    held.iter().flatten().for_each(JoinHandle::abort);
 }

@@ -4,8 +4,9 @@
 //! and its certificate lie in one file, because the others pin the certificate and signing it anew
 //! would give another fingerprint.
 
+use super::judge::is_unusual;
 use super::material::{OwnCert, TlsMaterial};
-use super::verify::{PeerVerifier, Trust, server_dc, validity_refusal};
+use super::verify::{PeerVerifier, Trust, parse, server_dc, validity_refusal};
 use super::{provider, server_name};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::client::Resumption;
@@ -31,12 +32,18 @@ pub struct BridgeIdentity {
 }
 
 impl BridgeIdentity {
-    /// From configured certificates; refuses one that does not carry `server.<dc>.<domain>` or is expired.
+    /// From configured certificates; refuses one that does not carry `server.<dc>.<domain>`, is expired, or is
+    /// of a kind that no other datacenter takes.
     pub fn from_ca(material: &TlsMaterial, dc: &str, domain: &str) -> Result<BridgeIdentity, String> {
         let own = material.own().ok_or("the bridge needs cert_file and key_file, or neither of them")?.clone();
         let roots = material.roots().ok_or("the bridge needs ca_file or ca_path beside cert_file")?;
         let leaf = own.chain.first().ok_or_else(|| format!("{}: no certificate in it", own.source))?;
         let expected = server_name(dc, domain);
+        let parsed = parse(leaf).map_err(|refusal| format!("{}: {refusal}", own.source))?;
+        if is_unusual(&parsed) {
+            let source = &own.source;
+            return Err(format!("{source}: expected a certificate with names (X.509 v3) that signs no others (CA:FALSE)"));
+        }
         match server_dc(leaf, domain) {
             Ok(came) if came.eq_ignore_ascii_case(dc) => {}
             Ok(came) => return Err(format!("{}: expected the name {expected}, it carries the one of {came:?}", own.source)),
@@ -79,9 +86,20 @@ impl BridgeIdentity {
         from_pem(pem.as_bytes(), path.display().to_string())
     }
 
+    /// The same, which takes others for their certificates of the CA as well: for a server that has one which
+    /// cannot be shown on the bridge.
+    pub fn judging_by_ca(self, material: &TlsMaterial) -> BridgeIdentity {
+        BridgeIdentity { roots: material.roots(), ..self }
+    }
+
     /// SHA-256 of the self-made certificate in hex; `None` with a CA.
     pub fn fingerprint(&self) -> Option<String> {
         self.own.chain.first().filter(|_| self.self_made).map(fingerprint_of)
+    }
+
+    /// Whether a CA vouches for it.
+    pub fn is_of_ca(&self) -> bool {
+        !self.self_made
     }
 
     /// SHA-256 of the certificate in hex, whoever made it: what a static entry may pin.

@@ -2,19 +2,21 @@
 //! RPC port need.
 //!
 //! Called by `agent` and `cli`. Everything is checked when it is loaded, so that a wrong file stops
-//! the start with its name and not the first connection with a riddle.
+//! the start with its name and not the first connection with a riddle. What can be used and had better
+//! not be is told ([`TlsMaterial::remarks`]).
 
-use super::provider;
+use super::judge::{Authorities, ClientJudge, ServerJudge, has_extensions};
+use super::rpc::{RpcRules, RpcTls};
 use super::verify::parse;
-use arc_swap::ArcSwap;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use super::{provider, server_name};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::verify_server_name;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, ResolvesServerCertUsingSni, WebPkiClientVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,7 +37,7 @@ pub struct TlsFiles {
 /// Loaded and checked [`TlsFiles`].
 #[derive(Clone, Debug)]
 pub struct TlsMaterial {
-    roots: Option<Arc<RootCertStore>>,
+    authorities: Option<Authorities>,
     own: Option<OwnCert>,
     endings: Vec<Ending>,
 }
@@ -60,30 +62,6 @@ pub(super) struct OwnCert {
     pub(super) source: String,
 }
 
-/// TLS of the RPC port.
-#[derive(Clone, Debug)]
-pub struct RpcTls {
-    /// Accepts, with client certificates verified when `verify_incoming`.
-    pub server: Arc<ArcSwap<ServerConfig>>,
-    /// Connects.
-    pub client: Arc<ArcSwap<ClientConfig>>,
-    /// Whether connections without TLS are refused.
-    pub verify_incoming: bool,
-    /// Whether this agent itself connects with TLS.
-    pub verify_outgoing: bool,
-    /// The name servers must carry (`server.<dc>.<domain>`), when `verify_server_hostname`.
-    pub server_name: Option<String>,
-}
-
-impl RpcTls {
-    /// Shows and trusts what `newer` does, from the next handshake on, wherever this is in use. What is
-    /// verified stays.
-    pub fn renew(&self, newer: &RpcTls) {
-        self.server.store(newer.server.load_full());
-        self.client.store(newer.client.load_full());
-    }
-}
-
 impl TlsMaterial {
     /// Reads the files; the error names file, what was expected and what came.
     pub fn load(files: &TlsFiles) -> Result<TlsMaterial, String> {
@@ -98,7 +76,7 @@ impl TlsMaterial {
             endings.extend(ending(folder, &found));
             authorities.extend(found);
         }
-        let roots = if authorities.is_empty() { None } else { Some(Arc::new(root_store(authorities)?)) };
+        let authorities = if authorities.is_empty() { None } else { Some(Authorities::new(authorities)?) };
         let own = match (&files.cert_file, &files.key_file) {
             (Some(cert), Some(key)) => Some(own_cert(cert, key)?),
             (None, None) => None,
@@ -108,7 +86,7 @@ impl TlsMaterial {
         if let (Some(own), Some(cert)) = (&own, &files.cert_file) {
             endings.extend(ending(cert, &own.chain));
         }
-        Ok(TlsMaterial { roots, own, endings })
+        Ok(TlsMaterial { authorities, own, endings })
     }
 
     /// When what was loaded is over, by file.
@@ -123,7 +101,7 @@ impl TlsMaterial {
 
     /// Whether there is an authority to verify others with.
     pub fn has_ca(&self) -> bool {
-        self.roots.is_some()
+        self.authorities.is_some()
     }
 
     /// A server configuration for the HTTPS listener; `verify_incoming` asks clients for certificates.
@@ -136,116 +114,103 @@ impl TlsMaterial {
         Ok(Arc::new(config))
     }
 
-    /// Both ends of the RPC port. `server_name` is given with `verify_server_hostname`.
-    ///
-    /// An agent without a certificate accepts no TLS connection; it can still connect.
-    pub fn rpc_tls(&self, verify_incoming: bool, verify_outgoing: bool, server_name: Option<String>) -> Result<RpcTls, String> {
-        if let Some(name) = &server_name
-            && ServerName::try_from(name.as_str()).is_err()
-        {
-            return Err(format!("verify_server_hostname: {name:?} is no DNS name; check datacenter and domain"));
+    /// Both ends of the RPC port.
+    pub fn rpc_tls(&self, rules: RpcRules) -> Result<RpcTls, String> {
+        RpcTls::new(self, rules)
+    }
+
+    /// Refuses a server's certificate that the other agents of `dc` refuse with `verify_server_hostname`.
+    pub fn check_server_name(&self, dc: &str, domain: &str) -> Result<(), String> {
+        let Some((own, leaf)) = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?))) else { return Ok(()) };
+        let expected = server_name(dc, domain);
+        let name = ServerName::try_from(expected.as_str()).map_err(|error| format!("{expected}: {error}"))?;
+        let carries = ParsedCertificate::try_from(leaf).and_then(|leaf| verify_server_name(&leaf, &name));
+        carries.map_err(|_error| {
+            let source = &own.source;
+            format!("{source}: expected the name {expected}, which verify_server_hostname asks of servers and this one lacks")
+        })
+    }
+
+    /// What speaks against the certificate of this agent, though it can be used: each is one sentence for
+    /// its operator.
+    pub fn remarks(&self) -> Vec<String> {
+        let leaf = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?)));
+        let Some((source, parsed)) = leaf.and_then(|(own, leaf)| Some((&own.source, parse(leaf).ok()?))) else {
+            return Vec::new();
+        };
+        let advice = "make one for the agent alone with `kontor tls cert create`";
+        let mut remarks = Vec::new();
+        if parsed.is_ca() {
+            let is_trusted = self.authorities.as_ref().is_some_and(|authorities| authorities.contain(&parsed));
+            remarks.push(match is_trusted {
+                true => format!("{source}: the certificate is the authority's own (CA:TRUE), and ca_file trusts it: whoever has this agent's key can be any agent; {advice}"),
+                false => format!("{source}: the certificate may sign others (CA:TRUE), which an agent's need not; {advice}"),
+            });
         }
-        let mut server = self.server(verify_incoming)?;
-        server.alpn_protocols = vec![b"h2".to_vec()];
-        let mut client = self.client(server_name.is_some())?;
-        client.alpn_protocols = vec![b"h2".to_vec()];
-        let (server, client) = (Arc::new(ArcSwap::from_pointee(server)), Arc::new(ArcSwap::from_pointee(client)));
-        Ok(RpcTls { server, client, verify_incoming, verify_outgoing, server_name })
+        if !has_extensions(&parsed) {
+            let version = parsed.version();
+            remarks.push(format!(
+                "{source}: the certificate is X.509 {version}, which carries no names: whoever checks names refuses it; {advice}"
+            ));
+        }
+        remarks
+    }
+
+    pub(super) fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref()
     }
 
     pub(super) fn roots(&self) -> Option<Arc<RootCertStore>> {
-        self.roots.clone()
+        self.authorities.as_ref().map(Authorities::store)
     }
 
     pub(super) fn own(&self) -> Option<&OwnCert> {
         self.own.as_ref()
     }
 
-    fn server(&self, verify_incoming: bool) -> Result<ServerConfig, String> {
+    pub(super) fn server(&self, verify_incoming: bool) -> Result<ServerConfig, String> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS versions: {error}"))?
             .with_client_cert_verifier(self.client_verifier(verify_incoming)?);
-        match &self.own {
-            None => Ok(builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()))),
-            Some(own) => builder
-                .with_single_cert(own.chain.clone(), own.key.clone_key())
-                .map_err(|error| format!("{}: certificate and key do not fit: {error}", own.source)),
-        }
+        Ok(match &self.own {
+            None => builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new())),
+            Some(own) => builder.with_cert_resolver(Arc::new(own.shown()?)),
+        })
     }
 
     fn client_verifier(&self, verify_incoming: bool) -> Result<Arc<dyn ClientCertVerifier>, String> {
         if !verify_incoming {
             return Ok(WebPkiClientVerifier::no_client_auth());
         }
-        let roots = self.roots.clone().ok_or("verify_incoming needs ca_file or ca_path; neither is set")?;
-        WebPkiClientVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|error| format!("verify_incoming: the authorities cannot be used: {error}"))
+        let authorities = self.authorities.clone().ok_or("verify_incoming needs ca_file or ca_path; neither is set")?;
+        Ok(Arc::new(ClientJudge::new(authorities)?))
     }
 
-    fn client(&self, check_name: bool) -> Result<ClientConfig, String> {
+    /// For connections to servers that are judged by the authorities, and by their name where it is checked.
+    pub(super) fn client(&self, check_name: bool) -> Result<ClientConfig, String> {
+        self.client_by(Arc::new(ServerJudge::new(self.authorities.clone(), check_name)))
+    }
+
+    pub(super) fn client_by(&self, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS versions: {error}"))?;
-        let roots = self.roots.clone().unwrap_or_else(|| Arc::new(RootCertStore::empty()));
-        let builder = if check_name {
-            builder.with_root_certificates(roots)
-        } else {
-            let algorithms = provider().signature_verification_algorithms;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(ChainOnly { roots, algorithms }))
-        };
-        match &self.own {
-            None => Ok(builder.with_no_client_auth()),
-            Some(own) => builder
-                .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
-                .map_err(|error| format!("{}: certificate and key do not fit: {error}", own.source)),
-        }
+            .map_err(|error| format!("TLS versions: {error}"))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        Ok(match &self.own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder.with_client_cert_resolver(Arc::new(own.shown()?)),
+        })
     }
 }
 
-/// Accepts a server whose chain leads to a known authority, whatever its name: `verify_outgoing`
-/// without `verify_server_hostname`.
-#[derive(Debug)]
-struct ChainOnly {
-    roots: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for ChainOnly {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let leaf = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, self.algorithms.all)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+impl OwnCert {
+    /// As it is shown in handshakes, whatever kind of certificate it is.
+    pub(super) fn shown(&self) -> Result<SingleCertAndKey, String> {
+        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&self.key)
+            .map_err(|error| format!("{}: this kind of key cannot be used: {error}", self.source))?;
+        Ok(SingleCertAndKey::from(CertifiedKey::new(self.chain.clone(), signer)))
     }
 }
 
@@ -291,14 +256,6 @@ fn ending(source: &Path, found: &[CertificateDer<'_>]) -> Option<Ending> {
     Some(Ending { source: source.display().to_string(), until })
 }
 
-fn root_store(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority).map_err(|error| format!("ca_file or ca_path: a certificate in it cannot be used: {error}"))?;
-    }
-    Ok(roots)
-}
-
 fn own_cert(cert: &Path, key: &Path) -> Result<OwnCert, String> {
     let chain = certificates(cert)?;
     let source = cert.display().to_string();
@@ -306,22 +263,37 @@ fn own_cert(cert: &Path, key: &Path) -> Result<OwnCert, String> {
         .map_err(|error| format!("{}: expected a PEM with a private key, got: {error}", key.display()))?;
     let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private)
         .map_err(|error| format!("{}: this kind of key cannot be used: {error}", key.display()))?;
-    rustls::sign::CertifiedKey::new(chain.clone(), signer)
-        .keys_match()
-        .map_err(|error| format!("{}: it is not the key of the certificate in {source}: {error}", key.display()))?;
+    let leaf = chain.first().ok_or_else(|| format!("{source}: no certificate in it"))?;
+    let leaf = parse(leaf).map_err(|refusal| format!("{source}: expected a certificate, got {refusal}"))?;
+    match signer.public_key() {
+        Some(public) if public.as_ref() == leaf.public_key().raw => {}
+        _ => return Err(format!("{}: it is not the key of the certificate in {source}", key.display())),
+    }
+    drop(leaf);
     Ok(OwnCert { chain, key: Arc::new(private), source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::create_ca;
-    use super::super::testing::server_cert;
+    use super::super::testing::{dated_cert, load, server_cert, signing_cert, version_1_cert};
     use super::*;
 
     fn written(folder: &Path, name: &str, text: &str) -> Option<PathBuf> {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
         Some(path)
+    }
+
+    fn strict() -> RpcRules {
+        RpcRules {
+            datacenter: "dc1".to_owned(),
+            domain: "consul".to_owned(),
+            verify_incoming: true,
+            verify_outgoing: true,
+            verify_server_hostname: true,
+            accept_plaintext: false,
+        }
     }
 
     fn pair() -> (String, String, String) {
@@ -342,7 +314,7 @@ mod tests {
         };
         let material = TlsMaterial::load(&files).unwrap();
         assert!(material.https(true).is_ok());
-        assert!(material.rpc_tls(true, true, Some("server.dc1.consul".to_owned())).is_ok());
+        assert!(material.rpc_tls(strict()).is_ok());
     }
 
     #[test]
@@ -382,7 +354,33 @@ mod tests {
     #[test]
     fn what_is_verified_needs_an_authority() {
         let material = TlsMaterial::load(&TlsFiles::default()).unwrap();
-        assert!(material.rpc_tls(true, false, None).unwrap_err().contains("ca_file"));
+        assert!(material.rpc_tls(strict()).unwrap_err().contains("ca_file"));
         assert!(material.https(false).unwrap_err().contains("cert_file"));
+    }
+
+    #[test]
+    fn each_kind_of_unusual_certificate_can_be_used_and_is_remarked_upon() {
+        let ca = create_ca("consul", 10, &[]).unwrap();
+        let remarks = |(cert, key): &(String, String)| {
+            let material = load(&ca.0, cert, key);
+            assert!(
+                material.https(true).is_ok() && material.rpc_tls(RpcRules { verify_server_hostname: false, ..strict() }).is_ok()
+            );
+            material.remarks().join("\n")
+        };
+        assert!(remarks(&ca).contains("the authority's own (CA:TRUE)"));
+        assert!(remarks(&signing_cert(&ca, &["server.dc1.consul"])).contains("may sign others (CA:TRUE)"));
+        assert!(remarks(&version_1_cert(&ca)).contains("X.509 V1"));
+        assert_eq!(remarks(&server_cert(&ca, "dc1", 1)), "");
+    }
+
+    #[test]
+    fn the_name_of_a_server_is_asked_for_as_others_will() {
+        let ca = create_ca("consul", 10, &[]).unwrap();
+        let check = |(cert, key): (String, String)| load(&ca.0, &cert, &key).check_server_name("dc1", "consul");
+        assert!(check(server_cert(&ca, "dc1", 1)).is_ok());
+        assert!(check(dated_cert(&ca, &["*.dc1.consul"], [2020, 2049])).is_ok());
+        assert!(check(server_cert(&ca, "dc2", 1)).unwrap_err().contains("server.dc1.consul"));
+        assert!(check(version_1_cert(&ca)).is_err());
     }
 }

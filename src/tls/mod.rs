@@ -1,5 +1,6 @@
 //! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the
-//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`), told to operators (`shown`);
+//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`) or one of this datacenter
+//! (`judge`, by the rules of `rpc`), told to operators (`shown`);
 //! and how checks and watches speak TLS to servers that belong to nobody here (`outgoing`).
 //!
 //! Used by `rpc`, `bridge`, `local`, `watch`, `http` and `cli`. It knows no configuration files and opens no sockets,
@@ -7,8 +8,10 @@
 
 mod authority;
 mod identity;
+mod judge;
 mod material;
 mod outgoing;
+mod rpc;
 mod shown;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -17,8 +20,9 @@ mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
-pub use material::{Ending, RpcTls, TlsFiles, TlsMaterial};
+pub use material::{Ending, TlsFiles, TlsMaterial};
 pub use outgoing::OutgoingTls;
+pub use rpc::{Outgoing, RpcRules, RpcTls};
 pub use shown::{ShownCertificate, days_between};
 pub use unverified::AnyCertificate;
 pub use verify::{PinTable, Refusal, Trust};

@@ -4,6 +4,7 @@
 //! system and no certificate is shown; with `enable_agent_tls_for_checks` by this agent's, which then
 //! shows its own. Nothing is read from disk before the first check that needs it.
 
+use super::judge::ServerJudge;
 use super::material::TlsMaterial;
 use super::provider;
 use super::unverified::AnyCertificate;
@@ -68,22 +69,22 @@ impl OutgoingTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS versions: {error}"))?;
         let builder = match verify {
-            true => builder.with_root_certificates(self.roots()?),
+            true => match self.inner.agent.as_ref().and_then(|agent| agent.material.authorities()) {
+                // This agent's authorities where it has some, as Consul does; else those of the system.
+                Some(own) => {
+                    builder.dangerous().with_custom_certificate_verifier(Arc::new(ServerJudge::new(Some(own.clone()), true)))
+                }
+                None => builder.with_root_certificates(self.system()?),
+            },
             false => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default())),
         };
         match self.inner.agent.as_ref().and_then(|agent| agent.material.own()) {
             None => Ok(builder.with_no_client_auth()),
-            Some(own) => builder
-                .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
-                .map_err(|error| format!("{}: certificate and key do not fit: {error}", own.source)),
+            Some(own) => Ok(builder.with_client_cert_resolver(Arc::new(own.shown()?))),
         }
     }
 
-    /// This agent's authorities where it has some, as Consul does; else those of the system.
-    fn roots(&self) -> Result<Arc<RootCertStore>, String> {
-        if let Some(own) = self.inner.agent.as_ref().and_then(|agent| agent.material.roots()) {
-            return Ok(own);
-        }
+    fn system(&self) -> Result<Arc<RootCertStore>, String> {
         if let Some(system) = self.inner.system.get() {
             return Ok(Arc::clone(system));
         }
@@ -93,7 +94,7 @@ impl OutgoingTls {
 }
 
 /// What the operating system trusts. One that cannot be used is passed over: others are not worse for it.
-fn system_roots() -> Result<RootCertStore, String> {
+pub(crate) fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _ignored) = roots.add_parsable_certificates(found.certs);

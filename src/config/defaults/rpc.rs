@@ -29,6 +29,8 @@ pub const RPC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RPC_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections a server keeps; further ones are closed. Some per agent of the datacenter.
 pub const RPC_MAX_CONNECTIONS: usize = 16_384;
+/// Connections of servers of the pool, which are not among those: nobody else's stand in Raft's way.
+pub const RPC_MAX_SERVER_CONNECTIONS: usize = 1_024;
 /// Connections of one address; Consul's `rpc_max_conns_per_client`.
 pub const RPC_MAX_CONNECTIONS_PER_ADDRESS: usize = 100;
 /// Calls in flight on one connection: parked watches of one client agent, mostly.
@@ -50,8 +52,16 @@ pub const RPC_MAX_REQUEST_BYTES: usize = 16 << 20;
 pub const RPC_MAX_REPLY_BYTES: usize = 256 << 20;
 /// Bytes of one of Raft's messages; snapshots come in pieces.
 pub const RPC_MAX_RAFT_BYTES: usize = 64 << 20;
-/// KiB of request bodies that a server reads at a time; further ones wait to be read.
+/// KiB of requests that are in memory at a time, as far as they have arrived.
 pub const RPC_BODY_BUDGET_KIB: usize = 512 << 10;
+/// The same of one address: a few of the largest, and an eighth of all.
+pub const RPC_BODY_BUDGET_OF_ADDRESS_KIB: usize = 64 << 10;
+/// KiB of Raft's messages from servers of the pool, which no request takes from.
+pub const RPC_RAFT_BUDGET_KIB: usize = 512 << 10;
+/// The same of one server: the largest append, and as much of a snapshot beside it.
+pub const RPC_RAFT_BUDGET_OF_ADDRESS_KIB: usize = 130 << 10;
+/// How long a message that is arriving waits for room before it gives way.
+pub const RPC_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 /// How deep a message may nest; honest ones need about ten.
 pub const RPC_MAX_DEPTH: usize = 64;
 /// Servers and lanes that a client remembers; beyond, those without a connection are forgotten.

@@ -1,0 +1,116 @@
+//! Bytes of messages that are in memory at a time: in all, and of each address.
+//!
+//! `server` takes room for what has arrived, never for what was announced: a length costs its sender nothing.
+
+use super::message::BodyError;
+use crate::config::defaults;
+use crate::entrance::counted_as;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Room for messages.
+#[derive(Debug)]
+pub(super) struct Budget {
+    all: Arc<Semaphore>,
+    kib_of_address: usize,
+    by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
+}
+
+/// What one message takes of it; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    own: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+    kib: u32,
+    held: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Budget {
+    /// So many KiB in all, and of each address.
+    pub(super) fn new(kib: usize, kib_of_address: usize) -> Budget {
+        Budget { all: Arc::new(Semaphore::new(kib)), kib_of_address, by_address: Mutex::default() }
+    }
+
+    /// For a message from `address`, of which nothing has come yet.
+    pub(super) fn share(&self, address: IpAddr) -> Share {
+        let address = counted_as(address);
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = by_address.get(&address).and_then(Weak::upgrade).unwrap_or_else(|| {
+            // There are never more than there are messages and one.
+            by_address.retain(|_, known| known.strong_count() > 0);
+            let own = Arc::new(Semaphore::new(self.kib_of_address));
+            by_address.insert(address, Arc::downgrade(&own));
+            own
+        });
+        Share { own, all: Arc::clone(&self.all), kib: 0, held: None }
+    }
+}
+
+impl Share {
+    /// Takes what is missing for `bytes` in all. Who finds no room gives way soon, and with that what it holds:
+    /// messages that wait for each other would all fail at the end.
+    pub(super) async fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let wanted = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        let missing = wanted.saturating_sub(self.kib);
+        if missing == 0 {
+            return Ok(());
+        }
+        let (own, all) = (Arc::clone(&self.own), Arc::clone(&self.all));
+        let take = async {
+            Ok::<_, tokio::sync::AcquireError>((own.acquire_many_owned(missing).await?, all.acquire_many_owned(missing).await?))
+        };
+        let Ok(Ok((own, all))) = timeout(defaults::RPC_ROOM_TIMEOUT, take).await else {
+            metrics::counter!("kontor.rpc.messages_without_room").increment(1);
+            return Err(BodyError::NoRoom);
+        };
+        match &mut self.held {
+            Some((held_own, held_all)) => {
+                held_own.merge(own);
+                held_all.merge(all);
+            }
+            None => self.held = Some((own, all)),
+        }
+        self.kib = wanted;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const TWO: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_fills_its_own_part_and_no_more() {
+        let budget = Budget::new(100, 60);
+        let mut first = budget.share(ONE);
+        first.grow_to(59 << 10).await.unwrap();
+        let mut second = budget.share(ONE);
+        assert!(matches!(second.grow_to(10 << 10).await, Err(BodyError::NoRoom)));
+        let mut other = budget.share(TWO);
+        other.grow_to(30 << 10).await.unwrap();
+        drop(first);
+        second.grow_to(10 << 10).await.unwrap();
+        second.grow_to(10 << 10).await.unwrap();
+        assert_eq!(second.kib, 11, "what is had is not taken twice");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_gets_what_is_given_back_in_time() {
+        let budget = Budget::new(10, 10);
+        let mut first = budget.share(ONE);
+        first.grow_to(9 << 10).await.unwrap();
+        let mut second = budget.share(TWO);
+        let give_back = async {
+            tokio::time::sleep(defaults::RPC_ROOM_TIMEOUT / 2).await;
+            drop(first);
+        };
+        let (grown, ()) = tokio::join!(second.grow_to(9 << 10), give_back);
+        assert!(grown.is_ok());
+    }
+}

@@ -1,0 +1,113 @@
+//! TLS of the RPC port: how an agent connects, what it accepts, and which peers may speak as servers.
+//!
+//! Built from the files by `material`, used by `rpc`. The rules are Consul's (`verify_incoming`,
+//! `verify_outgoing`, `verify_server_hostname`), but for plain text, which has to be asked for beside TLS.
+
+use super::material::TlsMaterial;
+use super::verify::server_dc;
+use super::{AnyCertificate, server_name};
+use arc_swap::ArcSwap;
+use rustls::client::verify_server_name;
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::{CertificateDer, ServerName};
+use std::sync::Arc;
+
+/// What is asked of both ends of the RPC port.
+#[derive(Clone, Debug, Default)]
+pub struct RpcRules {
+    /// This agent's datacenter.
+    pub datacenter: String,
+    /// DNS domain in certificates.
+    pub domain: String,
+    /// Whether peers that connect must show a certificate of the CA.
+    pub verify_incoming: bool,
+    /// Whether servers that are dialled must.
+    pub verify_outgoing: bool,
+    /// Whether servers must carry `server.<dc>.<domain>`.
+    pub verify_server_hostname: bool,
+    /// Whether plain text is accepted beside TLS.
+    pub accept_plaintext: bool,
+}
+
+/// How an agent connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// With TLS alone.
+    Tls,
+    /// With TLS, and without where a server has none: who is not verified need not speak it either.
+    TlsWhereItIs,
+}
+
+/// TLS of the RPC port.
+#[derive(Clone, Debug)]
+pub struct RpcTls {
+    /// Accepts, with client certificates verified when `verify_incoming`.
+    pub server: Arc<ArcSwap<ServerConfig>>,
+    /// Connects.
+    pub client: Arc<ArcSwap<ClientConfig>>,
+    /// How this agent itself connects.
+    pub outgoing: Outgoing,
+    /// Whether connections without TLS are accepted.
+    pub accepts_plain: bool,
+    /// The name that servers must carry (`server.<dc>.<domain>`), when `verify_server_hostname`.
+    pub server_name: Option<ServerName<'static>>,
+    rules: Arc<RpcRules>,
+}
+
+impl RpcTls {
+    /// An agent without a certificate accepts no TLS connection; it can still connect.
+    pub(super) fn new(material: &TlsMaterial, rules: RpcRules) -> Result<RpcTls, String> {
+        let server_name = match rules.verify_server_hostname {
+            true => Some(name_of(&rules)?),
+            false => None,
+        };
+        let mut server = material.server(rules.verify_incoming)?;
+        server.alpn_protocols = vec![b"h2".to_vec()];
+        let mut client = match rules.verify_outgoing {
+            true => material.client(rules.verify_server_hostname)?,
+            false => material.client_by(Arc::new(AnyCertificate::default()))?,
+        };
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(RpcTls {
+            server: Arc::new(ArcSwap::from_pointee(server)),
+            client: Arc::new(ArcSwap::from_pointee(client)),
+            outgoing: if rules.verify_outgoing { Outgoing::Tls } else { Outgoing::TlsWhereItIs },
+            accepts_plain: !rules.verify_incoming && (rules.accept_plaintext || !material.has_cert()),
+            server_name,
+            rules: Arc::new(rules),
+        })
+    }
+
+    /// Shows and trusts what `newer` does, from the next handshake on, wherever this is in use. What is
+    /// verified stays.
+    pub fn renew(&self, newer: &RpcTls) {
+        self.server.store(newer.server.load_full());
+        self.client.store(newer.client.load_full());
+    }
+
+    /// Why a peer that was let in by `leaf` may not speak as a server of this datacenter; `leaf` is none
+    /// where none was asked for. It counts with `verify_incoming` and `verify_server_hostname`, as in Consul.
+    pub fn refuses_as_server(&self, leaf: Option<&CertificateDer<'_>>) -> Option<String> {
+        let name = self.server_name.as_ref().filter(|_| self.rules.verify_incoming)?;
+        let expected = server_name(&self.rules.datacenter, &self.rules.domain);
+        let Some(leaf) = leaf else {
+            return Some(format!("a certificate for {expected} is required for this operation, and none was shown"));
+        };
+        let carries = ParsedCertificate::try_from(leaf).and_then(|leaf| verify_server_name(&leaf, name));
+        carries.err().map(|_error| format!("a certificate for {expected} is required for this operation"))
+    }
+
+    /// The other datacenter that `leaf` is of a server of: its way to this one is the bridge. Unset where
+    /// names do not count.
+    pub fn of_elsewhere(&self, leaf: Option<&CertificateDer<'_>>) -> Option<String> {
+        self.refuses_as_server(leaf)?;
+        server_dc(leaf?, &self.rules.domain).ok()
+    }
+}
+
+fn name_of(rules: &RpcRules) -> Result<ServerName<'static>, String> {
+    let name = server_name(&rules.datacenter, &rules.domain);
+    ServerName::try_from(name.clone())
+        .map_err(|_| format!("verify_server_hostname: {name:?} is no DNS name; check datacenter and domain"))
+}
