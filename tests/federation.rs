@@ -5,7 +5,7 @@
 
 mod rig;
 
-use rig::{Agent, Datacenter, Plan, wait_until};
+use rig::{Agent, Datacenter, Plan, request, wait_until};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -109,6 +109,11 @@ fn unknown_and_lost_datacenters_are_told_with_consul_s_text_and_the_cause() {
         assert_eq!((reply.status, reply.body.contains("No path to datacenter")), (500, true), "{}", reply.body);
         assert!(!reply.header("X-Kontor-Reason").is_empty());
     }
+    let (code, _, err) = dc1.clients[0].cli(&["catalog", "nodes", "-datacenter=nowhere"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("\"nowhere\"") && err.contains("never-joined") && err.contains("dc1, dc2"), "{err}");
+    let (code, out, err) = dc1.clients[0].cli(&["federation", "list", "-datacenter=nowhere"]);
+    assert!(code == 1 && err.contains("nowhere"), "{out}{err}");
     dc2.servers.iter().for_each(|server| server.signal("STOP"));
     for agent in [&dc1.servers[0], &dc1.clients[0]] {
         let started = Instant::now();
@@ -154,6 +159,34 @@ fn remote_reads_need_no_local_leader() {
 }
 
 #[test]
+fn operators_of_elsewhere_are_refused_unless_they_may_and_a_stop_is_no_error() {
+    let root = tempfile::tempdir().unwrap();
+    let Federation { dc1, dc2 } = Federation::start_with(root.path(), |plan| match plan.dc.as_str() {
+        "dc2" => plan.settings(&json!({"bridge": {"accept_operator_writes": true}})),
+        _ => plan,
+    });
+    let (here, there) = (&dc1.servers[0], &dc2.servers[0]);
+    let post = |agent: &Agent, path: &str| request("POST", &agent.url(path), None).expect("an answer");
+    let leader = here.get("/v1/status/leader").body;
+    let refused = post(there, "/v1/operator/raft/transfer-leader?dc=dc1");
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    assert!(refused.body.contains("\"dc1\"") && refused.body.contains("accept_operator_writes"), "{}", refused.body);
+    assert_eq!(there.put("/v1/federation/remove/dc2?dc=dc1", "").status, 403);
+    assert_eq!(there.get("/v1/operator/raft/configuration?dc=dc1").status, 200, "operators may look");
+    assert_eq!(here.get("/v1/status/leader").body, leader);
+    let allowed = post(here, "/v1/operator/raft/transfer-leader?dc=dc2");
+    assert_eq!(allowed.status, 200, "{}", allowed.body);
+    let logs: Vec<_> = dc1.servers.iter().chain(&dc2.servers).map(|agent| agent.plan.data_dir.join("agent.log")).collect();
+    for agent in dc1.clients.into_iter().chain(dc2.clients).chain(dc1.servers).chain(dc2.servers) {
+        agent.terminate();
+    }
+    for log in logs {
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(!log.contains(" ERROR "), "{log}");
+    }
+}
+
+#[test]
 fn certificates_of_one_authority_federate_and_an_encrypted_pool_is_closed_to_others() {
     let root = tempfile::tempdir().unwrap();
     let certs = root.path().join("certs");
@@ -176,6 +209,9 @@ fn certificates_of_one_authority_federate_and_an_encrypted_pool_is_closed_to_oth
             settings["cert_file"] = json!(pem(""));
             settings["key_file"] = json!(pem("-key"));
             settings["bridge"] = json!({"require_ca": true});
+        } else {
+            // Its servers speak TLS alone.
+            settings["ca_file"] = json!(certs.join("consul-agent-ca.pem").display().to_string());
         }
         plan.settings(&settings)
     });

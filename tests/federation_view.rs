@@ -63,6 +63,12 @@ fn a_federation_that_is_well_is_told_so_by_servers_and_clients() {
 
         let all = agent.get("/v1/federation").json();
         assert_eq!((&all["Datacenter"], &all["Server"]), (&json!("dc1"), &json!("s1")), "a server answers, for its client too");
+        let (code, list, _) = agent.cli(&["federation", "list", "-datacenter=dc2"]);
+        assert!(code == 0 && list.contains("dc2"), "{list}");
+        let (code, _, err) = agent.cli(&["federation", "list", "-datacenter=dc9"]);
+        assert!(code == 1 && err.contains("dc9"), "{err}");
+        let (code, _, err) = agent.cli(&["federation", "status", "dc2", "-datacenter=dc9"]);
+        assert!(code == 1 && err.contains("dc9") && err.contains("-http-addr"), "{err}");
         let (code, list, _) = agent.cli(&["federation", "list"]);
         assert_eq!(code, 0);
         let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -3,7 +3,7 @@
 //! Each finding says what was expected, what came and what to do.
 
 use super::UnresolvedName;
-use super::link::Cause;
+use super::link::{BY_OTHERS, Cause, REFUSED_BY_OTHERS};
 use super::probe::{DialBack, Dialled, Met};
 use crate::config::defaults;
 use crate::model::fault::Fault;
@@ -26,6 +26,8 @@ pub(super) struct Evidence {
     pub(super) known: usize,
     /// How many connections its servers hold to this one.
     pub(super) inbound: usize,
+    /// Its own word for not dealing with this datacenter, where it has given one and nothing since.
+    pub(super) refused: Option<String>,
     /// What came of dialling them.
     pub(super) dialled: Vec<Dialled>,
     /// What one of them has found on the way here, or why it could not be asked.
@@ -52,6 +54,10 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
         };
         match &dialled.outcome {
             Ok(met) => met_findings(&way, dialled, met, &mut found),
+            // Who has removed us knows our fingerprints no more; what it said before tells why.
+            Err(Cause::NotYetKnown) if let Some(why) = &evidence.refused => {
+                found.push(way.failure(dialled, &Cause::Refused(why.clone())));
+            }
             Err(cause) => found.push(way.failure(dialled, cause)),
         }
     }
@@ -92,16 +98,29 @@ impl Way<'_> {
                 "normal for some seconds after a join; if it lasts, gossip does not get through: open port 8302, tcp and udp, both \
                  ways, or list each other's fingerprints under `federation`, or give both datacenters certificates of one CA",
             ),
-            Cause::Refused(text) => error(
-                Check::Servers,
-                &self.to,
-                "two datacenters that deal with each other",
-                text.clone(),
-                "one of them has the other switched off (`bridge { disabled }`) or removed: take it off that list and reload, or \
-                 join it again (`kontor join -wan`, or PUT /v1/federation/readmit/<dc>) on the side that refuses",
-            ),
+            Cause::Refused(text) => self.closed(text),
             Cause::Unreachable(text) => self.silence(dialled, text),
         }
+    }
+
+    /// Somebody's operators do not want it.
+    fn closed(&self, text: &str) -> Finding {
+        let (near, far) = (self.dc_of_from, self.dc_of_to);
+        let (word, by, other) = match text.strip_prefix(REFUSED_BY_OTHERS) {
+            Some(word) => (word, far, near),
+            None => (text, near, far),
+        };
+        let advice = match word {
+            "removed" => format!(
+                "if {other} shall be let in again: on a server of {by}, `kontor join -wan <an address of {other}>` or PUT \
+                 /v1/federation/readmit/{other}"
+            ),
+            "disabled" => {
+                format!("if {other} shall be let in again: take it off `bridge {{ disabled }}` in {by}, and reload there")
+            }
+            _ => format!("look at the logs of {by}"),
+        };
+        error(Check::Servers, &self.to, "two datacenters that deal with each other", format!("{word} by {by}"), advice)
     }
 
     fn silence(&self, dialled: &Dialled, text: &str) -> Finding {
@@ -131,7 +150,7 @@ impl Way<'_> {
 
     /// A certificate that was refused, or a handshake that failed for another reason.
     fn refusal(&self, text: &str) -> Finding {
-        let (by_dialled, text) = text.strip_prefix("by the other side: ").map_or((false, text), |text| (true, text));
+        let (by_dialled, text) = text.strip_prefix(BY_OTHERS).map_or((false, text), |text| (true, text));
         let (holder, judge, dc) =
             if by_dialled { (&self.from, &self.to, self.dc_of_from) } else { (&self.to, &self.from, self.dc_of_to) };
         let create = format!("kontor tls cert create -server -dc {dc}");
@@ -308,7 +327,7 @@ mod tests {
 
     fn seen(dialled: Vec<Dialled>, back: Result<DialBack, Fault>) -> Evidence {
         let [own_dc, own_server, dc] = ["dc1", "s1", "dc2"].map(str::to_owned);
-        Evidence { own_dc, own_server, dc, unresolved: vec![], known: dialled.len(), inbound: 0, dialled, back }
+        Evidence { own_dc, own_server, dc, unresolved: vec![], known: dialled.len(), inbound: 0, refused: None, dialled, back }
     }
 
     fn only(dialled: Dialled, check: Check) -> Finding {
@@ -352,6 +371,19 @@ mod tests {
         let finding =
             only(dialled(Err(Cause::TlsRefused("peer doesn't support any known protocol".to_owned()))), Check::Protocol);
         assert_eq!(finding.level, Level::Error);
+    }
+
+    #[test]
+    fn who_has_removed_us_says_so_though_it_knows_our_fingerprint_no_more() {
+        let unknown = || seen(vec![dialled(Err(Cause::NotYetKnown))], Err(Fault::unreachable("x")));
+        assert_eq!(findings(&unknown())[0].check, Check::Certificate);
+        let said = Some("refused by the other side: removed".to_owned());
+        let finding = findings(&Evidence { refused: said, ..unknown() }).swap_remove(0);
+        assert_eq!((finding.check, finding.came.as_str()), (Check::Servers, "removed by dc2"));
+        let advice = finding.advice.unwrap();
+        assert!(advice.contains("on a server of dc2") && advice.contains("readmit/dc1") && !advice.contains("8302"), "{advice}");
+        let ours = only(dialled(Err(Cause::Refused("disabled".to_owned()))), Check::Servers);
+        assert_eq!(ours.came, "disabled by dc1");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::feed::pulse::Pulse;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::config::defaults;
 use crate::model::ids::ClusterId;
+use crate::model::shorten::shorten;
 use crate::telemetry::Trouble;
 use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,11 @@ use tracing::{info, warn};
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 /// How much of a reason that the other side gave is told.
 const MAX_REASON: usize = 200;
+
+/// What stands before the other side's refusal of a certificate.
+pub(super) const BY_OTHERS: &str = "by the other side: ";
+/// What stands before the other side's word for not dealing with this datacenter.
+pub(super) const REFUSED_BY_OTHERS: &str = "refused by the other side: ";
 
 /// Who speaks, told on each new link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +92,14 @@ pub(super) enum Cause {
     Refused(String),
     /// No answer, or one that is none.
     Unreachable(String),
+}
+
+impl Cause {
+    /// Whether an operator has to mend it. A fingerprint that is not known yet is none of that: the pool tells of
+    /// one server of a datacenter before it tells of the others.
+    pub(super) fn is_for_operators(&self) -> bool {
+        matches!(self, Cause::TlsRefused(why) if !why.trim_start_matches(BY_OTHERS).starts_with("pin-mismatch"))
+    }
 }
 
 /// A link that is down: since when, and why.
@@ -262,7 +276,7 @@ impl Link {
         let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
         // A link that was up and is lost, and a certificate that is refused, are news at once. That
         // a server is not up yet, or has not heard of this one yet, is normal for a moment.
-        let is_news = is_new && (matches!(before, State::Up(..)) || matches!(cause, Cause::TlsRefused(_)));
+        let is_news = is_new && (matches!(before, State::Up(..)) || cause.is_for_operators());
         let lasts = trouble.failed(Instant::now());
         let outage = Outage { since, cause };
         let (dc, server, addr, reason) = (&self.server.dc, &self.server.name, self.server.addr, outage.reason());
@@ -354,13 +368,13 @@ pub(super) fn cause_of(error: &ConnectionError) -> Cause {
     if let ConnectionError::ApplicationClosed(close) = error
         && close.error_code == frame::REFUSED
     {
-        return Cause::Refused(format!("refused by the other side: {}", readable(&String::from_utf8_lossy(&close.reason))));
+        return Cause::Refused(format!("{REFUSED_BY_OTHERS}{}", readable(&String::from_utf8_lossy(&close.reason))));
     }
     let (refused, by, text) = match error {
         ConnectionError::TransportError(error) => (TLS_ALERTS.contains(&error.code.into()), "", error.reason.clone()),
         ConnectionError::ConnectionClosed(close) => {
             let text = String::from_utf8_lossy(&close.reason).into_owned();
-            (TLS_ALERTS.contains(&close.error_code.into()), "by the other side: ", text)
+            (TLS_ALERTS.contains(&close.error_code.into()), BY_OTHERS, text)
         }
         _ => (false, "", String::new()),
     };
@@ -374,7 +388,9 @@ pub(super) fn cause_of(error: &ConnectionError) -> Cause {
 
 /// Text of a peer, fit for logs, headers and terminals.
 pub(super) fn readable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || !c.is_ascii() { '?' } else { c }).take(MAX_REASON).collect()
+    // A little more than is told, to know whether there is more; a peer may have sent any amount.
+    let plain = |c: char| if c.is_control() || !c.is_ascii() { '?' } else { c };
+    shorten(&text.chars().map(plain).take(MAX_REASON + 1).collect::<String>(), MAX_REASON).into_owned()
 }
 
 /// A time as RFC 3339 has it, to the second.
@@ -454,6 +470,14 @@ mod tests {
         assert_eq!(ahead(u64::MAX, 0), i64::MAX);
         let old: Greeting = serde_json::from_str(r#"{"node": "s1", "datacenter": "dc2"}"#).unwrap();
         assert_eq!((old.clock, old.cluster), (None, None));
+    }
+
+    #[test]
+    fn a_fingerprint_that_is_not_known_yet_is_not_for_operators_at_once() {
+        let refused = |why: &str| Cause::TlsRefused(why.to_owned()).is_for_operators();
+        assert!(!refused("pin-mismatch: fingerprint x") && !refused("by the other side: pin-mismatch: fingerprint x"));
+        assert!(refused("expired: x") && refused("by the other side: another-ca: x"));
+        assert!(!Cause::NotYetKnown.is_for_operators());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::admission::Admission;
 use super::datacenter::Datacenter;
-use super::link::State;
+use super::link::{Cause, Outage, State};
 use crate::config::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
@@ -178,6 +178,15 @@ impl Links {
     /// The cluster of `dc` that was linked last, or that it tells.
     pub(super) fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
         self.datacenters.load().get(dc)?.cluster()
+    }
+
+    /// What `dc` said when it refused this datacenter, where nothing else was heard of it since.
+    pub(super) fn refused_by(&self, dc: &str) -> Option<String> {
+        let links = self.datacenters.load().get(dc)?.links();
+        links.iter().find_map(|link| match link.state() {
+            State::Down(Outage { cause: Cause::Refused(why), .. }) => Some(why),
+            _ => None,
+        })
     }
 
     /// Whether a link to `dc` stands, or is about to, after waiting for that no longer than `until`.

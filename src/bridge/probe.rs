@@ -110,6 +110,7 @@ impl Bridge {
             known: servers.len(),
             inbound: self.inbound.count(&dc),
             unresolved,
+            refused: self.links.refused_by(&dc),
             dialled: dialled?,
             back,
             dc: dc.clone(),

@@ -176,6 +176,7 @@ impl Server {
         if timeout(defaults::BRIDGE_DRAIN, ended).await.is_err() {
             debug!(dc = %dc, left = requests.len(), "requests were still at work at shutdown");
         }
+        connection.close(frame::CANCELLED, b"shutting down");
     }
 
     /// Ends the connection of a guest that is not dealt with any more.
@@ -287,8 +288,8 @@ impl Server {
     }
 
     /// Says why a peer was refused. It comes again every second, so each reason is told once for each
-    /// address, and again when it lasts. But for a bad certificate it is normal for a moment: a peer that
-    /// is not known yet, or that gave up its own dial.
+    /// address, and again when it lasts. But for a bad certificate it is normal for a moment: a peer whose
+    /// fingerprint is not known yet, or that gave up its own dial.
     fn refused(&self, peer: SocketAddr, cause: Cause) {
         let kind = match cause {
             Cause::NotYetKnown => "not-yet-known",
@@ -297,7 +298,7 @@ impl Server {
             Cause::Unreachable(_) => "handshake",
         };
         metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
-        let is_news = matches!(cause, Cause::TlsRefused(_));
+        let is_news = cause.is_for_operators();
         // That is what was asked for, for as long as it lasts.
         let is_wanted = matches!(cause, Cause::Refused(_));
         let why = match cause {

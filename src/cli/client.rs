@@ -104,13 +104,29 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| format!("the answer to {target} is not what was expected: {error}"))
     }
 
-    /// Does the call; any status but 200 is an error with the agent's text.
+    /// Does the call; any status but 200 is an error with the agent's text and its reason. Of a datacenter that
+    /// nobody knows it is told which are known.
     pub(super) async fn send(&self, call: Call) -> Result<Bytes, String> {
         let (head, body) = self.exchange(call, defaults::CLI_ANSWER_TIMEOUT).await?.into_parts();
         if head.status == StatusCode::OK {
             return Ok(body);
         }
-        Err(format!("Unexpected response code: {} ({})", head.status.as_u16(), String::from_utf8_lossy(&body).trim()))
+        let text = String::from_utf8_lossy(&body);
+        let mut error = format!("Unexpected response code: {} ({})", head.status.as_u16(), text.trim());
+        if let Some(reason) = head.headers.get("X-Kontor-Reason").and_then(|reason| reason.to_str().ok()) {
+            error = format!("{error}, {reason}");
+        }
+        match self.datacenter().filter(|_| text.contains("No path to datacenter")) {
+            Some(dc) => Err(format!("{error}: datacenter {dc:?}{}", self.known_datacenters().await)),
+            None => Err(error),
+        }
+    }
+
+    /// Which datacenters there are, for those who have named another one; nothing where the agent does not say.
+    async fn known_datacenters(&self) -> String {
+        let told = Box::pin(self.exchange(Call::get("/v1/catalog/datacenters"), defaults::CLI_ANSWER_TIMEOUT)).await;
+        let names: Option<Vec<String>> = told.ok().and_then(|answer| serde_json::from_slice(answer.body()).ok());
+        names.map(|names| format!("; known are {}", names.join(", "))).unwrap_or_default()
     }
 
     /// The datacenter that the flags name.
@@ -260,6 +276,14 @@ mod tests {
             one_answer("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 17\r\n\r\nNo cluster leader").await;
         let error = client(address).send(Call::get("/v1/x")).await.unwrap_err();
         assert_eq!(error, "Unexpected response code: 500 (No cluster leader)");
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_the_agent_is_told_too() {
+        let answer = "HTTP/1.1 500 Internal Server Error\r\nx-kontor-reason: never-joined\r\ncontent-length: 21\r\n\r\nNo path to datacenter";
+        let (address, _server) = one_answer(answer).await;
+        let error = client(address).send(Call::get("/v1/x")).await.unwrap_err();
+        assert_eq!(error, "Unexpected response code: 500 (No path to datacenter), never-joined: datacenter \"dc 2\"");
     }
 
     #[tokio::test]

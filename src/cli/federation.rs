@@ -31,7 +31,7 @@ enum FederationCommand {
     /// States: alive (a link stands), stale (no link, but answers that were given before are still held and
     /// served to stale reads), trying (the first dials are under way), unreachable (no link and nothing held),
     /// left (all its servers have left), removed (by an operator, or its servers are gone), disabled (switched
-    /// off by configuration).
+    /// off by configuration). With -datacenter only the one named is listed.
     #[command(after_help = "Example:\n  kontor federation list\n  kontor federation list -format=json")]
     List(FormatArgs),
     /// Show one datacenter: its servers, links, certificates and traffic
@@ -89,21 +89,32 @@ struct DoctorArgs {
 
 impl FederationArgs {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
+        let flagged = client.datacenter().map(str::to_owned);
         match self.command {
             FederationCommand::List(format) => {
-                let (federation, value) = answer::<Federation>(&client, Call::get("/v1/federation")).await?;
+                let call = Call::get("/v1/federation");
+                let call = if let Some(dc) = &flagged { call.segment(dc) } else { call };
+                let (federation, value) = answer::<Federation>(&client, call).await?;
                 if format.is_json() { json(&value) } else { Ok(Done::text(pages::list(&federation))) }
             }
             FederationCommand::Status(StatusArgs { dc, format }) => {
+                one_of(&dc, flagged.as_deref())?;
                 let call = Call::get("/v1/federation").segment(&dc);
                 let (federation, value) = answer::<Federation>(&client, call).await?;
                 if format.is_json() { json(&value) } else { Ok(Done::text(pages::status(&federation))) }
             }
             FederationCommand::Remove(RemoveArgs { dc }) => {
+                one_of(&dc, flagged.as_deref())?;
                 client.send(Call::put("/v1/federation/remove").segment(&dc)).await?;
                 Ok(Done::line(format!("Removed datacenter: {dc}")))
             }
-            FederationCommand::Doctor(args) => args.run(&client).await,
+            FederationCommand::Doctor(mut args) => {
+                if let Some(dc) = &args.dc {
+                    one_of(dc, flagged.as_deref())?;
+                }
+                args.dc = args.dc.or(flagged);
+                args.run(&client).await
+            }
         }
     }
 }
@@ -136,6 +147,17 @@ impl DoctorArgs {
             return Ok(Done::line("There is no other datacenter to look at."));
         }
         Ok(Done { code, ..Done::text(pages::doctor(&examinations)) })
+    }
+}
+
+/// Refuses a flag that names another datacenter than the command does: what is told and done here is the view of
+/// the agent that is asked.
+fn one_of(dc: &str, flagged: Option<&str>) -> Result<(), String> {
+    match flagged {
+        Some(other) if !other.eq_ignore_ascii_case(dc) => Err(format!(
+            "expected one datacenter, got {dc:?} and -datacenter={other}; to have a server of {other} asked, name its address with -http-addr"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,9 +1,9 @@
 //! TLS towards an `https://` agent. Used by `client` alone.
 
 use super::endpoint::TlsOptions;
-use crate::tls::AnyCertificate;
+use crate::tls::{AnyCertificate, server_judge, system_roots};
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::{Path, PathBuf};
@@ -26,10 +26,11 @@ fn config(options: &TlsOptions) -> Result<ClientConfig, String> {
     let builder =
         ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
-    let builder = if options.verify {
-        builder.with_root_certificates(roots(options)?)
-    } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default()))
+    let builder = match authorities(options)? {
+        _ if !options.verify => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default())),
+        Some(named) => builder.dangerous().with_custom_certificate_verifier(server_judge(named)?),
+        None => builder
+            .with_root_certificates(system_roots().map_err(|why| format!("{why}; or name one with -ca-file or CONSUL_CACERT"))?),
     };
     match (&options.client_cert, &options.client_key) {
         (Some(certificate), Some(key)) => {
@@ -42,7 +43,8 @@ fn config(options: &TlsOptions) -> Result<ClientConfig, String> {
     }
 }
 
-fn roots(options: &TlsOptions) -> Result<RootCertStore, String> {
+/// Those that flags or the environment name; without any, the system's count.
+fn authorities(options: &TlsOptions) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
     let mut files: Vec<PathBuf> = options.ca_file.iter().cloned().collect();
     if let Some(folder) = &options.ca_path {
         let listed =
@@ -50,15 +52,13 @@ fn roots(options: &TlsOptions) -> Result<RootCertStore, String> {
         files.extend(listed.map_err(|error| format!("{}: {error}", folder.display()))?);
     }
     if files.is_empty() {
-        return Err("https needs the authority to trust: name its file with -ca-file or CONSUL_CACERT".to_owned());
+        return Ok(None);
     }
-    let mut store = RootCertStore::empty();
+    let mut named = Vec::new();
     for file in &files {
-        for certificate in certificates(file)? {
-            store.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
-        }
+        named.extend(certificates(file)?);
     }
-    Ok(store)
+    Ok(Some(named))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -120,10 +120,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_trusted_without_being_told_and_anything_when_told_not_to_verify() {
+    async fn a_stranger_is_not_trusted_without_being_told_and_anybody_when_told_not_to_verify() {
         let (address, _) = listener().await;
         let untold = TlsOptions { verify: true, ..TlsOptions::default() };
-        assert!(shake(address, &untold).await.unwrap_err().contains("-ca-file"));
+        assert!(shake(address, &untold).await.is_err(), "no authority of the system knows it");
         assert_eq!(shake(address, &TlsOptions { verify: false, ..TlsOptions::default() }).await, Ok(()));
         let missing = TlsOptions { ca_file: Some("/nowhere/ca.pem".into()), ..untold };
         assert!(shake(address, &missing).await.unwrap_err().contains("/nowhere/ca.pem"));

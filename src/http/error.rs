@@ -6,6 +6,7 @@
 use super::respond::{Body, TEXT};
 use crate::config::defaults::HTTP_REASON_MAX;
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::shorten::shorten;
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
@@ -140,8 +141,7 @@ impl Refusal {
             headers.insert(ALLOW, allow);
         }
         if let Some(reason) = self.reason {
-            let told: String = reason.chars().take(HTTP_REASON_MAX).collect();
-            headers.insert(REASON, header_text(&told));
+            headers.insert(REASON, header_text(&shorten(&reason, HTTP_REASON_MAX)));
         }
         response
     }

@@ -7,6 +7,7 @@ use crate::config::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
 use crate::model::indent::indent;
 use crate::model::query::Consistency;
+use crate::model::shorten::shorten;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -256,7 +257,7 @@ fn ascii(text: &str) -> String {
 fn told(part: &DatacenterPart) -> serde_json::Value {
     match &part.error {
         Some(error) => {
-            let error: String = error.chars().take(defaults::HTTP_DATACENTER_ERROR_MAX).collect();
+            let error = shorten(error, defaults::HTTP_DATACENTER_ERROR_MAX);
             serde_json::json!({ "Datacenter": part.name, "Error": error })
         }
         None => serde_json::json!({ "Datacenter": part.name, "AgeMs": whole(part.age, 1_000_000), "Index": part.index }),

@@ -22,6 +22,7 @@ pub mod query;
 pub mod removals;
 pub mod request;
 pub mod service;
+pub mod shorten;
 pub mod tail;
 pub mod uri;
 pub mod vote;

@@ -33,6 +33,8 @@ impl Server {
     }
 
     async fn answer(self: Arc<Server>, envelope: Envelope) -> Result<Reply, String> {
+        let server = Arc::clone(&self);
+        let Ok(_permit) = server.door.try_acquire() else { return Err("this server stops, or has too many messages".to_owned()) };
         let Envelope { cluster, from, .. } = envelope;
         if !matches!(envelope.ask, Ask::Grant(_) | Ask::GrantStatus) {
             self.check_cluster(cluster, from, envelope.is_of_leader()).await?;

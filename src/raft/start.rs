@@ -14,7 +14,7 @@ use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
-use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -53,6 +53,8 @@ pub(super) struct Server {
     pub(super) disk_stuck: AtomicBool,
     /// This server stops on purpose.
     pub(super) stopping: AtomicBool,
+    /// A permit for each message that the core has; closed before it stops.
+    pub(super) door: Semaphore,
 }
 
 impl Server {
@@ -114,6 +116,7 @@ impl Server {
             published,
             disk_stuck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            door: Semaphore::new(RAFT_MESSAGES_MAX as usize),
         });
         server.spawn_tasks(shutdown);
         Ok(server)
@@ -251,6 +254,9 @@ impl Server {
                     Err(_elapsed) => tracing::warn!("leadership could not be handed over in time"),
                 }
             }
+            // No message is with the core when it stops, and none comes after: openraft calls each an error.
+            let _all = tokio::time::timeout(grace / 8, self.door.acquire_many(RAFT_MESSAGES_MAX)).await;
+            self.door.close();
             if let Err(error) = self.core.shutdown().await {
                 tracing::warn!(%error, "the Raft core did not end well");
             }

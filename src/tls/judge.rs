@@ -239,6 +239,11 @@ impl ServerCertVerifier for ServerJudge {
     }
 }
 
+/// Judges servers and their names by these authorities.
+pub fn server_judge(authorities: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    Ok(Arc::new(ServerJudge::new(Some(Authorities::new(authorities)?), true)))
+}
+
 /// Judges clients, each of which must show a certificate.
 #[derive(Debug)]
 pub(super) struct ClientJudge {

@@ -20,8 +20,9 @@ mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
+pub use judge::server_judge;
 pub use material::{Ending, TlsFiles, TlsMaterial};
-pub use outgoing::OutgoingTls;
+pub use outgoing::{OutgoingTls, system_roots};
 pub use rpc::{Outgoing, RpcRules, RpcTls};
 pub use shown::{ShownCertificate, days_between};
 pub use unverified::AnyCertificate;

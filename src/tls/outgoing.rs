@@ -93,8 +93,8 @@ impl OutgoingTls {
     }
 }
 
-/// What the operating system trusts. One that cannot be used is passed over: others are not worse for it.
-pub(crate) fn system_roots() -> Result<RootCertStore, String> {
+/// What the operating system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name. One that cannot be used is passed over: others are not worse for it.
+pub fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _ignored) = roots.add_parsable_certificates(found.certs);

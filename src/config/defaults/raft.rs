@@ -79,3 +79,5 @@ pub const RAFT_GRANT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const RAFT_BOOTSTRAP_QUEUE: usize = 64;
 /// Servers in a set that is proposed; a greater set is refused.
 pub const RAFT_MEMBERS_MAX: usize = 64;
+/// Messages of other servers that Raft works on at a time; those that come beyond it are refused and come again.
+pub const RAFT_MESSAGES_MAX: u32 = 4_096;
