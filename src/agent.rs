@@ -13,6 +13,7 @@ mod federation;
 mod kept_removals;
 mod parts;
 mod sync_causes;
+mod trust;
 mod watches;
 mod whereabouts;
 
@@ -99,7 +100,7 @@ impl Agent {
         let kept_removals = KeptRemovals::open(data_dir.as_ref().map(DataDir::path))?;
         // Before they are read: what is written meanwhile is read again.
         let stamps = Stamps::of(&config.tls);
-        let tls = parts::Tls::load(&config, data_dir.as_ref().map(DataDir::path))?;
+        let tls = trust::Tls::load(&config, data_dir.as_ref().map(DataDir::path))?;
         let listeners = parts::http_listeners(&config, &tls).await?;
         let rpc_listener = listen(config.rpc, "rpc").await?;
         let rpc_addr = rpc_listener.local_addr().map_err(|error| format!("rpc: {error}"))?;

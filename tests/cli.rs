@@ -267,14 +267,29 @@ fn second_of_day(line: &str) -> Option<f64> {
 fn a_start_in_which_all_find_each_other_within_seconds_warns_of_nothing() {
     let root = tempfile::tempdir().unwrap();
     let here = rig::Datacenter::start(root.path(), "dc1", 1);
-    let there = Plan::server(root.path(), "dc2", "s1", 1).join_wan(&[&here.servers[0].plan]).start();
-    there.wait_for("/v1/catalog/nodes?dc=dc1", |nodes| nodes.as_array().is_some_and(|nodes| nodes.len() == 4));
-    for agent in here.servers.iter().chain(&here.clients).chain([&there]) {
+    // One of dc2 alone knows of dc1, and the others hear of it one by one, as of each other's fingerprints.
+    let gate = here.servers[0].plan.clone();
+    let there = rig::Datacenter::start_with(root.path(), "dc2", 0, |plan| match plan.name.as_str() {
+        "s1" => plan.join_wan(&[&gate]),
+        _ => plan,
+    });
+    for server in &there.servers {
+        server.wait_for("/v1/catalog/nodes?dc=dc1", |nodes| nodes.as_array().is_some_and(|nodes| nodes.len() == 4));
+    }
+    for agent in here.servers.iter().chain(&here.clients).chain(&there.servers) {
         let log = agent.log();
         let start = log.lines().find_map(second_of_day).unwrap();
         let early = |line: &&str| second_of_day(line).is_some_and(|at| (0.0..9.0).contains(&(at - start)));
         // Others, such as a leader that was not run for a while, are the machine's doing.
-        let normal = ["nobody is reached", "no link", "link down", "connection refused", "bootstrap waits", "does not agree"];
+        let normal = [
+            "nobody is reached",
+            "no link",
+            "link down",
+            "connection refused",
+            "pin-mismatch",
+            "bootstrap waits",
+            "does not agree",
+        ];
         for line in log.lines().filter(early).filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")) {
             assert!(!normal.iter().any(|text| line.contains(text)), "{}: {line}", agent.plan.name);
         }
@@ -320,6 +335,14 @@ fn servers_work_with_certificates_that_the_program_has_made() {
     assert_eq!((code, rows(&out).len()), (0, 3), "{err}");
     let (code, _, err) = run(folder, &list, &[address, authority, name]);
     assert_eq!(code, 1, "a certificate is asked for: {err}");
+    let of_system = ("SSL_CERT_FILE", "consul-agent-ca.pem");
+    let (code, _, err) = run(folder, &list, &[address, of_system, name, own[0], own[1]]);
+    assert_eq!(code, 0, "the system trusts it: {err}");
+    // A key of another certificate is found before a start is.
+    let text = std::fs::read_to_string(folder.join("s0.hcl")).unwrap().replace("consul-0-key.pem", "consul-1-key.pem");
+    std::fs::write(folder.join("crossed.hcl"), format!("{text}data_dir = \"/nowhere\"\nserver = true\n")).unwrap();
+    let (code, out, err) = run(folder, &["validate", "crossed.hcl"], &[]);
+    assert!(code == 1 && err.contains("it is not the key of the certificate"), "{out}{err}");
     let (code, _, err) = run(folder, &list, &[address, authority, own[0], own[1]]);
     assert_eq!(code, 1);
     assert!(err.contains("not valid for name"), "{err}");

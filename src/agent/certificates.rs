@@ -4,7 +4,7 @@
 //! What is new counts from the next handshake on; no connection that stands is ended for it. What
 //! cannot be used is told, and what was shown before stays. `agent` runs both tasks.
 
-use super::parts;
+use super::trust;
 use crate::bridge::Bridge;
 use crate::config::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::config::{Config, Tls};
@@ -50,7 +50,7 @@ pub(super) struct Renewed {
 impl Certificates {
     /// Those that `tls` was loaded with at the start, when the files had these `stamps`; none where
     /// none are configured.
-    pub(super) fn new(config: &Config, stamps: Stamps, tls: &parts::Tls) -> Option<Certificates> {
+    pub(super) fn new(config: &Config, stamps: Stamps, tls: &trust::Tls) -> Option<Certificates> {
         let endings = tls.material.as_ref()?.endings().to_vec();
         let shown = Mutex::new(Shown { files: stamps, endings });
         Some(Certificates { started: config.clone(), rpc: tls.rpc.clone(), https: None, bridge: None, shown })
@@ -71,10 +71,10 @@ impl Certificates {
         if self.are_those_of(&files) {
             return Ok(None);
         }
-        let material = TlsMaterial::load(&parts::tls_files(&config))?;
+        let material = TlsMaterial::load(&trust::tls_files(&config))?;
         let verifies = config.tls.verify_incoming_https;
         Ok(Some(Renewed {
-            rpc: self.rpc.as_ref().map(|_| parts::rpc_tls(&config, &material)).transpose()?,
+            rpc: self.rpc.as_ref().map(|_| trust::rpc_tls(&config, &material)).transpose()?,
             https: self.https.as_ref().map(|_| material.https(verifies)).transpose()?,
             bridge: self
                 .bridge
@@ -231,7 +231,7 @@ mod tests {
         });
         let config = resolve(&Sources { flags, ..Sources::default() }).unwrap();
         let stamps = Stamps::of(&config.tls);
-        let tls = parts::Tls::load(&config, None).unwrap();
+        let tls = trust::Tls::load(&config, None).unwrap();
         (Arc::new(Certificates::new(&config, stamps, &tls).unwrap()), watch::Sender::new(config))
     }
 

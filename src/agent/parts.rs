@@ -4,6 +4,7 @@ use super::data_dir::DataDir;
 use super::directory::{TagFacts, own_tags};
 use super::doors::Door;
 use super::listen;
+use super::trust::{Tls, https};
 use crate::bridge::{Admission, BridgeSettings};
 use crate::config::{Config, HttpAddress, StaleByDefault, defaults};
 use crate::gossip::{Gossip, GossipSettings, Pool};
@@ -14,7 +15,7 @@ use crate::model::member::tag;
 use crate::proxy::Proxies;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
-use crate::tls::{BridgeIdentity, OutgoingTls, RpcRules, RpcTls, TlsFiles, TlsMaterial};
+use crate::tls::{BridgeIdentity, OutgoingTls};
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::SocketAddr;
@@ -22,113 +23,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::watch;
-use tracing::{info, warn};
-
-/// Everything that needs certificates.
-#[derive(Debug)]
-pub(super) struct Tls {
-    /// Of the files configured, if any.
-    pub material: Option<TlsMaterial>,
-    /// For the RPC port.
-    pub rpc: Option<RpcTls>,
-    /// For the bridge; on servers only.
-    pub bridge: Option<BridgeIdentity>,
-}
-
-impl Tls {
-    /// Loads and checks the files, and makes a server its own key where the bridge shows none of theirs.
-    pub(super) fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
-        let (mut tls, remarks) = Tls::of_files(config)?;
-        for remark in remarks {
-            warn!("{remark}");
-        }
-        if config.server && tls.bridge.is_none() {
-            let identity = BridgeIdentity::self_made(data_dir, &config.datacenter, &config.domain)?;
-            tls.bridge = Some(match tls.material.as_ref().filter(|material| material.has_cert()) {
-                Some(material) => identity.judging_by_ca(material),
-                None => {
-                    info!(
-                        "the bridge shows a key of its own, pinned by the others from the WAN pool: trust is that of the WAN pool; set encrypt, or certificates of a CA, to raise it"
-                    );
-                    identity
-                }
-            });
-        }
-        Ok(tls)
-    }
-
-    /// What the files come to, and what speaks against them though an agent starts with them. The bridge has
-    /// none of them where it is to show a key of its own.
-    pub(super) fn of_files(config: &Config) -> Result<(Tls, Vec<String>), String> {
-        let files = tls_files(config);
-        let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
-        let material = if configured { Some(TlsMaterial::load(&files)?) } else { None };
-        let rpc = material.as_ref().map(|material| rpc_tls(config, material)).transpose()?;
-        let mut remarks = material.as_ref().map(TlsMaterial::remarks).unwrap_or_default();
-        let bridge = match &material {
-            Some(material) if config.server => bridge_of_ca(config, material, &mut remarks)?,
-            None if config.server && config.bridge_require_ca == Some(true) => return Err(REQUIRED.to_owned()),
-            _ => None,
-        };
-        if !config.https.is_empty() {
-            https(config, material.as_ref())?;
-        }
-        Ok((Tls { material, rpc, bridge }, remarks))
-    }
-}
-
-const REQUIRED: &str = "bridge { require_ca = true } needs ca_file, cert_file and key_file; make them with `kontor tls ca create` and `kontor tls cert create -server`";
-
-/// What the bridge shows of the files. What it asks of a certificate is no condition for the agent, but
-/// where an operator has said that it shall show no other.
-fn bridge_of_ca(config: &Config, material: &TlsMaterial, remarks: &mut Vec<String>) -> Result<Option<BridgeIdentity>, String> {
-    let is_required = config.bridge_require_ca == Some(true);
-    if !material.has_cert() {
-        return if is_required { Err(REQUIRED.to_owned()) } else { Ok(None) };
-    }
-    match BridgeIdentity::from_ca(material, &config.datacenter, &config.domain) {
-        Ok(identity) => Ok(Some(identity)),
-        Err(why) if is_required => Err(format!("bridge {{ require_ca = true }}: {why}")),
-        Err(why) => {
-            remarks.push(format!("the bridge shows a key of its own, which other datacenters take where they take fingerprints (bridge {{ require_ca = false }}): {why}"));
-            Ok(None)
-        }
-    }
-}
-
-/// What HTTPS makes its handshakes with.
-fn https(config: &Config, material: Option<&TlsMaterial>) -> Result<Arc<rustls::ServerConfig>, String> {
-    let port = config.https.first().map_or(0, SocketAddr::port);
-    let material = material.filter(|material| material.has_cert()).ok_or_else(|| {
-        format!("ports.https is {port}, but there is no certificate; set cert_file and key_file, or https = -1")
-    })?;
-    material.https(config.tls.verify_incoming_https)
-}
-
-/// The files of certificates that are configured.
-pub(super) fn tls_files(config: &Config) -> TlsFiles {
-    TlsFiles {
-        ca_file: config.tls.ca_file.clone(),
-        ca_path: config.tls.ca_path.clone(),
-        cert_file: config.tls.cert_file.clone(),
-        key_file: config.tls.key_file.clone(),
-    }
-}
-
-/// Both ends of the RPC port.
-pub(super) fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls, String> {
-    if config.server && config.tls.verify_server_hostname {
-        material.check_server_name(&config.datacenter, &config.domain)?;
-    }
-    material.rpc_tls(RpcRules {
-        datacenter: config.datacenter.clone(),
-        domain: config.domain.clone(),
-        verify_incoming: config.tls.verify_incoming_rpc,
-        verify_outgoing: config.tls.verify_outgoing,
-        verify_server_hostname: config.tls.verify_server_hostname,
-        accept_plaintext: config.tls.accept_plaintext,
-    })
-}
 
 /// The bound listeners of the API, with the addresses they really have.
 #[derive(Debug)]

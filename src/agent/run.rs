@@ -5,7 +5,7 @@
 //! a second signal ends at once with code 1.
 
 use super::data_dir::Identity;
-use super::{Agent, Reload, parts};
+use super::{Agent, Reload, trust};
 use crate::cli::ReloadFn;
 use crate::config::{Config, ConfigError};
 use crate::telemetry;
@@ -45,7 +45,7 @@ pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
 
 /// What a start would make of the files that `config` names: warnings, or why it would fail. Makes none.
 pub fn examine(config: &Config) -> Result<Vec<String>, String> {
-    parts::Tls::of_files(config).map(|(_tls, remarks)| remarks)
+    trust::Tls::of_files(config).map(|(_tls, remarks)| remarks)
 }
 
 fn one_line(errors: &[ConfigError]) -> String {

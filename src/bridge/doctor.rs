@@ -165,7 +165,9 @@ impl Way<'_> {
                 "restart {holder} if its key was replaced, so that it tells the new fingerprint (or correct the one behind its \
                  entry in `federation`); if it was not, somebody else answers at its address"
             ),
-            "require-ca" => format!("give {holder} a certificate of the CA ({create}), or take back require_ca on {judge}"),
+            "require-ca" => {
+                format!("give {holder} a certificate of the CA ({create}), or set bridge {{ require_ca = false }} on {judge}")
+            }
             "malformed" => format!("give {holder} a certificate with the one name server.{dc}.<domain> ({create})"),
             _ if text.contains("protocol") => {
                 let expected = "a common version of the bridge's protocol";

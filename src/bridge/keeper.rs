@@ -195,7 +195,7 @@ impl Keeper {
             self.pins_told = true;
             info!(
                 "servers of other datacenters are told by the fingerprints in the WAN pool: whoever can join that pool is trusted; \
-                 set `encrypt`, or use a CA and `bridge {{ require_ca = true }}`"
+                 set `encrypt`, or use certificates of a CA"
             );
         }
         self.endpoint.trust().set_pins(pins);

@@ -7,7 +7,7 @@
 
 use super::judge::{Authorities, ClientJudge, ServerJudge, has_extensions};
 use super::rpc::{RpcRules, RpcTls};
-use super::verify::parse;
+use super::verify::{parse, server_dc};
 use super::{provider, server_name};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::verify_server_name;
@@ -129,6 +129,12 @@ impl TlsMaterial {
             let source = &own.source;
             format!("{source}: expected the name {expected}, which verify_server_hostname asks of servers and this one lacks")
         })
+    }
+
+    /// Whether the certificate of this agent is that of a server of another datacenter.
+    pub fn is_of_elsewhere(&self, dc: &str, domain: &str) -> bool {
+        let leaf = self.own.as_ref().and_then(|own| own.chain.first());
+        leaf.is_some_and(|leaf| server_dc(leaf, domain).is_ok_and(|came| !came.eq_ignore_ascii_case(dc)))
     }
 
     /// What speaks against the certificate of this agent, though it can be used: each is one sentence for

@@ -73,7 +73,8 @@ impl RpcTls {
             server: Arc::new(ArcSwap::from_pointee(server)),
             client: Arc::new(ArcSwap::from_pointee(client)),
             outgoing: if rules.verify_outgoing { Outgoing::Tls } else { Outgoing::TlsWhereItIs },
-            accepts_plain: !rules.verify_incoming && (rules.accept_plaintext || !material.has_cert()),
+            // A certificate without an authority is for HTTPS: among agents nobody could judge it.
+            accepts_plain: !rules.verify_incoming && (rules.accept_plaintext || !(material.has_cert() && material.has_ca())),
             server_name,
             rules: Arc::new(rules),
         })

@@ -52,7 +52,7 @@ pub enum Refusal {
     #[error("not-yet-known: no fingerprint of a server of {dc:?} is known yet")]
     NotYetKnown { dc: String },
     /// It would have to be pinned, and pins do not count here.
-    #[error("require-ca: its certificate is self-made and require_ca is set")]
+    #[error("require-ca: its certificate is self-made, and where it was shown only those of the CA count")]
     PinsRefused,
 }
 
