@@ -115,6 +115,7 @@ impl State {
                         self.checks.remove(id);
                     } else if let Some(entry) = self.checks.get_mut(id) {
                         settle_mark(&mut entry.mark, *revision);
+                        entry.defined |= entry.mark.revision == *revision;
                     }
                 }
             }
@@ -181,7 +182,7 @@ impl State {
                 let row = Arc::new(row.clone());
                 self.checks.insert(
                     id.clone(),
-                    CheckEntry { row, token, source, mark, deferred: None, critical_since: None, probed: false },
+                    CheckEntry { row, token, source, mark, deferred: None, critical_since: None, probed: false, defined: false },
                 );
             }
         }
@@ -237,12 +238,12 @@ impl State {
             }
             let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
             covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
-            let checks = with.iter().map(|(_, check)| (*check.row).clone()).collect();
+            let checks = with.iter().map(|(_, check)| check.told()).collect();
             let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
             updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
         for (id, entry) in waiting.into_values().flatten() {
-            let register = Register { check: Some((*entry.row).clone()), ..self.register() };
+            let register = Register { check: Some(entry.told()), ..self.register() };
             let covers = vec![(Thing::Check(id.clone()), entry.mark.revision)];
             updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
@@ -271,16 +272,21 @@ fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     *local == remote
 }
 
-/// The same for a check; output that is deferred does not count, nor what others have voted on.
+/// The same for a check; output that is deferred does not count, nor what others have voted on. Of the
+/// definition of a voted check the catalog shows little; whether it has it is known otherwise.
 fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
-    let mut remote = HealthCheck { node: local.row.node.clone(), create_index: 0, modify_index: 0, ..remote.clone() };
+    let mut ours = local.told();
+    if remote.definition.voted.is_none() {
+        ours.definition = ours.definition.shown();
+    }
+    let mut remote = HealthCheck { node: ours.node.clone(), create_index: 0, modify_index: 0, ..remote.clone() };
     if local.is_voted() {
-        remote.status = local.row.status;
+        remote.status = ours.status;
     }
     if local.deferred.is_some() || local.is_voted() {
-        remote.output.clone_from(&local.row.output);
+        remote.output.clone_from(&ours.output);
     }
-    *local.row == remote
+    ours == remote && (local.defined || !local.is_voted())
 }
 
 #[cfg(test)]
@@ -288,9 +294,9 @@ mod tests {
     use super::super::definition::NewCheck;
     use super::super::state::NodeInfo;
     use super::*;
-    use crate::model::check::CheckStatus;
+    use crate::model::check::{CheckDefinition, CheckStatus};
     use crate::model::service::Weights;
-    use crate::model::vote::VotedDefinition;
+    use crate::model::vote::{VotedCheck, VotedDefinition};
     use std::time::{Duration, Instant};
 
     fn state() -> State {
@@ -503,6 +509,61 @@ mod tests {
         remote.checks.insert("c1".into(), other);
         state.compare(&remote);
         assert_eq!(told(&state), ["+ c1"]);
+    }
+
+    #[test]
+    fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_what_the_catalog_has() {
+        let (mut state, mut remote) = agreed();
+        let secret = CheckDefinition {
+            http: "http://h/".into(),
+            header: [("Authorization".to_owned(), vec!["Bearer s3cret".to_owned()])].into(),
+            ..CheckDefinition::default()
+        };
+        let mut ordinary = check("c1", "web1", "");
+        ordinary.row.definition = secret.clone();
+        state.put_check(ordinary.clone(), Source::Api);
+        let pushed = state.updates();
+        assert!(!format!("{pushed:?}").contains("s3cret"));
+        pushed.iter().for_each(|update| state.settle(update));
+        remote.checks.insert("c1".into(), state.checks["c1"].told());
+        state.compare(&remote);
+        assert_eq!(told(&state), Vec::<String>::new());
+        assert_eq!(state.registered().checks["c1"].definition, secret);
+        // What an earlier version has told is taken back.
+        remote.checks.insert("c1".into(), (*state.registered().checks["c1"]).clone());
+        state.compare(&remote);
+        assert_eq!(told(&state), ["+ c1"]);
+
+        let mut voted = ordinary;
+        voted.row.definition.voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
+        state.put_check(voted, Source::Api);
+        let definition = state.registered().checks["c1"].definition.clone();
+        let shown = HealthCheck { definition: definition.shown(), ..state.checks["c1"].told() };
+        remote.checks.insert("c1".into(), shown);
+        state.compare(&remote);
+        assert_eq!(told(&state), ["+ c1"], "not known to be there");
+        assert!(format!("{:?}", state.updates()).contains("s3cret"));
+        settle_all(&mut state);
+        state.compare(&remote);
+        assert_eq!(told(&state), Vec::<String>::new());
+        let observed = |definition: CheckDefinition| VotedCheck {
+            node: "N1".into(),
+            check_id: "c1".into(),
+            definition,
+            ..VotedCheck::default()
+        };
+        state.heed_observed(&[observed(definition.clone())]);
+        assert_eq!(told(&state), Vec::<String>::new());
+        state.heed_observed(&[observed(CheckDefinition { interval: Duration::from_secs(9), ..definition.clone() })]);
+        assert_eq!(told(&state), ["+ c1"]);
+        settle_all(&mut state);
+        state.heed_observed(&[observed(definition)]);
+        state.compare(&remote);
+        assert_eq!(told(&state), Vec::<String>::new());
+        state.heed_observed(&[]);
+        state.compare(&remote);
+        assert_eq!(told(&state), ["+ c1"]);
+        settle_all(&mut state);
     }
 
     #[test]
