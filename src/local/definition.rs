@@ -324,6 +324,20 @@ mod tests {
     }
 
     #[test]
+    fn weights_are_one_where_none_are_given_and_as_given_otherwise() {
+        let weights = |given: serde_json::Value| {
+            let definition = serde_json::from_value(given).expect("reads");
+            service(definition, "n1").expect("valid").row.weights.map(|weights| (weights.passing, weights.warning))
+        };
+        assert_eq!(weights(serde_json::json!({"Name": "web"})), Some((1, 1)));
+        assert_eq!(weights(serde_json::json!({"Name": "web", "Weights": {"Passing": 1}})), Some((1, 0)));
+        assert_eq!(
+            refused(ServiceDefinition { weights: serde_json::from_str("{}").ok(), ..web() }),
+            "Invalid Weights: Passing must be greater than 0"
+        );
+    }
+
+    #[test]
     fn checks_get_the_ids_and_names_of_consul() {
         let ids = |definition| -> Vec<String> {
             let service = service(definition, "n1").expect("valid");

@@ -134,6 +134,14 @@ mod tests {
     use CheckStatus::{Critical, Passing, Warning};
     use std::time::Duration;
 
+    #[test]
+    fn the_log_shows_one_bounded_line_of_an_output_and_no_password() {
+        let told = first_line("Get \"http://user:s3cret@h/x\": EOF\u{7}\nmore");
+        assert_eq!(told, "Get \"http://user:xxxxx@h/x\": EOF ");
+        assert_eq!(first_line(&"é".repeat(1_000)).len(), CHECK_LOGGED_BYTES);
+        assert_eq!(first_line(""), "");
+    }
+
     fn open() -> Registry {
         let settings = super::super::LocalSettings { check_output_max_size: 4096, ..settings(None) };
         Registry::open(settings, start()).expect("opens")
