@@ -1,5 +1,5 @@
-//! Times and sizes of a life: start to first answer, the demo federated, idle memory, a leader
-//! killed, a leader stopped.
+//! Times and sizes of a life: start to first answer, the demo federated, idle memory, a client's first
+//! registration, a leader killed, a leader stopped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed measure")]
 
@@ -8,7 +8,7 @@ mod load;
 mod rig;
 
 use load::{ms, spread};
-use rig::{Agent, Datacenter, request};
+use rig::{Agent, Datacenter, Plan, request};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +28,10 @@ fn main() {
     }
     if wanted("idle") {
         idle();
+    }
+    if wanted("first") {
+        let times = (0..RUNS).map(|_| first_registration()).collect();
+        print("client, started before its server: a leader to its first service in the catalog", times, "ms, bar 500 ms");
     }
     if wanted("kill") {
         let times = (0..RUNS).map(|_| leader_lost(true)).collect();
@@ -90,6 +94,22 @@ fn demo() -> f64 {
     assert!(stopped.success());
     child.wait().unwrap();
     took
+}
+
+/// From when a client knows a server and that leads until the client's service is in the catalog.
+fn first_registration() -> f64 {
+    let root = tempfile::tempdir().unwrap();
+    let server = Plan::server(root.path(), "dc1", "s1", 1);
+    let client = Plan::client(root.path(), "dc1", "c1").join(&[&server]).settings(&json!({"service": {"name": "web"}})).start();
+    // Longer than it believes that a server will be there in a moment.
+    std::thread::sleep(Duration::from_secs(4));
+    let server = server.start();
+    let limit = Duration::from_secs(60);
+    let told = |agent: &Agent, path: &str, text: &str| agent.try_get(path).is_some_and(|reply| reply.body.contains(text));
+    poll(limit, || told(&server, "/v1/status/leader", ":8300") && told(&client, "/v1/agent/members", "\"s1\""));
+    let known = Instant::now();
+    poll(limit, || told(&server, "/v1/catalog/node/c1?stale", "\"web\""));
+    ms(known.elapsed())
 }
 
 fn resident_mb(pid: u32) -> f64 {

@@ -186,6 +186,7 @@ impl Agent {
         let local = Local::open(parts::local_settings(&config, node_id, &tls))?;
         local
             .reload(config.services.clone(), config.checks.clone(), config.node_meta.clone())
+            .await
             .map_err(|fault| format!("services and checks of the configuration: {}", fault.message))?;
         local.run(router.clone(), lan.clone(), &tasks.registrations);
         tasks.registrations.spawn_until("sync-causes", sync_causes::follow(lan.clone(), local.clone()));

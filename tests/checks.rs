@@ -7,6 +7,7 @@ mod rig;
 use rig::target::Target;
 use rig::{Agent, Plan, wait_until};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 fn register(agent: &Agent, service: &Value) -> (u16, String) {
     let reply = agent.put("/v1/agent/service/register", &service.to_string());
@@ -138,4 +139,98 @@ fn http_checks_go_by_the_proxy_of_the_agents_environment() {
     // Of this host itself the proxy is not asked.
     direct.says(429);
     wait_for_status(&agent, "near", "warning");
+}
+
+#[test]
+fn who_registers_reads_it_next_through_a_client_too() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Plan::server(root.path(), "dc1", "s1", 1);
+    let client = Plan::client(root.path(), "dc1", "c1").join(&[&server]);
+    let (server, client) = (server.start(), client.start());
+    server.wait_for_leader();
+    client.wait_for("/v1/catalog/node/c1", |node| !node.is_null());
+    // The agent waits for half a second at most; on a machine so slow nothing is promised.
+    let patience = Duration::from_millis(500);
+    let mut seen = 0;
+    for number in 0..20 {
+        for (agent, name) in [(&client, "c1"), (&server, "s1")] {
+            let service = format!("web-{number}-{name}");
+            let has = || agent.get(&format!("/v1/health/service/{service}")).json().as_array().unwrap().len();
+            let checks = || agent.get(&format!("/v1/health/node/{name}")).body.contains("beside");
+            let steps: [(String, Value, &dyn Fn() -> bool); 4] = [
+                ("service/register".to_owned(), json!({"Name": service, "Check": {"TTL": "1h"}}), &|| has() == 1),
+                ("check/register".to_owned(), json!({"Name": "beside", "TTL": "1h"}), &checks),
+                ("check/deregister/beside".to_owned(), Value::Null, &|| !checks()),
+                (format!("service/deregister/{service}"), Value::Null, &|| has() == 0),
+            ];
+            for (path, body, done) in steps {
+                let start = Instant::now();
+                let body = if body.is_null() { String::new() } else { body.to_string() };
+                assert_eq!(agent.put(&format!("/v1/agent/{path}"), &body).status, 200);
+                let took = start.elapsed();
+                if took < patience {
+                    assert!(done(), "{path} was answered after {took:?} and is not to be seen");
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 0, "every answer took half a second");
+}
+
+#[test]
+fn secrets_of_checks_are_shown_nowhere() {
+    let root = tempfile::tempdir().unwrap();
+    let target = Target::start();
+    let url = format!("http://user:s3cret@{}/health", target.addr);
+    let check = |observers: u32| {
+        json!({
+            "HTTP": url, "Method": "POST", "Interval": "1s", "Observers": observers,
+            "Header": {"Authorization": ["Bearer s3cret"]}, "Body": "{\"token\": \"s3cret\"}",
+        })
+    };
+    let mut in_file = check(0);
+    in_file["Name"] = "of-file".into();
+    in_file.as_object_mut().unwrap().remove("Observers");
+    let plan = Plan::server(root.path(), "dc1", "s1", 1).settings(&json!({"checks": [in_file], "discard_check_output": false}));
+    let agent = plan.start();
+    agent.wait_for_leader();
+    assert_eq!(register(&agent, &json!({"Name": "web", "Token": "s3cret", "Check": check(0)})).0, 200);
+    assert_eq!(register(&agent, &json!({"Name": "voted", "Check": check(3)})).0, 200);
+    for id in ["service:web", "of-file"] {
+        wait_for_status(&agent, id, "passing");
+        target.says(500);
+        wait_for_status(&agent, id, "critical");
+        target.says(200);
+    }
+    wait_for_status(&agent, "service:voted", "critical");
+    assert!(agent.log().contains("check is now critical"));
+    let places = [
+        "health/service/web",
+        "health/service/voted",
+        "health/checks/web",
+        "health/checks/voted",
+        "health/node/s1",
+        "health/state/any",
+        "health/votes/service:voted",
+        "catalog/node/s1",
+        "catalog/node-services/s1",
+        "agent/checks",
+        "agent/services",
+        "agent/service/web",
+        "agent/health/service/id/web",
+        "agent/health/service/name/voted",
+        "agent/self",
+        "agent/metrics",
+    ];
+    for place in places {
+        let body = agent.get(&format!("/v1/{place}")).body;
+        assert!(!body.contains("s3cret"), "{place}: {body}");
+    }
+    let leaks: Vec<String> = agent.log().lines().filter(|line| line.contains("s3cret")).map(str::to_owned).collect();
+    assert!(leaks.is_empty(), "{leaks:?}");
+    let rows = agent.get("/v1/health/checks/web").json();
+    assert_eq!(rows[0]["Definition"], json!({}), "as in Consul");
+    let own = agent.get("/v1/agent/checks").json();
+    assert_eq!(own["service:web"]["Definition"]["Header"], json!({"Authorization": ["<hidden>"]}));
 }

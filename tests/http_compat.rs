@@ -4,7 +4,7 @@
 
 mod rig;
 
-use rig::{Agent, Plan, request};
+use rig::{Agent, Plan, request, wait_until};
 use serde_json::{Value, json};
 
 /// One server with a service, a node from outside, and nothing else.
@@ -236,12 +236,17 @@ fn registrations_survive_a_restart() {
     let agent = agent(root.path());
     let id = agent.get("/v1/agent/self").json()["Config"]["NodeID"].clone();
     let plan = agent.plan.clone();
+    assert_eq!(agent.get("/v1/agent/checks").json()["service:web1:1"]["Status"], "passing");
+    assert_eq!(agent.put("/v1/agent/check/pass/service:web1:2?note=well", "").status, 200);
+    let states = plan.data_dir.join("checks/state");
+    wait_until("its word is kept", || std::fs::read_dir(&states).unwrap().next().is_some().then_some(()));
     agent.kill();
     let agent = plan.start();
     agent.wait_for_leader();
     assert_eq!(agent.get("/v1/agent/self").json()["Config"]["NodeID"], id);
     let checks = agent.get("/v1/agent/checks").json();
-    assert_eq!(checks["service:web1:1"]["Status"], "passing", "{checks}");
+    assert_eq!(checks["service:web1:1"]["Status"], "critical", "nobody has spoken for it: {checks}");
+    assert_eq!((&checks["service:web1:2"]["Status"], &checks["service:web1:2"]["Output"]), (&json!("passing"), &json!("well")));
     assert_eq!(agent.get("/v1/agent/services").json()["web1"]["Tags"], json!(["v1", "Blue"]));
 }
 

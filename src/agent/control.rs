@@ -181,6 +181,7 @@ impl AgentControl for Control {
             let (wanted, renewed) = tokio::task::spawn_blocking(read_all).await.map_err(|error| error.to_string())??;
             local
                 .reload(wanted.services.clone(), wanted.checks.clone(), wanted.node_meta.clone())
+                .await
                 .map_err(|fault| fault.message)?;
             if let Some((certificates, renewed)) = renewed {
                 certificates.show(renewed)?;

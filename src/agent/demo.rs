@@ -77,7 +77,7 @@ async fn play(agents: &mut Vec<Agent>, options: &DemoOptions, folder: &Path, sta
         }
     }
     let agents: &[Agent] = agents;
-    register_samples(agents)?;
+    register_samples(agents).await?;
     // Clients know servers, not who leads.
     let leads = |agent: &Agent| agent.raft().is_none() || agent.router().leader_addr().is_some();
     wait_for(agents, "a leader in each datacenter", leads).await?;
@@ -93,7 +93,7 @@ async fn play(agents: &mut Vec<Agent>, options: &DemoOptions, folder: &Path, sta
 }
 
 /// One sample service at each client: `web` in both datacenters, `db` in the second alone.
-fn register_samples(agents: &[Agent]) -> Result<(), String> {
+async fn register_samples(agents: &[Agent]) -> Result<(), String> {
     let clients: Vec<&Agent> = agents.iter().filter(|agent| agent.raft().is_none()).collect();
     for (number, client) in clients.iter().enumerate() {
         let names: &[(&str, u16)] = if number == 0 { &[("web", 8080)] } else { &[("web", 8080), ("db", 5432)] };
@@ -104,7 +104,7 @@ fn register_samples(agents: &[Agent]) -> Result<(), String> {
                 tags: vec!["demo".to_owned()],
                 ..ServiceDefinition::default()
             };
-            client.local().add_service(definition, Source::Api, false).map_err(|fault| fault.to_string())?;
+            client.local().add_service(definition, Source::Api, false).await.map_err(|fault| fault.to_string())?;
         }
     }
     Ok(())

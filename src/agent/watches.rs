@@ -8,7 +8,7 @@
 use crate::config::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_HANDLER_SLOW};
 use crate::http::Inside;
 use crate::model::request::BoxFuture;
-use crate::model::watch::{ConfiguredWatch, Handler};
+use crate::model::watch::{ConfiguredWatch, Handler, View, Watch};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
 use crate::watch::{Failure, News, Question, Source, Told, Watcher};
@@ -68,7 +68,7 @@ impl Watches {
 }
 
 /// This agent's API, bounded in time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OwnApi(Inside);
 
 impl Source for OwnApi {
@@ -83,10 +83,11 @@ impl Source for OwnApi {
     }
 }
 
-async fn follow(watch: ConfiguredWatch, api: impl Source) {
+async fn follow(watch: ConfiguredWatch, api: impl Source + Clone) {
     let kind = watch.watch.view.kind();
-    let mut watcher = Watcher::new(watch.watch, api);
     let mut trouble = Trouble::default();
+    born(&watch.watch, api.clone(), &mut trouble).await;
+    let mut watcher = Watcher::new(watch.watch, api);
     loop {
         match watcher.next().await {
             Ok(news) => {
@@ -99,6 +100,26 @@ async fn follow(watch: ConfiguredWatch, api: impl Source) {
             Err(failure) => {
                 metrics::counter!("kontor.watch.failures").increment(1);
                 complain(kind, &failure, &mut trouble);
+                sleep(failure.retry).await;
+            }
+        }
+    }
+}
+
+/// Waits until the catalog that `watch` looks into has a node. While a cluster is born there is none, and a
+/// handler would take that for the loss of everything.
+async fn born(watch: &Watch, api: impl Source, trouble: &mut Trouble) {
+    let kind = watch.view.kind();
+    let mut nodes = Watcher::new(Watch { view: View::Nodes, filter: None, ..watch.clone() }, api);
+    loop {
+        match nodes.next().await {
+            Ok(news) if news.data.as_ref() != b"[]" => return,
+            Ok(_none_yet) => debug!(kind, "the catalog is empty yet; the watch waits for its first node"),
+            // The watch itself says what is wrong with it.
+            Err(failure) if failure.is_of_the_question => return,
+            Err(failure) => {
+                metrics::counter!("kontor.watch.failures").increment(1);
+                complain(kind, &failure, trouble);
                 sleep(failure.retry).await;
             }
         }
@@ -140,5 +161,60 @@ fn name(handler: &Handler) -> &str {
         Handler::Args(words) => words.first().map_or("", String::as_str),
         Handler::Shell(_) => "shell",
         Handler::Http(_) => "http",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    /// Gives these answers, and none after them.
+    #[derive(Clone, Default)]
+    struct Answers {
+        left: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Source for Answers {
+        fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+            let mut asked = self.asked.lock().expect("whole");
+            asked.push(question.target);
+            let index = Some(asked.len() as u64);
+            let next = self.left.lock().expect("whole").pop_front();
+            Box::pin(async move {
+                let Some((status, body)) = next else { return std::future::pending().await };
+                Ok(Told { status, index, body: Bytes::from_static(body.as_bytes()) })
+            })
+        }
+    }
+
+    async fn asked(watch: Value, answers: &[(u16, &'static str)]) -> Vec<String> {
+        let Value::Object(params) = watch else { panic!("an object") };
+        let api = Answers { left: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Answers::default() };
+        let watch = ConfiguredWatch { watch: Watch::parse(params).expect("good"), handler: Handler::Args(vec!["true".into()]) };
+        // Long enough for all the answers, the pauses after failures among them.
+        _ = timeout(std::time::Duration::from_secs(3600), follow(watch, api.clone())).await;
+        let asked = api.asked.lock().expect("whole");
+        asked.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_asks_nothing_while_the_catalog_has_no_node() {
+        let watch = json!({"type": "service", "service": "web", "stale": true});
+        let answers = [(500, "No cluster leader"), (200, "[]"), (200, "[{}]")];
+        let [first, second, third, fourth] = &asked(watch, &answers).await[..] else { panic!("four questions") };
+        assert_eq!((first.as_str(), second), ("/v1/catalog/nodes?stale=", first));
+        assert!(third.starts_with("/v1/catalog/nodes?stale=&index="), "{third}");
+        assert_eq!(fourth, "/v1/health/service/web?stale=");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_with_a_watch_is_told_by_its_own_question() {
+        let asked = asked(json!({"type": "services"}), &[(403, "Permission denied")]).await;
+        assert_eq!(asked, ["/v1/catalog/nodes", "/v1/catalog/services"]);
     }
 }

@@ -7,6 +7,7 @@
 use super::merge::{Problems, Setting, join_key};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
+use crate::model::mesh;
 use crate::model::vote::observers_fit;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -121,7 +122,10 @@ fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<Serv
         }
     }
     if let Some(weights) = object.get_mut("Weights") {
-        *weights = Value::Object(canonical(weights.take(), &["Passing", "Warning"], &join_key(key, "weights"), problems)?);
+        let mut given = canonical(weights.take(), &["Passing", "Warning"], &join_key(key, "weights"), problems)?;
+        // In files, unlike in the HTTP API, one that is left out is 1.
+        ["Passing", "Warning"].into_iter().for_each(|name| _ = given.entry(name).or_insert_with(|| 1.into()));
+        *weights = Value::Object(given);
     }
     let mut checks = Vec::new();
     for name in ["Check", "Checks"] {
@@ -143,6 +147,9 @@ fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<Serv
     }
     if service.name.is_empty() {
         problems.error(format!("{key}: Missing service name"));
+    }
+    if let Err(why) = mesh::accept(&mut service) {
+        problems.error(format!("{key}: {why}"));
     }
     for check in service.check.iter().chain(&service.checks) {
         verify_check(check, &join_key(key, "check"), problems);

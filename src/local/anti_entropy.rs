@@ -3,7 +3,7 @@
 //!
 //! Registrations of one lock hold (a reload) show as one change, so there is nothing to pause for.
 
-use crate::config::defaults::{SYNC_FIRST_RETRY, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
+use crate::config::defaults::{SYNC_FIRST_RETRY, SYNC_FIRST_SOON, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
 use std::time::{Duration, Instant};
 
 /// What is to be done now.
@@ -80,8 +80,15 @@ impl AntiEntropy {
     }
 
     /// A full one is wanted soon: a server joined, a leader was elected.
+    /// Until the first one has worked that is almost at once: what is registered here is nowhere else.
     pub(super) fn soon(&mut self, now: Instant, spread: Spread) {
-        self.full_at = self.full_at.min(now + spread.up_to(SYNC_SOON));
+        let base = if self.worked_once { SYNC_SOON } else { SYNC_FIRST_SOON };
+        self.full_at = self.full_at.min(now + spread.up_to(base));
+    }
+
+    /// Whether one has worked since the start.
+    pub(super) fn has_worked(&self) -> bool {
+        self.worked_once
     }
 
     /// What to do now. What it says is to be done, and its end told.
@@ -231,6 +238,17 @@ mod tests {
         assert_eq!(timing.poll(start), Step::Full);
         timing.full_done(End::Failed, start, spread(0.0));
         assert_eq!(timing.poll(start), Step::Wait(start + secs(1)));
+    }
+
+    #[test]
+    fn the_first_one_follows_a_server_or_a_leader_within_half_a_second() {
+        let start = Instant::now();
+        let mut timing = AntiEntropy::new(start);
+        assert_eq!(timing.poll(start), Step::Full);
+        timing.full_done(End::Failed, start, spread(0.99));
+        timing.soon(start, spread(0.99));
+        let Step::Wait(until) = timing.poll(start) else { panic!("it is not due yet") };
+        assert!(until <= start + Duration::from_millis(250), "half of it is left for the requests");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
+use crate::model::mesh;
 use crate::model::service::{NodeService, ServiceAddress, Weights, empty_object, empty_proxy};
 use crate::model::vote::{VotedDefinition, observers_fit};
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ pub(super) struct NewService {
 }
 
 /// Checks a service definition. Every fault is the user's (400).
-pub(super) fn service(definition: ServiceDefinition, node: &str) -> Result<NewService, Fault> {
+pub(super) fn service(mut definition: ServiceDefinition, node: &str) -> Result<NewService, Fault> {
     if definition.name.is_empty() {
         return Err(Fault::bad_request("Missing service name"));
     }
@@ -53,6 +54,7 @@ pub(super) fn service(definition: ServiceDefinition, node: &str) -> Result<NewSe
     if let Some(weights) = &definition.weights {
         weights_are_valid(weights).map_err(|why| Fault::bad_request(format!("Invalid Weights: {why}")))?;
     }
+    mesh::accept(&mut definition).map_err(Fault::bad_request)?;
     // Gateways and proxies carry marks of their own under the reserved prefix.
     let reserved = !definition.kind.is_empty();
     meta_is_valid(&definition.meta, reserved).map_err(|why| Fault::bad_request(format!("Invalid Service Meta: {why}")))?;
@@ -166,22 +168,28 @@ fn row(check: &CheckType, node: &str, id: String, name: String, service_id: Stri
         notes: check.notes.clone(),
         service_id,
         kind: kind(check).to_owned(),
-        definition: CheckDefinition {
-            http: check.http.clone(),
-            tls_server_name: check.tls_server_name.clone(),
-            tls_skip_verify: check.tls_skip_verify,
-            header: check.header.clone(),
-            method: check.method.clone(),
-            body: check.body.clone(),
-            tcp: check.tcp.clone(),
-            udp: check.udp.clone(),
-            grpc: check.grpc.clone(),
-            interval: check.interval,
-            timeout: check.timeout,
-            deregister_critical_service_after: check.deregister_critical_service_after,
-            voted: VotedDefinition::of(check),
-        },
+        definition: of(check),
         ..HealthCheck::default()
+    }
+}
+
+/// How a check is probed, as far as its row says.
+pub(super) fn of(check: &CheckType) -> CheckDefinition {
+    CheckDefinition {
+        http: check.http.clone(),
+        tls_server_name: check.tls_server_name.clone(),
+        tls_skip_verify: check.tls_skip_verify,
+        header: check.header.clone(),
+        method: check.method.clone(),
+        body: check.body.clone(),
+        tcp: check.tcp.clone(),
+        udp: check.udp.clone(),
+        grpc: check.grpc.clone(),
+        interval: check.interval,
+        timeout: check.timeout,
+        deregister_critical_service_after: check.deregister_critical_service_after,
+        voted: VotedDefinition::of(check),
+        observers: 0,
     }
 }
 
@@ -307,9 +315,25 @@ mod tests {
         let alone = |check| super::check(check, "n1").expect_err("a refusal").message;
         assert_eq!(alone(ttl()), "Missing check name");
         assert_eq!(alone(CheckType { name: "c".into(), status: "fine".into(), ..ttl() }), "Bad check status");
+        let sidecar = ServiceDefinition { connect: Some(serde_json::json!({"sidecar_service": {}})), ..web() };
+        assert!(refused(sidecar).starts_with("Connect.SidecarService "));
         assert_eq!(
             alone(CheckType { name: "c".into(), ..CheckType::default() }),
             "Invalid check: TTL must be > 0 for TTL checks"
+        );
+    }
+
+    #[test]
+    fn weights_are_one_where_none_are_given_and_as_given_otherwise() {
+        let weights = |given: serde_json::Value| {
+            let definition = serde_json::from_value(given).expect("reads");
+            service(definition, "n1").expect("valid").row.weights.map(|weights| (weights.passing, weights.warning))
+        };
+        assert_eq!(weights(serde_json::json!({"Name": "web"})), Some((1, 1)));
+        assert_eq!(weights(serde_json::json!({"Name": "web", "Weights": {"Passing": 1}})), Some((1, 0)));
+        assert_eq!(
+            refused(ServiceDefinition { weights: serde_json::from_str("{}").ok(), ..web() }),
+            "Invalid Weights: Passing must be greater than 0"
         );
     }
 

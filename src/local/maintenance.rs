@@ -6,6 +6,9 @@ use super::definition::NewCheck;
 use crate::model::check::{CheckStatus, HealthCheck, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
 use crate::model::ids::Token;
 
+/// What the kind of such a check is called.
+pub(super) const KIND: &str = "maintenance";
+
 const NODE_REASON: &str = "Maintenance mode is enabled for this node, but no reason was provided. This is a default message.";
 const SERVICE_REASON: &str =
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message.";
@@ -28,7 +31,7 @@ pub(super) fn check(node: &str, service: Option<&str>, reason: &str, token: &Tok
         status: CheckStatus::Critical,
         notes: if reason.is_empty() { default } else { reason }.to_owned(),
         service_id: service.unwrap_or_default().to_owned(),
-        kind: "maintenance".to_owned(),
+        kind: KIND.to_owned(),
         ..HealthCheck::default()
     };
     NewCheck { row, check: None, token: token.clone() }

@@ -5,13 +5,17 @@
 //! through the router. What this room says of its own node is the truth; the catalog follows.
 
 mod anti_entropy;
+mod changes;
 pub(crate) mod checks;
 mod definition;
 mod diff;
+mod following;
+mod inherit;
 mod maintenance;
 mod observer;
 mod outcome;
 mod persist;
+mod plan;
 mod registry;
 mod reload;
 mod running;
@@ -21,17 +25,19 @@ mod sync;
 mod ttl;
 mod votes;
 
+use self::following::Following;
 use self::registry::{Moment, Registry};
 use self::running::Report;
 pub use self::scripts::ScriptChecks;
 use self::sync::RouterCatalog;
-use crate::config::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK};
+use crate::config::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK, LOCAL_MAX_CHANGES};
 use crate::gossip::Gossip;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::{NodeId, Token};
 use crate::model::service::NodeService;
+use crate::model::vote::VotedCheck;
 use crate::proxy::Proxies;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -41,7 +47,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tracing::warn;
 
 /// This agent, as it registers itself.
 #[derive(Clone, Debug)]
@@ -101,8 +108,16 @@ pub struct Local {
 #[derive(Debug)]
 struct Inner {
     node_name: String,
-    /// Held for a change and its write to disk; never across an await.
+    /// Never held across an await, nor while the disk is waited for.
     registry: Mutex<Registry>,
+    /// Held by the one change that is on its way to the disk and from there to the registry.
+    desk: Arc<tokio::sync::Mutex<()>>,
+    /// One permit a change, waiting ones too.
+    changes: Semaphore,
+    /// A TTL check has said something that the disk does not have.
+    unsaved: Notify,
+    /// How far the catalog has followed.
+    following: Following,
     published: watch::Sender<Arc<Registered>>,
     /// Whether what was published is no longer what is registered.
     stale: AtomicBool,
@@ -125,6 +140,10 @@ impl Local {
         let inner = Inner {
             node_name,
             registry: Mutex::new(registry),
+            desk: Arc::default(),
+            changes: Semaphore::new(LOCAL_MAX_CHANGES),
+            unsaved: Notify::new(),
+            following: Following::default(),
             published,
             stale: AtomicBool::new(false),
             changed: Notify::new(),
@@ -145,7 +164,10 @@ impl Local {
         });
         shutdown.spawn_until("local upkeep", self.clone().keep_up());
         shutdown.spawn_until("local observer", observer::run(self.clone(), router.clone(), lan.clone()));
+        shutdown.spawn("local words", self.clone().keep_words(shutdown.token()));
         let catalog = RouterCatalog { router, lan, node_name: self.inner.node_name.clone() };
+        let seen = catalog.clone();
+        self.inner.following.knows_leader_by(move || seen.has_leader());
         shutdown.spawn_until("local sync", sync::run(self.clone(), catalog));
         shutdown.spawn_until("local ttl", self.clone().watch_deadlines());
     }
@@ -169,23 +191,27 @@ impl Local {
 
     /// Registers a service with its checks, checked as Consul does (the faults are its texts).
     /// `replace_checks` drops earlier checks that are not named anew.
-    pub fn add_service(&self, definition: ServiceDefinition, source: Source, replace_checks: bool) -> Result<(), Fault> {
-        self.change(|registry, now| registry.add_service(definition, source, replace_checks, now))
+    ///
+    /// On return this and every other change is on the disk, and where the catalog is well it has it too:
+    /// see [`Following`]. A caller that drops the future before leaves a change that is done or not, never half
+    /// of one.
+    pub async fn add_service(&self, definition: ServiceDefinition, source: Source, replace_checks: bool) -> Result<(), Fault> {
+        self.register(|registry| registry.plan_service(definition, source, replace_checks)).await
     }
 
     /// Removes a service with its checks; 404 with Consul's text when unknown.
-    pub fn remove_service(&self, id: &str) -> Result<(), Fault> {
-        self.change(|registry, _now| registry.remove_service(id))
+    pub async fn remove_service(&self, id: &str) -> Result<(), Fault> {
+        self.register(|registry| registry.plan_removal(id)).await
     }
 
     /// Registers a check by itself.
-    pub fn add_check(&self, check: CheckType, source: Source) -> Result<(), Fault> {
-        self.change(|registry, now| registry.add_check(check, source, now))
+    pub async fn add_check(&self, check: CheckType, source: Source) -> Result<(), Fault> {
+        self.register(|registry| registry.plan_check(check, source)).await
     }
 
     /// Removes a check; 404 with Consul's text when unknown.
-    pub fn remove_check(&self, id: &str) -> Result<(), Fault> {
-        self.change(|registry, _now| registry.remove_check(id))
+    pub async fn remove_check(&self, id: &str) -> Result<(), Fault> {
+        self.register(|registry| registry.plan_check_removal(id)).await
     }
 
     /// Sets the state of a TTL check; 404 when the check is unknown, 500 when it has no TTL.
@@ -194,24 +220,24 @@ impl Local {
     }
 
     /// Puts a service into or out of maintenance; 404 with Consul's text when unknown.
-    pub fn service_maintenance(&self, id: &str, enable: bool, reason: &str, token: &Token) -> Result<(), Fault> {
-        self.change(|registry, now| registry.service_maintenance(id, enable, reason, token, now))
+    pub async fn service_maintenance(&self, id: &str, enable: bool, reason: &str, token: &Token) -> Result<(), Fault> {
+        self.register(|registry| registry.plan_service_maintenance(id, enable, reason, token)).await
     }
 
     /// Puts the node into or out of maintenance.
-    pub fn node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Result<(), Fault> {
-        self.change(|registry, now| registry.node_maintenance(enable, reason, token, now))
+    pub async fn node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Result<(), Fault> {
+        self.register(|registry| registry.plan_node_maintenance(enable, reason, token)).await
     }
 
     /// Replaces everything that came from configuration files; statuses of checks stay. When
-    /// anything of it is wrong, nothing changes.
-    pub fn reload(
+    /// anything of it is wrong, nothing changes. It does not wait for the catalog.
+    pub async fn reload(
         &self,
         services: Vec<ServiceDefinition>,
         checks: Vec<CheckType>,
         node_meta: BTreeMap<String, String>,
     ) -> Result<(), Fault> {
-        self.change(|registry, now| registry.reload(services, checks, node_meta, now))
+        self.do_planned(|registry| registry.plan_reload(services, checks, node_meta)).await.map(|_pushes| ())
     }
 
     /// Whether what checks say from now on is not kept.
@@ -239,6 +265,11 @@ impl Local {
         self.lock().state.probed()
     }
 
+    /// Takes from what this agent observes whether the catalog has its own voted checks as they are here.
+    fn heed_observed(&self, observed: &[VotedCheck]) {
+        self.change(|registry, _now| registry.state.heed_observed(observed));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,6 +294,9 @@ impl Local {
         if registry.deadlines.next() != deadline {
             self.inner.deadline.notify_one();
         }
+        if !registry.unsaved.is_empty() {
+            self.inner.unsaved.notify_one();
+        }
         result
     }
 
@@ -283,7 +317,11 @@ impl Local {
         let mut refresh = tokio::time::interval(ALIAS_REFRESH);
         loop {
             tokio::select! {
-                _ = reap.tick() => self.change(|registry, now| registry.reap(now.at)),
+                _ = reap.tick() => {
+                    if let Err(fault) = self.do_planned(|registry| registry.plan_reaping(Moment::now().at)).await {
+                        warn!(%fault, "services that are critical for too long cannot be deregistered; trying again");
+                    }
+                }
                 _ = refresh.tick() => self.change(|registry, now| registry.refresh_aliases(now.at)),
             }
         }
@@ -339,7 +377,7 @@ mod tests {
         let _stop = shutdown.trigger_on_drop();
         let ttl = Duration::from_secs(10);
         let check = CheckType { name: "c".into(), ttl, status: "passing".into(), ..CheckType::default() };
-        local.add_check(check, Source::Api).expect("good");
+        local.add_check(check, Source::Api).await.expect("good");
         for _ in 0..5 {
             tokio::time::sleep(ttl / 2).await;
             local.update_ttl("c", CheckStatus::Passing, "well").expect("known");
@@ -351,11 +389,11 @@ mod tests {
         assert_eq!(local.registered().checks["c"].status, CheckStatus::Critical);
     }
 
-    #[test]
-    fn a_sign_of_life_that_changes_nothing_wakes_nobody() {
+    #[tokio::test]
+    async fn a_sign_of_life_that_changes_nothing_wakes_nobody() {
         let local = local();
         let check = CheckType { name: "c".into(), ttl: Duration::from_secs(10), ..CheckType::default() };
-        local.add_check(check, Source::Api).expect("good");
+        local.add_check(check, Source::Api).await.expect("good");
         local.update_ttl("c", CheckStatus::Passing, "well").expect("known");
         let changes = local.changes();
         local.update_ttl("c", CheckStatus::Passing, "well").expect("known");

@@ -130,6 +130,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
             told = assigned.changed() => match told {
                 Ok(()) => {
                     let checks = assigned.borrow_and_update().clone();
+                    local.heed_observed(&checks);
                     for order in votes.assigned(checks, Instant::now().into_std()) {
                         carry_out(order, &mut runners, &settings, &mailbox);
                     }
@@ -182,7 +183,8 @@ fn carry_out(order: Order, runners: &mut Runners, settings: &super::checks::Prob
             }
             None => {
                 metrics::counter!("kontor.local.unknown_voted_checks").increment(1);
-                warn!(check = ?key, "this agent cannot run a check that it is to observe, and does not vote on it");
+                let (node, check) = key.split_once('\n').unwrap_or_default();
+                warn!(%node, %check, "this agent cannot run a check that it is to observe, and does not vote on it");
             }
         },
         Order::Stop { key } => runners.stop(&key),

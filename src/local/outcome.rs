@@ -1,16 +1,16 @@
-//! What comes of checks: what they say is taken down, aliases follow, and a service that has been
-//! critical for too long goes.
+//! What comes of checks: what they say is taken down and told, and aliases follow.
 //!
 //! Part of `registry`. Time and chance are passed in.
 
 use super::anti_entropy;
 use super::checks::{Alias, Finding, judge};
 use super::persist::KeptTtl;
-use super::registry::{Moment, Registry, unknown_check};
-use crate::config::defaults::{ALIAS_ROUNDS, DEREGISTER_CRITICAL_MIN};
+use super::plan::unknown_check;
+use super::registry::{Moment, Registry};
+use crate::config::defaults::{ALIAS_ROUNDS, CHECK_LOGGED_BYTES};
 use crate::model::check::CheckStatus;
 use crate::model::fault::Fault;
-use std::collections::BTreeSet;
+use crate::model::uri;
 use std::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -19,13 +19,6 @@ impl Registry {
     pub(super) fn found(&mut self, id: &str, start: u64, finding: Finding, now: Instant, random: f64) {
         if !self.running.counts(id, start) {
             return;
-        }
-        if let Some(known) = self.state.check(id).filter(|known| known.row.status != finding.status) {
-            if finding.status == CheckStatus::Critical {
-                warn!(check = %id, was = %known.row.status, "check is now critical");
-            } else {
-                debug!(check = %id, was = %known.row.status, is = %finding.status, "check has changed");
-            }
         }
         self.set_status(id, finding.status, &finding.output, now, random);
     }
@@ -45,14 +38,10 @@ impl Registry {
         let Some((ttl, output)) = self.deadlines.heard(id, output, now.at) else {
             return Err(Fault::failed(format!("CheckID {id:?} does not have associated TTL")));
         };
-        if let Some(disk) = &self.disk {
+        if self.disk.is_some() {
             let expires = now.unix.saturating_add(ttl);
             let kept = KeptTtl { check_id: id.to_owned(), status, output: output.clone(), expires };
-            // A heartbeat is not refused for a full disk: it would turn a healthy service critical.
-            if let Err(error) = disk.keep_ttl(&kept) {
-                metrics::counter!("kontor.local.ttl_not_kept").increment(1);
-                warn!(check = %id, %error, "the state of a TTL check is not kept; after a restart it starts anew");
-            }
+            self.unsaved.insert(id.to_owned(), kept);
         }
         self.set_status(id, status, &output, now.at, random);
         Ok(())
@@ -61,7 +50,6 @@ impl Registry {
     /// Turns the TTL checks critical whose time is over.
     pub(super) fn expire(&mut self, now: Instant) {
         for (id, output) in self.deadlines.expired(now) {
-            warn!(check = %id, "TTL expired, the check is critical");
             self.set_status(&id, CheckStatus::Critical, &output, now, 0.0);
         }
     }
@@ -76,7 +64,18 @@ impl Registry {
         if let Some((was, service)) = was
             && was != status
         {
+            self.tell(id, &service, was, status, output);
             self.touch(&service);
+        }
+    }
+
+    /// Says in the log what has become of a check.
+    fn tell(&self, check: &str, service: &str, was: CheckStatus, is: CheckStatus, output: &str) {
+        let (node, output) = (&self.settings.node_name, first_line(output));
+        match (was, is) {
+            (_, CheckStatus::Critical) => warn!(%check, %service, %node, %was, %output, "check is now critical"),
+            (CheckStatus::Critical, CheckStatus::Passing) => info!(%check, %service, %node, "check is passing again"),
+            _ => debug!(%check, %service, %node, %was, %is, "check has changed"),
         }
     }
 
@@ -116,23 +115,13 @@ impl Registry {
             self.set_status(&id, finding.status, &finding.output, now, 0.0);
         }
     }
+}
 
-    /// Deregisters the services with a check that has been critical for longer than it may.
-    pub(super) fn reap(&mut self, now: Instant) {
-        let overdue = self.state.checks.values().filter(|entry| {
-            let after = entry.row.definition.deregister_critical_service_after;
-            let since = entry.critical_since.filter(|_| !after.is_zero() && !entry.mark.deleted);
-            since.is_some_and(|since| now.saturating_duration_since(since) > after.max(DEREGISTER_CRITICAL_MIN))
-        });
-        let services: BTreeSet<String> =
-            overdue.map(|entry| entry.row.service_id.clone()).filter(|service| !service.is_empty()).collect();
-        for service in services {
-            match self.remove_service(&service) {
-                Ok(()) => info!(%service, "deregistered: a check of it was critical for too long"),
-                Err(fault) => warn!(%service, %fault, "critical for too long, and cannot be deregistered; trying again"),
-            }
-        }
-    }
+/// The beginning of an output as a line of the log takes it: no password of a URL, nothing but text.
+fn first_line(output: &str) -> String {
+    let line = output.lines().next().unwrap_or_default();
+    let line = &line[..line.floor_char_boundary(CHECK_LOGGED_BYTES)];
+    line.split(' ').map(|word| uri::shown(word)).collect::<Vec<_>>().join(" ").replace(char::is_control, " ")
 }
 
 #[cfg(test)]
@@ -144,6 +133,14 @@ mod tests {
     use crate::model::definition::ServiceDefinition;
     use CheckStatus::{Critical, Passing, Warning};
     use std::time::Duration;
+
+    #[test]
+    fn the_log_shows_one_bounded_line_of_an_output_and_no_password() {
+        let told = first_line("Get \"http://user:s3cret@h/x\": EOF\u{7}\nmore");
+        assert_eq!(told, "Get \"http://user:xxxxx@h/x\": EOF ");
+        assert_eq!(first_line(&"é".repeat(1_000)).len(), CHECK_LOGGED_BYTES);
+        assert_eq!(first_line(""), "");
+    }
 
     fn open() -> Registry {
         let settings = super::super::LocalSettings { check_output_max_size: 4096, ..settings(None) };

@@ -5,6 +5,9 @@
 //! name; it is never deleted and never stops the agent. Files hold tokens, so only the owner may
 //! read them.
 
+use super::Source;
+use super::inherit;
+use super::plan::Step;
 use crate::config::defaults::LOCAL_FILE_MAX;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::ids::Token;
@@ -12,6 +15,7 @@ use crate::model::service::NodeService;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -56,8 +60,17 @@ pub(super) struct KeptTtl {
     pub(super) expires: Duration,
 }
 
+/// Everything that is kept and can be understood.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) services: Vec<KeptService>,
+    pub(super) checks: Vec<KeptCheck>,
+    /// What TTL checks said last.
+    pub(super) words: Vec<KeptTtl>,
+}
+
 /// What a file says it is about; its name is made of it.
-trait Kept: DeserializeOwned {
+pub(super) trait Kept: Serialize + DeserializeOwned {
     fn id(&self) -> &str;
 }
 
@@ -101,73 +114,77 @@ impl Disk {
     }
 
     /// Everything that is kept and can be understood.
-    pub(super) fn load(&self) -> Result<(Vec<KeptService>, Vec<KeptCheck>), String> {
-        Ok((load_all(&self.services)?, load_all(&self.checks)?))
+    pub(super) fn load(&self) -> Result<Found, String> {
+        inherit::take(&self.services, &self.checks, &self.states)
+            .map_err(|error| format!("cannot take over the registrations that Consul kept in the data directory: {error}"))?;
+        let (services, checks, words) = (load_all(&self.services)?, load_all(&self.checks)?, load_all(&self.states)?);
+        Ok(Found { services, checks, words })
     }
 
-    /// Keeps a service; on return it is on the disk.
-    pub(super) fn keep_service(&self, kept: &KeptService) -> io::Result<()> {
-        write(&self.services, kept.id(), kept, true)
-    }
-
-    /// Keeps a check; on return it is on the disk.
-    pub(super) fn keep_check(&self, kept: &KeptCheck) -> io::Result<()> {
-        write(&self.checks, kept.id(), kept, true)
+    /// Has the disk agree with what `steps` do; on return it does. It may block for as long as the disk
+    /// takes.
+    pub(super) fn carry_out(&self, steps: &[Step]) -> io::Result<()> {
+        // Whose entries have changed: each is flushed once.
+        let mut folders: BTreeSet<&Path> = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::PutService { row, token, source: Source::Api } => {
+                    let kept = KeptService { service: (**row).clone(), token: token.clone() };
+                    write(&self.services, &kept, true)?;
+                    folders.insert(&self.services);
+                }
+                Step::PutCheck { new, source: Source::Api } => {
+                    let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
+                    write(&self.checks, &kept, true)?;
+                    folders.insert(&self.checks);
+                }
+                Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, &mut folders)?,
+                // Only the definition: what a TTL check said last is still wanted.
+                Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, &mut folders)?,
+                Step::DropService(id) => self.forget(&self.services, id, &mut folders)?,
+                Step::DropCheck(id) => {
+                    self.forget(&self.checks, id, &mut folders)?;
+                    self.forget(&self.states, id, &mut folders)?;
+                }
+                Step::Reloaded { .. } => {}
+            }
+        }
+        folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
     /// Keeps what a TTL check said. Not flushed: a power cut costs one sign of life, and the next
     /// one comes within the TTL.
-    pub(super) fn keep_ttl(&self, kept: &KeptTtl) -> io::Result<()> {
-        write(&self.states, kept.id(), kept, false)
+    pub(super) fn keep_word(&self, kept: &KeptTtl) -> io::Result<()> {
+        write(&self.states, kept, false)
     }
 
-    /// What a TTL check said last, if that is kept.
-    pub(super) fn ttl(&self, check: &str) -> Option<KeptTtl> {
-        let path = self.states.join(file_name(check));
-        if path.exists() { load(&path) } else { None }
-    }
-
-    /// Forgets a service.
-    pub(super) fn forget_service(&self, id: &str) -> io::Result<()> {
-        remove(&self.services, id)
-    }
-
-    /// Forgets how a check is defined, not what it said.
-    pub(super) fn forget_check_definition(&self, id: &str) -> io::Result<()> {
-        remove(&self.checks, id)
-    }
-
-    /// Forgets a check and what it said.
-    pub(super) fn forget_check(&self, id: &str) -> io::Result<()> {
-        remove(&self.checks, id).and(remove(&self.states, id))
+    fn forget<'a>(&self, folder: &'a Path, id: &str, changed: &mut BTreeSet<&'a Path>) -> io::Result<()> {
+        match fs::remove_file(folder.join(file_name(id))) {
+            Ok(()) => _ = changed.insert(folder),
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 
 /// Ids may hold any character and be of any length; their hash is a name for every file system.
-fn file_name(id: &str) -> String {
+pub(super) fn file_name(id: &str) -> String {
     let hex: String = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex}.json")
 }
 
-/// Writes beside the old file and swaps: after a crash there is the old one or the new one.
-fn write<T: Serialize>(directory: &Path, id: &str, value: &T, durable: bool) -> io::Result<()> {
-    let path = directory.join(file_name(id));
+/// Writes beside the old file and swaps: after a crash there is the old one or the new one. What is
+/// `durable` is on the disk then, but for its name in the folder.
+pub(super) fn write<T: Kept>(folder: &Path, kept: &T, durable: bool) -> io::Result<()> {
+    let path = folder.join(file_name(kept.id()));
     let fresh = path.with_extension("tmp");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    file.write_all(&serde_json::to_vec(kept)?)?;
     if durable {
         file.sync_all()?;
     }
-    fs::rename(&fresh, &path)?;
-    if durable { File::open(directory)?.sync_all() } else { Ok(()) }
-}
-
-fn remove(directory: &Path, id: &str) -> io::Result<()> {
-    match fs::remove_file(directory.join(file_name(id))) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Err(_absent) => Ok(()),
-        Ok(()) => File::open(directory)?.sync_all(),
-    }
+    fs::rename(&fresh, &path)
 }
 
 fn load_all<T: Kept>(directory: &Path) -> Result<Vec<T>, String> {
@@ -183,20 +200,30 @@ fn load_all<T: Kept>(directory: &Path) -> Result<Vec<T>, String> {
 }
 
 fn load<T: Kept>(path: &Path) -> Option<T> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LOCAL_FILE_MAX + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        // Not its fault: it may be readable at the next start.
-        error!(file = %path.display(), %error, "a kept registration cannot be read and is not used");
-        return None;
+    match read(path) {
+        Ok(bytes) => parse(path, &bytes).map_err(|why| set_aside(path, &why)).ok(),
+        Err(error) => {
+            // Not its fault: it may be readable at the next start.
+            error!(file = %path.display(), %error, "a kept registration cannot be read and is not used");
+            None
+        }
     }
-    parse(path, &bytes).map_err(|why| set_aside(path, &why)).ok()
+}
+
+/// The bytes of a file, one more than are [`bounded`] at most.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LOCAL_FILE_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether a file is no longer than a registration may be.
+pub(super) fn bounded(bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() as u64 > LOCAL_FILE_MAX { Err(format!("expected at most {LOCAL_FILE_MAX} bytes")) } else { Ok(()) }
 }
 
 fn parse<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, String> {
-    if bytes.len() as u64 > LOCAL_FILE_MAX {
-        return Err(format!("expected at most {LOCAL_FILE_MAX} bytes"));
-    }
+    bounded(bytes)?;
     let kept: T = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let name = file_name(kept.id());
     if path.file_name().is_some_and(|found| found == name.as_str()) {
@@ -207,7 +234,7 @@ fn parse<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, String> {
 }
 
 /// Gives a damaged file a name that is not read, and not taken yet.
-fn set_aside(path: &Path, why: &str) {
+pub(super) fn set_aside(path: &Path, why: &str) {
     metrics::counter!("kontor.local.damaged").increment(1);
     let free = |number: &u32| {
         let extension = if *number == 0 { "damaged".to_owned() } else { format!("damaged.{number}") };
@@ -234,6 +261,11 @@ mod tests {
         KeptService { service, token: Token("secret".to_owned()) }
     }
 
+    fn put(id: &str) -> Step {
+        let KeptService { service, token } = kept(id);
+        Step::PutService { row: Box::new(service), token, source: Source::Api }
+    }
+
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(directory)
             .expect("readable")
@@ -248,11 +280,10 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let disk = Disk::open(home.path()).expect("opens");
         for id in ["web", "../../etc/passwd", "a/b\0c", &"x".repeat(5_000)] {
-            disk.keep_service(&kept(id)).expect("kept");
-            disk.keep_service(&kept(id)).expect("kept again");
-            assert_eq!(disk.load().expect("readable").0, [kept(id)]);
-            disk.forget_service(id).expect("forgotten");
-            disk.forget_service(id).expect("forgotten twice");
+            disk.carry_out(&[put(id), put(id)]).expect("kept, and kept again");
+            assert_eq!(disk.load().expect("readable").services, [kept(id)]);
+            let drop = || Step::DropService(id.to_owned());
+            disk.carry_out(&[drop(), drop()]).expect("forgotten twice");
             assert!(names(&disk.services).is_empty());
         }
     }
@@ -261,7 +292,7 @@ mod tests {
     fn only_the_owner_may_read_a_registration() {
         let home = tempfile::tempdir().expect("a directory");
         let disk = Disk::open(home.path()).expect("opens");
-        disk.keep_service(&kept("web")).expect("kept");
+        disk.carry_out(&[put("web")]).expect("kept");
         let mode = fs::metadata(disk.services.join(file_name("web"))).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -270,19 +301,19 @@ mod tests {
     fn damaged_files_are_set_aside_and_the_others_are_read() {
         let home = tempfile::tempdir().expect("a directory");
         let disk = Disk::open(home.path()).expect("opens");
-        disk.keep_service(&kept("good")).expect("kept");
+        disk.carry_out(&[put("good")]).expect("kept");
         let truncated = &serde_json::to_vec(&kept("cut")).expect("json")[..20];
         fs::write(disk.services.join(file_name("cut")), truncated).expect("written");
         fs::write(disk.services.join(file_name("empty")), b"").expect("written");
         fs::copy(disk.services.join(file_name("good")), disk.services.join("misplaced.json")).expect("copied");
         fs::write(disk.services.join("half.tmp"), b"{").expect("written");
 
-        assert_eq!(disk.load().expect("readable").0, [kept("good")]);
+        assert_eq!(disk.load().expect("readable").services, [kept("good")]);
         let left = names(&disk.services);
         assert_eq!(left.iter().filter(|name| name.ends_with(".damaged")).count(), 3, "{left:?}");
 
         fs::write(disk.services.join(file_name("cut")), b"again").expect("written");
-        assert_eq!(disk.load().expect("readable").0, [kept("good")]);
+        assert_eq!(disk.load().expect("readable").services, [kept("good")]);
         assert!(names(&disk.services).iter().any(|name| name.ends_with(".damaged.1")));
     }
 

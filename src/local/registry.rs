@@ -1,24 +1,24 @@
-//! What an agent does when something is registered with it: check, keep on disk, remember.
+//! What is registered with this agent, with all that hangs on it: what a plan's steps do here, and what
+//! is found on the disk at the start.
 //!
-//! [`super::Local`] holds one behind its lock. Time is passed in. Nothing changes here before it
-//! is on the disk.
+//! [`super::Local`] holds one behind its lock. Time is passed in. Nothing here waits for the disk: steps
+//! are carried out once they are on it.
 
 use super::checks::ProbeSettings;
-use super::definition::{self, NewCheck, NewService};
+use super::definition::{self, NewCheck};
 use super::maintenance;
-use super::persist::{Disk, KeptCheck, KeptService};
+use super::persist::{Disk, Found, KeptCheck, KeptService, KeptTtl};
+use super::plan::Step;
 use super::reload::FromFiles;
 use super::running::Running;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
-use crate::config::defaults::{LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
-use crate::model::check::{CheckStatus, CheckType};
-use crate::model::definition::ServiceDefinition;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::check::CheckStatus;
 use crate::model::ids::Token;
+use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
@@ -51,7 +51,11 @@ pub(super) struct Registry {
     pub(super) running: Running,
     /// Services whose checks have changed since the aliases were judged; empty for the node.
     pub(super) touched: BTreeSet<String>,
-    pub(super) disk: Option<Disk>,
+    pub(super) disk: Option<Arc<Disk>>,
+    /// What TTL checks said before a restart, until each is registered again.
+    recalled: BTreeMap<String, KeptTtl>,
+    /// What TTL checks have said and the disk does not have yet: the last word of each.
+    pub(super) unsaved: BTreeMap<String, KeptTtl>,
     /// Kept checks whose service is not registered (yet): those of configuration files come later.
     orphans: Vec<KeptCheck>,
     pub(super) from_files: FromFiles,
@@ -61,7 +65,7 @@ impl Registry {
     /// Reads what is kept on disk.
     pub(super) fn open(settings: LocalSettings, now: Moment) -> Result<Registry, String> {
         let disk = settings.data_dir.as_deref().map(Disk::open).transpose()?;
-        let (services, checks) = disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default();
+        let Found { services, checks, words } = disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default();
         let state = State::new(node_info(&settings));
         let probes = ProbeSettings {
             tls: settings.check_tls.clone(),
@@ -74,7 +78,9 @@ impl Registry {
             running: Running::new(&settings.node_name, probes),
             touched: BTreeSet::new(),
             settings,
-            disk,
+            disk: disk.map(Arc::new),
+            recalled: words.into_iter().map(|word| (word.check_id.clone(), word)).collect(),
+            unsaved: BTreeMap::new(),
             orphans: Vec::new(),
             from_files: FromFiles::default(),
         };
@@ -94,87 +100,30 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Registers a service with its checks.
-    pub(super) fn add_service(
-        &mut self,
-        definition: ServiceDefinition,
-        source: Source,
-        replace_checks: bool,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        let new = definition::service(definition, &self.settings.node_name)?;
-        let scripts = self.settings.script_checks;
-        new.checks.iter().try_for_each(|check| scripts.allow(check.check.as_ref(), source))?;
-        self.put_service(new, source, replace_checks, now)
-    }
-
-    /// Removes a service with its checks.
-    pub(super) fn remove_service(&mut self, id: &str) -> Result<(), Fault> {
-        if self.state.service(id).is_none() {
-            let text = format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.");
-            return Err(Fault::not_found(text));
-        }
-        self.on_disk(|disk| disk.forget_service(id))?;
-        for check in self.state.checks_of(id) {
-            self.drop_check(&check)?;
-        }
-        self.state.remove_service(id);
-        self.touch(id);
-        info!(service = %id, "service deregistered");
-        Ok(())
-    }
-
-    /// Registers a check by itself.
-    pub(super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
-        let new = self.check_alone(check, source)?;
-        self.put_check(new, source, now)
-    }
-
-    /// A check that is registered by itself, with the token of its service where it has none.
-    pub(super) fn check_alone(&self, check: CheckType, source: Source) -> Result<NewCheck, Fault> {
-        let mut new = definition::check(check, &self.settings.node_name)?;
-        self.settings.script_checks.allow(new.check.as_ref(), source)?;
-        let service = &new.row.service_id;
-        if !service.is_empty() {
-            let Some(entry) = self.state.service(service) else {
-                return Err(Fault::failed(format!("ServiceID {service:?} does not exist")));
-            };
-            if new.token.is_empty() {
-                new.token = entry.token.clone();
+    /// Does here what a plan says. What is to be kept is on the disk.
+    pub(super) fn carry_out(&mut self, steps: Vec<Step>, now: Moment) {
+        for step in steps {
+            match step {
+                Step::PutService { row, token, source } => self.put_service(*row, token, source, now),
+                Step::PutCheck { new, source } => {
+                    if new.check.is_none() {
+                        info!(check = %new.row.check_id, "entering maintenance");
+                    }
+                    self.start_check(*new, source, now);
+                }
+                Step::DropService(id) => {
+                    self.state.remove_service(&id);
+                    self.touch(&id);
+                    info!(service = %id, "service deregistered");
+                }
+                Step::DropCheck(id) => self.drop_check(&id),
+                Step::Reloaded { node_meta, said } => {
+                    self.settings.node_meta = node_meta;
+                    self.state.set_node(node_info(&self.settings));
+                    self.from_files = *said;
+                }
             }
         }
-        Ok(new)
-    }
-
-    /// Removes a check.
-    pub(super) fn remove_check(&mut self, id: &str) -> Result<(), Fault> {
-        if self.state.check(id).is_none() {
-            return Err(unknown_check(id));
-        }
-        self.drop_check(id)
-    }
-
-    /// Puts a service into or out of maintenance.
-    pub(super) fn service_maintenance(
-        &mut self,
-        id: &str,
-        enable: bool,
-        reason: &str,
-        token: &Token,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        let Some(service) = self.state.service(id) else {
-            return Err(Fault::not_found(format!("No service registered with ID {id:?}")));
-        };
-        let token = if token.is_empty() { service.token.clone() } else { token.clone() };
-        let check = maintenance::check(&self.settings.node_name, Some(id), reason, &token);
-        self.maintain(check, enable, now)
-    }
-
-    /// Puts the node into or out of maintenance.
-    pub(super) fn node_maintenance(&mut self, enable: bool, reason: &str, token: &Token, now: Moment) -> Result<(), Fault> {
-        let check = maintenance::check(&self.settings.node_name, None, reason, token);
-        self.maintain(check, enable, now)
     }
 
     /// The address told to others has changed.
@@ -183,46 +132,11 @@ impl Registry {
         self.state.set_node(node_info(&self.settings));
     }
 
-    /// Registers a service that was found good.
-    pub(super) fn put_service(
-        &mut self,
-        new: NewService,
-        source: Source,
-        replace_checks: bool,
-        now: Moment,
-    ) -> Result<(), Fault> {
-        let NewService { row, checks, token } = new;
+    fn put_service(&mut self, row: NodeService, token: Token, source: Source, now: Moment) {
         let id = row.id.clone();
         let known = self.state.service(&id).is_some();
-        let fresh = checks.iter().filter(|check| self.state.check(&check.row.check_id).is_none()).count();
-        if !known && self.state.services.len() >= LOCAL_MAX_SERVICES || self.state.checks.len() + fresh > LOCAL_MAX_CHECKS {
-            return Err(full());
-        }
-        match source {
-            Source::Api => {
-                let kept = KeptService { service: row.clone(), token: token.clone() };
-                self.on_disk(|disk| disk.keep_service(&kept))?;
-            }
-            Source::File => self.on_disk(|disk| disk.forget_service(&id))?,
-        }
-        if replace_checks {
-            let named: BTreeSet<&str> = checks.iter().map(|check| check.row.check_id.as_str()).collect();
-            let maintenance = maintenance::service_check_id(&id);
-            for old in self.state.checks_of(&id) {
-                // Maintenance is the operator's word, not part of any definition.
-                if !named.contains(old.as_str()) && old != maintenance {
-                    self.drop_check(&old)?;
-                }
-            }
-        }
-        if row.connect.get("SidecarService").is_some_and(|sidecar| !sidecar.is_null()) {
-            warn!(service = %id, "sidecar services are not registered yet; register the proxy by itself");
-        }
         self.state.put_service(row, token, source);
         self.touch(&id);
-        for check in checks {
-            self.put_check(check, source, now)?;
-        }
         let (adopted, orphans) = self.orphans.drain(..).partition(|kept: &KeptCheck| kept.check.service_id == id);
         self.orphans = orphans;
         for kept in adopted {
@@ -231,32 +145,17 @@ impl Registry {
         if !known {
             info!(service = %id, "service registered");
         }
-        Ok(())
     }
 
-    /// Registers a check that was found good.
-    pub(super) fn put_check(&mut self, new: NewCheck, source: Source, now: Moment) -> Result<(), Fault> {
-        let id = new.row.check_id.clone();
-        if self.state.check(&id).is_none() && self.state.checks.len() >= LOCAL_MAX_CHECKS {
-            return Err(full());
-        }
-        match source {
-            Source::Api => {
-                let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
-                self.on_disk(|disk| disk.keep_check(&kept))?;
-            }
-            // Only the definition: what a TTL check said last is still wanted.
-            Source::File => self.on_disk(|disk| disk.forget_check_definition(&id))?,
-        }
-        self.start_check(new, source, now);
-        Ok(())
-    }
-
+    /// A check that was kept is critical until it has run or somebody has spoken for it: what it was
+    /// registered with says nothing of how its service is now.
     fn restore_check(&mut self, kept: KeptCheck, now: Moment) {
         if self.state.check(&kept.check.check_id).is_some() {
             return;
         }
-        let KeptCheck { check: row, definition: check, token } = kept;
+        let KeptCheck { check: mut row, definition: check, token } = kept;
+        row.node.clone_from(&self.settings.node_name);
+        (row.status, row.output) = (CheckStatus::Critical, String::new());
         self.start_check(NewCheck { row, check, token }, Source::Api, now);
     }
 
@@ -287,43 +186,26 @@ impl Registry {
             return;
         };
         self.deadlines.start(&id, ttl, max_output, now.at);
-        let kept = self.disk.as_ref().filter(|_| fresh).and_then(|disk| disk.ttl(&id));
+        let kept = self.recalled.remove(&id).filter(|_| fresh);
         if let Some(kept) = kept.filter(|kept| kept.expires > now.unix) {
             self.deadlines.recall(&id, &kept.output);
             self.set_status(&id, kept.status, &kept.output, now.at, 0.0);
         }
     }
 
-    fn maintain(&mut self, check: NewCheck, enable: bool, now: Moment) -> Result<(), Fault> {
-        let id = check.row.check_id.clone();
-        match (enable, self.state.check(&id).is_some()) {
-            (true, false) => {
-                info!(check = %id, "entering maintenance");
-                self.put_check(check, Source::Api, now)
-            }
-            (false, true) => {
-                info!(check = %id, "leaving maintenance");
-                self.drop_check(&id)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes a check that may be there.
-    pub(super) fn drop_check(&mut self, id: &str) -> Result<(), Fault> {
-        self.on_disk(|disk| disk.forget_check(id))?;
+    /// Forgets a check that may be there.
+    fn drop_check(&mut self, id: &str) {
         self.deadlines.stop(id);
         self.running.stop(id);
-        if let Some(service) = self.state.check(id).map(|entry| entry.row.service_id.clone()) {
-            self.touch(&service);
+        self.recalled.remove(id);
+        self.unsaved.remove(id);
+        if let Some(row) = self.state.check(id).map(|entry| Arc::clone(&entry.row)) {
+            self.touch(&row.service_id);
+            if row.kind == maintenance::KIND {
+                info!(check = %id, "leaving maintenance");
+            }
         }
         self.state.remove_check(id);
-        Ok(())
-    }
-
-    fn on_disk(&self, act: impl FnOnce(&Disk) -> io::Result<()>) -> Result<(), Fault> {
-        let Some(disk) = &self.disk else { return Ok(()) };
-        act(disk).map_err(|error| Fault::failed(format!("cannot keep the registration in the data directory: {error}")))
     }
 }
 
@@ -341,27 +223,95 @@ pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
     }
 }
 
-pub(super) fn unknown_check(id: &str) -> Fault {
-    Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
-}
-
-fn full() -> Fault {
-    metrics::counter!("kontor.local.refused_full").increment(1);
-    let text =
-        format!("this agent takes at most {LOCAL_MAX_SERVICES} services and {LOCAL_MAX_CHECKS} checks; deregister some first");
-    Fault::new(FaultKind::Busy, text)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::ScriptChecks;
     use super::*;
+    use crate::model::check::CheckType;
+    use crate::model::definition::ServiceDefinition;
+    use crate::model::fault::{Fault, FaultKind};
     use crate::model::ids::NodeId;
     use crate::proxy::Proxies;
     use crate::tls::OutgoingTls;
     use std::path::Path;
 
     const TTL: Duration = Duration::from_secs(10);
+
+    /// Changes as [`super::super::Local`] makes them, at once.
+    impl Registry {
+        fn make(&mut self, plan: Result<Vec<Step>, Fault>, now: Moment) -> Result<(), Fault> {
+            let steps = plan?;
+            if let Some(disk) = &self.disk {
+                disk.carry_out(&steps).expect("the disk is well");
+            }
+            self.carry_out(steps, now);
+            self.save_words();
+            Ok(())
+        }
+
+        pub(in super::super) fn save_words(&mut self) {
+            let words = std::mem::take(&mut self.unsaved);
+            let disk = self.disk.iter();
+            disk.flat_map(|disk| words.values().map(|word| disk.keep_word(word))).for_each(|kept| kept.expect("kept"));
+        }
+
+        pub(in super::super) fn add_service(
+            &mut self,
+            definition: ServiceDefinition,
+            source: Source,
+            replace_checks: bool,
+            now: Moment,
+        ) -> Result<(), Fault> {
+            self.make(self.plan_service(definition, source, replace_checks), now)
+        }
+
+        pub(in super::super) fn remove_service(&mut self, id: &str) -> Result<(), Fault> {
+            self.make(self.plan_removal(id), start())
+        }
+
+        pub(in super::super) fn add_check(&mut self, check: CheckType, source: Source, now: Moment) -> Result<(), Fault> {
+            self.make(self.plan_check(check, source), now)
+        }
+
+        pub(in super::super) fn remove_check(&mut self, id: &str) -> Result<(), Fault> {
+            self.make(self.plan_check_removal(id), start())
+        }
+
+        pub(in super::super) fn service_maintenance(
+            &mut self,
+            id: &str,
+            enable: bool,
+            reason: &str,
+            token: &Token,
+            now: Moment,
+        ) -> Result<(), Fault> {
+            self.make(self.plan_service_maintenance(id, enable, reason, token), now)
+        }
+
+        pub(in super::super) fn node_maintenance(
+            &mut self,
+            enable: bool,
+            reason: &str,
+            token: &Token,
+            now: Moment,
+        ) -> Result<(), Fault> {
+            self.make(self.plan_node_maintenance(enable, reason, token), now)
+        }
+
+        pub(in super::super) fn reload(
+            &mut self,
+            services: Vec<ServiceDefinition>,
+            checks: Vec<CheckType>,
+            node_meta: BTreeMap<String, String>,
+            now: Moment,
+        ) -> Result<(), Fault> {
+            self.make(self.plan_reload(services, checks, node_meta), now)
+        }
+
+        pub(in super::super) fn reap(&mut self, now: Instant) {
+            self.make(self.plan_reaping(now), start()).expect("good");
+        }
+    }
 
     pub(in super::super) fn settings(data_dir: Option<&Path>) -> LocalSettings {
         LocalSettings {
@@ -414,6 +364,7 @@ pub(super) mod tests {
         registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
         registry.add_check(CheckType { name: "disk".into(), ..ttl() }, Source::Api, now).expect("good");
         registry.update_ttl("service:web1", CheckStatus::Passing, "all well", now, 0.0).expect("good");
+        registry.save_words();
         registry.node_maintenance(true, "", &Token::default(), now).expect("good");
 
         let soon = after(now, TTL / 2);
@@ -426,6 +377,30 @@ pub(super) mod tests {
 
         let late = Registry::open(settings(Some(home.path())), after(now, TTL)).expect("opens");
         assert_eq!(status(&late, "service:web1").0, CheckStatus::Critical, "its word has expired meanwhile");
+    }
+
+    #[test]
+    fn a_kept_check_is_critical_until_it_has_run_whatever_it_was_registered_with() {
+        let home = tempfile::tempdir().expect("a directory");
+        let now = start();
+        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        let well = |id: &str, check: CheckType| CheckType { check_id: id.into(), status: "passing".into(), ..check };
+        let probe = CheckType { tcp: "h:1".into(), interval: TTL, ..CheckType::default() };
+        registry.add_service(web(vec![well("tcp", probe), well("ttl", ttl())]), Source::Api, false, now).expect("good");
+        assert_eq!((status(&registry, "tcp").0, status(&registry, "ttl").0), (CheckStatus::Passing, CheckStatus::Passing));
+        let again = Registry::open(settings(Some(home.path())), now).expect("opens");
+        assert_eq!((status(&again, "tcp").0, status(&again, "ttl").0), (CheckStatus::Critical, CheckStatus::Critical));
+    }
+
+    #[test]
+    fn a_kept_check_belongs_to_this_node_whatever_its_name_was() {
+        let home = tempfile::tempdir().expect("a directory");
+        let now = start();
+        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        registry.add_check(CheckType { name: "disk".into(), ..ttl() }, Source::Api, now).expect("good");
+        let renamed = LocalSettings { node_name: "n2".into(), ..settings(Some(home.path())) };
+        let again = Registry::open(renamed, now).expect("opens");
+        assert_eq!(again.state.check("disk").expect("kept").row.node, "n2");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};
-use super::registry::{Moment, Registry, node_info};
+use super::plan::Step;
+use super::registry::Registry;
 use super::state::CheckEntry;
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
@@ -22,15 +23,14 @@ pub(super) struct FromFiles {
 }
 
 impl Registry {
-    /// Replaces everything that came from configuration files. Nothing changes when anything of it
-    /// is wrong.
-    pub(super) fn reload(
-        &mut self,
+    /// What replaces everything that came from configuration files. There is no plan when anything of
+    /// it is wrong.
+    pub(super) fn plan_reload(
+        &self,
         services: Vec<ServiceDefinition>,
         checks: Vec<CheckType>,
         node_meta: BTreeMap<String, String>,
-        now: Moment,
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<Step>, Fault> {
         // Reserved keys are the agent's own doing.
         definition::meta_is_valid(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
         let node = &self.settings.node_name;
@@ -39,77 +39,73 @@ impl Registry {
         let scripts = self.settings.script_checks;
         let of_services = services.iter().flat_map(|service| &service.checks);
         of_services.map(|check| check.check.as_ref()).try_for_each(|check| scripts.allow(check, Source::File))?;
-        let new_services: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
-        for check in &checks {
-            let new = definition::check(check.clone(), node)?;
-            scripts.allow(new.check.as_ref(), Source::File)?;
-            let service = new.row.service_id.as_str();
-            let stays = || self.state.service(service).is_some_and(|entry| entry.source == Source::Api);
-            if !service.is_empty() && !new_services.contains(service) && !stays() {
-                return Err(Fault::failed(format!("ServiceID {service:?} does not exist")));
-            }
-        }
-        self.settings.node_meta = node_meta;
-        self.state.set_node(node_info(&self.settings));
-        self.drop_stale_files(&services, &checks)?;
-        // Empty until the end: after a failure everything is registered anew by the next reload.
-        let (before, mut said) = (std::mem::take(&mut self.from_files), FromFiles::default());
+        let tokens: BTreeMap<String, Token> =
+            services.iter().map(|service| (service.row.id.clone(), service.token.clone())).collect();
+        let stays = |service: &str| self.state.service(service).filter(|entry| entry.source == Source::Api);
+        let token_of = |service: &str| tokens.get(service).cloned().or_else(|| stays(service).map(|entry| entry.token.clone()));
+        let checks: Vec<NewCheck> =
+            checks.into_iter().map(|check| self.check_alone(check, Source::File, token_of)).collect::<Result<_, _>>()?;
+
+        let mut steps = self.stale(&services, &checks);
+        let gone = steps.iter().filter_map(|step| if let Step::DropCheck(id) = step { Some(id.clone()) } else { None }).collect();
+        let mut reading = Reading { registry: self, gone, said: FromFiles::default() };
         for NewService { row, checks, token } in services {
-            let id = row.id.clone();
-            let service = (row.clone(), token.clone());
-            let known = self.state.service(&id).is_some_and(|entry| entry.source == Source::File);
-            let same = known && !said.services.contains_key(&id) && before.services.get(&id) == Some(&service);
-            said.services.insert(id, service);
-            if !same {
-                self.put_service(NewService { row, checks: Vec::new(), token }, Source::File, false, now)?;
-            }
-            for check in checks {
-                self.put_as_said(check, &before, &mut said, now)?;
-            }
+            steps.extend(reading.service(row, token));
+            steps.extend(checks.into_iter().filter_map(|check| reading.check(check)));
         }
-        for check in checks {
-            let check = self.check_alone(check, Source::File)?;
-            self.put_as_said(check, &before, &mut said, now)?;
-        }
-        self.from_files = said;
-        Ok(())
+        steps.extend(checks.into_iter().filter_map(|check| reading.check(check)));
+        steps.push(Step::Reloaded { node_meta, said: Box::new(reading.said) });
+        self.with_room(steps)
     }
 
-    /// Registers a check of a file, unless it is there as the file says: its deadline and what it
-    /// says go on as if nobody had read the file.
-    fn put_as_said(&mut self, check: NewCheck, before: &FromFiles, said: &mut FromFiles, now: Moment) -> Result<(), Fault> {
-        let id = check.row.check_id.clone();
-        let known = self.state.check(&id).is_some_and(|entry| entry.source == Source::File);
-        let same = known && !said.checks.contains_key(&id) && before.checks.get(&id) == Some(&check);
-        said.checks.insert(id, check.clone());
-        if same { Ok(()) } else { self.put_check(check, Source::File, now) }
-    }
-
-    /// Removes what came from files and is in them no longer.
-    fn drop_stale_files(&mut self, services: &[NewService], checks: &[CheckType]) -> Result<(), Fault> {
-        let from_file = |(id, _): (&String, _)| id.clone();
+    /// The removal of what came from files and is in them no longer.
+    fn stale(&self, services: &[NewService], checks: &[NewCheck]) -> Vec<Step> {
+        let named: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
         let old = self.state.services.iter().filter(|(_, entry)| entry.source == Source::File && !entry.mark.deleted);
-        for id in old.map(from_file).collect::<Vec<_>>() {
-            if !services.iter().any(|service| service.row.id == id) {
-                self.remove_service(&id)?;
-            }
-        }
-        let named: BTreeSet<&str> = checks
-            .iter()
-            .map(definition::id_alone)
-            .chain(services.iter().flat_map(|service| &service.checks).map(|check| check.row.check_id.as_str()))
-            .collect();
+        let old: BTreeSet<&str> = old.map(|(id, _)| id.as_str()).filter(|id| !named.contains(id)).collect();
+        let named: BTreeSet<&str> =
+            services.iter().flat_map(|service| &service.checks).chain(checks).map(|check| check.row.check_id.as_str()).collect();
         let stale = |(id, entry): &(&String, &CheckEntry)| {
-            entry.source == Source::File && !entry.mark.deleted && !named.contains(id.as_str())
+            let unnamed = entry.source == Source::File && !named.contains(id.as_str());
+            !entry.mark.deleted && (unnamed || old.contains(entry.row.service_id.as_str()))
         };
-        let stale: Vec<String> = self.state.checks.iter().filter(stale).map(|(id, _)| id.clone()).collect();
-        stale.iter().try_for_each(|id| self.drop_check(id))
+        let checks = self.state.checks.iter().filter(stale).map(|(id, _)| Step::DropCheck(id.clone()));
+        checks.chain(old.iter().map(|id| Step::DropService((*id).to_owned()))).collect()
+    }
+}
+
+/// Files that are being read: what is there as they say goes on as if nobody had read them.
+struct Reading<'a> {
+    registry: &'a Registry,
+    /// Checks that go before anything comes.
+    gone: BTreeSet<String>,
+    said: FromFiles,
+}
+
+impl Reading<'_> {
+    fn service(&mut self, row: NodeService, token: Token) -> Option<Step> {
+        let service = (row.clone(), token.clone());
+        let known = self.registry.state.service(&row.id).is_some_and(|entry| entry.source == Source::File);
+        let before = &self.registry.from_files.services;
+        let same = known && !self.said.services.contains_key(&row.id) && before.get(&row.id) == Some(&service);
+        self.said.services.insert(row.id.clone(), service);
+        (!same).then(|| Step::PutService { row: Box::new(row), token, source: Source::File })
+    }
+
+    /// Of one that stays as it is the deadline and what it says go on.
+    fn check(&mut self, new: NewCheck) -> Option<Step> {
+        let id = &new.row.check_id;
+        let known = self.registry.state.check(id).is_some_and(|entry| entry.source == Source::File) && !self.gone.contains(id);
+        let same = known && !self.said.checks.contains_key(id) && self.registry.from_files.checks.get(id) == Some(&new);
+        self.said.checks.insert(id.clone(), new.clone());
+        (!same).then(|| Step::PutCheck { new: Box::new(new), source: Source::File })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::LocalSettings;
+    use super::super::registry::Moment;
     use super::super::registry::tests::settings;
     use super::*;
     use crate::model::check::CheckStatus;

@@ -6,9 +6,10 @@
 use super::definition::NewCheck;
 use super::diff::Remote;
 use super::{Registered, Source};
-use crate::model::check::{CheckStatus, HealthCheck};
+use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::ids::Token;
 use crate::model::service::NodeService;
+use crate::model::vote::VotedCheck;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,12 +58,21 @@ pub(super) struct CheckEntry {
     pub(super) critical_since: Option<Instant>,
     /// Of a voted check: whether it has run here, so that its status is more than it was registered with.
     pub(super) probed: bool,
+    /// Of a voted check: whether the catalog is known to have its definition, which its answers do not show.
+    pub(super) defined: bool,
 }
 
 impl CheckEntry {
     /// Whether its status in the catalog is voted on.
     pub(super) fn is_voted(&self) -> bool {
         self.row.definition.voted.is_some()
+    }
+
+    /// The row as the catalog gets it. How a check is defined is this agent's own business, and may hold
+    /// secrets; of a voted one its observers need it.
+    pub(super) fn told(&self) -> HealthCheck {
+        let definition = if self.is_voted() { self.row.definition.clone() } else { CheckDefinition::default() };
+        HealthCheck { definition, ..(*self.row).clone() }
     }
 }
 
@@ -105,6 +115,11 @@ impl State {
     /// Differs after whatever is to be pushed, now or earlier than was known.
     pub(super) fn to_push(&self) -> (u64, Option<Instant>) {
         (self.pushes, self.first_deferred)
+    }
+
+    /// Grows with whatever is to be pushed.
+    pub(super) fn pushes(&self) -> u64 {
+        self.pushes
     }
 
     /// The mark of what has just changed.
@@ -187,16 +202,19 @@ impl State {
             row.service_tags.clone_from(&service.row.tags);
         }
         let id = row.check_id.clone();
-        let (mut kept, mut deferred, mut critical_since, mut probed) = (None, None, None, false);
+        let (mut kept, mut deferred, mut critical_since) = (None, None, None);
+        let (mut probed, mut defined) = (false, false);
         if let Some(known) = self.check(&id) {
             row.status = known.row.status;
             row.output.clone_from(&known.row.output);
             (deferred, critical_since) = (known.deferred, known.critical_since);
-            probed = known.probed && known.row.definition == row.definition;
+            let same = known.row.definition == row.definition;
+            (probed, defined) = (known.probed && same, known.defined && same);
             kept = (*known.row == row && known.token == token).then_some(known.mark);
         }
         let mark = kept.unwrap_or_else(|| self.dirty(false));
-        self.checks.insert(id, CheckEntry { row: Arc::new(row), token, source, mark, deferred, critical_since, probed });
+        let row = Arc::new(row);
+        self.checks.insert(id, CheckEntry { row, token, source, mark, deferred, critical_since, probed, defined });
     }
 
     /// Marks a check as removed.
@@ -273,6 +291,25 @@ impl State {
         for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
             let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
             entry.critical_since = is_critical.then(|| entry.critical_since.unwrap_or(now));
+        }
+    }
+
+    /// Takes from what the catalog has observed whether it has this agent's voted checks as they are here.
+    pub(super) fn heed_observed(&mut self, observed: &[VotedCheck]) {
+        let mut differ = Vec::new();
+        for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted() && !entry.mark.deleted) {
+            let is_it = |told: &&VotedCheck| told.check_id == **id && told.node.eq_ignore_ascii_case(&entry.row.node);
+            let told = observed.iter().find(is_it);
+            entry.defined = told.is_some_and(|told| told.definition == entry.row.definition);
+            if told.is_some() && !entry.defined {
+                differ.push(id.clone());
+            }
+        }
+        for id in differ {
+            let mark = self.dirty(false);
+            if let Some(entry) = self.checks.get_mut(&id) {
+                entry.mark = mark;
+            }
         }
     }
 

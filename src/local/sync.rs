@@ -12,6 +12,7 @@ use crate::gossip::Gossip;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
+use crate::model::member::{Member, tag};
 use crate::model::query::{Consistency, Query, QueryOptions, Read};
 use crate::model::request::{Write, WriteRequest};
 use crate::router::Router;
@@ -32,7 +33,7 @@ pub(super) trait Catalog: Send + Sync + 'static {
 }
 
 /// The catalog behind the router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RouterCatalog {
     pub(super) router: Router,
     pub(super) lan: Gossip,
@@ -40,6 +41,12 @@ pub(super) struct RouterCatalog {
 }
 
 impl RouterCatalog {
+    /// Whether somebody leads, as far as this agent knows: a client learns it from the servers' tags.
+    pub(super) fn has_leader(&self) -> bool {
+        let leads = |member: &Member| member.is_server() && !member.tag(tag::LEADS).is_empty();
+        self.router.leader_addr().is_some() || self.lan.roster().alive().any(leads)
+    }
+
     async fn query(&self, read: Read) -> Result<Bytes, Fault> {
         let options =
             QueryOptions { consistency: Consistency::Stale, max_stale: Some(SYNC_MAX_STALE), ..QueryOptions::default() };
@@ -76,11 +83,11 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
         }
         match timing.poll(now.into_std()) {
             Step::Full => {
-                let end = told(full(&local, &catalog).await, &mut trouble);
+                let end = told(&local, full(&local, &catalog).await, &timing, &mut trouble);
                 timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
             Step::Partial => {
-                let end = told(push(&local, &catalog).await, &mut trouble);
+                let end = told(&local, push(&local, &catalog).await, &timing, &mut trouble);
                 timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
             Step::Wait(until) => {
@@ -100,8 +107,9 @@ fn spread(catalog: &impl Catalog) -> Spread {
     Spread { members: catalog.members(), random: rand::random() }
 }
 
-/// No leader or no server is normal for a moment, while a datacenter starts or elects.
-fn told(result: Result<End, Fault>, trouble: &mut Trouble) -> End {
+/// Tells the log, and those who wait for the catalog, how a round has ended. No leader or no server is
+/// normal for a moment, while a datacenter starts; later each first failure is worth a line.
+fn told(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut Trouble) -> End {
     match result {
         Ok(end) => {
             if trouble.worked() {
@@ -111,10 +119,13 @@ fn told(result: Result<End, Fault>, trouble: &mut Trouble) -> End {
         }
         Err(fault) => {
             metrics::counter!("kontor.local.sync_failed").increment(1);
-            if trouble.failed(Instant::now().into_std()) {
-                warn!(%fault, "the catalog does not agree with this agent; trying again");
+            local.inner.following.failed();
+            let now = Instant::now().into_std();
+            let worth_a_line = if timing.has_worked() { trouble.failed_again(now) } else { trouble.failed(now) };
+            if worth_a_line {
+                warn!(%fault, "this agent's registrations do not reach the catalog; trying again");
             } else {
-                debug!(%fault, "the catalog does not agree with this agent yet; trying again");
+                debug!(%fault, "this agent's registrations do not reach the catalog; trying again");
             }
             End::Failed
         }
@@ -136,7 +147,10 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
 
 /// Pushes what is known to differ. One refusal does not keep the others back.
 async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
-    let updates = local.lock().state.updates();
+    let (updates, pushes) = {
+        let registry = local.lock();
+        (registry.state.updates(), registry.state.pushes())
+    };
     let mut end = End::Done;
     for update in updates {
         match within(catalog.write(update.command.clone(), update.token.clone())).await {
@@ -157,6 +171,7 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
             Err(fault) => return Err(fault),
         }
     }
+    local.inner.following.tried(pushes);
     Ok(end)
 }
 
@@ -166,10 +181,9 @@ fn is_of_the_user(kind: FaultKind) -> bool {
 }
 
 async fn within<T>(request: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    timeout(SYNC_REQUEST_TIMEOUT, request).await.unwrap_or_else(|_elapsed| {
-        info!(limit = ?SYNC_REQUEST_TIMEOUT, "a request of the synchronisation was given up");
-        Err(Fault::outcome_unknown("no answer within the time for one request of a synchronisation"))
-    })
+    timeout(SYNC_REQUEST_TIMEOUT, request)
+        .await
+        .unwrap_or_else(|_elapsed| Err(Fault::outcome_unknown(format!("no answer within {SYNC_REQUEST_TIMEOUT:?}"))))
 }
 
 /// What an update changes, for the log.
@@ -263,9 +277,9 @@ mod tests {
         Local::open(settings(None)).expect("opens")
     }
 
-    fn register(local: &Local, name: &str) {
+    async fn register(local: &Local, name: &str) {
         let definition = ServiceDefinition { name: name.into(), ..ServiceDefinition::default() };
-        local.add_service(definition, Source::Api, false).expect("good");
+        local.add_service(definition, Source::Api, false).await.expect("good");
     }
 
     /// Lets virtual time pass, and everything that is due in it happen.
@@ -282,14 +296,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn changes_reach_the_catalog_at_once_and_what_somebody_else_changed_is_put_right() {
         let (local, catalog) = (local(), Fake::default());
-        register(&local, "web");
+        register(&local, "web").await;
         let _stop = running(&local, &catalog).trigger_on_drop();
         pass(1).await;
         assert_eq!(catalog.services(), ["web"]);
-        register(&local, "api");
+        register(&local, "api").await;
         pass(1).await;
         assert_eq!(catalog.services(), ["api", "web"]);
-        local.remove_service("web").expect("known");
+        local.remove_service("web").await.expect("known");
         pass(1).await;
         assert_eq!(catalog.services(), ["api"]);
 
@@ -309,14 +323,14 @@ mod tests {
         let _stop = running(&local, &catalog).trigger_on_drop();
         pass(1).await;
         *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
-        register(&local, "web");
+        register(&local, "web").await;
         pass(1).await;
         *catalog.fault.lock().expect("whole") = None;
         local.sync_soon();
         pass(4).await;
         assert_eq!(catalog.services(), ["web"]);
         *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
-        register(&local, "api");
+        register(&local, "api").await;
         pass(1).await;
         *catalog.fault.lock().expect("whole") = None;
         pass(31).await;
@@ -328,17 +342,38 @@ mod tests {
         for kind in [FaultKind::Denied, FaultKind::Failed] {
             let (local, catalog) = (local(), Fake::default());
             *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
-            register(&local, "bad");
-            register(&local, "web");
+            register(&local, "bad").await;
+            register(&local, "web").await;
             let _stop = running(&local, &catalog).trigger_on_drop();
             pass(1).await;
             assert_eq!(catalog.services(), ["web"]);
-            register(&local, "api");
+            register(&local, "api").await;
             pass(1).await;
             assert_eq!(catalog.services(), ["api", "web"]);
             *catalog.refuses.lock().expect("whole") = None;
             pass(121).await;
             assert_eq!(catalog.services(), ["api", "bad", "web"]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_registers_is_answered_once_the_catalog_has_it_or_has_refused_it() {
+        let (local, catalog) = (local(), Fake::default());
+        local.inner.following.knows_leader_by(|| true);
+        let _stop = running(&local, &catalog).trigger_on_drop();
+        let start = Instant::now();
+        register(&local, "web").await;
+        assert_eq!(catalog.services(), ["web"]);
+        local.remove_service("web").await.expect("known");
+        assert!(catalog.services().is_empty());
+        for kind in [FaultKind::Denied, FaultKind::Failed] {
+            *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
+            register(&local, "bad").await;
+            assert!(local.registered().services.contains_key("bad"), "it is the log that says so");
+        }
+        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        register(&local, "api").await;
+        register(&local, "db").await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "nobody has waited in vain");
     }
 }

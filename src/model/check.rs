@@ -2,6 +2,7 @@
 
 use super::duration;
 use super::ids::Token;
+use super::uri;
 use super::vote::VotedDefinition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -103,6 +104,19 @@ pub struct CheckDefinition {
     /// Of a voted check: what its observers need beyond that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voted: Option<Box<VotedDefinition>>,
+    /// All that users are shown of how a voted check is probed: how many do it. 0 in what is kept.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub observers: u32,
+}
+
+impl CheckDefinition {
+    /// As users are shown it: that of a voted check has been brought by its agent and may hold secrets.
+    pub fn shown(&self) -> CheckDefinition {
+        match &self.voted {
+            Some(voted) => CheckDefinition { observers: voted.observers, ..CheckDefinition::default() },
+            None => self.clone(),
+        }
+    }
 }
 
 /// A check as the catalog keeps it.
@@ -248,6 +262,47 @@ pub struct CheckType {
     pub observers: u32,
 }
 
+/// In place of what is hidden.
+const HIDDEN: &str = "<hidden>";
+
+impl HealthCheck {
+    /// As its agent shows it: values of headers, the body and passwords in addresses are hidden.
+    pub fn masked(&self) -> HealthCheck {
+        let mut check = self.clone();
+        let definition = &mut check.definition;
+        definition.header.values_mut().flatten().for_each(|value| HIDDEN.clone_into(value));
+        if !definition.body.is_empty() {
+            HIDDEN.clone_into(&mut definition.body);
+        }
+        definition.http = uri::shown(&definition.http).into_owned();
+        check
+    }
+}
+
 pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_shows_what_is_probed_and_no_secret_of_it() {
+        let definition = CheckDefinition {
+            http: "http://user:s3cret@h/health".into(),
+            header: [("Authorization".to_owned(), vec!["Bearer s3cret".to_owned(), "s3cret".to_owned()])].into(),
+            body: "{\"token\": \"s3cret\"}".into(),
+            ..CheckDefinition::default()
+        };
+        let shown = serde_json::to_string(&HealthCheck { definition, ..HealthCheck::default() }.masked()).expect("JSON");
+        assert!(!shown.contains("s3cret") && shown.contains("Authorization") && shown.contains("@h/health"), "{shown}");
+    }
+
+    #[test]
+    fn of_a_voted_check_users_see_how_many_observe_it() {
+        let voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
+        let definition = CheckDefinition { http: "http://h/".into(), voted, ..CheckDefinition::default() };
+        assert_eq!(serde_json::to_string(&definition.shown()).expect("JSON"), r#"{"Observers":3}"#);
+    }
 }

@@ -80,10 +80,13 @@ pub fn format(duration: Duration) -> String {
     }
 }
 
+/// The longest duration of Go, in nanoseconds.
+const MAX_NANOS: f64 = i64::MAX as f64;
+
 /// For `#[serde(with = "duration::text")]`: written as Go text, read from Go text, from a JSON
 /// number of nanoseconds, or from an empty string (zero).
 pub mod text {
-    use super::{Deserialize, Deserializer, Duration, Serializer};
+    use super::{Deserialize, Deserializer, Duration, MAX_NANOS, Serializer};
 
     /// Writes Go text; zero is the empty string, which the callers leave out.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -97,11 +100,18 @@ pub mod text {
         enum Form {
             Text(String),
             Nanos(u64),
+            /// As some clients write large numbers: `3e10`.
+            Float(f64),
         }
         match Form::deserialize(deserializer)? {
             Form::Text(text) if text.is_empty() => Ok(Duration::ZERO),
             Form::Text(text) => super::parse(&text).map_err(serde::de::Error::custom),
             Form::Nanos(nanos) => Ok(Duration::from_nanos(nanos)),
+            // A part of a nanosecond is dropped, as by Go.
+            Form::Float(nanos) if (0.0..=MAX_NANOS).contains(&nanos) => Ok(Duration::from_nanos(nanos as u64)),
+            Form::Float(nanos) => {
+                Err(serde::de::Error::custom(format!("expected 0 to {MAX_NANOS:e} nanoseconds, got {nanos:e}")))
+            }
         }
     }
 }
@@ -147,5 +157,20 @@ mod tests {
         assert_eq!(format(Duration::from_secs(3600)), "1h0m0s");
         assert_eq!(format(Duration::from_millis(1500)), "1.5s");
         assert_eq!(format(Duration::from_micros(1500)), "1.5ms");
+    }
+
+    #[test]
+    fn numbers_of_nanoseconds_are_read_in_every_way_json_writes_them() {
+        #[derive(Deserialize)]
+        struct Timed(#[serde(with = "text")] Duration);
+        let read = |json: &str| serde_json::from_str::<Timed>(json).map(|timed| timed.0.as_nanos()).ok();
+        for (json, nanos) in
+            [("30000000000", 30_000_000_000), ("3e10", 30_000_000_000), ("1.9", 1), ("0.0", 0), ("\"30s\"", 30_000_000_000)]
+        {
+            assert_eq!(read(json), Some(nanos), "{json}");
+        }
+        for wrong in ["-1", "-1.5", "1e19", "1e300", "true"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod indent;
 pub mod json;
 pub mod member;
+pub mod mesh;
 pub mod node;
 pub mod query;
 pub mod removals;

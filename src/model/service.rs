@@ -5,12 +5,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Weights of DNS SRV answers, by the state of the instance.
+///
+/// Where they are given at all, one that is left out is 0, as in Go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub struct Weights {
     /// Weight while passing, 1 to 65535.
+    #[serde(default)]
     pub passing: u32,
     /// Weight while warning, 0 to 65535.
+    #[serde(default)]
     pub warning: u32,
 }
 

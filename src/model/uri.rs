@@ -1,5 +1,7 @@
-//! Text as a part of a URI. Whoever builds a request's target (`cli`, `watch`) spells it this way.
+//! Text as a part of a URI, and a URI as it may be shown. Whoever builds a request's target (`cli`,
+//! `watch`) spells it this way; whoever shows an address of users hides its password this way.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Appends `text` with all but RFC 3986's unreserved characters as `%XX`.
@@ -10,6 +12,29 @@ pub fn encode(text: &str, into: &mut String) {
         } else {
             // Writing to a String cannot fail.
             _ = write!(into, "%{byte:02X}");
+        }
+    }
+}
+
+/// `text` as it may be shown: a password in front of the host is hidden, as Go does.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => Cow::Owned(format!("{scheme}://{user}:xxxxx@{host}{}", &rest[authority.len()..])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(shown("http://user:secret@a:1/x?y=b@c"), "http://user:xxxxx@a:1/x?y=b@c");
+        for harmless in ["http://a/x@y:z", "http://user@a/", "a:b@c", ""] {
+            assert_eq!(shown(harmless), harmless);
         }
     }
 }

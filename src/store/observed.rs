@@ -58,7 +58,7 @@ fn shown(row: &CheckRow, whole: bool) -> VotedCheck {
         check_id: row.check.check_id.clone(),
         service_id: if whole { row.check.service_id.clone() } else { String::new() },
         status: if whole { row.check.status } else { Default::default() },
-        definition: row.check.definition.clone(),
+        definition: if whole { row.check.definition.shown() } else { row.check.definition.clone() },
         epoch: row.epoch(),
         observers: if whole { row.observers().to_vec() } else { Vec::new() },
         votes: assignment.filter(|_| whole).map(|assignment| assignment.shown()).unwrap_or_default(),

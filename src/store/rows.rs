@@ -230,9 +230,12 @@ impl CheckRow {
         self.epoch() == other.epoch() && self.check.definition == other.check.definition && self.check.node == other.check.node
     }
 
-    /// `{"Node":…}`
+    /// `{"Node":…}`, as users see it.
     pub(super) fn json(&self) -> &Bytes {
-        self.json.get(|| fragment(&self.check))
+        self.json.get(|| match self.is_voted() {
+            true => fragment(&HealthCheck { definition: self.check.definition.shown(), ..self.check.clone() }),
+            false => fragment(&self.check),
+        })
     }
 
     /// Whether it speaks of the whole node.

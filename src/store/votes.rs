@@ -70,7 +70,12 @@ fn counted(row: &CheckRow, assignment: Assignment, index: u64) -> CheckRow {
 
 /// The row of a check that is registered anew over `known`: who registers a voted check has its
 /// definition alone to say. Its status is that of the votes, and they go on where the definition is the same.
+/// What users are shown of it, told back, says nothing of how it is probed.
 pub(super) fn registered(known: Option<&CheckRow>, mut check: HealthCheck) -> CheckRow {
+    match known.filter(|known| check.definition.observers > 0 && check.definition == known.check.definition.shown()) {
+        Some(known) => check.definition = known.check.definition.clone(),
+        None => check.definition.observers = 0,
+    }
     let Some(known) = known.filter(|known| known.is_voted() && check.definition.voted.is_some()) else {
         return CheckRow::new(check);
     };

@@ -28,6 +28,15 @@ impl Trouble {
         due
     }
 
+    /// The same for what has worked before: its first failure is worth a warning too.
+    pub fn failed_again(&mut self, now: Instant) -> bool {
+        let is_first = self.since.is_none();
+        if is_first {
+            (self.since, self.warned) = (Some(now), Some(now));
+        }
+        is_first || self.failed(now)
+    }
+
     /// Whether it has failed since it last worked.
     pub fn is_over(&self) -> bool {
         self.since.is_none()
@@ -59,5 +68,16 @@ mod tests {
         assert!(trouble.failed(lasts + TROUBLE_REPEAT));
         assert!(trouble.worked());
         assert!(trouble.is_over());
+    }
+
+    #[test]
+    fn what_has_worked_is_warned_of_at_once_and_not_each_time() {
+        let start = Instant::now();
+        let mut trouble = Trouble::default();
+        assert!(trouble.failed_again(start));
+        assert!(!trouble.failed_again(start + TROUBLE_REPEAT / 2));
+        assert!(trouble.failed_again(start + TROUBLE_REPEAT));
+        assert!(trouble.worked());
+        assert!(trouble.failed_again(start + TROUBLE_REPEAT));
     }
 }

@@ -1,6 +1,6 @@
 /* Preloaded into an agent by tests/disk.rs: while the file that KONTOR_TEST_FSYNC names holds "fail",
    an fsync below a folder "raft" fails as that of a broken disk does; while it holds "hang", it does
-   not come back. */
+   not come back; while it holds "slow", one below "services" or "checks" does not. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -10,13 +10,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int of_raft(int fd) {
+static int below(int fd, const char *folder) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return strstr(path, "/raft") != NULL;
+    return strstr(path, folder) != NULL;
 }
 
 static char wanted(void) {
@@ -30,7 +30,9 @@ static char wanted(void) {
 }
 
 static int synced(long call, int fd) {
-    if (of_raft(fd)) {
+    if (below(fd, "/services") || below(fd, "/checks")) {
+        while (wanted() == 's') usleep(20000);
+    } else if (below(fd, "/raft")) {
         while (wanted() == 'h') usleep(20000);
         if (wanted() == 'f') {
             errno = EIO;

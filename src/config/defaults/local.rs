@@ -7,6 +7,12 @@ use std::time::Duration;
 pub const LOCAL_MAX_SERVICES: usize = 8_192;
 /// Checks that one agent takes; four for each service.
 pub const LOCAL_MAX_CHECKS: usize = 32_768;
+/// Changes of what is registered that wait for the disk at a time; over it one is refused (503). More come
+/// in only where the disk hangs.
+pub const LOCAL_MAX_CHANGES: usize = 1_024;
+/// How long the answer to a registration waits for the catalog to have it: Consul's agents push at once
+/// too, and a caller shall not wait where no push gets through.
+pub const REGISTER_WAIT: Duration = Duration::from_millis(500);
 /// Bytes of one file of a kept registration; a longer one counts as damaged and is not read.
 pub const LOCAL_FILE_MAX: u64 = 4 << 20;
 
@@ -37,12 +43,10 @@ pub const CHECK_GRPC_BYTES: usize = 1 << 10;
 pub const CHECK_DOCKER_ANSWER_BYTES: usize = 64 << 10;
 /// Where the Docker engine listens unless `DOCKER_HOST` says otherwise.
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
-/// Bytes read of a command's output at a time.
-pub const CHECK_PIPE_BYTES: usize = 8 << 10;
-/// Bytes of output after which a command is read slowly.
-pub const CHECK_FLOOD_BYTES: u64 = 1 << 20;
-/// The pause after each read of such a command: 8 MB a second, which takes no core.
-pub const CHECK_FLOOD_PAUSE: Duration = Duration::from_millis(1);
+/// Bytes read of a command's output at a time: as many as a pipe of Linux holds.
+pub const CHECK_PIPE_BYTES: usize = 64 << 10;
+/// Bytes of an output's first line that the log shows.
+pub const CHECK_LOGGED_BYTES: usize = 200;
 
 // === Aliases ===
 
@@ -73,6 +77,9 @@ pub const DEREGISTER_CRITICAL_TICK: Duration = Duration::from_secs(30);
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(60);
 /// The random delay of a synchronisation asked for is up to this. Consul's number.
 pub const SYNC_SOON: Duration = Duration::from_secs(3);
+/// The same until the first synchronisation has worked: registrations shall be in the catalog within half a
+/// second of there being one.
+pub const SYNC_FIRST_SOON: Duration = Duration::from_millis(200);
 /// Pause after a failed synchronisation, before the random part. Consul's number.
 pub const SYNC_RETRY: Duration = Duration::from_secs(15);
 /// The same until the first one has worked: an agent that starts together with its servers shall

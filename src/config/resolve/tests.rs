@@ -271,6 +271,10 @@ fn addresses_that_cannot_be_are_refused() {
         (json!({"addresses": {"http": "unix://"}}), "addresses.http: expected unix://<path>"),
         (json!({"client_addr": "{{ GetDefaultInterfaces }}"}), "client_addr: template"),
         (json!({"retry_join": ["provider=aws tag_key=x"]}), "retry_join: cloud auto-join is not offered"),
+        (
+            json!({"service": {"name": "web", "connect": {"sidecar_service": {}}}}),
+            "service: Connect.SidecarService is not supported",
+        ),
     ] {
         let told = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
         assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
@@ -279,6 +283,15 @@ fn addresses_that_cannot_be_are_refused() {
     two.interfaces.push(Interface::up("eth1", ip("192.168.0.7"), 24));
     let told = messages(resolve_on(&Sources { flags: json!({"data_dir": "/d"}), ..Sources::default() }, &two));
     assert_eq!(told, ["Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'."]);
+}
+
+#[test]
+fn what_files_leave_out_of_weights_is_one_and_a_mesh_is_spelled_as_in_the_http_api() {
+    let service = json!({"name": "web", "weights": {"passing": 5}, "connect": {"native": true}});
+    let config = from_flags(json!({"data_dir": "/d", "bind_addr": "127.0.0.3", "service": service})).unwrap();
+    let service = &config.services[0];
+    assert_eq!(service.weights.map(|weights| (weights.passing, weights.warning)), Some((5, 1)));
+    assert_eq!(service.connect, Some(json!({"Native": true})));
 }
 
 #[test]

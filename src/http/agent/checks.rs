@@ -22,8 +22,8 @@ struct Update {
 /// `GET agent/checks?filter`
 pub(in crate::http) fn checks(api: &Arc<HttpParts>, call: Call) -> Pending {
     let registered = api.local.registered();
-    let rows: BTreeMap<&str, &HealthCheck> = registered.checks.iter().map(|(id, check)| (id.as_str(), check.as_ref())).collect();
-    ready(super::filtered(rows, &&HealthCheck::default(), &call.parameters).and_then(|rows| super::json(&rows)))
+    let rows: BTreeMap<&str, HealthCheck> = registered.checks.iter().map(|(id, check)| (id.as_str(), check.masked())).collect();
+    ready(super::filtered(rows, &HealthCheck::default(), &call.parameters).and_then(|rows| super::json(&rows)))
 }
 
 /// `PUT agent/check/register`
@@ -35,15 +35,18 @@ pub(in crate::http) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
         if check.token.is_empty() {
             check.token = token;
         }
-        local.add_check(check, Source::Api)?;
+        local.add_check(check, Source::Api).await?;
         Ok(Reply::empty())
     })
 }
 
 /// `PUT agent/check/deregister/:id`
 pub(in crate::http) fn deregister(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let removed = call.named("Missing check ID").and_then(|id| Ok(api.local.remove_check(&id)?));
-    ready(removed.map(|()| Reply::empty()))
+    let (local, id) = (api.local.clone(), call.named("Missing check ID"));
+    pending(async move {
+        local.remove_check(&id?).await?;
+        Ok(Reply::empty())
+    })
 }
 
 /// `PUT agent/check/pass/:id?note`

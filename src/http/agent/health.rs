@@ -63,7 +63,7 @@ impl Aggregate {
 struct ServiceHealth<'a> {
     aggregated_status: &'static str,
     service: Option<AgentService<'a>>,
-    checks: Option<Vec<&'a HealthCheck>>,
+    checks: Option<Vec<HealthCheck>>,
 }
 
 /// `GET agent/health/service/id/:id`
@@ -109,6 +109,7 @@ fn health_of<'a>(registered: &'a Registered, service: &'a NodeService, dc: &'a s
     let belongs = |check: &&HealthCheck| check.service_id.is_empty() || check.service_id == service.id;
     let checks: Vec<&HealthCheck> = registered.checks.values().map(AsRef::as_ref).filter(belongs).collect();
     let aggregate = Aggregate::of(checks.iter().copied());
+    let checks = checks.into_iter().map(HealthCheck::masked).collect();
     let service = Some(AgentService::of(service, dc));
     (aggregate, ServiceHealth { aggregated_status: aggregate.as_str(), service, checks: Some(checks) })
 }

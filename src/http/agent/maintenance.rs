@@ -1,7 +1,7 @@
 //! `agent/maintenance` and `agent/service/maintenance/:id`: out of service, and back.
 
 use crate::http::HttpParts;
-use crate::http::ask::{Call, Pending, ready};
+use crate::http::ask::{Call, Pending, pending};
 use crate::http::error::Refusal;
 use crate::http::parameters::{Parameters, parse_bool};
 use crate::http::respond::Reply;
@@ -9,20 +9,36 @@ use std::sync::Arc;
 
 /// `PUT agent/maintenance?enable&reason`
 pub(in crate::http) fn node(api: &Arc<HttpParts>, call: Call) -> Pending {
-    let reason = call.parameters.first("reason").unwrap_or("");
-    let done = enabled(&call.parameters).and_then(|enable| Ok(api.local.node_maintenance(enable, reason, &call.token())?));
-    ready(done.map(|()| Reply::empty()))
+    let (local, token) = (api.local.clone(), call.token());
+    let asked = Asked::by(&call.parameters);
+    pending(async move {
+        let Asked { enable, reason } = asked?;
+        local.node_maintenance(enable, &reason, &token).await?;
+        Ok(Reply::empty())
+    })
 }
 
 /// `PUT agent/service/maintenance/:id?enable&reason`
 pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let id = call.named("Missing service ID");
-    let reason = call.parameters.first("reason").unwrap_or("");
-    let done = id.and_then(|id| {
-        let enable = enabled(&call.parameters)?;
-        Ok(api.local.service_maintenance(&id, enable, reason, &call.token())?)
-    });
-    ready(done.map(|()| Reply::empty()))
+    let (local, token) = (api.local.clone(), call.token());
+    let asked = call.named("Missing service ID").and_then(|id| Ok((id, Asked::by(&call.parameters)?)));
+    pending(async move {
+        let (id, Asked { enable, reason }) = asked?;
+        local.service_maintenance(&id, enable, &reason, &token).await?;
+        Ok(Reply::empty())
+    })
+}
+
+/// What is asked for.
+struct Asked {
+    enable: bool,
+    reason: String,
+}
+
+impl Asked {
+    fn by(parameters: &Parameters) -> Result<Asked, Refusal> {
+        Ok(Asked { enable: enabled(parameters)?, reason: parameters.first("reason").unwrap_or("").to_owned() })
+    }
 }
 
 /// `enable`, which must be there.

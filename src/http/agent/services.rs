@@ -158,15 +158,18 @@ pub(in crate::http) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
         if definition.token.is_empty() {
             definition.token = token;
         }
-        local.add_service(definition, Source::Api, replace)?;
+        local.add_service(definition, Source::Api, replace).await?;
         Ok(Reply::empty())
     })
 }
 
 /// `PUT agent/service/deregister/:id`
 pub(in crate::http) fn deregister(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let removed = call.named("Missing service ID").and_then(|id| Ok(api.local.remove_service(&id)?));
-    ready(removed.map(|()| Reply::empty()))
+    let (local, id) = (api.local.clone(), call.named("Missing service ID"));
+    pending(async move {
+        local.remove_service(&id?).await?;
+        Ok(Reply::empty())
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::exchange::{Answer, ask};
 use super::probe::Finding;
 use super::script::{by_exit_code, timed_out};
 use crate::config::defaults::{CHECK_BODY_BYTES, CHECK_DOCKER_ANSWER_BYTES, DOCKER_SOCKET};
+use crate::model::uri;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -172,6 +173,9 @@ impl Engine {
     /// Reads `DOCKER_HOST`; empty for the usual socket.
     fn read(host: &str) -> Result<Engine, String> {
         let tcp = |address: &str| {
+            if address.contains('@') {
+                return Err(format!("DOCKER_HOST: expected an address without a user, got {:?}", uri::shown(host)));
+            }
             let address = address.trim_end_matches('/');
             let address = if address.contains(':') { address.to_owned() } else { format!("{address}:2375") };
             Address::parse(&address).map(Engine::Tcp).map_err(|why| format!("DOCKER_HOST: {why}"))
@@ -180,7 +184,7 @@ impl Engine {
             None if host.is_empty() => Ok(Engine::Unix(PathBuf::from(DOCKER_SOCKET))),
             Some(("unix", path)) => Ok(Engine::Unix(PathBuf::from(path))),
             Some(("tcp" | "http", address)) => tcp(address),
-            _ => Err(format!("DOCKER_HOST: expected unix://, tcp:// or http://, got {host:?}")),
+            _ => Err(format!("DOCKER_HOST: expected unix://, tcp:// or http://, got {:?}", uri::shown(host))),
         }
     }
 }
@@ -204,6 +208,9 @@ mod tests {
         assert_eq!(Engine::read(""), Ok(Engine::Unix(PathBuf::from("/var/run/docker.sock"))));
         assert_eq!(Engine::read("unix:///run/d.sock"), Ok(Engine::Unix(PathBuf::from("/run/d.sock"))));
         let tcp = |port| Ok(Engine::Tcp(Address { host: "h".to_owned(), port }));
+        for secret in ["tcp://user:s3cret@h:1", "ssh://user:s3cret@h"] {
+            assert!(!Engine::read(secret).expect_err("refused").contains("s3cret"));
+        }
         assert_eq!(Engine::read("tcp://h:1/"), tcp(1));
         assert_eq!(Engine::read("tcp://h"), tcp(2375));
         assert!(Engine::read("ssh://h").expect_err("refused").contains("DOCKER_HOST"));

@@ -6,10 +6,11 @@
 use super::connect::{Tls, connect, connect_by};
 use super::exchange::{Answer, ask};
 use super::probe::Finding;
-use super::url::{Url, shown};
+use super::url::Url;
 use crate::config::defaults::{CHECK_BODY_BYTES, CHECK_REDIRECTS};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::duration;
+use crate::model::uri::shown;
 use crate::proxy::{Proxies, Proxy};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -168,7 +169,7 @@ impl Step {
     /// The request that a redirect to `place` asks for.
     fn next(self, status: StatusCode, place: &str) -> Result<Step, String> {
         let (url, names_host) =
-            self.url.join(place).map_err(|why| format!("failed to parse Location header {place:?}: {why}"))?;
+            self.url.join(place).map_err(|why| format!("failed to parse Location header {:?}: {why}", shown(place)))?;
         let Step { mut method, mut headers, mut body, .. } = self;
         if names_host {
             headers.remove(HOST);

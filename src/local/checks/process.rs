@@ -4,7 +4,7 @@
 //! of the group when the command has ended, or its time is over, or the check is stopped, is killed;
 //! a daemon that is meant to stay makes itself a session, and with it a group, of its own.
 
-use crate::config::defaults::{CHECK_FLOOD_BYTES, CHECK_FLOOD_PAUSE, CHECK_PIPE_BYTES};
+use crate::config::defaults::CHECK_PIPE_BYTES;
 use crate::model::tail::Tail;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;
@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Runs `args` and puts what it writes, to standard output and error alike, into `output`. Nothing
 /// when it took longer than `limit`; the error says why it could not be run.
@@ -84,7 +84,8 @@ impl Drop for Running {
     }
 }
 
-/// Reads until the end. A flood is read slowly, so that it costs its writer and not everybody else.
+/// Reads until the end, as fast as it comes: a command that says too much is not held up, and what is not
+/// kept costs a look at its last bytes.
 async fn drain(mut pipe: Receiver, output: &mut Tail) -> io::Result<()> {
     let mut buffer = vec![0; CHECK_PIPE_BYTES];
     loop {
@@ -93,9 +94,6 @@ async fn drain(mut pipe: Receiver, output: &mut Tail) -> io::Result<()> {
             return Ok(());
         }
         output.write(&buffer[..read]);
-        if output.total() > CHECK_FLOOD_BYTES {
-            sleep(CHECK_FLOOD_PAUSE).await;
-        }
     }
 }
 

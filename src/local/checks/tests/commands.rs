@@ -79,6 +79,14 @@ async fn a_script_that_forks_and_stays_is_bounded_whether_or_not_it_holds_its_ou
 }
 
 #[tokio::test]
+async fn a_flood_of_output_does_not_hold_its_script_up() {
+    // In Consul's time for a script that names none.
+    let limit = Duration::from_secs(30);
+    let flood = CheckType { timeout: limit, output_max_size: 10, ..script("head -c 300000000 /dev/zero; echo end") };
+    assert_eq!(probe(&flood).await, Finding::passing("Captured 10 of 300000004 bytes\n...\n\0\0\0\0\0\0end\n"));
+}
+
+#[tokio::test]
 async fn a_flood_of_output_is_kept_within_bounds() {
     let said = probe(&CheckType { output_max_size: 10, ..script("head -c 3000000 /dev/zero | tr '\\0' x; echo end") }).await;
     assert_eq!(said, Finding::passing("Captured 10 of 3000004 bytes\n...\nxxxxxxend\n"));

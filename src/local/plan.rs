@@ -1,0 +1,180 @@
+//! What a registration comes to: checked against what is registered, and put down as the steps that
+//! are taken on the disk first and then here.
+//!
+//! Part of `registry`. Planning changes nothing; between a plan and its steps no other plan is made.
+
+use super::Source;
+use super::definition::{self, NewCheck, NewService};
+use super::maintenance;
+use super::registry::Registry;
+use super::reload::FromFiles;
+use crate::config::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
+use crate::model::check::CheckType;
+use crate::model::definition::ServiceDefinition;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::ids::Token;
+use crate::model::service::NodeService;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+use tracing::info;
+
+/// One step of a change.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Registers a service or replaces it.
+    PutService { row: Box<NodeService>, token: Token, source: Source },
+    /// Registers a check or replaces it.
+    PutCheck { new: Box<NewCheck>, source: Source },
+    /// Removes a service; its checks go by steps of their own.
+    DropService(String),
+    /// Removes a check that may be there.
+    DropCheck(String),
+    /// Configuration files have said this.
+    Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
+}
+
+impl Registry {
+    /// A service with its checks. `replace_checks` drops earlier checks that are not named anew.
+    pub(super) fn plan_service(
+        &self,
+        definition: ServiceDefinition,
+        source: Source,
+        replace_checks: bool,
+    ) -> Result<Vec<Step>, Fault> {
+        let NewService { row, checks, token } = definition::service(definition, &self.settings.node_name)?;
+        let scripts = self.settings.script_checks;
+        checks.iter().try_for_each(|check| scripts.allow(check.check.as_ref(), source))?;
+        let mut steps = Vec::new();
+        if replace_checks {
+            let named: BTreeSet<&str> = checks.iter().map(|check| check.row.check_id.as_str()).collect();
+            let maintenance = maintenance::service_check_id(&row.id);
+            // Maintenance is the operator's word, not part of any definition.
+            let replaced = |id: &String| !named.contains(id.as_str()) && *id != maintenance;
+            steps.extend(self.state.checks_of(&row.id).into_iter().filter(replaced).map(Step::DropCheck));
+        }
+        steps.push(Step::PutService { row: Box::new(row), token, source });
+        steps.extend(checks.into_iter().map(|new| Step::PutCheck { new: Box::new(new), source }));
+        self.with_room(steps)
+    }
+
+    /// The removal of a service with its checks.
+    pub(super) fn plan_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
+        if self.state.service(id).is_none() {
+            let text = format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.");
+            return Err(Fault::not_found(text));
+        }
+        let checks = self.state.checks_of(id).into_iter().map(Step::DropCheck);
+        Ok(checks.chain([Step::DropService(id.to_owned())]).collect())
+    }
+
+    /// A check by itself.
+    pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Result<Vec<Step>, Fault> {
+        let token_of = |service: &str| self.state.service(service).map(|entry| entry.token.clone());
+        let new = self.check_alone(check, source, token_of)?;
+        self.with_room(vec![Step::PutCheck { new: Box::new(new), source }])
+    }
+
+    /// A check that is registered by itself, with the token of its service where it has none.
+    pub(super) fn check_alone(
+        &self,
+        check: CheckType,
+        source: Source,
+        token_of: impl Fn(&str) -> Option<Token>,
+    ) -> Result<NewCheck, Fault> {
+        let mut new = definition::check(check, &self.settings.node_name)?;
+        self.settings.script_checks.allow(new.check.as_ref(), source)?;
+        let service = &new.row.service_id;
+        if !service.is_empty() {
+            let Some(token) = token_of(service) else {
+                return Err(Fault::failed(format!("ServiceID {service:?} does not exist")));
+            };
+            if new.token.is_empty() {
+                new.token = token;
+            }
+        }
+        Ok(new)
+    }
+
+    /// The removal of a check.
+    pub(super) fn plan_check_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
+        if self.state.check(id).is_none() {
+            return Err(unknown_check(id));
+        }
+        Ok(vec![Step::DropCheck(id.to_owned())])
+    }
+
+    /// A service into or out of maintenance.
+    pub(super) fn plan_service_maintenance(
+        &self,
+        id: &str,
+        enable: bool,
+        reason: &str,
+        token: &Token,
+    ) -> Result<Vec<Step>, Fault> {
+        let Some(service) = self.state.service(id) else {
+            return Err(Fault::not_found(format!("No service registered with ID {id:?}")));
+        };
+        let token = if token.is_empty() { service.token.clone() } else { token.clone() };
+        self.maintain(maintenance::check(&self.settings.node_name, Some(id), reason, &token), enable)
+    }
+
+    /// The node into or out of maintenance.
+    pub(super) fn plan_node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Result<Vec<Step>, Fault> {
+        self.maintain(maintenance::check(&self.settings.node_name, None, reason, token), enable)
+    }
+
+    fn maintain(&self, check: NewCheck, enable: bool) -> Result<Vec<Step>, Fault> {
+        let id = check.row.check_id.clone();
+        match (enable, self.state.check(&id).is_some()) {
+            (true, false) => self.with_room(vec![Step::PutCheck { new: Box::new(check), source: Source::Api }]),
+            (false, true) => Ok(vec![Step::DropCheck(id)]),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The removal of the services with a check that has been critical for longer than it may.
+    pub(super) fn plan_reaping(&self, now: Instant) -> Result<Vec<Step>, Fault> {
+        let overdue = self.state.checks.values().filter(|entry| {
+            let after = entry.row.definition.deregister_critical_service_after;
+            let since = entry.critical_since.filter(|_| !after.is_zero() && !entry.mark.deleted);
+            since.is_some_and(|since| now.saturating_duration_since(since) > after.max(DEREGISTER_CRITICAL_MIN))
+        });
+        let services: BTreeSet<&str> =
+            overdue.map(|entry| entry.row.service_id.as_str()).filter(|service| self.state.service(service).is_some()).collect();
+        let mut steps = Vec::new();
+        for service in services {
+            info!(%service, "a check of this service was critical for too long; deregistering it");
+            steps.extend(self.plan_removal(service)?);
+        }
+        Ok(steps)
+    }
+
+    /// `steps`, if this agent takes what they register.
+    pub(super) fn with_room(&self, steps: Vec<Step>) -> Result<Vec<Step>, Fault> {
+        let (mut services, mut checks) = (BTreeSet::new(), BTreeSet::new());
+        for step in &steps {
+            match step {
+                Step::PutService { row, .. } if self.state.service(&row.id).is_none() => _ = services.insert(&row.id),
+                Step::PutCheck { new, .. } if self.state.check(&new.row.check_id).is_none() => {
+                    _ = checks.insert(&new.row.check_id);
+                }
+                _ => {}
+            }
+        }
+        let fits = |new: usize, known: usize, max: usize| new == 0 || known + new <= max;
+        if fits(services.len(), self.state.services.len(), LOCAL_MAX_SERVICES)
+            && fits(checks.len(), self.state.checks.len(), LOCAL_MAX_CHECKS)
+        {
+            return Ok(steps);
+        }
+        metrics::counter!("kontor.local.refused_full").increment(1);
+        let text = format!(
+            "this agent takes at most {LOCAL_MAX_SERVICES} services and {LOCAL_MAX_CHECKS} checks; deregister some first"
+        );
+        Err(Fault::new(FaultKind::Busy, text))
+    }
+}
+
+pub(super) fn unknown_check(id: &str) -> Fault {
+    Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
+}
