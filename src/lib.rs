@@ -7,6 +7,7 @@ pub mod model;
 pub mod config;
 pub mod shutdown;
 pub mod telemetry;
+pub mod entrance;
 pub mod listener;
 pub mod store;
 pub mod raft;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 5] = ["model", "shutdown", "listener", "config::defaults", "telemetry::Trouble"];
+const EVERYWHERE: [&str; 6] = ["model", "shutdown", "entrance", "listener", "config::defaults", "telemetry::Trouble"];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
@@ -16,6 +16,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("config", &[]),
         ("shutdown", &[]),
         ("telemetry", &[]),
+        ("entrance", &[]),
         ("listener", &[]),
         ("store", &[]),
         ("tls", &[]),
