@@ -245,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn a_client_tells_how_long_the_others_keep_it() {
+        let id = NodeId::from_u128(1);
+        let told = |reconnect_timeout| {
+            let facts =
+                TagFacts { server: false, datacenter: "dc1", node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout };
+            own_tags(&facts).get(tag::RECONNECT_TIMEOUT).cloned()
+        };
+        assert_eq!(told(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));
+        assert_eq!(told(None), None);
+    }
+
+    #[test]
     fn candidates_are_the_alive_servers_and_this_one_first() {
         let own = Candidate { id: NodeId::from_u128(1), expect: 3, cluster: None };
         let cluster = uuid::Uuid::from_u128(7).to_string();

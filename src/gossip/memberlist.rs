@@ -8,15 +8,15 @@ pub(super) const CONSUL: &str = "speaks Consul's gossip, not Kontor's; agents of
 
 /// The kinds of messages, by their first byte.
 mod kind {
-    pub const PING: u8 = 0;
-    pub const PUSH_PULL: u8 = 6;
-    pub const COMPOUND: u8 = 7;
-    pub const USER: u8 = 8;
-    pub const COMPRESSED: u8 = 9;
-    pub const ENCRYPTED: u8 = 10;
-    pub const CHECKED: u8 = 12;
-    pub const ERROR: u8 = 13;
-    pub const LABEL: u8 = 244;
+    pub(super) const PING: u8 = 0;
+    pub(super) const PUSH_PULL: u8 = 6;
+    pub(super) const COMPOUND: u8 = 7;
+    pub(super) const USER: u8 = 8;
+    pub(super) const COMPRESSED: u8 = 9;
+    pub(super) const ENCRYPTED: u8 = 10;
+    pub(super) const CHECKED: u8 = 12;
+    pub(super) const ERROR: u8 = 13;
+    pub(super) const LABEL: u8 = 244;
 }
 
 /// What an agent of Kontor sends to learn whether it is one of Consul that hangs up: to Consul the

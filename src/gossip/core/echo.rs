@@ -13,6 +13,9 @@ struct Echo {
     coordinate: Coordinate,
 }
 
+/// The bytes of one that tells nothing of its sender at most: a token, two lengths, three numbers.
+pub(super) const SHORT_ECHO_BYTES: usize = 10 + 1 + 1 + 3 * 8;
+
 impl Core {
     /// Sends a measurement to a random member.
     pub(super) fn measure(&mut self, now: Instant) {

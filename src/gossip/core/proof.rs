@@ -5,6 +5,7 @@
 //! is held back meanwhile is heard and sent when the answer comes. Where packets are sealed, only members
 //! name members, and nothing is held back.
 
+use super::echo::SHORT_ECHO_BYTES;
 use super::*;
 
 /// The addresses that have answered, and those that were asked.
@@ -91,8 +92,12 @@ impl Core {
         }
     }
 
-    /// Keeps a packet of a stranger until its address has answered. Only its last one: others say the same.
+    /// Keeps a packet of a stranger until its address has answered, which is asked by no more bytes than
+    /// it came with. Only its last one: others say the same.
     pub(super) fn hear_later(&mut self, addr: SocketAddr, data: &[u8], now: Instant) {
+        if data.len() < SHORT_ECHO_BYTES {
+            return;
+        }
         let token = self.rng.random();
         self.proofs.asked(addr, token, now).heard = Some(data.to_vec());
         self.ask_for_proof(addr, now);

@@ -98,6 +98,21 @@ impl Network {
         network
     }
 
+    /// `size` hosts as they are in the world: with generations of clocks, and long ids and ports.
+    fn lifelike(size: u16) -> Network {
+        let mut network = Network::new();
+        network.clock = 1_700_000_000_000;
+        for number in 1..=size {
+            network.add(&settings(&format!("n{number}"), u128::MAX - u128::from(number)), 8000 + number, network.clock);
+        }
+        for number in 1..usize::from(size) {
+            assert_eq!(network.exchange(number, addr(8001)), Ok(Contact::Member));
+        }
+        network
+            .run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
+        network
+    }
+
     fn add(&mut self, settings: &GossipSettings, port: u16, generation: u64) -> usize {
         let seed = self.hosts.len() as u64;
         let core = Core::new(settings, addr(port), generation, self.clock, seed, self.now).unwrap();

@@ -129,8 +129,7 @@ async fn answer(
         Heard::Frame(question) => question,
         Heard::Consul => {
             core.complaints.consul(peer);
-            let sent = connection.write_all(&memberlist::refusal()).await;
-            return sent.map_err(|error| format!("cannot send: {error}"));
+            return tell_consul(&mut connection).await;
         }
     };
     caller.is_heard();
@@ -156,6 +155,19 @@ async fn answer(
         }
         Verdict::AskFirst { .. } => Err("a name was contested twice".to_owned()),
     }
+}
+
+/// Tells an agent of Consul what this one is, in its way, and hears it out: what is closed with something
+/// unread takes back what was said.
+async fn tell_consul(connection: &mut TcpStream) -> Result<(), String> {
+    let told = async {
+        connection.write_all(&memberlist::refusal()).await?;
+        connection.shutdown().await?;
+        let chunk = u64::try_from(defaults::GOSSIP_CHUNK_KIB << 10).unwrap_or(u64::MAX);
+        tokio::io::copy(&mut connection.take(chunk), &mut tokio::io::sink()).await
+    };
+    let told = async { told.await.map_err(|error| format!("cannot send: {error}")) };
+    within(defaults::GOSSIP_CONSUL_TIMEOUT, told).await.map(|_unread| ())
 }
 
 /// What a peer said.

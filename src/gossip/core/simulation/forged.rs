@@ -3,31 +3,32 @@
 use super::*;
 use crate::gossip::identity::MAX_GENERATION;
 use crate::gossip::info::tests::info;
+use foca::Codec;
 
 const DAY: u64 = 24 * 3600 * 1000;
 
-/// A packet without a key in the name of host `of`, with a rumour and the update of a member.
+/// A packet without a key in the name of host `of`, with the update of a member or a rumour.
 fn forged(network: &mut Network, of: usize, to: usize, rumour: Option<Rumour>, update: Option<Identity>) -> Vec<u8> {
-    let (source, target, now) = (&network.hosts[of].core.me, network.hosts[to].core.me.identity(), network.now);
-    let settings = settings(&source.name, source.node_id.as_u128());
-    let mut core = Core::new(&settings, addr(1000), 1000, 1000, 5, now).unwrap();
-    let _ = core.foca.change_identity(network.hosts[of].core.me.identity(), &mut core.runtime);
-    core.foca.apply_many(std::iter::once(foca::Member::alive(target)), false, &mut core.runtime).unwrap();
+    let [source, target] = [of, to].map(|at| network.hosts[at].core.me.clone());
+    let header = foca::Header {
+        src: source.identity(),
+        src_incarnation: 0,
+        dst: target.identity(),
+        message: foca::Message::Gossip,
+    };
+    let mut data = vec![MEMBERSHIP];
+    PostcardCodec.encode_header(&header, &mut data).unwrap();
+    data.extend(u16::from(update.is_some()).to_be_bytes());
     if let Some(update) = update {
-        core.foca.apply_many(std::iter::once(foca::Member::alive(update)), true, &mut core.runtime).unwrap();
+        PostcardCodec.encode_member(&foca::Member::alive(update), &mut data).unwrap();
     }
     if let Some(rumour) = rumour {
-        core.foca.add_broadcast(&postcard::to_stdvec(&rumour).unwrap()).unwrap();
+        let rumour = postcard::to_stdvec(&rumour).unwrap();
+        data.extend(u16::try_from(rumour.len()).unwrap().to_be_bytes());
+        data.extend(rumour);
     }
-    while core.runtime.to_send().is_some() {}
-    core.foca.gossip(&mut core.runtime).unwrap();
-    while let Some((dst, data)) = core.runtime.to_send() {
-        if dst == target {
-            core.send(dst.addr, MEMBERSHIP, &data);
-        }
-    }
-    let Some(Output::Datagram { bytes, .. }) = core.poll_output() else { panic!("gossip is a datagram") };
-    bytes
+    let mut envelope = Envelope::new(Pool::Lan, "dc1", source.node_id, 1000, None, Arc::default()).unwrap();
+    envelope.seal(Carrier::Datagram, &data).unwrap()
 }
 
 fn assert_whole(network: &mut Network) {

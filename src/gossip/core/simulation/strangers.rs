@@ -70,7 +70,7 @@ fn damaged_and_replayed_packets_never_panic_and_never_make_a_member() {
 /// What an agent of no pool sends to `target` to be taken for a member.
 fn announce(network: &mut Network, settings: &GossipSettings, port: u16, target: usize) -> Vec<u8> {
     let (target, now) = (network.hosts[target].core.me.identity(), network.now);
-    let mut core = Core::new(settings, addr(port), 1000, 1000, 5, now).unwrap();
+    let mut core = Core::new(settings, addr(port), network.clock, network.clock, 5, now).unwrap();
     core.foca.announce(target, &mut core.runtime).unwrap();
     while let Some((to, data)) = core.runtime.to_send() {
         core.send(to.addr, MEMBERSHIP, &data);
@@ -81,12 +81,12 @@ fn announce(network: &mut Network, settings: &GossipSettings, port: u16, target:
 
 #[test]
 fn an_address_that_another_names_is_sent_no_more_than_was_sent_in_its_name() {
-    let mut network = Network::joined(8);
-    let bytes = announce(&mut network, &settings("x", 99), 99, 0);
+    let mut network = Network::lifelike(8);
+    let bytes = announce(&mut network, &settings("x", u128::MAX - 99), 9099, 0);
     let now = network.now;
     let _ = network.hosts[0].core.handle_datagram(addr(66), &bytes, now);
     network.run_for(Duration::from_secs(60));
-    let sent: usize = network.lost.iter().filter(|(to, _)| *to == addr(99)).map(|(_, length)| length).sum();
+    let sent: usize = network.lost.iter().filter(|(to, _)| *to == addr(9099)).map(|(_, length)| length).sum();
     assert!(sent > 0 && sent <= bytes.len(), "{sent} bytes for {}", bytes.len());
 }
 
@@ -109,8 +109,9 @@ fn an_address_that_never_answers_gets_a_few_short_questions_even_when_a_member_t
 
 #[test]
 fn a_stranger_that_answers_is_heard_with_what_it_said() {
-    let mut network = Network::joined(3);
-    let stranger = network.add(&settings("n9", 9), 9, 1000);
+    let mut network = Network::lifelike(3);
+    let clock = network.clock;
+    let stranger = network.add(&settings("n9", u128::MAX - 9), 9099, clock);
     let (target, now) = (network.hosts[0].core.me.identity(), network.now);
     let core = &mut network.hosts[stranger].core;
     core.foca.announce(target, &mut core.runtime).unwrap();
