@@ -8,6 +8,7 @@ use super::federation::merged;
 use crate::bridge::RemoteServer;
 use crate::config::defaults;
 use crate::gossip::{Gossip, Roster};
+use crate::model::duration;
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::{Member, MemberStatus, tag};
 use crate::raft::Candidate;
@@ -162,8 +163,8 @@ pub(super) async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
         if !missing.is_empty() {
             let addresses: Vec<String> = missing.iter().map(SocketAddr::to_string).collect();
             match wan.join(&addresses).await {
-                Ok(joined) => info!(pool = "wan", joined = joined.answered, "servers of this datacenter joined"),
-                Err(error) => debug!(pool = "wan", %error, "flood join failed; it is tried again"),
+                Ok(joined) => info!(pool = "WAN", joined = joined.answered, "servers of this datacenter joined"),
+                Err(error) => debug!(pool = "WAN", %error, "flood join failed; it is tried again"),
             }
         }
         if !missing.is_empty() {
@@ -195,6 +196,9 @@ pub(super) fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<Strin
     let mut add = |name: &str, value: String| tags.insert(name.to_owned(), value);
     add(tag::ID, about.node_id.to_string());
     add(tag::BUILD, format!("{}:kontor-{}", defaults::CONSUL_VERSION, env!("CARGO_PKG_VERSION")));
+    if let Some(timeout) = about.reconnect_timeout {
+        add(tag::RECONNECT_TIMEOUT, duration::format(timeout));
+    }
     if about.server {
         add(tag::PORT, about.rpc_port.to_string());
         add("raft_vsn", "3".to_owned());
@@ -220,6 +224,8 @@ pub(super) struct TagFacts<'a> {
     pub rpc_port: u16,
     /// Its `-bootstrap-expect`.
     pub bootstrap_expect: u32,
+    /// Its `advertise_reconnect_timeout`.
+    pub reconnect_timeout: Option<Duration>,
 }
 
 #[cfg(test)]
@@ -228,7 +234,7 @@ mod tests {
 
     fn server(name: &str, dc: &str, last: u8, status: MemberStatus, extra: &[(&str, &str)]) -> Member {
         let id = NodeId::from_u128(u128::from(last));
-        let facts = TagFacts { server: true, datacenter: dc, node_id: id, rpc_port: 8300, bootstrap_expect: 0 };
+        let facts = TagFacts { server: true, datacenter: dc, node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout: None };
         let mut tags = own_tags(&facts);
         tags.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Member { name: name.to_owned(), addr: SocketAddr::from(([127, 0, 0, last], 8301)), tags, status }
@@ -236,6 +242,18 @@ mod tests {
 
     fn roster(members: Vec<Member>) -> Roster {
         Roster { members: members.into_iter().map(|member| (member.name.clone(), member)).collect() }
+    }
+
+    #[test]
+    fn a_client_tells_how_long_the_others_keep_it() {
+        let id = NodeId::from_u128(1);
+        let told = |reconnect_timeout| {
+            let facts =
+                TagFacts { server: false, datacenter: "dc1", node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout };
+            own_tags(&facts).get(tag::RECONNECT_TIMEOUT).cloned()
+        };
+        assert_eq!(told(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));
+        assert_eq!(told(None), None);
     }
 
     #[test]

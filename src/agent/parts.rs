@@ -198,6 +198,7 @@ fn tags(config: &Config, node_id: NodeId, rpc_port: u16) -> std::collections::BT
         node_id,
         rpc_port,
         bootstrap_expect: config.bootstrap_expect,
+        reconnect_timeout: config.advertise_reconnect_timeout,
     })
 }
 

@@ -46,6 +46,7 @@ pub(super) fn baseline() -> Config {
         skip_leave_on_interrupt: false,
         leave_drain_time: defaults::LEAVE_DRAIN_TIME,
         reconnect_timeout: defaults::RECONNECT_TIMEOUT,
+        advertise_reconnect_timeout: None,
         reconnect_timeout_wan: defaults::RECONNECT_TIMEOUT,
         encrypt: None,
         tls: Tls::default(),

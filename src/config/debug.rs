@@ -112,6 +112,7 @@ fn membership(config: &Config) -> Value {
         "EncryptKey": if config.encrypt.is_some() { "hidden" } else { "" },
         "LeaveDrainTime": duration::format(config.leave_drain_time),
         "LeaveOnTerm": config.leave_on_terminate,
+        "AdvertiseReconnectTimeout": duration::format(config.advertise_reconnect_timeout.unwrap_or_default()),
         "ReconnectTimeoutLAN": duration::format(config.reconnect_timeout),
         "ReconnectTimeoutWAN": duration::format(config.reconnect_timeout_wan),
         "RejoinAfterLeave": config.rejoin_after_leave,

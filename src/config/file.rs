@@ -53,6 +53,7 @@ stanza! {
         leave_on_terminate: bool,
         skip_leave_on_interrupt: bool,
         reconnect_timeout: Duration,
+        advertise_reconnect_timeout: Duration,
         reconnect_timeout_wan: Duration,
         translate_wan_addrs: bool,
         tagged_addresses: BTreeMap<String, String>,

@@ -166,6 +166,8 @@ pub struct Config {
     pub skip_leave_on_interrupt: bool,
     pub leave_drain_time: Duration,
     pub reconnect_timeout: Duration,
+    /// `advertise_reconnect_timeout`: when the others forget this agent, where it tells.
+    pub advertise_reconnect_timeout: Option<Duration>,
     pub reconnect_timeout_wan: Duration,
     pub encrypt: Option<Vec<u8>>,
     pub tls: Tls,

@@ -181,6 +181,10 @@ fn membership(file: &File, host: &Host, config: &mut Config, problems: &mut Prob
     config.skip_leave_on_interrupt = file.skip_leave_on_interrupt.unwrap_or(config.server);
     set(&mut config.rejoin_after_leave, file.rejoin_after_leave);
     set(&mut config.reconnect_timeout, file.reconnect_timeout);
+    config.advertise_reconnect_timeout = file.advertise_reconnect_timeout.filter(|timeout| !timeout.is_zero());
+    if config.server && config.advertise_reconnect_timeout.is_some() {
+        problems.error("advertise_reconnect_timeout can only be used on a client");
+    }
     set(&mut config.reconnect_timeout_wan, file.reconnect_timeout_wan);
     set(&mut config.translate_wan_addrs, file.translate_wan_addrs);
 }

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 /// Keys at the top that have no effect yet.
 const TOP: &[&str] = &[
-    "advertise_reconnect_timeout",
     "alt_domain",
     "auto_reload_config",
     "disable_coordinates",

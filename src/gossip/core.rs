@@ -7,16 +7,21 @@
 mod echo;
 mod exchange;
 mod hearing;
+mod orders;
+mod own;
+mod proof;
 mod removal;
 #[cfg(test)]
 mod simulation;
 
 pub(super) use exchange::{Contact, Verdict};
 
+use self::proof::Proofs;
 use super::envelope::{Carrier, Envelope, Refusal};
+use super::horizon::{Horizon, Witnesses};
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};
-use super::roster::{Merged, Table};
+use super::roster::{Merged, Record, Table};
 use super::rumours::{Herald, rumour_of};
 use super::settings::{self, Timings};
 use super::vivaldi::Vivaldi;
@@ -69,6 +74,15 @@ struct Due {
     reconnect: Instant,
 }
 
+/// A state that was only announced: where it is, which it is, when to fetch it.
+#[derive(Debug)]
+struct Announced {
+    addr: SocketAddr,
+    stamp: Stamp,
+    at: Instant,
+    tries: u32,
+}
+
 /// How far leaving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stay {
@@ -98,9 +112,11 @@ pub(super) struct Core {
     due: Due,
     /// Up members whose state is not known, and when it is to be fetched.
     wanted: HashMap<SocketAddr, Instant>,
-    /// Members whose newer state was only announced: where it is, which it is, when to fetch it.
-    announced: BTreeMap<String, (SocketAddr, Stamp, Instant)>,
+    /// Members whose newer state was only announced.
+    announced: BTreeMap<String, Announced>,
     contenders: BTreeMap<String, (NodeInfo, Instant)>,
+    witnesses: Witnesses,
+    proofs: Proofs,
     /// Identities of removed members, whose state need not be fetched.
     shunned: HashMap<SocketAddr, Identity>,
     vivaldi: Vivaldi,
@@ -117,19 +133,24 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
-    /// `addr` is the address told to others, `generation` greater than that of every earlier start.
+    /// `addr` is the address told to others, `generation` greater than that of every earlier start, and
+    /// `clock` what the host's clock says, in milliseconds since 1970.
     pub(super) fn new(
         settings: &GossipSettings,
         addr: SocketAddr,
         generation: u64,
+        clock: u64,
         seed: u64,
         now: Instant,
     ) -> Result<Core, String> {
+        // Its own generation counts as well: that of an earlier life may be later than a clock that went back.
+        let horizon = Arc::new(Horizon::new(clock.max(generation)));
         let policy = Policy {
             pool: settings.pool,
             datacenter: settings.datacenter.clone(),
             allowed: settings.allowed_cidrs.clone(),
             removed: Arc::default(),
+            horizon: Arc::clone(&horizon),
         };
         let stamp = Stamp { generation, version: 0 };
         let me = NodeInfo {
@@ -140,10 +161,11 @@ impl Core {
             left: false,
             tags: settings.tags.clone(),
         };
-        policy.admits(&me).map_err(|reason| format!("this agent cannot be a member of its own pool: {reason}"))?;
+        policy.admits(&me).map_err(|denied| format!("this agent cannot be a member of its own pool: {}", denied.reason))?;
+        horizon.set_clock(clock);
         let policy = Arc::new(policy);
-        let envelope =
-            Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, settings.encrypt.as_deref())?;
+        let key = settings.encrypt.as_deref();
+        let envelope = Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, key, horizon)?;
         let (sender, news) = channel();
         let rumours_full = Arc::new(AtomicBool::new(false));
         let timings = Timings::of(settings.pool, settings.fast);
@@ -182,6 +204,8 @@ impl Core {
             wanted: HashMap::new(),
             announced: BTreeMap::new(),
             contenders: BTreeMap::new(),
+            witnesses: Witnesses::default(),
+            proofs: Proofs::default(),
             shunned: HashMap::new(),
             vivaldi: Vivaldi::default(),
             coordinates: BTreeMap::new(),
@@ -198,7 +222,7 @@ impl Core {
         }
         let outcome = self.envelope.open(Carrier::Datagram, bytes).and_then(|opened| match opened.payload.split_first() {
             Some((&MEMBERSHIP, data)) => self.hear(data, now),
-            Some((&PING, data)) => self.hear_ping(from, data),
+            Some((&PING, data)) => self.hear_ping(from, data, now),
             Some((&PONG, data)) => self.hear_pong(data, now),
             _ => Err(Refusal::Junk),
         });
@@ -221,7 +245,7 @@ impl Core {
             return;
         }
         if self.due.tick <= now {
-            self.due.tick = now + defaults::GOSSIP_TICK;
+            self.due.tick = now + if self.fast { defaults::GOSSIP_TICK } else { defaults::GOSSIP_REAP };
             self.tick(now);
         }
         if self.due.ping <= now {
@@ -255,8 +279,7 @@ impl Core {
     pub(super) fn set_tags(&mut self, tags: BTreeMap<String, String>, now: Instant) {
         if self.me.tags != tags {
             self.me.tags = tags;
-            self.me.stamp.version += 1;
-            self.publish();
+            self.advance();
             self.settle(now);
         }
     }
@@ -266,7 +289,7 @@ impl Core {
         let addr = SocketAddr::new(ip, self.me.addr.port());
         if self.me.addr != addr && self.stay == Stay::Member {
             self.me.addr = addr;
-            self.begin_generation(self.me.stamp.generation + 1);
+            self.begin_next();
             self.look_around(now);
         }
     }
@@ -286,8 +309,7 @@ impl Core {
         if self.stay == Stay::Member {
             self.stay = Stay::Leaving;
             self.me.left = true;
-            self.me.stamp.version += 1;
-            self.publish();
+            self.advance();
             self.settle(now);
         }
     }
@@ -307,14 +329,6 @@ impl Core {
         }
     }
 
-    /// Makes a member leave, everywhere; with `prune` it is forgotten. Fails in Consul's words.
-    pub(super) fn force_leave(&mut self, name: &str, prune: bool, now: Instant) -> Result<(), String> {
-        let record = self.table.get(name).ok_or_else(|| format!("No node found with name '{name}'"))?;
-        self.spread(&Rumour::Forced { name: name.to_owned(), stamp: record.info.stamp, prune });
-        self.settle(now);
-        Ok(())
-    }
-
     /// The table, as others read it.
     pub(super) fn roster(&self) -> Roster {
         self.table.roster()
@@ -323,11 +337,6 @@ impl Core {
     /// Grows with every change of the table.
     pub(super) fn changes(&self) -> u64 {
         self.table.changes()
-    }
-
-    /// This agent's generation; to be kept on disk.
-    pub(super) fn generation(&self) -> u64 {
-        self.me.stamp.generation
     }
 
     /// This agent's name in the pool.
@@ -370,18 +379,6 @@ impl Core {
         numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    fn begin_generation(&mut self, generation: u64) {
-        self.me.stamp = Stamp { generation, version: 0 };
-        let _ = self.foca.change_identity(self.me.identity(), &mut self.runtime);
-        self.reconnect_protocol();
-        self.publish();
-    }
-
-    /// After a change of identity the protocol rests until it hears something; it need not.
-    fn reconnect_protocol(&mut self) {
-        let _ = self.foca.apply_many(std::iter::empty(), false, &mut self.runtime);
-    }
-
     fn publish(&mut self) {
         self.table.publish(self.me.clone());
         if let Some(bytes) = rumour_of(&self.me) {
@@ -406,7 +403,7 @@ impl Core {
     fn settle(&mut self, now: Instant) {
         loop {
             while let Some((to, data)) = self.runtime.to_send() {
-                self.send(to.addr, MEMBERSHIP, &data);
+                self.send_membership(to.addr, &data, now);
             }
             while let Some((after, timer)) = self.runtime.to_schedule() {
                 self.timers.push(Reverse(Scheduled { at: now + after, timer }));
@@ -424,6 +421,10 @@ impl Core {
         if std::mem::take(&mut self.stale) {
             self.derive(now);
         }
+        // Nothing else has to be looked at so often: an idle pool sleeps.
+        if !(self.wanted.is_empty() && self.announced.is_empty()) {
+            self.due.tick = self.due.tick.min(now + defaults::GOSSIP_TICK);
+        }
     }
 
     fn handle_notification(&mut self, notification: &OwnedNotification<Identity>) {
@@ -431,11 +432,10 @@ impl Core {
         match notification {
             OwnedNotification::Rejoin(id) => {
                 self.me.stamp = Stamp { generation: id.bump, version: 0 };
-                self.reconnect_protocol();
-                self.publish();
+                self.renewed();
                 self.exchange_with_random(MemberStatus::Alive);
             }
-            OwnedNotification::Defunct if self.stay == Stay::Member => self.begin_generation(self.me.stamp.generation + 1),
+            OwnedNotification::Defunct if self.stay == Stay::Member => self.begin_next(),
             _ => {}
         }
     }
@@ -448,6 +448,7 @@ impl Core {
     fn derive(&mut self, now: Instant) {
         let mut unknown = self.table.derive(self.foca.iter_membership_state(), now);
         unknown.retain(|id| !self.is_shunned(id));
+        self.carry_out(now);
         self.wanted.retain(|addr, _| unknown.iter().any(|id| id.addr == *addr));
         let delay = defaults::GOSSIP_FETCH_DELAY;
         for id in unknown {
@@ -461,6 +462,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.carry_out(now);
         for name in self.table.reap(now) {
             self.forget(&name);
         }
@@ -471,15 +473,28 @@ impl Core {
     /// Fetches what is due, a few at a time.
     fn fetch(&mut self, now: Instant) {
         let table = &self.table;
-        self.announced.retain(|name, (_, stamp, _)| {
-            table.get(name).is_some_and(|record| record.info.stamp < *stamp && record.down_since.is_none())
+        self.announced.retain(|name, announced| {
+            let is_missing = |record: &Record| record.info.stamp < announced.stamp && record.down_since.is_none();
+            announced.tries < defaults::GOSSIP_FETCH_TRIES && table.get(name).is_some_and(is_missing)
         });
         let unknown = self.wanted.iter_mut().map(|(addr, at)| (*addr, at));
-        let announced = self.announced.values_mut().map(|(addr, _, at)| (*addr, at));
+        let announced = self.announced.values_mut().map(|announced| {
+            announced.tries += u32::from(announced.at <= now);
+            (announced.addr, &mut announced.at)
+        });
         let due = unknown.chain(announced).filter(|(_, at)| **at <= now).take(defaults::GOSSIP_FETCHES);
-        for (addr, at) in due {
-            *at = now + defaults::GOSSIP_FETCH_RETRY;
-            self.outputs.push_back(Output::Exchange { with: addr });
+        let due: Vec<SocketAddr> = due
+            .map(|(addr, at)| {
+                *at = now + defaults::GOSSIP_FETCH_RETRY;
+                addr
+            })
+            .collect();
+        for with in due {
+            if self.is_proven(with, now) {
+                self.outputs.push_back(Output::Exchange { with });
+            } else {
+                self.ask_for_proof(with, now);
+            }
         }
     }
 

@@ -1,22 +1,25 @@
 //! Moves bytes and time between the sockets and the core. One task owns the core; everybody else
 //! sends it turns. `mod.rs` starts it. It decides nothing about membership.
 
+mod callers;
+mod complaints;
 mod dial;
 mod join;
 
 pub(super) use dial::serve;
 pub(super) use join::{Company, JoinPlan, join, keep_joined};
 
+use self::complaints::Complaints;
 use self::dial::Dialer;
 use super::core::{Core, Output};
 use super::envelope::Refusal;
 use super::snapshot::Snapshot;
-use super::{GossipError, Roster};
+use super::{GossipError, Pool, Roster, memberlist};
 use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
 use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +73,7 @@ pub(super) struct CoreHandle {
     pub roster: watch::Receiver<Arc<Roster>>,
     view: Arc<Mutex<Arc<View>>>,
     socket: Arc<Moved>,
+    pub complaints: Arc<Complaints>,
 }
 
 /// The socket that the owner is to use next; the newest wins.
@@ -124,17 +128,25 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), G
 }
 
 /// Starts the task that owns the core.
-pub(super) fn spawn(core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHandle {
+pub(super) fn spawn(pool: Pool, core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHandle {
     let (turns, turns_in) = mpsc::channel(defaults::GOSSIP_COMMANDS);
     let first = Wanted { tags: core.tags().clone(), advertise: None, removals: None };
     let (wanted, wanted_in) = watch::channel(first);
     let socket = Arc::new(Moved::default());
     let (roster_out, roster) = watch::channel(Arc::new(core.roster()));
     let view = Arc::new(Mutex::new(Arc::new(View::of(&core))));
-    let handle = CoreHandle { turns, wanted: Arc::new(wanted), roster, view: Arc::clone(&view), socket: Arc::clone(&socket) };
+    let complaints = Arc::new(Complaints::new(pool));
+    let handle = CoreHandle {
+        turns,
+        wanted: Arc::new(wanted),
+        roster,
+        view: Arc::clone(&view),
+        socket: Arc::clone(&socket),
+        complaints: Arc::clone(&complaints),
+    };
     let dialer = Dialer::new(handle.clone(), shutdown.clone());
     let (published, viewed) = (core.changes(), Instant::now());
-    let owner = Owner { core, udp, socket, dialer, roster: roster_out, view, published, viewed, warned: Warned::default() };
+    let owner = Owner { pool, core, udp, socket, dialer, roster: roster_out, view, published, viewed, complaints };
     shutdown.spawn("gossip", owner.run(turns_in, wanted_in, shutdown.token()));
     handle
 }
@@ -194,6 +206,7 @@ enum Step {
 
 /// The task that owns the core.
 struct Owner {
+    pool: Pool,
     core: Core,
     udp: UdpSocket,
     socket: Arc<Moved>,
@@ -202,13 +215,14 @@ struct Owner {
     view: Arc<Mutex<Arc<View>>>,
     published: u64,
     viewed: Instant,
-    warned: Warned,
+    complaints: Arc<Complaints>,
 }
 
 impl Owner {
     async fn run(mut self, mut turns: mpsc::Receiver<Turn>, mut wanted: watch::Receiver<Wanted>, token: CancellationToken) {
         let mut buffer = vec![0; defaults::GOSSIP_DATAGRAM_BYTES + 1];
         loop {
+            self.core.set_clock(super::clock());
             match self.wait(&mut buffer, &mut turns, &mut wanted, &token).await {
                 Step::Stop => return,
                 Step::Turn(turn) => turn(&mut self.core, now()),
@@ -280,13 +294,8 @@ impl Owner {
     fn hear(&mut self, from: SocketAddr, bytes: &[u8]) {
         match self.core.handle_datagram(from, bytes, now()) {
             Ok(()) => {}
-            Err(Refusal::Key) if self.warned.is_due(from.ip()) => {
-                warn!(peer = %from, "gossip packets of this peer do not open with our encrypt key (or one side has none)");
-            }
-            Err(Refusal::Datacenter(dc)) if self.warned.is_due(from.ip()) => {
-                warn!(peer = %from, dc = %dc, "gossip packets of another datacenter are dropped");
-            }
-            Err(refusal) => debug!(peer = %from, reason = refusal.label(), "gossip packet refused"),
+            Err(Refusal::Junk) if memberlist::is_datagram(bytes) => self.complaints.consul(from),
+            Err(refusal) => self.complaints.refused(from, &refusal),
         }
     }
 
@@ -319,41 +328,24 @@ impl Owner {
             self.published = changes;
             let roster = Arc::new(self.core.roster());
             let before = self.roster.send_replace(Arc::clone(&roster));
-            log_changes(&before, &roster);
+            log_changes(self.pool, &before, &roster);
         }
     }
 }
 
 /// One line for every member that came, went, or changed its state.
-fn log_changes(before: &Roster, after: &Roster) {
+fn log_changes(pool: Pool, before: &Roster, after: &Roster) {
     for (name, member) in &after.members {
         let known = before.members.get(name);
         if known.is_none_or(|known| (known.status, known.addr) != (member.status, member.addr)) {
-            info!(member = %name, addr = %member.addr, status = member.status.as_str(), "member");
+            info!(%pool, member = %name, addr = %member.addr, status = member.status.as_str(), "member");
         }
     }
     for name in before.members.keys().filter(|name| !after.members.contains_key(*name)) {
-        info!(member = %name, "member forgotten");
+        info!(%pool, member = %name, "member forgotten");
     }
 }
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// Which peers were complained about lately.
-#[derive(Debug, Default)]
-struct Warned {
-    peers: HashMap<IpAddr, Instant>,
-}
-
-impl Warned {
-    fn is_due(&mut self, peer: IpAddr) -> bool {
-        self.peers.retain(|_, at| at.elapsed() < defaults::GOSSIP_WARN_EVERY);
-        if self.peers.contains_key(&peer) || self.peers.len() >= defaults::GOSSIP_MAX_WARNED {
-            return false;
-        }
-        self.peers.insert(peer, Instant::now());
-        true
-    }
 }

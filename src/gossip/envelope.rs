@@ -7,14 +7,17 @@
 //! magic 2 | version 1 | flags 1 | nonce 12 (sealed only) | body | tag 16 (sealed only)
 //! body: node id 16 | session 8 | number 8 | dc length 1 | dc | payload
 //! ```
-//! The nonce is random; a key is good for about 2^32 packets of the whole pool.
+//! The nonce is random; a key is good for about 2^32 packets of the whole pool. Session and number count
+//! only with a key: without one anybody could write them.
 
 use super::Pool;
-use super::replay::ReplayGuard;
+use super::horizon::Horizon;
+use super::replay::{ReplayGuard, Stale};
 use crate::config::defaults;
 use crate::model::ids::NodeId;
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use std::fmt;
+use std::sync::Arc;
 
 const MAGIC: [u8; 2] = [0x4b, 0xd7];
 const VERSION: u8 = 1;
@@ -22,6 +25,8 @@ const HEADER_BYTES: usize = 4;
 const SEALED: u8 = 1;
 const WAN: u8 = 2;
 const STREAM: u8 = 4;
+/// The flags of a note, which stand in no other packet.
+const NOTE: u8 = 0x80;
 
 /// What carries a packet; the two are numbered apart, since TCP may lag far behind UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +50,16 @@ pub(super) enum Refusal {
     Key,
     /// Of another datacenter.
     Datacenter(String),
-    /// Seen before, or of an earlier life of its sender.
+    /// Seen before.
     Replayed,
+    /// Of an earlier life of this sender than the one that is known.
+    Outlived { sender: NodeId, session: u64 },
+    /// It names a life that begins too far ahead of now.
+    Ahead,
+    /// Of an address that has not shown yet that it is there.
+    Unproven,
+    /// The other side refuses what this one says.
+    Told(Note),
 }
 
 impl Refusal {
@@ -59,8 +72,65 @@ impl Refusal {
             Refusal::Key => "key",
             Refusal::Datacenter(_) => "datacenter",
             Refusal::Replayed => "replayed",
+            Refusal::Outlived { .. } => "outlived",
+            Refusal::Ahead => "ahead",
+            Refusal::Unproven => "unproven",
+            Refusal::Told(_) => "told",
         }
     }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Refusal::Key => "what it says does not open with our encrypt key, or one side has none; `encrypt` must be the same on both",
+            Refusal::Pool => "it is of the other pool; is the port right? LAN and WAN have one each",
+            Refusal::Version => "it speaks another version of Kontor's gossip",
+            Refusal::Junk => "what it says is not Kontor's gossip",
+            Refusal::Told(Note::Key) => {
+                "it refuses what is not sealed with its encrypt key, or sealed where it has none; both need the same encrypt key"
+            }
+            Refusal::Told(Note::Pool) => "it refuses what is of the other pool; is the port right? LAN and WAN have one each",
+            Refusal::Told(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
+            Refusal::Datacenter(dc) => return write!(f, "it is of datacenter '{dc}'"),
+            other => other.label(),
+        };
+        f.write_str(text)
+    }
+}
+
+/// What one side may tell another that it has no key or pool in common with. Anybody may have written
+/// it; it is shown and changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    Key,
+    Pool,
+    Version,
+}
+
+impl Note {
+    const ALL: [Note; 3] = [Note::Key, Note::Pool, Note::Version];
+
+    /// The frame that tells why another was refused; none where there is nothing to tell.
+    pub(super) fn frame(refusal: &Refusal) -> Option<Vec<u8>> {
+        let note = match refusal {
+            Refusal::Key => Note::Key,
+            Refusal::Pool => Note::Pool,
+            Refusal::Version => Note::Version,
+            _ => return None,
+        };
+        Some(vec![MAGIC[0], MAGIC[1], VERSION, NOTE, note as u8])
+    }
+
+    fn read(header: [u8; HEADER_BYTES], rest: &[u8]) -> Option<Note> {
+        let [number] = rest else { return None };
+        Note::ALL.into_iter().find(|note| header[..2] == MAGIC && header[3] == NOTE && *note as u8 == *number)
+    }
+}
+
+/// Whether a packet begins as one of this protocol.
+pub(super) fn is_ours(first: [u8; 2]) -> bool {
+    first == MAGIC
 }
 
 /// An opened packet.
@@ -81,8 +151,8 @@ pub(super) struct Envelope {
     /// of datagrams: in one row a frame that is overtaken by the next would look replayed.
     numbers: [u64; 2],
     key: Option<LessSafeKey>,
-    datagrams: ReplayGuard,
-    streams: ReplayGuard,
+    guard: ReplayGuard,
+    horizon: Arc<Horizon>,
 }
 
 impl fmt::Debug for Envelope {
@@ -92,8 +162,15 @@ impl fmt::Debug for Envelope {
 }
 
 impl Envelope {
-    /// `session` must be greater than that of any earlier start of this agent.
-    pub(super) fn new(pool: Pool, datacenter: &str, me: NodeId, session: u64, key: Option<&[u8]>) -> Result<Envelope, String> {
+    /// `session` should be greater than that of any earlier start of this agent.
+    pub(super) fn new(
+        pool: Pool,
+        datacenter: &str,
+        me: NodeId,
+        session: u64,
+        key: Option<&[u8]>,
+        horizon: Arc<Horizon>,
+    ) -> Result<Envelope, String> {
         if datacenter.is_empty() || datacenter.len() > defaults::GOSSIP_DC_BYTES {
             return Err(format!("expected a datacenter of 1 to {} bytes, got {datacenter:?}", defaults::GOSSIP_DC_BYTES));
         }
@@ -104,13 +181,24 @@ impl Envelope {
             session,
             numbers: [0; 2],
             key: key.map(key_of).transpose()?,
-            datagrams: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
-            streams: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
+            guard: ReplayGuard::new(defaults::GOSSIP_MAX_REPLAY_SENDERS),
+            horizon,
         })
+    }
+
+    /// Seals in another session from now on: this agent begins another life.
+    pub(super) fn begin(&mut self, session: u64) {
+        (self.session, self.numbers) = (session, [0; 2]);
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// Numbers what comes next from here on, as one does who speaks in another's name.
+    #[cfg(test)]
+    pub(super) fn number_from(&mut self, number: u64) {
+        self.numbers = [number; 2];
     }
 
     /// Wraps a payload; fails only where the system has no randomness.
@@ -150,6 +238,9 @@ impl Envelope {
         let (header, rest) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Refusal::Junk)?;
         if header[..2] != MAGIC {
             return Err(Refusal::Junk);
+        }
+        if let Some(note) = Note::read(*header, rest).filter(|_| carrier == Carrier::Stream) {
+            return Err(Refusal::Told(note));
         }
         if header[2] != VERSION {
             return Err(Refusal::Version);
@@ -196,14 +287,19 @@ impl Envelope {
         if self.pool == Pool::Lan && carrier == Carrier::Datagram && datacenter != self.datacenter {
             return Err(Refusal::Datacenter(datacenter));
         }
-        let guard = match carrier {
-            Carrier::Datagram => &mut self.datagrams,
-            Carrier::Stream => &mut self.streams,
-        };
-        if !guard.is_new(sender, u64::from_be_bytes(*session), u64::from_be_bytes(*number)) {
-            return Err(Refusal::Replayed);
-        }
+        self.refuse_stale(sender, carrier, u64::from_be_bytes(*session), u64::from_be_bytes(*number))?;
         Ok(Opened { sender, datacenter, payload: payload.to_vec() })
+    }
+
+    fn refuse_stale(&mut self, sender: NodeId, carrier: Carrier, session: u64, number: u64) -> Result<(), Refusal> {
+        // A session too far ahead is not remembered, or its sender would not be heard in its own any more.
+        if self.key.is_none() || !self.horizon.admits(session) {
+            return Ok(());
+        }
+        self.guard.take(sender, carrier, session, number).map_err(|stale| match stale {
+            Stale::Seen => Refusal::Replayed,
+            Stale::Outlived(session) => Refusal::Outlived { sender, session },
+        })
     }
 
     fn header(&self, carrier: Carrier) -> [u8; HEADER_BYTES] {
@@ -237,7 +333,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn envelope(pool: Pool, dc: &str, id: u128, key: Option<&[u8]>) -> Envelope {
-        Envelope::new(pool, dc, NodeId::from_u128(id), 1, key).unwrap()
+        Envelope::new(pool, dc, NodeId::from_u128(id), 1, key, Arc::default()).unwrap()
     }
 
     #[test]
@@ -247,7 +343,7 @@ mod tests {
             let opened = envelope(Pool::Lan, "dc1", 2, key).open(Carrier::Datagram, &packet).unwrap();
             assert_eq!((opened.payload, opened.sender), (b"hello".to_vec(), NodeId::from_u128(1)));
         }
-        assert!(Envelope::new(Pool::Lan, "dc1", NodeId::default(), 1, Some(&[0; 15])).is_err());
+        assert!(Envelope::new(Pool::Lan, "dc1", NodeId::default(), 1, Some(&[0; 15]), Arc::default()).is_err());
     }
 
     #[test]
@@ -269,17 +365,46 @@ mod tests {
 
     #[test]
     fn a_packet_opens_once_and_on_its_own_carrier_only() {
-        let mut here = envelope(Pool::Lan, "dc1", 1, None);
-        let packet = envelope(Pool::Lan, "dc1", 2, None).seal(Carrier::Datagram, b"hello").unwrap();
+        let key = Some(&[7u8; 32][..]);
+        let mut here = envelope(Pool::Lan, "dc1", 1, key);
+        let packet = envelope(Pool::Lan, "dc1", 2, key).seal(Carrier::Datagram, b"hello").unwrap();
         assert_eq!(here.open(Carrier::Stream, &packet), Err(Refusal::Junk));
         assert!(here.open(Carrier::Datagram, &packet).is_ok());
         assert_eq!(here.open(Carrier::Datagram, &packet), Err(Refusal::Replayed));
     }
 
+    fn numbered(key: Option<&[u8]>, session: u64, number: u64) -> Vec<u8> {
+        let mut forged = envelope(Pool::Lan, "dc1", 2, key);
+        forged.begin(session);
+        forged.number_from(number);
+        forged.seal(Carrier::Datagram, b"forged").unwrap()
+    }
+
+    #[test]
+    fn no_session_and_no_number_that_anybody_writes_makes_a_sender_unheard() {
+        let mut here = envelope(Pool::Lan, "dc1", 1, None);
+        for forged in [numbered(None, u64::MAX, 7), numbered(None, 1, u64::MAX - 1)] {
+            assert!(here.open(Carrier::Datagram, &forged).is_ok());
+        }
+        assert!(here.open(Carrier::Datagram, &numbered(None, 1, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_session_far_ahead_is_not_remembered_even_of_one_who_has_the_key() {
+        let key = Some(&[7u8; 32][..]);
+        let mut here = envelope(Pool::Lan, "dc1", 1, key);
+        assert!(here.open(Carrier::Datagram, &numbered(key, u64::MAX, 7)).is_ok());
+        assert!(here.open(Carrier::Datagram, &numbered(key, 1, 1)).is_ok());
+        assert!(here.open(Carrier::Datagram, &numbered(key, 5, 1)).is_ok());
+        let outlived = Refusal::Outlived { sender: NodeId::from_u128(2), session: 5 };
+        assert_eq!(here.open(Carrier::Datagram, &numbered(key, 1, 2)), Err(outlived), "one that can be is");
+    }
+
     #[test]
     fn a_frame_that_waited_while_many_datagrams_went_out_is_not_taken_for_a_replay() {
-        let mut here = envelope(Pool::Lan, "dc1", 1, None);
-        let mut there = envelope(Pool::Lan, "dc1", 2, None);
+        let key = Some(&[7u8; 32][..]);
+        let mut here = envelope(Pool::Lan, "dc1", 1, key);
+        let mut there = envelope(Pool::Lan, "dc1", 2, key);
         let waiting = there.seal(Carrier::Stream, b"first").unwrap();
         for _ in 0..1000 {
             let _ = there.seal(Carrier::Datagram, b"probe");
@@ -288,6 +413,17 @@ mod tests {
         assert!(here.open(Carrier::Stream, &second).is_ok());
         assert!(here.open(Carrier::Stream, &waiting).is_ok());
         assert_eq!(here.open(Carrier::Stream, &waiting), Err(Refusal::Replayed));
+    }
+
+    #[test]
+    fn a_refusal_is_told_without_a_key_and_only_on_a_stream() {
+        let key = [7u8; 32];
+        let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
+        let told = Note::frame(&Refusal::Key).unwrap();
+        assert_eq!(here.open(Carrier::Stream, &told), Err(Refusal::Told(Note::Key)));
+        assert_eq!(here.open(Carrier::Datagram, &told), Err(Refusal::Junk));
+        assert!(Refusal::Told(Note::Key).to_string().contains("same encrypt key"));
+        assert_eq!(Note::frame(&Refusal::Junk), None);
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl foca::Identity for Identity {
     type Addr = SocketAddr;
 
     fn renew(&self) -> Option<Identity> {
-        Some(Identity { bump: self.bump + 1, ..*self })
+        let bump = self.bump.checked_add(1).filter(|bump| *bump < MAX_GENERATION)?;
+        Some(Identity { bump, ..*self })
     }
 
     fn addr(&self) -> SocketAddr {

@@ -5,9 +5,11 @@
 //! does I/O.
 
 use super::Pool;
-use super::identity::{Identity, MAX_GENERATION};
+use super::horizon::Horizon;
+use super::identity::Identity;
 use crate::config::defaults;
 use crate::model::coordinate::Coordinate;
+use crate::model::duration;
 use crate::model::ids::NodeId;
 use crate::model::member::tag;
 use crate::model::removals::Removals;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Orders the states that one member has published; the greater is the newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +95,19 @@ pub(super) struct Entry {
     pub coordinate: Option<Coordinate>,
 }
 
+/// An order that a member leaves, as one member tells another in a state exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// Who.
+    pub name: String,
+    /// It holds for states up to this one.
+    pub stamp: Stamp,
+    /// It is to be forgotten as well.
+    pub prune: bool,
+    /// Milliseconds since it was given.
+    pub age_ms: u64,
+}
+
 /// Who may be a member: the checks that every state passes before it is believed.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
@@ -100,6 +116,8 @@ pub(super) struct Policy {
     pub allowed: Vec<IpNet>,
     /// Clusters of other datacenters that are no members, whoever tells of them.
     pub removed: Arc<ArcSwap<Removals>>,
+    /// How late a member can have begun.
+    pub horizon: Arc<Horizon>,
 }
 
 impl Policy {
@@ -115,7 +133,7 @@ impl Policy {
 
     /// Whether an identity is one that a member can have.
     pub(super) fn admits_identity(&self, id: &Identity) -> bool {
-        id.bump < MAX_GENERATION && self.admits_addr(id.addr)
+        self.horizon.admits(id.bump) && self.admits_addr(id.addr)
     }
 
     /// Whether it is of a datacenter that operators here have removed.
@@ -124,39 +142,70 @@ impl Policy {
     }
 
     /// Whether this may be a member; the reason, in Consul's words where it has some.
-    pub(super) fn admits(&self, info: &NodeInfo) -> Result<(), String> {
+    pub(super) fn admits(&self, info: &NodeInfo) -> Result<(), Denied> {
         let NodeInfo { name, addr, .. } = info;
+        let denied = |kind, reason| Err(Denied { kind, reason });
         if name.is_empty() || name.len() > defaults::GOSSIP_NAME_BYTES {
-            return Err(format!("Member at {addr} has a name of {} bytes; expected 1 to 256", name.len()));
+            return denied("name", format!("Member at {addr} has a name of {} bytes; expected 1 to 256", name.len()));
         }
         let dc = info.tag(tag::DC);
         if self.pool == Pool::Lan && dc != self.datacenter {
-            return Err(format!("Member '{name}' part of wrong datacenter '{dc}'; expected '{}'", self.datacenter));
+            let reason = format!("Member '{name}' part of wrong datacenter '{dc}'; expected '{}'", self.datacenter);
+            return denied("datacenter", reason);
         }
         if self.pool == Pool::Wan && info.tag(tag::ROLE) != "consul" {
-            return Err(format!("Member '{name}' is not a server"));
+            return denied("role", format!("Member '{name}' is not a server"));
         }
         // Else it would be a server of one datacenter by its name, and of another by its tags.
         if self.pool == Pool::Wan && !name.strip_suffix(dc).is_some_and(|rest| rest.ends_with('.')) {
-            return Err(format!("Member '{name}' says that it is of datacenter '{dc}'; expected a name that ends with '.{dc}'"));
+            let reason = format!("Member '{name}' says that it is of datacenter '{dc}'; expected a name that ends with '.{dc}'");
+            return denied("datacenter", reason);
         }
         if self.shuns(info) {
-            return Err(format!("Member '{name}' is of datacenter '{dc}', which was removed in '{}'", self.datacenter));
+            let reason = format!("Member '{name}' is of datacenter '{dc}', which was removed in '{}'", self.datacenter);
+            return denied("removed", reason);
         }
-        if !self.admits_identity(&info.identity()) {
-            return Err(format!("Member '{name}' has address {addr}, which is not an allowed one (see allowed_cidrs)"));
+        if !self.horizon.admits(info.stamp.generation) {
+            return denied("clock", self.too_late(info));
+        }
+        if !self.admits_addr(*addr) {
+            return denied(
+                "address",
+                format!("Member '{name}' has address {addr}, which is not an allowed one (see allowed_cidrs)"),
+            );
         }
         let bytes: usize = info.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
         if bytes > defaults::GOSSIP_INFO_BYTES {
-            return Err(format!("Member '{name}' has {bytes} bytes of tags; at most {}", defaults::GOSSIP_INFO_BYTES));
+            return denied("size", format!("Member '{name}' has {bytes} bytes of tags; at most {}", defaults::GOSSIP_INFO_BYTES));
         }
         Ok(())
     }
+
+    fn too_late(&self, info: &NodeInfo) -> String {
+        let ahead = self.horizon.ahead_of_clock(info.stamp.generation).unwrap_or_default();
+        format!(
+            "Member '{}' at {} says that it began {} ahead of the clock here; clocks may differ by {}, set the wrong one",
+            info.name,
+            info.addr,
+            duration::format(Duration::from_secs(ahead.as_secs())),
+            duration::format(defaults::GOSSIP_CLOCK_SKEW)
+        )
+    }
+}
+
+/// Why somebody may not be a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    /// The kind of reason; a counter's label.
+    pub kind: &'static str,
+    /// The reason, for people on both sides.
+    pub reason: String,
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::gossip::identity::MAX_GENERATION;
 
     pub(crate) fn info(name: &str, port: u16, generation: u64) -> NodeInfo {
         NodeInfo {
@@ -170,20 +219,20 @@ pub(super) mod tests {
     }
 
     fn policy(pool: Pool) -> Policy {
-        Policy { pool, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default() }
+        Policy { pool, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default(), horizon: Arc::default() }
     }
 
     #[test]
     fn a_wrong_datacenter_is_refused_with_both_names() {
         let mut stranger = info("x", 1, 1);
         stranger.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
-        let text = policy(Pool::Lan).admits(&stranger).unwrap_err();
+        let text = policy(Pool::Lan).admits(&stranger).unwrap_err().reason;
         assert_eq!(text, "Member 'x' part of wrong datacenter 'dc2'; expected 'dc1'");
     }
 
     #[test]
     fn the_wan_pool_takes_servers_only() {
-        let text = policy(Pool::Wan).admits(&info("c1.dc1", 1, 1)).unwrap_err();
+        let text = policy(Pool::Wan).admits(&info("c1.dc1", 1, 1)).unwrap_err().reason;
         assert_eq!(text, "Member 'c1.dc1' is not a server");
     }
 
@@ -191,7 +240,7 @@ pub(super) mod tests {
     fn a_server_s_name_and_its_datacenter_must_agree() {
         let mut server = info("s1.dc2", 1, 1);
         server.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
-        let text = policy(Pool::Wan).admits(&server).unwrap_err();
+        let text = policy(Pool::Wan).admits(&server).unwrap_err().reason;
         assert!(text.contains("s1.dc2") && text.contains("'dc1'"), "{text}");
         server.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
         assert_eq!(policy(Pool::Wan).admits(&server), Ok(()));
@@ -209,7 +258,7 @@ pub(super) mod tests {
         let mut removals = Removals::default();
         removals.remove("dc2", Some(old));
         policy.removed.store(Arc::new(removals));
-        assert!(policy.admits(&server).unwrap_err().contains("removed in 'dc1'"), "who tells no cluster could be of it");
+        assert!(policy.admits(&server).unwrap_err().reason.contains("removed in 'dc1'"), "who tells no cluster could be of it");
         server.tags.insert(tag::CLUSTER.to_owned(), old.to_string());
         assert!(policy.admits(&server).is_err());
         server.tags.insert(tag::CLUSTER.to_owned(), new.to_string());
@@ -223,5 +272,13 @@ pub(super) mod tests {
         assert!(narrow.admits(&info("x", 1, 1)).is_err());
         assert!(policy(Pool::Lan).admits(&info("x", 0, 1)).is_err(), "port 0");
         assert!(policy(Pool::Lan).admits(&info("x", 1, MAX_GENERATION)).is_err(), "a generation nobody can outbid");
+    }
+
+    #[test]
+    fn a_life_that_began_ahead_of_the_clock_is_refused_with_the_difference() {
+        let day = u64::try_from(defaults::GOSSIP_CLOCK_SKEW.as_millis()).unwrap();
+        assert_eq!(policy(Pool::Lan).admits(&info("x", 1, day - 1)), Ok(()));
+        let text = policy(Pool::Lan).admits(&info("x", 1, 2 * day)).unwrap_err().reason;
+        assert!(text.contains("'x'") && text.contains("48h0m0s ahead of the clock here"), "{text}");
     }
 }

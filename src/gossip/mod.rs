@@ -7,8 +7,10 @@
 mod core;
 mod driver;
 mod envelope;
+mod horizon;
 mod identity;
 mod info;
+mod memberlist;
 mod replay;
 mod roster;
 mod rumours;
@@ -19,6 +21,7 @@ mod vivaldi;
 
 use self::core::Core;
 use self::driver::{Company, CoreHandle, JoinPlan};
+use self::identity::MAX_GENERATION;
 use self::snapshot::Snapshot;
 use crate::config::defaults;
 use crate::listener::{Listener, Mover};
@@ -41,6 +44,15 @@ pub enum Pool {
     Lan,
     /// The servers of all datacenters.
     Wan,
+}
+
+impl std::fmt::Display for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Pool::Lan => "LAN",
+            Pool::Wan => "WAN",
+        })
+    }
 }
 
 /// How a pool is set up.
@@ -129,8 +141,8 @@ impl Gossip {
         let addr = advertised(settings.advertise, bound)?;
         let before = remembered(&settings).await?;
         let generation = before.generation;
-        let core = Core::new(&settings, addr, generation, rand::random(), Instant::now()).map_err(GossipError)?;
-        let core = driver::spawn(core, udp, shutdown);
+        let core = Core::new(&settings, addr, generation, clock(), rand::random(), Instant::now()).map_err(GossipError)?;
+        let core = driver::spawn(settings.pool, core, udp, shutdown);
         let left = Arc::new(watch::Sender::new(false));
         shutdown.spawn_until("gossip-listen", driver::serve(tcp, core.clone(), shutdown.clone()));
         if let Some(path) = settings.snapshot.clone() {
@@ -189,7 +201,7 @@ impl Gossip {
         let mut given_up = self.given_up.clone();
         let reason = given_up.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
         match reason {
-            Some(reason) => format!("{:?} pool: {reason}", self.pool),
+            Some(reason) => format!("{} pool: {reason}", self.pool),
             // The pool has stopped; nothing is given up any more.
             None => std::future::pending().await,
         }
@@ -283,8 +295,7 @@ fn advertised(given: Option<SocketAddr>, bound: SocketAddr) -> Result<SocketAddr
 
 /// What is on disk, with the generation of this start, which is on disk when this returns.
 async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis());
-    let clock = u64::try_from(clock).unwrap_or(1);
+    let clock = clock();
     let Some(path) = settings.snapshot.clone() else {
         return Ok(Snapshot { generation: clock, ..Snapshot::default() });
     };
@@ -293,11 +304,25 @@ async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> 
             tracing::warn!(%error, "starting without last known members");
             Snapshot::default()
         });
-        let snapshot = Snapshot { generation: clock.max(before.generation + 1), ..before };
+        let snapshot = Snapshot { generation: next_generation(before.generation, clock), ..before };
         snapshot.write(&path).map(|()| snapshot)
     };
     let begun = tokio::task::spawn_blocking(begin).await.map_err(|error| GossipError(error.to_string()))?;
     begun.map_err(GossipError)
+}
+
+/// The generation of a start: later than the last one, unless that is one that no clock has read.
+fn next_generation(before: u64, clock: u64) -> u64 {
+    match before.checked_add(1) {
+        Some(next) if next < MAX_GENERATION / 2 => next.max(clock),
+        _ => clock,
+    }
+}
+
+/// Milliseconds since 1970, by the clock of this host.
+fn clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(1).min(MAX_GENERATION / 2)
 }
 
 fn join_plan(

@@ -1,13 +1,27 @@
-//! Refuses packets that were seen before. `envelope` asks once for every authentic packet.
+//! Refuses packets that were seen before. `envelope` asks once for every packet that its key opened:
+//! without a key anybody could number packets in another's name.
 //!
-//! Each start of an agent is a session, sessions of one agent grow, and packets of a session are
-//! numbered. A bitmap of the last numbers allows for packets that overtake each other.
+//! Each life of an agent is a session, sessions of one agent grow, and packets of a session are
+//! numbered, those of each carrier apart. A bitmap of the last numbers allows for packets that overtake
+//! each other. Whoever has the key can still number packets in another's name; the sender is then told
+//! by [`Stale::Outlived`] to begin a session that is heard again.
 
+use super::envelope::Carrier;
+use crate::config::defaults;
 use crate::model::ids::NodeId;
 use std::collections::HashMap;
 
 /// How far a packet may be behind the newest and still be taken.
 const WINDOW: u64 = 128;
+
+/// Why a packet is not new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stale {
+    /// It was seen before.
+    Seen,
+    /// Its sender is known by this session, and is heard again in a later one only.
+    Outlived(u64),
+}
 
 /// What was heard of each sender.
 #[derive(Debug)]
@@ -20,10 +34,19 @@ pub(super) struct ReplayGuard {
 #[derive(Debug)]
 struct Heard {
     session: u64,
+    /// Of datagrams, and of stream frames.
+    windows: [Window; 2],
+    /// Datagrams refused since the last one that was new.
+    unheard: u32,
+    turn: u64,
+}
+
+/// The numbers seen of one carrier.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
     newest: u64,
     /// Bit n: number `newest - n` was seen.
     seen: u128,
-    turn: u64,
 }
 
 impl ReplayGuard {
@@ -32,16 +55,17 @@ impl ReplayGuard {
         ReplayGuard { senders: HashMap::new(), bound, turn: 0 }
     }
 
-    /// Whether the packet is new; it is seen from now on.
-    pub(super) fn is_new(&mut self, sender: NodeId, session: u64, number: u64) -> bool {
+    /// Takes a packet that is new; it is seen from now on.
+    pub(super) fn take(&mut self, sender: NodeId, carrier: Carrier, session: u64, number: u64) -> Result<(), Stale> {
         self.turn += 1;
-        if let Some(heard) = self.senders.get_mut(&sender) {
-            heard.turn = self.turn;
-            return heard.accept(session, number);
+        if !self.senders.contains_key(&sender) {
+            self.make_room();
         }
-        self.make_room();
-        self.senders.insert(sender, Heard { session, newest: number, seen: 1, turn: self.turn });
-        true
+        let turn = self.turn;
+        let begun = Heard { session, windows: [Window::default(); 2], unheard: 0, turn };
+        let heard = self.senders.entry(sender).or_insert(begun);
+        heard.turn = turn;
+        heard.take(carrier, session, number)
     }
 
     /// Forgets the half longest silent at once, so that a flood of forged senders stays cheap.
@@ -57,26 +81,42 @@ impl ReplayGuard {
 }
 
 impl Heard {
-    fn accept(&mut self, session: u64, number: u64) -> bool {
+    fn take(&mut self, carrier: Carrier, session: u64, number: u64) -> Result<(), Stale> {
         if session > self.session {
-            (self.session, self.newest, self.seen) = (session, number, 1);
-            return true;
+            (self.session, self.windows, self.unheard) = (session, [Window::default(); 2], 0);
         }
-        if session < self.session {
-            return false;
+        let outlived = Stale::Outlived(self.session);
+        let taken = if session < self.session { Err(outlived) } else { self.windows[carrier as usize].take(number).ok_or(Stale::Seen) };
+        match (carrier, taken) {
+            (Carrier::Datagram, Ok(())) => self.unheard = 0,
+            (Carrier::Datagram, Err(_)) => self.unheard = self.unheard.saturating_add(1),
+            // Its frames come through and its datagrams do not: somebody numbered some in its name.
+            (Carrier::Stream, Ok(())) if self.unheard >= defaults::GOSSIP_UNHEARD => return Err(outlived),
+            (Carrier::Stream, Err(Stale::Seen)) if self.windows[1].is_far_behind(number) => return Err(outlived),
+            (Carrier::Stream, _) => {}
         }
-        if number > self.newest {
-            let ahead = number - self.newest;
+        taken
+    }
+}
+
+impl Window {
+    fn take(&mut self, number: u64) -> Option<()> {
+        if number > self.newest || self.seen == 0 {
+            let ahead = number.saturating_sub(self.newest);
             self.seen = if ahead >= WINDOW { 1 } else { (self.seen << ahead) | 1 };
             self.newest = number;
-            return true;
+            return Some(());
         }
         let behind = self.newest - number;
         if behind >= WINDOW || self.seen & (1 << behind) != 0 {
-            return false;
+            return None;
         }
         self.seen |= 1 << behind;
-        true
+        Some(())
+    }
+
+    fn is_far_behind(&self, number: u64) -> bool {
+        self.newest.saturating_sub(number) >= WINDOW
     }
 }
 
@@ -84,29 +124,50 @@ impl Heard {
 mod tests {
     use super::*;
 
+    fn id() -> NodeId {
+        NodeId::from_u128(1)
+    }
+
+    fn is_new(guard: &mut ReplayGuard, session: u64, number: u64) -> bool {
+        guard.take(id(), Carrier::Datagram, session, number).is_ok()
+    }
+
     #[test]
     fn a_number_is_taken_once_and_out_of_order_within_the_window() {
         let mut guard = ReplayGuard::new(8);
-        let id = NodeId::from_u128(1);
         for (number, fresh) in [(5, true), (5, false), (3, true), (3, false), (200, true), (5, false), (100, true), (72, false)] {
-            assert_eq!(guard.is_new(id, 1, number), fresh, "{number}");
+            assert_eq!(is_new(&mut guard, 1, number), fresh, "{number}");
         }
     }
 
     #[test]
     fn an_older_session_is_refused_and_a_newer_begins_anew() {
         let mut guard = ReplayGuard::new(8);
-        let id = NodeId::from_u128(1);
-        assert!(guard.is_new(id, 10, 7));
-        assert!(!guard.is_new(id, 9, 8));
-        assert!(guard.is_new(id, 11, 1));
+        assert!(is_new(&mut guard, 10, 7));
+        assert!(!is_new(&mut guard, 9, 8));
+        assert!(is_new(&mut guard, 11, 1));
+        assert_eq!(guard.take(id(), Carrier::Stream, 10, 1), Err(Stale::Outlived(11)), "whichever way it comes");
+    }
+
+    #[test]
+    fn who_is_numbered_beyond_its_own_numbers_is_told_to_begin_anew() {
+        let mut guard = ReplayGuard::new(8);
+        assert!(is_new(&mut guard, 1, u64::MAX));
+        for number in 0..u64::from(defaults::GOSSIP_UNHEARD) {
+            assert_eq!(guard.take(id(), Carrier::Stream, 1, number + 1), Ok(()));
+            assert!(!is_new(&mut guard, 1, number));
+        }
+        assert_eq!(guard.take(id(), Carrier::Stream, 1, 1000), Err(Stale::Outlived(1)));
+        assert!(is_new(&mut guard, 2, 1));
+        assert_eq!(guard.take(id(), Carrier::Stream, 2, u64::MAX), Ok(()));
+        assert_eq!(guard.take(id(), Carrier::Stream, 2, 1), Err(Stale::Outlived(2)));
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut guard = ReplayGuard::new(8);
         for sender in 0..1000 {
-            assert!(guard.is_new(NodeId::from_u128(sender), 1, 1));
+            assert!(guard.take(NodeId::from_u128(sender), Carrier::Datagram, 1, 1).is_ok());
         }
         assert!(guard.senders.len() <= 8);
     }

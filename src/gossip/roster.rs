@@ -6,9 +6,10 @@
 
 use super::Roster;
 use super::identity::Identity;
-use super::info::{NodeInfo, Stamp};
+use super::info::{NodeInfo, Stamp, Told};
 use crate::config::defaults;
-use crate::model::member::{Member, MemberStatus};
+use crate::model::duration;
+use crate::model::member::{Member, MemberStatus, tag};
 use foca::State;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ pub(super) struct Record {
     pub info: NodeInfo,
     /// Somebody made it leave.
     pub forced: bool,
+    /// It is to be forgotten as soon as it is down.
+    pub pruned: bool,
     /// Since when it is down; `None` while it is up.
     pub down_since: Option<Instant>,
 }
@@ -35,6 +38,14 @@ impl Record {
             (true, false) => MemberStatus::Left,
         }
     }
+}
+
+/// That a member leaves, for its states up to `stamp`.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    stamp: Stamp,
+    prune: bool,
+    given: Instant,
 }
 
 /// What became of a state that was offered.
@@ -55,6 +66,8 @@ pub(super) struct Table {
     records: BTreeMap<String, Record>,
     /// Names that were forgotten, up to which state, and when.
     tombstones: BTreeMap<String, (Stamp, Instant)>,
+    /// The orders to leave of late: their states may not be known here yet, nor to whom this agent tells.
+    orders: BTreeMap<String, Order>,
     reconnect_timeout: Duration,
     bound: usize,
     changes: u64,
@@ -64,9 +77,9 @@ impl Table {
     /// A table with this agent alone in it, that takes `bound` names.
     pub(super) fn new(me: NodeInfo, reconnect_timeout: Duration, bound: usize) -> Table {
         let name = me.name.clone();
-        let record = Record { info: me, forced: false, down_since: None };
+        let record = Record { info: me, forced: false, pruned: false, down_since: None };
         let records = BTreeMap::from([(name.clone(), record)]);
-        Table { me: name, records, tombstones: BTreeMap::new(), reconnect_timeout, bound, changes: 1 }
+        Table { me: name, records, tombstones: BTreeMap::new(), orders: BTreeMap::new(), reconnect_timeout, bound, changes: 1 }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Record> {
@@ -136,7 +149,9 @@ impl Table {
                 .and_then(|known| known.down_since),
             Some(length) => Some(now.checked_sub(length).unwrap_or(now)),
         };
-        self.records.insert(info.name.clone(), Record { info, forced: false, down_since });
+        let order = self.orders.get(&info.name).filter(|order| info.stamp <= order.stamp);
+        let (forced, pruned) = (order.is_some(), order.is_some_and(|order| order.prune));
+        self.records.insert(info.name.clone(), Record { info, forced, pruned, down_since });
         self.changes += 1;
         Merged::News
     }
@@ -153,41 +168,82 @@ impl Table {
         }
     }
 
+    /// How long it is kept when it has failed: as it says itself, or as this agent has it.
+    fn kept_failed(&self, info: &NodeInfo) -> Duration {
+        let told = duration::parse(info.tag(tag::RECONNECT_TIMEOUT)).ok().filter(|told| !told.is_zero());
+        told.map_or(self.reconnect_timeout, |told| told.min(defaults::GOSSIP_MAX_RECONNECT_TIMEOUT))
+    }
+
     fn is_expired(&self, info: &NodeInfo, down_for: Option<Duration>) -> bool {
-        let limit = if info.left { defaults::GOSSIP_LEFT_TIMEOUT } else { self.reconnect_timeout };
+        let limit = if info.left { defaults::GOSSIP_LEFT_TIMEOUT } else { self.kept_failed(info) };
         down_for.is_some_and(|length| length >= limit)
     }
 
-    /// Marks a member as made to leave, for states up to `stamp`. Says whether that is news.
-    pub(super) fn force(&mut self, name: &str, stamp: Stamp) -> bool {
-        match self.records.get_mut(name) {
-            Some(record) if name != self.me && record.info.stamp <= stamp && !record.forced => {
-                record.forced = true;
-                self.changes += 1;
-                true
+    /// Takes the order, given `age` ago, that a member leaves with its states up to `stamp`, and with
+    /// `prune` is forgotten. Says whether it is one to carry out.
+    pub(super) fn order(&mut self, name: &str, stamp: Stamp, prune: bool, age: Duration, now: Instant) -> bool {
+        if name == self.me || age >= defaults::GOSSIP_ORDER_MEMORY {
+            return false;
+        }
+        let given = now.checked_sub(age).unwrap_or(now);
+        self.remember_order(name, Order { stamp, prune, given });
+        self.force(name, stamp, prune)
+    }
+
+    /// Marks a member as made to leave, for states up to `stamp`; says whether it is to be forgotten.
+    pub(super) fn force(&mut self, name: &str, stamp: Stamp, prune: bool) -> bool {
+        let Some(record) = self.records.get_mut(name).filter(|record| record.info.stamp <= stamp) else { return false };
+        if !record.forced || (prune && !record.pruned) {
+            self.changes += 1;
+        }
+        record.forced = true;
+        record.pruned |= prune;
+        record.pruned
+    }
+
+    fn remember_order(&mut self, name: &str, order: Order) {
+        match self.orders.get(name).copied() {
+            Some(known) if known.stamp > order.stamp || (known.stamp == order.stamp && (known.prune || !order.prune)) => return,
+            Some(_) => {}
+            None if self.orders.len() >= defaults::GOSSIP_MAX_ORDERS => {
+                metrics::counter!("kontor.gossip.orders_full").increment(1);
+                let oldest = self.orders.iter().min_by_key(|(_, order)| order.given).map(|(name, _)| name.clone());
+                self.orders.remove(&oldest.unwrap_or_default());
             }
-            _ => false,
+            None => {}
         }
+        self.orders.insert(name.to_owned(), order);
     }
 
-    /// Forgets a member for states up to `stamp`, unless it is up. Says who it was.
-    pub(super) fn prune(&mut self, name: &str, stamp: Stamp, now: Instant) -> Option<NodeInfo> {
-        let record = self.records.get(name)?;
-        if name == self.me || record.info.stamp > stamp || record.down_since.is_none() {
-            return None;
-        }
-        self.forget(name, now)
+    /// The orders of late, as they are told to others.
+    pub(super) fn orders(&self, now: Instant) -> Vec<Told> {
+        let told = |(name, order): (&String, &Order)| Told {
+            name: name.clone(),
+            stamp: order.stamp,
+            prune: order.prune,
+            age_ms: u64::try_from(now.saturating_duration_since(order.given).as_millis()).unwrap_or(u64::MAX),
+        };
+        self.orders.iter().map(told).collect()
     }
 
-    fn forget(&mut self, name: &str, now: Instant) -> Option<NodeInfo> {
-        let record = self.records.remove(name)?;
+    /// Forgets those that are down and were to be forgotten; returns their names.
+    pub(super) fn carry_out(&mut self, now: Instant) -> Vec<String> {
+        let due = self.others().filter(|record| record.pruned && record.down_since.is_some());
+        let due: Vec<String> = due.map(|record| record.info.name.clone()).collect();
+        for name in &due {
+            self.forget(name, now);
+        }
+        due
+    }
+
+    fn forget(&mut self, name: &str, now: Instant) {
+        let Some(record) = self.records.remove(name) else { return };
         self.changes += 1;
         if self.tombstones.len() >= self.bound {
             let oldest = self.tombstones.iter().min_by_key(|(_, (_, at))| *at).map(|(name, _)| name.clone());
             self.tombstones.remove(&oldest.unwrap_or_default());
         }
         self.tombstones.insert(name.to_owned(), (record.info.stamp, now));
-        Some(record.info)
     }
 
     /// Takes out everybody whom `is_shunned` names, without remembering it: who is let in again comes
@@ -239,11 +295,12 @@ impl Table {
     /// Forgets members that failed or left too long ago; returns their names.
     pub(super) fn reap(&mut self, now: Instant) -> Vec<String> {
         self.tombstones.retain(|_, (_, at)| now.saturating_duration_since(*at) < defaults::GOSSIP_LEFT_TIMEOUT);
+        self.orders.retain(|_, order| now.saturating_duration_since(order.given) < defaults::GOSSIP_ORDER_MEMORY);
         let expired: Vec<String> = self
             .others()
             .filter(|record| {
                 let limit = match record.status() {
-                    MemberStatus::Failed => self.reconnect_timeout,
+                    MemberStatus::Failed => self.kept_failed(&record.info),
                     MemberStatus::Left => defaults::GOSSIP_LEFT_TIMEOUT,
                     MemberStatus::Alive | MemberStatus::Leaving => return false,
                 };
@@ -318,17 +375,61 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_member_is_kept_as_long_as_it_says_itself() {
+        let (mut table, now) = (table(), Instant::now());
+        for (port, name, told) in [(2, "short", "30m"), (3, "none", "0s"), (4, "wrong", "soon"), (5, "long", "999999h")] {
+            let mut info = info(name, port, 1);
+            info.tags.insert(tag::RECONNECT_TIMEOUT.to_owned(), told.to_owned());
+            table.merge(info, None, now);
+        }
+        table.derive([].iter(), now);
+        assert!(table.reap(now + HOUR / 4).is_empty());
+        assert_eq!(table.reap(now + HOUR / 2), ["short"]);
+        assert_eq!(table.reap(now + 72 * HOUR), ["none", "wrong"]);
+        assert_eq!(table.reap(now + defaults::GOSSIP_MAX_RECONNECT_TIMEOUT), ["long"]);
+    }
+
+    #[test]
     fn force_leave_holds_until_the_member_says_something_newer() {
         let (mut table, now) = (table(), Instant::now());
         table.merge(info("a", 2, 1), None, now);
         table.derive([].iter(), now);
-        assert!(table.force("a", Stamp { generation: 1, version: 0 }));
+        table.order("a", Stamp { generation: 1, version: 0 }, false, Duration::ZERO, now);
         assert_eq!(status(&table, "a"), Some(MemberStatus::Left));
         let back = info("a", 2, 2);
         table.merge(back.clone(), None, now);
         table.derive([member(&back, State::Alive)].iter(), now);
         assert_eq!(status(&table, "a"), Some(MemberStatus::Alive));
-        assert!(!table.force("a", Stamp { generation: 1, version: 0 }), "an old force-leave changes nothing");
+        table.order("a", Stamp { generation: 1, version: 0 }, false, Duration::ZERO, now);
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Alive), "an old force-leave changes nothing");
+    }
+
+    #[test]
+    fn an_order_waits_for_the_state_it_is_about_and_for_the_failure() {
+        let (mut table, now) = (table(), Instant::now());
+        let stamp = Stamp { generation: 1, version: 0 };
+        assert!(!table.order("a", stamp, true, Duration::ZERO, now), "nobody of that name yet");
+        table.merge(info("a", 2, 1), None, now);
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Leaving));
+        assert!(table.carry_out(now).is_empty(), "it is up");
+        table.derive([].iter(), now);
+        assert_eq!(table.carry_out(now), ["a"]);
+        assert_eq!(table.merge(info("a", 2, 1), None, now), Merged::Refused);
+        assert_eq!(table.merge(info("a", 2, 2), None, now), Merged::News);
+        assert_eq!(status(&table, "a"), Some(MemberStatus::Alive), "an order is not about what comes later");
+        let told = table.orders(now + HOUR / 60);
+        assert_eq!((told[0].prune, told[0].age_ms), (true, 60_000));
+        table.reap(now + HOUR);
+        assert!(table.orders(now + HOUR).is_empty());
+    }
+
+    #[test]
+    fn orders_are_bounded() {
+        let (mut table, now) = (table(), Instant::now());
+        for number in 0..2 * defaults::GOSSIP_MAX_ORDERS {
+            table.order(&format!("n{number}"), Stamp::default(), false, Duration::ZERO, now);
+        }
+        assert_eq!(table.orders(now).len(), defaults::GOSSIP_MAX_ORDERS);
     }
 
     #[test]

@@ -60,12 +60,12 @@ impl Herald {
     }
 
     fn check(&self, rumour: &Rumour) -> Result<(), String> {
-        let (name, stamp) = rumour.subject();
-        if name.len() > defaults::GOSSIP_NAME_BYTES || stamp.generation >= super::identity::MAX_GENERATION {
-            return Err("its name or generation is too large".to_owned());
+        let (name, _) = rumour.subject();
+        if name.len() > defaults::GOSSIP_NAME_BYTES {
+            return Err("its name is too long".to_owned());
         }
         match rumour {
-            Rumour::Info(info) => self.policy.admits(info),
+            Rumour::Info(info) => self.policy.admits(info).map_err(|denied| denied.reason),
             Rumour::Newer { addr, .. } if !self.policy.admits_addr(*addr) => Err(format!("{addr} is not an allowed address")),
             Rumour::Newer { .. } | Rumour::Forced { .. } => Ok(()),
         }
@@ -96,10 +96,15 @@ impl foca::BroadcastHandler<Identity> for Herald {
             metrics::counter!("kontor.gossip.refused", "reason" => "removed").increment(1);
             return Ok(None);
         }
+        if !self.policy.horizon.admits(rumour.subject().1.generation) {
+            metrics::counter!("kontor.gossip.refused", "reason" => "ahead").increment(1);
+            return Ok(None);
+        }
         self.check(&rumour).map_err(NoRumour)?;
         let (name, stamp) = rumour.subject();
         let key = (name.to_owned(), kind_of(&rumour));
-        if self.heard.get(&key).is_some_and(|heard| *heard >= stamp) {
+        // What this agent says itself goes out, said before or not: an order may be repeated.
+        if sender.is_some() && self.heard.get(&key).is_some_and(|heard| *heard >= stamp) {
             return Ok(None);
         }
         let subject = Subject { name: key.0.clone(), kind: key.1, stamp };
@@ -131,9 +136,14 @@ mod tests {
     use crate::gossip::info::tests::info;
     use foca::BroadcastHandler;
 
+    /// Somebody else that passes rumours on.
+    fn sender() -> Identity {
+        info("b", 2, 1).identity()
+    }
+
     fn herald() -> (Herald, std::sync::mpsc::Receiver<Rumour>) {
         let (news, inbox) = std::sync::mpsc::channel();
-        let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default() };
+        let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default(), horizon: Arc::default() };
         (Herald::new(Arc::new(policy), news, Arc::default()), inbox)
     }
 
@@ -141,9 +151,9 @@ mod tests {
     fn a_rumour_is_news_once() {
         let (mut herald, inbox) = herald();
         let bytes = rumour_of(&info("a", 1, 5)).unwrap();
-        assert!(herald.receive_item(&bytes, None).unwrap().is_some());
-        assert!(herald.receive_item(&bytes, None).unwrap().is_none());
-        assert!(herald.receive_item(&rumour_of(&info("a", 1, 4)).unwrap(), None).unwrap().is_none(), "older");
+        assert!(herald.receive_item(&bytes, Some(&sender())).unwrap().is_some());
+        assert!(herald.receive_item(&bytes, Some(&sender())).unwrap().is_none());
+        assert!(herald.receive_item(&rumour_of(&info("a", 1, 4)).unwrap(), Some(&sender())).unwrap().is_none(), "older");
         assert_eq!(inbox.try_iter().count(), 1);
     }
 

@@ -20,6 +20,9 @@ pub(super) enum Message {
     Who,
     /// Answers [`Message::Who`].
     Me { name: String, node_id: NodeId },
+    /// The sender is known here by a life that began at this generation, and is heard again in a later
+    /// one. Its clock went back, and what it remembered was lost; or another has spoken in its name.
+    Outlived { generation: u64 },
 }
 
 /// The length before a frame, or why it cannot be sent.

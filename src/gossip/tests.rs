@@ -186,3 +186,110 @@ async fn an_announced_length_takes_no_memory_and_a_cut_frame_no_place() {
     }
     Agent::joined(settings("second", "dc1"), &first).await;
 }
+
+/// Connections from `from` that say nothing and are made anew when they are closed, until dropped.
+fn silent_connections(from: [u8; 4], to: SocketAddr, count: usize) -> tokio::task::JoinSet<()> {
+    let mut silent = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        silent.spawn(async move {
+            loop {
+                let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                socket.bind(SocketAddr::from((from, 0))).unwrap();
+                if let Ok(mut connection) = socket.connect(to).await {
+                    let _ = tokio::io::AsyncReadExt::read_u8(&mut connection).await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    silent
+}
+
+#[tokio::test]
+async fn silent_connections_hold_up_nobody() {
+    let first = Agent::start(settings("first", "dc1")).await;
+    let at = first.gossip.local_addr();
+    let _silent: Vec<_> = [[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 1]].map(|from| silent_connections(from, at, 100)).into();
+    for number in 0..3 {
+        // Long enough for all places to be taken.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let agent = Agent::start(settings(&format!("n{number}"), "dc1")).await;
+        let mut joined = agent.gossip.join(&[first.address()]).await;
+        // From the address that floods a try may be refused; none waits for the silent ones to give up.
+        for _ in 0..20 {
+            if joined.is_ok() {
+                break;
+            }
+            joined = agent.gossip.join(&[first.address()]).await;
+        }
+        assert_eq!(joined.unwrap().answered, 1);
+        agent.kill().await;
+    }
+}
+
+/// What an agent of Consul does with a connection that begins as ours do; `sealed` where it has a key.
+async fn consul(listener: tokio::net::TcpListener, sealed: bool) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    while let Ok((mut connection, _)) = listener.accept().await {
+        let Ok(first) = connection.read_u8().await else { continue };
+        let answer: &[u8] = match (sealed, first) {
+            (true, _) => &[10, 0, 0, 0, 60, 1],
+            (false, 10) => b"\x0d\x81\xa5Error\xa6sealed",
+            (false, _) => b"",
+        };
+        connection.write_all(answer).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_of_consul_is_named_by_who_joins_it() {
+    for sealed in [false, true] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let peer = tokio::spawn(consul(listener, sealed));
+        let agent = Agent::start(settings("n", "dc1")).await;
+        let error = agent.gossip.join(&[at.to_string()]).await.unwrap_err().to_string();
+        assert!(error.contains("speaks Consul's gossip, not Kontor's"), "{error}");
+        peer.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_of_consul_that_joins_is_told_what_this_is() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let first = Agent::start(settings("first", "dc1")).await;
+    for question in [&b"\x06\x83\xa5Nodes\x01"[..], b"\x09\x82\xa4Algo\x00", b"\x0a\x00\x00\x01\x00\x01", b"\x00\x82\xa4Node\xa1n"] {
+        let mut connection = tokio::net::TcpStream::connect(first.gossip.local_addr()).await.unwrap();
+        connection.write_all(question).await.unwrap();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.first(), Some(&13));
+        assert!(String::from_utf8_lossy(&answer).contains("speaks Kontor's gossip, not Consul's"));
+    }
+}
+
+#[tokio::test]
+async fn the_port_of_the_other_pool_is_named() {
+    let lan = Agent::start(settings("lan", "dc1")).await;
+    let wan = Agent::start(GossipSettings { pool: Pool::Wan, ..settings("wan.dc1", "dc1") }).await;
+    let error = wan.gossip.join(&[lan.address()]).await.unwrap_err().to_string();
+    assert!(error.contains("of the other pool"), "{error}");
+}
+
+#[test]
+fn a_generation_that_was_kept_never_keeps_an_agent_from_starting() {
+    assert_eq!(next_generation(5, 1_000), 1_000);
+    assert_eq!(next_generation(2_000, 1_000), 2_001, "a clock that went back");
+    for kept in [MAX_GENERATION - 2, MAX_GENERATION - 1, MAX_GENERATION, u64::MAX] {
+        assert_eq!(next_generation(kept, 1_000), 1_000);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_starts_from_a_file_that_holds_the_last_generation_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("local.snapshot");
+    let kept = Snapshot { generation: MAX_GENERATION - 1, ..Snapshot::default() };
+    kept.write(&path).unwrap();
+    Agent::start(GossipSettings { snapshot: Some(path), ..settings("n", "dc1") }).await;
+}

@@ -49,14 +49,14 @@ impl Vivaldi {
 
     /// A packet to `name` and back took `rtt`; the peer lies at `other`.
     pub(super) fn observe(&mut self, name: &str, other: &Coordinate, rtt: Duration, rng: &mut impl RngExt) {
-        if !other.is_valid() || rtt > defaults::GOSSIP_MAX_RTT {
+        if !is_plausible(other) || rtt > defaults::GOSSIP_MAX_RTT {
             return;
         }
         let rtt = self.filtered(name, rtt.as_secs_f64()).max(ZERO);
         self.move_towards(other, rtt, rng);
         self.adjust(other, rtt);
         self.fall(rng);
-        if !self.coordinate.is_valid() {
+        if !is_plausible(&self.coordinate) {
             self.coordinate = Coordinate::default();
             self.differences.clear();
             self.resets += 1;
@@ -117,6 +117,15 @@ impl Vivaldi {
     }
 }
 
+/// Whether a coordinate is one that the algorithm can come to on this planet; others would move those
+/// who measure against them anywhere.
+pub(super) fn is_plausible(coordinate: &Coordinate) -> bool {
+    let lengths = coordinate.vec.iter().chain([&coordinate.adjustment, &coordinate.height]);
+    let bound = defaults::GOSSIP_MAX_RTT.as_secs_f64();
+    let is_near = lengths.into_iter().all(|length| length.abs() <= bound);
+    coordinate.is_valid() && is_near && coordinate.height >= 0.0 && (0.0..=MAX_ERROR).contains(&coordinate.error)
+}
+
 fn difference(a: &Coordinate, b: &Coordinate) -> Vec<f64> {
     a.vec.iter().zip(&b.vec).map(|(a, b)| a - b).collect()
 }
@@ -167,6 +176,16 @@ mod tests {
         let broken = Coordinate { error: f64::NAN, ..Coordinate::default() };
         a.observe("b", &broken, Duration::from_millis(1), &mut rng);
         a.observe("b", &Coordinate::default(), Duration::from_secs(11), &mut rng);
+        for forged in [
+            Coordinate { vec: vec![1e9; DIMENSIONS], ..Coordinate::default() },
+            Coordinate { height: 1e9, ..Coordinate::default() },
+            Coordinate { height: -1.0, ..Coordinate::default() },
+            Coordinate { adjustment: -1e9, ..Coordinate::default() },
+            Coordinate { error: -1.0, ..Coordinate::default() },
+            Coordinate { error: 1e9, ..Coordinate::default() },
+        ] {
+            a.observe("b", &forged, Duration::from_millis(1), &mut rng);
+        }
         assert_eq!(*a.coordinate(), Coordinate::default());
     }
 }

@@ -36,6 +36,8 @@ pub mod tag {
     pub const OBSERVE: &str = "observe";
     /// The term in which this server leads, in the LAN pool, for as long as it does.
     pub const LEADS: &str = "leads";
+    /// How long the others keep this member when it has failed; absent where they decide.
+    pub const RECONNECT_TIMEOUT: &str = "rc_tm";
     /// Network segment, always empty.
     pub const SEGMENT: &str = "segment";
 }

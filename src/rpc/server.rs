@@ -37,6 +37,8 @@ use tracing::{debug, warn};
 const TLS_HANDSHAKE: u8 = 0x16;
 /// The first byte of HTTP/2's preface.
 const HTTP2_PREFACE: u8 = b'P';
+/// The first byte of Consul's connections says what they are for: 0 for RPC, 1 for Raft, 3 for TLS, and so on.
+const LAST_OF_CONSUL: u8 = 9;
 /// The pause after the listener itself fails, for lack of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -142,6 +144,11 @@ impl Server {
                 );
             }
             (HTTP2_PREFACE, _) => self.converse(stream, Peer { at: peer, no_server: None }).await,
+            (0..=LAST_OF_CONSUL, _) => self.distrusted(
+                "consul",
+                peer,
+                "it speaks Consul's RPC protocol, not Kontor's; agents and servers of both do not work together",
+            ),
             (other, _) => refused("junk", peer, &format!("its first byte is {other:#04x}, neither TLS nor HTTP/2")),
         }
     }

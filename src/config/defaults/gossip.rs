@@ -36,15 +36,39 @@ pub const GOSSIP_FAST_PUSH_PULL: Duration = Duration::from_secs(2);
 pub const GOSSIP_RECONNECT: Duration = Duration::from_secs(30);
 /// The same with fast settings.
 pub const GOSSIP_FAST_RECONNECT: Duration = Duration::from_secs(1);
+/// The longest that a failed member is kept because it says so (`advertise_reconnect_timeout`): an
+/// agent that is away for a month is away.
+pub const GOSSIP_MAX_RECONNECT_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a left member is remembered. Serf's `TombstoneTimeout`.
 pub const GOSSIP_LEFT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How long a member without known state waits for a rumour before its state is fetched over TCP.
 pub const GOSSIP_FETCH_DELAY: Duration = Duration::from_millis(300);
+/// Tries to fetch a state that was announced; who announced one that is not there is believed no longer.
+pub const GOSSIP_FETCH_TRIES: u32 = 5;
+/// How long an order to leave is kept for states that come later, and told in state exchanges: every
+/// member has had some by then.
+pub const GOSSIP_ORDER_MEMORY: Duration = Duration::from_secs(600);
+/// Orders kept; the oldest is forgotten.
+pub const GOSSIP_MAX_ORDERS: usize = 1024;
+/// How long an address that has answered is known to be an agent's.
+pub const GOSSIP_PROOF_MEMORY: Duration = Duration::from_secs(3600);
+/// How long an answer of an address is waited for; then it may be asked anew.
+pub const GOSSIP_PROOF_WAIT: Duration = Duration::from_secs(5);
+/// Questions to an address in that time, and the pause between them.
+pub const GOSSIP_PROOF_TRIES: u32 = 3;
+/// See [`GOSSIP_PROOF_TRIES`].
+pub const GOSSIP_PROOF_PAUSE: Duration = Duration::from_millis(100);
+/// Addresses whose answer is waited for; the one asked first is given up.
+pub const GOSSIP_MAX_UNPROVEN: usize = 256;
+/// Packets kept for such an address; the oldest is dropped.
+pub const GOSSIP_MAX_UNSENT: usize = 4;
 /// Time between fetches from the same member.
 pub const GOSSIP_FETCH_RETRY: Duration = Duration::from_secs(2);
 /// Fetches started at one tick, so that a big pool is not fetched from one member after another at once.
 pub const GOSSIP_FETCHES: usize = 4;
-/// The core's own clock: fetches and reaping are looked at this often.
+/// Time between looks at who failed or left too long ago. Serf's `ReapInterval`.
+pub const GOSSIP_REAP: Duration = Duration::from_secs(15);
+/// The same while there is something to fetch, and with fast settings.
 pub const GOSSIP_TICK: Duration = Duration::from_millis(250);
 /// Round-trip measurements without an answer that are remembered; the oldest is forgotten.
 pub const GOSSIP_MAX_PINGS: usize = 64;
@@ -56,10 +80,28 @@ pub const GOSSIP_MAX_CONTENDERS: usize = 64;
 pub const GOSSIP_CONTENDER_MEMORY: Duration = Duration::from_secs(30);
 /// Senders whose datagram counters are remembered; the one longest silent is forgotten.
 pub const GOSSIP_MAX_REPLAY_SENDERS: usize = 20_000;
-/// State exchanges at a time that others may have with this agent; more wait in the listen queue.
-pub const GOSSIP_MAX_STREAMS: usize = 64;
+/// How far a member's clock may be ahead of the one here: a day, which is what a time zone that was
+/// mistaken for another amounts to. Lives that begin later are not believed.
+pub const GOSSIP_CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Members whose last word on the clock here counts: more than half of them must say that it is behind.
+pub const GOSSIP_CLOCK_WITNESSES: usize = 7;
+/// Datagrams of a member refused in a row, at which it is told to begin a life that is heard.
+pub const GOSSIP_UNHEARD: u32 = 8;
+/// State exchanges over TCP that others may have with this agent. Beyond it those that have not said
+/// all give way, and where nobody does the newcomer is refused.
+pub const GOSSIP_MAX_STREAMS: usize = 128;
+/// The same of one address: a quarter, so that one host never has all, and as many agents as start
+/// together on one.
+pub const GOSSIP_MAX_STREAMS_OF_ADDRESS: usize = 32;
+/// How long a connection has to say all before it gives way: a round trip to the next continent.
+pub const GOSSIP_STREAM_GRACE: Duration = Duration::from_millis(200);
+/// Silence after which a connection is closed: a lost packet is sent again well before.
+pub const GOSSIP_STREAM_SILENCE: Duration = Duration::from_secs(3);
 /// KiB that frames of others may take together while they arrive; further ones wait. Two of the largest.
 pub const GOSSIP_STREAM_KIB: usize = 32 << 10;
+/// KiB of a frame that are taken at a time. Its first ones need no room in [`GOSSIP_STREAM_KIB`], so
+/// that large frames never hold up small ones.
+pub const GOSSIP_CHUNK_KIB: usize = 64;
 /// State exchanges under way at a time during one join.
 pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
 /// Members that a LAN pool is joined by when nobody asked for each: one may be cut off itself, and
@@ -81,6 +123,8 @@ pub const GOSSIP_MAX_DIALS: usize = 16;
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time to connect.
 pub const GOSSIP_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for an agent that hung up to say, asked in Consul's way, that it is one of Consul.
+pub const GOSSIP_CONSUL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for the holder of a name to say that it is still there.
 pub const GOSSIP_ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that wait for the pool's task; senders wait when it is full.

@@ -59,6 +59,17 @@ fn what_is_not_configured_is_as_consul_s() {
 }
 
 #[test]
+fn a_client_tells_when_it_is_to_be_forgotten_and_a_server_cannot() {
+    let config = from_flags(json!({"data_dir": "/d", "advertise_reconnect_timeout": "90m"})).unwrap();
+    assert_eq!(config.advertise_reconnect_timeout, Some(Duration::from_secs(90 * 60)));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let none = from_flags(json!({"data_dir": "/d", "advertise_reconnect_timeout": "0s"})).unwrap();
+    assert_eq!(none.advertise_reconnect_timeout, None);
+    let server = from_flags(json!({"data_dir": "/d", "server": true, "advertise_reconnect_timeout": "90m"}));
+    assert!(messages(server).contains(&"advertise_reconnect_timeout can only be used on a client".to_owned()));
+}
+
+#[test]
 fn a_server_leaves_on_other_signals_than_a_client() {
     let config = from_flags(json!({"data_dir": "/d", "server": true})).unwrap();
     assert_eq!((config.leave_on_terminate, config.skip_leave_on_interrupt), (false, true));

@@ -1,16 +1,20 @@
 //! Round-trip times: a packet to a random member and back, with both coordinates. [`Core`] calls
 //! this; it never says anything about who is alive.
 
+use super::super::vivaldi::is_plausible;
 use super::*;
 use serde::{Deserialize, Serialize};
 
-/// A measurement and its answer; both carry the sender's coordinate, so neither is larger.
+/// A measurement and its answer; both carry the sender's coordinate. What comes behind it is padding.
 #[derive(Debug, Serialize, Deserialize)]
 struct Echo {
     token: u64,
     name: String,
     coordinate: Coordinate,
 }
+
+/// The bytes of one that tells nothing of its sender at most: a token, two lengths, three numbers.
+pub(super) const SHORT_ECHO_BYTES: usize = 10 + 1 + 1 + 3 * 8;
 
 impl Core {
     /// Sends a measurement to a random member.
@@ -27,21 +31,35 @@ impl Core {
         if self.pings.len() >= defaults::GOSSIP_MAX_PINGS {
             self.pings.pop_front();
         }
+        // The answer has another name in it, and must not be longer than what asks for it.
+        let longer = name.len().saturating_sub(self.me.name.len());
         self.pings.push_back((token, name, now));
-        self.send_echo(addr, PING, token);
+        if let Ok(mut bytes) = postcard::to_stdvec(&self.echo(token)) {
+            bytes.resize(bytes.len() + longer, 0);
+            self.send(addr, PING, &bytes);
+        }
     }
 
     /// Answers a measurement.
-    pub(super) fn hear_ping(&mut self, from: SocketAddr, data: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn hear_ping(&mut self, from: SocketAddr, data: &[u8], now: Instant) -> Result<(), Refusal> {
         let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
         self.learn_coordinate(&echo.name, &echo.coordinate);
-        self.send_echo(from, PONG, echo.token);
+        let Ok(answer) = postcard::to_stdvec(&self.echo(echo.token)) else { return Ok(()) };
+        // Where a packet says it comes from is not where it must come from.
+        if answer.len() <= data.len() || self.is_proven(from, now) {
+            self.send(from, PONG, &answer);
+        } else {
+            self.send_short_echo(from, PONG, echo.token);
+        }
         Ok(())
     }
 
     /// Learns from the answer to a measurement; an answer nobody waits for is nothing.
     pub(super) fn hear_pong(&mut self, data: &[u8], now: Instant) -> Result<(), Refusal> {
         let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
+        if self.hear_proof(echo.token, now) {
+            return Ok(());
+        }
         let Some(at) = self.pings.iter().position(|(token, name, _)| *token == echo.token && *name == echo.name) else {
             return Ok(());
         };
@@ -54,14 +72,19 @@ impl Core {
 
     /// Keeps what a member of the table tells of where it lies.
     pub(super) fn learn_coordinate(&mut self, name: &str, coordinate: &Coordinate) {
-        if coordinate.is_valid() && name != self.me.name && self.table.get(name).is_some() {
+        if is_plausible(coordinate) && name != self.me.name && self.table.get(name).is_some() {
             self.coordinates.insert(name.to_owned(), coordinate.clone());
         }
     }
 
-    fn send_echo(&mut self, to: SocketAddr, kind: u8, token: u64) {
-        let echo = Echo { token, name: self.me.name.clone(), coordinate: self.vivaldi.coordinate().clone() };
-        if let Ok(bytes) = postcard::to_stdvec(&echo) {
+    fn echo(&self, token: u64) -> Echo {
+        Echo { token, name: self.me.name.clone(), coordinate: self.vivaldi.coordinate().clone() }
+    }
+
+    /// One that tells nothing of this agent: no longer than anything that asks for it.
+    pub(super) fn send_short_echo(&mut self, to: SocketAddr, kind: u8, token: u64) {
+        let coordinate = Coordinate { vec: Vec::new(), ..Coordinate::default() };
+        if let Ok(bytes) = postcard::to_stdvec(&Echo { token, name: String::new(), coordinate }) {
             self.send(to, kind, &bytes);
         }
     }

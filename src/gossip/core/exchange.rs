@@ -1,9 +1,8 @@
 //! State exchange over TCP, and who is let in: the other half of [`Core`], still without I/O.
 
-use super::super::info::Entry;
+use super::super::info::{Denied, Entry, Told};
 use super::super::stream::Message;
 use super::*;
-use crate::gossip::identity::MAX_GENERATION;
 use crate::model::member::tag;
 
 /// The answer to a frame that somebody sent us.
@@ -11,10 +10,19 @@ use crate::model::member::tag;
 pub(in crate::gossip) enum Verdict {
     /// Send this and be done.
     Answer(Vec<u8>),
+    /// Send this, which tells a newcomer why it is not let in; counted.
+    Deny { answer: Vec<u8>, newcomer: Box<NodeInfo>, denied: Denied },
     /// Ask the holder of the newcomer's name first, then [`Core::finish_exchange`].
     AskFirst { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: Box<NodeInfo>, entries: Vec<Entry> },
     /// Hang up; counted.
     Hangup(Refusal),
+}
+
+/// What came in one frame.
+struct Frame {
+    sender: NodeId,
+    message: Message,
+    orders: Vec<Told>,
 }
 
 /// Whom an exchange reached.
@@ -32,7 +40,8 @@ impl Core {
     pub(in crate::gossip) fn state_frame(&mut self, now: Instant) -> Result<Vec<u8>, String> {
         let mut entries = self.entries(now);
         loop {
-            let frame = self.frame(&Message::State { from: self.me.clone(), entries: entries.clone() })?;
+            let message = Message::State { from: self.me.clone(), entries: entries.clone() };
+            let frame = self.frame(&message, &self.table.orders(now))?;
             if frame.len() <= defaults::GOSSIP_FRAME_BYTES || entries.is_empty() {
                 return Ok(frame);
             }
@@ -43,32 +52,47 @@ impl Core {
 
     /// The question whether a name's holder is still there.
     pub(in crate::gossip) fn who_frame(&mut self) -> Result<Vec<u8>, String> {
-        self.frame(&Message::Who)
+        self.frame(&Message::Who, &[])
     }
 
-    /// Somebody connected and sent this.
-    pub(in crate::gossip) fn handle_frame(&mut self, bytes: &[u8], now: Instant) -> Verdict {
+    /// Somebody connected from `peer` and sent this.
+    pub(in crate::gossip) fn handle_frame(&mut self, peer: IpAddr, bytes: &[u8], now: Instant) -> Verdict {
         match self.open_frame(bytes) {
+            Err(Refusal::Outlived { session, .. }) => {
+                metrics::counter!("kontor.gossip.refused", "reason" => "outlived").increment(1);
+                self.answer(&Message::Outlived { generation: session })
+            }
             Err(refusal) => {
                 metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
                 Verdict::Hangup(refusal)
             }
-            Ok(Message::Who) => self.answer(&Message::Me { name: self.me.name.clone(), node_id: self.me.node_id }),
-            Ok(Message::State { from, entries }) => self.judge(from, entries, now),
-            Ok(Message::Me { .. } | Message::Refused { .. }) => Verdict::Hangup(Refusal::Junk),
+            Ok(Frame { message: Message::Who, .. }) => {
+                self.answer(&Message::Me { name: self.me.name.clone(), node_id: self.me.node_id })
+            }
+            Ok(Frame { message: Message::State { from, entries }, orders, .. }) => {
+                if from.addr.ip() == peer {
+                    self.prove(from.addr, now);
+                }
+                self.take_orders(orders, now);
+                self.judge(from, entries, now)
+            }
+            Ok(Frame { message: Message::Me { .. } | Message::Refused { .. } | Message::Outlived { .. }, .. }) => {
+                Verdict::Hangup(Refusal::Junk)
+            }
         }
     }
 
     fn judge(&mut self, from: NodeInfo, entries: Vec<Entry>, now: Instant) -> Verdict {
         if self.stay != Stay::Member {
-            return self.refuse(format!("Member '{}' is leaving", self.me.name));
+            let reason = format!("Member '{}' is leaving", self.me.name);
+            return self.refuse(&from, Denied { kind: "leaving", reason });
         }
         if self.is_me(&from) && from.addr == self.me.addr {
             return self.state_answer(now);
         }
-        if let Err(reason) = self.policy.admits(&from).and_then(|()| self.check_against_me(&from)) {
+        if let Err(denied) = self.policy.admits(&from).and_then(|()| self.check_against_me(&from)) {
             self.shun(&from);
-            return self.refuse(reason);
+            return self.refuse(&from, denied);
         }
         match self.table.rival(&from).map(|record| record.info.clone()) {
             Some(held) => Verdict::AskFirst {
@@ -89,17 +113,13 @@ impl Core {
         entries: Vec<Entry>,
         answered: bool,
         now: Instant,
-    ) -> Vec<u8> {
-        let verdict = match self.table.rival(from) {
+    ) -> Verdict {
+        match self.table.rival(from) {
             Some(held) if answered => {
-                let reason = conflict(from, &held.info);
-                self.refuse(reason)
+                let denied = conflict(from, &held.info);
+                self.refuse(from, denied)
             }
             _ => self.take_all(from, entries, now),
-        };
-        match verdict {
-            Verdict::Answer(frame) => frame,
-            Verdict::AskFirst { .. } | Verdict::Hangup(_) => Vec::new(),
         }
     }
 
@@ -108,36 +128,47 @@ impl Core {
         self.state_answer(now)
     }
 
-    /// The answer to our [`Core::state_frame`]; an error names the reason for a refusal.
-    pub(in crate::gossip) fn handle_answer(&mut self, bytes: &[u8], now: Instant) -> Result<Contact, String> {
-        match self.open_frame(bytes) {
-            Err(refusal) => {
-                metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
-                Err(format!("the answer is not of this pool ({})", refusal.label()))
+    /// The answer of `peer` to our [`Core::state_frame`]; an error names the reason for a refusal.
+    pub(in crate::gossip) fn handle_answer(&mut self, peer: SocketAddr, bytes: &[u8], now: Instant) -> Result<Contact, String> {
+        let Frame { sender, message, orders } = self.open_frame(bytes).map_err(|refusal| {
+            metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
+            refusal.to_string()
+        })?;
+        match message {
+            Message::Refused { reason } => {
+                self.hear_refused(now);
+                Err(reason)
             }
-            Ok(Message::Refused { reason }) => Err(reason),
-            Ok(Message::State { from, .. }) if self.is_me(&from) && from.addr == self.me.addr => Ok(Contact::Ourselves),
-            Ok(Message::State { from, .. }) if self.policy.shuns(&from) => {
+            Message::Outlived { generation } => Err(self.hear_outlived(sender, generation, now)),
+            Message::State { from, .. } if self.is_me(&from) && from.addr == self.me.addr => Ok(Contact::Ourselves),
+            Message::State { from, .. } if self.policy.shuns(&from) => {
                 self.shun(&from);
                 self.stale = true;
                 self.settle(now);
                 Ok(Contact::Removed(from.tag(tag::DC).to_owned()))
             }
-            Ok(Message::State { from, entries }) => {
-                self.policy.admits(&from).and_then(|()| self.check_against_me(&from))?;
+            Message::State { from, entries } => {
+                self.hear_witness(sender, &from, &entries);
+                self.policy.admits(&from).and_then(|()| self.check_against_me(&from)).map_err(|denied| denied.reason)?;
                 if self.table.rival(&from).is_some() {
                     self.contend(from.clone(), now);
                 }
+                self.prove(peer, now);
+                if from.addr.ip() == peer.ip() {
+                    self.prove(from.addr, now);
+                }
+                self.take_orders(orders, now);
                 self.take(&from, entries, now);
                 Ok(Contact::Member)
             }
-            Ok(Message::Who | Message::Me { .. }) => Err("the answer does not fit the question".to_owned()),
+            Message::Who | Message::Me { .. } => Err("the answer does not fit the question".to_owned()),
         }
     }
 
     /// Whether an answer to [`Core::who_frame`] comes from this member.
     pub(in crate::gossip) fn is_answer_of(&mut self, bytes: &[u8], name: &str, node_id: NodeId) -> bool {
-        matches!(self.open_frame(bytes), Ok(Message::Me { name: told, node_id: id }) if told == name && id == node_id)
+        let message = self.open_frame(bytes).map(|frame| frame.message);
+        matches!(message, Ok(Message::Me { name: told, node_id: id }) if told == name && id == node_id)
     }
 
     /// The holder of a name that came by rumour was asked.
@@ -153,13 +184,13 @@ impl Core {
         }
     }
 
-    fn is_me(&self, other: &NodeInfo) -> bool {
+    pub(super) fn is_me(&self, other: &NodeInfo) -> bool {
         other.name == self.me.name && other.node_id == self.me.node_id
     }
 
     /// Whether somebody that speaks for itself can be in a pool with this agent. One with our name
     /// and our id at another address is a copy: an agent of ours would not be told of by itself.
-    fn check_against_me(&self, other: &NodeInfo) -> Result<(), String> {
+    fn check_against_me(&self, other: &NodeInfo) -> Result<(), Denied> {
         let (same_name, same_id) = (other.name == self.me.name, other.node_id == self.me.node_id);
         if same_name || same_id { Err(conflict(other, &self.me)) } else { Ok(()) }
     }
@@ -184,7 +215,7 @@ impl Core {
         let (name, stamp) = (info.name.clone(), info.stamp);
         self.offer(info, Some(member), down_for_ms.map(Duration::from_millis), now);
         if forced {
-            self.handle_forced(&name, stamp, false, now);
+            self.hear_of_forced(&name, stamp);
         }
         if let Some(coordinate) = coordinate.filter(|_| first_hand || !self.coordinates.contains_key(&name)) {
             self.learn_coordinate(&name, &coordinate);
@@ -214,8 +245,8 @@ impl Core {
             metrics::counter!("kontor.gossip.name_conflicts").increment(1);
             return;
         }
-        if info.stamp > self.me.stamp && self.stay == Stay::Member {
-            self.begin_generation((info.stamp.generation + 1).min(MAX_GENERATION - 1));
+        if info.stamp > self.me.stamp {
+            self.outlive(info.stamp.generation);
         } else if let Some(member) = member.filter(|member| *member.id() == self.me.identity()) {
             let _ = self.foca.apply_many(std::iter::once(member), true, &mut self.runtime);
         }
@@ -303,23 +334,32 @@ impl Core {
         entries
     }
 
-    fn open_frame(&mut self, bytes: &[u8]) -> Result<Message, Refusal> {
+    fn open_frame(&mut self, bytes: &[u8]) -> Result<Frame, Refusal> {
         let opened = self.envelope.open(Carrier::Stream, bytes)?;
-        postcard::from_bytes(&opened.payload).map_err(|_error| Refusal::Junk)
+        let (message, rest) = postcard::take_from_bytes(&opened.payload).map_err(|_error| Refusal::Junk)?;
+        // Agents that know no orders write nothing there.
+        let orders = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(|_error| Refusal::Junk)? };
+        Ok(Frame { sender: opened.sender, message, orders })
     }
 
-    fn frame(&mut self, message: &Message) -> Result<Vec<u8>, String> {
-        let bytes = postcard::to_stdvec(message).map_err(|error| format!("a message could not be written: {error}"))?;
+    /// A message, and the orders behind it.
+    fn frame(&mut self, message: &Message, orders: &[Told]) -> Result<Vec<u8>, String> {
+        let unwritten = |error| format!("a message could not be written: {error}");
+        let mut bytes = postcard::to_stdvec(message).map_err(unwritten)?;
+        bytes.extend(postcard::to_stdvec(orders).map_err(unwritten)?);
         self.envelope.seal(Carrier::Stream, &bytes).map_err(|_unsealed| "a message could not be sealed".to_owned())
     }
 
     fn answer(&mut self, message: &Message) -> Verdict {
-        self.frame(message).map_or(Verdict::Hangup(Refusal::Junk), Verdict::Answer)
+        self.frame(message, &[]).map_or(Verdict::Hangup(Refusal::Junk), Verdict::Answer)
     }
 
-    fn refuse(&mut self, reason: String) -> Verdict {
-        metrics::counter!("kontor.gossip.refused", "reason" => "newcomer").increment(1);
-        self.answer(&Message::Refused { reason })
+    fn refuse(&mut self, newcomer: &NodeInfo, denied: Denied) -> Verdict {
+        metrics::counter!("kontor.gossip.denied", "reason" => denied.kind).increment(1);
+        match self.frame(&Message::Refused { reason: denied.reason.clone() }, &[]) {
+            Ok(answer) => Verdict::Deny { answer, newcomer: Box::new(newcomer.clone()), denied },
+            Err(_unsealed) => Verdict::Hangup(Refusal::Junk),
+        }
     }
 
     fn state_answer(&mut self, now: Instant) -> Verdict {
@@ -332,7 +372,11 @@ fn millis(length: Duration) -> u64 {
 }
 
 /// Why two members cannot both be in the pool, with both addresses.
-fn conflict(newcomer: &NodeInfo, held: &NodeInfo) -> String {
+fn conflict(newcomer: &NodeInfo, held: &NodeInfo) -> Denied {
+    Denied { kind: "name", reason: conflict_text(newcomer, held) }
+}
+
+fn conflict_text(newcomer: &NodeInfo, held: &NodeInfo) -> String {
     if newcomer.name == held.name && newcomer.node_id == held.node_id {
         return format!(
             "Member '{}' at {} has name and node ID of the member at {}, which still answers; was its data directory copied?",

@@ -1,6 +1,5 @@
 //! What other members say: packets of the membership protocol, and the rumours they carry.
 
-use super::super::identity::MAX_GENERATION;
 use super::*;
 use foca::{Codec, Header};
 
@@ -15,6 +14,7 @@ impl Core {
     /// Reads a packet before the membership protocol does: its identities must be possible ones,
     /// and its table must not grow past the bound.
     fn admit(&mut self, mut data: &[u8], now: Instant) -> Result<(), Refusal> {
+        let whole = data;
         let header: Header<Identity> = PostcardCodec.decode_header(&mut data).map_err(|_error| Refusal::Junk)?;
         let mut identities = vec![header.src];
         if header.message != foca::Message::Broadcast
@@ -25,8 +25,15 @@ impl Core {
                 identities.push(*member.id());
             }
         }
-        if !identities.iter().all(|id| self.policy.admits_identity(id)) {
+        if !identities.iter().all(|id| self.policy.horizon.admits(id.bump)) {
+            return Err(Refusal::Ahead);
+        }
+        if !identities.iter().all(|id| self.policy.admits_addr(id.addr)) {
             return Err(Refusal::Junk);
+        }
+        if self.is_stranger(header.src.addr, now) {
+            self.hear_later(header.src.addr, whole, now);
+            return Err(Refusal::Unproven);
         }
         if self.foca.iter_membership_state().len() + identities.len() > 2 * defaults::GOSSIP_MAX_MEMBERS {
             metrics::counter!("kontor.gossip.roster_full").increment(1);
@@ -38,17 +45,6 @@ impl Core {
         Ok(())
     }
 
-    /// Somebody remembers a life of ours that is later than this one, after a clock went back or a
-    /// data directory was lost: go beyond it, or nobody would take us for alive.
-    pub(super) fn outbid(&mut self, id: Identity, now: Instant) {
-        let mine = self.me.identity();
-        if id.addr == mine.addr && id != mine && id.bump >= mine.bump && id.bump + 1 < MAX_GENERATION && self.stay == Stay::Member
-        {
-            self.begin_generation(id.bump + 1);
-            self.settle(now);
-        }
-    }
-
     /// Takes in what is told of a member.
     pub(super) fn handle_rumour(&mut self, rumour: Rumour, now: Instant) {
         match rumour {
@@ -57,31 +53,24 @@ impl Core {
                 let alive = (!info.left).then_some(member);
                 self.offer(info, alive, None, now);
             }
+            // Its rumours would be no news any more.
+            Rumour::Newer { name, stamp, .. } if name == self.me.name => self.outdo_if_newer(stamp),
             Rumour::Newer { name, addr, stamp } => {
                 // Only members are fetched from: a rumour must not make agents connect anywhere.
-                if name != self.me.name && self.table.get(&name).is_some() && self.is_up(addr) {
-                    self.announced.insert(name, (addr, stamp, now));
+                if self.table.get(&name).is_some() && self.is_up(addr) {
+                    self.announced.insert(name, Announced { addr, stamp, at: now, tries: 0 });
                 }
             }
-            Rumour::Forced { name, stamp, prune } => self.handle_forced(&name, stamp, prune, now),
+            Rumour::Forced { name, stamp, prune } => self.handle_forced(&name, stamp, prune, Duration::ZERO, now),
         }
+    }
+
+    /// Whether an address that the membership protocol does not know has not shown that it is there.
+    fn is_stranger(&self, addr: SocketAddr, now: Instant) -> bool {
+        !self.is_proven(addr, now) && !self.foca.iter_membership_state().any(|member| member.id().addr == addr)
     }
 
     fn is_up(&self, addr: SocketAddr) -> bool {
         self.foca.iter_members().any(|member| member.id().addr == addr)
-    }
-
-    pub(super) fn handle_forced(&mut self, name: &str, stamp: Stamp, prune: bool, now: Instant) {
-        if name == self.me.name {
-            if self.me.stamp <= stamp && self.stay == Stay::Member {
-                self.me.stamp = Stamp { generation: self.me.stamp.generation.max(stamp.generation), version: stamp.version + 1 };
-                self.publish();
-            }
-            return;
-        }
-        self.table.force(name, stamp);
-        if prune && self.table.prune(name, stamp, now).is_some() {
-            self.forget(name);
-        }
     }
 }

@@ -5,8 +5,10 @@ use crate::model::member::{Member, tag};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+mod forged;
 mod life;
 mod names;
+mod orders;
 mod partitions;
 mod removed;
 mod strangers;
@@ -18,6 +20,10 @@ struct Network {
     hosts: Vec<Host>,
     now: Instant,
     started: Instant,
+    /// What the clocks of hosts that are added say.
+    clock: u64,
+    /// Where packets went that nobody took, and how long they were.
+    lost: Vec<(SocketAddr, usize)>,
     in_flight: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
     lose_one_in: Option<u32>,
     /// Hosts before this one and those from it on do not reach each other.
@@ -65,6 +71,8 @@ impl Network {
             hosts: Vec::new(),
             now,
             started: now,
+            clock: 1000,
+            lost: Vec::new(),
             in_flight: Vec::new(),
             lose_one_in: None,
             cut_at: None,
@@ -90,9 +98,24 @@ impl Network {
         network
     }
 
+    /// `size` hosts as they are in the world: with generations of clocks, and long ids and ports.
+    fn lifelike(size: u16) -> Network {
+        let mut network = Network::new();
+        network.clock = 1_700_000_000_000;
+        for number in 1..=size {
+            network.add(&settings(&format!("n{number}"), u128::MAX - u128::from(number)), 8000 + number, network.clock);
+        }
+        for number in 1..usize::from(size) {
+            assert_eq!(network.exchange(number, addr(8001)), Ok(Contact::Member));
+        }
+        network
+            .run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
+        network
+    }
+
     fn add(&mut self, settings: &GossipSettings, port: u16, generation: u64) -> usize {
         let seed = self.hosts.len() as u64;
-        let core = Core::new(settings, addr(port), generation, seed, self.now).unwrap();
+        let core = Core::new(settings, addr(port), generation, self.clock, seed, self.now).unwrap();
         self.hosts.push(Host { core, addr: addr(port), alive: true, frozen: false });
         self.hosts.len() - 1
     }
@@ -110,21 +133,26 @@ impl Network {
         let now = self.now;
         let to = self.reachable(with).filter(|to| !self.hosts[*to].frozen && !self.is_cut(from, *to)).ok_or("cannot connect")?;
         let question = self.hosts[from].core.state_frame(now)?;
-        let answer = match self.hosts[to].core.handle_frame(&question, now) {
-            Verdict::Answer(answer) => answer,
-            Verdict::Hangup(refusal) => return Err(refusal.label().to_owned()),
+        let peer = self.hosts[from].addr.ip();
+        let verdict = match self.hosts[to].core.handle_frame(peer, &question, now) {
             Verdict::AskFirst { holder, holder_name, holder_id, newcomer, entries } => {
                 let answered = self.ask(to, holder, &holder_name, holder_id);
                 self.hosts[to].core.finish_exchange(&newcomer, entries, answered, now)
             }
+            verdict => verdict,
         };
-        self.hosts[from].core.handle_answer(&answer, now)
+        match verdict {
+            Verdict::Answer(answer) | Verdict::Deny { answer, .. } => self.hosts[from].core.handle_answer(with, &answer, now),
+            Verdict::Hangup(refusal) => Err(refusal.label().to_owned()),
+            Verdict::AskFirst { .. } => Err("asked twice".to_owned()),
+        }
     }
 
     fn ask(&mut self, from: usize, holder: SocketAddr, name: &str, id: NodeId) -> bool {
         let Some(to) = self.reachable(holder).filter(|to| !self.hosts[*to].frozen) else { return false };
         let question = self.hosts[from].core.who_frame().unwrap();
-        match self.hosts[to].core.handle_frame(&question, self.now) {
+        let peer = self.hosts[from].addr.ip();
+        match self.hosts[to].core.handle_frame(peer, &question, self.now) {
             Verdict::Answer(answer) => self.hosts[from].core.is_answer_of(&answer, name, id),
             _ => false,
         }
@@ -175,6 +203,7 @@ impl Network {
             due
         };
         for (_, from, to, bytes) in due {
+            self.lost.extend(self.reachable(to).is_none().then_some((to, bytes.len())));
             if let Some(to) = self.reachable(to) {
                 let _ = self.hosts[to].core.handle_datagram(from, &bytes, self.now);
             }

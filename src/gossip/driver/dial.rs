@@ -2,8 +2,11 @@
 //! `driver` and `join` start them; every one is bounded in time, number and bytes.
 
 use super::super::core::{Contact, Verdict};
+use super::super::envelope::{self, Note, Refusal};
+use super::super::memberlist::{self, CONSUL};
 use super::super::stream::{self, LENGTH_BYTES};
 use super::CoreHandle;
+use super::callers::{Caller, Callers};
 use crate::config::defaults;
 use crate::listener::Listener;
 use crate::model::ids::NodeId;
@@ -62,21 +65,25 @@ impl Dialer {
     }
 }
 
-/// Takes connections until shutdown; a further one waits while all places are taken.
+/// Takes connections until shutdown.
 pub(in crate::gossip) async fn serve(mut listener: Listener, core: CoreHandle, shutdown: Shutdown) {
-    let room = Arc::new(Semaphore::new(defaults::GOSSIP_MAX_STREAMS));
+    let callers = Callers::new();
     let memory = Arc::new(Semaphore::new(defaults::GOSSIP_STREAM_KIB));
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((connection, peer)) => {
+                let Some(caller) = callers.enter(peer.ip()) else {
+                    metrics::counter!("kontor.gossip.streams_full").increment(1);
+                    debug!(%peer, "a gossip connection is refused: its address has too many, or all are taken");
+                    continue;
+                };
                 let (core, memory) = (core.clone(), Arc::clone(&memory));
                 shutdown.spawn_until("gossip-stream", async move {
-                    if let Err(error) = within(defaults::GOSSIP_STREAM_TIMEOUT, answer(&core, &memory, connection)).await {
+                    let answered = within(defaults::GOSSIP_STREAM_TIMEOUT, answer(&core, &memory, connection, peer, caller));
+                    if let Err(error) = answered.await {
                         metrics::counter!("kontor.gossip.stream_errors").increment(1);
                         debug!(%peer, %error, "gossip stream");
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -92,44 +99,132 @@ pub(in crate::gossip) async fn serve(mut listener: Listener, core: CoreHandle, s
 /// Exchanges states with the agent at `addr`; the error is its reason for refusing, or what broke.
 pub(super) async fn exchange(core: &CoreHandle, addr: SocketAddr) -> Result<Contact, String> {
     let question = core.call(|core, now| core.state_frame(now)).await.map_err(|error| error.to_string())??;
-    let answer = within(defaults::GOSSIP_STREAM_TIMEOUT, round_trip(addr, question)).await?;
-    core.call(move |core, now| core.handle_answer(&answer, now)).await.map_err(|error| error.to_string())?
+    let answer = match within(defaults::GOSSIP_STREAM_TIMEOUT, round_trip(addr, question)).await? {
+        Heard::Frame(answer) => answer,
+        Heard::Consul => {
+            core.complaints.consul(addr);
+            return Err(CONSUL.to_owned());
+        }
+    };
+    core.call(move |core, now| core.handle_answer(addr, &answer, now)).await.map_err(|error| error.to_string())?
 }
 
 /// Whether `name` with this id still listens at `addr`.
 async fn ask(core: &CoreHandle, addr: SocketAddr, name: String, id: NodeId) -> bool {
     let Ok(Ok(question)) = core.call(|core, _now| core.who_frame()).await else { return false };
-    let Ok(answer) = within(defaults::GOSSIP_ASK_TIMEOUT, round_trip(addr, question)).await else { return false };
+    let answered = within(defaults::GOSSIP_ASK_TIMEOUT, round_trip(addr, question)).await;
+    let Ok(Heard::Frame(answer)) = answered else { return false };
     core.call(move |core, _now| core.is_answer_of(&answer, &name, id)).await.unwrap_or(false)
 }
 
 /// Answers the one question of a connection.
-async fn answer(core: &CoreHandle, memory: &Semaphore, mut connection: TcpStream) -> Result<(), String> {
-    let length = receive_length(&mut connection).await?;
-    let kib = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
-    let room = memory.acquire_many(kib).await.map_err(|_closed| "shutting down".to_owned())?;
-    let question = receive_frame(&mut connection, length).await?;
-    drop(room);
-    let verdict = core.call(move |core, now| core.handle_frame(&question, now)).await.map_err(|error| error.to_string())?;
-    let answer = match verdict {
-        Verdict::Answer(answer) => answer,
-        Verdict::Hangup(refusal) => return Err(format!("refused: {}", refusal.label())),
-        Verdict::AskFirst { holder, holder_name, holder_id, newcomer, entries } => {
-            let answered = ask(core, holder, holder_name, holder_id).await;
-            let finish = core.call(move |core, now| core.finish_exchange(&newcomer, entries, answered, now));
-            finish.await.map_err(|error| error.to_string())?
+async fn answer(
+    core: &CoreHandle,
+    memory: &Semaphore,
+    mut connection: TcpStream,
+    peer: SocketAddr,
+    mut caller: Caller,
+) -> Result<(), String> {
+    let question = match hear(memory, &mut connection, &mut caller).await? {
+        Heard::Frame(question) => question,
+        Heard::Consul => {
+            core.complaints.consul(peer);
+            return tell_consul(&mut connection).await;
         }
     };
-    send(&mut connection, &answer).await
+    caller.is_heard();
+    let handle = move |core: &mut super::Core, now| core.handle_frame(peer.ip(), &question, now);
+    let mut verdict = core.call(handle).await.map_err(|error| error.to_string())?;
+    if let Verdict::AskFirst { holder, holder_name, holder_id, newcomer, entries } = verdict {
+        let answered = ask(core, holder, holder_name, holder_id).await;
+        let finish = core.call(move |core, now| core.finish_exchange(&newcomer, entries, answered, now));
+        verdict = finish.await.map_err(|error| error.to_string())?;
+    }
+    match verdict {
+        Verdict::Answer(answer) => send(&mut connection, &answer).await,
+        Verdict::Deny { answer, newcomer, denied } => {
+            core.complaints.denied(peer, &newcomer, &denied);
+            send(&mut connection, &answer).await
+        }
+        Verdict::Hangup(refusal) => {
+            core.complaints.refused(peer, &refusal);
+            match Note::frame(&refusal) {
+                Some(note) => send(&mut connection, &note).await,
+                None => Ok(()),
+            }
+        }
+        Verdict::AskFirst { .. } => Err("a name was contested twice".to_owned()),
+    }
 }
 
-async fn round_trip(addr: SocketAddr, question: Vec<u8>) -> Result<Vec<u8>, String> {
-    let connect = async { TcpStream::connect(addr).await.map_err(|error| format!("cannot connect: {error}")) };
-    let mut connection = within(defaults::GOSSIP_CONNECT_TIMEOUT, connect).await?;
+/// Tells an agent of Consul what this one is, in its way, and hears it out: what is closed with something
+/// unread takes back what was said.
+async fn tell_consul(connection: &mut TcpStream) -> Result<(), String> {
+    let told = async {
+        connection.write_all(&memberlist::refusal()).await?;
+        connection.shutdown().await?;
+        let chunk = u64::try_from(defaults::GOSSIP_CHUNK_KIB << 10).unwrap_or(u64::MAX);
+        tokio::io::copy(&mut connection.take(chunk), &mut tokio::io::sink()).await
+    };
+    let told = async { told.await.map_err(|error| format!("cannot send: {error}")) };
+    within(defaults::GOSSIP_CONSUL_TIMEOUT, told).await.map(|_unread| ())
+}
+
+/// What a peer said.
+enum Heard {
+    Frame(Vec<u8>),
+    Consul,
+}
+
+/// Hears a caller out, unless it has to give way.
+async fn hear(memory: &Semaphore, connection: &mut TcpStream, caller: &mut Caller) -> Result<Heard, String> {
+    let begun = tokio::select! {
+        begun = begin(connection) => begun?,
+        () = caller.gives_way() => return Err("gave way to others".to_owned()),
+    };
+    let Begun::Frame { length } = begun else { return Ok(Heard::Consul) };
+    caller.begins();
+    tokio::select! {
+        frame = receive_frame(connection, length, Some(memory)) => frame.map(Heard::Frame),
+        () = caller.gives_way() => Err("gave way to others".to_owned()),
+    }
+}
+
+async fn round_trip(addr: SocketAddr, question: Vec<u8>) -> Result<Heard, String> {
+    let mut connection = connect(addr).await?;
     send(&mut connection, &question).await?;
-    receive(&mut connection)
-        .await
-        .map_err(|error| format!("no answer ({error}); is it the gossip port of the same pool, with the same encrypt key?"))
+    let mut first = [0];
+    // Who answers may ask others first.
+    let answer = match timeout(defaults::GOSSIP_STREAM_TIMEOUT, connection.peek(&mut first)).await {
+        Ok(Ok(1)) if memberlist::begins_answer(first[0]) => return Ok(Heard::Consul),
+        Ok(Ok(1)) => receive(&mut connection).await,
+        Ok(Ok(_)) => Err("connection closed".to_owned()),
+        Ok(Err(error)) => Err(format!("connection broke: {error}")),
+        Err(_elapsed) => Err("connection is silent".to_owned()),
+    };
+    drop(connection);
+    match answer {
+        Ok(answer) => Ok(answer),
+        Err(_hung_up) if is_consul(addr).await => Ok(Heard::Consul),
+        Err(error) => {
+            Err(format!("no answer ({error}); is it the gossip port of the same pool, with the same encrypt key?"))
+        }
+    }
+}
+
+async fn connect(addr: SocketAddr) -> Result<TcpStream, String> {
+    let connect = async { TcpStream::connect(addr).await.map_err(|error| format!("cannot connect: {error}")) };
+    within(defaults::GOSSIP_CONNECT_TIMEOUT, connect).await
+}
+
+/// Whether an agent that hung up without a word is one of Consul, asked in its way.
+async fn is_consul(addr: SocketAddr) -> bool {
+    let asked = async {
+        let mut connection = connect(addr).await?;
+        connection.write_all(&memberlist::QUESTION).await.map_err(|error| error.to_string())?;
+        connection.read_u8().await.map_err(|error| error.to_string())
+    };
+    within(defaults::GOSSIP_CONSUL_TIMEOUT, asked).await.is_ok_and(memberlist::begins_answer)
 }
 
 async fn send(connection: &mut TcpStream, frame: &[u8]) -> Result<(), String> {
@@ -142,23 +237,64 @@ async fn send(connection: &mut TcpStream, frame: &[u8]) -> Result<(), String> {
     written.await.map_err(|error| format!("cannot send: {error}"))
 }
 
-async fn receive(connection: &mut TcpStream) -> Result<Vec<u8>, String> {
-    let length = receive_length(connection).await?;
-    receive_frame(connection, length).await
+async fn receive(connection: &mut TcpStream) -> Result<Heard, String> {
+    match begin(connection).await? {
+        Begun::Frame { length } => receive_frame(connection, length, None).await.map(Heard::Frame),
+        Begun::Consul => Ok(Heard::Consul),
+    }
 }
 
-async fn receive_length(connection: &mut TcpStream) -> Result<usize, String> {
+/// How what a peer says begins.
+enum Begun {
+    /// A frame whose first two bytes are those of this protocol.
+    Frame { length: usize },
+    Consul,
+}
+
+/// Reads the length, and whether what comes is a frame.
+async fn begin(connection: &mut TcpStream) -> Result<Begun, String> {
     let mut prefix = [0; LENGTH_BYTES];
-    connection.read_exact(&mut prefix).await.map_err(|error| format!("connection closed: {error}"))?;
-    stream::frame_length(prefix)
+    read(connection, &mut prefix).await?;
+    let is_consul = memberlist::begins_stream(prefix);
+    let length = match stream::frame_length(prefix) {
+        Err(_too_long) if is_consul => return Ok(Begun::Consul),
+        Err(error) => return Err(error),
+        Ok(length) if length < FIRST => return Err(Refusal::Junk.to_string()),
+        Ok(length) => length,
+    };
+    let mut first = [0; FIRST];
+    let begins = async { connection.peek(&mut first).await.map_err(|error| format!("connection broke: {error}")) };
+    let peeked = within(defaults::GOSSIP_STREAM_SILENCE, begins).await?;
+    match first {
+        _ if peeked == FIRST && envelope::is_ours(first) => Ok(Begun::Frame { length }),
+        _ if is_consul => Ok(Begun::Consul),
+        // The second byte may be on its way; the envelope looks at it again.
+        _ if peeked < FIRST => Ok(Begun::Frame { length }),
+        _ => Err(Refusal::Junk.to_string()),
+    }
 }
 
-/// Reads one frame; memory grows with the bytes that came, not with the length announced.
-async fn receive_frame(connection: &mut TcpStream, length: usize) -> Result<Vec<u8>, String> {
-    let mut frame = Vec::new();
-    connection.take(length as u64).read_to_end(&mut frame).await.map_err(|error| format!("connection broke: {error}"))?;
-    if frame.len() < length {
-        return Err(format!("connection closed after {} of {length} bytes", frame.len()));
+/// Bytes by which a frame is told from anything else.
+const FIRST: usize = 2;
+
+async fn read(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<(), String> {
+    let read = async { connection.read_exact(buffer).await.map_err(|error| format!("connection closed: {error}")) };
+    within(defaults::GOSSIP_STREAM_SILENCE, read).await.map(|_all| ())
+}
+
+/// Reads one frame; memory grows with the bytes that came, not with the length announced. Those of others
+/// take room in `memory` once they are no small ones.
+async fn receive_frame(connection: &mut TcpStream, length: usize, memory: Option<&Semaphore>) -> Result<Vec<u8>, String> {
+    let chunk = defaults::GOSSIP_CHUNK_KIB << 10;
+    let (mut frame, mut rooms) = (Vec::new(), Vec::new());
+    while frame.len() < length {
+        if let Some(memory) = memory.filter(|_| !frame.is_empty()) {
+            let room = memory.acquire_many(u32::try_from(defaults::GOSSIP_CHUNK_KIB).unwrap_or(u32::MAX));
+            rooms.push(room.await.map_err(|_closed| "shutting down".to_owned())?);
+        }
+        let start = frame.len();
+        frame.resize(length.min(start + chunk), 0);
+        read(connection, &mut frame[start..]).await.map_err(|error| format!("after {start} of {length} bytes: {error}"))?;
     }
     Ok(frame)
 }

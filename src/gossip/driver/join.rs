@@ -99,7 +99,7 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
             // Who is removed here is there, and not to be waited for.
             joined |= reached.members > 0 || !reached.removed.is_empty();
             if reached.members > reached.known_alive {
-                info!(pool = ?plan.company.pool, members = reached.members, "joined");
+                info!(pool = %plan.company.pool, members = reached.members, "joined");
                 trouble.worked();
             } else if !reached.failures.is_empty() {
                 told(&plan, &mut trouble, &reached.failures.join("; "));
@@ -138,13 +138,13 @@ fn told(plan: &JoinPlan, trouble: &mut Trouble, causes: &str) {
     let first = trouble.is_over();
     // Another datacenter that nobody configured here may be gone for good; its links tell of it.
     if pool == Pool::Wan && plan.retry_join.is_empty() {
-        debug!(?pool, ?retry_in, %causes, "nobody is reached to join");
+        debug!(%pool, ?retry_in, %causes, "nobody is reached to join");
     } else if trouble.failed(Instant::now()) {
-        warn!(?pool, ?retry_in, %causes, "nobody is reached to join");
+        warn!(%pool, ?retry_in, %causes, "nobody is reached to join");
     } else if first {
-        info!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
+        info!(%pool, ?retry_in, %causes, "nobody is reached to join yet");
     } else {
-        debug!(?pool, ?retry_in, %causes, "nobody is reached to join yet");
+        debug!(%pool, ?retry_in, %causes, "nobody is reached to join yet");
     }
 }
 

@@ -134,6 +134,22 @@ fn the_timings_of_consuls_pools_find_a_dead_member_in_time() {
 }
 
 #[test]
+fn a_failed_member_that_told_when_to_forget_it_is_forgotten_then_by_all() {
+    let mut network = Network::joined(3);
+    let told = [(tag::DC, "dc1"), (tag::ROLE, "node"), (tag::RECONNECT_TIMEOUT, "1m0s")];
+    let tags = told.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let now = network.now;
+    network.hosts[2].core.set_tags(tags, now);
+    network.run_for(Duration::from_secs(5));
+    network.hosts[1].alive = false;
+    network.hosts[2].alive = false;
+    network.run_until("failed", |network| network.status(0, "n3") == Some(MemberStatus::Failed));
+    let took = network.run_until("forgotten", |network| network.status(0, "n3").is_none());
+    assert!(took > Duration::from_secs(50), "{took:?}");
+    assert_eq!(network.status(0, "n2"), Some(MemberStatus::Failed), "who tells nothing is kept as ever");
+}
+
+#[test]
 fn a_failed_member_is_forgotten_after_its_time_and_nobody_brings_it_back() {
     let mut network =
         Network::joined_with(3, |settings| GossipSettings { reconnect_timeout: Duration::from_secs(60), ..settings });

@@ -34,8 +34,10 @@ fn other_pools_datacenters_and_keys_never_make_a_member() {
 
 #[test]
 fn damaged_and_replayed_packets_never_panic_and_never_make_a_member() {
-    let mut network = Network::joined(3);
-    let stranger = network.add(&settings("stranger", 9), 9, 1000);
+    // With a key, for without one nothing says which packets were seen.
+    let keyed = |settings| GossipSettings { encrypt: Some(vec![1; 32]), ..settings };
+    let mut network = Network::joined_with(3, keyed);
+    let stranger = network.add(&keyed(settings("stranger", 9)), 9, 1000);
     let now = network.now;
     let target = network.hosts[0].core.me.identity();
     let core = &mut network.hosts[stranger].core;
@@ -49,7 +51,7 @@ fn damaged_and_replayed_packets_never_panic_and_never_make_a_member() {
         let _ = victim.handle_datagram(addr(9), &bytes[..length], now);
     }
     for length in 0..frame.len() {
-        let _ = victim.handle_frame(&frame[..length], now);
+        let _ = victim.handle_frame(addr(9).ip(), &frame[..length], now);
     }
     let mut rng = StdRng::seed_from_u64(3);
     for _ in 0..5000 {
@@ -60,8 +62,62 @@ fn damaged_and_replayed_packets_never_panic_and_never_make_a_member() {
         let _ = victim.handle_datagram(addr(9), &wrapped, now);
     }
     assert_eq!(victim.roster().members.len(), 3);
-    assert!(victim.handle_datagram(addr(9), &bytes, now).is_err(), "its number was used up by a truncated copy");
-    assert_eq!(victim.roster().members.len(), 3);
+    assert!(victim.handle_datagram(addr(9), &bytes, now).is_ok());
+    assert!(victim.handle_datagram(addr(9), &bytes, now).is_err(), "its number was used up");
+    assert_eq!(victim.roster().members.len(), 3, "nobody knows its state");
+}
+
+/// What an agent of no pool sends to `target` to be taken for a member.
+fn announce(network: &mut Network, settings: &GossipSettings, port: u16, target: usize) -> Vec<u8> {
+    let (target, now) = (network.hosts[target].core.me.identity(), network.now);
+    let mut core = Core::new(settings, addr(port), network.clock, network.clock, 5, now).unwrap();
+    core.foca.announce(target, &mut core.runtime).unwrap();
+    while let Some((to, data)) = core.runtime.to_send() {
+        core.send(to.addr, MEMBERSHIP, &data);
+    }
+    let Some(Output::Datagram { bytes, .. }) = core.poll_output() else { panic!("an announce is a datagram") };
+    bytes
+}
+
+#[test]
+fn an_address_that_another_names_is_sent_no_more_than_was_sent_in_its_name() {
+    let mut network = Network::lifelike(8);
+    let bytes = announce(&mut network, &settings("x", u128::MAX - 99), 9099, 0);
+    let now = network.now;
+    let _ = network.hosts[0].core.handle_datagram(addr(66), &bytes, now);
+    network.run_for(Duration::from_secs(60));
+    let sent: usize = network.lost.iter().filter(|(to, _)| *to == addr(9099)).map(|(_, length)| length).sum();
+    assert!(sent > 0 && sent <= bytes.len(), "{sent} bytes for {}", bytes.len());
+}
+
+#[test]
+fn an_address_that_never_answers_gets_a_few_short_questions_even_when_a_member_tells_of_it() {
+    let mut network = Network::joined(8);
+    let core = &mut network.hosts[1].core;
+    let victim = foca::Member::alive(Identity::new(addr(99), 1000, NodeId::from_u128(99)));
+    core.foca.apply_many(std::iter::once(victim), true, &mut core.runtime).unwrap();
+    let now = network.now;
+    network.hosts[1].core.settle(now);
+    let length = 20;
+    network.run_for(Duration::from_secs(length));
+    let sent: Vec<usize> = network.lost.iter().filter(|(to, _)| *to == addr(99)).map(|(_, length)| *length).collect();
+    assert!(!sent.is_empty() && sent.iter().all(|length| *length < 100), "{sent:?}");
+    let waits = usize::try_from(length / defaults::GOSSIP_PROOF_WAIT.as_secs() + 1).unwrap();
+    let tries = usize::try_from(defaults::GOSSIP_PROOF_TRIES).unwrap();
+    assert!(sent.len() <= network.hosts.len() * waits * tries, "{}", sent.len());
+}
+
+#[test]
+fn a_stranger_that_answers_is_heard_with_what_it_said() {
+    let mut network = Network::lifelike(3);
+    let clock = network.clock;
+    let stranger = network.add(&settings("n9", u128::MAX - 9), 9099, clock);
+    let (target, now) = (network.hosts[0].core.me.identity(), network.now);
+    let core = &mut network.hosts[stranger].core;
+    core.foca.announce(target, &mut core.runtime).unwrap();
+    core.settle(now);
+    network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == 4));
+    assert!(network.now - now < Duration::from_secs(10));
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! What an operator has to hear of peers that are refused: once a minute for each kind and address, for
+//! who is refused comes again and again. What is not told here is counted all the same.
+
+use crate::config::defaults;
+use crate::gossip::envelope::Refusal;
+use crate::gossip::info::{Denied, NodeInfo};
+use crate::gossip::memberlist::CONSUL;
+use crate::gossip::Pool;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use tracing::{debug, warn};
+
+/// Which peers were complained about lately.
+#[derive(Debug)]
+pub(in crate::gossip) struct Complaints {
+    pool: Pool,
+    told: Mutex<HashMap<(&'static str, IpAddr), Instant>>,
+}
+
+impl Complaints {
+    pub(super) fn new(pool: Pool) -> Complaints {
+        Complaints { pool, told: Mutex::default() }
+    }
+
+    /// A packet or a frame of this peer was refused.
+    pub(super) fn refused(&self, peer: SocketAddr, refusal: &Refusal) {
+        let (pool, kind) = (self.pool, refusal.label());
+        match refusal {
+            Refusal::Key | Refusal::Datacenter(_) | Refusal::Pool | Refusal::Version | Refusal::Ahead if self.is_due(kind, peer.ip()) => {
+                warn!(%pool, %peer, kind, reason = %refusal, "gossip of a peer is refused");
+            }
+            _ => debug!(%pool, %peer, kind, reason = %refusal, "gossip of a peer is refused"),
+        }
+    }
+
+    /// A newcomer is not let in.
+    pub(super) fn denied(&self, peer: SocketAddr, newcomer: &NodeInfo, denied: &Denied) {
+        let (pool, kind, member, addr) = (self.pool, denied.kind, &newcomer.name, newcomer.addr);
+        if self.is_due(kind, peer.ip()) {
+            warn!(%pool, %peer, %member, %addr, kind, reason = %denied.reason, "an agent may not join");
+        } else {
+            debug!(%pool, %peer, %member, %addr, kind, reason = %denied.reason, "an agent may not join");
+        }
+    }
+
+    /// The peer is an agent of Consul.
+    pub(super) fn consul(&self, peer: SocketAddr) {
+        metrics::counter!("kontor.gossip.refused", "reason" => "consul").increment(1);
+        if self.is_due("consul", peer.ip()) {
+            warn!(pool = %self.pool, %peer, "a peer {CONSUL}");
+        }
+    }
+
+    fn is_due(&self, kind: &'static str, peer: IpAddr) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| at.elapsed() < defaults::GOSSIP_WARN_EVERY);
+        if told.contains_key(&(kind, peer)) || told.len() >= defaults::GOSSIP_MAX_WARNED {
+            return false;
+        }
+        told.insert((kind, peer), Instant::now());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_told_once_for_each_address_and_the_addresses_are_bounded() {
+        let complaints = Complaints::new(Pool::Lan);
+        let at = |number: u32| IpAddr::from(number.to_be_bytes());
+        assert!(complaints.is_due("key", at(1)) && !complaints.is_due("key", at(1)));
+        assert!(complaints.is_due("pool", at(1)) && complaints.is_due("key", at(2)));
+        for number in 0..2 * u32::try_from(defaults::GOSSIP_MAX_WARNED).unwrap() {
+            complaints.is_due("key", at(number));
+        }
+        assert!(complaints.told.lock().unwrap().len() <= defaults::GOSSIP_MAX_WARNED);
+    }
+}
