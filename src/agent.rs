@@ -23,7 +23,7 @@ pub mod run;
 use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
-use crate::leader::{self, AutopilotSettings, LeaderParts};
+use crate::leader::{self, LeaderParts};
 use crate::listener::Listener;
 use crate::local::Local;
 use crate::model::ids::{NodeId, Token};
@@ -201,13 +201,8 @@ impl Agent {
                 raft: raft.clone(),
                 reader: reader.clone(),
                 lan: lan.clone(),
-                autopilot: AutopilotSettings {
-                    cleanup_dead_servers: config.autopilot.cleanup_dead_servers,
-                    last_contact_threshold: config.autopilot.last_contact_threshold,
-                    max_trailing_logs: config.autopilot.max_trailing_logs,
-                    min_quorum: config.autopilot.min_quorum,
-                    server_stabilization_time: config.autopilot.server_stabilization_time,
-                },
+                wan: wan.clone(),
+                autopilot: config.autopilot.clone(),
             };
             leader::run(leader_parts, &tasks.duties);
         }

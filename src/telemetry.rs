@@ -77,14 +77,13 @@ fn filter(level: &str) -> Result<Targets, String> {
         other => return Err(format!("expected log_level trace, debug, info, warn or err, got {other:?}")),
     };
     // The libraries below speak of their own insides; their warnings are enough.
-    // Openraft warns of each late heartbeat and crossed vote, which every election has; what comes of
-    // them is told by Raft's own lines here.
+    // Openraft warns of each late heartbeat and crossed vote, which every election has, and calls each
+    // message an error that comes while it stops; what matters of that is told by Raft's own lines here.
     let libraries = match own {
         "trace" => "debug",
         "debug" => "warn",
-        // That its core has stopped, and why, is an error of Raft's own lines too.
         "error" => "error,openraft=off",
-        _ => "warn,openraft=error",
+        _ => "warn,openraft=off",
     };
     format!("{libraries},kontor={own}").parse().map_err(|error| format!("log_level {level:?}: {error}"))
 }

@@ -261,6 +261,92 @@ fn a_wiped_server_joins_anew_and_its_old_self_is_removed() {
     assert!(raft["Servers"].as_array().unwrap().iter().any(|server| server["ID"] == own), "{raft}");
 }
 
+/// How many servers the Raft configuration names.
+fn peers(agent: &Agent) -> usize {
+    agent.get("/v1/operator/raft/configuration").json()["Servers"].as_array().map_or(0, Vec::len)
+}
+
+/// The status of a server of dc1 in both pools, as `agent` sees it; 0 where it is not there.
+fn statuses(agent: &Agent, name: &str) -> [i64; 2] {
+    let status = |path: &str, name: &str| {
+        let members = agent.get(path).json();
+        let found = members.as_array().unwrap().iter().find(|member| member["Name"] == name).cloned();
+        found.map_or(0, |member| member["Status"].as_i64().unwrap())
+    };
+    [status("/v1/agent/members", name), status("/v1/agent/members?wan=1", &format!("{name}.dc1"))]
+}
+
+fn has_node(agent: &Agent, name: &str) -> bool {
+    agent.get("/v1/catalog/nodes").json().as_array().unwrap().iter().any(|node| node["Node"] == name)
+}
+
+/// Waits until a server is gone from Raft, from both pools and from the catalog.
+fn wait_until_gone(agent: &Agent, name: &str) {
+    wait_until("the dead server is no peer, has left both pools and is no node", || {
+        let away = |status| status == 3 || status == 0;
+        let [lan, wan] = statuses(agent, name);
+        (peers(agent) == 2 && away(lan) && away(wan) && !has_node(agent, name)).then_some(())
+    });
+    assert_eq!(agent.get("/v1/status/peers").json().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_dead_server_of_three_is_removed_everywhere_and_comes_back() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dc = Datacenter::start(root.path(), "dc1", 0);
+    let victim = dc.servers.remove((dc.leader() + 1) % 3);
+    let plan = victim.plan.clone();
+    victim.kill();
+    wait_until_gone(&dc.servers[0], &plan.name);
+    let returned = plan.start();
+    returned.wait_for_leader();
+    dc.servers[0].wait_for("/v1/operator/raft/configuration", |raft| {
+        let servers = raft["Servers"].as_array().unwrap();
+        servers.len() == 3 && servers.iter().all(|server| server["Voter"] == true)
+    });
+    wait_until("it is alive in both pools and a node", || {
+        (statuses(&dc.servers[0], &plan.name) == [1, 1] && has_node(&dc.servers[0], &plan.name)).then_some(())
+    });
+}
+
+#[test]
+fn how_servers_are_treated_is_changed_at_run_time_and_a_peer_removed_by_hand_is_gone_everywhere() {
+    const PATH: &str = "/v1/operator/autopilot/configuration";
+    let root = tempfile::tempdir().unwrap();
+    let settings = json!({"autopilot": {"max_trailing_logs": 777}});
+    let mut dc = Datacenter::start_with(root.path(), "dc1", 0, |plan| plan.settings(&settings));
+    let first = dc.servers[0].wait_for(PATH, |config| config["ModifyIndex"] != 0);
+    assert_eq!((&first["MaxTrailingLogs"], &first["CleanupDeadServers"]), (&json!(777), &json!(true)));
+    let (code, out, error) = dc.servers[1].cli(&["operator", "autopilot", "set-config", "-min-quorum=3"]);
+    assert_eq!((code, out.as_str()), (0, "Configuration updated!\n"), "{error}");
+    let stale = format!("{PATH}?cas={}", first["ModifyIndex"]);
+    assert_eq!(dc.servers[2].put(&stale, "{}").body.trim(), "false");
+    for server in &dc.servers {
+        server.wait_for(&format!("{PATH}?stale"), |config| config["MinQuorum"] == 3 && config["MaxTrailingLogs"] == 777);
+    }
+    let victim = dc.servers.remove((dc.leader() + 1) % 3);
+    let (name, address) = (victim.plan.name.clone(), victim.plan.address);
+    victim.kill();
+    wait_until("it has failed in both pools", || (statuses(&dc.servers[0], &name) == [4, 4]).then_some(()));
+    assert_eq!(peers(&dc.servers[0]), 3, "min_quorum keeps it");
+    assert_eq!(dc.servers[0].put("/v1/operator/raft/configuration", "").status, 405);
+    let (code, _, error) = dc.servers[0].cli(&["operator", "raft", "remove-peer", &format!("-address={address}:8300")]);
+    assert_eq!(code, 0, "{error}");
+    wait_until_gone(&dc.servers[0], &name);
+}
+
+#[test]
+fn a_dead_server_that_is_pruned_is_gone_everywhere() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dc = Datacenter::start_with(root.path(), "dc1", 1, |plan| plan.settings(&json!({"autopilot": {"min_quorum": 3}})));
+    let victim = dc.servers.remove((dc.leader() + 1) % 3);
+    let name = victim.plan.name.clone();
+    victim.kill();
+    wait_until("it has failed in both pools", || (statuses(&dc.servers[0], &name) == [4, 4]).then_some(()));
+    assert_eq!(dc.clients[0].put(&format!("/v1/agent/force-leave/{name}?prune"), "").status, 200, "a client, in no WAN pool");
+    wait_until_gone(&dc.servers[0], &name);
+}
+
 #[test]
 fn watchers_that_hang_up_free_what_they_held() {
     let root = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 //!
 //! The derivations are pure; the tasks at the end feed them from gossip.
 
-use super::dispatch::RaftAddresses;
+use super::dispatch::{RaftAddresses, RaftServer};
 use super::federation::merged;
 use crate::bridge::RemoteServer;
 use crate::config::defaults;
@@ -29,10 +29,14 @@ pub(super) fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
     std::iter::once(own.clone()).chain(others).collect()
 }
 
-/// Where the servers take Raft's messages. Those that have failed stay: gossip may be wrong.
+/// Where the servers take Raft's messages, and what they are called. Those that have failed keep their address:
+/// gossip may be wrong.
 pub(super) fn raft_addresses(roster: &Roster) -> RaftAddresses {
-    let servers = roster.members.values().filter(|member| member.is_server() && member.status != MemberStatus::Left);
-    Arc::new(servers.filter_map(|member| Some((member.id()?, member.rpc_addr()?))).collect())
+    let servers = roster.members.values().filter(|member| member.is_server());
+    let addr = |member: &Member| member.rpc_addr().filter(|_| member.status != MemberStatus::Left);
+    Arc::new(
+        servers.filter_map(|member| Some((member.id()?, RaftServer { name: member.name.clone(), addr: addr(member) }))).collect(),
+    )
 }
 
 /// The servers of other datacenters, with the estimated way to each.
@@ -277,8 +281,9 @@ mod tests {
         let members =
             roster(vec![server("s2", "dc1", 2, MemberStatus::Failed, &[]), server("s3", "dc1", 3, MemberStatus::Left, &[])]);
         let addresses = raft_addresses(&members);
-        assert_eq!(addresses.get(&NodeId::from_u128(2)), Some(&SocketAddr::from(([127, 0, 0, 2], 8300))));
-        assert_eq!(addresses.len(), 1);
+        let told = |number| addresses.get(&NodeId::from_u128(number)).map(|server| (server.name.as_str(), server.addr));
+        assert_eq!(told(2), Some(("s2", Some(SocketAddr::from(([127, 0, 0, 2], 8300))))));
+        assert_eq!(told(3), Some(("s3", None)));
     }
 
     #[test]

@@ -94,8 +94,17 @@ impl RaftSink for RaftInbox {
     }
 }
 
-/// Where the servers of this datacenter take Raft's messages, by node id.
-pub(super) type RaftAddresses = Arc<BTreeMap<NodeId, SocketAddr>>;
+/// A server of this datacenter, as Raft needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RaftServer {
+    /// Its node name.
+    pub name: String,
+    /// Where it takes messages; nowhere once it has left.
+    pub addr: Option<SocketAddr>,
+}
+
+/// The servers of this datacenter by node id.
+pub(super) type RaftAddresses = Arc<BTreeMap<NodeId, RaftServer>>;
 
 /// Sends Raft's messages over the RPC client, to whatever address gossip knows at that moment.
 #[derive(Debug)]
@@ -114,7 +123,8 @@ impl raft::Transport for RaftOutbox {
         message: Bytes,
         timeout: Duration,
     ) -> BoxFuture<Result<Bytes, TransportError>> {
-        let address = self.addresses.borrow().get(&target).copied();
+        let address = self.addresses.borrow().get(&target).and_then(|server| server.addr);
+        let name = if address.is_none() { self.name_of(target) } else { None };
         let rpc = self.rpc.clone();
         let lane = match lane {
             raft::Lane::Core => rpc::Lane::Raft,
@@ -122,7 +132,8 @@ impl raft::Transport for RaftOutbox {
         };
         Box::pin(async move {
             let Some(address) = address else {
-                return Err(TransportError::NotSent(format!("no address known for server {target}")));
+                let name = name.unwrap_or_else(|| target.to_string());
+                return Err(TransportError::NotSent(format!("no address known for server {name}")));
             };
             rpc.raft(address, lane, message, timeout).await.map_err(|error| match error {
                 CallError::NotSent(cause) => TransportError::NotSent(cause),
@@ -130,5 +141,9 @@ impl raft::Transport for RaftOutbox {
                 CallError::Fault(fault) => TransportError::Lost(fault.to_string()),
             })
         })
+    }
+
+    fn name_of(&self, server: NodeId) -> Option<String> {
+        self.addresses.borrow().get(&server).map(|server| server.name.clone())
     }
 }

@@ -11,7 +11,7 @@ use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{Handshakes, HttpListener, HttpSettings};
 use crate::local::{LocalSettings, ScriptChecks};
 use crate::model::ids::{ClusterId, NodeId};
-use crate::model::member::tag;
+use crate::model::member::{level, tag};
 use crate::proxy::Proxies;
 use crate::raft::RaftSettings;
 use crate::router::{Family, RemoteStale, RouterSettings};
@@ -132,6 +132,9 @@ pub(super) fn lan_settings(
 ) -> GossipSettings {
     let mut tags = tags(config, node_id, rpc_port);
     tags.insert(tag::OBSERVE.to_owned(), u8::from(config.health_observe).to_string());
+    if config.server {
+        tags.insert(tag::LEVEL.to_owned(), level::OWN.to_string());
+    }
     if let Some(wan) = wan {
         tags.insert(tag::WAN_JOIN_PORT.to_owned(), wan.local_addr().port().to_string());
         if wan.local_addr().ip() != config.advertise {
@@ -217,8 +220,7 @@ pub(super) fn router_settings(config: &Config, node_id: NodeId) -> RouterSetting
         translate_wan_addrs: config.translate_wan_addrs,
         remote_stale: remote_stale(&config.bridge_stale_by_default),
         remote_max_stale: config.bridge_max_stale.unwrap_or_default(),
-        last_contact_threshold: config.autopilot.last_contact_threshold,
-        max_trailing_logs: config.autopilot.max_trailing_logs,
+        autopilot: config.autopilot.clone(),
     }
 }
 

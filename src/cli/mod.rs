@@ -4,6 +4,7 @@
 
 mod agent;
 mod argv;
+mod autopilot;
 mod catalog;
 mod client;
 mod endpoint;

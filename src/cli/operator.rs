@@ -1,6 +1,7 @@
 //! `kontor operator`: the servers' Raft configuration and its care.
 
 use super::Done;
+use super::autopilot::{self, SetConfigArgs};
 use super::client::{Call, Client};
 use super::endpoint::ClientFlags;
 use super::table::{layout, row};
@@ -47,7 +48,7 @@ enum RaftCommand {
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct RemovePeerArgs {
     /// Its address, host:port
     #[arg(long, value_name = "ADDRESS")]
@@ -63,9 +64,15 @@ enum AutopilotCommand {
     #[command(after_help = "Example:\n  kontor operator autopilot state -format=json")]
     State {
         /// pretty or json
-        #[arg(long, value_parser = ["pretty", "json"], default_value = "pretty", value_name = "FORMAT")]
+        #[arg(long, default_value = "pretty", value_name = "FORMAT")]
         format: String,
     },
+    /// Show how servers are treated
+    #[command(after_help = "Example:\n  kontor operator autopilot get-config")]
+    GetConfig,
+    /// Change how servers are treated; what is not named stays
+    #[command(after_help = "Example:\n  kontor operator autopilot set-config -cleanup-dead-servers=false")]
+    SetConfig(SetConfigArgs),
 }
 
 impl OperatorArgs {
@@ -83,6 +90,9 @@ impl OperatorArgs {
                 Ok(Done::line("Success"))
             }
             OperatorCommand::Autopilot(AutopilotCommand::State { format }) => {
+                if !["pretty", "json"].contains(&format.as_str()) {
+                    return Err(format!("Unknown format: {format}"));
+                }
                 let state: Value = client.json(client.routed(Call::get("/v1/operator/autopilot/state"))).await?;
                 if format == "json" {
                     return Ok(Done::line(serde_json::to_string_pretty(&state).map_err(|error| error.to_string())?));
@@ -91,15 +101,23 @@ impl OperatorArgs {
                     serde_json::from_value(state).map_err(|error| format!("the state is not what was expected: {error}"))?;
                 Ok(Done::text(state_block(&state)))
             }
+            OperatorCommand::Autopilot(AutopilotCommand::GetConfig) => {
+                Ok(Done::text(autopilot::block(&autopilot::get(&client).await?)))
+            }
+            OperatorCommand::Autopilot(AutopilotCommand::SetConfig(args)) => args.run(&client).await,
         }
     }
 }
 
 impl RemovePeerArgs {
     async fn run(self, client: &Client) -> Result<Done, String> {
+        let failed = |error| format!("Error removing peer: {error}");
+        if self.address.is_none() && self.id.is_none() {
+            return Err(failed("an address or id is required for the peer to remove".to_owned()));
+        }
         let call =
             Call::delete("/v1/operator/raft/peer").maybe("address", self.address.as_deref()).maybe("id", self.id.as_deref());
-        client.send(client.routed(call)).await?;
+        client.send(client.routed(call)).await.map_err(failed)?;
         Ok(match (self.address, self.id) {
             (Some(address), _) => Done::line(format!("Removed peer with address {address:?}")),
             (None, id) => Done::line(format!("Removed peer with id {:?}", id.unwrap_or_default())),

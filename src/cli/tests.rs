@@ -31,6 +31,8 @@ fn consul_s_command_lines_are_understood() {
         "operator raft remove-peer -id 0bc1c4c3-5a9a-4a6a-9d1d-111111111111",
         "operator raft transfer-leader",
         "operator autopilot state -format=json",
+        "operator autopilot get-config",
+        "operator autopilot set-config -cleanup-dead-servers=false -min-quorum=3 -last-contact-threshold 1s",
         "federation list -format=json -http-addr=127.0.0.1:1",
         "federation status dc2 -format json",
         "federation remove dc2",
@@ -66,7 +68,9 @@ fn what_cannot_be_is_refused() {
         "",
         "nonsense",
         "members -nonsense",
-        "operator raft remove-peer",
+        "operator raft remove-peer -id=x -address=y",
+        "operator autopilot set-config -max-trailing-logs=x",
+        "operator autopilot set-config -last-contact-threshold=x",
         "join",
         "tls cert create",
         "agent x",
@@ -142,6 +146,33 @@ fn the_catalog_is_asked_in_the_datacenter_named() {
     assert_eq!(asked, ["GET /v1/catalog/service/web?node-meta=a%3Ab"]);
     let (done, _) = against("catalog services -node=n9", &[("GET /v1/catalog/node/n9", 200, "null")]);
     assert!(done.unwrap_err().contains("n9"));
+}
+
+#[test]
+fn how_servers_are_treated_is_shown_and_changed_by_what_is_named() {
+    const GOT: &str = r#"{"CleanupDeadServers": true, "LastContactThreshold": "200ms", "MaxTrailingLogs": 250, "MinQuorum": 0,
+        "ServerStabilizationTime": "1m0s", "RedundancyZoneTag": "", "DisableUpgradeMigration": false, "UpgradeVersionTag": "",
+        "CreateIndex": 4, "ModifyIndex": 9}"#;
+    let shown = "CleanupDeadServers = true\nLastContactThreshold = 200ms\nMaxTrailingLogs = 250\nMinQuorum = 0\n\
+                 ServerStabilizationTime = 1m0s\nRedundancyZoneTag = \"\"\nDisableUpgradeMigration = false\n\
+                 UpgradeVersionTag = \"\"\n";
+    assert_eq!(against("operator autopilot get-config", &[("GET", 200, GOT)]).0, out(shown));
+    let line = "operator autopilot set-config -cleanup-dead-servers=false -min-quorum=3";
+    let (done, asked) = against(line, &[("GET", 200, GOT), ("PUT", 200, "true")]);
+    assert_eq!(done, out("Configuration updated!\n"));
+    let path = "/v1/operator/autopilot/configuration";
+    assert_eq!(asked, [format!("GET {path}"), format!("PUT {path}?cas=9")]);
+    let (done, _) = against(line, &[("GET", 200, GOT), ("PUT", 200, "false")]);
+    assert!(done.unwrap_err().contains("try again"));
+}
+
+#[test]
+fn a_peer_to_be_removed_is_named() {
+    let (done, asked) = against("operator raft remove-peer", &[]);
+    assert_eq!(done, Err("Error removing peer: an address or id is required for the peer to remove".to_owned()));
+    assert_eq!(asked, Vec::<String>::new());
+    let (done, _) = against("operator autopilot state -format=xml", &[]);
+    assert_eq!(done, Err("Unknown format: xml".to_owned()));
 }
 
 #[test]

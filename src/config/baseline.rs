@@ -2,7 +2,8 @@
 //!
 //! `resolve` starts from it and overwrites what was configured.
 
-use super::{Autopilot, Config, Join, Places, StaleByDefault, Tls, defaults};
+use super::{Config, Join, Places, StaleByDefault, Tls, defaults};
+use crate::model::autopilot::AutopilotConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -65,13 +66,7 @@ pub(super) fn baseline() -> Config {
         raft_multiplier: defaults::RAFT_MULTIPLIER,
         raft_snapshot_entries: defaults::RAFT_SNAPSHOT_ENTRIES,
         raft_trailing_logs: defaults::RAFT_TRAILING_ENTRIES,
-        autopilot: Autopilot {
-            cleanup_dead_servers: true,
-            last_contact_threshold: defaults::AUTOPILOT_LAST_CONTACT,
-            max_trailing_logs: defaults::AUTOPILOT_MAX_TRAILING_LOGS,
-            min_quorum: 0,
-            server_stabilization_time: defaults::AUTOPILOT_STABILIZATION,
-        },
+        autopilot: AutopilotConfig::default(),
         health_observe: true,
         health_panic_threshold: 0,
         check_update_interval: defaults::CHECK_UPDATE_INTERVAL,

@@ -38,6 +38,7 @@ pub use places::{Located, Places};
 pub use resolve::{resolve, resolve_on};
 pub use sources::{Sources, services_of};
 
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::ids::NodeId;
@@ -194,7 +195,8 @@ pub struct Config {
     pub raft_multiplier: u32,
     pub raft_snapshot_entries: u64,
     pub raft_trailing_logs: u64,
-    pub autopilot: Autopilot,
+    /// `autopilot {}`, with which a new cluster begins.
+    pub autopilot: AutopilotConfig,
     /// `health { observe }`: whether this agent probes for others.
     pub health_observe: bool,
     /// `health { panic_threshold }`: below how many passing instances of a hundred `passing` answers hold all of a
@@ -223,14 +225,4 @@ pub struct Config {
     pub watches: Vec<ConfiguredWatch>,
     /// What is accepted and not built yet, for one warning each at start.
     pub warnings: Vec<String>,
-}
-
-/// `autopilot {}`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Autopilot {
-    pub cleanup_dead_servers: bool,
-    pub last_contact_threshold: Duration,
-    pub max_trailing_logs: u64,
-    pub min_quorum: u32,
-    pub server_stabilization_time: Duration,
 }

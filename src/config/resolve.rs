@@ -9,7 +9,8 @@ use super::interfaces::Host;
 use super::merge::{ConfigError, Problems};
 use super::places::{Chooser, Places};
 use super::sources::Sources;
-use super::{Autopilot, Config, Join, defaults, federation, network, safety, template};
+use super::{Config, Join, defaults, federation, network, safety, template};
+use crate::model::autopilot::AutopilotConfig;
 use std::path::{Path, PathBuf};
 
 /// Reads all sources and resolves them on this host.
@@ -265,7 +266,7 @@ fn raft(file: &File, config: &mut Config, problems: &mut Problems) {
     autopilot(file.autopilot.clone().unwrap_or_default(), &mut config.autopilot, problems);
 }
 
-fn autopilot(stanza: AutopilotStanza, autopilot: &mut Autopilot, problems: &mut Problems) {
+fn autopilot(stanza: AutopilotStanza, autopilot: &mut AutopilotConfig, problems: &mut Problems) {
     let bounds = (0, i64::from(i32::MAX));
     set(&mut autopilot.cleanup_dead_servers, stanza.cleanup_dead_servers);
     set(&mut autopilot.last_contact_threshold, stanza.last_contact_threshold);

@@ -27,7 +27,7 @@ use crate::config::defaults;
 use crate::listener::{Listener, Mover};
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
-use crate::model::member::Member;
+use crate::model::member::{Member, MemberStatus};
 use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,13 @@ pub struct Roster {
 impl Roster {
     /// The members that are alive.
     pub fn alive(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(|member| member.status == crate::model::member::MemberStatus::Alive)
+        self.members.values().filter(|member| member.status == MemberStatus::Alive)
+    }
+
+    /// The servers of `dc` that have not left and do not read Raft's log up to `level`.
+    pub fn servers_below<'a>(&'a self, level: u32, dc: &'a str) -> impl Iterator<Item = &'a Member> {
+        let servers = self.members.values().filter(move |member| member.is_server() && member.dc() == dc);
+        servers.filter(move |server| server.status != MemberStatus::Left && server.level() < level)
     }
 }
 

@@ -17,6 +17,12 @@ pub(super) async fn decode<T: DeserializeOwned>(body: Body) -> Result<T, Refusal
     json::decode(&bytes).map_err(|error| Refusal::undecodable(&error))
 }
 
+/// The same, refused with `prefix` in front of what is wrong.
+pub(super) async fn decode_as<T: DeserializeOwned>(body: Body, prefix: &str) -> Result<T, Refusal> {
+    let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
+    json::decode(&bytes).map_err(|error| Refusal::bad_request(format!("{prefix}: {error}")))
+}
+
 /// The bytes of a body of at most `max` bytes.
 async fn read(body: Body, max: usize) -> Result<Bytes, Refusal> {
     // Refused before a byte of it is read, when the client has told its size.

@@ -37,6 +37,7 @@ impl From<Fault> for Refusal {
                 FaultKind::BadRequest => StatusCode::BAD_REQUEST,
                 FaultKind::NotFound => StatusCode::NOT_FOUND,
                 FaultKind::Denied => StatusCode::FORBIDDEN,
+                FaultKind::Conflict => StatusCode::CONFLICT,
                 FaultKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
                 FaultKind::Failed
                 | FaultKind::NoLeader

@@ -2,17 +2,47 @@
 
 use super::HttpParts;
 use super::ask::{self, Call, Pending, pending, ready};
+use super::body;
 use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
+use crate::model::command::Command;
+use crate::model::fault::FaultKind;
 use crate::model::query::Read;
-use crate::model::request::{PeerRef, Write};
+use crate::model::request::{PeerRef, Write, WriteRequest};
 use std::sync::Arc;
 
 /// `GET operator/raft/configuration`
 pub(super) fn raft_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
     ask::read(api, &call, Ok(Read::RaftConfiguration))
+}
+
+/// `GET operator/autopilot/configuration`
+pub(super) fn autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
+    ask::read(api, &call, Ok(Read::AutopilotConfiguration))
+}
+
+/// `PUT operator/autopilot/configuration?cas=`: whole; what the body leaves out has the value of a new cluster.
+pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
+    let api = Arc::clone(api);
+    pending(async move {
+        let (dc, token, only_at) = (options::datacenter(&call.parameters), call.token(), cas(&call.parameters)?);
+        let config = body::decode_as(call.body, "Bad request: Error parsing autopilot config").await?;
+        let write = Write::Apply(Command::SetAutopilot { config: Box::new(config), only_at });
+        match api.router.write(WriteRequest { dc, token, write }).await {
+            Ok(_written) => Ok(Reply::json("true")),
+            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Reply::json("false")),
+            Err(fault) => Err(fault.into()),
+        }
+    })
+}
+
+/// The index that `?cas=` names, if it is there.
+fn cas(parameters: &Parameters) -> Result<Option<u64>, Refusal> {
+    let Some(text) = parameters.first("cas") else { return Ok(None) };
+    let unreadable = |_| format!("Bad request: Error parsing cas value: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    text.parse().map(Some).map_err(|error| Refusal::bad_request(unreadable(error)))
 }
 
 /// `GET operator/autopilot/health`
@@ -66,6 +96,14 @@ fn peer(parameters: &Parameters) -> Result<PeerRef, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cas_is_an_index_or_left_out() {
+        let named = |query| cas(&Parameters::parse(Some(query)).unwrap());
+        assert_eq!((named("cas=7"), named("")), (Ok(Some(7)), Ok(None)));
+        let text = r#"Bad request: Error parsing cas value: strconv.ParseUint: parsing "x": invalid syntax"#;
+        assert_eq!(named("cas=x"), Err(Refusal::bad_request(text)));
+    }
 
     #[test]
     fn a_peer_is_named_in_exactly_one_way() {

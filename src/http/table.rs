@@ -120,6 +120,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/v1/operator/raft/configuration", operator::raft_configuration),
         delete("/v1/operator/raft/peer", operator::remove_peer),
         post("/v1/operator/raft/transfer-leader", operator::transfer_leader),
+        get("/v1/operator/autopilot/configuration", operator::autopilot_configuration),
+        put("/v1/operator/autopilot/configuration", operator::set_autopilot_configuration),
         get("/v1/operator/autopilot/health", operator::autopilot_health),
         get("/v1/operator/autopilot/state", operator::autopilot_state),
 

@@ -3,16 +3,14 @@
 use crate::config::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
-use std::collections::BTreeMap;
 
-/// The commands that write those of `told` that have moved noticeably from what is `stored`.
-pub(super) fn updates(stored: &[NodeCoordinate], told: BTreeMap<String, Coordinate>) -> Vec<Command> {
-    let stored: BTreeMap<&str, &Coordinate> = stored.iter().map(|row| (row.node.as_str(), &row.coord)).collect();
+/// The commands that write where nodes lie that have moved noticeably from what is stored. `told` gives each
+/// node's name with what the catalog has of it and what the pool tells.
+pub(super) fn updates<'a>(told: impl Iterator<Item = (&'a str, Option<&'a Coordinate>, Coordinate)>) -> Vec<Command> {
     let moved: Vec<NodeCoordinate> = told
-        .into_iter()
-        .filter(|(_, coord)| coord.is_valid())
-        .filter(|(node, coord)| stored.get(node.as_str()).is_none_or(|old| has_moved(old, coord)))
-        .map(|(node, coord)| NodeCoordinate { node, segment: String::new(), coord })
+        .filter(|(_, _, coord)| coord.is_valid())
+        .filter(|(_, stored, coord)| stored.is_none_or(|old| has_moved(old, coord)))
+        .map(|(node, _, coord)| NodeCoordinate { node: node.to_owned(), segment: String::new(), coord })
         .collect();
     moved.chunks(COORDINATE_BATCH).map(|batch| Command::UpdateCoordinates(batch.to_vec())).collect()
 }
@@ -31,32 +29,29 @@ mod tests {
         Coordinate { height, ..Coordinate::default() }
     }
 
-    fn written(stored: &[(&str, f64)], told: &[(&str, f64)]) -> Vec<String> {
-        let row =
-            |(node, height): &(&str, f64)| NodeCoordinate { node: (*node).into(), coord: at(*height), ..Default::default() };
-        let stored: Vec<NodeCoordinate> = stored.iter().map(row).collect();
-        let told = told.iter().map(|(node, height)| ((*node).to_owned(), at(*height))).collect();
+    fn written(told: &[(&str, Option<f64>, f64)]) -> Vec<String> {
+        let stored: Vec<Option<Coordinate>> = told.iter().map(|(_, stored, _)| stored.map(at)).collect();
+        let told = told.iter().zip(&stored).map(|((node, _, now), stored)| (*node, stored.as_ref(), at(*now)));
         let names = |command| match command {
             Command::UpdateCoordinates(rows) => rows.into_iter().map(|row| row.node),
             other => panic!("unexpected {other:?}"),
         };
-        updates(&stored, told).into_iter().flat_map(names).collect()
+        updates(told).into_iter().flat_map(names).collect()
     }
 
     #[test]
     fn only_new_and_moved_coordinates_are_written() {
-        let stored = [("still", 0.01), ("moved", 0.01)];
-        assert_eq!(written(&stored, &[("still", 0.01005), ("moved", 0.011), ("new", 0.01)]), ["moved", "new"]);
+        let told = [("still", Some(0.01), 0.01005), ("moved", Some(0.01), 0.011), ("new", None, 0.01)];
+        assert_eq!(written(&told), ["moved", "new"]);
     }
 
     #[test]
     fn numbers_that_are_none_are_never_written() {
-        assert_eq!(written(&[], &[("a", f64::NAN), ("b", f64::INFINITY)]), Vec::<String>::new());
+        assert_eq!(written(&[("a", None, f64::NAN), ("b", None, f64::INFINITY)]), Vec::<String>::new());
     }
 
     #[test]
     fn many_go_in_bounded_batches() {
-        let told = (0..300).map(|number| (format!("n{number}"), at(0.01))).collect();
-        assert_eq!(updates(&[], told).len(), 3);
+        assert_eq!(updates((0..300).map(|_| ("n", None, at(0.01)))).len(), 3);
     }
 }

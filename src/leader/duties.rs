@@ -1,27 +1,31 @@
 //! Carries out the leader's duties for as long as this server leads, term by term.
 //!
-//! What is to be done is decided in `reconcile`, `membership`, `observers` and `coordinates`; this file waits,
-//! reads, writes and logs. A duty that fails is logged and tried again; none stops the others.
+//! What is to be done is decided in `reconcile`, `membership`, `pools`, `observers` and `coordinates`; this file
+//! waits, reads, writes and logs. A duty that fails is logged and tried again; none stops the others.
 
 use super::LeaderParts;
 use super::coordinates;
 use super::membership::{Change, Membership, Situation};
 use super::observers::Observers;
-use super::reconcile::{self, Nodes, Reconciler};
+use super::pools::{Departures, Rosters};
+use super::reconcile::{Extent, Reconciler};
 use crate::config::defaults::{
-    COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL, OBSERVERS_BATCH,
-    RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
+    COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CALM_INTERVAL, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL,
+    OBSERVERS_BATCH, RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
 };
+use crate::gossip::{Gossip, Pool};
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Command, Outcome};
-use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::node::Node;
-use crate::model::query::{Lookup, Query, QueryOptions, Read};
+use crate::model::ids::NodeId;
+use crate::model::member::level;
 use crate::telemetry::Trouble;
-use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::future::pending;
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 /// Does the duties whenever this server leads, until the task is dropped.
@@ -33,7 +37,10 @@ pub(super) async fn run(parts: LeaderParts) {
         let lost = leadership.wait_for(|now| !now.is_self || now.term != won.term);
         tokio::select! {
             lost = lost => match lost {
-                Ok(now) => info!(term = won.term, leader = ?now.leader, "leadership is over; the leader's duties rest"),
+                Ok(now) => {
+                    let leader = now.leader.map_or_else(|| "none".to_owned(), |id| name(&parts, id));
+                    info!(term = won.term, %leader, "leadership is over; the leader's duties rest");
+                }
                 Err(_stopped) => return,
             },
             () = lead(&parts) => {}
@@ -43,7 +50,14 @@ pub(super) async fn run(parts: LeaderParts) {
 
 /// All duties of one term, side by side: a server that is slow to catch up keeps no node waiting.
 async fn lead(parts: &LeaderParts) {
-    tokio::join!(watch_gaps(), keep_nodes(parts), keep_servers(parts), keep_coordinates(parts), keep_observers(parts));
+    tokio::join!(
+        watch_gaps(),
+        keep_autopilot(parts),
+        keep_nodes(parts),
+        keep_servers(parts),
+        keep_coordinates(parts),
+        keep_observers(parts)
+    );
 }
 
 /// Tells when this process was not run for a while: timers are then not to be trusted.
@@ -60,45 +74,80 @@ async fn watch_gaps() {
     }
 }
 
+/// What the configuration files say of autopilot becomes part of the replicated state, once and for all.
+async fn keep_autopilot(parts: &LeaderParts) {
+    let mut changes = parts.lan.changes();
+    while parts.reader.autopilot().is_none() {
+        let roster = changes.borrow_and_update().clone();
+        let mut pause = RECONCILE_INTERVAL;
+        if roster.servers_below(level::AUTOPILOT, &parts.datacenter).next().is_none() {
+            let first = Command::SetAutopilot { config: Box::new(parts.autopilot.clone()), only_at: Some(0) };
+            match write(parts, first).await {
+                Ok(()) => return,
+                Err(fault) => debug!(%fault, "autopilot's configuration is not written down yet"),
+            }
+            pause = RECONCILE_RETRY;
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// How servers are treated now.
+fn autopilot(parts: &LeaderParts) -> Arc<AutopilotConfig> {
+    parts.reader.autopilot().unwrap_or_else(|| Arc::new(parts.autopilot.clone()))
+}
+
 /// Members become nodes, on every change of the roster and from time to time.
 async fn keep_nodes(parts: &LeaderParts) {
     let mut reconciler = Reconciler::new(&parts.node_name, &parts.datacenter, Instant::now().into_std());
     let mut changes = parts.lan.changes();
     let mut trouble = Trouble::default();
+    let mut whole_at = Instant::now();
     loop {
         changes.mark_unchanged();
-        let pause = match reconcile_once(parts, &mut reconciler).await {
-            Ok(()) => {
-                trouble.worked();
-                RECONCILE_INTERVAL
-            }
+        let extent = if Instant::now() < whole_at { Extent::Changes } else { Extent::Whole };
+        if extent == Extent::Whole {
+            whole_at = Instant::now() + RECONCILE_INTERVAL;
+        }
+        let result;
+        (reconciler, result) = reconcile_once(parts, reconciler, extent).await;
+        match result {
+            Ok(()) => _ = trouble.worked(),
             Err(fault) => {
                 metrics::counter!("kontor.leader.reconcile_failed").increment(1);
                 // What the catalog refuses, it refuses again a second later.
                 let refused = matches!(fault.kind, FaultKind::BadRequest | FaultKind::Failed | FaultKind::Denied);
                 let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
+                whole_at = Instant::now() + pause;
                 if refused || trouble.failed(Instant::now().into_std()) {
                     warn!(%fault, again_in = ?pause, "the catalog does not agree with the members");
                 } else {
                     debug!(%fault, again_in = ?pause, "the catalog does not agree with the members yet");
                 }
-                pause
             }
-        };
+        }
         tokio::select! {
             changed = changes.changed() => match changed {
                 Ok(()) => sleep(RECONCILE_GATHER).await,
                 // The pool has stopped, and the agent is about to.
                 Err(_stopped) => return,
             },
-            () = sleep(pause) => {}
+            () = sleep_until(whole_at) => {}
         }
     }
 }
 
-async fn reconcile_once(parts: &LeaderParts, reconciler: &mut Reconciler) -> Result<(), Fault> {
-    let nodes = read_nodes(parts)?;
-    let commands = reconciler.reconcile(&parts.lan.roster(), &nodes, Instant::now().into_std());
+async fn reconcile_once(parts: &LeaderParts, mut reconciler: Reconciler, extent: Extent) -> (Reconciler, Result<(), Fault>) {
+    let (roster, catalog, now) = (parts.lan.roster(), parts.reader.view(), Instant::now().into_std());
+    let seen = Arc::clone(&roster);
+    let decide = move || {
+        let commands = reconciler.reconcile(&seen, &catalog, extent, now);
+        (reconciler, commands)
+    };
+    let (mut reconciler, commands) = aside(decide).await;
     let mut result = Ok(());
     for batch in commands.chunks(RECONCILE_BATCH) {
         debug!(commands = batch.len(), "members have changed");
@@ -106,35 +155,64 @@ async fn reconcile_once(parts: &LeaderParts, reconciler: &mut Reconciler) -> Res
         // A refusal (a name that belongs to another node) must not keep the rest back.
         result = result.and(write(parts, command).await);
     }
-    result
+    if result.is_ok() {
+        reconciler.agreed(roster);
+    }
+    (reconciler, result)
 }
 
-fn read_nodes(parts: &LeaderParts) -> Result<Nodes, Fault> {
-    let nodes = read(parts, Read::CatalogNodes)?;
-    let checks = read(parts, Read::HealthState { state: "any".to_owned() })?;
-    let consul = read(parts, Read::CatalogService { name: "consul".to_owned(), lookup: Lookup::Plain })?;
-    reconcile::parse(&nodes, &checks, &consul).map_err(unreadable)
-}
-
-/// Servers become voters, and those that are gone are taken out, one change at a time.
+/// Servers become voters, and those that are gone are taken out, one change at a time, and made to leave.
 async fn keep_servers(parts: &LeaderParts) {
-    let now = Instant::now().into_std();
-    let mut membership = Membership::new(parts.node_id, &parts.datacenter, parts.autopilot.clone(), now);
-    let mut ticks = interval(MEMBERSHIP_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut membership = Membership::new(parts.node_id, &parts.datacenter, Instant::now().into_std());
+    let mut departures = Departures::new(&parts.datacenter);
+    let mut changes = parts.lan.changes();
+    let mut pause = MEMBERSHIP_INTERVAL;
     loop {
-        ticks.tick().await;
-        let Some(change) = next_change(parts, &mut membership) else { continue };
-        info!(server = %change.server(), ?change, "changing the raft configuration");
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(pause) => {}
+        }
+        see_off(parts, &mut departures).await;
+        let due = next_change(parts, &mut membership);
+        pause = if membership.is_calm() { MEMBERSHIP_CALM_INTERVAL } else { MEMBERSHIP_INTERVAL };
+        let Some(change) = due else { continue };
+        let server = name(parts, change.server());
+        info!(%server, %change, "changing the Raft configuration");
         if let Err(fault) = carry_out(parts, change).await {
             metrics::counter!("kontor.leader.membership_failed").increment(1);
-            warn!(server = %change.server(), ?change, %fault, "the raft configuration could not be changed; trying again");
+            warn!(%server, %change, %fault, "the Raft configuration could not be changed; trying again");
             membership.failed(change, Instant::now().into_std());
         }
     }
 }
 
+/// Has those leave the pools that are gone for good.
+async fn see_off(parts: &LeaderParts, departures: &mut Departures) {
+    let (lan, wan, peers) = (parts.lan.roster(), parts.wan.as_ref().map(Gossip::roster), parts.raft.peers());
+    let rosters = Rosters { lan: &lan, wan: wan.as_deref(), peers: &peers, cluster: *parts.raft.cluster().borrow() };
+    for (pool, member) in departures.due(&rosters, Instant::now().into_std()) {
+        let (gossip, pool) = match pool {
+            Pool::Lan => (Some(&parts.lan), "LAN"),
+            Pool::Wan => (parts.wan.as_ref(), "WAN"),
+        };
+        let Some(gossip) = gossip else { continue };
+        metrics::counter!("kontor.leader.made_to_leave").increment(1);
+        match gossip.force_leave(&member, false).await {
+            Ok(()) => info!(server = %member, pool, "a server that is gone for good is made to leave the pool"),
+            Err(error) => debug!(server = %member, pool, %error, "a server that is gone could not be made to leave"),
+        }
+    }
+}
+
+/// The name of a server, as far as gossip or Raft know it.
+fn name(parts: &LeaderParts, id: NodeId) -> String {
+    let roster = parts.lan.roster();
+    let member = roster.members.values().find(|member| member.id() == Some(id));
+    member.map_or_else(|| parts.raft.name_of(id), |member| member.name.clone())
+}
+
 fn next_change(parts: &LeaderParts, membership: &mut Membership) -> Option<Change> {
+    let settings = autopilot(parts);
     let (roster, peers, progress) = (parts.lan.roster(), parts.raft.peers(), parts.raft.progress());
     let situation = Situation {
         roster: &roster,
@@ -142,6 +220,7 @@ fn next_change(parts: &LeaderParts, membership: &mut Membership) -> Option<Chang
         progress: &progress,
         last_index: parts.raft.stats().last_log_index,
         cluster: *parts.raft.cluster().borrow(),
+        settings: &settings,
     };
     membership.next(&situation, Instant::now().into_std())
 }
@@ -169,18 +248,17 @@ async fn keep_coordinates(parts: &LeaderParts) {
 }
 
 async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
-    let nodes: Vec<Node> = serde_json::from_slice(&read(parts, Read::CatalogNodes)?).map_err(unreadable)?;
-    let stored: Vec<NodeCoordinate> = serde_json::from_slice(&read(parts, Read::CoordinateNodes)?).map_err(unreadable)?;
-    // Only of nodes that are registered: the catalog passes over the others.
-    let of = |node: Node| -> Option<(String, Coordinate)> {
-        let coordinate = match node.node == parts.node_name {
-            true => Some(parts.lan.coordinate()),
-            false => parts.lan.coordinate_of(&node.node),
-        };
-        coordinate.map(|coordinate| (node.node, coordinate))
+    let (catalog, lan, own) = (parts.reader.view(), parts.lan.clone(), parts.node_name.clone());
+    let decide = move || {
+        // Only of nodes that are registered: the catalog passes over the others.
+        let told = catalog.all_nodes().filter_map(|row| {
+            let node = row.node().node.as_str();
+            let told = if node == own { Some(lan.coordinate()) } else { lan.coordinate_of(node) };
+            Some((node, catalog.coordinate_of(node), told?))
+        });
+        coordinates::updates(told)
     };
-    let told: BTreeMap<String, Coordinate> = nodes.into_iter().filter_map(of).collect();
-    for command in coordinates::updates(&stored, told) {
+    for command in aside(decide).await {
         write(parts, command).await?;
     }
     Ok(())
@@ -193,7 +271,13 @@ async fn keep_observers(parts: &LeaderParts) {
     loop {
         changes.mark_unchanged();
         let watch = parts.reader.watch_observed();
-        let plan = observers.plan(&parts.lan.roster(), &parts.reader.observed(), Instant::now().into_std());
+        let (roster, reader, now) = (parts.lan.roster(), parts.reader.clone(), Instant::now().into_std());
+        let plan;
+        (observers, plan) = aside(move || {
+            let plan = observers.plan(&roster, &reader.observed(), now);
+            (observers, plan)
+        })
+        .await;
         let mut look_again = plan.look_again.map_or(Instant::now() + RECONCILE_INTERVAL, Instant::from_std);
         for assigns in plan.assigns.chunks(OBSERVERS_BATCH) {
             info!(checks = assigns.len(), "voted checks get other observers");
@@ -216,9 +300,14 @@ async fn keep_observers(parts: &LeaderParts) {
     }
 }
 
-fn read(parts: &LeaderParts, read: Read) -> Result<Bytes, Fault> {
-    let query = Query { read, options: QueryOptions::default() };
-    parts.reader.read(&query).map(|rendered| rendered.body)
+/// Looks through what may be long without keeping a thread of the runtime.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The runtime stops, and this task with it.
+        Err(_cancelled) => pending().await,
+    }
 }
 
 /// Through this server alone: what one that no longer leads has seen is not for its successor to write.
@@ -232,8 +321,4 @@ async fn write(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let late = || Err(Fault::outcome_unknown(format!("a duty of the leader did not end within {limit:?}")));
     timeout(limit, work).await.unwrap_or_else(|_elapsed| late())
-}
-
-fn unreadable(error: serde_json::Error) -> Fault {
-    Fault::failed(format!("the catalog's own answer cannot be read: {error}"))
 }

@@ -1,15 +1,16 @@
 //! Which servers the Raft configuration shall have: one change at a time, decided without I/O.
 //!
 //! `duties` shows it the situation and carries out what it says. It never removes the leader
-//! itself, and never lets the configuration become less able to bear failures.
+//! itself, nor so many that those who live are no majority of what is left.
 
-use super::AutopilotSettings;
 use crate::config::defaults::{MEMBERSHIP_RETRY, SERVER_DEAD_AFTER, SERVER_SILENT_AFTER};
 use crate::gossip::Roster;
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::{Member, MemberStatus, tag};
 use crate::raft::{Peer, PeerProgress};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// What there is at one moment.
@@ -25,6 +26,8 @@ pub(super) struct Situation<'a> {
     pub(super) last_index: u64,
     /// This cluster.
     pub(super) cluster: Option<ClusterId>,
+    /// How servers are treated.
+    pub(super) settings: &'a AutopilotConfig,
 }
 
 /// A change of the configuration.
@@ -43,8 +46,19 @@ pub(super) enum Change {
 pub(super) enum Reason {
     /// It has left, or was made to.
     Left,
-    /// It is dead, and the others are better off without it.
+    /// It is dead, and the others are enough.
     Dead,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Change::AddLearner(_) => "add it without a vote",
+            Change::Promote(_) => "give it its vote",
+            Change::Remove(_, Reason::Left) => "remove it: it has left",
+            Change::Remove(_, Reason::Dead) => "remove it: it is dead",
+        })
+    }
 }
 
 impl Change {
@@ -61,10 +75,12 @@ impl Change {
 pub(super) struct Membership {
     me: NodeId,
     datacenter: String,
-    settings: AutopilotSettings,
     leading_since: Instant,
+    /// How gossip showed each peer last.
+    shown: BTreeMap<NodeId, (String, MemberStatus)>,
     healthy_since: BTreeMap<NodeId, Instant>,
     dead_since: BTreeMap<NodeId, Instant>,
+    calm: bool,
     /// How far the leader was when last asked: what a server must have by now, give or take.
     last_index: u64,
     /// Servers whose last change failed, and when to try again.
@@ -73,14 +89,15 @@ pub(super) struct Membership {
 
 impl Membership {
     /// For the leader `me`, from `now` on.
-    pub(super) fn new(me: NodeId, datacenter: &str, settings: AutopilotSettings, now: Instant) -> Membership {
+    pub(super) fn new(me: NodeId, datacenter: &str, now: Instant) -> Membership {
         Membership {
             me,
             datacenter: datacenter.to_owned(),
-            settings,
             leading_since: now,
+            shown: BTreeMap::new(),
             healthy_since: BTreeMap::new(),
             dead_since: BTreeMap::new(),
+            calm: false,
             last_index: 0,
             not_before: BTreeMap::new(),
         }
@@ -96,6 +113,12 @@ impl Membership {
             .or_else(|| self.promotion(situation, now))
             .or_else(|| self.addition(situation, &servers))
             .filter(|change| change.server() != self.me)
+    }
+
+    /// Whether every other server was a healthy voter when [`Membership::next`] looked: time alone then brings
+    /// nothing about.
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm
     }
 
     /// `change` has failed; the others come first for a while.
@@ -122,11 +145,11 @@ impl Membership {
     fn observe(&mut self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>, now: Instant) {
         let peers = || situation.peers.iter().map(|peer| peer.id).filter(|id| *id != self.me);
         let progress = |id| situation.progress.iter().find(|progress| progress.id == id);
-        let longest = self.settings.last_contact_threshold.max(SERVER_SILENT_AFTER);
+        let longest = situation.settings.last_contact_threshold.max(SERVER_SILENT_AFTER);
         let silent = |id| progress(id).and_then(|progress| progress.last_contact).is_none_or(|contact| contact > longest);
         let behind = |id| {
             let reached = progress(id).map_or(0, |progress| progress.last_index);
-            reached.saturating_add(self.settings.max_trailing_logs) < self.last_index
+            reached.saturating_add(situation.settings.max_trailing_logs) < self.last_index
         };
         let status = |id: NodeId| servers.get(&id).map(|member| member.status);
         let healthy = |id: &NodeId| status(*id) == Some(MemberStatus::Alive) && !silent(*id) && !behind(*id);
@@ -135,41 +158,57 @@ impl Membership {
         let dead: Vec<NodeId> = peers().filter(dead).collect();
         keep(&mut self.healthy_since, &healthy, now);
         keep(&mut self.dead_since, &dead, now);
+        self.calm = peers().all(|id| healthy.contains(&id)) && situation.peers.iter().all(|peer| peer.voter);
+        for (id, member) in servers {
+            self.shown.insert(*id, (member.name.clone(), member.status));
+        }
+        self.shown.retain(|id, _| situation.peers.iter().any(|peer| peer.id == *id));
         self.last_index = situation.last_index;
+    }
+
+    /// Whether a server has left: it says so, was made to, or is dead and was forgotten after that or after
+    /// it had failed. One whose name another has taken was wiped, and that is not leaving.
+    fn has_left(&self, id: NodeId, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>) -> bool {
+        if let Some(member) = servers.get(&id) {
+            return member.status == MemberStatus::Left;
+        }
+        let was_gone = |status| matches!(status, MemberStatus::Left | MemberStatus::Failed);
+        let forgotten =
+            |(name, status): &(String, MemberStatus)| was_gone(*status) && !situation.roster.members.contains_key(name);
+        self.dead_since.contains_key(&id) && self.shown.get(&id).is_some_and(forgotten)
     }
 
     fn removal(&self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>, now: Instant) -> Option<Change> {
         let candidates = || situation.peers.iter().filter(|peer| peer.id != self.me && self.may(peer.id));
-        let left = |peer: &&Peer| servers.get(&peer.id).is_some_and(|member| member.status == MemberStatus::Left);
+        let left = |peer: &&Peer| self.has_left(peer.id, situation, servers);
         if let Some(peer) = candidates().find(left) {
             return Some(Change::Remove(peer.id, Reason::Left));
         }
-        if !self.settings.cleanup_dead_servers {
+        if !situation.settings.cleanup_dead_servers {
             return None;
         }
         let dead = |peer: &&Peer| {
             let since = self.dead_since.get(&peer.id);
             since.is_some_and(|since| now.saturating_duration_since(*since) >= SERVER_DEAD_AFTER)
         };
-        let dead = candidates().find(|peer| dead(peer) && (!peer.voter || self.is_better_without_one(situation.peers)));
+        let dead = candidates().find(|peer| dead(peer) && (!peer.voter || self.may_lose_one(situation)));
         dead.map(|peer| Change::Remove(peer.id, Reason::Dead))
     }
 
-    /// Whether fewer must agree once one dead voter is gone. That is so when the number of voters
-    /// is even: another has then taken its place, or it was one too many from the start. With an
-    /// odd number nothing is won, and the place is kept for its return.
-    fn is_better_without_one(&self, peers: &[Peer]) -> bool {
-        let voters: Vec<NodeId> = peers.iter().filter(|peer| peer.voter).map(|peer| peer.id).collect();
-        let dead = voters.iter().filter(|id| self.dead_since.contains_key(id)).count();
-        let left = voters.len().saturating_sub(1);
-        let needed = usize::try_from(self.settings.min_quorum).unwrap_or(usize::MAX);
-        voters.len().is_multiple_of(2) && dead <= left / 2 && left >= needed
+    /// Whether a dead voter may go, by Consul's rules: the dead are a minority, and `min_quorum` voters
+    /// stay.
+    fn may_lose_one(&self, situation: &Situation<'_>) -> bool {
+        let voters = || situation.peers.iter().filter(|peer| peer.voter);
+        let dead = voters().filter(|peer| self.dead_since.contains_key(&peer.id)).count();
+        let left = voters().count().saturating_sub(1);
+        let needed = usize::try_from(situation.settings.min_quorum).unwrap_or(usize::MAX);
+        dead <= left / 2 && left >= needed
     }
 
     fn promotion(&self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
         let stable = |peer: &&Peer| {
             let since = self.healthy_since.get(&peer.id);
-            since.is_some_and(|since| now.saturating_duration_since(*since) >= self.stabilization(now))
+            since.is_some_and(|since| now.saturating_duration_since(*since) >= self.stabilization(situation.settings, now))
         };
         let learners = situation.peers.iter().filter(|peer| !peer.voter && self.may(peer.id));
         learners.clone().find(stable).map(|peer| Change::Promote(peer.id))
@@ -177,9 +216,9 @@ impl Membership {
 
     /// How long a server must have been healthy. A leader that is itself young asks for less, or a
     /// cluster that is just being built would wait for nothing; Consul does the same.
-    fn stabilization(&self, now: Instant) -> Duration {
+    fn stabilization(&self, settings: &AutopilotConfig, now: Instant) -> Duration {
         let leading = now.saturating_duration_since(self.leading_since);
-        self.settings.server_stabilization_time.min(leading / 2)
+        settings.server_stabilization_time.min(leading / 2)
     }
 
     fn addition(&self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>) -> Option<Change> {
@@ -219,6 +258,7 @@ mod tests {
         peers: Vec<Peer>,
         silent: Vec<NodeId>,
         last_index: u64,
+        settings: AutopilotConfig,
         membership: Membership,
         now: Instant,
     }
@@ -230,20 +270,14 @@ mod tests {
     impl World {
         /// Servers 1 to `voters`, led by 1, for an hour already.
         fn new(voters: u128) -> World {
-            let settings = AutopilotSettings {
-                cleanup_dead_servers: true,
-                last_contact_threshold: Duration::from_millis(200),
-                max_trailing_logs: 250,
-                min_quorum: 0,
-                server_stabilization_time: Duration::from_secs(10),
-            };
             let start = Instant::now();
             let mut world = World {
                 members: BTreeMap::new(),
                 peers: (1..=voters).map(|number| Peer { id: id(number), voter: true }).collect(),
                 silent: Vec::new(),
                 last_index: 1_000,
-                membership: Membership::new(id(1), "dc1", settings, start),
+                settings: AutopilotConfig::default(),
+                membership: Membership::new(id(1), "dc1", start),
                 now: start + Duration::from_secs(3600),
             };
             (1..=voters).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Alive));
@@ -277,6 +311,7 @@ mod tests {
                 progress: &progress,
                 last_index: self.last_index,
                 cluster: None,
+                settings: &self.settings,
             };
             self.membership.next(&situation, self.now)
         }
@@ -354,7 +389,8 @@ mod tests {
         world.members.get_mut("x").expect("set").tags.insert(tag::CLUSTER.to_owned(), foreign);
         let roster = Roster { members: world.members.clone() };
         let cluster = Some(ClusterId(uuid::Uuid::from_u128(6)));
-        let situation = Situation { roster: &roster, peers: &world.peers, progress: &[], last_index: 0, cluster };
+        let (settings, peers) = (&world.settings, &world.peers);
+        let situation = Situation { roster: &roster, peers, progress: &[], last_index: 0, cluster, settings };
         assert_eq!(world.membership.next(&situation, world.now), None);
     }
 
@@ -366,13 +402,48 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_server_keeps_its_place_until_another_takes_it() {
+    fn a_dead_server_of_three_goes_and_comes_back_as_a_newcomer() {
         let mut world = World::new(3);
         world.set("s3", 3, MemberStatus::Failed);
+        assert_eq!(world.run(9), []);
+        assert_eq!(world.run(600), [Change::Remove(id(3), Reason::Dead)]);
+        world.set("s3", 3, MemberStatus::Alive);
+        assert_eq!(world.run(30), [Change::AddLearner(id(3)), Change::Promote(id(3))]);
+    }
+
+    #[test]
+    fn the_dead_stay_where_they_are_no_minority() {
+        let mut world = World::new(2);
+        world.set("s2", 2, MemberStatus::Failed);
         assert_eq!(world.run(600), []);
-        world.set("s4", 4, MemberStatus::Alive);
-        let changes = [Change::AddLearner(id(4)), Change::Promote(id(4)), Change::Remove(id(3), Reason::Dead)];
-        assert_eq!(world.run(30), changes);
+        let mut world = World::new(5);
+        (3..=5).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Failed));
+        assert_eq!(world.run(600), []);
+        world.set("s3", 3, MemberStatus::Alive);
+        assert_eq!(world.run(60), [4, 5].map(|number| Change::Remove(id(number), Reason::Dead)));
+    }
+
+    #[test]
+    fn a_server_that_was_made_to_leave_and_forgotten_goes_at_once_whatever_the_quorum() {
+        let mut world = World::new(3);
+        world.settings.min_quorum = 3;
+        world.set("s3", 3, MemberStatus::Failed);
+        assert_eq!(world.run(600), []);
+        world.members.remove("s3");
+        assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
+    }
+
+    #[test]
+    fn all_is_calm_while_every_server_is_a_healthy_voter() {
+        let mut world = World::new(3);
+        assert_eq!((world.next(), world.membership.is_calm()), (None, true));
+        world.set("s3", 3, MemberStatus::Failed);
+        assert_eq!((world.next(), world.membership.is_calm()), (None, false));
+        world.run(60);
+        assert_eq!((world.next(), world.membership.is_calm()), (None, true));
+        world.set("s3", 3, MemberStatus::Alive);
+        world.run(1);
+        assert_eq!((world.next(), world.membership.is_calm()), (None, false), "it has no vote yet");
     }
 
     #[test]
@@ -397,15 +468,17 @@ mod tests {
     #[test]
     fn a_wiped_server_takes_its_old_place_over_under_its_new_id() {
         let mut world = World::new(3);
-        world.silent.push(id(3));
+        world.set("s3", 3, MemberStatus::Failed);
+        assert_eq!(world.run(1), []);
         world.set("s3", 33, MemberStatus::Alive);
-        let changes = [Change::AddLearner(id(33)), Change::Promote(id(33)), Change::Remove(id(3), Reason::Dead)];
+        let changes = [Change::AddLearner(id(33)), Change::Remove(id(3), Reason::Dead), Change::Promote(id(33))];
         assert_eq!(world.run(30), changes);
     }
 
     #[test]
     fn of_two_dead_servers_each_goes_when_its_own_replacement_votes() {
         let mut world = World::new(5);
+        world.settings.min_quorum = 5;
         world.set("s4", 4, MemberStatus::Failed);
         world.set("s5", 5, MemberStatus::Failed);
         assert_eq!(world.run(600), []);
@@ -419,13 +492,13 @@ mod tests {
     #[test]
     fn settings_keep_dead_servers_in() {
         let mut world = World::new(4);
-        world.membership.settings.min_quorum = 4;
+        world.settings.min_quorum = 4;
         world.set("s4", 4, MemberStatus::Failed);
         assert_eq!(world.run(60), []);
-        world.membership.settings.min_quorum = 3;
-        world.membership.settings.cleanup_dead_servers = false;
+        world.settings.min_quorum = 3;
+        world.settings.cleanup_dead_servers = false;
         assert_eq!(world.run(60), []);
-        world.membership.settings.cleanup_dead_servers = true;
+        world.settings.cleanup_dead_servers = true;
         assert_eq!(world.run(60), [Change::Remove(id(4), Reason::Dead)]);
     }
 

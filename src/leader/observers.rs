@@ -6,7 +6,7 @@
 
 use crate::config::defaults::OBSERVER_FAILED_AFTER;
 use crate::gossip::Roster;
-use crate::model::member::{Member, MemberStatus, tag};
+use crate::model::member::{Member, MemberStatus, level, tag};
 use crate::model::vote::Assign;
 use crate::store::Observed;
 use std::cmp::Reverse;
@@ -49,8 +49,7 @@ impl Observers {
         let members: Vec<&Member> = roster.members.values().filter(|member| member.dc() == self.datacenter).collect();
         self.note_failures(&members, now);
         // A server that knows nothing of voted checks could not read the assignment.
-        let can_read = |member: &&Member| !member.is_server() || !member.tag(tag::OBSERVE).is_empty();
-        if checks.is_empty() || !members.iter().filter(|member| member.status != MemberStatus::Left).all(can_read) {
+        if checks.is_empty() || roster.servers_below(level::VOTES, &self.datacenter).next().is_some() {
             return Plan::default();
         }
         let agents = self.agents(&members, now);

@@ -10,8 +10,9 @@ use crate::model::command::{Command, Deregister, Register};
 use crate::model::member::{Member, MemberStatus, tag};
 use crate::model::node::Node;
 use crate::model::service::{NodeService, Weights};
-use serde::Deserialize;
+use crate::store::{NodeRef, View};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The id and the name of the service that servers are.
@@ -21,58 +22,20 @@ const ALIVE: &str = "Agent alive and reachable";
 const FAILED: &str = "Agent not live or unreachable";
 
 /// A node as the catalog has it, as far as the leader cares.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct CatalogNode {
-    pub(super) node: Node,
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct CatalogNode<'a> {
+    node: &'a Node,
     /// Status and output of `serfHealth`; unset for nodes registered from outside.
-    pub(super) health: Option<(CheckStatus, String)>,
-    /// Port and metadata of its `consul` service.
-    pub(super) consul: Option<(u16, BTreeMap<String, String>)>,
+    health: Option<(CheckStatus, &'a str)>,
+    /// Its `consul` service.
+    consul: Option<&'a NodeService>,
 }
 
-/// The nodes of the catalog by name in lower case, which is how names are told apart.
-pub(super) type Nodes = BTreeMap<String, CatalogNode>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthRow {
-    node: String,
-    #[serde(rename = "CheckID")]
-    check_id: String,
-    status: CheckStatus,
-    output: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ConsulRow {
-    node: String,
-    #[serde(rename = "ServiceID")]
-    service_id: String,
-    service_port: u16,
-    service_meta: Option<BTreeMap<String, String>>,
-}
-
-/// Reads the bodies of `catalog/nodes`, `health/state/any` and `catalog/service/consul`.
-pub(super) fn parse(nodes: &[u8], checks: &[u8], consul: &[u8]) -> Result<Nodes, serde_json::Error> {
-    let listed: Vec<Node> = serde_json::from_slice(nodes)?;
-    let mut nodes: Nodes =
-        listed.into_iter().map(|node| (node.node.to_lowercase(), CatalogNode { node, ..CatalogNode::default() })).collect();
-    for row in serde_json::from_slice::<Vec<HealthRow>>(checks)? {
-        if row.check_id == SERF_HEALTH
-            && let Some(node) = nodes.get_mut(&row.node.to_lowercase())
-        {
-            node.health = Some((row.status, row.output));
-        }
+impl<'a> CatalogNode<'a> {
+    fn of(row: NodeRef<'a>) -> CatalogNode<'a> {
+        let health = row.check(SERF_HEALTH).map(|check| (check.status, check.output.as_str()));
+        CatalogNode { node: row.node(), health, consul: row.service(CONSUL_SERVICE) }
     }
-    for row in serde_json::from_slice::<Vec<ConsulRow>>(consul)? {
-        if row.service_id == CONSUL_SERVICE
-            && let Some(node) = nodes.get_mut(&row.node.to_lowercase())
-        {
-            node.consul = Some((row.service_port, row.service_meta.unwrap_or_default()));
-        }
-    }
-    Ok(nodes)
 }
 
 /// What one term of leadership knows about members that come and go.
@@ -83,6 +46,17 @@ pub(super) struct Reconciler {
     leading_since: Instant,
     /// Names that gossip has shown in this term: when one of them is gone, it was reaped.
     seen: BTreeSet<String>,
+    /// The roster that the catalog agrees with, as far as this leader knows.
+    agreed: Option<Arc<Roster>>,
+}
+
+/// What a comparison of members and catalog looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Everything.
+    Whole,
+    /// The members that are not as they were when the catalog agreed with them.
+    Changes,
 }
 
 impl Reconciler {
@@ -93,52 +67,67 @@ impl Reconciler {
             datacenter: datacenter.to_owned(),
             leading_since: now,
             seen: BTreeSet::new(),
+            agreed: None,
         }
     }
 
-    /// The commands that make `nodes` agree with `roster`.
-    pub(super) fn reconcile(&mut self, roster: &Roster, nodes: &Nodes, now: Instant) -> Vec<Command> {
+    /// The commands that make `catalog` agree with `roster`. [`Reconciler::agreed`] is to be told what came of
+    /// them before this is asked again.
+    pub(super) fn reconcile(&mut self, roster: &Arc<Roster>, catalog: &View, extent: Extent, now: Instant) -> Vec<Command> {
+        let before = self.agreed.take().filter(|_| extent == Extent::Changes);
+        let is_as_before =
+            |member: &Member| before.as_ref().is_some_and(|roster| roster.members.get(&member.name) == Some(member));
+        let own = |member: &&Member| member.dc() == self.datacenter;
         let mut commands = Vec::new();
-        let mut present = BTreeSet::new();
-        for member in roster.members.values().filter(|member| member.dc() == self.datacenter) {
-            let key = member.name.to_lowercase();
-            commands.extend(self.agree(member, nodes.get(&key)));
-            present.insert(key);
+        for member in roster.members.values().filter(own).filter(|member| !is_as_before(member)) {
+            commands.extend(self.agree(member, catalog.node_named(&member.name).map(CatalogNode::of)));
         }
-        for (key, known) in nodes.iter().filter(|(key, known)| known.health.is_some() && !present.contains(*key)) {
-            let patient = now.saturating_duration_since(self.leading_since) < REAP_UNKNOWN_AFTER;
-            if self.seen.contains(key) || !patient {
-                commands.extend(self.deregister_node(&known.node.node));
+        let present: BTreeSet<String> = roster.members.values().filter(own).map(|member| member.name.to_lowercase()).collect();
+        let gone: Vec<CatalogNode<'_>> = match before {
+            Some(_) => self.seen.difference(&present).filter_map(|name| catalog.node_named(name)).map(CatalogNode::of).collect(),
+            None => {
+                let patient = now.saturating_duration_since(self.leading_since) < REAP_UNKNOWN_AFTER;
+                let is_gone = |name: &str| {
+                    let key = name.to_lowercase();
+                    !present.contains(&key) && (!patient || self.seen.contains(&key))
+                };
+                catalog
+                    .all_nodes()
+                    .map(CatalogNode::of)
+                    .filter(|known| known.health.is_some() && is_gone(&known.node.node))
+                    .collect()
             }
-        }
+        };
+        commands.extend(gone.iter().filter_map(|known| self.left(*known)));
         self.seen = present;
+        // Until the catalog is rid of them.
+        self.seen.extend(gone.iter().map(|known| known.node.node.to_lowercase()));
         commands
     }
 
-    fn agree(&self, member: &Member, known: Option<&CatalogNode>) -> Vec<Command> {
+    /// The catalog has taken the last commands: from here on only what differs from `roster` is news.
+    pub(super) fn agreed(&mut self, roster: Arc<Roster>) {
+        self.agreed = Some(roster);
+    }
+
+    fn agree(&self, member: &Member, known: Option<CatalogNode<'_>>) -> Vec<Command> {
         match member.status {
             MemberStatus::Alive => self.alive(member, known),
             MemberStatus::Failed => self.failed(known).into_iter().collect(),
-            MemberStatus::Left => {
-                let ours = known.filter(|known| known.health.is_some());
-                ours.and_then(|known| self.deregister_node(&known.node.node)).into_iter().collect()
-            }
+            MemberStatus::Left => known.and_then(|known| self.left(known)).into_iter().collect(),
             // It is still there; what it becomes will be told.
             MemberStatus::Leaving => Vec::new(),
         }
     }
 
-    fn alive(&self, member: &Member, known: Option<&CatalogNode>) -> Vec<Command> {
+    fn alive(&self, member: &Member, known: Option<CatalogNode<'_>>) -> Vec<Command> {
         let (id, address) = (member.tag(tag::ID), member.addr.ip().to_string());
         let consul = if member.is_server() { consul_service(member) } else { None };
         let same_node = known.is_some_and(|known| known.node.id.eq_ignore_ascii_case(id) && known.node.address == address);
-        let same_health = known
-            .and_then(|known| known.health.as_ref())
-            .is_some_and(|(status, output)| *status == CheckStatus::Passing && output == ALIVE);
-        let had = known.and_then(|known| known.consul.as_ref());
-        let same_consul = consul
-            .as_ref()
-            .is_none_or(|service| had.is_some_and(|(port, meta)| *port == service.port && Some(meta) == service.meta.as_ref()));
+        let same_health = known.and_then(|known| known.health) == Some((CheckStatus::Passing, ALIVE));
+        let had = known.and_then(|known| known.consul);
+        let same_consul =
+            consul.as_ref().is_none_or(|service| had.is_some_and(|had| had.port == service.port && had.meta == service.meta));
         let mut commands = Vec::new();
         // A name belongs to its node for as long as that one passes. Gossip says that it is another
         // now (the agent has lost its data directory), so the old one fails first.
@@ -169,10 +158,9 @@ impl Reconciler {
         commands
     }
 
-    fn failed(&self, known: Option<&CatalogNode>) -> Option<Command> {
+    fn failed(&self, known: Option<CatalogNode<'_>>) -> Option<Command> {
         let known = known?;
-        let (status, output) = known.health.as_ref()?;
-        if *status == CheckStatus::Critical && output == FAILED {
+        if known.health? == (CheckStatus::Critical, FAILED) {
             return None;
         }
         let register = Register {
@@ -187,9 +175,11 @@ impl Reconciler {
         Some(Command::Register(Box::new(register)))
     }
 
-    /// Nothing for the leader itself: its successor does that.
-    fn deregister_node(&self, name: &str) -> Option<Command> {
-        (!name.eq_ignore_ascii_case(&self.node_name)).then(|| Command::Deregister(self.removal(name)))
+    /// Nothing for the leader itself, which its successor sees to, and for nodes registered from outside.
+    fn left(&self, known: CatalogNode<'_>) -> Option<Command> {
+        let name = &known.node.node;
+        let ours = known.health.is_some() && !name.eq_ignore_ascii_case(&self.node_name);
+        ours.then(|| Command::Deregister(self.removal(name)))
     }
 
     fn removal(&self, node: &str) -> Deregister {
@@ -198,7 +188,7 @@ impl Reconciler {
 }
 
 /// What a node said of its addresses, with the new one in place of the one it is no longer at.
-fn moved(known: &CatalogNode, address: &str) -> Option<BTreeMap<String, String>> {
+fn moved(known: CatalogNode<'_>, address: &str) -> Option<BTreeMap<String, String>> {
     let mut tagged = known.node.tagged_addresses.clone()?;
     for told in tagged.values_mut().filter(|told| **told == known.node.address) {
         address.clone_into(told);
@@ -242,7 +232,9 @@ fn consul_service(member: &Member) -> Option<NodeService> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::command::Outcome;
     use crate::model::ids::NodeId;
+    use crate::store::Store;
     use std::time::Duration;
 
     fn member(name: &str, number: u8, status: MemberStatus, server: bool) -> Member {
@@ -257,32 +249,48 @@ mod tests {
         }
     }
 
-    fn roster(members: &[Member]) -> Roster {
-        Roster { members: members.iter().map(|member| (member.name.clone(), member.clone())).collect() }
+    fn roster(members: &[Member]) -> Arc<Roster> {
+        Arc::new(Roster { members: members.iter().map(|member| (member.name.clone(), member.clone())).collect() })
     }
 
-    /// The catalog after `commands`, as far as the leader looks at it.
-    fn applied(mut nodes: Nodes, commands: &[Command]) -> Nodes {
-        for command in commands {
-            match command {
-                Command::Register(register) => {
-                    let fresh = !nodes.contains_key(&register.node.to_lowercase());
-                    let node = nodes.entry(register.node.to_lowercase()).or_default();
-                    if fresh || !register.skip_node_update {
-                        let (id, address) = (register.id.clone(), register.address.clone());
-                        node.node = Node { id, node: register.node.clone(), address, ..Node::default() };
-                    }
-                    node.health = register.check.as_ref().map(|check| (check.status, check.output.clone()));
-                    if let Some(service) = &register.service {
-                        node.consul = Some((service.port, service.meta.clone().unwrap_or_default()));
-                    }
-                }
-                Command::Deregister(gone) if gone.service_id.is_empty() => drop(nodes.remove(&gone.node.to_lowercase())),
-                Command::Deregister(gone) => nodes.get_mut(&gone.node.to_lowercase()).expect("known").consul = None,
-                other => panic!("unexpected {other:?}"),
+    /// A catalog that takes the leader's commands.
+    struct Catalog {
+        store: Store,
+        index: u64,
+    }
+
+    impl Catalog {
+        fn new() -> Catalog {
+            Catalog { store: Store::new("dc1"), index: 0 }
+        }
+
+        fn apply(&mut self, commands: &[Command]) {
+            for command in commands {
+                self.index += 1;
+                assert_eq!(self.store.apply(self.index, command), Outcome::Done, "{command:?}");
             }
         }
-        nodes
+
+        fn names(&self) -> Vec<String> {
+            self.store.view().all_nodes().map(|row| row.node().node.clone()).collect()
+        }
+
+        fn health(&self, name: &str) -> Option<(CheckStatus, String)> {
+            let view = self.store.view();
+            let check = view.node_named(name)?.check(SERF_HEALTH)?;
+            Some((check.status, check.output.clone()))
+        }
+
+        fn consul(&self, name: &str) -> Option<NodeService> {
+            self.store.view().node_named(name)?.service(CONSUL_SERVICE).cloned()
+        }
+    }
+
+    /// What `leader` does about the whole, and the catalog after it.
+    fn reconciled(leader: &mut Reconciler, roster: &Arc<Roster>, catalog: &mut Catalog, now: Instant) -> Vec<Command> {
+        let commands = leader.reconcile(roster, &catalog.store.view(), Extent::Whole, now);
+        catalog.apply(&commands);
+        commands
     }
 
     fn leader(now: Instant) -> Reconciler {
@@ -292,85 +300,89 @@ mod tests {
     #[test]
     fn alive_members_are_registered_once_and_servers_with_their_service() {
         let now = Instant::now();
-        let mut leader = leader(now);
+        let (mut leader, mut catalog) = (leader(now), Catalog::new());
         let roster = roster(&[member("s1", 1, MemberStatus::Alive, true), member("c1", 2, MemberStatus::Alive, false)]);
-        let commands = leader.reconcile(&roster, &Nodes::new(), now);
-        let nodes = applied(Nodes::new(), &commands);
-        assert_eq!(nodes["c1"].health, Some((CheckStatus::Passing, ALIVE.to_owned())));
-        assert_eq!(nodes["c1"].consul, None);
-        let (port, meta) = nodes["s1"].consul.clone().expect("a server");
-        assert_eq!((port, meta["version"].as_str(), meta["non_voter"].as_str()), (8300, "1.9.0", "false"));
-        assert_eq!(leader.reconcile(&roster, &nodes, now), []);
+        reconciled(&mut leader, &roster, &mut catalog, now);
+        assert_eq!(catalog.health("c1"), Some((CheckStatus::Passing, ALIVE.to_owned())));
+        assert_eq!(catalog.consul("c1"), None);
+        let consul = catalog.consul("s1").expect("a server");
+        let meta = consul.meta.expect("told");
+        assert_eq!((consul.port, meta["version"].as_str(), meta["non_voter"].as_str()), (8300, "1.9.0", "false"));
+        assert_eq!(reconciled(&mut leader, &roster, &mut catalog, now), []);
     }
 
     #[test]
     fn a_failed_member_is_critical_and_keeps_its_node_and_comes_back() {
         let now = Instant::now();
-        let mut leader = leader(now);
+        let (mut leader, mut catalog) = (leader(now), Catalog::new());
         let alive = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
-        let nodes = applied(Nodes::new(), &leader.reconcile(&alive, &Nodes::new(), now));
+        reconciled(&mut leader, &alive, &mut catalog, now);
         let failed = roster(&[member("c1", 2, MemberStatus::Failed, false)]);
-        let nodes = applied(nodes.clone(), &leader.reconcile(&failed, &nodes, now));
-        assert_eq!(nodes["c1"].health, Some((CheckStatus::Critical, FAILED.to_owned())));
-        assert_eq!(nodes["c1"].node.address, "10.0.0.2");
-        assert_eq!(leader.reconcile(&failed, &nodes, now), []);
-        let nodes = applied(nodes.clone(), &leader.reconcile(&alive, &nodes, now));
-        assert_eq!(nodes["c1"].health, Some((CheckStatus::Passing, ALIVE.to_owned())));
+        reconciled(&mut leader, &failed, &mut catalog, now);
+        assert_eq!(catalog.health("c1"), Some((CheckStatus::Critical, FAILED.to_owned())));
+        assert_eq!(catalog.store.view().node_named("c1").expect("kept").node().address, "10.0.0.2");
+        assert_eq!(reconciled(&mut leader, &failed, &mut catalog, now), []);
+        reconciled(&mut leader, &alive, &mut catalog, now);
+        assert_eq!(catalog.health("c1"), Some((CheckStatus::Passing, ALIVE.to_owned())));
     }
 
     #[test]
     fn a_failed_member_that_the_catalog_does_not_know_is_not_registered() {
         let failed = roster(&[member("c1", 2, MemberStatus::Failed, false)]);
-        assert_eq!(leader(Instant::now()).reconcile(&failed, &Nodes::new(), Instant::now()), []);
+        let now = Instant::now();
+        assert_eq!(reconciled(&mut leader(now), &failed, &mut Catalog::new(), now), []);
     }
 
     #[test]
     fn a_member_that_left_or_was_reaped_is_deregistered_but_never_the_leader_itself() {
         let now = Instant::now();
-        let mut leader = leader(now);
         let both = [member("s1", 1, MemberStatus::Alive, true), member("c1", 2, MemberStatus::Alive, false)];
-        let nodes = applied(Nodes::new(), &leader.reconcile(&roster(&both), &Nodes::new(), now));
         let left = both.clone().map(|member| Member { status: MemberStatus::Left, ..member });
-        let commands = leader.reconcile(&roster(&left), &nodes, now);
-        assert_eq!(applied(nodes.clone(), &commands).keys().collect::<Vec<_>>(), ["s1"]);
-        let commands = leader.reconcile(&roster(&[]), &nodes, now);
-        assert_eq!(applied(nodes.clone(), &commands).keys().collect::<Vec<_>>(), ["s1"], "reaped by gossip");
+        for after in [roster(&left), roster(&[])] {
+            let (mut leader, mut catalog) = (leader(now), Catalog::new());
+            reconciled(&mut leader, &roster(&both), &mut catalog, now);
+            reconciled(&mut leader, &after, &mut catalog, now);
+            assert_eq!(catalog.names(), ["s1"]);
+        }
     }
 
     #[test]
     fn a_new_leader_gives_gossip_time_before_it_removes_nodes_it_has_never_seen() {
         let now = Instant::now();
-        let c1 = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
-        let nodes = applied(Nodes::new(), &leader(now).reconcile(&c1, &Nodes::new(), now));
+        let mut catalog = Catalog::new();
+        reconciled(&mut leader(now), &roster(&[member("c1", 2, MemberStatus::Alive, false)]), &mut catalog, now);
         let mut fresh = leader(now);
-        assert_eq!(fresh.reconcile(&roster(&[]), &nodes, now), []);
-        assert_eq!(fresh.reconcile(&roster(&[]), &nodes, now + REAP_UNKNOWN_AFTER).len(), 1);
+        assert_eq!(reconciled(&mut fresh, &roster(&[]), &mut catalog, now), []);
+        assert_eq!(reconciled(&mut fresh, &roster(&[]), &mut catalog, now + REAP_UNKNOWN_AFTER).len(), 1);
     }
 
     #[test]
     fn nodes_registered_from_outside_are_left_alone() {
         let now = Instant::now();
-        let outside = CatalogNode { node: Node { node: "ext".into(), ..Node::default() }, ..CatalogNode::default() };
-        let nodes = Nodes::from([("ext".to_owned(), outside)]);
+        let mut catalog = Catalog::new();
+        let outside = Register { node: "ext".into(), address: "10.0.0.9".into(), ..Register::default() };
+        catalog.apply(&[Command::Register(Box::new(outside))]);
         let left = roster(&[member("ext", 9, MemberStatus::Left, false)]);
-        assert_eq!(leader(now).reconcile(&left, &nodes, now), []);
-        assert_eq!(leader(now).reconcile(&roster(&[]), &nodes, now + Duration::from_secs(3600)), []);
+        assert_eq!(reconciled(&mut leader(now), &left, &mut catalog, now), []);
+        assert_eq!(reconciled(&mut leader(now), &roster(&[]), &mut catalog, now + Duration::from_secs(3600)), []);
     }
 
     #[test]
     fn a_new_address_is_told_and_what_the_node_said_of_itself_stays() {
         let now = Instant::now();
-        let node = Node {
+        let said = Register {
             id: NodeId::from_u128(2).to_string(),
             node: "c1".into(),
             address: "10.9.9.9".into(),
-            meta: Some([("rack".to_owned(), "7".to_owned())].into()),
+            node_meta: Some([("rack".to_owned(), "7".to_owned())].into()),
             tagged_addresses: Some([("lan".to_owned(), "10.9.9.9".to_owned()), ("wan".to_owned(), "9.9.9.9".to_owned())].into()),
-            ..Node::default()
+            check: Some(health("c1", CheckStatus::Passing, ALIVE)),
+            ..Register::default()
         };
-        let known = CatalogNode { node, health: Some((CheckStatus::Passing, ALIVE.into())), consul: None };
+        let mut catalog = Catalog::new();
+        catalog.apply(&[Command::Register(Box::new(said))]);
         let alive = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
-        let commands = leader(now).reconcile(&alive, &Nodes::from([("c1".to_owned(), known)]), now);
+        let commands = reconciled(&mut leader(now), &alive, &mut catalog, now);
         let [Command::Register(register)] = commands.as_slice() else { panic!("{commands:?}") };
         assert!(!register.skip_node_update);
         assert_eq!(register.address, "10.0.0.2");
@@ -382,40 +394,49 @@ mod tests {
     #[test]
     fn a_name_passes_from_a_node_that_the_catalog_takes_for_alive_to_its_successor() {
         let now = Instant::now();
-        let mut leader = leader(now);
-        let before = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
-        let nodes = applied(Nodes::new(), &leader.reconcile(&before, &Nodes::new(), now));
+        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        reconciled(&mut leader, &roster(&[member("c1", 2, MemberStatus::Alive, false)]), &mut catalog, now);
         let after = roster(&[member("c1", 3, MemberStatus::Alive, false)]);
-        let commands = leader.reconcile(&after, &nodes, now);
+        let commands = reconciled(&mut leader, &after, &mut catalog, now);
         let [Command::Register(fail), Command::Register(_)] = commands.as_slice() else { panic!("{commands:?}") };
         assert_eq!(fail.check.as_ref().map(|check| check.status), Some(CheckStatus::Critical));
         assert_eq!(fail.id, NodeId::from_u128(2).to_string());
-        let nodes = applied(nodes, &commands);
-        assert_eq!(nodes["c1"].node.id, NodeId::from_u128(3).to_string());
-        assert_eq!(leader.reconcile(&after, &nodes, now), []);
+        assert_eq!(catalog.store.view().node_named("c1").expect("kept").node().id, NodeId::from_u128(3).to_string());
+        assert_eq!(reconciled(&mut leader, &after, &mut catalog, now), []);
     }
 
     #[test]
     fn a_server_that_came_back_as_a_client_loses_the_service_of_servers() {
         let now = Instant::now();
-        let mut leader = leader(now);
-        let server = roster(&[member("x", 2, MemberStatus::Alive, true)]);
-        let nodes = applied(Nodes::new(), &leader.reconcile(&server, &Nodes::new(), now));
+        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        reconciled(&mut leader, &roster(&[member("x", 2, MemberStatus::Alive, true)]), &mut catalog, now);
         let client = roster(&[member("x", 2, MemberStatus::Alive, false)]);
-        let nodes = applied(nodes.clone(), &leader.reconcile(&client, &nodes, now));
-        assert_eq!(nodes["x"].consul, None);
-        assert_eq!(leader.reconcile(&client, &nodes, now), []);
+        reconciled(&mut leader, &client, &mut catalog, now);
+        assert_eq!(catalog.consul("x"), None);
+        assert_eq!(reconciled(&mut leader, &client, &mut catalog, now), []);
     }
 
     #[test]
-    fn the_bodies_of_the_catalog_are_read() {
-        let nodes = br#"[{"ID":"i","Node":"N1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":null,"Meta":null,"CreateIndex":1,"ModifyIndex":2}]"#;
-        let checks =
-            br#"[{"Node":"N1","CheckID":"serfHealth","Name":"x","Status":"passing","Notes":"","Output":"o","ServiceID":""},
-            {"Node":"N1","CheckID":"other","Status":"critical","Output":""}]"#;
-        let consul = br#"[{"Node":"N1","ServiceID":"consul","ServicePort":8300,"ServiceMeta":{"version":"1"}}]"#;
-        let parsed = parse(nodes, checks, consul).expect("readable");
-        assert_eq!(parsed["n1"].health, Some((CheckStatus::Passing, "o".to_owned())));
-        assert_eq!(parsed["n1"].consul.as_ref().map(|consul| consul.0), Some(8300));
+    fn after_agreement_only_members_that_are_another_are_looked_at() {
+        use MemberStatus::{Alive, Failed, Left};
+        let now = Instant::now();
+        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        let first = roster(&[member("c1", 2, Alive, false), member("c2", 3, Alive, false), member("c3", 4, Alive, false)]);
+        reconciled(&mut leader, &first, &mut catalog, now);
+        leader.agreed(first);
+        // Somebody else takes c1 out: that is for the next look at the whole.
+        catalog.apply(&[Command::Deregister(leader.removal("c1"))]);
+        let second = roster(&[member("c1", 2, Alive, false), member("c2", 3, Failed, false)]);
+        let changes = |leader: &mut Reconciler, catalog: &Catalog, roster| {
+            leader.reconcile(roster, &catalog.store.view(), Extent::Changes, now)
+        };
+        let commands = changes(&mut leader, &catalog, &second);
+        let [Command::Register(failed), Command::Deregister(gone)] = commands.as_slice() else { panic!("{commands:?}") };
+        assert_eq!((failed.node.as_str(), gone.node.as_str()), ("c2", "c3"));
+        // They could not be written: everything is looked at, and nothing forgotten.
+        assert_eq!(changes(&mut leader, &catalog, &second).len(), 3);
+        let left = roster(&[member("c1", 2, Alive, false), member("c2", 3, Left, false)]);
+        let commands = reconciled(&mut leader, &left, &mut catalog, now);
+        assert_eq!((commands.len(), catalog.names()), (3, vec!["c1".to_owned()]));
     }
 }

@@ -10,7 +10,7 @@ use crate::config::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSER
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
-use crate::model::member::tag;
+use crate::model::member::level;
 use crate::model::query::{Consistency, Query, QueryOptions, Read};
 use crate::model::request::{Write, WriteRequest};
 use crate::model::vote::{Ballot, VotedCheck};
@@ -102,7 +102,7 @@ async fn ask(node: &str, router: &Router, min_index: u64) -> Result<(Vec<VotedCh
 async fn servers_know_of_votes(lan: &Gossip) {
     let know = |roster: &Arc<Roster>| {
         let mut servers = roster.alive().filter(|member| member.is_server()).peekable();
-        servers.peek().is_some() && servers.all(|server| !server.tag(tag::OBSERVE).is_empty())
+        servers.peek().is_some() && servers.all(|server| server.level() >= level::VOTES)
     };
     if lan.changes().wait_for(know).await.is_err() {
         // The pool has stopped, and the agent is about to.

@@ -198,6 +198,7 @@ fn what(update: &Update) -> String {
         Command::Deregister(gone) => format!("deregister check {}", gone.check_id),
         Command::RemoveDatacenter { datacenter, .. } => format!("remove datacenter {datacenter}"),
         Command::ReadmitDatacenter { datacenter } => format!("readmit datacenter {datacenter}"),
+        Command::SetAutopilot { .. } => "autopilot's configuration".to_owned(),
         Command::AssignObservers(_) => "assign observers".to_owned(),
         Command::Vote { ballot, .. } => format!("count votes of {}", ballot.observer),
         Command::UpdateCoordinates(_) | Command::Batch(_) => "several changes".to_owned(),

@@ -1,5 +1,6 @@
 //! What Raft replicates, and what came of it.
 
+use super::autopilot::AutopilotConfig;
 use super::check::HealthCheck;
 use super::coordinate::NodeCoordinate;
 use super::fault::Fault;
@@ -73,6 +74,9 @@ pub enum Command {
     AssignObservers(Vec<Assign>),
     /// Count the votes of one agent, taken at that time: milliseconds since the Unix epoch.
     Vote { ballot: Ballot, at: u64 },
+    /// Treat servers so from now on; with an index, only when the configuration in force was changed at that
+    /// one last. Index 0 means that there is none yet.
+    SetAutopilot { config: Box<AutopilotConfig>, only_at: Option<u64> },
 }
 
 /// What applying a command came to. A user's mistake is an outcome, never an error of the store.

@@ -116,6 +116,21 @@ pub mod text {
     }
 }
 
+/// For `#[serde(with = "duration::printed")]`: written as Go text, zero too, and read as [`text`] reads.
+pub mod printed {
+    use super::{Deserializer, Duration, Serializer};
+
+    /// Writes Go text.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format(*duration))
+    }
+
+    /// Reads either form.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        super::text::deserialize(deserializer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// The tags that members carry; the words are Serf's and Consul's, but for `bridge`, `cluster`, `observe` and `leads`.
+/// The tags that members carry; the words are Serf's and Consul's, but for `bridge`, `cluster`, `observe`,
+/// `level` and `leads`.
 pub mod tag {
     /// `consul` for a server, `node` for a client.
     pub const ROLE: &str = "role";
@@ -34,12 +35,25 @@ pub mod tag {
     /// `1` for an agent that probes for others, `0` for one that does not; absent where it knows
     /// nothing of voted checks.
     pub const OBSERVE: &str = "observe";
+    /// Up to which [`level`](super::level) a server reads Raft's log, in the LAN pool.
+    pub const LEVEL: &str = "level";
     /// The term in which this server leads, in the LAN pool, for as long as it does.
     pub const LEADS: &str = "leads";
     /// How long the others keep this member when it has failed; absent where they decide.
     pub const RECONNECT_TIMEOUT: &str = "rc_tm";
     /// Network segment, always empty.
     pub const SEGMENT: &str = "segment";
+}
+
+/// What came to the entries of Raft's log since the first release, in that order. A server would stop at an
+/// entry that it cannot read, so none is written while there is a server below its level.
+pub mod level {
+    /// Observers and votes.
+    pub const VOTES: u32 = 1;
+    /// Autopilot's configuration.
+    pub const AUTOPILOT: u32 = 2;
+    /// What this build reads.
+    pub const OWN: u32 = AUTOPILOT;
 }
 
 /// The state of a member; the numbers are those of `/v1/agent/members`.
@@ -101,6 +115,13 @@ impl Member {
         self.tag(tag::ROLE) == "consul"
     }
 
+    /// Up to which [`level`] it reads Raft's log. Builds that do not tell it read votes where they know of
+    /// observers.
+    pub fn level(&self) -> u32 {
+        let untold = if self.tag(tag::OBSERVE).is_empty() { 0 } else { level::VOTES };
+        self.tag(tag::LEVEL).parse().unwrap_or(untold)
+    }
+
     /// Where it takes requests: RPC over TCP in the LAN pool, the bridge over UDP in the WAN pool.
     pub fn rpc_addr(&self) -> Option<SocketAddr> {
         let ip: IpAddr = match self.tag(tag::RPC_ADDR) {
@@ -113,5 +134,22 @@ impl Member {
     /// The node's name without the `.dc` of the WAN pool.
     pub fn node_name(&self) -> &str {
         self.name.strip_suffix(self.dc()).and_then(|name| name.strip_suffix('.')).unwrap_or(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_tell_its_level_reads_votes_where_it_knows_of_observers() {
+        let of = |tags: &[(&str, &str)]| {
+            let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            Member { name: "s1".into(), addr: ([10, 0, 0, 1], 8301).into(), tags, status: MemberStatus::Alive }.level()
+        };
+        assert_eq!(of(&[]), 0);
+        assert_eq!(of(&[(tag::OBSERVE, "0")]), level::VOTES);
+        assert_eq!(of(&[(tag::OBSERVE, "1"), (tag::LEVEL, "2")]), level::AUTOPILOT);
+        assert_eq!(of(&[(tag::LEVEL, "x")]), 0);
     }
 }

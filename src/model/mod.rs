@@ -5,6 +5,7 @@
 //! names are the keys of the MessagePack form between agents, so fields can be added.
 
 pub mod answer;
+pub mod autopilot;
 pub mod check;
 pub mod command;
 pub mod coordinate;

@@ -71,6 +71,8 @@ pub enum Read {
     StatusPeers,
     /// `operator/raft/configuration`
     RaftConfiguration,
+    /// `operator/autopilot/configuration`
+    AutopilotConfiguration,
     /// `operator/autopilot/health`
     AutopilotHealth,
     /// `operator/autopilot/state`

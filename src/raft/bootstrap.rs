@@ -35,6 +35,18 @@ pub(crate) enum GrantAnswer {
     Refused,
 }
 
+impl GrantAnswer {
+    /// What it means for the proposal.
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            GrantAnswer::Granted => "it has granted it",
+            GrantAnswer::Held => "it has granted another's",
+            GrantAnswer::Joined => "it is part of a cluster, or has been",
+            GrantAnswer::Refused => "it refuses the set of servers",
+        }
+    }
+}
+
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {

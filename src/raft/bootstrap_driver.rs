@@ -171,7 +171,7 @@ impl Driver {
     async fn take(&mut self, answered: Answered) {
         match answered {
             Answered::Grant(member, cluster, Some(GrantAnswer::Granted)) => self.state.granted(member, cluster),
-            Answered::Grant(member, _, answer) => self.wait(member, &format!("it has not granted: {answer:?}")),
+            Answered::Grant(member, _, answer) => self.wait(member, answer.map_or("it does not answer", GrantAnswer::why)),
             Answered::Status(cluster, stands) => {
                 let current = self.state.grant().is_some_and(|grant| grant.cluster == cluster);
                 if stands == Some(false) && current && self.state.joined().is_none() {
@@ -187,9 +187,9 @@ impl Driver {
     fn wait(&mut self, server: NodeId, why: &str) {
         self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
         if self.trouble.failed(Instant::now().into_std()) {
-            warn!(%server, why, "the bootstrap waits; if that server is gone for good, start the others with empty data directories");
+            warn!(server = %self.link.name_of(server), why, "the bootstrap waits; if that server is gone for good, start the others with empty data directories");
         } else {
-            debug!(%server, why, "the bootstrap waits for a server");
+            debug!(server = %self.link.name_of(server), why, "the bootstrap waits for a server");
         }
     }
 
@@ -199,6 +199,7 @@ impl Driver {
         let kept = self.log.put(GRANT, bytes).await.is_ok();
         if kept {
             if let Some(Grant { cluster, proposer, members }) = &grant {
+                let proposer = self.link.name_of(*proposer);
                 info!(%cluster, %proposer, servers = members.len(), "the servers of the first election are agreed on");
             }
             self.state.kept(grant);

@@ -5,7 +5,7 @@
 use super::openraft_types::{Metrics, TypeConfig};
 use super::start::Server;
 use super::{Peer, PeerProgress};
-use crate::config::defaults::{RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
+use crate::config::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
 use openraft::Instant as _;
@@ -15,6 +15,7 @@ use openraft::{ChangeMembers, EmptyNode, ServerState};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 /// The configuration in force.
@@ -38,10 +39,11 @@ pub(super) fn progress(metrics: &Metrics) -> Vec<PeerProgress> {
         .collect()
 }
 
-/// The voter that has most of the log, of those heard of last.
-fn furthest(metrics: &Metrics) -> Option<NodeId> {
+/// The voter that has most of the log, of those heard of within `silence`.
+fn furthest(metrics: &Metrics, silence: Duration) -> Option<NodeId> {
     let voters: BTreeSet<NodeId> = metrics.membership_config.voter_ids().map(NodeId::from_u128).collect();
-    let able = progress(metrics).into_iter().filter(|peer| voters.contains(&peer.id) && peer.last_contact.is_some());
+    let is_there = |peer: &PeerProgress| peer.last_contact.is_some_and(|contact| contact < silence);
+    let able = progress(metrics).into_iter().filter(|peer| voters.contains(&peer.id) && is_there(peer));
     able.max_by_key(|peer| (peer.last_index, std::cmp::Reverse(peer.last_contact))).map(|peer| peer.id)
 }
 
@@ -60,10 +62,11 @@ impl Server {
         let metrics = self.metrics();
         let number = id.as_u128();
         let Some(peer) = peers(&metrics).into_iter().find(|peer| peer.id == id) else {
-            return Err(Fault::not_found(format!("server {id} is not in the Raft configuration")));
+            return Err(Fault::not_found(format!("server {} is not in the Raft configuration", self.link.name_of(id))));
         };
         if self.is_only_voter(&metrics) && number == metrics.id {
-            return Err(Fault::bad_request(format!("server {id} is the only voter; add another before removing it")));
+            let name = self.link.name_of(id);
+            return Err(Fault::bad_request(format!("server {name} is the only voter; add another before removing it")));
         }
         if number == metrics.id {
             // Its successor does it: a leader outside its own cluster could keep no lease.
@@ -104,17 +107,19 @@ impl Server {
         if metrics.state != ServerState::Leader {
             return Err(Fault::no_leader());
         }
-        let Some(to) = to.or_else(|| furthest(&metrics)) else {
+        let silence = self.settings.election.1 * RAFT_LEADER_SILENCE_LEASES;
+        let Some(to) = to.or_else(|| furthest(&metrics, silence)) else {
             return Err(Fault::failed("there is no other voter that could lead"));
         };
         if to.as_u128() == metrics.id {
             return Ok(());
         }
         if !peers(&metrics).iter().any(|peer| peer.id == to && peer.voter) {
-            return Err(Fault::bad_request(format!("server {to} is no voter and cannot lead")));
+            return Err(Fault::bad_request(format!("server {} is no voter and cannot lead", self.link.name_of(to))));
         }
+        let name = self.link.name_of(to);
         self.lease.hand_over(metrics.current_term);
-        let unknown = |error: &dyn std::fmt::Display| Fault::failed(format!("leadership could not be handed to {to}: {error}"));
+        let unknown = |error: &dyn std::fmt::Display| Fault::failed(format!("leadership could not be handed to {name}: {error}"));
         self.core.trigger().transfer_leader(to.as_u128()).await.map_err(|error| unknown(&error))?;
         let mut watched = self.core.metrics();
         let another_leads = async {
@@ -130,7 +135,7 @@ impl Server {
         };
         match tokio::time::timeout(RAFT_TRANSFER_TIMEOUT, another_leads).await {
             Ok(Some(leader)) if leader == to.as_u128() => Ok(()),
-            Ok(Some(leader)) => Err(unknown(&format!("server {} leads now", NodeId::from_u128(leader)))),
+            Ok(Some(leader)) => Err(unknown(&format!("server {} leads now", self.link.name_of(NodeId::from_u128(leader))))),
             Ok(None) => Err(unknown(&"this server has stopped")),
             Err(elapsed) => Err(unknown(&elapsed)),
         }

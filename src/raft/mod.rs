@@ -16,6 +16,7 @@ mod message;
 mod network;
 mod openraft_types;
 mod proposals;
+mod quorum;
 mod receive;
 mod snapshot_file;
 mod snapshot_inbox;
@@ -104,6 +105,9 @@ pub enum TransportError {
 pub trait Transport: Send + Sync + 'static {
     /// Sends `message` to `target` and returns the answer of its [`Raft::handle`].
     fn send(&self, target: NodeId, lane: Lane, message: Bytes, timeout: Duration) -> BoxFuture<Result<Bytes, TransportError>>;
+
+    /// What people call a server, where that is known.
+    fn name_of(&self, server: NodeId) -> Option<String>;
 }
 
 /// A server of the datacenter as gossip knows it, for the bootstrap.
@@ -267,6 +271,11 @@ impl Raft {
     /// What the leader knows of the others; empty elsewhere.
     pub fn progress(&self) -> Vec<PeerProgress> {
         membership::progress(&self.metrics())
+    }
+
+    /// What people call a server; its id where nobody has heard of it.
+    pub fn name_of(&self, server: NodeId) -> String {
+        self.server.link.name_of(server)
     }
 
     /// Adds a learner and waits until it has caught up; leader only.

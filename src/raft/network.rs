@@ -43,6 +43,11 @@ impl Link {
         message::decode(&answer).map_err(TransportError::Lost)
     }
 
+    /// What people call a server; its id where nobody has heard of it.
+    pub(super) fn name_of(&self, server: NodeId) -> String {
+        self.transport.name_of(server).unwrap_or_else(|| server.to_string())
+    }
+
     /// The same within this server's cluster.
     pub(super) async fn ask_member(&self, to: NodeId, lane: Lane, ask: Ask, timeout: Duration) -> Result<Reply, TransportError> {
         let cluster = *self.cluster.borrow();

@@ -143,6 +143,10 @@ impl Transport for Wire {
             }
         })
     }
+
+    fn name_of(&self, _server: NodeId) -> Option<String> {
+        None
+    }
 }
 
 /// One server of a test cluster.

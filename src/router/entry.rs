@@ -130,6 +130,7 @@ pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
 mod tests {
     use super::super::remote_stale::{Family, RemoteStale};
     use super::*;
+    use crate::model::autopilot::AutopilotConfig;
     use crate::model::ids::NodeId;
     use crate::model::query::{CacheControl, Lookup};
     use crate::model::request::Hops;
@@ -148,8 +149,7 @@ mod tests {
             translate_wan_addrs: true,
             remote_stale: RemoteStale::None,
             remote_max_stale: Duration::ZERO,
-            last_contact_threshold: Duration::from_millis(200),
-            max_trailing_logs: 250,
+            autopilot: AutopilotConfig::default(),
         }
     }
 

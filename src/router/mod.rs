@@ -36,6 +36,7 @@ use crate::bridge::Bridge;
 use crate::config::defaults::{HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
 use crate::gossip::Gossip;
 use crate::model::answer::Answer;
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::query::Query;
@@ -85,10 +86,8 @@ pub struct RouterSettings {
     pub remote_stale: RemoteStale,
     /// The age up to which answers of other datacenters are given to stale reads; zero for any.
     pub remote_max_stale: Duration,
-    /// The longest silence of a healthy server (`autopilot.last_contact_threshold`).
-    pub last_contact_threshold: Duration,
-    /// The longest lag of a healthy server, in log entries (`autopilot.max_trailing_logs`).
-    pub max_trailing_logs: u64,
+    /// How servers are treated before a leader has written it down (`autopilot {}`).
+    pub autopilot: AutopilotConfig,
 }
 
 /// What the router sends requests to.

@@ -118,10 +118,10 @@ impl Servers<'_> {
         })
     }
 
-    /// `operator/autopilot/state`.
-    pub(super) fn state(&self, servers: &[ServerHealth]) -> Value {
+    /// `operator/autopilot/state`; `meta` tells what a node says of itself.
+    pub(super) fn state(&self, servers: &[ServerHealth], meta: impl Fn(&str) -> BTreeMap<String, String>) -> Value {
         let rows: BTreeMap<String, Value> =
-            servers.iter().map(|server| (server.id.to_string(), self.state_row(server))).collect();
+            servers.iter().map(|server| (server.id.to_string(), self.state_row(server, &meta))).collect();
         let voters: Vec<String> = servers.iter().filter(|server| server.voter).map(|server| server.id.to_string()).collect();
         json!({
             "Healthy": all_healthy(servers),
@@ -133,7 +133,7 @@ impl Servers<'_> {
         })
     }
 
-    fn state_row(&self, server: &ServerHealth) -> Value {
+    fn state_row(&self, server: &ServerHealth, meta: impl Fn(&str) -> BTreeMap<String, String>) -> Value {
         let member = self.member(server.id);
         let status = match (self.leadership.leader == Some(server.id), server.voter) {
             (true, _) => "leader",
@@ -153,7 +153,7 @@ impl Servers<'_> {
             "StableSince": server.stable_since_text(),
             "ReadReplica": false,
             "Status": status,
-            "Meta": {},
+            "Meta": member.map(|member| meta(member.node_name())).unwrap_or_default(),
             "NodeType": "voter",
         })
     }
@@ -300,7 +300,9 @@ mod tests {
         let (roster, peers) = (roster(1..=2), peers(2));
         let servers = Servers { leadership: led_by(Some(1)), peers: &peers, roster: &roster };
         let learner = ServerHealth { voter: false, ..health(2, true) };
-        let state = servers.state(&[health(1, true), learner]);
+        let meta = |name: &str| BTreeMap::from([("rack".to_owned(), format!("of {name}"))]);
+        let state = servers.state(&[health(1, true), learner], meta);
+        assert_eq!(state["Servers"][id(2).to_string()]["Meta"], json!({"rack": "of s2"}));
         assert_eq!((&state["Leader"], &state["Voters"]), (&json!(id(1).to_string()), &json!([id(1).to_string()])));
         let status = |number| state["Servers"][id(number).to_string()]["Status"].clone();
         assert_eq!((status(1), status(2)), (json!("leader"), json!("non-voter")));

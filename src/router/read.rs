@@ -10,6 +10,7 @@ use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
 use super::source::age_of_view;
 use crate::model::answer::{Answer, AnswerMeta, Found};
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
 use crate::model::query::{Consistency, Query, Read};
 use crate::model::request::Progress;
@@ -17,8 +18,9 @@ use crate::raft::{Leadership, Raft};
 use crate::store::{Reader, Rendered, Watch};
 use bytes::Bytes;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::future::pending;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 impl Core {
@@ -75,7 +77,8 @@ impl Core {
 
     /// What is told of the servers themselves.
     async fn read_servers(&self, raft: &Raft, query: &Query) -> Result<(Bytes, Found), Fault> {
-        if query.read == Read::RaftConfiguration && query.options.consistency != Consistency::Stale {
+        let by_leader = matches!(query.read, Read::RaftConfiguration | Read::AutopilotConfiguration);
+        if by_leader && query.options.consistency != Consistency::Stale {
             authority(raft, query.options.consistency).await?;
         }
         self.servers_as_seen_here(raft, &query.read)
@@ -90,27 +93,41 @@ impl Core {
             Read::StatusLeader => (servers.leader(), Found::Yes),
             Read::StatusPeers => (servers.peer_addrs(), Found::Yes),
             Read::RaftConfiguration => (servers.configuration(raft.stats().configuration_index), Found::Yes),
+            Read::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, Found::Yes)),
             Read::AutopilotHealth => {
                 let health = self.server_health(raft);
                 let found = if operator::all_healthy(&health) { Found::Yes } else { Found::Unhealthy };
                 (servers.health(&health), found)
             }
-            Read::AutopilotState => (servers.state(&self.server_health(raft)), Found::Yes),
+            Read::AutopilotState => (servers.state(&self.server_health(raft), |name| self.meta_of(name)), Found::Yes),
             other => return Err(Fault::failed(format!("{other:?} is not answered by the servers' state"))),
         };
         Ok((json(&value)?, found))
     }
 
+    /// How servers are treated.
+    fn autopilot(&self) -> Arc<AutopilotConfig> {
+        let known = self.paths.catalog.as_ref().and_then(|(_, reader)| reader.autopilot());
+        known.unwrap_or_else(|| Arc::new(self.settings.autopilot.clone()))
+    }
+
+    /// What a node says of itself; nothing before it is registered.
+    fn meta_of(&self, node: &str) -> BTreeMap<String, String> {
+        let view = self.paths.catalog.as_ref().map(|(_, reader)| reader.view());
+        view.and_then(|view| view.node_named(node)?.node().meta.clone()).unwrap_or_default()
+    }
+
     /// The health of all servers as this one, which leads, sees it now.
     pub(super) fn server_health(&self, raft: &Raft) -> Vec<ServerHealth> {
+        let autopilot = self.autopilot();
         let evidence = Evidence {
             own_id: self.settings.node_id,
             peers: &raft.peers(),
             progress: &raft.progress(),
             stats: &raft.stats(),
             roster: &self.paths.lan.roster(),
-            last_contact_threshold: self.settings.last_contact_threshold,
-            max_trailing_logs: self.settings.max_trailing_logs,
+            last_contact_threshold: autopilot.last_contact_threshold,
+            max_trailing_logs: autopilot.max_trailing_logs,
         };
         self.stability.lock().unwrap_or_else(PoisonError::into_inner).observe(&evidence, SystemTime::now())
     }

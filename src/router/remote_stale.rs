@@ -48,7 +48,9 @@ impl Family {
             | Read::ObservedBy { .. } => Family::Health,
             Read::CoordinateNodes | Read::CoordinateNode { .. } | Read::CoordinateDatacenters => Family::Coordinate,
             Read::StatusLeader | Read::StatusPeers => Family::Status,
-            Read::RaftConfiguration | Read::AutopilotHealth | Read::AutopilotState => Family::Operator,
+            Read::RaftConfiguration | Read::AutopilotConfiguration | Read::AutopilotHealth | Read::AutopilotState => {
+                Family::Operator
+            }
             // Of this side's own view, wherever they are asked.
             Read::Federation { .. } | Read::FederationDoctor { .. } | Read::DialBack { .. } => Family::Operator,
         }

@@ -9,6 +9,7 @@ use super::votes;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
+use crate::model::member::level;
 use crate::model::request::{PeerRef, Removal, Write, Written};
 use crate::raft::Raft;
 
@@ -18,6 +19,10 @@ impl Core {
         match write {
             Write::Apply(command) if votes::is_of_the_leader(command) => {
                 Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"))
+            }
+            Write::Apply(command) if is_of_autopilot(command) => {
+                self.all_read(level::AUTOPILOT)?;
+                propose(raft, command.clone()).await
             }
             Write::Vote(ballot) => self.count_votes(raft, ballot).await,
             Write::Apply(command) => propose(raft, command.clone()).await,
@@ -40,10 +45,31 @@ impl Core {
         }
     }
 
+    /// Refuses what some server of the datacenter would stop at.
+    fn all_read(&self, level: u32) -> Result<(), Fault> {
+        let roster = self.paths.lan.roster();
+        let below: Vec<&str> =
+            roster.servers_below(level, &self.settings.datacenter).map(|member| member.name.as_str()).collect();
+        if below.is_empty() {
+            return Ok(());
+        }
+        let text = format!("Some servers run a version that does not know this yet: {}; upgrade them first", below.join(", "));
+        Err(Fault::failed(text))
+    }
+
     fn find_peer(&self, raft: &Raft, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
         let (peers, roster) = (raft.peers(), self.paths.lan.roster());
         let leadership = *raft.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
+    }
+}
+
+/// Whether the command, or a part of it, says how servers are treated.
+fn is_of_autopilot(command: &Command) -> bool {
+    match command {
+        Command::SetAutopilot { .. } => true,
+        Command::Batch(commands) => commands.iter().any(is_of_autopilot),
+        _ => false,
     }
 }
 

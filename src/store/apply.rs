@@ -6,7 +6,7 @@
 use super::change::Change;
 use super::view::View;
 use super::watch::Key;
-use super::{deregister, register, removal, votes};
+use super::{autopilot, deregister, register, removal, votes};
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use std::collections::BTreeSet;
@@ -32,6 +32,7 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, co
             votes::vote(&mut change, ballot, *at);
             Ok(())
         }
+        Command::SetAutopilot { config, only_at } => autopilot::set(&mut change, config, *only_at),
         Command::Batch(commands) => return apply_all(view, touched, index, commands),
     };
     done.map_or_else(Outcome::Refused, |()| Outcome::Done)

@@ -35,6 +35,7 @@ pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
         | Read::FederationDoctor { .. }
         | Read::DialBack { .. }
         | Read::RaftConfiguration
+        | Read::AutopilotConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => Vec::new(),
     }
@@ -94,6 +95,7 @@ pub(super) fn index(view: &View, query: &Query) -> u64 {
         | Read::FederationDoctor { .. }
         | Read::DialBack { .. }
         | Read::RaftConfiguration
+        | Read::AutopilotConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => 0,
     };

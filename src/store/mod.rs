@@ -1,15 +1,16 @@
-//! The replicated state in memory: nodes, services, checks, coordinates, removed datacenters.
+//! The replicated state in memory: nodes, services, checks, coordinates, removed datacenters, autopilot.
 //!
 //! Raft's state machine owns the one [`Store`] and applies commands to it in log order; everybody
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
 //! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
-//! `register`, `deregister`, `votes` and `removal` make a `change` of it; `query` answers from it with
-//! `catalog`, `health`, `observed`, `coordinate` and `select`; `interest` says what a query depends on, and `watch` calls
+//! `register`, `deregister`, `votes`, `removal` and `autopilot` make a `change` of it; `query` answers from it with
+//! `catalog`, `health`, `observed`, `coordinate` and `select`, and `members` shows its rows; `interest` says what a query depends on, and `watch` calls
 //! who waits for that; `snapshot` writes a view out and reads it back.
 
 mod apply;
+mod autopilot;
 mod catalog;
 mod change;
 mod coordinate;
@@ -17,6 +18,7 @@ mod deregister;
 mod group;
 mod health;
 mod interest;
+mod members;
 mod node_state;
 mod observed;
 mod query;
@@ -33,11 +35,13 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use members::NodeRef;
 pub use observed::Observed;
 pub use view::View;
 pub use watch::Watch;
 
 use crate::model::answer::Panic;
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
@@ -158,6 +162,16 @@ impl Reader {
     /// Registers interest in [`Reader::removals`]; to be made before they are read.
     pub fn watch_removals(&self) -> Watch {
         self.published.watches.watch(vec![Key::Removals])
+    }
+
+    /// How servers are treated; nothing before a leader has written it down.
+    pub fn autopilot(&self) -> Option<Arc<AutopilotConfig>> {
+        self.published.view.load().autopilot.clone()
+    }
+
+    /// Registers interest in [`Reader::autopilot`]; to be made before it is read.
+    pub fn watch_autopilot(&self) -> Watch {
+        self.published.watches.watch(vec![Key::Autopilot])
     }
 
     /// The voted checks, with who observes them.

@@ -48,6 +48,7 @@ pub(super) fn run(view: &View, query: &Query, panic_threshold: u8) -> Result<Ren
         | Read::FederationDoctor { .. }
         | Read::DialBack { .. }
         | Read::RaftConfiguration
+        | Read::AutopilotConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => {
             return Err(Fault::failed(format!("{:?} is not answered from the catalog", query.read)));

@@ -48,12 +48,14 @@ enum Kind {
     Removal = 9,
     /// Who votes on the check before it, and their votes.
     Votes = 10,
+    /// How servers are treated.
+    Autopilot = 11,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        use Kind::{Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service, Votes};
-        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes]
+        use Kind::{Autopilot, Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service, Votes};
+        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes, Autopilot]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -119,6 +121,9 @@ pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result
     }
     for (datacenter, cluster) in view.removals.iter() {
         writer.value(Kind::Removal, &RemovalRecord { datacenter: datacenter.to_owned(), cluster })?;
+    }
+    if let Some(config) = &view.autopilot {
+        writer.value(Kind::Autopilot, &**config)?;
     }
     writer.record(Kind::End, &[])?;
     let Writer { mut out, sum } = writer;
@@ -278,6 +283,7 @@ impl Build {
                 let RemovalRecord { datacenter, cluster } = parse(&body)?;
                 Arc::make_mut(&mut self.view.removals).remove(&datacenter, cluster);
             }
+            Kind::Autopilot => self.view.autopilot = Some(Arc::new(parse(&body)?)),
             Kind::End => {}
         }
         Ok(())

@@ -6,6 +6,7 @@
 use super::group::Group;
 use super::node_state::NodeState;
 use super::rows::{CheckRow, CoordinateRow, NodeRow, key_of};
+use crate::model::autopilot::AutopilotConfig;
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
 use crate::model::query::Lookup;
@@ -32,6 +33,8 @@ pub struct View {
     pub(super) voted: OrdMap<(Arc<str>, Arc<str>), Arc<CheckRow>>,
     /// Which clusters of other datacenters are removed.
     pub(super) removals: Arc<Removals>,
+    /// How servers are treated; unset until a leader has written it down.
+    pub(super) autopilot: Option<Arc<AutopilotConfig>>,
     pub(super) indexes: Indexes,
 }
 
@@ -122,8 +125,8 @@ impl View {
         if self.datacenter == *datacenter {
             return self;
         }
-        let mut moved =
-            View { coordinates: self.coordinates, removals: self.removals, indexes: self.indexes, ..View::empty(datacenter) };
+        let View { coordinates, removals, autopilot, indexes, .. } = self;
+        let mut moved = View { coordinates, removals, autopilot, indexes, ..View::empty(datacenter) };
         for state in self.nodes.values() {
             let node = Node { datacenter: datacenter.to_string(), ..state.row.node.clone() };
             moved.place(NodeState { row: Arc::new(NodeRow::new(node)), ..NodeState::clone(state) });

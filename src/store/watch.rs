@@ -39,6 +39,8 @@ pub(super) enum Key {
     ServiceGone,
     /// Which clusters of other datacenters are removed.
     Removals,
+    /// How servers are treated.
+    Autopilot,
     /// Which checks are voted on, and who observes them.
     Voted,
     /// Which checks an agent observes, and how they are probed.

@@ -115,6 +115,7 @@ pub(super) fn text_bytes(query: &Query) -> usize {
         | Read::StatusLeader
         | Read::StatusPeers
         | Read::RaftConfiguration
+        | Read::AutopilotConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState => 0,
     };

@@ -14,8 +14,10 @@ pub const RECONCILE_BATCH: usize = 64;
 /// How long a leader waits before it removes nodes that gossip has never shown it: two rounds of
 /// push/pull, for a leader that has only just joined knows too few.
 pub const REAP_UNKNOWN_AFTER: Duration = Duration::from_secs(60);
-/// Time between looks at the Raft configuration.
+/// Time between looks at the Raft configuration while servers come or go.
 pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_millis(250);
+/// The same while all servers are voters and alive; what gossip hears is looked at beside it, at once.
+pub const MEMBERSHIP_CALM_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest that one change of the Raft configuration may take.
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause before a failed change of the same server is tried again.
@@ -25,8 +27,8 @@ pub const MEMBERSHIP_RETRY: Duration = Duration::from_secs(2);
 pub const SERVER_SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How long a server must be dead before it is taken out: longer than a restart.
 pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(10);
-/// Time between the leader's own ticks.
-pub const LEADER_TICK: Duration = Duration::from_millis(250);
+/// Time between the leader's own ticks; each wakes a thread of an idle server.
+pub const LEADER_TICK: Duration = Duration::from_secs(1);
 /// A gap between ticks from which on the leader was asleep, and timers are not to be trusted.
 pub const LEADER_GAP: Duration = Duration::from_secs(1);
 /// Time between writes of coordinates. Consul's number.

@@ -10,6 +10,10 @@ pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(700);
 /// A leader that nothing was heard of for so many leases is told to nobody any more.
 pub const RAFT_LEADER_SILENCE_LEASES: u32 = 2;
+/// How long nobody may lead before that is warned of: three elections.
+pub const RAFT_LEADERLESS_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is warned of again, and how long before the first leader.
+pub const RAFT_LEADERLESS_REPEAT: Duration = Duration::from_secs(30);
 /// The part of the lease, in percent, within which reads are answered: clocks may differ by 10 % in speed.
 pub const RAFT_LEASE_MARGIN_PERCENT: u32 = 80;
 /// `raft_snapshot_threshold`: log entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.

@@ -1,5 +1,6 @@
 //! Tests of the store through its public face.
 
+mod autopilot;
 mod indexes;
 mod properties;
 mod reads;

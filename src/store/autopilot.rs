@@ -1,0 +1,22 @@
+//! How servers are treated: one row, which replaces itself. `apply` calls it.
+
+use super::change::Change;
+use super::watch::Key;
+use crate::model::autopilot::AutopilotConfig;
+use crate::model::fault::{Fault, FaultKind};
+use std::sync::Arc;
+
+/// Puts `config` in force; with `only_at`, only where the one in force was changed at that index last.
+pub(super) fn set(change: &mut Change<'_>, config: &AutopilotConfig, only_at: Option<u64>) -> Result<(), Fault> {
+    let known = change.view.autopilot.as_deref();
+    let changed_at = known.map_or(0, |known| known.modify_index);
+    if let Some(expected) = only_at.filter(|expected| *expected != changed_at) {
+        let text = format!("Expected autopilot's configuration as of index {expected}; it was changed at {changed_at}");
+        return Err(Fault::new(FaultKind::Conflict, text));
+    }
+    let create_index = known.map_or(change.index, |known| known.create_index);
+    let row = AutopilotConfig { create_index, modify_index: change.index, ..config.clone() };
+    change.view.autopilot = Some(Arc::new(row));
+    change.touched.insert(Key::Autopilot);
+    Ok(())
+}
