@@ -27,6 +27,12 @@ impl Route {
         self.methods.iter().find(|(known, _)| known == method).map(|(_, endpoint)| *endpoint)
     }
 
+    /// The same path with the methods of `other` beside its own.
+    fn and(mut self, other: Route) -> Route {
+        self.methods.extend(other.methods);
+        self
+    }
+
     /// The methods as the `Allow` header lists them.
     pub(super) fn allow(&self) -> String {
         self.methods.iter().fold("OPTIONS".to_owned(), |list, (method, _)| list + "," + method.as_str())
@@ -120,8 +126,8 @@ pub(super) fn routes() -> Vec<Route> {
         get("/v1/operator/raft/configuration", operator::raft_configuration),
         delete("/v1/operator/raft/peer", operator::remove_peer),
         post("/v1/operator/raft/transfer-leader", operator::transfer_leader),
-        get("/v1/operator/autopilot/configuration", operator::autopilot_configuration),
-        put("/v1/operator/autopilot/configuration", operator::set_autopilot_configuration),
+        get("/v1/operator/autopilot/configuration", operator::autopilot_configuration)
+            .and(put("/v1/operator/autopilot/configuration", operator::set_autopilot_configuration)),
         get("/v1/operator/autopilot/health", operator::autopilot_health),
         get("/v1/operator/autopilot/state", operator::autopilot_state),
 

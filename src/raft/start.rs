@@ -8,7 +8,7 @@ use super::lease::Lease;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::network::{Link, Network};
-use super::openraft_types::{Core, Metrics, TypeConfig};
+use super::openraft_types::{Core, LogId, Metrics, TypeConfig};
 use super::proposals::Proposals;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
@@ -21,6 +21,7 @@ use crate::telemetry::Trouble;
 use openraft::Instant as _;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
+use openraft::metrics::RaftServerMetrics;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -134,19 +135,19 @@ impl Server {
     /// Passes on what the core says of itself. The core names its last leader until there is another;
     /// here a leader that nothing was heard of for two leases is no longer told.
     async fn observe(self: Arc<Server>) {
-        let mut metrics = self.core.metrics();
+        // Not the metrics of everything: those are sent anew at each heartbeat, whatever they say.
+        let (mut roles, mut data) = (self.core.server_metrics(), self.core.data_metrics());
         let silence = self.settings.election.1 * RAFT_LEADER_SILENCE_LEASES;
         let mut named_since = Instant::now();
         let mut named = None;
         loop {
-            let now = self.metrics();
-            let stopped = now.running_state.as_ref().err().map(|fatal| fatal.to_string());
-            let mut found = leadership(&now);
+            let mut found = led(&roles.borrow_watched(), data.borrow_watched().last_applied);
+            let waits_for_apply = found.leader == Some(self.settings.node_id) && !found.is_self;
             if named != Some((found.leader, found.term)) {
                 named = Some((found.leader, found.term));
                 named_since = Instant::now();
             }
-            if found.leader.is_some() && named_since.elapsed() > silence && !self.hears_of_leader(&now, silence) {
+            if found.leader.is_some() && named_since.elapsed() > silence && !self.hears_of_leader(&self.metrics(), silence) {
                 found = Leadership { leader: None, is_self: false, ..found };
             }
             let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, found) != found);
@@ -154,19 +155,20 @@ impl Server {
                 let leader = found.leader.map_or_else(|| "none".to_owned(), |id| self.link.name_of(id));
                 tracing::info!(%leader, is_self = found.is_self, term = found.term, "Raft leadership");
             }
-            if let Some(fatal) = stopped.filter(|_| !self.stopping.load(Ordering::SeqCst)) {
-                self.fail(format!("the Raft core has stopped: {fatal}"));
-                return;
-            }
-            match tokio::time::timeout(self.settings.election.1, metrics.changed()).await {
-                // Nothing new: time itself may be the news.
-                Ok(Ok(())) | Err(_) => {}
-                Ok(Err(_)) => {
-                    if !self.stopping.load(Ordering::SeqCst) {
-                        self.fail("the Raft core has stopped without a word".to_owned());
-                    }
-                    return;
+            let news = async {
+                tokio::select! {
+                    changed = roles.changed() => changed.is_ok(),
+                    changed = data.changed(), if waits_for_apply => changed.is_ok(),
                 }
+            };
+            // Nothing new: time itself may be the news.
+            let runs = tokio::time::timeout(self.settings.election.1, news).await.unwrap_or(true);
+            let fatal = self.metrics().running_state.err().map(|fatal| fatal.to_string());
+            if (!runs || fatal.is_some()) && !self.stopping.load(Ordering::SeqCst) {
+                self.fail(format!("the Raft core has stopped: {}", fatal.as_deref().unwrap_or("it does not say why")));
+            }
+            if !runs || fatal.is_some() {
+                return;
             }
         }
     }
@@ -304,6 +306,16 @@ pub(super) fn leadership(metrics: &Metrics) -> Leadership {
         leader: metrics.current_leader.map(NodeId::from_u128),
         is_self: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id) && applied_own,
         term: metrics.current_term,
+    }
+}
+
+/// The same from what changes with the roles, and what was applied last.
+fn led(roles: &RaftServerMetrics<TypeConfig>, last_applied: Option<LogId>) -> Leadership {
+    let applied_own = last_applied.is_some_and(|applied| applied.committed_leader_id() == roles.vote.leader_id());
+    Leadership {
+        leader: roles.current_leader.map(NodeId::from_u128),
+        is_self: roles.state == ServerState::Leader && roles.current_leader == Some(roles.id) && applied_own,
+        term: roles.vote.leader_id().term,
     }
 }
 
