@@ -61,6 +61,7 @@ fn of_read(read: &Read) -> Allowed {
         | Read::StatusLeader
         | Read::StatusPeers
         | Read::RaftConfiguration
+        | Read::AutopilotConfiguration
         | Read::AutopilotHealth
         | Read::AutopilotState
         | Read::DialBack { .. } => Allowed::Users,
@@ -79,7 +80,7 @@ fn of_write(write: &Write) -> Allowed {
 fn of_command(command: &Command) -> Allowed {
     match command {
         Command::Register(_) | Command::Deregister(_) | Command::UpdateCoordinates(_) => Allowed::Users,
-        Command::RemoveDatacenter { .. } | Command::ReadmitDatacenter { .. } => Allowed::Operators,
+        Command::RemoveDatacenter { .. } | Command::ReadmitDatacenter { .. } | Command::SetAutopilot { .. } => Allowed::Operators,
         Command::Batch(commands) => strictest(commands.iter().map(of_command)),
         _ => Allowed::Nobody,
     }
@@ -122,6 +123,7 @@ mod tests {
             Write::RemoveDatacenter(Removal::default()),
             Write::Apply(removal()),
             Write::Apply(Command::ReadmitDatacenter { datacenter: "dc3".to_owned() }),
+            Write::Apply(Command::SetAutopilot { config: Box::default(), only_at: None }),
             Write::Apply(Command::Batch(vec![Command::Register(Box::default()), removal()])),
         ] {
             let fault = check(&write(asked.clone()), "dc2", "dc1", false).unwrap_err();
