@@ -47,7 +47,7 @@ fn the_commands_print_consul_s_tables_of_a_live_datacenter() {
     let (at_server, at_client) = (server.plan.address, client.plan.address);
 
     let members = good(&client, "members");
-    assert_eq!(rows(&members)[0], ["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment"]);
+    assert_eq!(rows(&members)[0], ["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Partition", "Segment"]);
     assert_eq!(
         rows(&members)[1],
         ["c1", &format!("{at_client}:8301"), "alive", "client", "1.21.4", "2", "dc1", "default", "<default>"]

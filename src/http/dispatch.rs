@@ -99,14 +99,14 @@ impl Dispatch {
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
         let from = request.extensions().get::<Client>().and_then(|client| client.0);
-        let asked = Box::new(Asked::new(request.method(), request.uri(), from));
+        let asked = Box::new(Asked::new(request.method(), request.uri(), from, place.line()));
         let work = self.begin(place, request, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
         let dispatch = Arc::clone(self);
         async move {
             let mut response = match work.await {
                 Ok(reply) => dispatch.renderer.render(reply, form).await,
                 Err(refusal) => {
-                    dispatch.log.refused(&asked, place.line(), &refusal);
+                    dispatch.log.refused(&asked, &refusal);
                     refusal.into_response()
                 }
             };

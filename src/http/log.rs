@@ -20,12 +20,14 @@ pub(super) struct Asked {
     method: Method,
     url: String,
     from: Option<IpAddr>,
+    /// The line of the table that it led to.
+    line: usize,
     since: Instant,
 }
 
 impl Asked {
-    pub(super) fn new(method: &Method, uri: &Uri, from: Option<IpAddr>) -> Asked {
-        Asked { method: method.clone(), url: told(uri.path(), uri.query()), from, since: Instant::now() }
+    pub(super) fn new(method: &Method, uri: &Uri, from: Option<IpAddr>, line: usize) -> Asked {
+        Asked { method: method.clone(), url: told(uri.path(), uri.query()), from, line, since: Instant::now() }
     }
 }
 
@@ -61,21 +63,21 @@ struct Quiet {
 impl RequestLog {
     /// The request was answered with `status`.
     pub(super) fn finished(asked: &Asked, status: StatusCode) {
-        let Asked { method, url, from, since } = asked;
+        let Asked { method, url, from, since, .. } = asked;
         let (from, latency) = (source(*from), in_micros(since.elapsed()));
         tracing::debug!(%method, %url, %from, status = status.as_u16(), %latency, "Request finished");
     }
 
-    /// It was refused. `place` is the line of the table that it led to.
-    pub(super) fn refused(&self, asked: &Asked, place: usize, refusal: &Refusal) {
+    /// It was refused.
+    pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) {
         let status = refusal.status();
         // What is not offered was told to the user; the agent is well.
         if !status.is_server_error() || status == StatusCode::NOT_IMPLEMENTED {
             return;
         }
         metrics::counter!("kontor.http.requests_failed").increment(1);
-        let Some(before) = self.worth_telling((place, status), Instant::now()) else { return };
-        let Asked { method, url, from, .. } = asked;
+        let Asked { method, url, from, line, .. } = asked;
+        let Some(before) = self.worth_telling((*line, status), Instant::now()) else { return };
         let (from, error) = (source(*from), refusal.text());
         if before == 0 {
             tracing::error!(%method, %url, %from, status = status.as_u16(), error, "Request error");

@@ -95,7 +95,7 @@ mod tests {
     fn whole_numbers_are_written_as_go_writes_them_and_read_back() {
         let here = Coordinate { vec: vec![0.0, -2.0, 0.25], error: 1.5, adjustment: 0.0, height: MIN_HEIGHT };
         let text = serde_json::to_string(&here).unwrap();
-        assert_eq!(text, r#"{"Vec":[0,-2,0.25],"Error":1.5,"Adjustment":0,"Height":1e-5}"#);
+        assert_eq!(text, r#"{"Vec":[0,-2,0.25],"Error":1.5,"Adjustment":0,"Height":0.00001}"#);
         assert_eq!(serde_json::from_str::<Coordinate>(&text).unwrap(), here);
         let packed = rmp_serde::to_vec_named(&here).unwrap();
         assert_eq!(rmp_serde::from_slice::<Coordinate>(&packed).unwrap(), here);
