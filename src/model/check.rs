@@ -126,9 +126,7 @@ impl CheckDefinition {
             None => self.clone(),
         }
     }
-}
 
-impl CheckDefinition {
     /// Consul's word for what is probed; empty where nothing is.
     pub fn kind(&self) -> &'static str {
         let CheckDefinition { http, tcp, udp, grpc, os_service, .. } = self;
