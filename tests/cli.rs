@@ -47,9 +47,15 @@ fn the_commands_print_consul_s_tables_of_a_live_datacenter() {
     let (at_server, at_client) = (server.plan.address, client.plan.address);
 
     let members = good(&client, "members");
-    assert_eq!(rows(&members)[0], ["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment"]);
-    assert_eq!(rows(&members)[1], ["c1", &format!("{at_client}:8301"), "alive", "client", "1.9.0", "2", "dc1", "<default>"]);
-    assert_eq!(rows(&members)[2], ["s1", &format!("{at_server}:8301"), "alive", "server", "1.9.0", "2", "dc1", "<all>"]);
+    assert_eq!(rows(&members)[0], ["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Partition", "Segment"]);
+    assert_eq!(
+        rows(&members)[1],
+        ["c1", &format!("{at_client}:8301"), "alive", "client", "1.21.4", "2", "dc1", "default", "<default>"]
+    );
+    assert_eq!(
+        rows(&members)[2],
+        ["s1", &format!("{at_server}:8301"), "alive", "server", "1.21.4", "2", "dc1", "default", "<all>"]
+    );
     assert_eq!(rows(&good(&server, "members -wan"))[1][0], "s1.dc1");
     assert_eq!(client.cli(&["members", "-wan"]), (2, String::new(), String::new()), "a client is in no WAN pool");
     assert_eq!(client.cli(&["members", "-status=failed"]), (2, String::new(), String::new()));
@@ -100,7 +106,7 @@ fn the_program_is_the_same_by_the_name_of_consul() {
     let consul = folder.path().join("consul");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kontor"), &consul).unwrap();
     let (code, out, _) = run_as(&consul, folder.path(), &["version"], &[]);
-    assert!(out.starts_with("Consul v1.9.0\nRevision kontor-"), "what scripts look for: {out}");
+    assert!(out.starts_with("Consul v1.21.4\nRevision kontor-"), "what scripts look for: {out}");
     assert!(out.contains("\nThis is Kontor v"), "{out}");
     assert_eq!((code, out), (0, run(folder.path(), &["--version"], &[]).1));
     let (code, _, err) = run_as(&consul, folder.path(), &["agent", "-server"], &[]);

@@ -98,6 +98,20 @@ fn a_blocking_query_waits_where_the_data_is_and_writes_cross_too() {
     });
     assert_eq!(second.json()[0]["ServicePort"], 2);
     assert!(second.index() > first.index());
+
+    let client = &dc1.clients[0];
+    let cache = json!({"Node": "external", "Address": "10.0.0.9", "Service": {"Service": "cache"}}).to_string();
+    assert_eq!(client.put("/v1/catalog/register?dc=dc2", &cache).body, "true");
+    assert_eq!(client.get("/v1/catalog/service/cache").json(), json!([]), "it is not written where nobody has asked for it");
+    assert_eq!(client.get("/v1/catalog/service/cache?dc=dc2").json()[0]["Datacenter"], "dc2");
+    let place = json!({"Node": "external", "Coord": {"Vec": [0.5, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5}}).to_string();
+    assert_eq!(client.put("/v1/coordinate/update?dc=dc2", &place).status, 200);
+    let there = client.wait_for("/v1/coordinate/node/external?dc=dc2", |rows| rows[0]["Node"] == "external");
+    assert_eq!(there[0]["Coord"]["Vec"], json!([0.5, 0, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(client.get("/v1/coordinate/node/external").status, 404);
+    let gone = json!({"Node": "external", "ServiceID": "cache"}).to_string();
+    assert_eq!(client.put("/v1/catalog/deregister?dc=dc2", &gone).body, "true");
+    assert_eq!(client.get("/v1/catalog/service/cache?dc=dc2").json(), json!([]));
 }
 
 #[test]

@@ -25,7 +25,22 @@ fn codes_and_texts_are_consul_s() {
     let root = tempfile::tempdir().unwrap();
     let agent = agent(root.path());
     let table: &[(&str, &str, u16, &str)] = &[
-        ("GET", "/v1/nothing/here", 404, ""),
+        ("GET", "/v1/nothing/here", 404, "Invalid URL path: not a recognized HTTP API endpoint"),
+        (
+            "PUT",
+            "/v1/agent/check/pass/none",
+            404,
+            "Unknown check ID \"none\". Ensure that the check ID is passed, not the check name.",
+        ),
+        (
+            "PUT",
+            "/v1/agent/service/deregister/none",
+            404,
+            "Unknown service ID \"none\". Ensure that the service ID is passed, not the service name.",
+        ),
+        ("GET", "/v1/coordinate/node/", 404, ""),
+        ("GET", "/v1/coordinate/nodes?segment=alpha", 200, "[]"),
+        ("GET", "/v1/agent/members?segment=alpha", 400, "Bad request: network segments are not offered, got \"alpha\""),
         ("GET", "/", 200, "Consul Agent"),
         ("GET", "/v1/catalog/nodes?wait=10&index=1", 400, "Invalid wait time"),
         ("GET", "/v1/catalog/nodes?index=x", 400, "Invalid index"),
@@ -72,6 +87,101 @@ fn codes_and_texts_are_consul_s() {
     }
     let options = request("OPTIONS", &agent.url("/v1/agent/service/register"), None).unwrap();
     assert_eq!((options.status, options.header("Allow"), options.body.as_str()), (200, "OPTIONS,PUT", ""));
+}
+
+#[test]
+fn what_is_not_offered_fails_with_a_sentence_and_is_never_an_empty_answer() {
+    let root = tempfile::tempdir().unwrap();
+    let agent = agent(root.path());
+    for (method, path, said) in [
+        ("GET", "/v1/kv/a", "key/value store"),
+        ("GET", "/v1/kv/?recurse", "key/value store"),
+        ("PUT", "/v1/session/create", "Sessions"),
+        ("GET", "/v1/snapshot", "Snapshots"),
+        ("GET", "/v1/internal/ui/services", "web interface"),
+        ("GET", "/v1/peerings", "Peering"),
+        ("POST", "/v1/query", "Prepared queries"),
+    ] {
+        let reply = request(method, &agent.url(path), None).unwrap();
+        assert_eq!(reply.status, 501, "{method} {path}: {}", reply.body);
+        assert!(reply.body.contains(said) && reply.body.contains("not offered"), "{method} {path}: {}", reply.body);
+        assert!(reply.header("X-Kontor-Reason").starts_with("not-offered: "), "{method} {path}");
+    }
+    let (code, out, err) = agent.cli(&["watch", "-type=key", "-key=a"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("key/value store"), "{err}");
+    let (code, _, err) = agent.cli(&["kv", "get", "a"]);
+    assert!(code == 1 && err.contains("key/value store"), "{err}");
+    for (line, code) in
+        [(&["nonsense", "x"][..], 127), (&[], 127), (&["catalog", "nonsense"], 1), (&["members", "-segment=_all"], 0)]
+    {
+        assert_eq!(agent.cli(line).0, code, "{line:?}");
+    }
+}
+
+#[test]
+fn one_release_of_consul_is_told_wherever_tools_look() {
+    let root = tempfile::tempdir().unwrap();
+    let agent = agent(root.path());
+    let own = agent.get("/v1/agent/self").json();
+    let told = own["Config"]["Version"].as_str().unwrap().to_owned();
+    let mut parts = told.split('.').map(|part| part.parse::<u32>().unwrap());
+    assert!((parts.next().unwrap(), parts.next().unwrap()) >= (1, 21), "{told}");
+    let node = agent.wait_for("/v1/catalog/service/consul", |rows| rows[0]["ServiceMeta"]["version"].is_string());
+    for (place, shown) in [
+        ("Stats", &own["Stats"]["build"]["version"]),
+        ("DebugConfig", &own["DebugConfig"]["Version"]),
+        ("agent/version", &agent.get("/v1/agent/version").json()["HumanVersion"]),
+        ("autopilot", &agent.get("/v1/operator/autopilot/health").json()["Servers"][0]["Version"]),
+        ("service consul", &node[0]["ServiceMeta"]["version"]),
+    ] {
+        assert_eq!(shown, &json!(told), "{place}");
+    }
+    assert!(own["Member"]["Tags"]["build"].as_str().unwrap().starts_with(&format!("{told}:")));
+    assert!(agent.cli(&["version"]).1.starts_with(&format!("Consul v{told}\n")));
+    assert!(agent.cli(&["members"]).1.contains(&told));
+}
+
+#[test]
+fn the_address_that_an_agent_tells_of_itself_is_one_that_it_can_be_joined_at() {
+    let root = tempfile::tempdir().unwrap();
+    let agent = Plan::server(root.path(), "dc1", "s1", 1).flag("-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==").start();
+    agent.wait_for_leader();
+    let reply = agent.get("/v1/agent/self");
+    assert!(!reply.body.contains("MDEyMzQ1Njc4OWFiY2RlZg"), "no secret is shown");
+    let shown = &reply.json()["DebugConfig"];
+    let at = shown["SerfAdvertiseAddrLAN"].as_str().and_then(|address| address.strip_prefix("tcp://")).unwrap().to_owned();
+    assert_eq!(agent.put(&format!("/v1/agent/join/{at}"), "").status, 200);
+    assert_eq!(shown["SerfAdvertiseAddrWAN"], format!("tcp://{}:8302", agent.plan.address));
+    assert_eq!(shown["RPCAdvertiseAddr"], format!("tcp://{}:8300", agent.plan.address));
+    for name in ["EnableDebug", "ConnectEnabled", "ACLsEnabled", "PeeringEnabled"] {
+        assert_eq!(shown[name], false, "{name}");
+    }
+    for name in ["GRPCPort", "GRPCTLSPort", "DNSPort"] {
+        assert_eq!(shown[name], -1, "{name}");
+    }
+}
+
+#[test]
+fn requests_are_in_the_log_and_failed_ones_are_errors_without_any_token() {
+    let root = tempfile::tempdir().unwrap();
+    let agent = Plan::server(root.path(), "dc1", "s1", 1).flag("-log-level=debug").start();
+    agent.wait_for_leader();
+    assert_eq!(agent.get("/v1/catalog/nodes?token=s3cret&node-meta=a:b").status, 200);
+    for _ in 0..3 {
+        assert_eq!(agent.get("/v1/catalog/nodes?dc=nowhere&token=s3cret").status, 500);
+    }
+    assert_eq!((agent.get("/v1/kv/a").status, agent.get("/v1/nothing").status), (501, 404));
+    let lines = |log: &str, parts: &[&str]| log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count();
+    let log = rig::wait_until("the last request in the log", || Some(agent.log()).filter(|log| log.contains("url=/v1/nothing")));
+    let asked = "method=GET url=/v1/catalog/nodes?token=<hidden>&node-meta=a:b from=127.";
+    assert_eq!(lines(&log, &["DEBUG", "Request finished", asked, "status=200", "latency="]), 1, "{log}");
+    let asked = "method=GET url=/v1/catalog/nodes?dc=nowhere&token=<hidden> from=127.";
+    let failed = ["ERROR", "Request error", asked, "status=500", "error=\"No path to datacenter\""];
+    assert_eq!(lines(&log, &failed), 1, "told once, not three times: {log}");
+    assert_eq!(lines(&log, &["Request finished", "dc=nowhere", "status=500"]), 3, "{log}");
+    assert_eq!(lines(&log, &["ERROR", "/v1/kv/a"]) + lines(&log, &["ERROR", "/v1/nothing"]), 0, "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
 }
 
 #[test]
@@ -163,6 +273,9 @@ fn what_is_registered_from_outside_with_the_least_has_consul_s_zero_values() {
     assert_eq!(entry["Service"]["Weights"], json!({"Passing": 1, "Warning": 1}));
     assert_eq!((&entry["Service"]["Tags"], &entry["Node"]["Meta"]), (&json!([]), &Value::Null));
     assert_eq!((&entry["Checks"][0]["CheckID"], &entry["Checks"][0]["Status"]), (&json!("up"), &json!("critical")));
+    assert_eq!((&entry["Checks"][0]["ExposedPort"], &entry["Service"]["Port"]), (&json!(0), &Value::Null));
+    assert_eq!(entry["Service"]["Proxy"], json!({"Mode": "", "MeshGateway": {}, "Expose": {}}));
+    assert_eq!(agent.get("/v1/health/service/db?filter=Service.Port==0").json().as_array().unwrap().len(), 1);
     let index = row["ModifyIndex"].clone();
     assert_eq!(agent.put("/v1/catalog/register", &ext.to_string()).body, "true");
     assert_eq!(agent.get("/v1/catalog/service/db").json()[0]["ModifyIndex"], index, "the same again changes nothing");

@@ -66,6 +66,7 @@ impl Control {
             "Revision": concat!("kontor-", env!("CARGO_PKG_VERSION")),
             "Server": config.server,
             "Version": defaults::CONSUL_VERSION,
+            "BuildDate": defaults::CONSUL_BUILD_DATE,
         });
         Control {
             summary,

@@ -139,6 +139,10 @@ impl ServicesArgs {
             None => client.json(client.routed(with_meta(Call::get("/v1/catalog/services"), &self.node_meta)?)).await?,
             Some(node) => self.of_node(node, client).await?,
         };
+        if services.is_empty() {
+            let err = "No services match the given query - try expanding your search.\n".to_owned();
+            return Ok(Done { err, ..Done::default() });
+        }
         if !self.tags.unwrap_or(false) {
             return Ok(Done::text(services.keys().map(|name| format!("{name}\n")).collect()));
         }
@@ -162,9 +166,8 @@ impl ServicesArgs {
         }
         let call = with_meta(Call::get("/v1/catalog/node").segment(node), &self.node_meta)?;
         let found: Option<NodeServices> = client.json(client.routed(call)).await?;
-        let found = found.ok_or_else(|| format!("there is no node {node:?} in this catalog"))?;
         let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for instance in found.services.into_values() {
+        for instance in found.into_iter().flat_map(|found| found.services.into_values()) {
             let tags = services.entry(instance.service).or_default();
             for tag in instance.tags.into_iter().flatten() {
                 if !tags.contains(&tag) {

@@ -24,9 +24,15 @@ pub(super) struct MembersArgs {
     /// Only members whose status matches this regular expression
     #[arg(long, value_name = "REGEX", default_value = ".*")]
     status: String,
+    /// Only members of this network segment; there is one alone, so _all shows everybody
+    #[arg(long, value_name = "SEGMENT", default_value = ALL_SEGMENTS)]
+    segment: String,
     #[command(flatten)]
     pub(super) client: ClientFlags,
 }
+
+/// Every network segment, as Consul calls it.
+const ALL_SEGMENTS: &str = "_all";
 
 /// A member as `/v1/agent/members` lists it.
 #[derive(Debug, Default, Deserialize)]
@@ -44,8 +50,10 @@ impl MembersArgs {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
         let wanted = Regex::new(&self.status).map_err(|error| format!("-status: {error}"))?;
         let wan = self.wan.unwrap_or(false);
+        let segment = Some(self.segment.as_str()).filter(|segment| *segment != ALL_SEGMENTS);
+        let call = Call::get("/v1/agent/members").maybe("wan", wan.then_some("1")).maybe("segment", segment);
         // A client agent is in no WAN pool, and says so with null.
-        let listed: Option<Vec<Member>> = client.json(Call::get("/v1/agent/members").maybe("wan", wan.then_some("1"))).await?;
+        let listed: Option<Vec<Member>> = client.json(call).await?;
         let mut members = listed.unwrap_or_default();
         members.retain(|member| wanted.is_match(member.status_word()));
         if members.is_empty() {
@@ -78,7 +86,7 @@ impl Member {
 }
 
 fn standard(members: &[Member]) -> Vec<Vec<String>> {
-    let mut rows = vec![row(["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment"])];
+    let mut rows = vec![row(["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Partition", "Segment"])];
     for member in members {
         let build = member.tag("build").split(':').next().unwrap_or_default();
         let (kind, segment) = match (member.tag("role"), member.tag("segment")) {
@@ -88,7 +96,9 @@ fn standard(members: &[Member]) -> Vec<Vec<String>> {
             (_, segment) => ("unknown", segment),
         };
         let (address, protocol) = (member.address(), member.protocol_cur.to_string());
-        rows.push(row([&member.name, &address, member.status_word(), kind, build, &protocol, member.tag("dc"), segment]));
+        let partition = if member.tag("ap").is_empty() { "default" } else { member.tag("ap") };
+        let cells = [&member.name, &address, member.status_word(), kind, build, &protocol, member.tag("dc"), partition, segment];
+        rows.push(row(cells));
     }
     rows
 }
@@ -118,9 +128,9 @@ mod tests {
         .unwrap();
         assert_eq!(
             layout(&standard(&members), 2),
-            "Node  Address         Status  Type    Build  Protocol  DC   Segment\n\
-             s1    10.0.0.1:8301   alive   server  1.9.0  2         dc1  <all>\n\
-             c1    [fd00::9]:8301  left    client  1.9.0  2         dc1  <default>\n"
+            "Node  Address         Status  Type    Build  Protocol  DC   Partition  Segment\n\
+             s1    10.0.0.1:8301   alive   server  1.9.0  2         dc1  default    <all>\n\
+             c1    [fd00::9]:8301  left    client  1.9.0  2         dc1  default    <default>\n"
         );
         assert!(layout(&detailed(&members), 2).contains("build=1.9.0:abc,dc=dc1,role=consul"));
     }

@@ -2,6 +2,7 @@
 //!
 //! `main` calls [`run`] with the programs that only it may know: this room starts no agent itself.
 
+mod absent;
 mod agent;
 mod argv;
 mod autopilot;
@@ -142,6 +143,9 @@ impl Once {
     }
 }
 
+/// The exit code where no command is named that is one: Consul's, and the shell's for the same.
+const NO_SUCH_COMMAND: u8 = 127;
+
 /// What a command has to say, and its exit code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Done {
@@ -171,7 +175,12 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
     if matches!(args.first().map(String::as_str), Some("--version" | "-v")) {
         args[0] = "version".to_owned();
     }
-    let parsed = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args));
+    let parser = parser();
+    let is_known = args.first().is_some_and(|first| first.starts_with('-') || parser.find_subcommand(first).is_some());
+    let parsed = parser.try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args));
+    if let Some(done) = parsed.as_ref().ok().and_then(absent::said) {
+        return finish(Ok(done));
+    }
     match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(Cli { command: Command::Agent(args) }) => args.run(programs.agent),
         Ok(Cli { command: Command::Demo(options) }) => (programs.demo)(options),
@@ -180,14 +189,18 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // Where the terminal is gone there is nobody to tell.
             _ = error.print();
-            if asked_for { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            match (asked_for, is_known) {
+                (true, _) => ExitCode::SUCCESS,
+                (false, true) => ExitCode::FAILURE,
+                (false, false) => ExitCode::from(NO_SUCH_COMMAND),
+            }
         }
     }
 }
 
 /// The grammar of all commands. Of a flag given twice the last one counts, as in Go.
 fn parser() -> clap::Command {
-    Cli::command().args_override_self(true)
+    absent::listed(Cli::command().args_override_self(true))
 }
 
 /// Runs a command that speaks to an agent.

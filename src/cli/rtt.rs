@@ -40,7 +40,11 @@ impl RttArgs {
             None => own_name(&client, wan).await?,
         };
         let coordinates = if wan { wan_coordinates(&client).await? } else { lan_coordinates(&client).await? };
-        let (first, second) = (find(&coordinates, &self.node)?, find(&coordinates, &other)?);
+        let (first, second) = match (find(&coordinates, &self.node), find(&coordinates, &other)) {
+            (Ok(first), Ok(second)) => (first, second),
+            // As Consul says it, with no word in front.
+            (Err(unknown), _) | (_, Err(unknown)) => return Ok(Done { err: unknown + "\n", code: 1, ..Done::default() }),
+        };
         let milliseconds = first.distance(second).as_secs_f64() * 1000.0;
         let pool = if wan { "WAN" } else { "LAN" };
         Ok(Done::line(format!("Estimated {} <-> {other} rtt: {milliseconds:.3} ms (using {pool} coordinates)", self.node)))

@@ -1,6 +1,7 @@
 //! The grammar, and every command against an agent that answers as Consul does.
 
 use super::*;
+use crate::model::part::Part;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -71,6 +72,7 @@ fn what_cannot_be_is_refused() {
         "operator raft remove-peer -id=x -address=y",
         "operator autopilot set-config -max-trailing-logs=x",
         "operator autopilot set-config -last-contact-threshold=x",
+        "services export-all",
         "join",
         "tls cert create",
         "agent x",
@@ -83,6 +85,40 @@ fn what_cannot_be_is_refused() {
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
+}
+
+#[test]
+fn commands_that_are_not_there_yet_say_so_whatever_is_asked_of_them() {
+    let said = |line: &str| {
+        let args = argv::normalise(line.split_whitespace().map(str::to_owned));
+        let matches = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args));
+        matches.map_or_else(|error| panic!("{line}: {error}"), |matches| absent::said(&matches))
+    };
+    for (line, part) in [
+        ("kv get -detailed -recurse a/b", Part::Kv),
+        ("kv", Part::Kv),
+        ("kv put a -5 -http-addr=127.0.0.1:1", Part::Kv),
+        ("snapshot save x.snap", Part::Snapshots),
+        ("acl token list -format=json", Part::Acl),
+        ("lock -n=2 prefix sh -c true", Part::Sessions),
+        ("exec -- uptime -p", Part::Exec),
+        ("operator usage instances", Part::Usage),
+        ("operator usage -datacenter=dc2", Part::Usage),
+        ("services export -name=web -consumer-peers=x", Part::Peering),
+    ] {
+        let done = said(line).unwrap_or_else(|| panic!("{line} is offered"));
+        assert_eq!((done.out.as_str(), done.code), ("", 1), "{line}");
+        assert_eq!(done.err, format!("Error: {}\n", part.sentence()), "{line}");
+    }
+    for line in ["kv -h", "kv get -h", "kv put -help", "operator usage --help"] {
+        let done = said(line).unwrap_or_else(|| panic!("{line} is offered"));
+        assert!(done.code == 0 && done.out.contains("not offered"), "{line}");
+    }
+    for line in ["members", "operator raft list-peers", "services register -name=kv"] {
+        assert_eq!(said(line), None, "{line}");
+    }
+    let help = parser().render_long_help().to_string();
+    assert!(help.contains("  kv ") && help.contains("(not there yet)"), "{help}");
 }
 
 #[test]
@@ -122,10 +158,14 @@ fn members_that_match_are_listed_and_none_exits_with_two() {
     const MEMBERS: &str = r#"[{"Name": "s1.dc1", "Addr": "10.0.0.1", "Port": 8302, "Status": 1, "ProtocolCur": 2,
         "Tags": {"role": "consul", "dc": "dc1", "build": "1.9.0:x"}}]"#;
     let (done, asked) = against("members -wan", &[("GET /v1/agent/members", 200, MEMBERS)]);
-    let expected = "Node    Address        Status  Type    Build  Protocol  DC   Segment\n\
-                    s1.dc1  10.0.0.1:8302  alive   server  1.9.0  2         dc1  <all>\n";
+    let expected = "Node    Address        Status  Type    Build  Protocol  DC   Partition  Segment\n\
+                    s1.dc1  10.0.0.1:8302  alive   server  1.9.0  2         dc1  default    <all>\n";
     assert_eq!(done, out(expected));
     assert_eq!(asked, ["GET /v1/agent/members?wan=1"]);
+    for (line, question) in [("_all", "GET /v1/agent/members"), ("alpha", "GET /v1/agent/members?segment=alpha")] {
+        let (done, asked) = against(&format!("members -segment={line}"), &[("GET /v1/agent/members", 200, MEMBERS)]);
+        assert_eq!((done.unwrap().code, asked.as_slice()), (0, &[question.to_owned()][..]));
+    }
     let (done, _) = against("members -status=failed", &[("GET /v1/agent/members", 200, MEMBERS)]);
     assert_eq!(done.unwrap().code, 2);
 }
@@ -144,8 +184,11 @@ fn the_catalog_is_asked_in_the_datacenter_named() {
         Done { err: "No nodes match the given query - try expanding your search.\n".to_owned(), ..Done::default() }
     );
     assert_eq!(asked, ["GET /v1/catalog/service/web?node-meta=a%3Ab"]);
+    let none = Done { err: "No services match the given query - try expanding your search.\n".to_owned(), ..Done::default() };
     let (done, _) = against("catalog services -node=n9", &[("GET /v1/catalog/node/n9", 200, "null")]);
-    assert!(done.unwrap_err().contains("n9"));
+    assert_eq!(done, Ok(none.clone()));
+    let (done, _) = against("catalog services -node-meta=a=b -tags", &[("GET /v1/catalog/services", 200, "{}")]);
+    assert_eq!(done, Ok(none));
 }
 
 #[test]
@@ -204,7 +247,8 @@ fn round_trip_times_come_from_coordinates() {
         ("GET /v1/agent/self", 200, r#"{"Config": {"NodeName": "n2", "Datacenter": "dc1"}}"#),
     ];
     assert_eq!(against("rtt n1", ANSWERS).0, out("Estimated n1 <-> n2 rtt: 7.000 ms (using LAN coordinates)\n"));
-    assert_eq!(against("rtt n1 n3", ANSWERS).0, Err("Could not find a coordinate for node \"n3\"".to_owned()));
+    let unknown = Done { err: "Could not find a coordinate for node \"n3\"\n".to_owned(), code: 1, ..Done::default() };
+    assert_eq!(against("rtt n1 n3", ANSWERS).0, Ok(unknown));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `kontor version`: Consul's lines first, for the scripts that read them, then whose program it is.
 
 use super::Done;
-use crate::config::defaults::CONSUL_VERSION;
+use crate::config::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
 use clap::Args;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ impl VersionArgs {
                 "Version": CONSUL_VERSION,
                 "Revision": revision,
                 "Prerelease": "",
+                "BuildDate": CONSUL_BUILD_DATE,
                 "Kontor": VERSION,
                 "RPC": {"Default": 2, "Min": 2, "Max": 3},
             });
@@ -32,7 +33,7 @@ impl VersionArgs {
         let protocol = "Protocol 2 spoken by default, understands 2 to 3 \
             (agent will automatically use protocol >2 when speaking to compatible agents)";
         Ok(Done::line(format!(
-            "Consul v{CONSUL_VERSION}\nRevision {revision}\n{protocol}\nThis is Kontor v{VERSION}, which offers what that version of Consul does"
+            "Consul v{CONSUL_VERSION}\nRevision {revision}\nBuild Date {CONSUL_BUILD_DATE}\n{protocol}\nThis is Kontor v{VERSION}, which offers what that version of Consul does"
         )))
     }
 }

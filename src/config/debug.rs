@@ -1,17 +1,20 @@
 //! The configuration as `agent/self` shows it: Consul's names, secrets hidden. `agent` asks, also for
 //! what a reload cannot change.
 
-use super::{Config, HttpAddress};
+use super::{Config, HttpAddress, defaults};
 use crate::model::duration;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 impl Config {
     /// Everything worth asking for when something is wrong. The gossip key and tokens never show.
     pub fn described(&self) -> Value {
-        Value::Object(entries(self))
+        let mut all = entries(self);
+        all.extend(united([advertised(self), tls(self), release()]));
+        Value::Object(all)
     }
 
     /// The settings, by the names of [`Config::described`], that differ in `wanted` and that a
@@ -52,8 +55,12 @@ impl Config {
     }
 }
 
+/// The settings, each once: what `needs_restart` compares.
 fn entries(config: &Config) -> Map<String, Value> {
-    let parts = [identity(config), addresses(config), membership(config), behaviour(config)];
+    united([identity(config), addresses(config), membership(config), behaviour(config)])
+}
+
+fn united<const N: usize>(parts: [Value; N]) -> Map<String, Value> {
     let objects = parts.into_iter().filter_map(|part| if let Value::Object(part) = part { Some(part) } else { None });
     objects.flatten().collect()
 }
@@ -105,6 +112,59 @@ fn addresses(config: &Config) -> Value {
         "TaggedAddresses": config.tagged_addresses,
         "TranslateWANAddrs": config.translate_wan_addrs,
     })
+}
+
+/// Where the others find this agent. Clients join agents by these.
+fn advertised(config: &Config) -> Value {
+    let at = |address: IpAddr, port: u16| format!("tcp://{}", SocketAddr::new(address, port));
+    json!({
+        "RPCAdvertiseAddr": at(config.advertise, config.rpc.port()),
+        "SerfAdvertiseAddrLAN": at(config.advertise, config.serf_lan.port()),
+        "SerfAdvertiseAddrWAN": config.serf_wan.map(|wan| at(config.advertise_wan, wan.port())),
+    })
+}
+
+/// What tools look for to learn which release this is and what it has not.
+fn release() -> Value {
+    json!({
+        "Version": defaults::CONSUL_VERSION,
+        "VersionMetadata": "",
+        "VersionPrerelease": "",
+        "Revision": concat!("kontor-", env!("CARGO_PKG_VERSION")),
+        "BuildDate": defaults::CONSUL_BUILD_DATE,
+        "ACLResolverSettings": {"ACLsEnabled": false, "ACLDefaultPolicy": "allow"},
+        "AutoEncryptAllowTLS": false,
+        "AutoEncryptTLS": false,
+        "ConnectEnabled": false,
+        "DisableRemoteExec": true,
+        "EnableDebug": false,
+        "GRPCAddrs": [],
+        "GRPCPort": -1,
+        "GRPCTLSAddrs": [],
+        "GRPCTLSPort": -1,
+        "PeeringEnabled": false,
+        "RPCProtocol": 2,
+        "RaftProtocol": 3,
+        "ReadReplica": false,
+        "SegmentName": "",
+        "Segments": [],
+    })
+}
+
+/// The certificates and what is verified, as releases from 1.12 on show it.
+fn tls(config: &Config) -> Value {
+    let kind = |verify_incoming: bool| {
+        json!({
+            "CAFile": path(&config.tls.ca_file),
+            "CAPath": path(&config.tls.ca_path),
+            "CertFile": path(&config.tls.cert_file),
+            "KeyFile": if config.tls.key_file.is_some() { "hidden" } else { "" },
+            "VerifyIncoming": verify_incoming,
+            "VerifyOutgoing": config.tls.verify_outgoing,
+            "VerifyServerHostname": config.tls.verify_server_hostname,
+        })
+    };
+    json!({"TLS": {"HTTPS": kind(config.tls.verify_incoming_https), "InternalRPC": kind(config.tls.verify_incoming_rpc)}})
 }
 
 fn membership(config: &Config) -> Value {

@@ -6,6 +6,7 @@
 use super::HttpParts;
 use super::ask::{self, Call, Pending, pending};
 use super::body;
+use super::options;
 use super::respond::Reply;
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::query::{Lookup, Read};
@@ -17,8 +18,9 @@ pub(super) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
         let token = call.token();
+        let asked = options::datacenter(&call.parameters);
         let register: Register = body::decode(call.body).await?;
-        let dc = named(&register.datacenter);
+        let dc = named(&register.datacenter).or(asked);
         ask::write(&api, dc, token, Write::Apply(Command::Register(Box::new(register)))).await?;
         Ok(Reply::json("true"))
     })
@@ -29,8 +31,9 @@ pub(super) fn deregister(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
         let token = call.token();
+        let asked = options::datacenter(&call.parameters);
         let deregister: Deregister = body::decode(call.body).await?;
-        let dc = named(&deregister.datacenter);
+        let dc = named(&deregister.datacenter).or(asked);
         ask::write(&api, dc, token, Write::Apply(Command::Deregister(deregister))).await?;
         Ok(Reply::json("true"))
     })
@@ -84,7 +87,7 @@ pub(super) fn gateway_services(api: &Arc<HttpParts>, mut call: Call) -> Pending 
     ask::read(api, &call, gateway.map(|gateway| Read::CatalogGatewayServices { gateway }))
 }
 
-/// The datacenter of a body; the agent's own when empty. `?dc` does not count for bodies.
+/// The datacenter of a body, where it names one: it counts for more than `?dc`.
 fn named(dc: &str) -> Option<String> {
     (!dc.is_empty()).then(|| dc.to_owned())
 }

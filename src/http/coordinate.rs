@@ -1,14 +1,16 @@
 //! `/v1/coordinate`: where nodes lie in the space of round-trip times. Called from the table.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending};
+use super::ask::{self, Call, Pending, pending, ready};
 use super::body;
 use super::error::Refusal;
+use super::options;
 use super::respond::Reply;
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
 use crate::model::query::Read;
 use crate::model::request::Write;
+use hyper::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -27,24 +29,37 @@ pub(super) fn datacenters(api: &Arc<HttpParts>, call: Call) -> Pending {
     ask::read(api, &call, Ok(Read::CoordinateDatacenters))
 }
 
-/// `GET coordinate/nodes`
+/// `GET coordinate/nodes?segment`
 pub(super) fn nodes(api: &Arc<HttpParts>, call: Call) -> Pending {
+    if names_a_segment(&call) {
+        return ready(Ok(Reply::json("[]")));
+    }
     ask::read(api, &call, Ok(Read::CoordinateNodes))
 }
 
-/// `GET coordinate/node/:node`
+/// `GET coordinate/node/:node?segment`
 pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let node = call.named("Missing node name");
-    ask::read(api, &call, node.map(|node| Read::CoordinateNode { node }))
+    let node = std::mem::take(&mut call.argument);
+    if node.is_empty() || names_a_segment(&call) {
+        return ready(Ok(Reply::empty().with_status(StatusCode::NOT_FOUND)));
+    }
+    ask::read(api, &call, Ok(Read::CoordinateNode { node }))
 }
 
-/// `PUT coordinate/update`
+/// Whether only nodes of one network segment are asked for: there are none.
+fn names_a_segment(call: &Call) -> bool {
+    call.parameters.filled("segment").is_some()
+}
+
+/// `PUT coordinate/update?dc`
 pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
         let token = call.token();
+        let asked = options::datacenter(&call.parameters);
         let update: Update = body::decode(call.body).await?;
-        let dc = (!update.datacenter.is_empty()).then(|| update.datacenter.clone());
+        // Here `?dc` counts for more than the body, as in Consul.
+        let dc = asked.or_else(|| (!update.datacenter.is_empty()).then(|| update.datacenter.clone()));
         let coordinate = checked(update)?;
         ask::write(&api, dc, token, Write::Apply(Command::UpdateCoordinates(vec![coordinate]))).await?;
         Ok(Reply::empty())

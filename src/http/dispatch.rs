@@ -6,10 +6,12 @@
 use super::HttpSettings;
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::{Refusal, header_text};
+use super::log::{Asked, RequestLog};
 use super::options;
 use super::parameters::{Parameters, cleaned, decode_path};
 use super::respond::{Body, Form, Renderer, Reply, takes_gzip};
 use super::table::{self, Route};
+use crate::model::part::Part;
 use axum::routing::any;
 use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
@@ -43,6 +45,13 @@ pub(super) enum Place {
     Nothing,
 }
 
+impl Place {
+    /// The line of the table; one that is none for all others.
+    fn line(self) -> usize {
+        if let Place::Route(number) = self { number } else { usize::MAX }
+    }
+}
+
 /// Answers requests.
 pub(super) struct Dispatch {
     settings: Arc<HttpSettings>,
@@ -50,6 +59,7 @@ pub(super) struct Dispatch {
     renderer: Renderer,
     /// The headers that every answer has.
     headers: Vec<(HeaderName, HeaderValue)>,
+    log: RequestLog,
     run: Run,
 }
 
@@ -57,7 +67,7 @@ impl Dispatch {
     /// Answers by `run`.
     pub(super) fn new(settings: Arc<HttpSettings>, run: Run) -> Dispatch {
         let headers = headers_of_every_answer(&settings);
-        Dispatch { settings, routes: table::routes(), renderer: Renderer::new(), headers, run }
+        Dispatch { settings, routes: table::routes(), renderer: Renderer::new(), headers, log: RequestLog::default(), run }
     }
 
     /// The API as axum serves it: a route for each line of the table, and what Go's servers do with
@@ -88,16 +98,22 @@ impl Dispatch {
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
+        let from = request.extensions().get::<Client>().and_then(|client| client.0);
+        let asked = Box::new(Asked::new(request.method(), request.uri(), from, place.line()));
         let work = self.begin(place, request, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
         let dispatch = Arc::clone(self);
         async move {
             let mut response = match work.await {
                 Ok(reply) => dispatch.renderer.render(reply, form).await,
-                Err(refusal) => refusal.into_response(),
+                Err(refusal) => {
+                    dispatch.log.refused(&asked, &refusal);
+                    refusal.into_response()
+                }
             };
             for (name, value) in &dispatch.headers {
                 response.headers_mut().insert(name, value.clone());
             }
+            RequestLog::finished(&asked, response.status());
             response
         }
     }
@@ -110,10 +126,10 @@ impl Dispatch {
         }
         let path = decode_path(head.uri.path())?;
         let route = match place {
-            Place::Route(number) => self.routes.get(number).ok_or_else(Refusal::unknown_path)?,
+            Place::Route(number) => self.routes.get(number).ok_or_else(|| Refusal::unknown_path(&path))?,
             Place::MissingSlash => return Ok(ready(Ok(redirect(&format!("{}/", head.uri.path()), head.uri.query())))),
             Place::Index => return Ok(ready(Ok(self.index()))),
-            Place::Nothing => return Err(Refusal::unknown_path()),
+            Place::Nothing => return Err(self.nothing_at(&path)),
         };
         let argument = path.strip_prefix(route.path).unwrap_or_default();
         let client = head.extensions.get::<Client>().and_then(|client| client.0);
@@ -124,10 +140,8 @@ impl Dispatch {
             let allow = HeaderValue::try_from(route.allow()).unwrap_or(HeaderValue::from_static("OPTIONS"));
             return Ok(ready(Ok(Reply::empty().with_header(ALLOW, allow))));
         }
-        let endpoint = route.endpoint(&head.method).ok_or_else(|| Refusal::method_not_allowed(&head.method, route.allow()))?;
+        let endpoint = route.endpoint(&head.method)?;
         options::refuse_namespaces(&parameters, &head.headers)?;
-        // The query may hold a token, so the path alone is logged.
-        tracing::debug!(method = %head.method, path = %path, "request");
         let call = Call { argument: argument.to_owned(), parameters, headers: head.headers, body };
         Ok((self.run)(endpoint, call))
     }
@@ -142,6 +156,12 @@ impl Dispatch {
         // Without an address nothing shows that the client is within the networks that may write.
         let within = |ip: IpAddr| allowed.iter().any(|net| net.contains(&ip));
         if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(Refusal::restricted()) }
+    }
+
+    /// Why there is nothing at `path`.
+    fn nothing_at(&self, path: &str) -> Refusal {
+        let is_ui = self.settings.ui_path.as_deref().is_some_and(|ui| path.starts_with(ui));
+        if is_ui { Refusal::not_offered(Part::Ui) } else { Refusal::unknown_path(path) }
     }
 
     /// `GET /`
@@ -262,7 +282,21 @@ mod tests {
             ("HEAD /v1/catalog/nodes", 405, "allow: options,get", ""),
             ("PUT /v1/catalog/nodes", 405, "allow: options,get", "method PUT not allowed"),
             ("OPTIONS /v1/catalog/register", 200, "allow: options,put", ""),
-            ("GET /v1/unknown", 404, "", ""),
+            ("GET /v1/unknown", 404, "", "Invalid URL path: not a recognized HTTP API endpoint"),
+            (
+                "GET /catalog/nodes",
+                404,
+                "",
+                "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'",
+            ),
+            ("GET /v1/kv/a?recurse", 501, "x-kontor-reason: not-offered: kv", Part::Kv.sentence()),
+            ("PUT /v1/kv/a/b", 501, "x-kontor-reason: not-offered: kv", Part::Kv.sentence()),
+            ("POST /v1/kv/a", 405, "allow: options,get,put,delete", "method POST not allowed"),
+            ("OPTIONS /v1/kv/a", 200, "allow: options,get,put,delete", ""),
+            ("GET /v1/kv", 301, "location: /v1/kv/", ""),
+            ("PUT /v1/txn", 501, "", Part::Transactions.sentence()),
+            ("PUT /v1/acl/tokens", 405, "allow: options,get", "method PUT not allowed"),
+            ("GET /v1/acl/unknown", 404, "", "Invalid URL path: not a recognized HTTP API endpoint"),
             ("GET /v1/health/service?dc=x", 301, "location: /v1/health/service/?dc=x", ""),
             ("GET //v1/catalog/nodes?dc=x", 301, "location: /v1/catalog/nodes?dc=x", ""),
             ("GET /v1/health/service/%00", 400, "", ""),
@@ -293,6 +327,23 @@ mod tests {
         let (address, _shutdown) = with_answer(settings, Answer::default()).await;
         let (head, _) = ask(address, "GET /").await;
         assert!(head.starts_with("http/1.1 301") && head.contains("location: /ui/"), "{head}");
+        let (head, text) = ask(address, "GET /ui/dc1/services").await;
+        assert!(head.starts_with("http/1.1 501"), "{head}");
+        assert_eq!(text, Part::Ui.sentence().as_bytes());
+    }
+
+    #[tokio::test]
+    async fn everything_that_is_not_offered_says_so_under_each_of_its_methods() {
+        let run: Run = Box::new(|_, _| panic!("nothing is to be asked"));
+        let (address, _shutdown) = served(HttpSettings { block_endpoints: Vec::new(), ..settings() }, run).await;
+        for (path, methods, part) in super::super::absent::ABSENT {
+            for method in *methods {
+                let path = if path.ends_with('/') { format!("{path}x/y") } else { (*path).to_owned() };
+                let (head, text) = ask(address, &format!("{method} {path}")).await;
+                assert!(head.starts_with("http/1.1 501") && head.contains("content-type: text/plain"), "{method} {path}: {head}");
+                assert_eq!(text, part.sentence().as_bytes(), "{method} {path}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use super::respond::{Body, TEXT};
 use crate::config::defaults::HTTP_REASON_MAX;
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::part::Part;
 use crate::model::shorten::shorten;
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -95,9 +96,22 @@ impl Refusal {
         Refusal { allow: Some(allowed), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text) }
     }
 
-    /// Nothing is served under the path.
-    pub(super) fn unknown_path() -> Refusal {
-        Refusal::new(StatusCode::NOT_FOUND, "")
+    /// Consul serves the path, and this agent does not.
+    pub(super) fn not_offered(part: Part) -> Refusal {
+        let reason = Some(format!("not-offered: {}", part.word()));
+        Refusal { reason, ..Refusal::new(StatusCode::NOT_IMPLEMENTED, part.sentence()) }
+    }
+
+    /// Neither Consul nor this agent serves the path. Consul's texts: tools look for them.
+    pub(super) fn unknown_path(path: &str) -> Refusal {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            if path.contains("/v1/") {
+                "Invalid URL path: not a recognized HTTP API endpoint"
+            } else {
+                "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'"
+            },
+        )
     }
 
     /// The path holds what cannot be printed, or is not text.
@@ -123,6 +137,16 @@ impl Refusal {
     /// Access control lists are not in use.
     pub(super) fn acl_disabled() -> Refusal {
         Refusal::new(StatusCode::UNAUTHORIZED, "ACL support disabled")
+    }
+
+    /// The status it will be sent with.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the user is told.
+    pub(super) fn text(&self) -> &str {
+        &self.body
     }
 
     /// The answer, without the headers that every answer has.

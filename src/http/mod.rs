@@ -4,14 +4,16 @@
 //! `agent` starts it on every listener. It never asks who leads or where a datacenter is.
 //!
 //! In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to
-//! its endpoint (`catalog`, `health`, …, `agent/`), `ask` hands it to the router, `respond` and
-//! `error` send what came of it.
+//! its endpoint (`catalog`, `health`, …, `agent/`) or says by `absent` that there is none yet, `ask`
+//! hands it to the router, `respond` and `error` send what came of it, `log` tells of it.
 
 mod listen;
 mod doors;
 mod dispatch;
 mod inside;
+mod log;
 mod table;
+mod absent;
 mod parameters;
 mod options;
 mod body;
@@ -42,7 +44,7 @@ use std::sync::atomic::AtomicUsize;
 
 /// What the API needs of the agent itself; `agent` gives it.
 pub trait AgentControl: Send + Sync + 'static {
-    /// `Config` of `agent/self`: Datacenter, NodeName, NodeID, Revision, Server, Version.
+    /// `Config` of `agent/self`: Datacenter, NodeName, NodeID, Revision, Server, Version, BuildDate.
     fn config_summary(&self) -> serde_json::Value;
     /// `DebugConfig` of `agent/self`, secrets hidden.
     fn debug_config(&self) -> serde_json::Value;

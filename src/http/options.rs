@@ -14,6 +14,7 @@ use std::time::Duration;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-consul-namespace");
+const PARTITION: HeaderName = HeaderName::from_static("x-consul-partition");
 
 /// The options of `read`.
 pub(super) fn query_options(
@@ -51,9 +52,9 @@ pub(super) fn query_options(
     Ok(options)
 }
 
-/// `dc`, when given.
+/// `dc`, or its long form, when given.
 pub(super) fn datacenter(parameters: &Parameters) -> Option<String> {
-    parameters.filled("dc").map(str::to_owned)
+    parameters.filled("dc").or_else(|| parameters.filled("datacenter")).map(str::to_owned)
 }
 
 /// The access token: `?token`, then `X-Consul-Token`, then `Authorization: Bearer`.
@@ -70,14 +71,19 @@ pub(super) fn token(parameters: &Parameters, headers: &HeaderMap) -> Token {
 
 /// Refuses the parameters of editions that this is not.
 pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) -> Result<(), Refusal> {
-    let place = if parameters.filled("ns").is_some() {
-        "query parameter: \"ns\""
-    } else if headers.get(NAMESPACE).is_some_and(|value| !value.is_empty()) {
-        "header: \"X-Consul-Namespace\""
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::bad_request(format!("Bad request: Invalid {place} - Namespaces are a Consul Enterprise feature")))
+    for (names, header, shown, what) in [
+        (&["ns", "namespace"], &NAMESPACE, "X-Consul-Namespace", "Namespaces"),
+        (&["ap", "partition"], &PARTITION, "X-Consul-Partition", "Partitions"),
+    ] {
+        let parameter = names.iter().find(|name| parameters.filled(name).is_some());
+        let place = match parameter {
+            Some(name) => format!("query parameter: \"{name}\""),
+            None if headers.get(header).is_some_and(|value| !value.is_empty()) => format!("header: \"{shown}\""),
+            None => continue,
+        };
+        return Err(Refusal::bad_request(format!("Bad request: Invalid {place} - {what} are a Consul Enterprise feature")));
+    }
+    Ok(())
 }
 
 /// `index` and `wait`.
@@ -292,6 +298,8 @@ mod tests {
             }
         }
         assert_eq!(options(&Read::CatalogNodes, "dc=DC1&cached", &[]).unwrap().cached, None, "the own datacenter");
+        assert_eq!(options(&health(), "datacenter=dc2", &[]).unwrap().dc.as_deref(), Some("dc2"), "the long form");
+        assert_eq!(options(&health(), "datacenter=dc2&dc=dc3", &[]).unwrap().dc.as_deref(), Some("dc3"));
         let both = options(&health(), "dc=dc2&leader&consistent", &[]).unwrap();
         assert_eq!(both.consistency, Consistency::Consistent);
     }
@@ -332,7 +340,13 @@ mod tests {
         let parameters = Parameters::parse(Some("ns=x")).unwrap();
         let text = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
         assert_eq!(refuse_namespaces(&parameters, &none), Err(Refusal::bad_request(text)));
-        assert_eq!(refuse_namespaces(&Parameters::parse(Some("ns=")).unwrap(), &none), Ok(()));
+        assert_eq!(refuse_namespaces(&Parameters::parse(Some("ns=&partition=")).unwrap(), &none), Ok(()));
+        for (query, what) in [("namespace=x", "Namespaces"), ("partition=x", "Partitions"), ("ap=x", "Partitions")] {
+            let refused = refuse_namespaces(&Parameters::parse(Some(query)).unwrap(), &none);
+            let name = query.split('=').next().unwrap();
+            let text = format!("Bad request: Invalid query parameter: \"{name}\" - {what} are a Consul Enterprise feature");
+            assert_eq!(refused, Err(Refusal::bad_request(text)));
+        }
         let header = HeaderMap::from_iter([(NAMESPACE, "x".parse().unwrap())]);
         let text = "Bad request: Invalid header: \"X-Consul-Namespace\" - Namespaces are a Consul Enterprise feature";
         assert_eq!(refuse_namespaces(&Parameters::default(), &header), Err(Refusal::bad_request(text)));

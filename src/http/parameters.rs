@@ -42,6 +42,19 @@ impl Parameters {
     }
 }
 
+/// The query string as it may be logged: with every token hidden, however its name is written.
+pub(super) fn without_token(query: &str) -> String {
+    let shown = |item: &str| {
+        let name = item.split_once('=').map_or(item, |(name, _)| name);
+        match unescape(name, true) {
+            Some(name) if !name.eq_ignore_ascii_case("token") => item.to_owned(),
+            Some(_token) => "token=<hidden>".to_owned(),
+            None => "<hidden>".to_owned(),
+        }
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
+}
+
 /// A boolean as Go's `strconv.ParseBool` reads it.
 pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text {

@@ -1,11 +1,14 @@
 //! The one table of what is served: method and path to endpoint.
 //!
 //! `dispatch` makes axum's routes of it. A path that ends in `/` is a subtree: what follows is the
-//! endpoint's argument and may hold further slashes. The longest path that fits wins.
+//! endpoint's argument and may hold further slashes. The longest path that fits wins. What Consul
+//! serves and this agent does not is in `absent`.
 
+use super::absent::ABSENT;
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::Refusal;
 use super::{HttpParts, agent, catalog, coordinate, federation, health, operator, removal, status};
+use crate::model::part::Part;
 use hyper::Method;
 use std::sync::Arc;
 
@@ -13,7 +16,14 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) path: &'static str,
-    methods: Vec<(Method, Endpoint)>,
+    methods: Vec<(Method, Served)>,
+}
+
+/// What answers a method of a path.
+#[derive(Clone, Copy, Debug)]
+enum Served {
+    By(Endpoint),
+    NotYet(Part),
 }
 
 impl Route {
@@ -22,9 +32,13 @@ impl Route {
         self.path.strip_suffix('/')
     }
 
-    /// The endpoint for `method`.
-    pub(super) fn endpoint(&self, method: &Method) -> Option<Endpoint> {
-        self.methods.iter().find(|(known, _)| known == method).map(|(_, endpoint)| *endpoint)
+    /// The endpoint for `method`, or why there is none.
+    pub(super) fn endpoint(&self, method: &Method) -> Result<Endpoint, Refusal> {
+        match self.methods.iter().find(|(known, _)| known == method) {
+            Some((_, Served::By(endpoint))) => Ok(*endpoint),
+            Some((_, Served::NotYet(part))) => Err(Refusal::not_offered(*part)),
+            None => Err(Refusal::method_not_allowed(method, self.allow())),
+        }
     }
 
     /// The same path with the methods of `other` beside its own.
@@ -40,33 +54,79 @@ impl Route {
 }
 
 fn get(path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, methods: vec![(Method::GET, endpoint)] }
+    by([Method::GET], path, endpoint)
 }
 
 fn put(path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, methods: vec![(Method::PUT, endpoint)] }
+    by([Method::PUT], path, endpoint)
 }
 
 fn post(path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, methods: vec![(Method::POST, endpoint)] }
+    by([Method::POST], path, endpoint)
 }
 
 fn delete(path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, methods: vec![(Method::DELETE, endpoint)] }
+    by([Method::DELETE], path, endpoint)
 }
 
-/// An endpoint with every method that its family uses.
-fn any(path: &'static str, endpoint: Endpoint) -> Route {
-    let methods = [Method::GET, Method::PUT, Method::POST, Method::DELETE];
-    Route { path, methods: methods.map(|method| (method, endpoint)).into() }
+/// A thing that is read, written and removed.
+fn object(path: &'static str, endpoint: Endpoint) -> Route {
+    by([Method::GET, Method::PUT, Method::DELETE], path, endpoint)
+}
+
+fn by<const N: usize>(methods: [Method; N], path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, methods: methods.map(|method| (method, Served::By(endpoint))).into() }
 }
 
 /// All routes.
-#[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
-    vec![
-        any("/v1/acl/", acl_disabled),
+    let absent = ABSENT.iter().map(|(path, methods, part)| {
+        let methods = methods.iter().map(|method| (method.clone(), Served::NotYet(*part))).collect();
+        Route { path, methods }
+    });
+    offered().into_iter().chain(acl()).chain(absent).collect()
+}
 
+/// Everything about tokens: while access control is off, Consul says that it is.
+#[rustfmt::skip]
+fn acl() -> Vec<Route> {
+    vec![
+        put("/v1/acl/bootstrap", acl_disabled),
+        post("/v1/acl/login", acl_disabled),
+        post("/v1/acl/logout", acl_disabled),
+        get("/v1/acl/replication", acl_disabled),
+        get("/v1/acl/policies", acl_disabled),
+        put("/v1/acl/policy", acl_disabled),
+        object("/v1/acl/policy/", acl_disabled),
+        get("/v1/acl/policy/name/", acl_disabled),
+        get("/v1/acl/roles", acl_disabled),
+        put("/v1/acl/role", acl_disabled),
+        object("/v1/acl/role/", acl_disabled),
+        get("/v1/acl/role/name/", acl_disabled),
+        get("/v1/acl/binding-rules", acl_disabled),
+        put("/v1/acl/binding-rule", acl_disabled),
+        object("/v1/acl/binding-rule/", acl_disabled),
+        get("/v1/acl/auth-methods", acl_disabled),
+        put("/v1/acl/auth-method", acl_disabled),
+        object("/v1/acl/auth-method/", acl_disabled),
+        get("/v1/acl/tokens", acl_disabled),
+        put("/v1/acl/token", acl_disabled),
+        get("/v1/acl/token/self", acl_disabled),
+        object("/v1/acl/token/", acl_disabled),
+        post("/v1/acl/rules/translate", acl_disabled),
+        get("/v1/acl/rules/translate/", acl_disabled),
+        get("/v1/acl/templated-policies", acl_disabled),
+        get("/v1/acl/templated-policy/name/", acl_disabled),
+        post("/v1/acl/templated-policy/preview/", acl_disabled),
+        put("/v1/agent/token/", acl_disabled),
+        post("/v1/internal/acl/authorize", acl_disabled),
+    ]
+}
+
+/// What is served here.
+#[rustfmt::skip]
+fn offered() -> Vec<Route> {
+    vec![
         get("/v1/agent/self", agent::identity::identity),
         get("/v1/agent/version", agent::identity::version),
         get("/v1/agent/host", agent::host::host),
@@ -77,7 +137,6 @@ pub(super) fn routes() -> Vec<Route> {
         put("/v1/agent/force-leave/", agent::members::force_leave),
         put("/v1/agent/reload", agent::identity::reload),
         put("/v1/agent/maintenance", agent::maintenance::node),
-        put("/v1/agent/token/", acl_disabled),
         get("/v1/agent/services", agent::services::services),
         get("/v1/agent/service/", agent::services::service),
         put("/v1/agent/service/register", agent::services::register),
@@ -150,7 +209,9 @@ mod tests {
         let routes = routes();
         let route = routes.iter().find(|route| route.path == "/v1/operator/raft/peer").unwrap();
         assert_eq!(route.allow(), "OPTIONS,DELETE");
-        assert!(route.endpoint(&Method::DELETE).is_some() && route.endpoint(&Method::HEAD).is_none());
+        assert!(route.endpoint(&Method::DELETE).is_ok());
+        let refusal = Refusal::method_not_allowed(&Method::HEAD, "OPTIONS,DELETE".to_owned());
+        assert_eq!(route.endpoint(&Method::HEAD).err(), Some(refusal));
     }
 
     #[test]

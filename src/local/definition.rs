@@ -189,7 +189,7 @@ pub(super) fn of(check: &CheckType) -> CheckDefinition {
         timeout: check.timeout,
         deregister_critical_service_after: check.deregister_critical_service_after,
         voted: VotedDefinition::of(check),
-        observers: 0,
+        ..CheckDefinition::default()
     }
 }
 

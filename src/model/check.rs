@@ -86,12 +86,21 @@ pub struct CheckDefinition {
     /// `host:port` to connect to.
     #[serde(rename = "TCP", skip_serializing_if = "String::is_empty")]
     pub tcp: String,
+    /// Whether the TCP check speaks TLS.
+    #[serde(rename = "TCPUseTLS", skip_serializing_if = "std::ops::Not::not")]
+    pub tcp_use_tls: bool,
     /// `host:port` to send a datagram to.
     #[serde(rename = "UDP", skip_serializing_if = "String::is_empty")]
     pub udp: String,
     /// `host:port[/service]` to ask by gRPC.
     #[serde(rename = "GRPC", skip_serializing_if = "String::is_empty")]
     pub grpc: String,
+    /// Whether the gRPC check speaks TLS.
+    #[serde(rename = "GRPCUseTLS", skip_serializing_if = "std::ops::Not::not")]
+    pub grpc_use_tls: bool,
+    /// Name of a service of the operating system.
+    #[serde(rename = "OSService", skip_serializing_if = "String::is_empty")]
+    pub os_service: String,
     /// Time between probes.
     #[serde(with = "duration::text", skip_serializing_if = "Duration::is_zero")]
     pub interval: Duration,
@@ -116,6 +125,13 @@ impl CheckDefinition {
             Some(voted) => CheckDefinition { observers: voted.observers, ..CheckDefinition::default() },
             None => self.clone(),
         }
+    }
+
+    /// Consul's word for what is probed; empty where nothing is.
+    pub fn kind(&self) -> &'static str {
+        let CheckDefinition { http, tcp, udp, grpc, os_service, .. } = self;
+        let targets = [(grpc, "grpc"), (http, "http"), (tcp, "tcp"), (udp, "udp"), (os_service, "os_service")];
+        targets.into_iter().find(|(target, _)| !target.is_empty()).map_or("", |(_, kind)| kind)
     }
 }
 
@@ -146,6 +162,14 @@ pub struct HealthCheck {
     /// `http`, `ttl`, … or empty.
     #[serde(rename = "Type")]
     pub kind: String,
+    /// Time between probes, as whoever registered it tells.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub interval: String,
+    /// Time one probe may take, as whoever registered it tells.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub timeout: String,
+    /// The port of a proxy by which the check is reached; kept as it came.
+    pub exposed_port: i64,
     /// How it is probed.
     pub definition: CheckDefinition,
     /// Raft index of the first registration.

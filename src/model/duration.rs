@@ -2,7 +2,7 @@
 //!
 //! Source: the grammar of Go's `time.ParseDuration` and the output of `Duration.String`.
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserializer, Serializer};
 use std::time::Duration;
 
 const UNITS: [(&str, u64); 8] = [
@@ -18,7 +18,8 @@ const UNITS: [(&str, u64); 8] = [
 
 /// Parses a non-negative Go duration. A bare number is refused (but for `0`), a sign of minus too.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("expected a duration with a unit such as 300ms, 10s or 1m30s, got {text:?}");
+    // Go's text first, because tools look for it.
+    let wrong = || format!("time: invalid duration {text:?}, expected a number with a unit such as 300ms, 10s or 1m30s");
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
@@ -86,7 +87,9 @@ const MAX_NANOS: f64 = i64::MAX as f64;
 /// For `#[serde(with = "duration::text")]`: written as Go text, read from Go text, from a JSON
 /// number of nanoseconds, or from an empty string (zero).
 pub mod text {
-    use super::{Deserialize, Deserializer, Duration, MAX_NANOS, Serializer};
+    use super::{Deserializer, Duration, MAX_NANOS, Serializer};
+    use serde::de::{Error, Visitor};
+    use std::fmt;
 
     /// Writes Go text; zero is the empty string, which the callers leave out.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -95,23 +98,44 @@ pub mod text {
 
     /// Reads either form.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            Nanos(u64),
-            /// As some clients write large numbers: `3e10`.
-            Float(f64),
+        deserializer.deserialize_any(Either)
+    }
+
+    struct Either;
+
+    impl Either {
+        fn wrong<E: Error>(got: impl fmt::Display) -> E {
+            E::custom(format_args!("time: invalid duration {got}, expected text such as \"10s\" or nanoseconds from 0 on"))
         }
-        match Form::deserialize(deserializer)? {
-            Form::Text(text) if text.is_empty() => Ok(Duration::ZERO),
-            Form::Text(text) => super::parse(&text).map_err(serde::de::Error::custom),
-            Form::Nanos(nanos) => Ok(Duration::from_nanos(nanos)),
-            // A part of a nanosecond is dropped, as by Go.
-            Form::Float(nanos) if (0.0..=MAX_NANOS).contains(&nanos) => Ok(Duration::from_nanos(nanos as u64)),
-            Form::Float(nanos) => {
-                Err(serde::de::Error::custom(format!("expected 0 to {MAX_NANOS:e} nanoseconds, got {nanos:e}")))
-            }
+    }
+
+    impl Visitor<'_> for Either {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration: text such as \"10s\", or nanoseconds")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            if text.is_empty() { Ok(Duration::ZERO) } else { super::parse(text).map_err(E::custom) }
+        }
+
+        fn visit_u64<E: Error>(self, nanos: u64) -> Result<Duration, E> {
+            Ok(Duration::from_nanos(nanos))
+        }
+
+        fn visit_i64<E: Error>(self, nanos: i64) -> Result<Duration, E> {
+            u64::try_from(nanos).map(Duration::from_nanos).map_err(|_negative| Either::wrong(nanos))
+        }
+
+        /// As some clients write large numbers: `3e10`. A part of a nanosecond is dropped, as by Go.
+        fn visit_f64<E: Error>(self, nanos: f64) -> Result<Duration, E> {
+            let is_one = (0.0..=MAX_NANOS).contains(&nanos);
+            if is_one { Ok(Duration::from_nanos(nanos as u64)) } else { Err(Either::wrong(nanos)) }
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Duration, E> {
+            Ok(Duration::ZERO)
         }
     }
 }
@@ -163,7 +187,8 @@ mod tests {
     #[test]
     fn what_go_refuses_is_refused() {
         for text in ["", "10", "s", "1d", "1.2.3s", "-1s", "1 s", "99999999999h", "."] {
-            assert!(parse(text).is_err(), "{text:?}");
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("time: invalid duration {text:?}")), "{error}");
         }
     }
 
@@ -176,7 +201,7 @@ mod tests {
 
     #[test]
     fn numbers_of_nanoseconds_are_read_in_every_way_json_writes_them() {
-        #[derive(Deserialize)]
+        #[derive(Debug, serde::Deserialize)]
         struct Timed(#[serde(with = "text")] Duration);
         let read = |json: &str| serde_json::from_str::<Timed>(json).map(|timed| timed.0.as_nanos()).ok();
         for (json, nanos) in
@@ -186,6 +211,13 @@ mod tests {
         }
         for wrong in ["-1", "-1.5", "1e19", "1e300", "true"] {
             assert_eq!(read(wrong), None, "{wrong}");
+        }
+        for (json, nanos) in [("\"\"", 0), ("null", 0)] {
+            assert_eq!(read(json), Some(nanos), "{json}");
+        }
+        for wrong in ["-1", "1e300", "\"10\"", "\"soon\""] {
+            let error = serde_json::from_str::<Timed>(wrong).unwrap_err().to_string();
+            assert!(error.contains("time: invalid duration"), "{error}");
         }
     }
 }

@@ -12,20 +12,13 @@ use std::fmt;
 
 /// Fields of later releases that clients of today send with Go's zero value. With any other value
 /// they are refused like every unknown field.
-const LATER_FIELDS: [&str; 12] = [
-    "Namespace",
-    "Partition",
-    "PeerName",
-    "Locality",
-    "ExposedPort",
-    "Interval",
-    "Timeout",
-    "TCPUseTLS",
-    "GRPCUseTLS",
-    "OSService",
-    "ContentHash",
-    "Datacenter",
-];
+const LATER_FIELDS: [&str; 6] = ["Namespace", "Partition", "PeerName", "Locality", "ContentHash", "Datacenter"];
+
+/// Structures whose unknown members are passed over, as Consul does: what another release or tool knows
+/// of a check that only it runs. Durations may stand there under the names of Go's fields too.
+const LENIENT: [&str; 1] = ["CheckDefinition"];
+/// What ends those names: `IntervalDuration` is `Interval`.
+const DURATION: &str = "Duration";
 
 /// Reads `body` into a `T`. The error is the text that follows `Request decode failed: `.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
@@ -176,12 +169,13 @@ impl<'de> Deserializer<'de> for Go {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_map(Members::default()),
+            Value::Object(map) if LENIENT.contains(&name) => visitor.visit_map(Members::known(map, fields)),
             Value::Object(map) => visitor.visit_map(Members::named(map, fields)?),
             _ => Err(self.unexpected("an object")),
         }
@@ -238,6 +232,19 @@ impl Members {
     /// Every member under its own name: keys are the user's.
     fn all(map: Map<String, Value>) -> Members {
         let members: Vec<(String, Value)> = map.into_iter().collect();
+        Members { rest: members.into_iter(), current: None }
+    }
+
+    /// The members that are `fields`; others are passed over. What is not set gives way to what is.
+    fn known(map: Map<String, Value>, fields: &'static [&'static str]) -> Members {
+        let mut members: Vec<(String, Value)> = Vec::with_capacity(map.len());
+        for (key, value) in map.into_iter().filter(|(_, value)| !is_zero(value)) {
+            let of_duration = || key.strip_suffix(DURATION).and_then(|short| find(fields, short));
+            let Some(field) = find(fields, &key).or_else(of_duration) else { continue };
+            if !members.iter().any(|(name, _)| name == field) {
+                members.push((field.to_owned(), value));
+            }
+        }
         Members { rest: members.into_iter(), current: None }
     }
 
@@ -357,6 +364,25 @@ mod tests {
             br#"{"Node":"n","Partition":"","Check":{"Node":"n","Status":"","ExposedPort":0,"Definition":{"Interval":"0s"}}}"#;
         let register: Register = decode(text).unwrap();
         assert_eq!(register.check.unwrap().status, CheckStatus::Critical);
+    }
+
+    #[test]
+    fn a_definition_that_other_tools_wrote_is_taken_with_what_is_known_of_it() {
+        let text = br#"{"Node":"n","Check":{"Name":"c","Interval":"10s","Timeout":"2s","ExposedPort":21500,"Definition":{
+            "tcp":"10.0.0.1:80","TCPUseTLS":true,"GRPCUseTLS":true,"OSService":"sshd","SessionName":"s","Colour":{"a":[1]},
+            "Interval":"","IntervalDuration":3e10,"TimeoutDuration":2000000000,
+            "DeregisterCriticalServiceAfter":"90m","DeregisterCriticalServiceAfterDuration":0}}}"#;
+        let check = decode::<Register>(text).unwrap().check.unwrap();
+        let definition = &check.definition;
+        assert_eq!((check.interval.as_str(), check.timeout.as_str(), check.exposed_port), ("10s", "2s", 21_500));
+        assert_eq!((definition.tcp.as_str(), definition.os_service.as_str()), ("10.0.0.1:80", "sshd"));
+        assert!(definition.tcp_use_tls && definition.grpc_use_tls);
+        let durations = [definition.interval, definition.timeout, definition.deregister_critical_service_after];
+        assert_eq!(durations.map(|duration| duration.as_secs()), [30, 2, 5400]);
+        let error = decode::<Register>(br#"{"Check":{"Definition":{"Interval":"soon"}}}"#).unwrap_err();
+        assert!(error.starts_with("time: invalid duration \"soon\""), "{error}");
+        let error = decode::<Register>(br#"{"Check":{"Colour":1}}"#).unwrap_err();
+        assert!(error.contains("unknown field \"Colour\""), "only there: {error}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod json;
 pub mod member;
 pub mod mesh;
 pub mod node;
+pub mod part;
 pub mod query;
 pub mod removals;
 pub mod request;

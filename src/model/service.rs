@@ -18,6 +18,21 @@ pub struct Weights {
     pub warning: u32,
 }
 
+impl Weights {
+    /// What clients send that set none.
+    pub const UNSET: Weights = Weights { passing: 0, warning: 0 };
+
+    /// Refuses what DNS cannot carry.
+    pub fn check(self) -> Result<(), &'static str> {
+        const MAX: u32 = u16::MAX as u32;
+        match (self.passing, self.warning) {
+            (0, _) => Err("Passing must be greater than 0"),
+            (passing, warning) if passing > MAX || warning > MAX => Err("DNS Weight must be between 0 and 65535"),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for Weights {
     fn default() -> Weights {
         Weights { passing: 1, warning: 1 }
@@ -56,6 +71,7 @@ pub struct NodeService {
     /// Free key/value pairs; null in JSON when the user gave null.
     pub meta: Option<BTreeMap<String, String>>,
     /// TCP or UDP port; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
     pub port: u16,
     /// Path of a Unix socket in place of address and port.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -96,9 +112,13 @@ impl Default for NodeService {
     }
 }
 
+fn is_zero(port: &u16) -> bool {
+    *port == 0
+}
+
 /// What Consul prints for a service without a proxy.
 pub fn empty_proxy() -> Value {
-    serde_json::json!({"MeshGateway": {}, "Expose": {}})
+    serde_json::json!({"Mode": "", "MeshGateway": {}, "Expose": {}})
 }
 
 /// What Consul prints for a service without mesh settings.

@@ -11,13 +11,13 @@ use crate::model::check::HealthCheck;
 use crate::model::command::Register;
 use crate::model::fault::Fault;
 use crate::model::node::Node;
-use crate::model::service::NodeService;
+use crate::model::service::{NodeService, Weights};
 use std::sync::Arc;
 
 /// Upserts what `request` carries, or says why not.
 pub(super) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
     validate::register(request)?;
-    let renamed = if keeps_node(change, request)? { None } else { claim_name(change, request)? };
+    let renamed = if keeps_node(change, request) { None } else { claim_name(change, request)? };
     let mut state = upsert_node(change, request, renamed.as_deref());
     if let Some(service) = &request.service {
         upsert_service(&mut state, service, change.index);
@@ -32,13 +32,9 @@ pub(super) fn register(change: &mut Change<'_>, request: &Register) -> Result<()
     Ok(())
 }
 
-/// Whether the node is there and shall stay as it is.
-fn keeps_node(change: &Change<'_>, request: &Register) -> Result<bool, Fault> {
-    let known = change.view.node(&request.node).is_some();
-    if request.skip_node_update && !known && request.address.is_empty() {
-        return Err(Fault::failed("Missing node registration"));
-    }
-    Ok(request.skip_node_update && known)
+/// Whether the node is there and shall stay as it is. One that is not there is made, with or without an address.
+fn keeps_node(change: &Change<'_>, request: &Register) -> bool {
+    request.skip_node_update && change.view.node(&request.node).is_some()
 }
 
 /// Makes sure that the name is free for the id that asks for it. The node that carries the id under
@@ -107,7 +103,8 @@ fn upsert_service(state: &mut NodeState, service: &NodeService, index: u64) {
     if service.id.is_empty() {
         service.id.clone_from(&service.service);
     }
-    service.weights.get_or_insert_default();
+    // Go's clients send zeroes for weights that nobody has set.
+    service.weights = Some(service.weights.filter(|weights| *weights != Weights::UNSET).unwrap_or_default());
     let existing = state.service(&service.id).cloned();
     service.create_index = existing.as_ref().map_or(index, |row| row.service.create_index);
     service.modify_index = existing.as_ref().map_or(index, |row| row.service.modify_index);
@@ -141,6 +138,9 @@ fn upsert_check(state: &mut NodeState, check: &HealthCheck, index: u64) -> Resul
     }
     if check.check_id.is_empty() {
         return Err(Fault::failed("Must provide a CheckID or a Name for each check"));
+    }
+    if check.kind.is_empty() {
+        check.kind = check.definition.kind().to_owned();
     }
     if !check.service_id.is_empty() {
         let row = state.service(&check.service_id).ok_or_else(|| Fault::failed("Missing service registration"))?;

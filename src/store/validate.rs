@@ -6,18 +6,10 @@
 use crate::model::command::Register;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
-use crate::model::service::NodeService;
-use std::collections::BTreeMap;
+use crate::model::service::{NodeService, Weights};
 use std::net::IpAddr;
 
-/// Consul's limits of metadata: pairs, characters of a key, characters of a value.
-const MAX_PAIRS: usize = 64;
-const MAX_KEY: usize = 128;
-const MAX_VALUE: usize = 512;
-/// What users may not begin a key of a service's metadata with.
-const RESERVED_PREFIX: &str = "consul-";
-
-/// Refuses a registration that cannot be.
+/// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
 pub fn register(request: &Register) -> Result<(), Fault> {
     if request.node.is_empty() {
         return Err(Fault::failed("Must provide node"));
@@ -28,8 +20,6 @@ pub fn register(request: &Register) -> Result<(), Fault> {
     if !request.id.is_empty() {
         request.id.parse::<NodeId>().map_err(|error| Fault::failed(format!("Bad node ID: {error}")))?;
     }
-    // Agents put `consul-network-segment` into the metadata of their node.
-    metadata(&request.node_meta, true).map_err(|error| Fault::failed(format!("Invalid Node Meta: {error}")))?;
     request.service.as_ref().map_or(Ok(()), service)
 }
 
@@ -41,45 +31,16 @@ fn service(service: &NodeService) -> Result<(), Fault> {
     if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(Fault::failed("Invalid service address"));
     }
-    // Gateways carry marks of their own under the reserved prefix.
-    let reserved = !service.kind.is_empty();
-    metadata(&service.meta, reserved).map_err(|error| Fault::failed(format!("Invalid Service Meta: {error}")))
-}
-
-fn metadata(meta: &Option<BTreeMap<String, String>>, reserved: bool) -> Result<(), String> {
-    let Some(meta) = meta else { return Ok(()) };
-    if meta.len() > MAX_PAIRS {
-        return Err(format!("Node metadata cannot contain more than {MAX_PAIRS} key/value pairs"));
+    match service.weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check) {
+        Ok(()) => Ok(()),
+        Err(why) => Err(Fault::bad_request(format!("Invalid Weights: {why}"))),
     }
-    for (key, value) in meta {
-        pair(key, value, reserved).map_err(|error| format!("Couldn't load metadata pair ('{key}', '{value}'): {error}"))?;
-    }
-    Ok(())
-}
-
-fn pair(key: &str, value: &str, reserved: bool) -> Result<(), String> {
-    let fits = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_' || letter == b'-';
-    if key.is_empty() {
-        return Err("Key cannot be blank".to_owned());
-    }
-    if !key.bytes().all(fits) {
-        return Err("Key contains invalid characters".to_owned());
-    }
-    if key.len() > MAX_KEY {
-        return Err(format!("Key is too long (limit: {MAX_KEY} characters)"));
-    }
-    if !reserved && key.starts_with(RESERVED_PREFIX) {
-        return Err(format!("Key prefix '{RESERVED_PREFIX}' is reserved for internal use"));
-    }
-    if value.len() > MAX_VALUE {
-        return Err(format!("Value is too long (limit: {MAX_VALUE} characters)"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn request() -> Register {
         Register { node: "n1".to_owned(), address: "10.0.0.1".to_owned(), ..Register::default() }
@@ -104,20 +65,28 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_held_to_consul_s_limits() {
+    fn metadata_is_taken_as_it_comes() {
         let meta = |key: &str, value: &str| Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
-        for (key, value, part) in [
-            ("", "v", "Key cannot be blank"),
-            ("a b", "v", "Key contains invalid characters"),
-            (&"k".repeat(129), "v", "Key is too long (limit: 128 characters)"),
-            ("k", &"v".repeat(513), "Value is too long (limit: 512 characters)"),
-        ] {
-            assert!(text(&Register { node_meta: meta(key, value), ..request() }).contains(part), "{part}");
+        for (key, value) in [("kubernetes.io/hostname", "v"), ("", ""), ("a b", "é"), (&"k".repeat(129), &"v".repeat(513))] {
+            let service = NodeService { service: "web".to_owned(), meta: meta(key, value), ..NodeService::default() };
+            assert_eq!(register(&Register { node_meta: meta(key, value), service: Some(service), ..request() }), Ok(()), "{key}");
         }
-        assert!(register(&Register { node_meta: meta("consul-network-segment", ""), ..request() }).is_ok());
         let many = (0..65).map(|n| (format!("k{n}"), String::new())).collect();
-        assert!(text(&Register { node_meta: Some(many), ..request() }).contains("more than 64 key/value pairs"));
-        let service = NodeService { service: "web".to_owned(), meta: meta("consul-x", ""), ..NodeService::default() };
-        assert!(text(&Register { service: Some(service), ..request() }).contains("Key prefix 'consul-' is reserved"));
+        assert_eq!(register(&Register { node_meta: Some(many), ..request() }), Ok(()));
+    }
+
+    #[test]
+    fn weights_are_what_dns_can_carry_or_not_set() {
+        let weighed = |passing, warning| {
+            let weights = Some(Weights { passing, warning });
+            Register { service: Some(NodeService { service: "web".to_owned(), weights, ..NodeService::default() }), ..request() }
+        };
+        for (passing, warning) in [(0, 0), (1, 0), (65_535, 65_535)] {
+            assert_eq!(register(&weighed(passing, warning)), Ok(()), "{passing}/{warning}");
+        }
+        assert_eq!(text(&weighed(0, 1)), "Invalid Weights: Passing must be greater than 0");
+        for (passing, warning) in [(65_536, 1), (1, 65_536)] {
+            assert_eq!(text(&weighed(passing, warning)), "Invalid Weights: DNS Weight must be between 0 and 65535");
+        }
     }
 }

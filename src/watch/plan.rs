@@ -128,7 +128,9 @@ impl Plan {
                 (404, "") => format!("the agent has no {}", self.watch.view_path()),
                 (_, text) => text.to_owned(),
             };
-            let is_of_the_question = (400..500).contains(&told.status) && told.status != 429;
+            let is_refused = (400..500).contains(&told.status) && told.status != 429;
+            // What is not offered will not be offered by asking again.
+            let is_of_the_question = is_refused || told.status == 501;
             return Err((format!("Unexpected response code: {} ({why})", told.status), is_of_the_question));
         }
         let Some(index) = told.index else {
@@ -364,6 +366,9 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_not_there_is_told_apart_from_a_key_that_is_not_there() {
         let mut key = plan(json!({"type": "key", "key": "a"}));
+        let failure = key.answered(refused(501, "The key/value store is not offered yet")).unwrap_err();
+        assert!(failure.is_of_the_question, "asking again does not help");
+        assert_eq!(failure.text, "Unexpected response code: 501 (The key/value store is not offered yet)");
         let failure = key.answered(refused(404, "")).unwrap_err();
         assert_eq!(failure.text, "Unexpected response code: 404 (the agent has no /v1/kv/a)");
         assert!(failure.is_of_the_question);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// The release of Consul whose API is offered; tools choose their behaviour by it.
-pub const CONSUL_VERSION: &str = "1.9.0";
+/// The release of Consul whose manners the API has; tools choose their behaviour by it.
+pub const CONSUL_VERSION: &str = "1.21.4";
+/// When that release was made, for tools that read it as a date.
+pub const CONSUL_BUILD_DATE: &str = "2025-08-13T00:00:00Z";
 /// Time between looks for servers of this datacenter that are missing in the WAN pool. Consul's number.
 pub const FLOOD_JOIN_INTERVAL: Duration = Duration::from_secs(60);
 /// The same while some are missing.

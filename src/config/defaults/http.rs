@@ -46,3 +46,8 @@ pub const HTTP_DATACENTER_ERROR_MAX: usize = 120;
 /// Characters of `X-Kontor-Reason`: another datacenter may have written it, and clients take a few KB
 /// of headers.
 pub const HTTP_REASON_MAX: usize = 1_024;
+/// Characters of a request's address that the log shows: room for a filter, and no more of what a
+/// client may send.
+pub const HTTP_LOGGED_URL_MAX: usize = 512;
+/// Time between errors in the log of one kind of failed request: while nobody leads, every read fails.
+pub const HTTP_FAILURE_REPEAT: Duration = Duration::from_secs(60);

@@ -105,7 +105,7 @@ fn all_errors_are_told_at_once_each_with_its_source() {
         "a.json: invalid config key telemetry.no",
         "a.json: server: expected true or false, got a string",
         "ports.http: expected 1 to 65535, or -1 to disable, got 70000",
-        "b.hcl: retry_interval: expected a duration",
+        "b.hcl: retry_interval: time: invalid duration \"fast\", expected a number with a unit such as 300ms",
         "performance.raft_multiplier cannot be 99. Must be between 1 and 10",
         "c.json: not valid JSON",
         "datacenter can only contain lowercase alphanumeric, - or _ characters",

@@ -1,7 +1,7 @@
 //! `agent/self`, `agent/version`, `agent/reload`: who this agent is and how it is set up.
 
 use super::members::RosterEntry;
-use crate::config::defaults::CONSUL_VERSION;
+use crate::config::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::error::Refusal;
@@ -32,7 +32,7 @@ pub(in crate::http) fn version(api: &Arc<HttpParts>, _call: Call) -> Pending {
     let version = Some(text("Version")).filter(|version| !version.is_empty());
     ready(super::json(&json!({
         "SHA": text("Revision"),
-        "BuildDate": "1970-01-01T00:00:01Z",
+        "BuildDate": CONSUL_BUILD_DATE,
         "HumanVersion": version.as_deref().unwrap_or(CONSUL_VERSION),
         "FIPS": "",
     })))

@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What clients write for the members of all network segments.
+const ALL_SEGMENTS: &str = "_all";
+
 /// A member as Consul lists it. The protocol numbers are those of Serf 0.9, which tools print.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -51,8 +54,11 @@ impl RosterEntry<'_> {
     }
 }
 
-/// `GET agent/members?wan`
+/// `GET agent/members?wan&segment`
 pub(in crate::http) fn members(api: &Arc<HttpParts>, call: Call) -> Pending {
+    if let Some(segment) = call.parameters.filled("segment").filter(|segment| *segment != ALL_SEGMENTS) {
+        return ready(Err(Refusal::bad_request(format!("Bad request: network segments are not offered, got {segment:?}"))));
+    }
     let pool = if call.parameters.has("wan") { api.wan.as_ref() } else { Some(&api.lan) };
     let roster = pool.map(Gossip::roster);
     ready(list(roster.as_deref()))

@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 const OMITTED: [&str; 3] = ["TaggedAddresses", "ServiceTaggedAddresses", "Weights"];
 /// Fields with a zero value that JSON leaves out, and the structures whose fields are such: what is
 /// not there equals that value, as it does in Consul, which filters before it writes JSON.
-const ZERO: [&str; 6] = ["Kind", "SocketPath", "Proxy", "ServiceProxy", "Connect", "ServiceConnect"];
+const ZERO: [&str; 7] = ["Kind", "SocketPath", "Port", "Proxy", "ServiceProxy", "Connect", "ServiceConnect"];
 /// Fields whose keys are free: one that is not there is no mistake.
 const FREE: [&str; 10] = [
     "Meta",

@@ -11,12 +11,12 @@ mod snapshots;
 mod votes;
 
 use super::{Reader, Rendered, Store};
-use crate::model::check::{CheckStatus, HealthCheck};
+use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::command::{Command, Deregister, Outcome, Register};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::Fault;
 use crate::model::query::{Lookup, Query, QueryOptions, Read};
-use crate::model::service::NodeService;
+use crate::model::service::{NodeService, Weights};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -41,7 +41,7 @@ fn a_row_of_a_service_has_consul_s_fields_in_consul_s_order() {
     request.skip_node_update = true;
     catalog.register(request.clone());
     let expected = format!(
-        r#"[{{"ID":"{ID_1}","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":{{"lan":"10.0.0.1"}},"NodeMeta":null,"ServiceKind":"","ServiceID":"web1","ServiceName":"web","ServiceTags":["v1"],"ServiceAddress":"","ServiceWeights":{{"Passing":1,"Warning":1}},"ServiceMeta":{{}},"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{{"Expose":{{}},"MeshGateway":{{}}}},"ServiceConnect":{{}},"CreateIndex":2,"ModifyIndex":2}}]"#
+        r#"[{{"ID":"{ID_1}","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":{{"lan":"10.0.0.1"}},"NodeMeta":null,"ServiceKind":"","ServiceID":"web1","ServiceName":"web","ServiceTags":["v1"],"ServiceAddress":"","ServiceWeights":{{"Passing":1,"Warning":1}},"ServiceMeta":{{}},"ServicePort":80,"ServiceSocketPath":"","ServiceEnableTagOverride":false,"ServiceProxy":{{"Expose":{{}},"MeshGateway":{{}},"Mode":""}},"ServiceConnect":{{}},"CreateIndex":2,"ModifyIndex":2}}]"#
     );
     assert_eq!(body(&catalog, service("web")), expected);
     let place = ServiceAddress { address: "1.2.3.4".to_owned(), port: 81 };

@@ -33,8 +33,6 @@ fn what_does_not_fit_is_refused_with_consul_s_text() {
     let mut foreign = node("n1");
     foreign.check = Some(HealthCheck { node: "n2".to_owned(), name: "c".to_owned(), ..HealthCheck::default() });
     assert_eq!(catalog.refusal(foreign), "check node \"n2\" does not match node \"n1\"");
-    let homeless = Register { address: String::new(), skip_node_update: true, ..node("n9") };
-    assert_eq!(catalog.refusal(homeless), "Missing node registration");
     assert_eq!(catalog.refusal(Register { node: String::new(), ..node("n1") }), "Must provide node");
 }
 
@@ -75,6 +73,50 @@ fn skip_node_update_leaves_the_node_and_a_missing_id_does_not_take_it_away() {
     catalog.register(Register { address: "10.9.9.9".to_owned(), ..node("n1") });
     let row = &catalog.get(Read::CatalogNodes)[0];
     assert_eq!((&row["ID"], &row["Address"]), (&json!(ID_1), &json!("10.9.9.9")));
+}
+
+#[test]
+fn a_node_that_is_not_there_is_made_whatever_is_to_be_skipped() {
+    let mut catalog = Catalog::new();
+    let index = catalog.register(Register { skip_node_update: true, ..instance("n1", "web", "web", &[]) });
+    let homeless = Register { address: String::new(), skip_node_update: true, ..instance("n2", "web", "web", &[]) };
+    catalog.register(Register { id: ID_2.to_owned(), ..homeless.clone() });
+    let rows = catalog.get(Read::CatalogNodes);
+    assert_eq!(column(&rows, "/Node"), ["n1", "n2"]);
+    assert_eq!((&rows[0]["Address"], &rows[1]["Address"], &rows[1]["ID"]), (&json!("10.0.0.1"), &json!(""), &json!(ID_2)));
+    assert_eq!(rows[0]["CreateIndex"], index);
+    assert_eq!(column(&catalog.get(service("web")), "/Node"), ["n1", "n2"]);
+    catalog.register(Register { node_meta: pairs(&[("a", "b")]), ..homeless });
+    assert_eq!(catalog.get(Read::CatalogNodes), rows, "now it is there, and is left alone");
+}
+
+#[test]
+fn weights_that_nobody_has_set_are_one_and_a_check_has_the_type_of_its_definition() {
+    let mut catalog = Catalog::new();
+    let mut request = instance("n1", "web", "web", &[]);
+    if let Some(service) = &mut request.service {
+        service.weights = Some(Weights::UNSET);
+    }
+    let check = |name: &str, kind: &str, definition| HealthCheck {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        definition,
+        ..HealthCheck::default()
+    };
+    let to = || "10.0.0.1:80".to_owned();
+    request.checks = vec![
+        check("http", "", CheckDefinition { http: to(), tcp: to(), ..CheckDefinition::default() }),
+        check("mine", "external", CheckDefinition { tcp: to(), ..CheckDefinition::default() }),
+        check("none", "", CheckDefinition::default()),
+        check("os", "", CheckDefinition { os_service: to(), ..CheckDefinition::default() }),
+        check("tcp", "", CheckDefinition { tcp: to(), tcp_use_tls: true, ..CheckDefinition::default() }),
+    ];
+    catalog.register(request);
+    assert_eq!(catalog.get(health("web"))[0]["Service"]["Weights"], json!({"Passing": 1, "Warning": 1}));
+    let checks = catalog.get(Read::HealthNode { node: "n1".to_owned() });
+    assert_eq!(column(&checks, "/Type"), ["http", "external", "", "os_service", "tcp"]);
+    assert_eq!(checks[4]["Definition"], json!({"TCP": "10.0.0.1:80", "TCPUseTLS": true}));
+    assert_eq!(checks[4]["ExposedPort"], 0);
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! What the log says of requests: each at DEBUG once it is answered, and as errors those that this side
+//! has failed. Part of `dispatch`.
+//!
+//! No token is ever written. A failure that comes again and again is told once in a while, with how
+//! often it came meanwhile.
+
+use super::error::Refusal;
+use super::parameters::without_token;
+use crate::config::defaults::{HTTP_FAILURE_REPEAT, HTTP_LOGGED_URL_MAX};
+use crate::model::duration;
+use hyper::{Method, StatusCode, Uri};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A request, as the log tells of it: all that is kept of one that is parked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    method: Method,
+    url: String,
+    from: Option<IpAddr>,
+    /// The line of the table that it led to.
+    line: usize,
+    since: Instant,
+}
+
+impl Asked {
+    pub(super) fn new(method: &Method, uri: &Uri, from: Option<IpAddr>, line: usize) -> Asked {
+        Asked { method: method.clone(), url: told(uri.path(), uri.query()), from, line, since: Instant::now() }
+    }
+}
+
+/// The address as it may be logged: without token, and of bounded length.
+fn told(path: &str, query: Option<&str>) -> String {
+    // A token stood in the path of these in older releases, and clients of them are still about.
+    let secret = ["/v1/acl/info/", "/v1/acl/clone/", "/v1/acl/destroy/"].into_iter().find(|prefix| path.starts_with(prefix));
+    let mut url = secret.map_or_else(|| path.to_owned(), |prefix| format!("{prefix}<hidden>"));
+    if let Some(query) = query {
+        url.push('?');
+        url.push_str(&without_token(query));
+    }
+    if url.len() > HTTP_LOGGED_URL_MAX {
+        url = url.chars().take(HTTP_LOGGED_URL_MAX).chain(['…']).collect();
+    }
+    url
+}
+
+/// Writes the lines, and holds back what was written a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct RequestLog {
+    /// By line of the table and status, so there are no more than those.
+    failures: Mutex<HashMap<(usize, StatusCode), Quiet>>,
+}
+
+/// A failure that was told.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    told: Instant,
+    since: u64,
+}
+
+impl RequestLog {
+    /// The request was answered with `status`.
+    pub(super) fn finished(asked: &Asked, status: StatusCode) {
+        let Asked { method, url, from, since, .. } = asked;
+        let (from, latency) = (source(*from), in_micros(since.elapsed()));
+        tracing::debug!(%method, %url, %from, status = status.as_u16(), %latency, "Request finished");
+    }
+
+    /// It was refused.
+    pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) {
+        let status = refusal.status();
+        // What is not offered was told to the user; the agent is well.
+        if !status.is_server_error() || status == StatusCode::NOT_IMPLEMENTED {
+            return;
+        }
+        metrics::counter!("kontor.http.requests_failed").increment(1);
+        let Asked { method, url, from, line, .. } = asked;
+        let Some(before) = self.worth_telling((*line, status), Instant::now()) else { return };
+        let (from, error) = (source(*from), refusal.text());
+        if before == 0 {
+            tracing::error!(%method, %url, %from, status = status.as_u16(), error, "Request error");
+        } else {
+            tracing::error!(%method, %url, %from, status = status.as_u16(), error, not_told = before, "Request error");
+        }
+    }
+
+    /// How many of the kind were not told before this one; nothing when this one is not to be told.
+    fn worth_telling(&self, kind: (usize, StatusCode), now: Instant) -> Option<u64> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.get_mut(&kind) {
+            Some(quiet) if now.saturating_duration_since(quiet.told) < HTTP_FAILURE_REPEAT => {
+                quiet.since = quiet.since.saturating_add(1);
+                None
+            }
+            _ => Some(failures.insert(kind, Quiet { told: now, since: 0 }).map_or(0, |before| before.since)),
+        }
+    }
+}
+
+fn source(from: Option<IpAddr>) -> String {
+    from.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+}
+
+fn in_micros(latency: Duration) -> String {
+    duration::format(Duration::from_micros(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_is_in_what_is_logged() {
+        for (path, query, expected) in [
+            ("/v1/kv/a", None, "/v1/kv/a"),
+            ("/v1/kv/a", Some("token=s3cret&raw"), "/v1/kv/a?token=<hidden>&raw"),
+            ("/v1/kv/a", Some("raw&%74oken=s3cret"), "/v1/kv/a?raw&token=<hidden>"),
+            ("/v1/kv/a", Some("dc=dc1&TOKEN=s3cret"), "/v1/kv/a?dc=dc1&token=<hidden>"),
+            ("/v1/kv/a", Some("%zz=s3cret"), "/v1/kv/a?<hidden>"),
+            ("/v1/acl/info/s3cret", Some("dc=dc1"), "/v1/acl/info/<hidden>?dc=dc1"),
+        ] {
+            assert_eq!(told(path, query), expected);
+        }
+        let long = told(&"é".repeat(HTTP_LOGGED_URL_MAX), None);
+        assert_eq!(long.chars().count(), HTTP_LOGGED_URL_MAX + 1, "cut, and not in the middle of a letter");
+    }
+
+    #[test]
+    fn a_failure_is_told_at_once_and_then_once_in_a_while_with_its_count() {
+        let (log, start) = (RequestLog::default(), Instant::now());
+        let kind = (3, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(log.worth_telling(kind, start), Some(0));
+        assert_eq!(log.worth_telling(kind, start), None);
+        assert_eq!(log.worth_telling((3, StatusCode::SERVICE_UNAVAILABLE), start), Some(0), "another kind");
+        assert_eq!(log.worth_telling((4, kind.1), start), Some(0), "another endpoint");
+        assert_eq!(log.worth_telling(kind, start + HTTP_FAILURE_REPEAT / 2), None);
+        assert_eq!(log.worth_telling(kind, start + HTTP_FAILURE_REPEAT), Some(2));
+        assert_eq!(log.worth_telling(kind, start + HTTP_FAILURE_REPEAT * 2), Some(0));
+    }
+}
