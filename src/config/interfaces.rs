@@ -115,7 +115,7 @@ impl Host {
     /// The only address of a kind. Those of bridges for containers do not count where there are others: no other
     /// host reaches them.
     fn only(&self, kind: &str, fits: fn(&IpAddr) -> bool) -> Result<IpAddr, String> {
-        let all = || self.interfaces.iter().filter(|it| fits(&it.ip));
+        let all = || self.interfaces.iter().filter(|it| it.flags.has(Flags::UP) && fits(&it.ip));
         let mut found: Vec<&Interface> = all().filter(|it| !is_for_containers(&it.name)).collect();
         if found.is_empty() {
             found = all().collect();
