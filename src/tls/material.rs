@@ -316,6 +316,31 @@ mod tests {
     }
 
     #[test]
+    fn nothing_below_tls_1_3_is_spoken_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_ca, cert, key) = pair();
+        let files = |only_tls13| TlsFiles {
+            cert_file: written(folder.path(), "cert.pem", &cert),
+            key_file: written(folder.path(), "key.pem", &key),
+            only_tls13,
+            ..TlsFiles::default()
+        };
+        let takes_an_old_client = |files: &TlsFiles| {
+            let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS12]);
+            let config = builder.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+            let name = ServerName::try_from("server.dc1.consul").unwrap();
+            let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+            let mut server = rustls::ServerConnection::new(TlsMaterial::load(files).unwrap().https(false).unwrap()).unwrap();
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).unwrap();
+            server.read_tls(&mut &hello[..]).unwrap();
+            server.process_new_packets().is_ok()
+        };
+        assert!(takes_an_old_client(&files(false)));
+        assert!(!takes_an_old_client(&files(true)));
+    }
+
+    #[test]
     fn whole_material_serves_https_and_rpc() {
         let folder = tempfile::tempdir().unwrap();
         let (ca, cert, key) = pair();
