@@ -24,7 +24,7 @@ use crate::bridge::Bridge;
 use crate::config::{Config, defaults};
 use crate::gossip::Gossip;
 use crate::leader::{self, LeaderParts};
-use crate::listener::Listener;
+use crate::listener::{Listener, cannot_listen};
 use crate::local::Local;
 use crate::model::ids::{NodeId, Token};
 use crate::model::request::{PeerRef, Write, WriteRequest};
@@ -437,9 +437,7 @@ async fn end(phase: &'static str, tasks: &Shutdown) {
 
 /// Binds a TCP listener or says which address could not be had.
 async fn listen(addr: SocketAddr, what: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(addr)
-        .await
-        .map_err(|error| format!("cannot listen on {addr} for {what}: {error}; is another agent using it?"))
+    TcpListener::bind(addr).await.map_err(|error| cannot_listen(addr, what, &error))
 }
 
 async fn open_catalog(

@@ -37,6 +37,17 @@ struct Wanted {
     next: Option<Option<TcpListener>>,
 }
 
+/// Why nothing can listen at `addr`, and what to do about it.
+pub fn cannot_listen(addr: SocketAddr, what: &str, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; is another agent using it?",
+        io::ErrorKind::AddrNotAvailable => "; this host has no such address: name one that `ip addr` shows, or a template",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        _ => "",
+    };
+    format!("cannot listen on {addr} for {what}: {error}{hint}")
+}
+
 impl Listener {
     /// A listener on a bound socket. It stays there once its mover is dropped.
     pub fn new(socket: TcpListener) -> io::Result<(Listener, Mover)> {
@@ -107,6 +118,19 @@ mod tests {
 
     async fn bound() -> (Listener, Mover) {
         Listener::new(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_host_has_a_hint_of_its_own() {
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
+        let error = TcpListener::bind(elsewhere).await.unwrap_err();
+        let told = cannot_listen(elsewhere, "HTTP", &error);
+        assert!(told.contains("this host has no such address") && !told.contains("another agent"), "{told}");
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let holder = std::net::TcpListener::bind(taken);
+        let _held = holder.unwrap();
+        let error = TcpListener::bind(taken).await.unwrap_err();
+        assert!(cannot_listen(taken, "HTTP", &error).ends_with("is another agent using it?"));
     }
 
     #[tokio::test]

@@ -1,15 +1,18 @@
-//! What the process says of itself: log lines with fields, to standard output and a file if one is
-//! named, as text or JSON, at a level that can change; and the counters of every room.
+//! What the process says of itself: log lines with fields (`line`), to standard output and to files if one is named
+//! (`rotation`), as text or JSON, at a level that can change; and the counters of every room.
 //!
 //! `agent` starts it once per process, before anything else runs.
 
+mod line;
+mod rotation;
 mod trouble;
 
 pub use trouble::Trouble;
 
+use crate::model::log_file::LogFile;
+use line::Lines;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::fs::OpenOptions;
-use std::path::Path;
+use rotation::RotatedFile;
 use std::sync::{Mutex, OnceLock};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
@@ -35,23 +38,15 @@ pub fn counters() -> String {
 }
 
 /// Starts logging. `level` is one of Consul's: trace, debug, info, warn, err (or error).
-pub fn start(level: &str, json: bool, file: Option<&Path>) -> Result<(), String> {
+pub fn start(level: &str, json: bool, file: Option<&LogFile>) -> Result<(), String> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
     let writer = match file {
         None => BoxMakeWriter::new(std::io::stdout),
-        Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.map_err(|error| format!("cannot write log_file {}: {error}", path.display()))?;
-            BoxMakeWriter::new(std::io::stdout.and(Mutex::new(file)))
-        }
+        Some(plan) => BoxMakeWriter::new(std::io::stdout.and(Mutex::new(RotatedFile::open(plan.clone())?))),
     };
     let colours = file.is_none() && !json && std::io::IsTerminal::is_terminal(&std::io::stdout());
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = if json {
-        registry.with(fmt::layer().json().with_writer(writer)).try_init()
-    } else {
-        registry.with(fmt::layer().with_ansi(colours).with_target(false).with_writer(writer)).try_init()
-    };
+    let lines = fmt::layer().event_format(Lines { json }).with_ansi(colours).with_writer(writer);
+    let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
     started.map_err(|error| format!("logging could not be started: {error}"))?;
     // A second start in one process has failed above already.
     let _ = LEVEL.set(handle);

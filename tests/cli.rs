@@ -168,12 +168,12 @@ fn a_reload_takes_what_it_can_names_what_it_cannot_and_refuses_what_is_broken() 
     assert_eq!(said("after"), "", "what checks say is discarded now");
     assert_eq!(shown["DebugConfig"]["NodeID"], shown["Config"]["NodeID"]);
     let log = agent.log();
-    assert!(log.contains("take effect at the next start settings=CheckOutputMaxSize"), "{log}");
+    assert!(log.contains("take effect at the next start: settings=CheckOutputMaxSize"), "{log}");
 
     write(r#"{"node_meta": "#);
     let (code, _, err) = agent.cli(&["reload"]);
     assert_eq!(code, 1);
-    assert!(err.contains("agent.json: not valid JSON"), "{err}");
+    assert!(err.contains("agent.json:1:14: not valid JSON"), "{err}");
     assert!(agent.get("/v1/agent/services").json()["c"].is_object(), "the old configuration stays");
     write("{}");
     assert_eq!(agent.cli(&["reload"]).1, "Configuration reload triggered\n");
@@ -296,7 +296,7 @@ fn a_start_in_which_all_find_each_other_within_seconds_warns_of_nothing() {
             "bootstrap waits",
             "does not agree",
         ];
-        for line in log.lines().filter(early).filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")) {
+        for line in log.lines().filter(early).filter(|line| line.contains("[WARN]") || line.contains("[ERROR]")) {
             assert!(!normal.iter().any(|text| line.contains(text)), "{}: {line}", agent.plan.name);
         }
     }
@@ -363,7 +363,7 @@ fn the_log_goes_to_its_file_as_well_as_json_if_asked() {
     let up = |text: &str| {
         text.lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .any(|line| line["fields"]["message"] == "agent is up")
+            .any(|line| line["@message"] == "agent is up" && line["@module"] == "agent")
     };
     // The API answers a moment before the line is written.
     wait_until("the line in the file", || std::fs::read_to_string(&file).ok().filter(|text| up(text)));
@@ -388,4 +388,41 @@ fn an_agent_outlives_whoever_reads_what_it_says() {
     assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
     let code = wait_until("it ends", || child.try_wait().unwrap());
     assert_eq!(code.code(), Some(0));
+}
+
+#[test]
+fn what_the_test_harness_of_consuls_go_clients_writes_starts_a_server() {
+    let root = tempfile::tempdir().unwrap();
+    let address = rig::address();
+    let id = "adf4238a-882b-9ddc-4a9d-5b6758e4159e";
+    // As `sdk/testutil` writes it, but for the address.
+    let written = serde_json::json!({
+        "node_name": format!("node-{id}"), "node_id": id, "performance": {"raft_multiplier": 1}, "bootstrap": true, "server": true,
+        "data_dir": root.path().join("data"), "segments": null, "disable_update_check": true, "log_level": "debug",
+        "bind_addr": address, "addresses": {"http": address},
+        "ports": {"dns": 8600, "http": 8500, "https": 8501, "serf_lan": 8301, "serf_wan": 8302, "server": 8300, "grpc": 8502, "grpc_tls": 8503},
+        "acl": {"tokens": {}}, "connect": {"ca_config": {"cluster_id": "11111111-2222-3333-4444-555555555555"}, "enabled": true},
+        "skip_leave_on_interrupt": true, "peering": {"enabled": true}
+    });
+    let file = root.path().join("config.json");
+    std::fs::write(&file, written.to_string()).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kontor"))
+        .args(["agent", "-config-file"])
+        .arg(&file)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = format!("http://{address}:8500/v1/status/leader");
+    wait_until("it leads", || request("GET", &url, None).filter(|answer| answer.body.contains(":8300")));
+    assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
+    wait_until("it ends", || child.try_wait().unwrap());
+}
+
+#[test]
+fn an_agent_reads_the_variable_that_consuls_image_reads() {
+    let root = tempfile::tempdir().unwrap();
+    let variable = [("CONSUL_LOCAL_CONFIG", "{\"nonsense\": 1}")];
+    let (code, _, err) = run(root.path(), &["agent", "-dev"], &variable);
+    assert_eq!(code, 1);
+    assert!(err.contains("CONSUL_LOCAL_CONFIG:1:2: invalid config key nonsense"), "{err}");
 }

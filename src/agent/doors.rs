@@ -4,7 +4,7 @@
 //! without I/O.
 
 use crate::http::{Handshakes, HttpListener, Opener};
-use crate::listener::{Listener, Mover};
+use crate::listener::{Listener, Mover, cannot_listen};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Door {
 }
 
 fn cannot(addr: SocketAddr, error: &io::Error) -> String {
-    format!("cannot listen on {addr} for HTTP: {error}")
+    cannot_listen(addr, "HTTP", error)
 }
 
 /// Has `doors`, plain ones or those with TLS, listen where `wanted` says; every reason why one does not.

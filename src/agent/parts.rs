@@ -6,7 +6,7 @@ use super::doors::Door;
 use super::listen;
 use super::trust::{Tls, https};
 use crate::bridge::{Admission, BridgeSettings};
-use crate::config::{Config, HttpAddress, StaleByDefault, defaults};
+use crate::config::{Config, HttpAddress, StaleByDefault, UnixSockets, defaults};
 use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{Handshakes, HttpListener, HttpSettings};
 use crate::local::{LocalSettings, ScriptChecks};
@@ -19,6 +19,7 @@ use crate::tls::{BridgeIdentity, OutgoingTls};
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -51,11 +52,12 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
                 bound.listeners.push(served);
             }
             HttpAddress::Unix(path) => {
-                bound.listeners.push(HttpListener::Unix(unix_listener(path)?));
+                bound.listeners.push(HttpListener::Unix(unix_listener(path, &config.unix_sockets)?));
                 bound.sockets.push(path.clone());
             }
         }
     }
+    // Without a certificate none is configured.
     for addr in &config.https {
         let server = match &bound.tls {
             Some(server) => Arc::clone(server),
@@ -70,10 +72,10 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
     Ok(bound)
 }
 
-/// Binds a Unix socket; one that nobody listens on any more is replaced.
-fn unix_listener(path: &Path) -> Result<tokio::net::UnixListener, String> {
+/// Binds a Unix socket, which is then as `kept` says; one that nobody listens on any more is replaced.
+fn unix_listener(path: &Path, kept: &UnixSockets) -> Result<tokio::net::UnixListener, String> {
     let failed = |error: io::Error| format!("cannot listen on unix://{}: {error}", path.display());
-    match tokio::net::UnixListener::bind(path) {
+    let bound = match tokio::net::UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(format!("cannot listen on unix://{}: another process is listening there", path.display()));
@@ -82,7 +84,20 @@ fn unix_listener(path: &Path) -> Result<tokio::net::UnixListener, String> {
             tokio::net::UnixListener::bind(path).map_err(failed)
         }
         other => other.map_err(failed),
+    }?;
+    let kept_as = |error: io::Error| {
+        let UnixSockets { user, group, mode } = kept;
+        let wanted = format!("user {user:?}, group {group:?}, mode {mode:?}");
+        format!("unix_sockets cannot be applied to {} ({wanted}): {error}", path.display())
+    };
+    // Who it belongs to first: changing that afterwards would take rights away again.
+    if kept.user.is_some() || kept.group.is_some() {
+        std::os::unix::fs::chown(path, kept.user, kept.group).map_err(kept_as)?;
     }
+    if let Some(mode) = kept.mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(kept_as)?;
+    }
+    Ok(bound)
 }
 
 /// For Raft.
@@ -274,5 +289,25 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         max_conns_per_client: Arc::new(AtomicUsize::new(config.http_max_conns_per_client)),
         translate_wan_addrs: config.translate_wan_addrs,
         ui_path: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_unix_socket_is_what_its_settings_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http.sock");
+        let own = std::os::unix::fs::MetadataExt::uid(&folder.path().metadata().unwrap());
+        let kept = UnixSockets { user: Some(own), group: None, mode: Some(0o740) };
+        for _again in 0..2 {
+            let socket = unix_listener(&path, &kept).unwrap();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o740);
+            drop(socket);
+        }
+        let nowhere = folder.path().join("none").join("http.sock");
+        assert!(unix_listener(&nowhere, &kept).unwrap_err().starts_with("cannot listen on unix://"));
     }
 }

@@ -28,7 +28,7 @@ enum End {
 
 /// Runs an agent until it is told to stop; the process's exit code.
 pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
-    let started = telemetry::start(&config.log_level, config.log_json, config.log_file.as_deref());
+    let started = telemetry::start(&config.log_level, config.log_json, config.log_file.as_ref());
     if let Err(message) = started.and_then(|()| telemetry::count()) {
         return failed(&message);
     }

@@ -99,6 +99,7 @@ pub(super) fn tls_files(config: &Config) -> TlsFiles {
         ca_path: config.tls.ca_path.clone(),
         cert_file: config.tls.cert_file.clone(),
         key_file: config.tls.key_file.clone(),
+        only_tls13: config.tls.only_tls13,
     }
 }
 

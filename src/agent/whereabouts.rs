@@ -9,7 +9,7 @@ use crate::bridge::Bridge;
 use crate::config::{Config, Host, HttpAddress, Located, defaults};
 use crate::gossip::Gossip;
 use crate::http::Opener;
-use crate::listener::Mover;
+use crate::listener::{Mover, cannot_listen};
 use crate::local::Local;
 use crate::model::member::tag;
 use crate::telemetry::Trouble;
@@ -146,7 +146,7 @@ impl Placed {
         let mut causes = Vec::new();
         if let Some(at) = self.rpc.at().filter(|at| at.ip() != wanted.rpc.ip()) {
             let to = SocketAddr::new(wanted.rpc.ip(), at.port());
-            causes.extend(self.rpc.move_to(to).await.err().map(|error| format!("cannot listen on {to} for rpc: {error}")));
+            causes.extend(self.rpc.move_to(to).await.err().map(|error| cannot_listen(to, "rpc", &error)));
         }
         causes.extend(moved(&self.lan, wanted.serf_lan.ip()).await);
         if causes.is_empty() {
@@ -203,7 +203,7 @@ mod tests {
 
     fn host(addresses: &[(&str, &str)]) -> Host {
         let interfaces = addresses.iter().map(|(name, ip)| Interface::up(name, ip.parse().unwrap(), 24)).collect();
-        Host { name: "h".to_owned(), interfaces, default_interface: None }
+        Host { name: "h".to_owned(), interfaces, ..Host::default() }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::junk::{CountingIds, CountingSocket};
 use crate::config::defaults;
+use crate::listener::cannot_listen;
 use crate::tls::{BridgeIdentity, Trust, server_name};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
@@ -43,7 +44,7 @@ impl Endpoint {
         // Who dials asks; the other side has nothing to ask on this connection.
         let dialling = Arc::new(transport(0)?);
         let server = server_config(&identity, &trust, &accepting)?;
-        let failed = |error: std::io::Error| format!("bridge on {bind} udp: {error}");
+        let failed = |error: std::io::Error| cannot_listen(bind, "the bridge (udp)", &error);
         let runtime = Arc::new(quinn::TokioRuntime);
         let socket = counting(bind)?;
         let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), socket, runtime).map_err(failed)?;
@@ -55,7 +56,7 @@ impl Endpoint {
     /// that others dialled they dial anew.
     pub(super) fn move_to(&self, bind: SocketAddr) -> Result<(), String> {
         let moved = self.quic.rebind_abstract(counting(bind)?);
-        moved.map_err(|error| format!("bridge on {bind} udp: {error}"))
+        moved.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))
     }
 
     /// Shows `identity` from now on. Connections that stand are not touched.
@@ -140,7 +141,7 @@ fn transport(streams: u32) -> Result<TransportConfig, String> {
 
 fn counting(bind: SocketAddr) -> Result<Arc<CountingSocket>, String> {
     let wrapped = quinn::TokioRuntime.wrap_udp_socket(socket(bind)?);
-    Ok(Arc::new(CountingSocket(wrapped.map_err(|error| format!("bridge on {bind} udp: {error}"))?)))
+    Ok(Arc::new(CountingSocket(wrapped.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))?)))
 }
 
 fn socket(bind: SocketAddr) -> Result<std::net::UdpSocket, String> {
@@ -153,7 +154,7 @@ fn socket(bind: SocketAddr) -> Result<std::net::UdpSocket, String> {
         socket.bind(&bind.into())?;
         Ok(socket.into())
     };
-    attempt().map_err(|error| format!("bridge on {bind} udp: {error}"))
+    attempt().map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Each flag is one row of [`FLAGS`]; what its value means is decided in `config`.
 
 use super::ReloadFn;
-use crate::config::{self, Config, ConfigError, Format, Sources};
+use crate::config::{self, Config, ConfigError, Format, Sources, defaults};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -79,10 +79,20 @@ const FLAGS: &[Flag] = &[
     Flag("check_output_max_size", "check_output_max_size", Kind::Number, "Bytes of check output kept [default: 4096]"),
     Flag("log-level", "log_level", Kind::Text, "TRACE, DEBUG, INFO, WARN or ERR [default: INFO]"),
     Flag("log-json", "log_json", Kind::Switch, "Log as JSON"),
-    Flag("log-file", "log_file", Kind::Text, "Log to this file as well"),
-    Flag("log-rotate-bytes", "log_rotate_bytes", Kind::Number, "Has no effect yet"),
-    Flag("log-rotate-duration", "log_rotate_duration", Kind::Text, "Has no effect yet"),
-    Flag("log-rotate-max-files", "log_rotate_max_files", Kind::Number, "Has no effect yet"),
+    Flag("log-file", "log_file", Kind::Text, "Log to this file as well, or to files in this folder if it ends in /"),
+    Flag(
+        "log-rotate-bytes",
+        "log_rotate_bytes",
+        Kind::Number,
+        "Bytes after which the next log file is begun [default: no bound]",
+    ),
+    Flag("log-rotate-duration", "log_rotate_duration", Kind::Text, "Time after which the next log file is begun [default: 24h]"),
+    Flag(
+        "log-rotate-max-files",
+        "log_rotate_max_files",
+        Kind::Number,
+        "Older log files kept, 0 for all, -1 for none [default: 0]",
+    ),
     Flag("pid-file", "pid_file", Kind::Text, "File for the process id"),
     Flag("syslog", "enable_syslog", Kind::Switch, "Has no effect yet"),
     Flag("alt-domain", "alt_domain", Kind::Text, "Has no effect yet"),
@@ -99,7 +109,7 @@ const FLAGS: &[Flag] = &[
     Flag("primary-gateway", "primary_gateways", Kind::List, "Has no effect yet"),
     Flag("protocol", "protocol", Kind::Number, "Protocol of the pools: 2 or 3"),
     Flag("raft-protocol", "raft_protocol", Kind::Number, "Protocol of Raft: 3"),
-    Flag("non-voting-server", "non_voting_server", Kind::Switch, "Not offered"),
+    Flag("non-voting-server", "non_voting_server", Kind::Switch, "Has no effect yet"),
     Flag("segment", "segment", Kind::Text, "Not offered"),
 ];
 
@@ -182,6 +192,8 @@ impl clap::FromArgMatches for AgentArgs {
             inline: matches.get_many("hcl").into_iter().flatten().cloned().collect(),
             flags: Value::Object(document),
             dev: matches.get_one("dev").copied().unwrap_or(false),
+            environment: std::env::var(defaults::CONFIG_VARIABLE).ok(),
+            elsewhere: false,
         };
         Ok(AgentArgs { sources })
     }

@@ -27,7 +27,9 @@ impl ValidateArgs {
     /// `examine` is what a start makes of the files that the configuration names: warnings, or why there is none.
     pub(super) fn run(self, examine: fn(&Config) -> Result<Vec<String>, String>) -> Result<Done, String> {
         let format = self.config_format.as_deref().map(Format::named).transpose()?;
-        let judged = match config::resolve(&Sources { paths: self.paths, format, ..Sources::default() }) {
+        let judged = match config::resolve(&Sources { paths: self.paths, format, elsewhere: true, ..Sources::default() }) {
+            // Of files that are on another machine only it is said already that they are not here.
+            Ok(config) if !config.tls.is_here() => Ok(config.warnings),
             Ok(config) => examine(&config).map(|more| [config.warnings, more].concat()).map_err(|error| vec![error]),
             Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
         };

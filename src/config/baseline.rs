@@ -2,7 +2,7 @@
 //!
 //! `resolve` starts from it and overwrites what was configured.
 
-use super::{Config, Join, Places, StaleByDefault, Tls, defaults};
+use super::{Config, Join, Places, StaleByDefault, Tls, UnixSockets, defaults};
 use crate::model::autopilot::AutopilotConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -28,6 +28,7 @@ pub(super) fn baseline() -> Config {
         advertise: nowhere,
         advertise_wan: nowhere,
         http: Vec::new(),
+        unix_sockets: UnixSockets::default(),
         https: Vec::new(),
         dns: Vec::new(),
         client_addrs: Vec::new(),

@@ -3,6 +3,7 @@
 
 use super::{Config, HttpAddress, defaults};
 use crate::model::duration;
+use crate::model::member::cloud_provider;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -111,6 +112,9 @@ fn addresses(config: &Config) -> Value {
         "ServerPort": config.rpc.port(),
         "TaggedAddresses": config.tagged_addresses,
         "TranslateWANAddrs": config.translate_wan_addrs,
+        "UnixSocketGroup": config.unix_sockets.group,
+        "UnixSocketMode": config.unix_sockets.mode.map(|mode| format!("{mode:o}")),
+        "UnixSocketUser": config.unix_sockets.user,
     })
 }
 
@@ -178,10 +182,10 @@ fn membership(config: &Config) -> Value {
         "RejoinAfterLeave": config.rejoin_after_leave,
         "RetryJoinIntervalLAN": duration::format(config.join_lan.interval),
         "RetryJoinIntervalWAN": duration::format(config.join_wan.interval),
-        "RetryJoinLAN": config.join_lan.retry,
+        "RetryJoinLAN": joins(&config.join_lan.retry),
         "RetryJoinMaxAttemptsLAN": config.join_lan.max,
         "RetryJoinMaxAttemptsWAN": config.join_wan.max,
-        "RetryJoinWAN": config.join_wan.retry,
+        "RetryJoinWAN": joins(&config.join_wan.retry),
         "SerfAllowedCIDRsLAN": texts(&config.serf_lan_allowed_cidrs),
         "SerfAllowedCIDRsWAN": texts(&config.serf_wan_allowed_cidrs),
         "SkipLeaveOnInt": config.skip_leave_on_interrupt,
@@ -201,6 +205,7 @@ fn membership(config: &Config) -> Value {
         "VerifyOutgoing": config.tls.verify_outgoing,
         "VerifyServerHostname": config.tls.verify_server_hostname,
         "AcceptPlaintextRPC": config.tls.accept_plaintext,
+        "TLSMinVersion": if config.tls.only_tls13 { "tls13" } else { "tls12" },
     })
 }
 
@@ -227,7 +232,11 @@ fn behaviour(config: &Config) -> Value {
         "HTTPMaxConnsPerClient": config.http_max_conns_per_client,
         "HTTPResponseHeaders": config.response_headers.keys().collect::<Vec<_>>(),
         "HTTPUseCache": config.use_cache,
-        "Logging": {"LogLevel": config.log_level, "LogJSON": config.log_json, "LogFilePath": path(&config.log_file)},
+        "Logging": {"LogLevel": config.log_level, "LogJSON": config.log_json,
+            "LogFilePath": config.log_file.as_ref().map(|file| file.folder.join(&file.name).display().to_string()).unwrap_or_default(),
+            "LogRotateBytes": config.log_file.as_ref().map_or(0, |file| file.max_bytes),
+            "LogRotateDuration": config.log_file.as_ref().map(|file| duration::format(file.max_age)).unwrap_or_default(),
+            "LogRotateMaxFiles": config.log_file.as_ref().map(|file| file.max_files)},
         "MaxQueryTime": duration::format(config.max_query_time),
         "RPCHoldTimeout": duration::format(config.rpc_hold_timeout),
         "RaftMultiplier": config.raft_multiplier,
@@ -239,6 +248,12 @@ fn behaviour(config: &Config) -> Value {
         "Watches": config.watches.iter().map(|watch| watch.watch.view.kind()).collect::<Vec<_>>(),
         "UIConfig": {"Enabled": config.ui_path.is_some(), "ContentPath": config.ui_path},
     })
+}
+
+/// Addresses to join. What a cloud's API is asked with may hold secrets.
+fn joins(addresses: &[String]) -> Vec<String> {
+    let shown = |address: &String| cloud_provider(address).map(|provider| format!("provider={provider} hidden"));
+    addresses.iter().map(|address| shown(address).unwrap_or_else(|| address.clone())).collect()
 }
 
 fn texts<T: Display>(values: &[T]) -> Vec<String> {

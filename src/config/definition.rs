@@ -4,73 +4,122 @@
 //! Used by `file`, and by `cli` for `services register`. Keys of free maps (`meta`, `header`,
 //! names of tagged addresses) and mesh settings pass through untouched.
 
-use super::merge::{Problems, Setting, join_key};
+use super::merge::{Problems, Setting, join_key, read_object};
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
-use crate::model::mesh;
-use crate::model::vote::observers_fit;
+use crate::model::{duration, mesh, rules};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-const SERVICE_KEYS: [&str; 16] = [
-    "Kind",
-    "ID",
-    "Name",
-    "Tags",
-    "Address",
-    "TaggedAddresses",
-    "Meta",
-    "Port",
-    "SocketPath",
-    "Check",
-    "Checks",
-    "Weights",
-    "Token",
-    "EnableTagOverride",
-    "Proxy",
-    "Connect",
+/// What the value of a key must be. In files a duration is a text, as in Consul: a number without a unit would
+/// be one of nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Time,
+    Flag,
+    Whole,
+    Texts,
+    /// Texts by name.
+    Map,
+    /// Lists of texts by name.
+    Lists,
+    /// It is judged elsewhere.
+    Any,
+}
+
+impl Kind {
+    /// The value, when it is of this kind; another one is noted under `key`.
+    fn read(self, value: Value, key: &str, problems: &mut Problems) -> Option<Value> {
+        match self {
+            Kind::Text => String::read(value, key, problems).map(Value::from),
+            Kind::Time if value.as_str() == Some("") => None,
+            Kind::Time => Duration::read(value, key, problems).map(|time| Value::from(duration::format(time))),
+            Kind::Flag => bool::read(value, key, problems).map(Value::from),
+            Kind::Whole => i64::read(value, key, problems).map(Value::from),
+            Kind::Texts => Vec::<String>::read(value, key, problems).map(Value::from),
+            Kind::Map => {
+                let texts = BTreeMap::<String, String>::read(value, key, problems)?;
+                Some(texts.into_iter().map(|(name, text)| (name, Value::from(text))).collect())
+            }
+            Kind::Lists => {
+                let mut lists = read_object(value, key, problems)?;
+                for (name, list) in &mut lists {
+                    *list = Kind::Texts.read(list.take(), &join_key(key, name), problems)?;
+                }
+                Some(Value::Object(lists))
+            }
+            Kind::Any => Some(value),
+        }
+    }
+}
+
+/// A key in the spelling of the HTTP API, and what its value must be.
+pub(super) type Known = (&'static str, Kind);
+
+const SERVICE_KEYS: [Known; 16] = [
+    ("Kind", Kind::Text),
+    ("ID", Kind::Text),
+    ("Name", Kind::Text),
+    ("Tags", Kind::Texts),
+    ("Address", Kind::Text),
+    ("TaggedAddresses", Kind::Any),
+    ("Meta", Kind::Map),
+    ("Port", Kind::Whole),
+    ("SocketPath", Kind::Text),
+    ("Check", Kind::Any),
+    ("Checks", Kind::Any),
+    ("Weights", Kind::Any),
+    ("Token", Kind::Text),
+    ("EnableTagOverride", Kind::Flag),
+    ("Proxy", Kind::Any),
+    ("Connect", Kind::Any),
 ];
 
-const CHECK_KEYS: [&str; 37] = [
-    "ID",
-    "ServiceID",
-    "Token",
-    "CheckID",
-    "Name",
-    "Status",
-    "Notes",
-    "ScriptArgs",
-    "Args",
-    "HTTP",
-    "Header",
-    "Method",
-    "Body",
-    "DisableRedirects",
-    "TCP",
-    "TCPUseTLS",
-    "UDP",
-    "Interval",
-    "AliasNode",
-    "AliasService",
-    "DockerContainerID",
-    "Shell",
-    "GRPC",
-    "GRPCUseTLS",
-    "H2PING",
-    "H2PingUseTLS",
-    "OSService",
-    "TLSServerName",
-    "TLSSkipVerify",
-    "Timeout",
-    "TTL",
-    "SuccessBeforePassing",
-    "FailuresBeforeWarning",
-    "FailuresBeforeCritical",
-    "DeregisterCriticalServiceAfter",
-    "OutputMaxSize",
-    "Observers",
+const CHECK_KEYS: [Known; 37] = [
+    ("ID", Kind::Text),
+    ("ServiceID", Kind::Text),
+    ("Token", Kind::Text),
+    ("CheckID", Kind::Text),
+    ("Name", Kind::Text),
+    ("Status", Kind::Text),
+    ("Notes", Kind::Text),
+    ("ScriptArgs", Kind::Texts),
+    ("Args", Kind::Texts),
+    ("HTTP", Kind::Text),
+    ("Header", Kind::Lists),
+    ("Method", Kind::Text),
+    ("Body", Kind::Text),
+    ("DisableRedirects", Kind::Flag),
+    ("TCP", Kind::Text),
+    ("TCPUseTLS", Kind::Flag),
+    ("UDP", Kind::Text),
+    ("Interval", Kind::Time),
+    ("AliasNode", Kind::Text),
+    ("AliasService", Kind::Text),
+    ("DockerContainerID", Kind::Text),
+    ("Shell", Kind::Text),
+    ("GRPC", Kind::Text),
+    ("GRPCUseTLS", Kind::Flag),
+    ("H2PING", Kind::Text),
+    ("H2PingUseTLS", Kind::Flag),
+    ("OSService", Kind::Text),
+    ("TLSServerName", Kind::Text),
+    ("TLSSkipVerify", Kind::Flag),
+    ("Timeout", Kind::Time),
+    ("TTL", Kind::Time),
+    ("SuccessBeforePassing", Kind::Whole),
+    ("FailuresBeforeWarning", Kind::Whole),
+    ("FailuresBeforeCritical", Kind::Whole),
+    ("DeregisterCriticalServiceAfter", Kind::Time),
+    ("OutputMaxSize", Kind::Whole),
+    ("Observers", Kind::Whole),
 ];
+
+const ADDRESS_KEYS: [Known; 2] = [("Address", Kind::Text), ("Port", Kind::Whole)];
+const WEIGHT_KEYS: [Known; 2] = [("Passing", Kind::Whole), ("Warning", Kind::Whole)];
 
 /// `service` and `services`: one definition or several.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,6 +150,9 @@ impl Setting for CheckDefinitions {
             if check.id.is_empty() && check.name.is_empty() {
                 problems.error(format!("{key}: a check needs a name or an id"));
             }
+            if check.name.is_empty() {
+                check.name.clone_from(&check.id);
+            }
             verify_check(&check, &key, problems);
             Some(check)
         };
@@ -115,14 +167,16 @@ impl Setting for CheckDefinitions {
 /// One service definition; what is wrong with it is noted under `key`.
 fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<ServiceDefinition> {
     let mut object = canonical(value, &SERVICE_KEYS, key, problems)?;
-    if let Some(Value::Object(places)) = object.get_mut("TaggedAddresses") {
-        for (place, address) in places.iter_mut() {
-            let key = format!("{key}.tagged_addresses.{place}");
-            *address = Value::Object(canonical(address.take(), &["Address", "Port"], &key, problems)?);
+    if let Some(places) = object.remove("TaggedAddresses") {
+        let key = join_key(key, "tagged_addresses");
+        let mut places = read_object(places, &key, problems)?;
+        for (place, address) in &mut places {
+            *address = Value::Object(canonical(address.take(), &ADDRESS_KEYS, &join_key(&key, place), problems)?);
         }
+        object.insert("TaggedAddresses".to_owned(), Value::Object(places));
     }
     if let Some(weights) = object.get_mut("Weights") {
-        let mut given = canonical(weights.take(), &["Passing", "Warning"], &join_key(key, "weights"), problems)?;
+        let mut given = canonical(weights.take(), &WEIGHT_KEYS, &join_key(key, "weights"), problems)?;
         // In files, unlike in the HTTP API, one that is left out is 1.
         ["Passing", "Warning"].into_iter().for_each(|name| _ = given.entry(name).or_insert_with(|| 1.into()));
         *weights = Value::Object(given);
@@ -145,8 +199,8 @@ fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<Serv
             check.check_id = std::mem::take(&mut check.id);
         }
     }
-    if service.name.is_empty() {
-        problems.error(format!("{key}: Missing service name"));
+    if let Err(why) = rules::service(&service) {
+        problems.error(format!("{key}: {why}"));
     }
     if let Err(why) = mesh::accept(&mut service) {
         problems.error(format!("{key}: {why}"));
@@ -169,20 +223,12 @@ fn verify_check(check: &CheckType, key: &str, problems: &mut Problems) {
     if !check.status.is_empty() && check.status.parse::<CheckStatus>().is_err() {
         problems.error(format!("{key}: Status for checks must 'passing', 'warning', 'critical'"));
     }
-    if !check.interval.is_zero() && !check.ttl.is_zero() {
-        problems.error(format!("{key}: Interval and TTL cannot both be specified"));
-    }
     let probes = [&check.http, &check.tcp, &check.udp, &check.grpc, &check.h2ping, &check.os_service];
     let probing = probes.iter().any(|target| !target.is_empty()) || !check.script_args.is_empty();
-    if probing && check.interval == Duration::ZERO {
-        problems.error(format!("{key}: Interval must be > 0 for Script, HTTP, or TCP checks"));
-    }
-    if let Err(why) = observers_fit(check) {
-        problems.error(format!("{key}: {why}"));
-    }
-    let known = probing || !check.ttl.is_zero() || !check.alias_service.is_empty() || !check.alias_node.is_empty();
-    if !known {
+    if !probing && check.ttl.is_zero() && !rules::is_alias(check) {
         problems.error(format!("{key}: expected one of ttl, http, tcp, grpc, args, alias_service; got none"));
+    } else if let Err(why) = rules::check(check) {
+        problems.error(format!("{key}: {why}"));
     }
 }
 
@@ -194,20 +240,27 @@ pub(super) fn each(value: Value, key: &str) -> Vec<(String, Value)> {
     }
 }
 
-/// The object with its keys in the spelling of `names`, found without regard to case and `_`.
-pub(super) fn canonical(value: Value, names: &[&str], key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
-    let object = super::merge::read_object(value, key, problems)?;
+/// The object with its keys in the spelling of `known`, found without regard to case and `_`. Nothing when
+/// a value is of another kind than is due, each of which is noted.
+pub(super) fn canonical(value: Value, known: &[Known], key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
+    let object = read_object(value, key, problems)?;
     let folded = |name: &str| name.replace('_', "").to_lowercase();
-    let mut renamed = Map::new();
+    let (mut renamed, mut is_good) = (Map::new(), true);
     for (name, value) in object {
-        match names.iter().find(|known| folded(known) == folded(&name)) {
-            Some(known) => _ = renamed.insert((*known).to_owned(), value),
-            None => problems.error(format!("invalid config key {}", join_key(key, &name))),
+        let key = join_key(key, &name);
+        match known.iter().find(|(known, _)| folded(known) == folded(&name)) {
+            None => problems.unknown(&key),
+            // Null is the zero value, as in the HTTP API.
+            Some(_) if value.is_null() => {}
+            Some((known, kind)) => {
+                let errors = problems.errors.len();
+                let value = kind.read(value, &key, problems);
+                is_good &= problems.errors.len() == errors;
+                renamed.extend(value.map(|value| ((*known).to_owned(), value)));
+            }
         }
     }
-    // Null is the zero value, as in the HTTP API.
-    renamed.retain(|_, value| !value.is_null());
-    Some(renamed)
+    is_good.then_some(renamed)
 }
 
 fn decode<T: DeserializeOwned>(value: Value, key: &str, problems: &mut Problems) -> Option<T> {

@@ -5,11 +5,11 @@
 //! The meaning of a key, and its default, is not decided here.
 
 use super::definition::{CheckDefinitions, ServiceDefinitions};
-use super::dialect;
+use super::document::{Document, Fault};
 use super::federation::{StaleByDefault, StaticLists};
 use super::merge::stanza;
 use super::watches::WatchDefinitions;
-use serde_json::Value;
+use super::{hcl, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -94,6 +94,10 @@ stanza! {
         log_level: String,
         log_json: bool,
         log_file: String,
+        log_rotate_bytes: i64,
+        log_rotate_duration: Duration,
+        log_rotate_max_files: i64,
+        unix_sockets: UnixSocketsStanza,
         bridge: BridgeStanza,
         federation: StaticLists,
         service: ServiceDefinitions,
@@ -137,6 +141,11 @@ stanza! {
 stanza! {
     /// `acl {}`: only what says whether access control is asked for.
     AclStanza { enabled: bool, }
+}
+
+stanza! {
+    /// `unix_sockets {}`
+    UnixSocketsStanza { user: String, group: String, mode: String, }
 }
 
 stanza! {
@@ -220,20 +229,12 @@ impl Format {
         }
     }
 
-    /// The document as plain data; the error tells line and column.
-    pub(super) fn parse(self, text: &str) -> Result<Value, String> {
+    /// Reads a whole text.
+    pub(super) fn parse(self, text: &str) -> Result<Document, Fault> {
         match self {
-            // Not the same as no settings: a file that is being written, or was cut, would start an agent without
-            // its encrypt key.
-            Format::Json if text.trim().is_empty() => Err("is empty; expected a JSON object, {} for no settings".to_owned()),
             // As in Consul, what begins like JSON is JSON, whatever the file is called.
-            Format::Hcl if text.trim_start().starts_with('{') => Format::Json.parse(text),
-            Format::Json => serde_json::from_str(text).map_err(|error| format!("not valid JSON: {error}")),
-            Format::Hcl => hcl::from_str(text).or_else(|error| {
-                let modern = dialect::modernise(text).and_then(|modern| hcl::from_str(&modern).ok()).map(dialect::restored);
-                // The error is that of the text as written, so that its line and column fit.
-                modern.ok_or_else(|| format!("not valid HCL: {error}"))
-            }),
+            Format::Hcl if !text.trim_start().starts_with('{') => hcl::parse(text),
+            Format::Hcl | Format::Json => json::parse(text),
         }
     }
 }

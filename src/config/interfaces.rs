@@ -6,6 +6,11 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
 
+/// How the names begin of interfaces that engines for containers make: Docker and its networks, CNI, podman,
+/// Kubernetes' plugins, LXC and libvirt.
+const CONTAINER_INTERFACES: [&str; 11] =
+    ["docker", "br-", "veth", "cni", "podman", "flannel", "cali", "cilium", "kube-", "lxc", "virbr"];
+
 /// What the host says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -15,6 +20,8 @@ pub struct Host {
     pub interfaces: Vec<Interface>,
     /// The interface of the default route.
     pub default_interface: Option<String>,
+    /// How many files a process may have open; `None` for any number.
+    pub open_files: Option<u64>,
 }
 
 /// One address of one interface.
@@ -72,7 +79,8 @@ impl Host {
         let interfaces = listed.into_iter().map(interface).collect();
         let routes = |file| std::fs::read_to_string(Path::new("/proc/net").join(file)).unwrap_or_default();
         let default_interface = default_route_v4(&routes("route")).or_else(|| default_route_v6(&routes("ipv6_route")));
-        Ok(Host { name, interfaces, default_interface })
+        let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        Ok(Host { name, interfaces, default_interface, open_files })
     }
 
     /// The same host, with `in_use` before the others: where several addresses are as good as each
@@ -96,23 +104,37 @@ impl Host {
 
     /// The only private IPv4 address. Consul's texts.
     pub fn private_ipv4(&self) -> Result<IpAddr, String> {
-        let found: Vec<IpAddr> = self.interfaces.iter().map(|it| it.ip).filter(|ip| ip.is_ipv4() && is_private(ip)).collect();
-        match found.as_slice() {
-            [one] => Ok(*one),
-            [] => Err("No private IPv4 address found. Please configure one with 'bind' and/or 'advertise'.".to_owned()),
-            _ => Err("Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'.".to_owned()),
-        }
+        self.only("private IPv4", |ip| ip.is_ipv4() && is_private(ip))
     }
 
     /// The only public IPv6 address. Consul's texts.
     pub fn public_ipv6(&self) -> Result<IpAddr, String> {
-        let found: Vec<IpAddr> = self.interfaces.iter().map(|it| it.ip).filter(|ip| ip.is_ipv6() && is_public_v6(ip)).collect();
+        self.only("public IPv6", |ip| ip.is_ipv6() && is_public_v6(ip))
+    }
+
+    /// The only address of a kind. Those of bridges for containers do not count where there are others: no other
+    /// host reaches them.
+    fn only(&self, kind: &str, fits: fn(&IpAddr) -> bool) -> Result<IpAddr, String> {
+        let all = || self.interfaces.iter().filter(|it| it.flags.has(Flags::UP) && fits(&it.ip));
+        let mut found: Vec<&Interface> = all().filter(|it| !is_for_containers(&it.name)).collect();
+        if found.is_empty() {
+            found = all().collect();
+        }
+        let wanted = "Please configure one with 'bind' and/or 'advertise'.";
         match found.as_slice() {
-            [one] => Ok(*one),
-            [] => Err("No public IPv6 address found. Please configure one with 'bind' and/or 'advertise'.".to_owned()),
-            _ => Err("Multiple public IPv6 addresses found. Please configure one with 'bind' and/or 'advertise'.".to_owned()),
+            [one] => Ok(one.ip),
+            [] => Err(format!("No {kind} address found. {wanted} This host has {}", self.told())),
+            _ => {
+                let found: Vec<String> = found.iter().map(|it| format!("{} {}", it.name, it.net())).collect();
+                Err(format!("Multiple {kind} addresses found. {wanted} Found {}", found.join(", ")))
+            }
         }
     }
+}
+
+/// Whether an interface is one that engines for containers make on their host.
+fn is_for_containers(name: &str) -> bool {
+    CONTAINER_INTERFACES.iter().any(|start| name.starts_with(start))
 }
 
 fn interface(found: if_addrs::Interface) -> Interface {
@@ -190,14 +212,20 @@ pub(super) mod tests {
             let net: IpNet = net.parse().unwrap();
             Interface::up(name, net.addr(), net.prefix_len())
         };
-        Host { name: "h".to_owned(), interfaces: addresses.iter().map(interface).collect(), default_interface: None }
+        Host { name: "h".to_owned(), interfaces: addresses.iter().map(interface).collect(), ..Host::default() }
     }
 
     #[test]
     fn the_only_private_address_is_taken_and_several_are_refused_with_consul_s_text() {
         assert_eq!(host(&[("lo", "127.0.0.1/8"), ("eth0", "10.0.0.5/24")]).private_ipv4(), Ok("10.0.0.5".parse().unwrap()));
         let several = host(&[("eth0", "10.0.0.5/24"), ("eth1", "192.168.1.5/24")]).private_ipv4().unwrap_err();
-        assert_eq!(several, "Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'.");
+        let text = "Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'.";
+        assert_eq!(several, format!("{text} Found eth0 10.0.0.5/24, eth1 192.168.1.5/24"));
+        let bridged =
+            [("docker0", "172.17.0.1/16"), ("br-12ab", "172.18.0.1/16"), ("eth0", "10.0.0.5/24"), ("veth1", "10.9.0.1/24")];
+        assert_eq!(host(&bridged).private_ipv4(), Ok("10.0.0.5".parse().unwrap()));
+        assert_eq!(host(&bridged[..1]).private_ipv4(), Ok("172.17.0.1".parse().unwrap()));
+        assert!(host(&bridged[..2]).private_ipv4().unwrap_err().starts_with(text));
         assert!(host(&[("eth0", "8.8.8.8/24")]).private_ipv4().unwrap_err().starts_with("No private IPv4 address found"));
     }
 

@@ -3,6 +3,7 @@
 //! `file` describes its stanzas with [`stanza!`]; `resolve` merges them. Nothing here knows a key.
 //! Reading never stops at the first mistake: every one lands in [`Problems`].
 
+use super::document::{Document, Position};
 use super::support;
 use crate::model::duration;
 use serde_json::{Map, Value};
@@ -15,13 +16,20 @@ use std::time::Duration;
 pub struct ConfigError {
     /// The file, or `flags`; empty for what only the whole configuration tells.
     pub source: String,
+    /// Where in it, if a place is known.
+    pub at: Option<Position>,
     /// What was expected, what came, what to do.
     pub message: String,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.source.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.source, self.message) }
+        if !self.source.is_empty() {
+            f.write_str(&self.source)?;
+            self.at.map_or(Ok(()), |at| write!(f, ":{at}"))?;
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.message)
     }
 }
 
@@ -30,8 +38,14 @@ impl std::error::Error for ConfigError {}
 /// Everything found wrong or worth a warning, across all sources.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    /// The source being read.
+    /// The source being read; empty once all are.
     pub(super) source: String,
+    /// What was read, by its source, in the order of merging.
+    pub(super) documents: Vec<(String, Document)>,
+    /// The flags, which have the last word.
+    pub(super) flags: Option<Document>,
+    /// Files that the settings name may be on another machine only.
+    pub(super) elsewhere: bool,
     /// What refuses the start.
     pub(super) errors: Vec<ConfigError>,
     /// What is accepted and has no effect yet.
@@ -39,9 +53,29 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Notes what refuses the start.
+    /// Notes what refuses the start. A message that is about a key begins with it; the key's place in the source
+    /// is told too.
     pub(super) fn error(&mut self, message: impl Into<String>) {
-        self.errors.push(ConfigError { source: self.source.clone(), message: message.into() });
+        let message = message.into();
+        let key = message.split([' ', ',']).next().unwrap_or_default().trim_end_matches(':').to_owned();
+        self.error_at(&key, message);
+    }
+
+    /// Notes a key that nobody knows.
+    pub(super) fn unknown(&mut self, key: &str) {
+        self.error_at(key, format!("invalid config key {key}"));
+    }
+
+    fn error_at(&mut self, key: &str, message: String) {
+        let is_read = !self.source.is_empty();
+        if !is_read && self.flags.as_ref().is_some_and(|flags| flags.find(key, false).is_some()) {
+            return self.errors.push(ConfigError { source: "flags".to_owned(), at: None, message });
+        }
+        let mut documents = self.documents.iter().rev().filter(|(source, _)| !is_read || *source == self.source);
+        // Of all sources together only the one that has the key itself can be at fault.
+        let found = documents.find_map(|(source, document)| Some((source.clone(), document.find(key, is_read)?)));
+        let (source, at) = found.map_or((self.source.clone(), None), |(source, at)| (source, Some(at)));
+        self.errors.push(ConfigError { source, at, message });
     }
 
     /// Notes a warning, once.
@@ -49,6 +83,15 @@ impl Problems {
         let message = message.into();
         if !self.warnings.contains(&message) {
             self.warnings.push(message);
+        }
+    }
+
+    /// Notes that a file which a setting names is not there.
+    pub(super) fn missing(&mut self, message: String) {
+        if self.elsewhere {
+            self.warn(format!("{message}; an agent there would not start"));
+        } else {
+            self.error(message);
         }
     }
 
@@ -86,6 +129,7 @@ pub(super) trait Setting: Sized {
 
 impl Setting for bool {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<bool> {
+        let value = lone(value);
         let read = value.as_bool();
         if read.is_none() {
             problems.expected(key, "true or false", &value);
@@ -96,6 +140,7 @@ impl Setting for bool {
 
 impl Setting for i64 {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<i64> {
+        let value = lone(value);
         // HCL knows one kind of number; a whole one counts however it is written.
         let read = value.as_i64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15).map(|n| n as i64));
         if read.is_none() {
@@ -107,7 +152,7 @@ impl Setting for i64 {
 
 impl Setting for String {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<String> {
-        match value {
+        match lone(value) {
             Value::String(text) => Some(text),
             other => {
                 problems.expected(key, "a string", &other);
@@ -157,6 +202,14 @@ impl Setting for BTreeMap<String, String> {
     }
 }
 
+/// The element of a list that has no other: as in Consul, that counts where one value is due.
+fn lone(value: Value) -> Value {
+    match value {
+        Value::Array(mut items) if items.len() == 1 => items.pop().unwrap_or_default(),
+        other => other,
+    }
+}
+
 /// An object, or a list of objects that add up: HCL gives the latter for a repeated block.
 pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
     match value {
@@ -173,9 +226,17 @@ pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> O
     }
 }
 
+/// Takes `name`, in capitals or not, out of `object`.
+pub(super) fn remove(object: &mut Map<String, Value>, name: &str) -> Option<Value> {
+    object.remove(name).or_else(|| {
+        let written = object.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
+        object.remove(&written)
+    })
+}
+
 /// Takes `name` out of `object`, when it is there and not null.
 pub(super) fn take<T: Setting>(object: &mut Map<String, Value>, key: &str, name: &str, problems: &mut Problems) -> Option<T> {
-    match object.remove(name)? {
+    match remove(object, name)? {
         Value::Null => None,
         value => T::read(value, &join_key(key, name), problems),
     }
@@ -183,7 +244,8 @@ pub(super) fn take<T: Setting>(object: &mut Map<String, Value>, key: &str, name:
 
 /// Judges the keys that no stanza of ours has taken.
 pub(super) fn refuse_rest(object: Map<String, Value>, key: &str, problems: &mut Problems) {
-    for (name, value) in object {
+    // Null says nothing, as with the keys that are known.
+    for (name, value) in object.into_iter().filter(|(_, value)| !value.is_null()) {
         support::judge(&join_key(key, &name), &value, problems);
     }
 }

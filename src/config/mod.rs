@@ -3,7 +3,8 @@
 //! `cli` makes [`Sources`] of its flags and calls [`resolve`]; `agent` takes the result apart. All
 //! errors are told at once. `defaults` holds every number of the program with its unit and reason.
 //!
-//! The way of a setting: `file` says which keys there are, `merge` reads and joins them, `support`
+//! The way of a setting: `hcl` and `json` make a `document` of a text, `file` says which keys there are, `merge` reads
+//! and joins them, `support`
 //! judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns the
 //! rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters.
 //! Addresses are chosen by `template` on what `interfaces` tells; `places` does it again while an agent runs.
@@ -14,10 +15,12 @@ mod banner;
 mod baseline;
 mod debug;
 mod definition;
-mod dialect;
+mod document;
 mod federation;
 mod file;
+mod hcl;
 mod interfaces;
+mod json;
 mod merge;
 mod network;
 mod places;
@@ -27,9 +30,11 @@ mod safety;
 mod sources;
 mod support;
 mod template;
+mod unix_sockets;
 mod watches;
 
 pub use banner::banner;
+pub use document::Position;
 pub use federation::{StaleByDefault, StaticServer};
 pub use file::Format;
 pub use interfaces::{Flags, Host, Interface};
@@ -42,6 +47,7 @@ use crate::model::autopilot::AutopilotConfig;
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::ids::NodeId;
+use crate::model::log_file::LogFile;
 use crate::model::watch::ConfiguredWatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -55,6 +61,17 @@ pub enum HttpAddress {
     Tcp(SocketAddr),
     /// `unix://path`
     Unix(PathBuf),
+}
+
+/// `unix_sockets {}`: what the files of Unix sockets are made; nothing is left as the system makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnixSockets {
+    /// Id of the user they belong to.
+    pub user: Option<u32>,
+    /// Id of the group they belong to.
+    pub group: Option<u32>,
+    /// Who may read and write them.
+    pub mode: Option<u32>,
 }
 
 /// Joining of one pool.
@@ -89,12 +106,24 @@ pub struct Tls {
     pub verify_server_hostname: bool,
     /// `tls { internal_rpc { accept_plaintext } }`: agents without TLS may still speak to this one.
     pub accept_plaintext: bool,
+    /// `tls_min_version` is tls13
+    pub only_tls13: bool,
 }
 
 impl Tls {
     /// Whether there are an authority to judge others by and a certificate to show them.
     pub fn is_whole(&self) -> bool {
         (self.ca_file.is_some() || self.ca_path.is_some()) && self.cert_file.is_some()
+    }
+
+    /// Whether there is a certificate to show, with its key.
+    pub fn has_certificate(&self) -> bool {
+        self.cert_file.is_some() && self.key_file.is_some()
+    }
+
+    /// Whether all files that are named are on this machine.
+    pub fn is_here(&self) -> bool {
+        [&self.ca_file, &self.ca_path, &self.cert_file, &self.key_file].into_iter().flatten().all(|path| path.exists())
     }
 
     /// Whether `other` names files of the same kinds, wherever they lie.
@@ -142,6 +171,7 @@ pub struct Config {
     pub advertise: IpAddr,
     pub advertise_wan: IpAddr,
     pub http: Vec<HttpAddress>,
+    pub unix_sockets: UnixSockets,
     pub https: Vec<SocketAddr>,
     /// Where DNS is to be answered; nothing listens there yet.
     pub dns: Vec<SocketAddr>,
@@ -219,7 +249,7 @@ pub struct Config {
     pub ui_path: Option<String>,
     pub log_level: String,
     pub log_json: bool,
-    pub log_file: Option<PathBuf>,
+    pub log_file: Option<LogFile>,
     pub services: Vec<ServiceDefinition>,
     pub checks: Vec<CheckType>,
     pub watches: Vec<ConfiguredWatch>,

@@ -78,6 +78,9 @@ impl Config {
         let (mut config, mut problems) = (self.clone(), Problems::default());
         (config.http, config.https, config.dns) = (Vec::new(), Vec::new(), Vec::new());
         network::addresses(&self.places.file, &mut chooser, &mut config, &mut problems);
+        if !config.tls.has_certificate() {
+            config.https.clear();
+        }
         let mut missing = std::mem::take(&mut chooser.missing);
         if problems.errors.is_empty() {
             config.places = Places { file: self.places.file.clone(), found: chooser.found };
@@ -279,6 +282,17 @@ mod tests {
         assert_eq!(agent.located(&host(&[("eth0", "10.0.0.6/24")])).config.advertise, ip("10.0.0.6"));
         let riddle = agent.located(&host(&[("eth1", "10.9.0.5/24"), ("eth0", "10.0.0.6/24")]));
         assert_eq!((riddle.config.advertise, riddle.missing.len()), (ip("10.0.0.5"), 1));
+    }
+
+    #[test]
+    fn https_stays_shut_without_a_certificate_wherever_the_agent_goes() {
+        let agent = start(
+            json!({"ports": {"https": 8501}, "client_addr": r#"{{ GetInterfaceIP "eth0" }}"#}),
+            &host(&[("eth0", "10.0.0.5/24")]),
+        );
+        assert!(agent.https.is_empty());
+        let moved = agent.located(&host(&[("eth0", "10.0.0.6/24")])).config;
+        assert_eq!((moved.client_addrs, moved.https.len()), (vec![ip("10.0.0.6")], 0));
     }
 
     #[test]

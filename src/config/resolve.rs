@@ -9,13 +9,15 @@ use super::interfaces::Host;
 use super::merge::{ConfigError, Problems};
 use super::places::{Chooser, Places};
 use super::sources::Sources;
-use super::{Config, Join, defaults, federation, network, safety, template};
+use super::{Config, Join, defaults, federation, network, safety, template, unix_sockets};
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::log_file::LogFile;
+use crate::model::member::cloud_provider;
 use std::path::{Path, PathBuf};
 
 /// Reads all sources and resolves them on this host.
 pub fn resolve(sources: &Sources) -> Result<Config, Vec<ConfigError>> {
-    let host = Host::read().map_err(|message| vec![ConfigError { source: String::new(), message }])?;
+    let host = Host::read().map_err(|message| vec![ConfigError { source: String::new(), at: None, message }])?;
     resolve_on(sources, &host)
 }
 
@@ -36,10 +38,12 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     http(&file, &mut config, &mut problems);
     logging(&file, &mut config, &mut problems);
     safety::resolve(&file, &mut config, &mut problems);
-    checks(&file, &mut config, &mut problems);
     federation::resolve(&file, &mut config, &mut problems);
-    config.services = [file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect();
-    config.checks = [file.check, file.checks].into_iter().flatten().flat_map(|some| some.0).collect();
+    unix_sockets::resolve(file.unix_sockets.clone().unwrap_or_default(), &mut config, &mut problems);
+    open_files(host, &config, &mut problems);
+    config.services = [&file.service, &file.services].into_iter().flatten().flat_map(|some| some.0.clone()).collect();
+    config.checks = [&file.check, &file.checks].into_iter().flatten().flat_map(|some| some.0.clone()).collect();
+    checks(&file, &mut config, &mut problems);
     config.watches = file.watches.unwrap_or_default().0;
     if config.watches.len() > defaults::WATCHES_MAX {
         problems.error(format!("watches: expected at most {}, got {}", defaults::WATCHES_MAX, config.watches.len()));
@@ -115,8 +119,10 @@ fn identity(file: &File, host: &Host, config: &mut Config, problems: &mut Proble
     config.node_name = file.node_name.clone().unwrap_or_else(|| host.name.clone());
     if config.node_name.is_empty() {
         problems.error("node_name cannot be empty. Must provide a name or let it be the name of this host");
-    } else if config.node_name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') || config.node_name.len() > 255 {
-        problems.error(format!("node_name: expected at most 255 bytes without space or '/', got {:?}", config.node_name));
+    } else if config.node_name.chars().any(char::is_control) || config.node_name.len() > defaults::NODE_NAME_BYTES {
+        let most = defaults::NODE_NAME_BYTES;
+        problems
+            .error(format!("node_name: expected at most {most} bytes without control characters, got {:?}", config.node_name));
     } else if !config.node_name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         problems.warn(format!(
             "node_name {:?} is not discoverable by DNS: it has more than letters, digits and dashes",
@@ -202,10 +208,11 @@ fn join(join: &mut Join, lists: [&Option<Vec<String>>; 2], host: &Host, problems
                 Ok(expanded) => expanded.unmatched.iter().for_each(|cause| problems.error(format!("retry_join: {cause}"))),
                 Err(error) => problems.error(format!("retry_join: {error}")),
             }
-        } else if address.contains("provider=") {
-            problems.error(format!(
-                "retry_join: cloud auto-join is not offered; name addresses or DNS names in place of {address:?}"
+        } else if let Some(provider) = cloud_provider(address) {
+            problems.warn(format!(
+                "retry_join: provider={provider} is tried in vain, since no cloud auto-join is offered; name addresses or DNS names in its place"
             ));
+            join.retry.push(address.clone());
         } else if address.trim().is_empty() {
             problems.error("retry_join: expected an address or a DNS name, got an empty one");
         } else if !join.retry.contains(address) {
@@ -229,6 +236,18 @@ fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
     set(&mut config.http_max_conns_per_client, within(connections, "limits.http_max_conns_per_client", bounds, problems));
 }
 
+/// A process with fewer would fail at any connection, and warn of it many times a second. Consul's text.
+fn open_files(host: &Host, config: &Config, problems: &mut Problems) {
+    let connections = config.http_max_conns_per_client;
+    let needed = connections as u64 + defaults::OPEN_FILES_OWN;
+    if let Some(most) = host.open_files.filter(|most| *most < needed && !problems.elsewhere) {
+        problems.error(format!(
+            "system allows a max of {most} file descriptors, but limits.http_max_conns_per_client: {connections} needs at least \
+             {needed}; raise it with ulimit -n or LimitNOFILE"
+        ));
+    }
+}
+
 fn checks(file: &File, config: &mut Config, problems: &mut Problems) {
     set(&mut config.enable_script_checks, file.enable_script_checks);
     set(&mut config.enable_local_script_checks, file.enable_local_script_checks);
@@ -240,9 +259,34 @@ fn checks(file: &File, config: &mut Config, problems: &mut Problems) {
         );
     }
     config.enable_local_script_checks |= config.enable_script_checks;
+    scripts(config, problems);
     let has_tls = config.tls.ca_file.is_some() || config.tls.ca_path.is_some() || config.tls.cert_file.is_some();
     if config.enable_agent_tls_for_checks && !has_tls {
         problems.warn("enable_agent_tls_for_checks has no effect without ca_file, ca_path or cert_file");
+    }
+}
+
+/// What an agent says of the scripts and services that checks of files name, when it registers them.
+fn scripts(config: &Config, problems: &mut Problems) {
+    let of_services = config.services.iter().flat_map(|service| service.check.iter().chain(&service.checks));
+    for check in of_services.chain(&config.checks) {
+        let Some(program) = check.script_args.first() else { continue };
+        if !config.enable_local_script_checks {
+            problems.error(
+                "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
+            );
+            return;
+        }
+        if check.docker_container_id.is_empty() && program.starts_with('/') && !Path::new(program).exists() {
+            problems.warn(format!("the script {program} is not on this machine; its check would be critical"));
+        }
+    }
+    let ids: Vec<&str> = config.services.iter().map(|it| if it.id.is_empty() { &*it.name } else { &*it.id }).collect();
+    for check in config.checks.iter().filter(|check| !check.service_id.is_empty() && !ids.contains(&&*check.service_id)) {
+        problems.warn(format!(
+            "the check {} is of the service {}, which no file defines; an agent starts only where that was registered over HTTP",
+            check.name, check.service_id
+        ));
     }
 }
 
@@ -318,10 +362,21 @@ fn logging(file: &File, config: &mut Config, problems: &mut Problems) {
         }
     };
     set(&mut config.log_json, file.log_json);
-    config.log_file = path(file.log_file.as_deref());
-    if config.log_file.as_deref().is_some_and(Path::is_dir) {
-        problems.error("log_file: expected the name of a file, got that of a folder");
-    }
+    config.log_file = log_file(file, problems);
+}
+
+/// As in Consul, a name that ends in a slash is that of a folder; one that is a folder is taken so too.
+fn log_file(file: &File, problems: &mut Problems) -> Option<LogFile> {
+    let bounds = (0, i64::MAX);
+    let max_bytes = within(file.log_rotate_bytes, "log_rotate_bytes", bounds, problems).unwrap_or(0);
+    let max_age = file.log_rotate_duration.filter(|age| !age.is_zero()).unwrap_or(defaults::LOG_ROTATE_DURATION);
+    let max_files = file.log_rotate_max_files.filter(|count| *count != 0).map(|count| usize::try_from(count).unwrap_or(0));
+    let named = path(file.log_file.as_deref())?;
+    let is_timed = file.log_file.as_deref().is_some_and(|name| name.ends_with('/')) || named.is_dir();
+    let name = named.file_name().filter(|_| !is_timed).map(|name| name.to_string_lossy().into_owned());
+    let folder = if is_timed { named } else { named.parent().unwrap_or(Path::new("")).to_owned() };
+    let name = name.unwrap_or_else(|| defaults::LOG_FILE_NAME.to_owned());
+    Some(LogFile { folder, name, is_timed, max_bytes, max_age, max_files })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems) {
     config.encrypt = encrypt(file.encrypt.as_deref(), problems);
     config.tls = tls(file, problems);
-    verify_files(&config.tls, config, problems);
+    verify_files(&config.tls.clone(), config, problems);
     if file.acl.as_ref().and_then(|acl| acl.enabled).unwrap_or(false) {
         problems.error("acl.enabled: access control is not offered yet, and an agent without it would be open to everyone; remove it to start such an agent");
     }
@@ -38,7 +38,9 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
     let defaults = defaults.unwrap_or_default();
     let internal_rpc = internal_rpc.unwrap_or_default();
     let https = https.unwrap_or_default();
-    for (name, listener) in [("internal_rpc", &internal_rpc), ("https", &https), ("grpc", &grpc.unwrap_or_default())] {
+    for (name, listener) in
+        [("internal_rpc", &internal_rpc), ("https", &https), ("grpc", grpc.as_ref().unwrap_or(&TlsListener::default()))]
+    {
         refuse_files(name, listener, problems);
     }
     if defaults.verify_server_hostname.is_some() || https.verify_server_hostname.is_some() {
@@ -47,9 +49,15 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
     if defaults.accept_plaintext.is_some() || https.accept_plaintext.is_some() {
         problems.error("invalid config key accept_plaintext outside tls.internal_rpc");
     }
-    for version in [&file.tls_min_version, &defaults.tls_min_version, &internal_rpc.tls_min_version, &https.tls_min_version] {
-        minimum(version.as_deref(), problems);
-    }
+    let grpc = grpc.unwrap_or_default();
+    let versions = [
+        ("tls_min_version", &file.tls_min_version),
+        ("tls.defaults.tls_min_version", &defaults.tls_min_version),
+        ("tls.internal_rpc.tls_min_version", &internal_rpc.tls_min_version),
+        ("tls.https.tls_min_version", &https.tls_min_version),
+        ("tls.grpc.tls_min_version", &grpc.tls_min_version),
+    ];
+    let minima: Vec<bool> = versions.iter().map(|(key, version)| is_13(key, version.as_deref(), problems)).collect();
     let pick = |stanza: &Option<String>, top: &Option<String>| {
         stanza.as_deref().or(top.as_deref()).filter(|text| !text.is_empty()).map(PathBuf::from)
     };
@@ -71,6 +79,7 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
         verify_outgoing: outgoing,
         verify_server_hostname: hostname,
         accept_plaintext: internal_rpc.accept_plaintext.unwrap_or(false),
+        only_tls13: minima.contains(&true),
     }
 }
 
@@ -87,25 +96,25 @@ fn refuse_files(name: &str, listener: &TlsListener, problems: &mut Problems) {
     }
 }
 
-fn minimum(version: Option<&str>, problems: &mut Problems) {
+/// Whether the least version is TLS 1.3. One that is asked for on one listener counts on all.
+fn is_13(key: &str, version: Option<&str>, problems: &mut Problems) -> bool {
     match version.map(str::to_lowercase).as_deref() {
-        None | Some("" | "tls12" | "tlsv1_2") => {}
+        None | Some("" | "tls_auto" | "tls12" | "tlsv1_2") => {}
+        Some("tls13" | "tlsv1_3") => return true,
         Some("tls10" | "tls11" | "tlsv1_0" | "tlsv1_1") => {
-            problems.warn("tls_min_version: nothing below tls12 is offered, so tls12 is the least");
-        }
-        Some("tls13" | "tlsv1_3") => {
-            problems.error("tls_min_version: tls13 alone cannot be asked for yet; expected tls12");
+            problems.warn(format!("{key}: nothing below tls12 is offered, so tls12 is the least"));
         }
         Some(other) => {
-            problems.error(format!("tls_min_version: expected tls12, got {other:?}"));
+            problems.error(format!("{key}: expected tls10, tls11, tls12 or tls13, or TLSv1_2 and the like, got {other:?}"));
         }
     }
+    false
 }
 
 /// Verification without anything to verify with would be none. Consul's texts.
-fn verify_files(tls: &Tls, config: &Config, problems: &mut Problems) {
+fn verify_files(tls: &Tls, config: &mut Config, problems: &mut Problems) {
     let authority = tls.ca_file.is_some() || tls.ca_path.is_some();
-    let certificate = tls.cert_file.is_some() && tls.key_file.is_some();
+    let certificate = tls.has_certificate();
     let incoming = tls.verify_incoming_rpc || tls.verify_incoming_https;
     if tls.cert_file.is_some() != tls.key_file.is_some() {
         problems.error("cert_file and key_file: expected both or neither");
@@ -126,13 +135,15 @@ fn verify_files(tls: &Tls, config: &Config, problems: &mut Problems) {
         problems.warn("verify_incoming without verify_server_hostname: whoever has a certificate of the CA, as a client or in another datacenter, may speak to Raft as a server");
     }
     if !config.https.is_empty() && !certificate {
-        problems.error("ports.https: HTTPS needs a certificate; set cert_file and key_file");
+        // As in Consul; test harnesses of its Go clients write such a port always.
+        problems.warn("ports.https has no effect: HTTPS needs a certificate; set cert_file and key_file");
+        config.https.clear();
     }
     for (key, file) in
         [("ca_file", &tls.ca_file), ("ca_path", &tls.ca_path), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)]
     {
         if let Some(path) = file.as_deref().filter(|path| !Path::exists(path)) {
-            problems.error(format!("{key}: there is no {}", path.display()));
+            problems.missing(format!("{key}: there is no {}", path.display()));
         }
     }
 }

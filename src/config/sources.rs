@@ -24,17 +24,29 @@ pub struct Sources {
     pub flags: Value,
     /// `-dev`
     pub dev: bool,
+    /// The variable `CONSUL_LOCAL_CONFIG`: settings that whoever starts a container gives it. Files and flags win.
+    pub environment: Option<String>,
+    /// They are judged for another machine, which may have files that this one has not.
+    pub elsewhere: bool,
 }
 
 impl Sources {
     /// Reads and merges everything that was given.
     pub(super) fn read(&self, problems: &mut Problems) -> File {
+        problems.elsewhere = self.elsewhere;
         problems.source = "flags".to_owned();
+        problems.flags = Format::Json.parse(&self.flags.to_string()).ok();
         let mut flags = match &self.flags {
             Value::Null => File::default(),
             document => File::read(document.clone(), "", problems).unwrap_or_default(),
         };
         let mut merged = flags.take_lists().unwrap_or_default();
+        if let Some(text) = self.environment.as_deref().filter(|text| !text.trim().is_empty()) {
+            problems.source = defaults::CONFIG_VARIABLE.to_owned();
+            if let Some(file) = read_text(text, Format::Hcl, problems) {
+                merged.merge(file);
+            }
+        }
         for path in &self.paths {
             for (name, format) in self.files_of(path, problems) {
                 problems.source = name.display().to_string();
@@ -44,10 +56,9 @@ impl Sources {
             }
         }
         for text in &self.inline {
-            problems.source = "flags".to_owned();
-            match Format::Hcl.parse(text) {
-                Ok(document) => merged.merge(File::read(document, "", problems).unwrap_or_default()),
-                Err(error) => problems.error(format!("-hcl: {error}")),
+            problems.source = "-hcl".to_owned();
+            if let Some(file) = read_text(text, Format::Hcl, problems) {
+                merged.merge(file);
             }
         }
         merged.merge(flags);
@@ -112,10 +123,23 @@ fn read_file(path: &Path, format: Format, problems: &mut Problems) -> Option<Fil
         problems.error(format!("larger than {} bytes, which is no configuration", defaults::CONFIG_FILE_BYTES));
         return None;
     }
-    match format.parse(&text) {
-        Ok(document) => File::read(document, "", problems),
-        Err(error) => {
-            problems.error(error);
+    if text.trim().is_empty() {
+        // As in Consul. A file that is being written, or was cut, would look the same.
+        problems.warn(format!("{} is empty: no settings are taken from it", path.display()));
+        return None;
+    }
+    read_text(&text, format, problems)
+}
+
+fn read_text(text: &str, format: Format, problems: &mut Problems) -> Option<File> {
+    match format.parse(text) {
+        Ok(document) => {
+            let value = document.value();
+            problems.documents.push((problems.source.clone(), document));
+            File::read(value, "", problems)
+        }
+        Err(fault) => {
+            problems.errors.push(ConfigError { source: problems.source.clone(), at: Some(fault.at), message: fault.what });
             None
         }
     }

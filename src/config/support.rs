@@ -22,15 +22,15 @@ const TOP: &[&str] = &[
     "enable_syslog",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
-    "log_rotate_bytes",
-    "log_rotate_duration",
-    "log_rotate_max_files",
+    "license_path",
     "non_voting_server",
+    "partition",
     "primary_gateways",
     "primary_gateways_interval",
     "protocol",
     "raft_protocol",
     "raft_snapshot_interval",
+    "read_replica",
     "recursors",
     "segment",
     "segments",
@@ -40,6 +40,22 @@ const TOP: &[&str] = &[
     "tls_cipher_suites",
     "tls_prefer_server_cipher_suites",
     "use_streaming_backend",
+];
+
+/// Keys of access control as it was before `acl {}`.
+const OLD_ACL: &[&str] = &[
+    "acl_agent_master_token",
+    "acl_agent_token",
+    "acl_datacenter",
+    "acl_default_policy",
+    "acl_down_policy",
+    "acl_enable_key_list_policy",
+    "acl_enforce_version_8",
+    "acl_master_token",
+    "acl_replication_token",
+    "acl_token",
+    "acl_ttl",
+    "enable_acl_replication",
 ];
 
 /// Stanzas and the keys they may have; `*` for any.
@@ -55,6 +71,8 @@ const STANZAS: &[(&str, &[&str])] = &[
             "enable_key_list_policy",
             "enable_token_replication",
             "enable_token_persistence",
+            "disabled_ttl",
+            "msp_disable_bootstrap",
             "tokens",
         ],
     ),
@@ -65,6 +83,7 @@ const STANZAS: &[(&str, &[&str])] = &[
     ("autopilot", &["redundancy_zone_tag", "disable_upgrade_migration", "upgrade_version_tag"]),
     ("cache", &["entry_fetch_rate", "entry_fetch_max_burst"]),
     ("config_entries", &["bootstrap"]),
+    ("cloud", &["*"]),
     ("connect", &["*"]),
     (
         "dns_config",
@@ -89,6 +108,7 @@ const STANZAS: &[(&str, &[&str])] = &[
     ),
     ("gossip_lan", GOSSIP),
     ("gossip_wan", GOSSIP),
+    ("http_config", &["max_header_bytes"]),
     (
         "limits",
         &[
@@ -103,8 +123,25 @@ const STANZAS: &[(&str, &[&str])] = &[
             "request_limits",
         ],
     ),
+    ("locality", &["*"]),
+    ("peering", &["enabled", "test_allow_peer_registrations"]),
     ("performance", &["grpc_keepalive_interval", "grpc_keepalive_timeout"]),
-    ("ports", &["grpc", "grpc_tls", "sidecar_min_port", "sidecar_max_port", "expose_min_port", "expose_max_port"]),
+    (
+        "ports",
+        &[
+            "grpc",
+            "grpc_tls",
+            "sidecar_min_port",
+            "sidecar_max_port",
+            "expose_min_port",
+            "expose_max_port",
+            "proxy_min_port",
+            "proxy_max_port",
+        ],
+    ),
+    ("raft_boltdb", &["*"]),
+    ("raft_logstore", &["*"]),
+    ("reporting", &["*"]),
     ("rpc", &["enable_streaming"]),
     ("snapshot_agent", &["*"]),
     ("telemetry", TELEMETRY),
@@ -113,7 +150,7 @@ const STANZAS: &[(&str, &[&str])] = &[
     ("tls.https", &["tls_cipher_suites"]),
     ("tls.internal_rpc", &["tls_cipher_suites", "server_name"]),
     ("ui_config", &["dir", "metrics_provider", "metrics_provider_files", "metrics_proxy", "dashboard_url_templates"]),
-    ("unix_sockets", &["user", "group", "mode"]),
+    ("xds", &["update_max_per_second"]),
 ];
 
 const GOSSIP: &[&str] =
@@ -146,19 +183,24 @@ const TELEMETRY: &[&str] = &[
 ];
 
 /// Judges a key that no stanza took: nothing, a warning, or `invalid config key`.
-pub(super) fn judge(key: &str, value: &Value, problems: &mut Problems) {
+pub(super) fn judge(written: &str, value: &Value, problems: &mut Problems) {
+    let key = written.to_ascii_lowercase();
+    let key = key.as_str();
     if let Some(reason) = contradiction(key, value) {
         problems.error(format!("{key}: {reason}"));
     } else if already_so(key, value) {
         // Asked for is what happens anyway.
     } else if TOP.contains(&key) {
         problems.warn(format!("{key} is accepted and has no effect yet"));
+    } else if OLD_ACL.contains(&key) {
+        problems
+            .warn(format!("{key} is accepted and has no effect: access control is not offered, so everybody may do everything"));
     } else if let Some((stanza, known)) = STANZAS.iter().find(|(stanza, _)| *stanza == key) {
         judge_stanza(stanza, known, value, problems);
     } else if key.rsplit_once('.').is_some_and(|(stanza, name)| nested_is_known(stanza, name)) {
         problems.warn(format!("{key} is accepted and has no effect yet"));
     } else {
-        problems.error(format!("invalid config key {key}"));
+        problems.unknown(written);
     }
 }
 
@@ -170,8 +212,8 @@ fn judge_stanza(stanza: &str, known: &[&str], value: &Value, problems: &mut Prob
     for object in objects {
         match object.as_object() {
             Some(object) => {
-                let unknown = object.keys().filter(|name| !known.contains(&"*") && !known.contains(&name.as_str()));
-                unknown.for_each(|name| problems.error(format!("invalid config key {stanza}.{name}")));
+                let is_known = |name: &str| known.iter().any(|known| *known == "*" || known.eq_ignore_ascii_case(name));
+                object.keys().filter(|name| !is_known(name)).for_each(|name| problems.unknown(&format!("{stanza}.{name}")));
             }
             None => problems.error(format!("{stanza}: expected an object")),
         }
@@ -190,7 +232,10 @@ fn already_so(key: &str, value: &Value) -> bool {
         "disable_host_node_id" | "disable_remote_exec" | "encrypt_verify_incoming" | "encrypt_verify_outgoing" => {
             *value == json!(true)
         }
-        "enable_debug" | "enable_syslog" | "disable_coordinates" => *value == json!(false),
+        "partition" => *value == json!("default") || *value == json!(""),
+        "peering.enabled" | "read_replica" | "non_voting_server" | "enable_debug" | "enable_syslog" | "disable_coordinates" => {
+            *value == json!(false)
+        }
         "raft_protocol" => *value == json!(3),
         "protocol" => *value == json!(2) || *value == json!(3),
         "ports.grpc" | "ports.grpc_tls" => *value == json!(-1),
@@ -201,10 +246,8 @@ fn already_so(key: &str, value: &Value) -> bool {
 
 /// Values that would change what the agent is, and cannot be passed over.
 fn contradiction(key: &str, value: &Value) -> Option<&'static str> {
-    let is_true = *value == json!(true);
     let is_text = value.as_str().is_some_and(|text| !text.is_empty());
     match key {
-        "non_voting_server" if is_true => Some("non-voting servers are not offered; remove it"),
         "raft_protocol" if !matches!(value.as_i64(), Some(2..=3)) => Some("expected 3"),
         "protocol" if !matches!(value.as_i64(), Some(2..=3)) => Some("expected 2 or 3"),
         "segment" if is_text => Some("network segments are not offered; remove it"),

@@ -4,13 +4,22 @@
 //! handler needs no `enable_script_checks`: only who writes these files can name one.
 
 use super::defaults;
-use super::definition::{canonical, each};
+use super::definition::{Kind, Known, canonical, each};
 use super::merge::{Problems, Setting, join_key, take};
 use crate::model::watch::{ConfiguredWatch, Handler, HttpHandler, Watch};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use serde_json::{Map, Value};
 use std::time::Duration;
+
+/// `http_handler_config {}`
+const HTTP_KEYS: [Known; 5] = [
+    ("path", Kind::Text),
+    ("method", Kind::Text),
+    ("timeout", Kind::Time),
+    ("header", Kind::Any),
+    ("tls_skip_verify", Kind::Flag),
+];
 
 /// `watches`: one or several.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,8 +102,7 @@ fn words(args: Value) -> Option<Vec<String>> {
 }
 
 fn read_http(value: Value, key: &str, problems: &mut Problems) -> Option<Handler> {
-    let names = ["path", "method", "timeout", "header", "tls_skip_verify"];
-    let mut object = canonical(value, &names, key, problems)?;
+    let mut object = canonical(value, &HTTP_KEYS, key, problems)?;
     let url: String = take(&mut object, key, "path", problems).unwrap_or_default();
     let method: Option<String> = take(&mut object, key, "method", problems);
     let timeout: Option<Duration> = take(&mut object, key, "timeout", problems);
@@ -194,7 +202,7 @@ mod tests {
                 http_handler_config { path = "http://h/" header { x-foo = ["bar"] } }
             }
         "#;
-        let mut document = crate::config::Format::Hcl.parse(text).unwrap();
+        let mut document = crate::config::Format::Hcl.parse(text).unwrap().value();
         let watches = read(document["watches"].take()).unwrap();
         assert_eq!(watches.len(), 2);
         let Handler::Http(http) = &watches[1].handler else { panic!("{watches:?}") };

@@ -16,6 +16,7 @@ use super::envelope::Refusal;
 use super::snapshot::Snapshot;
 use super::{GossipError, Pool, Roster, memberlist};
 use crate::config::defaults;
+use crate::listener::cannot_listen;
 use crate::model::coordinate::Coordinate;
 use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
@@ -116,7 +117,7 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), G
     let mut tries = if addr.port() == 0 { defaults::GOSSIP_BIND_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let failed = |kind: &str, error: std::io::Error| GossipError(format!("cannot listen on {addr} ({kind}): {error}"));
+        let failed = |kind: &str, error: std::io::Error| GossipError(cannot_listen(addr, &format!("gossip ({kind})"), &error));
         let tcp = TcpListener::bind(addr).await.map_err(|error| failed("tcp", error))?;
         let bound = tcp.local_addr().map_err(|error| failed("tcp", error))?;
         match UdpSocket::bind(bound).await {

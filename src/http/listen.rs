@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -67,6 +68,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     async fn listen(self: Arc<Self>, mut listener: HttpListener) {
+        let mut told = None;
         loop {
             let accepted = match &mut listener {
                 HttpListener::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), None)),
@@ -79,7 +81,11 @@ where
             };
             if let Err(error) = accepted {
                 metrics::counter!("kontor.http.accept_failed").increment(1);
-                tracing::warn!(%error, "accepting a connection failed");
+                // Where files run out it fails many times a second.
+                if told.is_none_or(|told: Instant| told.elapsed() >= defaults::ACCEPT_TOLD_EVERY) {
+                    tracing::warn!(%error, "accepting connections fails");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(defaults::HTTP_ACCEPT_PAUSE).await;
             }
         }

@@ -7,17 +7,11 @@ use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
-use crate::model::mesh;
-use crate::model::service::{NodeService, ServiceAddress, Weights, empty_object, empty_proxy};
-use crate::model::vote::{VotedDefinition, observers_fit};
+use crate::model::service::{NodeService, ServiceAddress, empty_object, empty_proxy};
+use crate::model::vote::VotedDefinition;
+use crate::model::{mesh, rules};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-/// Pairs of metadata that one thing may carry, and their sizes in bytes. Consul's numbers.
-const META_MAX_PAIRS: usize = 64;
-const META_MAX_KEY: usize = 128;
-const META_MAX_VALUE: usize = 512;
-const META_RESERVED_PREFIX: &str = "consul-";
 
 /// A check that has been found good.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,22 +37,9 @@ pub(super) struct NewService {
 
 /// Checks a service definition. Every fault is the user's (400).
 pub(super) fn service(mut definition: ServiceDefinition, node: &str) -> Result<NewService, Fault> {
-    if definition.name.is_empty() {
-        return Err(Fault::bad_request("Missing service name"));
-    }
-    let ip: Option<IpAddr> = definition.address.parse().ok();
-    let bare = definition.address.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-        return Err(Fault::bad_request("Invalid service address"));
-    }
-    if let Some(weights) = &definition.weights {
-        weights_are_valid(weights).map_err(|why| Fault::bad_request(format!("Invalid Weights: {why}")))?;
-    }
+    rules::service(&definition).map_err(Fault::bad_request)?;
     mesh::accept(&mut definition).map_err(Fault::bad_request)?;
-    // Gateways and proxies carry marks of their own under the reserved prefix.
-    let reserved = !definition.kind.is_empty();
-    meta_is_valid(&definition.meta, reserved).map_err(|why| Fault::bad_request(format!("Invalid Service Meta: {why}")))?;
-
+    let ip: Option<IpAddr> = definition.address.parse().ok();
     let id = if definition.id.is_empty() { definition.name.clone() } else { definition.id };
     let checks = service_checks(definition.check, definition.checks, &id, &definition.name, node)?;
     let mut tagged_addresses = definition.tagged_addresses;
@@ -93,7 +74,7 @@ pub(super) fn check(check: CheckType, node: &str) -> Result<NewCheck, Fault> {
         return Err(Fault::bad_request("Missing check name"));
     }
     let status = initial_status(&check).ok_or_else(|| Fault::bad_request("Bad check status"))?;
-    is_valid(&check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
+    rules::check(&check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
     let id = id_alone(&check).to_owned();
     let (name, service_id, token) = (check.name.clone(), check.service_id.clone(), check.token.clone());
     Ok(NewCheck { row: row(&check, node, id, name, service_id, status), check: Some(check), token })
@@ -112,7 +93,7 @@ pub(super) fn kind(check: &CheckType) -> &'static str {
         (!check.http.is_empty(), "http"),
         (!check.ttl.is_zero(), "ttl"),
         (!check.tcp.is_empty(), "tcp"),
-        (is_alias(check), "alias"),
+        (rules::is_alias(check), "alias"),
         (script && !check.docker_container_id.is_empty(), "docker"),
         (script, "script"),
         (!check.udp.is_empty(), "udp"),
@@ -120,10 +101,6 @@ pub(super) fn kind(check: &CheckType) -> &'static str {
         (!check.os_service.is_empty(), "os_service"),
     ];
     kinds.into_iter().find(|(is, _)| *is).map_or("", |(_, kind)| kind)
-}
-
-fn is_alias(check: &CheckType) -> bool {
-    !check.alias_node.is_empty() || !check.alias_service.is_empty()
 }
 
 fn initial_status(check: &CheckType) -> Option<CheckStatus> {
@@ -141,7 +118,7 @@ fn service_checks(
     // An empty `Check` is what clients send for none; an empty element of `Checks` is a mistake.
     let checks: Vec<CheckType> = single.filter(|check| *check != CheckType::default()).into_iter().chain(several).collect();
     for check in &checks {
-        is_valid(check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
+        rules::check(check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
     }
     let alone = checks.len() == 1;
     let number = |(at, check): (usize, CheckType)| {
@@ -193,65 +170,6 @@ pub(super) fn of(check: &CheckType) -> CheckDefinition {
     }
 }
 
-/// Whether the fields of a check fit together.
-fn is_valid(check: &CheckType) -> Result<(), &'static str> {
-    observers_fit(check)?;
-    let targets = [&check.http, &check.tcp, &check.grpc, &check.udp, &check.h2ping, &check.os_service];
-    let probes = !check.script_args.is_empty() || targets.iter().any(|target| !target.is_empty());
-    let (interval, ttl, alias) = (!check.interval.is_zero(), !check.ttl.is_zero(), is_alias(check));
-    match () {
-        () if interval && ttl => Err("Interval and TTL cannot both be specified"),
-        () if probes && !interval => Err("Interval must be > 0 for Script, HTTP, or TCP checks"),
-        () if probes && alias => Err("Interval cannot be set for Alias checks"),
-        () if alias && ttl => Err("TTL must be not be set for Alias checks"),
-        () if !probes && !alias && !ttl => Err("TTL must be > 0 for TTL checks"),
-        () if check.output_max_size < 0 => Err("MaxOutputMaxSize must be positive"),
-        () if check.failures_before_warning > check.failures_before_critical => {
-            Err("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")
-        }
-        () => Ok(()),
-    }
-}
-
-fn weights_are_valid(weights: &Weights) -> Result<(), &'static str> {
-    match (weights.passing, weights.warning) {
-        (0, _) => Err("Passing must be greater than 0"),
-        (passing, warning) if passing > 65_535 || warning > 65_535 => Err("DNS Weight must be between 0 and 65535"),
-        _ => Ok(()),
-    }
-}
-
-/// Whether metadata keeps to Consul's limits; the error says what does not. `reserved` allows the
-/// prefix that users may not use.
-pub(super) fn meta_is_valid(meta: &BTreeMap<String, String>, reserved: bool) -> Result<(), String> {
-    if meta.len() > META_MAX_PAIRS {
-        return Err(format!("Node metadata cannot contain more than {META_MAX_PAIRS} key/value pairs"));
-    }
-    for (key, value) in meta {
-        pair_is_valid(key, value, reserved).map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
-    }
-    Ok(())
-}
-
-fn pair_is_valid(key: &str, value: &str, reserved: bool) -> Result<(), String> {
-    if key.is_empty() {
-        return Err("Key cannot be blank".to_owned());
-    }
-    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
-        return Err("Key contains invalid characters".to_owned());
-    }
-    if key.len() > META_MAX_KEY {
-        return Err(format!("Key is too long (limit: {META_MAX_KEY} characters)"));
-    }
-    if !reserved && key.starts_with(META_RESERVED_PREFIX) {
-        return Err(format!("Key prefix '{META_RESERVED_PREFIX}' is reserved for internal use"));
-    }
-    if value.len() > META_MAX_VALUE {
-        return Err(format!("Value is too long (limit: {META_MAX_VALUE} characters)"));
-    }
-    Ok(())
-}
-
 /// Adds the address under the names of its family, where the user has not.
 fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, ip: IpAddr, address: &str, port: u16) {
     let names = if ip.is_ipv4() { ["lan_ipv4", "wan_ipv4"] } else { ["lan_ipv6", "wan_ipv6"] };
@@ -263,6 +181,7 @@ fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, ip: IpAddr, addres
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::service::Weights;
     use std::time::Duration;
 
     fn ttl() -> CheckType {

@@ -12,6 +12,7 @@ use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
+use crate::model::rules;
 use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,7 @@ impl Registry {
         node_meta: BTreeMap<String, String>,
     ) -> Result<Vec<Step>, Fault> {
         // Reserved keys are the agent's own doing.
-        definition::meta_is_valid(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
+        rules::meta(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
         let node = &self.settings.node_name;
         let services: Vec<NewService> =
             services.into_iter().map(|service| definition::service(service, node)).collect::<Result<_, _>>()?;

@@ -69,6 +69,11 @@ pub enum MemberStatus {
     Failed = 4,
 }
 
+/// The provider that an address to join names for a cloud's API (`provider=aws …`), which is no address.
+pub fn cloud_provider(address: &str) -> Option<&str> {
+    address.split_whitespace().find_map(|word| word.strip_prefix("provider="))
+}
+
 impl MemberStatus {
     /// Serf's word for it.
     pub fn as_str(self) -> &'static str {

@@ -63,6 +63,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
     });
     let stop = shutdown.token();
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -81,7 +82,10 @@ pub async fn serve(
                 Err(_full) => refused("connections", peer, "too many connections"),
             },
             Err(error) => {
-                warn!(%error, "rpc cannot accept");
+                if told.is_none_or(|told: Instant| told.elapsed() >= defaults::ACCEPT_TOLD_EVERY) {
+                    warn!(%error, "rpc cannot accept");
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

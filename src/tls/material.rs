@@ -14,12 +14,15 @@ use rustls::client::verify_server_name;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What is spoken with `tls_min_version` of tls13.
+static ONLY_TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 /// The files of `ca_file`, `cert_file`, `key_file` and what is verified with them.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +35,8 @@ pub struct TlsFiles {
     pub cert_file: Option<PathBuf>,
     /// PEM of its key.
     pub key_file: Option<PathBuf>,
+    /// Nothing below TLS 1.3 is spoken.
+    pub only_tls13: bool,
 }
 
 /// Loaded and checked [`TlsFiles`].
@@ -40,6 +45,7 @@ pub struct TlsMaterial {
     authorities: Option<Authorities>,
     own: Option<OwnCert>,
     endings: Vec<Ending>,
+    versions: &'static [&'static SupportedProtocolVersion],
 }
 
 /// When certificates of a file are over.
@@ -86,7 +92,8 @@ impl TlsMaterial {
         if let (Some(own), Some(cert)) = (&own, &files.cert_file) {
             endings.extend(ending(cert, &own.chain));
         }
-        Ok(TlsMaterial { authorities, own, endings })
+        let versions = if files.only_tls13 { ONLY_TLS13 } else { rustls::DEFAULT_VERSIONS };
+        Ok(TlsMaterial { authorities, own, endings, versions })
     }
 
     /// When what was loaded is over, by file.
@@ -176,7 +183,7 @@ impl TlsMaterial {
 
     pub(super) fn server(&self, verify_incoming: bool) -> Result<ServerConfig, String> {
         let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(self.versions)
             .map_err(|error| format!("TLS versions: {error}"))?
             .with_client_cert_verifier(self.client_verifier(verify_incoming)?);
         Ok(match &self.own {
@@ -200,7 +207,7 @@ impl TlsMaterial {
 
     pub(super) fn client_by(&self, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {
         let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(self.versions)
             .map_err(|error| format!("TLS versions: {error}"))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
@@ -306,6 +313,31 @@ mod tests {
         let ca = create_ca("consul", 10, &[]).unwrap();
         let (cert, key) = server_cert(&ca, "dc1", 1);
         (ca.0, cert, key)
+    }
+
+    #[test]
+    fn nothing_below_tls_1_3_is_spoken_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_ca, cert, key) = pair();
+        let files = |only_tls13| TlsFiles {
+            cert_file: written(folder.path(), "cert.pem", &cert),
+            key_file: written(folder.path(), "key.pem", &key),
+            only_tls13,
+            ..TlsFiles::default()
+        };
+        let takes_an_old_client = |files: &TlsFiles| {
+            let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS12]);
+            let config = builder.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+            let name = ServerName::try_from("server.dc1.consul").unwrap();
+            let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+            let mut server = rustls::ServerConnection::new(TlsMaterial::load(files).unwrap().https(false).unwrap()).unwrap();
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).unwrap();
+            server.read_tls(&mut &hello[..]).unwrap();
+            server.process_new_packets().is_ok()
+        };
+        assert!(takes_an_old_client(&files(false)));
+        assert!(!takes_an_old_client(&files(true)));
     }
 
     #[test]

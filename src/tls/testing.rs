@@ -33,7 +33,8 @@ pub(crate) fn load(ca: &str, cert: &str, key: &str) -> TlsMaterial {
         std::fs::write(folder.path().join(name), text).unwrap();
         Some(folder.path().join(name))
     };
-    let files = TlsFiles { ca_file: path("ca", ca), cert_file: path("cert", cert), key_file: path("key", key), ca_path: None };
+    let files =
+        TlsFiles { ca_file: path("ca", ca), cert_file: path("cert", cert), key_file: path("key", key), ..TlsFiles::default() };
     TlsMaterial::load(&files).unwrap()
 }
 

@@ -46,3 +46,5 @@ pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 pub const TROUBLE_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between warnings of one thing that goes on failing: often enough to be seen in a log of today.
 pub const TROUBLE_REPEAT: Duration = Duration::from_secs(300);
+/// Time between warnings of one listener that accepts nobody, which it tries many times a second.
+pub const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);

@@ -43,11 +43,24 @@ pub const CHECK_UPDATE_INTERVAL: Duration = Duration::from_secs(300);
 pub const CHECK_OUTPUT_MAX_SIZE: usize = 4096;
 /// `limits.http_max_conns_per_client`. Consul's number.
 pub const HTTP_MAX_CONNS_PER_CLIENT: usize = 200;
+/// Bytes of `node_name`, which members are told in every packet about them.
+pub const NODE_NAME_BYTES: usize = 255;
 /// Pairs in `node_meta`. Consul's number.
 pub const NODE_META_PAIRS: usize = 64;
 /// Bytes of a key in `node_meta`. Consul's number.
 pub const NODE_META_KEY_BYTES: usize = 128;
 /// Bytes of a value in `node_meta`. Consul's number.
 pub const NODE_META_VALUE_BYTES: usize = 512;
+/// The variable of the environment that holds settings. The name is that of Consul's image.
+pub const CONFIG_VARIABLE: &str = "CONSUL_LOCAL_CONFIG";
+/// Open files that an agent needs beside its clients' connections: listeners, pools, links, Raft's log. With
+/// Consul's 200 connections it makes 256, the lowest limit that systems have by themselves.
+pub const OPEN_FILES_OWN: u64 = 56;
+/// `log_rotate_duration`. Consul's number.
+pub const LOG_ROTATE_DURATION: Duration = Duration::from_secs(24 * 3600);
+/// The file of logs in a folder that `log_file` names. Consul's name.
+pub const LOG_FILE_NAME: &str = "consul.log";
 /// Bytes of one configuration file: a larger one is a mistake, not a configuration.
 pub const CONFIG_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Blocks and lists in each other in HCL. Consul's deepest has six; each costs stack.
+pub const HCL_DEPTH: usize = 64;

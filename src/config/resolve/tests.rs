@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod compat;
+
 fn host() -> Host {
     let interfaces =
         vec![Interface::up("lo", "127.0.0.1".parse().unwrap(), 8), Interface::up("eth0", "10.0.0.7".parse().unwrap(), 24)];
-    Host { name: "h1".to_owned(), interfaces, default_interface: None }
+    Host { name: "h1".to_owned(), interfaces, ..Host::default() }
 }
 
 fn from_flags(flags: Value) -> Result<Config, Vec<ConfigError>> {
@@ -91,23 +93,24 @@ fn dev_mode_is_a_cluster_of_one_without_a_disk() {
 fn all_errors_are_told_at_once_each_with_its_source() {
     let errors = from_files(
         &[
-            ("a.json", r#"{"datacentre": "x", "ports": {"htp": 1, "http": 70000}, "telemetry": {"no": 1}, "server": "yes"}"#),
+            ("a.json", r#"{"datacentre": "x", "ports": {"htp": 1, "http": 70000, "serf_lan": 1}, "telemetry": {"no": 1}, "server": "yes"}"#),
             ("b.hcl", "retry_interval = \"fast\"\nperformance { raft_multiplier = 99 }"),
             ("c.json", r#"{"encrypt": "c2hvcnQ=""#),
         ],
-        json!({"datacenter": "Über", "bootstrap_expect": 3, "encrypt": "c2hvcnQ=", "bind_addr": "nowhere"}),
+        json!({"ports": {"serf_lan": 70000}, "datacenter": "Über", "bootstrap_expect": 3, "encrypt": "c2hvcnQ=", "bind_addr": "nowhere"}),
     )
     .unwrap_err();
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
     for expected in [
-        "a.json: invalid config key datacentre",
-        "a.json: invalid config key ports.htp",
-        "a.json: invalid config key telemetry.no",
-        "a.json: server: expected true or false, got a string",
-        "ports.http: expected 1 to 65535, or -1 to disable, got 70000",
-        "b.hcl: retry_interval: time: invalid duration \"fast\", expected a number with a unit such as 300ms",
-        "performance.raft_multiplier cannot be 99. Must be between 1 and 10",
-        "c.json: not valid JSON",
+        "a.json:1:2: invalid config key datacentre",
+        "a.json:1:31: invalid config key ports.htp",
+        "a.json:1:86: invalid config key telemetry.no",
+        "a.json:1:96: server: expected true or false, got a string",
+        "a.json:1:41: ports.http: expected 1 to 65535, or -1 to disable, got 70000",
+        "flags: ports.serf_lan: expected 1 to 65535, or -1 to disable, got 70000",
+        "b.hcl:1:1: retry_interval: time: invalid duration \"fast\", expected a number with a unit such as 300ms",
+        "b.hcl:2:15: performance.raft_multiplier cannot be 99. Must be between 1 and 10",
+        "c.json:1:22: not valid JSON",
         "datacenter can only contain lowercase alphanumeric, - or _ characters",
         "encrypt has invalid key: expected 16, 24 or 32 bytes, got 5",
         "bind_addr: expected an IP address, got \"nowhere\"",
@@ -140,6 +143,7 @@ fn later_files_replace_scalars_append_lists_and_add_to_maps_and_flags_have_the_l
 fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
     let hcl = r#"
         server           = true
+        enable_local_script_checks = true
         bootstrap_expect = 3
         data_dir         = "/d"
         node_name        = "s1"
@@ -181,7 +185,7 @@ fn hcl_and_json_of_the_same_meaning_are_the_same_configuration() {
         }
     "#;
     let json = r#"{
-        "server": true, "bootstrap_expect": 3, "data_dir": "/d", "node_name": "s1",
+        "server": true, "enable_local_script_checks": true, "bootstrap_expect": 3, "data_dir": "/d", "node_name": "s1",
         "bind_addr": "{{ GetInterfaceIP \"eth0\" }}", "retry_join": ["10.0.0.1", "s2.example"],
         "ports": {"http": 8501, "grpc": -1}, "addresses": {"http": "unix:///tmp/a.sock 127.0.0.2"},
         "http_config": {"response_headers": {"Access-Control-Allow-Origin": "*"}},
@@ -261,11 +265,11 @@ fn what_is_trusted_for_safety_works_or_refuses() {
         (json!({"tls": {"grpc": {"nonsense": 1}}}), "invalid config key tls.grpc.nonsense"),
         (json!({"cert_file": "/nowhere"}), "cert_file and key_file"),
         (json!({"ca_file": "/nowhere/ca.pem"}), "ca_file: there is no /nowhere/ca.pem"),
-        (json!({"ports": {"https": 8501}}), "ports.https: HTTPS needs a certificate"),
         (json!({"encrypt": "not base64!"}), "encrypt has invalid key"),
         (json!({"http_config": {"allow_write_http_from": ["everyone"]}}), "http_config.allow_write_http_from"),
         (json!({"serf_lan_allowed_cidrs": ["10.0.0.0/40"]}), "serf_lan_allowed_cidrs"),
-        (json!({"tls_min_version": "tls13"}), "tls_min_version"),
+        (json!({"tls_min_version": "tls14"}), "tls_min_version"),
+        (json!({"tls": {"grpc": {"tls_min_version": "ssl3"}}}), "tls.grpc.tls_min_version"),
     ] {
         let told = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
         assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
@@ -281,7 +285,6 @@ fn addresses_that_cannot_be_are_refused() {
         (json!({"ports": {"server": -1}}), "ports.server cannot be disabled"),
         (json!({"addresses": {"http": "unix://"}}), "addresses.http: expected unix://<path>"),
         (json!({"client_addr": "{{ GetDefaultInterfaces }}"}), "client_addr: template"),
-        (json!({"retry_join": ["provider=aws tag_key=x"]}), "retry_join: cloud auto-join is not offered"),
         (
             json!({"service": {"name": "web", "connect": {"sidecar_service": {}}}}),
             "service: Connect.SidecarService is not supported",
@@ -293,7 +296,8 @@ fn addresses_that_cannot_be_are_refused() {
     let mut two = host();
     two.interfaces.push(Interface::up("eth1", ip("192.168.0.7"), 24));
     let told = messages(resolve_on(&Sources { flags: json!({"data_dir": "/d"}), ..Sources::default() }, &two));
-    assert_eq!(told, ["Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'."]);
+    let text = "Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'.";
+    assert_eq!(told, [format!("{text} Found eth0 10.0.0.7/24, eth1 192.168.0.7/24")]);
 }
 
 #[test]

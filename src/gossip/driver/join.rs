@@ -7,7 +7,7 @@ use super::super::{GossipError, Joined, Pool, Roster};
 use super::CoreHandle;
 use super::dial::exchange;
 use crate::config::defaults;
-use crate::model::member::{Member, MemberStatus};
+use crate::model::member::{Member, MemberStatus, cloud_provider};
 use crate::telemetry::Trouble;
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
@@ -216,6 +216,10 @@ async fn resolve(text: &str, pool: Pool) -> Result<Vec<SocketAddr>, String> {
         Pool::Lan => defaults::SERF_LAN_PORT,
         Pool::Wan => defaults::SERF_WAN_PORT,
     };
+    if let Some(provider) = cloud_provider(text) {
+        // What else is written there may be a secret.
+        return Err(format!("provider={provider}: no cloud auto-join is offered; name addresses or DNS names in its place"));
+    }
     let bare = text.trim().trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
@@ -229,6 +233,15 @@ async fn resolve(text: &str, pool: Pool) -> Result<Vec<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_cloud_provider_is_a_failure_that_tells_no_secret() {
+        let wanted = ["provider=aws tag_key=a secret_access_key=geheim".to_owned(), "127.0.0.1:5".to_owned()];
+        let (addresses, failures) = resolve_all(&wanted, Pool::Lan).await;
+        assert_eq!(addresses, [SocketAddr::from(([127, 0, 0, 1], 5))]);
+        assert!(failures[0].starts_with("provider=aws: no cloud auto-join is offered"), "{failures:?}");
+        assert!(!failures[0].contains("geheim"), "{failures:?}");
+    }
 
     #[test]
     fn the_first_tries_that_fail_follow_quickly_unless_they_are_counted() {

@@ -1,0 +1,97 @@
+//! What services and checks must be, with Consul's texts; pure, and the same for files and for the HTTP API.
+//!
+//! `config` and `local` ask, so that `validate` judges as an agent does.
+
+use super::check::CheckType;
+use super::definition::ServiceDefinition;
+use super::service::Weights;
+use super::vote::observers_fit;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Pairs of metadata that one thing may carry, and their sizes in bytes. Consul's numbers.
+const META_MAX_PAIRS: usize = 64;
+const META_MAX_KEY: usize = 128;
+const META_MAX_VALUE: usize = 512;
+const META_RESERVED_PREFIX: &str = "consul-";
+
+/// Whether a service is one, its checks left aside; the error says what is not.
+pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
+    if definition.name.is_empty() {
+        return Err("Missing service name".to_owned());
+    }
+    let bare = definition.address.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        return Err("Invalid service address".to_owned());
+    }
+    if let Some(weights) = &definition.weights {
+        self::weights(weights).map_err(|why| format!("Invalid Weights: {why}"))?;
+    }
+    // Gateways and proxies carry marks of their own under the reserved prefix.
+    let reserved = !definition.kind.is_empty();
+    meta(&definition.meta, reserved).map_err(|why| format!("Invalid Service Meta: {why}"))
+}
+
+/// Whether the fields of a check fit together.
+pub fn check(check: &CheckType) -> Result<(), &'static str> {
+    observers_fit(check)?;
+    let targets = [&check.http, &check.tcp, &check.grpc, &check.udp, &check.h2ping, &check.os_service];
+    let probes = !check.script_args.is_empty() || targets.iter().any(|target| !target.is_empty());
+    let (interval, ttl, alias) = (!check.interval.is_zero(), !check.ttl.is_zero(), is_alias(check));
+    match () {
+        () if interval && ttl => Err("Interval and TTL cannot both be specified"),
+        () if probes && !interval => Err("Interval must be > 0 for Script, HTTP, or TCP checks"),
+        () if probes && alias => Err("Interval cannot be set for Alias checks"),
+        () if alias && ttl => Err("TTL must be not be set for Alias checks"),
+        () if !probes && !alias && !ttl => Err("TTL must be > 0 for TTL checks"),
+        () if check.output_max_size < 0 => Err("MaxOutputMaxSize must be positive"),
+        () if check.failures_before_warning > check.failures_before_critical => {
+            Err("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")
+        }
+        () => Ok(()),
+    }
+}
+
+/// Whether a check mirrors another service or node.
+pub fn is_alias(check: &CheckType) -> bool {
+    !check.alias_node.is_empty() || !check.alias_service.is_empty()
+}
+
+fn weights(weights: &Weights) -> Result<(), &'static str> {
+    match (weights.passing, weights.warning) {
+        (0, _) => Err("Passing must be greater than 0"),
+        (passing, warning) if passing > 65_535 || warning > 65_535 => Err("DNS Weight must be between 0 and 65535"),
+        _ => Ok(()),
+    }
+}
+
+/// Whether metadata keeps to Consul's limits; the error says what does not. `reserved` allows the
+/// prefix that users may not use.
+pub fn meta(meta: &BTreeMap<String, String>, reserved: bool) -> Result<(), String> {
+    if meta.len() > META_MAX_PAIRS {
+        return Err(format!("Node metadata cannot contain more than {META_MAX_PAIRS} key/value pairs"));
+    }
+    for (key, value) in meta {
+        pair(key, value, reserved).map_err(|why| format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"))?;
+    }
+    Ok(())
+}
+
+fn pair(key: &str, value: &str, reserved: bool) -> Result<(), String> {
+    if key.is_empty() {
+        return Err("Key cannot be blank".to_owned());
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        return Err("Key contains invalid characters".to_owned());
+    }
+    if key.len() > META_MAX_KEY {
+        return Err(format!("Key is too long (limit: {META_MAX_KEY} characters)"));
+    }
+    if !reserved && key.starts_with(META_RESERVED_PREFIX) {
+        return Err(format!("Key prefix '{META_RESERVED_PREFIX}' is reserved for internal use"));
+    }
+    if value.len() > META_MAX_VALUE {
+        return Err(format!("Value is too long (limit: {META_MAX_VALUE} characters)"));
+    }
+    Ok(())
+}
