@@ -13,43 +13,14 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// Set inside the namespace.
-const INSIDE: &str = "KONTOR_TEST_NAMESPACE";
-
-/// Whether this process is in a namespace of its own and is to go on. Outside of one it runs `test`
-/// there, and fails as that does.
+/// Whether this process is in a network namespace of its own and is to go on.
 fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        ip("link set lo up");
-        return true;
-    }
     let try_out = "ip link set lo up && ip link add probe type bridge && ip addr add 10.77.0.1/32 dev probe";
-    let makes = |flag: &str| {
-        let output = Command::new("unshare").args([flag, "sh", "-c", try_out]).output();
-        output.map_or_else(
-            |error| Err(error.to_string()),
-            |output| match output.status.success() {
-                true => Ok(()),
-                false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            },
-        )
-    };
-    let flag = match (makes("-n"), makes("-rn")) {
-        (Ok(()), _) => "-n",
-        (_, Ok(())) => "-rn",
-        (Err(as_is), Err(as_root)) => {
-            println!(
-                "SKIPPED {test}: no network namespace with an interface can be made (unshare -n: {as_is}; unshare -rn: \
-                 {as_root}); it needs util-linux, iproute2 and root or user namespaces"
-            );
-            return false;
-        }
-    };
-    let own = std::env::current_exe().unwrap();
-    let mut command = Command::new("unshare");
-    command.arg(flag).arg(own).args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
-    assert!(command.status().unwrap().success(), "{test} failed in its namespace");
-    false
+    let inside = rig::namespace::inside(test, "n", try_out);
+    if inside {
+        ip("link set lo up");
+    }
+    inside
 }
 
 fn ip(arguments: &str) {

@@ -1,11 +1,10 @@
-//! Disks that are broken, as processes: an fsync that fails, one that does not come back, and one that takes
-//! long.
+//! Disks that are broken, slow, full, lost or put back, as processes; and data directories of others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed test")]
 
 mod rig;
 
-use rig::{Agent, Plan, wait_until};
+use rig::{Agent, Datacenter, Plan, wait_until};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,7 +33,8 @@ fn register(agent: &Agent, node: &str) -> Option<u16> {
 }
 
 fn has(agent: &Agent, node: &str) -> bool {
-    agent.get(&format!("/v1/catalog/node/{node}?stale")).body != "null"
+    let found = agent.try_get(&format!("/v1/catalog/node/{node}?stale"));
+    found.is_some_and(|reply| reply.status == 200 && reply.body != "null")
 }
 
 #[test]
@@ -126,4 +126,217 @@ fn registrations_that_wait_for_the_disk_hold_nothing_else_up() {
     let again = plan.start();
     assert_eq!(again.wait_for("/v1/agent/services", |_| true), services, "what was answered is kept");
     again.wait_for("/v1/agent/checks", |checks| checks["service:held"]["Status"] == "passing");
+}
+
+/// The ids of the voters, as this server knows them.
+fn voters(agent: &Agent) -> Vec<String> {
+    let Some(reply) = agent.try_get("/v1/operator/raft/configuration?stale").filter(|reply| reply.status == 200) else {
+        return Vec::new();
+    };
+    let servers = reply.json()["Servers"].as_array().cloned().unwrap_or_default();
+    servers.iter().filter(|server| server["Voter"] == true).map(|server| server["ID"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_lost_log_and_a_second_loss_take_no_acknowledged_write_with_them() {
+    let root = tempfile::tempdir().unwrap();
+    let mut datacenter = Datacenter::start(root.path(), "dc1", 0);
+    let leader = datacenter.leader();
+    let leader = datacenter.servers.remove(leader);
+    let (absent, robbed) = (datacenter.servers.remove(0), datacenter.servers.remove(0));
+    let (leader_plan, absent_plan, robbed_plan) = (leader.plan.clone(), absent.plan.clone(), robbed.plan.clone());
+    let old_id = std::fs::read_to_string(robbed_plan.data_dir.join("node-id")).unwrap();
+
+    absent.kill();
+    wait_until("a write by two", || (register(&leader, "acknowledged") == Some(200)).then_some(()));
+    robbed.kill();
+    std::fs::remove_dir_all(robbed_plan.data_dir.join("raft")).unwrap();
+    let robbed = robbed_plan.start();
+    // While the leader lives, it would take the old id for a voter that has the write.
+    wait_until("it has a new id", || robbed.log().contains("under a new node id").then_some(()));
+    robbed.wait_for("/v1/agent/self", |own| own["Config"]["NodeID"].is_string());
+    leader.kill();
+
+    let absent = absent_plan.start();
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        assert_ne!(register(&absent, "unknowing"), Some(200), "a majority without the write");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let leader = leader_plan.start();
+    let servers = [leader, absent, robbed];
+    servers.iter().for_each(|server| wait_until("the write is there", || has(server, "acknowledged").then_some(())));
+    let new_id = std::fs::read_to_string(robbed_plan.data_dir.join("node-id")).unwrap();
+    assert_ne!(new_id, old_id);
+    wait_until("the new id has the place of the old one", || {
+        let voters = voters(&servers[0]);
+        (voters.len() == 3 && voters.contains(&new_id) && !voters.contains(&old_id)).then_some(())
+    });
+}
+
+#[test]
+fn a_lone_server_that_lost_its_log_begins_no_new_cluster() {
+    let root = tempfile::tempdir().unwrap();
+    let plan = Plan::server(root.path(), "dc1", "s1", 1);
+    let server = plan.start();
+    server.wait_for_leader();
+    server.kill();
+    std::fs::remove_dir_all(plan.data_dir.join("raft")).unwrap();
+    assert_eq!(plan.start().wait(), Some(1));
+    let log = std::fs::read_to_string(plan.data_dir.join("agent.log")).unwrap();
+    assert!(log.contains("new and empty cluster") && log.contains("raft-mark.json"), "{log}");
+    assert!(!plan.data_dir.join("raft").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_data_directory_of_a_consul_server_is_refused_and_left_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("consul");
+    let files = [("raft/raft.db", "bolt"), ("serf/local.snapshot", "alive: s1 10.0.0.1:8301\nclock: 7\n"), ("node-id", "x")];
+    for (name, content) in files {
+        std::fs::create_dir_all(home.join(name).parent().unwrap()).unwrap();
+        std::fs::write(home.join(name), content).unwrap();
+    }
+    let plan = Plan { data_dir: home.clone(), ..Plan::server(root.path(), "dc1", "s1", 1) };
+    std::fs::write(home.join("agent.log"), "").unwrap();
+    let names = || {
+        let mut names: Vec<_> = std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    assert_eq!(plan.start().wait(), Some(1));
+    let log = std::fs::read_to_string(plan.data_dir.join("agent.log")).unwrap();
+    assert!(log.contains("belongs to a server of Consul"), "{log}");
+    assert_eq!(names(), before);
+    for (name, content) in files {
+        assert_eq!(std::fs::read_to_string(home.join(name)).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_serves_reads_and_is_gone_on_with_when_there_is_room() {
+    let root = tempfile::tempdir().unwrap();
+    let plan = Plan::server(root.path(), "dc1", "s1", 1);
+    let server = breakable(plan.clone(), &shim(root.path())).start();
+    server.wait_for_leader();
+    assert_eq!(register(&server, "before"), Some(200));
+    disk(&server, "room");
+    assert_ne!(register(&server, "meanwhile"), Some(200), "what found no room");
+    wait_until("writes are refused with the reason", || {
+        let reply = server.try_put("/v1/catalog/register", r#"{"Node": "x", "Address": "10.0.0.1"}"#)?;
+        (reply.status == 500 && reply.body.contains("is full")).then_some(())
+    });
+    assert_eq!(server.get("/v1/catalog/node/before").json()["Node"]["Node"], "before", "in default mode");
+    assert!(server.log().contains("there is no room for the Raft log"));
+    disk(&server, "");
+    wait_until("writes are taken again", || (register(&server, "after") == Some(200)).then_some(()));
+    assert!(server.log().contains("there is room for the Raft log again"));
+    // Nothing of what was written half is in the way of a start.
+    disk(&server, "room");
+    assert_ne!(register(&server, "never"), Some(200));
+    server.kill();
+    let again = plan.start();
+    again.wait_for_leader();
+    assert!(has(&again, "before") && has(&again, "after"));
+    assert_eq!(register(&again, "again"), Some(200));
+}
+
+#[test]
+fn a_full_follower_keeps_nobody_from_writing_and_catches_up() {
+    let root = tempfile::tempdir().unwrap();
+    let library = shim(root.path());
+    let datacenter = Datacenter::start_with(root.path(), "dc1", 0, |plan| breakable(plan, &library));
+    let leader = &datacenter.servers[datacenter.leader()];
+    let full = datacenter.servers.iter().find(|server| server.plan.name != leader.plan.name).unwrap();
+    disk(full, "room");
+    for number in 0..20 {
+        wait_until("a write", || (register(leader, &format!("n{number}")) == Some(200)).then_some(()));
+    }
+    wait_until("it says so", || full.log().contains("there is no room for the Raft log").then_some(()));
+    assert_eq!(full.get("/v1/catalog/nodes?stale").status, 200);
+    disk(full, "");
+    wait_until("it catches up", || has(full, "n19").then_some(()));
+}
+
+#[test]
+fn writes_are_refused_before_the_disk_is_full() {
+    let test = "writes_are_refused_before_the_disk_is_full";
+    let try_out = "mkdir -p /tmp/kontor-probe && mount -t tmpfs -o size=1m tmpfs /tmp/kontor-probe";
+    if !rig::namespace::inside(test, "m", try_out) {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let plan = Plan::server(root.path(), "dc1", "s1", 1);
+    let folder = plan.data_dir.join("raft");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=128m", "tmpfs"]).arg(&folder).status().unwrap();
+    assert!(mounted.success());
+    let server = plan.start();
+    server.wait_for_leader();
+    assert_eq!(register(&server, "before"), Some(200));
+    let ballast = folder.join("ballast");
+    std::fs::write(&ballast, vec![1_u8; 90 << 20]).unwrap();
+    wait_until("writes are refused with the reason", || {
+        let reply = server.try_put("/v1/catalog/register", r#"{"Node": "x", "Address": "10.0.0.1"}"#)?;
+        (reply.status == 503 && reply.body.contains("nearly full")).then_some(())
+    });
+    assert_eq!(server.get("/v1/catalog/node/before").json()["Node"]["Node"], "before", "in default mode");
+    // A start with so little room is no end either.
+    server.kill();
+    let server = plan.start();
+    server.wait_for_leader();
+    std::fs::remove_file(&ballast).unwrap();
+    wait_until("writes are taken again", || (register(&server, "after") == Some(200)).then_some(()));
+}
+
+/// Kills them, and takes the data of those that are not to come back.
+fn outage(servers: Vec<Agent>, lost: &[&str]) -> Vec<Plan> {
+    let plans: Vec<Plan> = servers.iter().map(|server| server.plan.clone()).collect();
+    servers.into_iter().for_each(Agent::kill);
+    let (gone, left): (Vec<Plan>, Vec<Plan>) = plans.into_iter().partition(|plan| lost.contains(&plan.name.as_str()));
+    gone.iter().for_each(|plan| std::fs::remove_dir_all(&plan.data_dir).unwrap());
+    left
+}
+
+#[test]
+fn peers_json_brings_a_cluster_back_whose_majority_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let datacenter = Datacenter::start(root.path(), "dc1", 0);
+    wait_until("a write", || (register(&datacenter.servers[2], "kept") == Some(200)).then_some(()));
+    datacenter.servers.iter().for_each(|server| wait_until("it is everywhere", || has(server, "kept").then_some(())));
+    let survivor = outage(datacenter.servers, &["s1", "s2"]).remove(0);
+    let raft = survivor.data_dir.join("raft");
+    assert!(std::fs::read_to_string(raft.join("peers.info")).unwrap().contains("peers.json"));
+    let id = std::fs::read_to_string(survivor.data_dir.join("node-id")).unwrap();
+
+    // A list that is wrong is named, and changes nothing.
+    std::fs::write(raft.join("peers.json"), r#"[{"id": "s3"}]"#).unwrap();
+    assert_eq!(survivor.start().wait(), Some(1));
+    let log = std::fs::read_to_string(survivor.data_dir.join("agent.log")).unwrap();
+    assert!(log.contains("peers.json") && log.contains("expected a UUID"), "{log}");
+
+    let list = format!(r#"[{{"id": "{id}", "address": "{}:8300", "non_voter": false}}]"#, survivor.address);
+    std::fs::write(raft.join("peers.json"), list).unwrap();
+    let third = survivor.start();
+    third.wait_for_leader();
+    assert!(third.log().contains("those of peers.json") && !raft.join("peers.json").exists());
+    assert!(has(&third, "kept"), "the data is there");
+    wait_until("a write", || (register(&third, "after") == Some(200)).then_some(()));
+
+    let joining = |name: &str| Plan::server(root.path(), "dc1", name, 3).join(&[&survivor]);
+    let servers = [third, joining("s4").start(), joining("s5").start()];
+    wait_until("new servers vote", || (voters(&servers[0]).len() == 3).then_some(()));
+    servers.iter().for_each(|server| wait_until("they have the data", || has(server, "after").then_some(())));
+
+    // Once more with two that are left, by their addresses.
+    let left = outage(servers.into(), &["s5"]);
+    let list = serde_json::json!(left.iter().map(|plan| format!("{}:8300", plan.address)).collect::<Vec<_>>());
+    left.iter().for_each(|plan| std::fs::write(plan.data_dir.join("raft/peers.json"), list.to_string()).unwrap());
+    let servers: Vec<Agent> = left.iter().map(Plan::start).collect();
+    wait_until("a write", || (register(&servers[1], "by-two") == Some(200)).then_some(()));
+    for server in &servers {
+        wait_until("they have the data", || (has(server, "by-two") && has(server, "kept")).then_some(()));
+        wait_until("they are two", || (voters(server).len() == 2).then_some(()));
+    }
 }

@@ -5,9 +5,11 @@
 
 use crate::config::Config;
 use crate::model::ids::NodeId;
+use crate::raft;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tracing::warn;
 
 /// The name of the file that holds the node id, as Consul has it.
 const NODE_ID_FILE: &str = "node-id";
@@ -67,6 +69,60 @@ impl DataDir {
     }
 }
 
+impl DataDir {
+    /// Under its old id, a server without its log would vote and acknowledge for what it does not
+    /// have. It gets a new id, under which its cluster takes it in, where that can be meant.
+    fn renew_id_after_loss(&self, config: &Config) -> Result<(), String> {
+        let path = self.path.join(NODE_ID_FILE);
+        let keep = |id: NodeId| write_durably(&path, id.to_string().as_bytes()).map_err(|error| unusable(&path, &error));
+        if let Some(id) = raft::awaiting_id(&self.path).map_err(|error| error.to_string())? {
+            // A renewal may have been interrupted.
+            return if read_node_id(&path)? == Some(id) { Ok(()) } else { keep(id) };
+        }
+        let Some(lost) = raft::lost_log(&self.path).map_err(|error| error.to_string())? else { return Ok(()) };
+        let (why, mark) = (lost.why.clone(), lost.mark_path());
+        if let Some(cluster) = lost.cluster() {
+            let mark = mark.display();
+            if config.bootstrap_expect == 1 {
+                return Err(format!(
+                    "this server has lost its Raft log of cluster {cluster}: {why}. -bootstrap (or -bootstrap-expect=1) would make a \
+                     new and empty cluster of it. Put raft/ back from a backup; or start it without that flag if other servers of \
+                     its cluster live, and it joins them anew; or remove {mark} to begin with an empty catalog"
+                ));
+            }
+            if let Some(id) = config.node_id {
+                return Err(format!(
+                    "this server has lost its Raft log of cluster {cluster}: {why}. Under its old id {id}, which node_id gives it, it \
+                     must not come back: its votes would count for what it no longer has. Give it another node_id and remove \
+                     {mark} and {}; the leader cleans the old id up",
+                    path.display()
+                ));
+            }
+        }
+        let id = NodeId::random();
+        let cluster = lost.cluster().map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());
+        let aside = lost.begin_anew(id).map_err(|error| error.to_string())?;
+        keep(id)?;
+        let aside = aside.map_or_else(|| "nothing".to_owned(), |aside| aside.display().to_string());
+        warn!(%cluster, why, new_id = %id, kept_of_it = %aside, "this server has lost its Raft log; it joins its cluster under a new node id");
+        Ok(())
+    }
+}
+
+/// A server of Consul has its catalog where Kontor would begin an empty one. Changes nothing.
+fn refuse_consuls_catalog(path: &Path) -> Result<(), String> {
+    let raft = path.join("raft");
+    let consuls = ["raft.db", "wal", "snapshots"].map(|name| raft.join(name)).into_iter().find(|file| file.exists());
+    let Some(found) = consuls.filter(|_| !raft.join("log").exists()) else { return Ok(()) };
+    Err(format!(
+        "data directory {} belongs to a server of Consul ({}): its catalog is in a format that Kontor does not read, and an empty one \
+         beside it would go unnoticed. Nothing was changed. Give this server a -data-dir of its own; agents then bring their services \
+         and checks into its catalog by themselves. KV, ACLs, sessions and what was registered only in the catalog do not come along",
+        path.display(),
+        found.display()
+    ))
+}
+
 /// Who an agent is, known before anything of it runs: its id, and the directory that is its own.
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -75,9 +131,16 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Locks the data directory of `config` and takes the id from there; dev mode has a new one.
+    /// Locks the data directory of `config` and takes the id from there; dev mode has a new one. A
+    /// server that has lost its Raft log gets a new one too.
     pub(super) fn open(config: &Config) -> Result<Identity, String> {
+        if let Some(path) = config.data_dir.as_deref().filter(|_| config.server) {
+            refuse_consuls_catalog(path)?;
+        }
         let data_dir = config.data_dir.as_deref().map(DataDir::open).transpose()?;
+        if let Some(dir) = data_dir.as_ref().filter(|_| config.server) {
+            dir.renew_id_after_loss(config)?;
+        }
         let node_id = match &data_dir {
             Some(dir) => dir.node_id(config.node_id)?,
             None => config.node_id.unwrap_or_else(NodeId::random),
@@ -97,9 +160,15 @@ fn read_node_id(path: &Path) -> Result<Option<NodeId>, String> {
 /// Writes beside `path` and renames, so that the file is whole or not there.
 pub(super) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    if written.is_err() {
+        // On a full disk the part that was written would be in the way.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
     fs::rename(&beside, path)
 }
 
@@ -111,6 +180,8 @@ pub(super) fn unusable(path: &Path, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Sources, resolve};
+    use serde_json::json;
 
     #[test]
     fn a_node_id_survives_and_another_is_refused() {
@@ -131,6 +202,47 @@ mod tests {
         assert!(DataDir::open(folder.path()).unwrap_err().contains("in use"));
         drop(first);
         assert!(DataDir::open(folder.path()).is_ok());
+    }
+
+    fn server(dir: &Path, expect: u32) -> Config {
+        let flags = json!({"bind_addr": "127.0.0.1", "data_dir": dir.display().to_string()});
+        let config = resolve(&Sources { flags, ..Sources::default() }).unwrap();
+        Config { server: true, bootstrap_expect: expect, ..config }
+    }
+
+    #[test]
+    fn a_consul_servers_directory_is_refused_and_stays_as_it_is() {
+        for name in ["raft.db", "wal/", "snapshots/"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir_all(folder.path().join("raft").join(name.trim_end_matches("raft.db"))).unwrap();
+            if name == "raft.db" {
+                fs::write(folder.path().join("raft/raft.db"), b"bolt").unwrap();
+            }
+            let error = Identity::open(&server(folder.path(), 1)).unwrap_err();
+            assert!(error.contains("belongs to a server of Consul") && error.contains("-data-dir"), "{error}");
+            let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(left, ["raft"]);
+        }
+    }
+
+    #[test]
+    fn a_server_that_lost_its_log_gets_a_new_id_or_is_refused_where_that_cannot_be_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = DataDir::open(folder.path()).unwrap().node_id(None).unwrap();
+        let mark = format!("{{\"node\":\"{old}\",\"cluster\":\"{old}\",\"log\":\"kept\"}}");
+        fs::write(folder.path().join("raft-mark.json"), mark).unwrap();
+        let error = Identity::open(&server(folder.path(), 1)).unwrap_err();
+        assert!(error.contains("new and empty cluster"), "{error}");
+        let error = Identity::open(&Config { node_id: Some(old), ..server(folder.path(), 3) }).unwrap_err();
+        assert!(error.contains("node_id") && error.contains(&old.to_string()), "{error}");
+        // A client keeps no log.
+        assert_eq!(Identity::open(&Config { server: false, ..server(folder.path(), 0) }).unwrap().node_id, old);
+        let new = Identity::open(&server(folder.path(), 3)).unwrap().node_id;
+        assert_ne!(new, old);
+        assert_eq!(Identity::open(&server(folder.path(), 3)).unwrap().node_id, new);
+        // Interrupted before the id was written.
+        fs::write(folder.path().join(NODE_ID_FILE), old.to_string()).unwrap();
+        assert_eq!(Identity::open(&server(folder.path(), 3)).unwrap().node_id, new);
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub(super) fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&
     RaftSettings {
         node_id,
         data_dir: data_dir.map(|dir| dir.path().to_owned()),
+        address: Some(SocketAddr::new(config.advertise, config.rpc.port())),
         bootstrap_expect: config.bootstrap_expect,
         heartbeat: defaults::RAFT_HEARTBEAT * scale,
         election: (defaults::RAFT_ELECTION_MIN * scale, defaults::RAFT_ELECTION_MAX * scale),

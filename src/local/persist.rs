@@ -179,11 +179,17 @@ pub(super) fn file_name(id: &str) -> String {
 pub(super) fn write<T: Kept>(folder: &Path, kept: &T, durable: bool) -> io::Result<()> {
     let path = folder.join(file_name(kept.id()));
     let fresh = path.with_extension("tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    if durable {
-        file.sync_all()?;
+    let content = serde_json::to_vec(kept)?;
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+    let written = opened.and_then(|mut file| {
+        file.write_all(&content)?;
+        if durable { file.sync_all() } else { Ok(()) }
+    });
+    if written.is_err() {
+        // On a full disk, the part that was written takes the room of others.
+        let _ = fs::remove_file(&fresh);
     }
+    written?;
     fs::rename(&fresh, &path)
 }
 

@@ -70,17 +70,40 @@ pub(crate) struct Bootstrap {
     joined: Option<ClusterId>,
     grant: Option<Grant>,
     granted_by: BTreeSet<NodeId>,
+    /// This server has lost its log: only this cluster may take it in, and it begins none.
+    awaited: Option<ClusterId>,
+}
+
+/// What comes of a message by which a server could become part of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// It is part of it, or may be from now on.
+    Welcome,
+    /// It has nothing to do with that cluster.
+    Stranger,
+    /// That cluster counts on a log that is not here.
+    Lost,
 }
 
 impl Bootstrap {
     /// `joined` and `grant` are what was found on disk.
     pub(crate) fn new(me: NodeId, joined: Option<ClusterId>, grant: Option<Grant>) -> Bootstrap {
-        Bootstrap { me, joined, grant, granted_by: BTreeSet::new() }
+        Bootstrap { me, joined, grant, granted_by: BTreeSet::new(), awaited: None }
+    }
+
+    /// The same for a server that has lost the log of `cluster`.
+    pub(crate) fn awaiting(self, cluster: Option<ClusterId>) -> Bootstrap {
+        Bootstrap { awaited: cluster, ..self }
+    }
+
+    /// The cluster that this server waits for.
+    pub(crate) fn awaited(&self) -> Option<ClusterId> {
+        self.awaited.filter(|_| self.joined.is_none())
     }
 
     /// What to do, given who is seen. `fresh` is the id for a new proposal.
     pub(crate) fn next(&self, candidates: &[Candidate], fresh: ClusterId) -> Step {
-        if self.joined.is_some() {
+        if self.joined.is_some() || self.awaited.is_some() {
             return Step::Wait;
         }
         let foreign = |cluster: ClusterId| self.grant.as_ref().is_none_or(|grant| grant.cluster != cluster);
@@ -136,7 +159,7 @@ impl Bootstrap {
 
     /// What a proposal of `from` comes to; on `Granted` the grant must be kept before it is told.
     pub(crate) fn answer(&self, from: NodeId, ask: &Grant) -> GrantAnswer {
-        if self.joined.is_some() {
+        if self.joined.is_some() || self.awaited.is_some() {
             return GrantAnswer::Joined;
         }
         if ask.proposer != from || !ask.members.contains(&self.me) || ask.members.len() > RAFT_MEMBERS_MAX {
@@ -155,13 +178,16 @@ impl Bootstrap {
         self.joined == Some(cluster) || self.grant.as_ref().is_some_and(|grant| grant.cluster == cluster)
     }
 
-    /// Whether a message of `cluster` may make this server part of it.
-    pub(crate) fn may_join(&self, cluster: ClusterId, of_leader: bool) -> bool {
-        match (&self.joined, &self.grant) {
+    /// Whether a message of `cluster` may make this server part of it. Who becomes a voter without a
+    /// grant has learnt the log before: one `counted` as a voter that knows of nothing has lost it.
+    pub(crate) fn joining(&self, cluster: ClusterId, of_leader: bool, counted: bool) -> Joining {
+        let may = match (&self.joined, &self.grant) {
             (Some(joined), _) => *joined == cluster,
             (None, Some(grant)) => grant.cluster == cluster,
-            (None, None) => of_leader,
-        }
+            (None, None) if of_leader && counted => return Joining::Lost,
+            (None, None) => of_leader && self.awaited.is_none_or(|awaited| awaited == cluster),
+        };
+        if may { Joining::Welcome } else { Joining::Stranger }
     }
 
     /// The grant that is held.
@@ -307,10 +333,21 @@ mod tests {
 
     #[test]
     fn a_server_joins_what_it_granted_or_who_leads_it() {
-        assert!(fresh(4).may_join(cluster(5), true));
-        assert!(!fresh(4).may_join(cluster(5), false));
+        use Joining::{Lost, Stranger, Welcome};
+        assert_eq!(fresh(4).joining(cluster(5), true, false), Welcome);
+        assert_eq!(fresh(4).joining(cluster(5), false, false), Stranger);
+        assert_eq!(fresh(4).joining(cluster(5), true, true), Lost);
         let member = holding(3, grant(9, 1, &[1, 2, 3]));
-        assert!(member.may_join(cluster(9), false));
-        assert!(!member.may_join(cluster(5), true));
+        assert_eq!(member.joining(cluster(9), false, true), Welcome);
+        assert_eq!(member.joining(cluster(5), true, true), Stranger);
+    }
+
+    #[test]
+    fn a_server_that_lost_its_log_begins_nothing_and_joins_only_its_old_cluster() {
+        let server = fresh(1).awaiting(Some(cluster(5)));
+        assert_eq!(server.next(&seen(&[(1, 1)]), cluster(9)), Step::Wait);
+        assert_eq!(server.answer(id(2), &grant(9, 2, &[1, 2])), GrantAnswer::Joined);
+        assert_eq!(server.joining(cluster(6), true, false), Joining::Stranger);
+        assert_eq!(server.joining(cluster(5), true, false), Joining::Welcome);
     }
 }

@@ -3,8 +3,9 @@
 //! It asks the others, keeps grants on disk, initialises openraft, and says to which cluster this
 //! server belongs. `Raft::handle` hands it the others' questions.
 
-use super::bootstrap::{Bootstrap, Grant, GrantAnswer, Step};
+use super::bootstrap::{Bootstrap, Grant, GrantAnswer, Joining, Step};
 use super::log_store::LogStore;
+use super::mark::MarkFile;
 use super::message::{Ask, Reply};
 use super::network::Link;
 use super::openraft_types::Core;
@@ -22,8 +23,8 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-const CLUSTER: &str = "cluster";
-const GRANT: &str = "grant";
+pub(super) const CLUSTER: &str = "cluster";
+pub(super) const GRANT: &str = "grant";
 
 /// What others ask of the bootstrap.
 pub(super) enum Question {
@@ -31,15 +32,15 @@ pub(super) enum Question {
     Grant { from: NodeId, ask: Grant, reply: oneshot::Sender<GrantAnswer> },
     /// Does the proposal of this cluster stand?
     Status { cluster: ClusterId, reply: oneshot::Sender<bool> },
-    /// A message of this cluster has come: is this server part of it?
-    Join { cluster: ClusterId, of_leader: bool, reply: oneshot::Sender<bool> },
+    /// A message of this cluster has come, whose sender may count on this server: is it part of it?
+    Join { cluster: ClusterId, of_leader: bool, counted: bool, reply: oneshot::Sender<Joining> },
 }
 
 /// The way to the task.
 pub(super) type Questions = mpsc::Sender<Question>;
 
-/// What the disk says about the beginning.
-pub(super) fn recover(me: NodeId, log: &LogStore) -> Result<Bootstrap, RaftError> {
+/// What the disk says about the beginning. A log that should be there and is not ends the start.
+pub(super) async fn recover(me: NodeId, log: &LogStore, mark: Option<&MarkFile>) -> Result<Bootstrap, RaftError> {
     let cluster: Option<ClusterId> = kept(log, CLUSTER)?;
     let grant: Option<Grant> = kept(log, GRANT)?;
     // A crash may have come between the first entry and the note of the cluster.
@@ -47,10 +48,28 @@ pub(super) fn recover(me: NodeId, log: &LogStore) -> Result<Bootstrap, RaftError
     if joined.is_none() && log.has_state() {
         return Err(RaftError::Storage("the Raft log has entries but does not say of which cluster".to_owned()));
     }
-    Ok(Bootstrap::new(me, joined, grant))
+    let beginning = Bootstrap::new(me, joined, grant);
+    let Some(mark) = mark else { return Ok(beginning) };
+    let unwritten = |error: std::io::Error| RaftError::Storage(format!("the mark of the Raft state cannot be written: {error}"));
+    match joined {
+        // Of a former version, perhaps.
+        Some(cluster) => mark.keep(Some(cluster)).await.map_err(unwritten)?,
+        None if beginning.grant().is_none() && mark.wants_log()? => {
+            let why = "its Raft log is empty, and has not always been";
+            mark.lose(why).await.map_err(unwritten)?;
+            return Err(RaftError::Storage(format!("this server cannot go on: {why}; {BEGINS_ANEW}")));
+        }
+        None => {}
+    }
+    Ok(beginning.awaiting(mark.awaited()?))
 }
 
-fn kept<T: DeserializeOwned>(log: &LogStore, name: &'static str) -> Result<Option<T>, RaftError> {
+/// What comes of a server that has lost its log.
+pub(super) const BEGINS_ANEW: &str =
+    "at its next start it joins its cluster under a new node id, and the old one is cleaned up by the leader";
+
+/// A value that was kept beside the log.
+pub(super) fn kept<T: DeserializeOwned>(log: &LogStore, name: &'static str) -> Result<Option<T>, RaftError> {
     let unreadable = |error| RaftError::Storage(format!("the Raft value {name:?} cannot be read: {error}"));
     log.get(name)?.map(|bytes| rmp_serde::from_slice(&bytes).map_err(unreadable)).transpose()
 }
@@ -59,6 +78,8 @@ fn kept<T: DeserializeOwned>(log: &LogStore, name: &'static str) -> Result<Optio
 pub(super) struct Driver {
     pub(super) state: Bootstrap,
     pub(super) log: LogStore,
+    /// Says beside the log that there is one.
+    pub(super) mark: Option<MarkFile>,
     pub(super) core: Core,
     pub(super) link: Arc<Link>,
     pub(super) candidates: watch::Receiver<Vec<Candidate>>,
@@ -102,6 +123,15 @@ impl Driver {
                 else => return,
             }
             self.proceed(&mut calls).await;
+            if let Some(cluster) = self.state.awaited()
+                && self.trouble.failed(Instant::now().into_std())
+            {
+                warn!(
+                    %cluster,
+                    "this server has lost its Raft log and waits for the leader of its cluster to take it in; if that cluster is \
+                     gone for good, stop it and remove raft-mark.json from the data directory: it then begins with an empty catalog"
+                );
+            }
         }
     }
 
@@ -161,9 +191,12 @@ impl Driver {
             Question::Status { cluster, reply } => {
                 let _gone = reply.send(self.state.stands(cluster));
             }
-            Question::Join { cluster, of_leader, reply } => {
-                let may = self.state.may_join(cluster, of_leader);
-                let _gone = reply.send(may && self.join(cluster).await);
+            Question::Join { cluster, of_leader, counted, reply } => {
+                let mut joining = self.state.joining(cluster, of_leader, counted);
+                if joining == Joining::Welcome && !self.join(cluster).await {
+                    joining = Joining::Stranger;
+                }
+                let _gone = reply.send(joining);
             }
         }
     }
@@ -196,7 +229,8 @@ impl Driver {
     /// False when the disk did not take it; its writer has then told the world.
     async fn keep(&mut self, grant: Option<Grant>) -> bool {
         let Ok(bytes) = grant.as_ref().map(rmp_serde::to_vec_named).transpose() else { return false };
-        let kept = self.log.put(GRANT, bytes).await.is_ok();
+        let marked = grant.is_none() || self.marked(None).await;
+        let kept = marked && self.log.put(GRANT, bytes).await.is_ok();
         if kept {
             if let Some(Grant { cluster, proposer, members }) = &grant {
                 let proposer = self.link.name_of(*proposer);
@@ -208,9 +242,22 @@ impl Driver {
         kept
     }
 
+    /// Whether the mark says by now that there is state, of `cluster` if it has begun.
+    async fn marked(&self, cluster: Option<ClusterId>) -> bool {
+        let Some(mark) = &self.mark else { return true };
+        let kept = mark.keep(cluster).await;
+        if let Err(error) = &kept {
+            warn!(%error, "the mark of the Raft state cannot be written; nothing begins before it is");
+        }
+        kept.is_ok()
+    }
+
     async fn join(&mut self, cluster: ClusterId) -> bool {
         if self.state.joined().is_none() {
             let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
+            if !self.marked(Some(cluster)).await {
+                return false;
+            }
             if self.log.put(CLUSTER, Some(bytes)).await.is_err() || self.log.put(GRANT, None).await.is_err() {
                 return false;
             }

@@ -5,7 +5,8 @@
 //! keeps everything in memory.
 
 use super::RaftError;
-use super::log_writer::{Job, Journal, LogWriter};
+use super::journal::Journal;
+use super::log_writer::{Job, LogWriter};
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
 use crate::config::defaults::{RAFT_APPEND_BYTES, RAFT_LOG_CACHE_BYTES};
 use openraft::OptionalSend;
@@ -168,6 +169,16 @@ impl LogStore {
     /// The term of the last entry, 0 without one.
     pub(crate) fn last_term(&self) -> u64 {
         self.shared.read().last.map_or(0, |last| last.committed_leader_id().term)
+    }
+
+    /// The index of the last entry.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        self.shared.read().last.map(|last| last.index())
+    }
+
+    /// The vote that is in force.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.shared.read().vote
     }
 
     /// The writer, when there is a disk.

@@ -1,156 +1,24 @@
-//! The log on disk: a fjall store, and the one thread that writes to it.
+//! The one thread that writes to the log on disk.
 //!
 //! Votes, appends, truncations and purges go through one queue in order; the thread takes what has
-//! gathered, writes it as one batch with one fsync, and then tells everybody. After a failed fsync
-//! it writes nothing more: what the disk holds is no longer known.
+//! gathered, writes it as one batch with one fsync, and then tells everybody. A full disk has it wait
+//! for room with the batch at hand. After a failed fsync it writes nothing more: what the disk holds
+//! is no longer known.
 
 use super::RaftError;
+use super::disk;
+use super::journal::{COMMITTED, Changes, Journal, PURGED, VOTE, WriteError, encode};
 use super::log_store::Shared;
-use super::openraft_types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
-use crate::config::defaults::{
-    RAFT_LOG_BATCH_BYTES, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES, RAFT_LOG_QUEUE,
-};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
+use crate::config::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// Comes first in every value on disk.
-const FORMAT: u8 = 1;
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
-const COMMITTED: &str = "committed";
-
-/// What was found on disk at the start.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) last: Option<LogId>,
-    pub(super) purged: Option<LogId>,
-    pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
-}
-
-/// The store: entries by index, and a few values by name.
-pub(super) struct Journal {
-    database: Database,
-    log: Keyspace,
-    values: Keyspace,
-}
-
-impl std::fmt::Debug for Journal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").finish_non_exhaustive()
-    }
-}
-
-impl Journal {
-    pub(super) fn open(dir: &Path) -> Result<Journal, RaftError> {
-        let refused = |error: fjall::Error| {
-            RaftError::Storage(match error {
-                fjall::Error::Locked => format!("{} is in use by another process", dir.display()),
-                error => format!("the Raft log in {} cannot be opened: {error}", dir.display()),
-            })
-        };
-        let database = Database::builder(dir)
-            .cache_size(RAFT_LOG_BLOCK_CACHE_BYTES)
-            .max_journaling_size(RAFT_LOG_JOURNAL_BYTES)
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .open()
-            .map_err(refused)?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(RAFT_LOG_MEMTABLE_BYTES);
-        let log = database.keyspace("log", options).map_err(refused)?;
-        let values = database.keyspace("values", options).map_err(refused)?;
-        Ok(Journal { database, log, values })
-    }
-
-    /// Reads what a start needs, and refuses a log with a hole.
-    pub(super) fn recover(&self) -> Result<Found, RaftError> {
-        let purged: Option<LogId> = self.decoded(PURGED)?;
-        let end = |guard: Option<fjall::Guard>| -> Result<Option<Entry>, RaftError> {
-            guard.map(|guard| decode(&guard.value().map_err(broken)?).map_err(broken)).transpose()
-        };
-        let first = end(self.log.first_key_value())?;
-        let last = end(self.log.last_key_value())?;
-        let expected = purged.map_or(0, |purged| purged.index() + 1);
-        if let Some(first) = first.map(|entry| entry.index())
-            && first != expected
-        {
-            return Err(broken(format!("it starts at entry {first}, expected {expected}")));
-        }
-        Ok(Found {
-            last: last.map(|entry| entry.log_id()).or(purged),
-            purged,
-            vote: self.decoded(VOTE)?,
-            committed: self.decoded(COMMITTED)?,
-        })
-    }
-
-    pub(super) fn value(&self, name: &'static str) -> Result<Option<Vec<u8>>, RaftError> {
-        Ok(self.values.get(name).map_err(broken)?.map(|bytes| bytes.to_vec()))
-    }
-
-    fn decoded<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, RaftError> {
-        self.value(name)?.map(|bytes| decode(&bytes).map_err(broken)).transpose()
-    }
-
-    /// Entries of `start..end`, until `max_bytes` are exceeded.
-    pub(super) fn entries(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        for guard in self.log.range(start.to_be_bytes()..end.to_be_bytes()) {
-            let entry: Entry = decode(&guard.value().map_err(io::Error::other)?)?;
-            bytes += entry_bytes(&entry);
-            entries.push(entry);
-            if bytes > max_bytes {
-                break;
-            }
-        }
-        Ok(entries)
-    }
-
-    fn commit(&self, batch: Batch) -> io::Result<()> {
-        let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
-        for (index, value) in batch.log {
-            match value {
-                Some(value) => writes.insert(&self.log, index.to_be_bytes(), value),
-                None => writes.remove(&self.log, index.to_be_bytes()),
-            }
-        }
-        for (name, value) in batch.values {
-            match value {
-                Some(value) => writes.insert(&self.values, name, value),
-                None => writes.remove(&self.values, name),
-            }
-        }
-        writes.commit().map_err(io::Error::other)
-    }
-}
-
-fn broken(error: impl std::fmt::Display) -> RaftError {
-    RaftError::Storage(format!("the Raft log cannot be read: {error}"))
-}
-
-fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![FORMAT];
-    rmp_serde::encode::write_named(&mut bytes, value).map_err(io::Error::other)?;
-    Ok(bytes)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    match bytes.split_first() {
-        Some((&FORMAT, rest)) => rmp_serde::from_slice(rest).map_err(io::Error::other),
-        Some((format, _)) => Err(io::Error::other(format!("expected format {FORMAT}, got {format}"))),
-        None => Err(io::Error::other("a value is empty")),
-    }
-}
 
 /// Tells one waiter.
 type Done = oneshot::Sender<io::Result<()>>;
@@ -168,8 +36,7 @@ pub(super) enum Job {
 /// What one fsync covers; the last write of a key is the one that counts.
 #[derive(Default)]
 struct Batch {
-    log: BTreeMap<u64, Option<Vec<u8>>>,
-    values: BTreeMap<&'static str, Option<Vec<u8>>>,
+    changes: Changes,
     bytes: usize,
     last_written: Option<u64>,
     truncations: usize,
@@ -187,26 +54,26 @@ impl Batch {
                     let value = encode(&entry)?;
                     self.bytes += value.len();
                     self.last_written = Some(entry.index());
-                    self.log.insert(entry.index(), Some(value));
+                    self.changes.log.insert(entry.index(), Some(value));
                 }
             }
             Job::Truncate(dropped) => {
                 let from = dropped.start;
-                self.log.extend(dropped.map(|index| (index, None)));
+                self.changes.log.extend(dropped.map(|index| (index, None)));
                 self.last_written = self.last_written.map(|last| last.min(from.saturating_sub(1)));
                 self.truncations += 1;
             }
             Job::Purge { from, to, upto } => {
-                self.values.insert(PURGED, Some(encode(&upto)?));
-                self.log.extend((from..to).map(|index| (index, None)));
+                self.changes.values.insert(PURGED, Some(encode(&upto)?));
+                self.changes.log.extend((from..to).map(|index| (index, None)));
             }
             Job::Vote { vote, done } => {
                 self.waiters.push(done);
-                self.values.insert(VOTE, Some(encode(&vote)?));
+                self.changes.values.insert(VOTE, Some(encode(&vote)?));
             }
             Job::Value { name, value, done } => {
                 self.waiters.push(done);
-                self.values.insert(name, value);
+                self.changes.values.insert(name, value);
             }
             Job::Close { done } => {
                 self.waiters.push(done);
@@ -222,6 +89,7 @@ impl Batch {
 pub(crate) struct LogWriter {
     queue: mpsc::Sender<Job>,
     busy_since: Arc<Mutex<Option<Instant>>>,
+    full: Arc<AtomicBool>,
     failed: watch::Receiver<Option<String>>,
 }
 
@@ -229,11 +97,19 @@ impl LogWriter {
     pub(super) fn start(journal: Arc<Journal>, shared: Arc<Shared>) -> Result<LogWriter, RaftError> {
         let (queue, jobs) = mpsc::channel(RAFT_LOG_QUEUE);
         let (failure, failed) = watch::channel(None);
-        let busy_since = Arc::default();
-        let thread = WriterThread { journal, shared, jobs, busy_since: Arc::clone(&busy_since), failure, written: None };
+        let (busy_since, full) = (Arc::default(), Arc::<AtomicBool>::default());
+        let thread = WriterThread {
+            journal,
+            shared,
+            jobs,
+            busy_since: Arc::clone(&busy_since),
+            full: Arc::clone(&full),
+            failure,
+            written: None,
+        };
         let spawned = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || thread.run());
         spawned.map_err(|error| RaftError::Storage(format!("the log's writer cannot start: {error}")))?;
-        Ok(LogWriter { queue, busy_since, failed })
+        Ok(LogWriter { queue, busy_since, full, failed })
     }
 
     pub(super) async fn send(&self, job: Job) -> io::Result<()> {
@@ -257,6 +133,11 @@ impl LogWriter {
         self.busy_since.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// Whether the batch at hand waits for room on the disk.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.full.load(Ordering::SeqCst)
+    }
+
     /// Has the reason once a write has failed.
     pub(crate) fn failed(&self) -> watch::Receiver<Option<String>> {
         self.failed.clone()
@@ -268,6 +149,7 @@ struct WriterThread {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     busy_since: Arc<Mutex<Option<Instant>>>,
+    full: Arc<AtomicBool>,
     failure: watch::Sender<Option<String>>,
     /// The last commit index that was written.
     written: Option<LogId>,
@@ -297,7 +179,7 @@ impl WriterThread {
         let waiters = std::mem::take(&mut batch.waiters);
         let (last_written, truncations) = (batch.last_written, batch.truncations);
         *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let result = filled.and_then(|()| self.add_committed(&mut batch)).and_then(|()| self.journal.commit(batch));
+        let result = filled.and_then(|()| self.add_committed(&mut batch)).and_then(|()| self.commit(&batch.changes));
         *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
         metrics::counter!("kontor.raft.fsyncs").increment(1);
         if result.is_ok() {
@@ -318,13 +200,38 @@ impl WriterThread {
         result.is_ok()
     }
 
+    /// Writes until it is done; a full disk is waited for, as one is that is slow.
+    fn commit(&self, changes: &Changes) -> io::Result<()> {
+        loop {
+            let reason = match self.journal.commit(changes) {
+                Ok(()) => break,
+                Err(WriteError::Broken(error)) => return Err(error),
+                Err(WriteError::Full(reason)) => reason,
+            };
+            metrics::counter!("kontor.raft.disk_full").increment(1);
+            if !self.full.swap(true, Ordering::SeqCst) {
+                let folder = self.journal.dir().display();
+                tracing::error!(%folder, reason, "there is no room for the Raft log; no writes are taken until there is");
+            }
+            std::thread::sleep(RAFT_DISK_FULL_TICK);
+            while disk::is_nearly_full(self.journal.dir()) {
+                std::thread::sleep(RAFT_DISK_FULL_TICK);
+            }
+            self.journal.reopen()?;
+        }
+        if self.full.swap(false, Ordering::SeqCst) {
+            tracing::info!("there is room for the Raft log again; writes go on");
+        }
+        Ok(())
+    }
+
     /// Writes the commit index along, for the price of some bytes.
     fn add_committed(&mut self, batch: &mut Batch) -> io::Result<()> {
         let committed = self.shared.read().committed_on_disk(batch.last_written, batch.truncations);
         if let Some(committed) = committed
             && self.written != Some(committed)
         {
-            batch.values.insert(COMMITTED, Some(encode(&committed)?));
+            batch.changes.values.insert(COMMITTED, Some(encode(&committed)?));
             self.written = Some(committed);
         }
         Ok(())

@@ -3,8 +3,10 @@
 //! The state machine adapter owns one; tests put a small one of their own in its place.
 
 use crate::model::command::{Command, Outcome};
+use crate::model::ids::NodeId;
 use crate::store::{Store, View, snapshot};
 use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A replicated state.
@@ -17,6 +19,10 @@ pub(crate) trait Machine: Send + Sync + 'static {
     fn freeze(&self) -> Box<dyn Frozen>;
     /// Replaces the state by a snapshot's, and shows it to readers. A broken one changes nothing.
     fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String>;
+    /// One like it at the beginning, which nobody reads.
+    fn blank(&self) -> Box<dyn Machine>;
+    /// Where the servers of the cluster take Raft's messages, as far as the state says so.
+    fn servers(&self) -> Vec<(SocketAddr, NodeId)>;
     /// Reads a whole snapshot and returns what was kept beside the state, or says what is wrong.
     fn verifier(&self) -> Verifier;
 }
@@ -47,6 +53,19 @@ impl Machine for Store {
         let (view, last) = snapshot::decode(&mut input)?;
         Store::restore(self, view);
         Ok(last)
+    }
+
+    fn blank(&self) -> Box<dyn Machine> {
+        Box::new(Store::new(self.datacenter()))
+    }
+
+    fn servers(&self) -> Vec<(SocketAddr, NodeId)> {
+        let servers = self.view().instances("consul");
+        let placed = servers.into_iter().filter_map(|(id, address, port)| {
+            let ip: IpAddr = address.parse().ok()?;
+            Some((SocketAddr::new(ip, port), id.parse().ok()?))
+        });
+        placed.collect()
     }
 
     fn verifier(&self) -> Verifier {

@@ -28,6 +28,18 @@ pub(crate) struct Envelope {
     pub(crate) to: NodeId,
     /// What it says.
     pub(crate) ask: Ask,
+    /// In an [`Ask::Append`]: what the leader counts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) counts: Option<Counts>,
+}
+
+/// What a leader takes for granted of the server it writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// It is a voter.
+    pub(crate) voter: bool,
+    /// It has acknowledged the log up to here, in the term of this leader.
+    pub(crate) matched: Option<u64>,
 }
 
 /// What a message asks.

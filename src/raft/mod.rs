@@ -6,18 +6,23 @@
 
 mod bootstrap;
 mod bootstrap_driver;
+mod disk;
 mod echo;
+mod journal;
 mod lease;
 mod log_store;
 mod log_writer;
 mod machine;
+mod mark;
 mod membership;
 mod message;
 mod network;
 mod openraft_types;
+mod peers_file;
 mod proposals;
 mod quorum;
 mod receive;
+mod recovery;
 mod snapshot_file;
 mod snapshot_inbox;
 mod start;
@@ -27,6 +32,8 @@ mod watchdog;
 mod cluster_test;
 #[cfg(test)]
 mod testing;
+
+pub use mark::{LostLog, awaiting_id, lost_log};
 
 use crate::config::defaults::{
     RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
@@ -41,6 +48,7 @@ use bytes::Bytes;
 use openraft::ReadPolicy;
 use openraft_types::Metrics;
 use start::Server;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +62,8 @@ pub struct RaftSettings {
     /// The agent's data directory; log, vote and snapshots are kept in its `raft`. `None` keeps them
     /// in memory (`-dev`).
     pub data_dir: Option<PathBuf>,
+    /// Where the others reach this server, for a list of servers by address.
+    pub address: Option<SocketAddr>,
     /// `-bootstrap-expect`; 1 for `-bootstrap` and `-dev`; 0 for a server that joins a cluster.
     pub bootstrap_expect: u32,
     /// Time between a leader's heartbeats.
@@ -72,6 +82,7 @@ impl RaftSettings {
         RaftSettings {
             node_id,
             data_dir,
+            address: None,
             bootstrap_expect,
             heartbeat: RAFT_HEARTBEAT,
             election: (RAFT_ELECTION_MIN, RAFT_ELECTION_MAX),
@@ -216,11 +227,12 @@ impl Raft {
     }
 
     /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
-    /// when certainly not proposed, `Busy` over the bound, `OutcomeUnknown` otherwise.
+    /// when certainly not proposed, `Busy` over the bound or without room on the disk, `OutcomeUnknown`
+    /// otherwise.
     pub async fn propose(&self, command: Command) -> Result<(u64, Outcome), Fault> {
         let server = &self.server;
-        if server.closed_to_proposals() {
-            return Err(Fault::no_leader());
+        if let Some(refusal) = server.refusal() {
+            return Err(refusal);
         }
         server.proposals.propose(&command).await
     }

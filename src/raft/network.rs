@@ -3,20 +3,22 @@
 //! openraft's replication tasks call it. It knows no address; it never hands openraft an answer that
 //! is not one to the question asked.
 
-use super::message::{self, Ask, Envelope, Reply, SnapshotPart};
+use super::message::{self, Ask, Counts, Envelope, Reply, SnapshotPart};
 use super::openraft_types::{
-    AppendRequest, AppendResponse, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,
-    VoteResponse,
+    AppendRequest, AppendResponse, Metrics, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote,
+    VoteRequest, VoteResponse,
 };
 use super::snapshot_file::SnapshotImage;
 use super::{Lane, Transport, TransportError};
 use crate::config::defaults::{RAFT_APPEND_TIMEOUT, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
+use openraft::alias::WatchReceiverOf;
+use openraft::async_runtime::WatchReceiver;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -25,6 +27,8 @@ pub(super) struct Link {
     pub(super) me: NodeId,
     pub(super) cluster: watch::Receiver<Option<ClusterId>>,
     pub(super) transport: Arc<dyn Transport>,
+    /// What the core says of itself, once it runs.
+    pub(super) metrics: OnceLock<WatchReceiverOf<TypeConfig, Metrics>>,
 }
 
 impl Link {
@@ -37,7 +41,8 @@ impl Link {
         ask: Ask,
         timeout: Duration,
     ) -> Result<Reply, TransportError> {
-        let envelope = Envelope { cluster, from: self.me, to, ask };
+        let counts = self.counts(to, &ask);
+        let envelope = Envelope { cluster, from: self.me, to, ask, counts };
         let message = message::encode(&envelope).map_err(TransportError::NotSent)?;
         let answer = self.transport.send(to, lane, message, timeout).await?;
         message::decode(&answer).map_err(TransportError::Lost)
@@ -46,6 +51,20 @@ impl Link {
     /// What people call a server; its id where nobody has heard of it.
     pub(super) fn name_of(&self, server: NodeId) -> String {
         self.transport.name_of(server).unwrap_or_else(|| server.to_string())
+    }
+
+    /// What this leader counts on, for whom its appends go to. It is of the term that the append is of,
+    /// or nothing: in another term, what was acknowledged may have been replaced.
+    fn counts(&self, to: NodeId, ask: &Ask) -> Option<Counts> {
+        let Ask::Append(append) = ask else { return None };
+        let metrics = self.metrics.get()?.borrow_watched();
+        if metrics.vote != append.vote {
+            return None;
+        }
+        let to = to.as_u128();
+        let matched = metrics.replication.as_ref().and_then(|replication| replication.get(&to)?.as_ref());
+        let voter = metrics.membership_config.voter_ids().any(|voter| voter == to);
+        Some(Counts { voter, matched: matched.map(|matched| matched.index()) })
     }
 
     /// The same within this server's cluster.

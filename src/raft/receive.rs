@@ -3,10 +3,10 @@
 //! `Raft::handle` enters here. A message that is not for this server or not of its cluster is
 //! refused before openraft sees it.
 
-use super::bootstrap::{Grant, GrantAnswer};
-use super::bootstrap_driver::Question;
-use super::message::{self, Ask, Envelope, Reply, SnapshotPart};
-use super::openraft_types::VoteRequest;
+use super::bootstrap::{Grant, GrantAnswer, Joining};
+use super::bootstrap_driver::{BEGINS_ANEW, Question};
+use super::message::{self, Ask, Counts, Envelope, Reply, SnapshotPart};
+use super::openraft_types::{AppendRequest, VoteRequest};
 use super::start::Server;
 use crate::model::ids::{ClusterId, NodeId};
 use bytes::Bytes;
@@ -36,12 +36,19 @@ impl Server {
         let server = Arc::clone(&self);
         let Ok(_permit) = server.door.try_acquire() else { return Err("this server stops, or has too many messages".to_owned()) };
         let Envelope { cluster, from, .. } = envelope;
+        if self.fatal.borrow().is_some() {
+            return Err("this server has failed and ends".to_owned());
+        }
         if !matches!(envelope.ask, Ask::Grant(_) | Ask::GrantStatus) {
-            self.check_cluster(cluster, from, envelope.is_of_leader()).await?;
+            let counted = envelope.counts.is_some_and(|counts| counts.voter);
+            self.check_cluster(cluster, from, envelope.is_of_leader(), counted).await?;
         }
         let core = &self.core;
         match envelope.ask {
-            Ask::Append(append) => core.append_entries(append).await.map(Reply::Append).map_err(|error| error.to_string()),
+            Ask::Append(append) => {
+                self.check_log(envelope.counts, &append).await?;
+                core.append_entries(append).await.map(Reply::Append).map_err(|error| error.to_string())
+            }
             Ask::Vote(vote) => {
                 self.check_promises(&vote)?;
                 core.vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string())
@@ -61,16 +68,43 @@ impl Server {
     }
 
     /// Refuses other clusters; a server without one becomes part of the one that has taken it in.
-    async fn check_cluster(&self, cluster: ClusterId, from: NodeId, of_leader: bool) -> Result<(), String> {
+    async fn check_cluster(&self, cluster: ClusterId, from: NodeId, of_leader: bool, counted: bool) -> Result<(), String> {
         let mine = *self.link.cluster.borrow();
         match mine {
             Some(mine) if mine == cluster => Ok(()),
             Some(mine) => Err(format!("the message of {from} is of cluster {cluster}, this server is of {mine}")),
-            None => match self.ask_bootstrap(|reply| Question::Join { cluster, of_leader, reply }).await? {
-                true => Ok(()),
-                false => Err(format!("this server is not part of cluster {cluster}")),
+            None => match self.ask_bootstrap(|reply| Question::Join { cluster, of_leader, counted, reply }).await? {
+                Joining::Welcome => Ok(()),
+                Joining::Stranger => Err(format!("this server is not part of cluster {cluster}")),
+                Joining::Lost => Err(self.lose_log(format!("it votes in cluster {cluster} and has nothing of its log")).await),
             },
         }
+    }
+
+    /// Refuses a leader to whom this server has acknowledged more than it has: a copy of the data
+    /// directory has been put back, or a disk has lost writes that it had confirmed.
+    async fn check_log(&self, counts: Option<Counts>, append: &AppendRequest) -> Result<(), String> {
+        let Some(matched) = counts.and_then(|counts| counts.matched) else { return Ok(()) };
+        // In this order: under one vote the log never gets shorter than what was acknowledged.
+        let last = self.log.last_index();
+        if last >= Some(matched) || self.log.vote() != Some(append.vote) {
+            return Ok(());
+        }
+        let end = last.map_or_else(|| "is empty".to_owned(), |last| format!("ends at entry {last}"));
+        Err(self.lose_log(format!("its Raft log {end}, and it has acknowledged entry {matched}")).await)
+    }
+
+    /// This server must take part no longer: what it says counts for what it does not have.
+    async fn lose_log(&self, why: String) -> String {
+        metrics::counter!("kontor.raft.log_lost").increment(1);
+        if let Some(mark) = &self.mark
+            && let Err(error) = mark.lose(&why).await
+        {
+            tracing::warn!(%error, "that the log is lost cannot be written down; the leader tells it again at the next start");
+        }
+        self.core.runtime_config().elect(false);
+        self.fail(format!("this server cannot go on: {why}; was an older copy of the data directory put back? {BEGINS_ANEW}"));
+        why
     }
 
     /// A former run may have promised its leader a lease.

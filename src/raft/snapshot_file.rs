@@ -12,6 +12,8 @@ use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The name of the snapshot in its directory.
 const NAME: &str = "snapshot";
@@ -138,6 +140,8 @@ pub(crate) struct SnapshotShelf {
     dir: Option<PathBuf>,
     /// Counts the drafts.
     drafts: Arc<AtomicU64>,
+    /// When the last snapshot of this server's own could not be written, until one could.
+    failed: Arc<Mutex<Option<Instant>>>,
     current: Arc<Mutex<Option<Newest>>>,
 }
 
@@ -153,7 +157,12 @@ struct Newest {
 impl SnapshotShelf {
     /// A shelf in `dir`, or in memory.
     pub(crate) fn new(dir: Option<&Path>) -> SnapshotShelf {
-        SnapshotShelf { dir: dir.map(Path::to_path_buf), drafts: Arc::default(), current: Arc::default() }
+        SnapshotShelf { dir: dir.map(Path::to_path_buf), drafts: Arc::default(), failed: Arc::default(), current: Arc::default() }
+    }
+
+    /// A shelf of its own for the same directory, to read what was left behind twice.
+    pub(crate) fn apart(&self) -> SnapshotShelf {
+        SnapshotShelf::new(self.dir.as_deref())
     }
 
     /// The snapshot a former run has left, for the state machine to read; then [`SnapshotShelf::found`].
@@ -177,6 +186,21 @@ impl SnapshotShelf {
     /// What was left behind holds this.
     pub(crate) fn found(&self, meta: SnapshotMeta, size: u64) {
         *self.lock() = Some(Newest { meta, size, memory: None });
+    }
+
+    /// Notes whether a snapshot could be written.
+    pub(crate) fn note(&self, written: bool) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = (!written).then(Instant::now);
+    }
+
+    /// How long ago one could not be written, unless one could since.
+    pub(crate) fn since_failure(&self) -> Option<Duration> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+
+    /// What the newest holds.
+    pub(crate) fn meta(&self) -> Option<SnapshotMeta> {
+        self.lock().as_ref().map(|newest| newest.meta.clone())
     }
 
     /// The newest's size in bytes, 0 without one.

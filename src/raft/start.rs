@@ -3,13 +3,16 @@
 //! The other files of the room add to `Server` what they are about.
 
 use super::bootstrap_driver::{self, Driver, Questions};
+use super::disk::Room;
 use super::echo::Freshness;
 use super::lease::Lease;
 use super::log_store::LogStore;
 use super::machine::Machine;
+use super::mark::{FOLDER, LOG, MarkFile};
 use super::network::{Link, Network};
 use super::openraft_types::{Core, LogId, Metrics, TypeConfig};
 use super::proposals::Proposals;
+use super::recovery;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
@@ -23,8 +26,8 @@ use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{Config, ServerState, SnapshotPolicy};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -35,9 +38,14 @@ pub(super) struct Server {
     /// What the core says of itself; borrowed where it is read often.
     pub(super) watched: WatchReceiverOf<TypeConfig, Metrics>,
     pub(super) log: LogStore,
+    /// Says beside the log that there is one.
+    pub(super) mark: Option<MarkFile>,
     pub(super) link: Arc<Link>,
     pub(super) lease: Lease,
     pub(super) inbox: SnapshotInbox,
+    pub(super) shelf: SnapshotShelf,
+    /// On the disk.
+    pub(super) room: Room,
     pub(super) bootstrap: Questions,
     pub(super) proposals: Proposals,
     /// One change of the voters at a time.
@@ -69,24 +77,32 @@ impl Server {
         let started = Instant::now();
         let (log, shelf) = open_storage(&settings).await?;
         claim(settings.node_id, &log).await?;
-        let beginning = bootstrap_driver::recover(settings.node_id, &log)?;
+        recovery::recover(&settings, machine.as_ref(), &log, &shelf).await?;
+        let mark = settings.data_dir.as_ref().map(|dir| MarkFile::new(dir, settings.node_id));
+        let beginning = bootstrap_driver::recover(settings.node_id, &log, mark.as_ref()).await?;
         let restarted = log.has_state();
         let published = Arc::default();
         let verifier = machine.verifier();
-        let state_machine = StateMachine::start(machine, shelf.clone(), Arc::clone(&published))?;
+        let (left, index) = (shelf.clone(), Arc::clone(&published));
+        let restore = move || StateMachine::start(machine, left, index);
+        let state_machine =
+            tokio::task::spawn_blocking(restore).await.map_err(|error| RaftError::Storage(error.to_string()))??;
 
         let (cluster, cluster_seen) = watch::channel(beginning.joined());
-        let link = Arc::new(Link { me: settings.node_id, cluster: cluster_seen, transport });
+        let link = Arc::new(Link { me: settings.node_id, cluster: cluster_seen, transport, metrics: OnceLock::new() });
         let config = Arc::new(core_config(&settings).validate().map_err(|error| RaftError::Core(error.to_string()))?);
         let network = Network(Arc::clone(&link));
         let core = Core::new(settings.node_id.as_u128(), config, network, log.clone(), state_machine)
             .await
             .map_err(|error| RaftError::Core(format!("Raft cannot start: {error}")))?;
+        // Nothing else sets it.
+        let _first = link.metrics.set(core.metrics());
 
         let (bootstrap, questions) = Driver::queue();
         let driver = Driver {
             state: beginning,
             log: log.clone(),
+            mark: mark.clone(),
             core: core.clone(),
             link: Arc::clone(&link),
             candidates: candidates.clone(),
@@ -104,9 +120,12 @@ impl Server {
             watched: core.metrics(),
             core,
             log,
+            mark,
             link,
             lease,
-            inbox: SnapshotInbox::new(shelf, verifier),
+            inbox: SnapshotInbox::new(shelf.clone(), verifier),
+            shelf,
+            room: Room::default(),
             bootstrap,
             proposals,
             changing: Semaphore::new(1),
@@ -130,6 +149,7 @@ impl Server {
         shutdown.spawn_until("raft echo", Arc::clone(self).keep_fresh());
         shutdown.spawn_until("raft membership", Arc::clone(self).finish_changes());
         shutdown.spawn_until("raft watchdog", Arc::clone(self).watch_disk());
+        shutdown.spawn_until("raft room", Arc::clone(self).watch_room());
     }
 
     /// Passes on what the core says of itself. The core names its last leader until there is another;
@@ -223,10 +243,6 @@ impl Server {
         }
     }
 
-    pub(super) fn closed_to_proposals(&self) -> bool {
-        self.disk_stuck.load(Ordering::SeqCst) || self.stopping.load(Ordering::SeqCst)
-    }
-
     /// Time since a quorum has acknowledged this leader; `None` when it does not lead.
     pub(super) fn since_quorum(&self, metrics: &Metrics) -> Option<Duration> {
         if metrics.state != ServerState::Leader {
@@ -276,11 +292,11 @@ async fn open_storage(settings: &RaftSettings) -> Result<(LogStore, SnapshotShel
     let Some(data_dir) = &settings.data_dir else {
         return Ok((LogStore::in_memory(), SnapshotShelf::new(None)));
     };
-    let dir = data_dir.join("raft");
+    let dir = data_dir.join(FOLDER);
     let open = move || {
         std::fs::create_dir_all(&dir)
             .map_err(|error| RaftError::Storage(format!("the directory {} cannot be made: {error}", dir.display())))?;
-        Ok((LogStore::open(&dir.join("log"))?, SnapshotShelf::new(Some(&dir))))
+        Ok((LogStore::open(&dir.join(LOG))?, SnapshotShelf::new(Some(&dir))))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| RaftError::Storage(error.to_string()))?
 }

@@ -8,19 +8,23 @@ use super::RaftError;
 use super::machine::{Frozen, Machine};
 use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, Snapshot, SnapshotMeta, TypeConfig};
 use super::snapshot_file::{SnapshotImage, SnapshotShelf};
-use crate::config::defaults::RAFT_APPLY_BATCH;
+use crate::config::defaults::{RAFT_APPLY_BATCH, RAFT_SNAPSHOT_RETRY};
 use crate::model::command::{Command, Outcome};
+use crate::model::ids::NodeId;
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use openraft::entry::RaftEntry;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The machine with what Raft must know of it.
 pub(crate) struct StateMachine {
-    machine: Box<dyn Machine>,
+    /// Only locked elsewhere while a snapshot is installed, which openraft's worker waits for.
+    machine: Arc<Mutex<Box<dyn Machine>>>,
     shelf: SnapshotShelf,
     applied: Option<LogId>,
     membership: Membership,
@@ -42,25 +46,40 @@ impl StateMachine {
         shelf: SnapshotShelf,
         published: Arc<AtomicU64>,
     ) -> Result<StateMachine, RaftError> {
+        let machine = Arc::new(Mutex::new(machine));
         let mut this =
             StateMachine { machine, shelf, applied: None, membership: Membership::default(), published, bytes_since_snapshot: 0 };
         let broken = |error: String| RaftError::Storage(format!("the snapshot cannot be read: {error}"));
         if let Some(image) = this.shelf.left_behind().map_err(|error| broken(error.to_string()))? {
-            let meta = this.restore(&image).map_err(|error| broken(error.to_string()))?;
+            let meta = restore(&this.machine, &image).map_err(|error| broken(error.to_string()))?;
+            this.restored(&meta);
             let size = image.len().map_err(|error| broken(error.to_string()))?;
             this.shelf.found(meta, size);
         }
         Ok(this)
     }
 
-    fn restore(&mut self, image: &SnapshotImage) -> io::Result<SnapshotMeta> {
-        let last = image.read(|input| self.machine.restore(input))?.map_err(io::Error::other)?;
-        let meta = decode_meta(&last).map_err(io::Error::other)?;
+    /// The machine holds what a snapshot with this holds.
+    fn restored(&mut self, meta: &SnapshotMeta) {
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.bytes_since_snapshot = 0;
         self.publish_index();
-        Ok(meta)
+    }
+
+    /// The last entry that is in the state.
+    pub(super) fn applied(&self) -> Option<LogId> {
+        self.applied
+    }
+
+    /// Applies entries for nobody's answer.
+    pub(super) fn replay(&mut self, entries: &[Entry]) -> io::Result<()> {
+        entries.iter().try_for_each(|entry| self.apply_entry(entry).map(drop))
+    }
+
+    /// Where the servers of the cluster are, as far as the state says so.
+    pub(super) fn servers(&self) -> Vec<(SocketAddr, NodeId)> {
+        lock(&self.machine).servers()
     }
 
     /// Applies what an entry carries, and returns an outcome for each of its commands.
@@ -77,7 +96,8 @@ impl StateMachine {
                 // One that cannot be read stops the core before any of the group is applied.
                 let commands: Vec<Command> =
                     group.0.iter().map(LoggedCommand::decode).collect::<Result<_, _>>().map_err(io::Error::other)?;
-                commands.iter().map(|command| self.machine.apply(id.index(), command)).collect()
+                let mut machine = lock(&self.machine);
+                commands.iter().map(|command| machine.apply(id.index(), command)).collect()
             }
         };
         self.applied = Some(id);
@@ -87,7 +107,7 @@ impl StateMachine {
     /// Only ever called between entries: the commands of one share its index, and a reader who saw
     /// some of them could never wait for the others.
     fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Vec<Outcome>)>) {
-        self.machine.publish();
+        lock(&self.machine).publish();
         self.publish_index();
         for (responder, outcomes) in answers.drain(..) {
             responder.send(outcomes);
@@ -97,6 +117,16 @@ impl StateMachine {
     fn publish_index(&self) {
         self.published.store(self.applied.map_or(0, |id| id.index()), Ordering::Release);
     }
+}
+
+fn lock(machine: &Mutex<Box<dyn Machine>>) -> MutexGuard<'_, Box<dyn Machine>> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the machine take a snapshot's place, and shows that to readers. Takes long.
+fn restore(machine: &Mutex<Box<dyn Machine>>, image: &SnapshotImage) -> io::Result<SnapshotMeta> {
+    let last = image.read(|input| lock(machine).restore(input))?.map_err(io::Error::other)?;
+    decode_meta(&last).map_err(io::Error::other)
 }
 
 /// What is kept beside the state in a snapshot.
@@ -138,8 +168,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
-        // A log shorter than the last snapshot is read faster than the snapshot is written.
-        if !force && self.bytes_since_snapshot < self.shelf.size() {
+        let due = match self.shelf.since_failure() {
+            Some(since) => since >= RAFT_SNAPSHOT_RETRY,
+            // A log shorter than the last snapshot is read faster than the snapshot is written.
+            None => self.bytes_since_snapshot >= self.shelf.size(),
+        };
+        if !force && !due {
             return None;
         }
         Some(self.get_snapshot_builder().await)
@@ -148,15 +182,22 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         self.bytes_since_snapshot = 0;
         SnapshotBuilder {
-            frozen: Some(self.machine.freeze()),
+            frozen: Some(lock(&self.machine).freeze()),
             meta: SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() },
             shelf: self.shelf.clone(),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: SnapshotImage) -> io::Result<()> {
-        self.restore(&image)?;
-        self.shelf.keep(meta, image)
+        let (machine, shelf, announced) = (Arc::clone(&self.machine), self.shelf.clone(), meta.clone());
+        let install = move || {
+            let meta = restore(&machine, &image)?;
+            shelf.keep(&announced, image)?;
+            Ok::<_, io::Error>(meta)
+        };
+        let meta = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        self.restored(&meta);
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
@@ -164,7 +205,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// Writes one frozen state in the background.
+/// Writes one frozen state in the background. One that cannot be written is no end of the server: the
+/// log stays as long as it is, and `disk` sees to it that it finds room.
 pub(crate) struct SnapshotBuilder {
     frozen: Option<Box<dyn Frozen>>,
     meta: SnapshotMeta,
@@ -184,8 +226,47 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             shelf.keep(&meta, draft.finish()?)?;
             shelf.newest()?.ok_or_else(|| io::Error::other("the snapshot just written is gone"))
         };
-        let (meta, snapshot) = tokio::task::spawn_blocking(build).await.map_err(io::Error::other)??;
-        metrics::counter!("kontor.raft.snapshots").increment(1);
-        Ok(Snapshot { meta, snapshot })
+        let built = tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?;
+        self.shelf.note(built.is_ok());
+        match built {
+            Ok((meta, snapshot)) => {
+                metrics::counter!("kontor.raft.snapshots").increment(1);
+                Ok(Snapshot { meta, snapshot })
+            }
+            Err(error) => {
+                metrics::counter!("kontor.raft.snapshots_failed").increment(1);
+                tracing::warn!(
+                    %error, again_in = ?RAFT_SNAPSHOT_RETRY,
+                    "a snapshot cannot be written; the log grows until one can"
+                );
+                // openraft looks at the metadata alone, and passes over what it knows already.
+                let meta = self.shelf.meta().unwrap_or_default();
+                Ok(Snapshot { meta, snapshot: SnapshotImage::Memory(Bytes::new()) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::TestMachine;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_that_cannot_be_written_is_tried_again_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = SnapshotShelf::new(Some(dir.path()));
+        let mut machine = StateMachine::start(Box::new(TestMachine::default()), shelf.clone(), Arc::default()).unwrap();
+        std::fs::create_dir(dir.path().join("snapshot.0")).unwrap();
+        let mut builder = machine.try_create_snapshot_builder(false).await.unwrap();
+        assert_eq!(
+            builder.build_snapshot().await.unwrap().meta,
+            SnapshotMeta::default(),
+            "nothing that openraft would take for new"
+        );
+        assert!(machine.try_create_snapshot_builder(false).await.is_none());
+        tokio::time::advance(RAFT_SNAPSHOT_RETRY).await;
+        machine.try_create_snapshot_builder(false).await.unwrap().build_snapshot().await.unwrap();
+        assert!(dir.path().join("snapshot").is_file() && shelf.since_failure().is_none());
     }
 }

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -77,6 +78,14 @@ impl Machine for TestMachine {
         self.names = names;
         self.publish();
         Ok(last)
+    }
+
+    fn blank(&self) -> Box<dyn Machine> {
+        Box::new(TestMachine::default())
+    }
+
+    fn servers(&self) -> Vec<(SocketAddr, NodeId)> {
+        Vec::new()
     }
 
     fn verifier(&self) -> Verifier {
@@ -146,6 +155,19 @@ impl Transport for Wire {
 
     fn name_of(&self, _server: NodeId) -> Option<String> {
         None
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
     }
 }
 
@@ -290,6 +312,19 @@ impl Cluster {
 
     pub(super) fn wipe(&self, number: u128) {
         std::fs::remove_dir_all(self.disk(number)).unwrap();
+    }
+
+    /// Takes a copy of the disk of server `number`, which must not run.
+    pub(super) fn back_up(&self, number: u128) -> PathBuf {
+        let copy = self.disks.path().join(format!("{number}-copy"));
+        copy_folder(&self.disk(number), &copy);
+        copy
+    }
+
+    /// Puts a copy in the place of the disk of server `number`, which must not run.
+    pub(super) fn put_back(&self, number: u128, copy: &Path) {
+        self.wipe(number);
+        copy_folder(copy, &self.disk(number));
     }
 
     /// Waits until `condition` gives something.

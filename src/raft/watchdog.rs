@@ -36,12 +36,19 @@ impl Server {
         }
     }
 
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.log.writer().is_some_and(|writer| writer.waits_for_room())
+    }
+
     pub(super) async fn judge_disk(&self, busy: Duration) {
         let stuck = busy >= RAFT_FSYNC_STUCK;
         let was_stuck = self.disk_stuck.swap(stuck, Ordering::SeqCst);
         if stuck && !was_stuck {
             metrics::counter!("kontor.raft.disk_stuck").increment(1);
-            tracing::error!(?busy, "the disk does not come back from an fsync; no writes are taken");
+            // A full one has said so.
+            if !self.waits_for_room() {
+                tracing::error!(?busy, "the disk does not come back from an fsync; no writes are taken");
+            }
         }
         if was_stuck && !stuck {
             tracing::info!("the disk has come back");

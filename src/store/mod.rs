@@ -91,6 +91,11 @@ impl Store {
         Store { view, touched: BTreeSet::new(), published: Arc::new(published) }
     }
 
+    /// Whose catalog it is.
+    pub fn datacenter(&self) -> &str {
+        &self.view.datacenter
+    }
+
     /// A reader of what this store publishes; cheap to clone.
     pub fn reader(&self) -> Reader {
         Reader { published: self.published.clone(), panic_threshold: 0 }

@@ -85,6 +85,19 @@ impl View {
         }
     }
 
+    /// The instances of a service: the id of the node, address and port.
+    pub fn instances(&self, service: &str) -> Vec<(String, String, u16)> {
+        let group = self.group(service, Lookup::Plain);
+        let entries = group.into_iter().flat_map(|group| &group.entries);
+        entries
+            .map(|entry| {
+                let (node, service) = (&entry.node.node, &entry.service.service);
+                let address = if service.address.is_empty() { &node.address } else { &service.address };
+                (node.id.clone(), address.clone(), service.port)
+            })
+            .collect()
+    }
+
     pub(super) fn groups(&mut self, lookup: Lookup) -> &mut OrdMap<Arc<str>, Arc<Group>> {
         match lookup {
             Lookup::Plain | Lookup::Ingress => &mut self.services,

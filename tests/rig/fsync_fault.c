@@ -1,6 +1,7 @@
 /* Preloaded into an agent by tests/disk.rs: while the file that KONTOR_TEST_FSYNC names holds "fail",
    an fsync below a folder "raft" fails as that of a broken disk does; while it holds "hang", it does
-   not come back; while it holds "slow", one below "services" or "checks" does not. */
+   not come back; while it holds "slow", one below "services" or "checks" does not. While it holds
+   "room", no write below "raft" finds room but for its first bytes, as on a disk that is full. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,16 @@ static int synced(long call, int fd) {
         }
     }
     return (int)syscall(call, fd);
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    if (wanted() == 'r' && below(fd, "/raft")) {
+        /* A part of it may still find room. */
+        if (count > 64) return syscall(SYS_write, fd, bytes, (size_t)7);
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_write, fd, bytes, count);
 }
 
 int fsync(int fd) { return synced(SYS_fsync, fd); }

@@ -2,6 +2,7 @@
 //! of its own with Consul's usual ports, and the HTTP client that asks them.
 #![allow(dead_code, reason = "each test binary uses a part of the rig")]
 
+pub mod namespace;
 pub mod relay;
 pub mod story;
 pub mod target;

@@ -68,6 +68,17 @@ pub const RAFT_SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RAFT_FSYNC_STUCK: Duration = Duration::from_secs(2);
 /// How often a disk is looked after that does not come back.
 pub const RAFT_WATCHDOG_TICK: Duration = Duration::from_millis(200);
+/// Bytes that must be free, beside those of another snapshot, for a leader to take writes: what is in
+/// the log already, and the store's journals, must find room while no more comes in.
+pub const RAFT_DISK_RESERVE_BYTES: u64 = 64 << 20;
+/// How often the room on the disk is looked at: at 8,000 small writes a second, some 10 MiB go by.
+pub const RAFT_DISK_ROOM_TICK: Duration = Duration::from_secs(1);
+/// Free bytes below which a write that found no room is not tried again: a batch and some tables.
+pub const RAFT_DISK_FULL_BYTES: u64 = 8 << 20;
+/// How often a full disk is looked at for room.
+pub const RAFT_DISK_FULL_TICK: Duration = Duration::from_millis(500);
+/// How long after a snapshot that could not be written the next is tried.
+pub const RAFT_SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
 /// How often a follower asks its leader for an echo, by which its age is known.
 pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);
 /// How long an echo may take.

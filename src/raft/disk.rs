@@ -1,0 +1,131 @@
+//! How much room there is on the disk that Raft's log is on.
+//!
+//! Writes are refused while there is less than a reserve: what is in the log already must still find
+//! room in a snapshot, or the log could never get shorter, and all servers would come to that point
+//! together. `log_writer` waits for room where others have taken even that.
+
+use super::start::Server;
+use crate::config::defaults::{RAFT_DISK_FULL_BYTES, RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
+use crate::model::fault::{Fault, FaultKind};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Bytes that this process may still write to the file system of `path`.
+fn free_bytes(path: &Path) -> io::Result<u64> {
+    let there = rustix::fs::statvfs(path)?;
+    Ok(there.f_bavail.saturating_mul(there.f_frsize))
+}
+
+/// Whether there is no room to go on. A file system that does not tell has some.
+pub(super) fn is_nearly_full(path: &Path) -> bool {
+    free_bytes(path).is_ok_and(|free| free < RAFT_DISK_FULL_BYTES)
+}
+
+/// Whether a write has failed for want of room: on the disk, in a quota, or in what a file may have.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// What is known of the room.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    free: AtomicU64,
+    is_low: AtomicBool,
+}
+
+impl Room {
+    /// Takes a look's result; whether that changes what writes meet. Once low, it takes a quarter more
+    /// than the reserve: writes must not be let in and refused in turn.
+    fn judge(&self, free: u64, reserve: u64) -> bool {
+        self.free.store(free, Ordering::SeqCst);
+        let was_low = self.is_low.load(Ordering::SeqCst);
+        let wanted = if was_low { reserve + reserve / 4 } else { reserve };
+        self.is_low.swap(free < wanted, Ordering::SeqCst) != (free < wanted)
+    }
+
+    /// Whether writes are refused.
+    pub(super) fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::SeqCst)
+    }
+}
+
+impl Server {
+    fn raft_folder(&self) -> Option<PathBuf> {
+        self.settings.data_dir.as_ref().map(|dir| dir.join(super::mark::FOLDER))
+    }
+
+    /// Looks after the room for as long as the server runs.
+    pub(super) async fn watch_room(self: Arc<Server>) {
+        let Some(folder) = self.raft_folder() else { return };
+        let mut tick = tokio::time::interval(RAFT_DISK_ROOM_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let (path, shelf) = (folder.clone(), self.shelf.clone());
+            let look = tokio::task::spawn_blocking(move || Ok::<_, io::Error>((free_bytes(&path)?, shelf.size())));
+            // A file system that does not tell is not judged.
+            let Ok(Ok((free, snapshot))) = look.await else { continue };
+            self.judge_room(free, RAFT_DISK_RESERVE_BYTES.saturating_add(snapshot), &folder);
+        }
+    }
+
+    pub(super) fn judge_room(&self, free: u64, reserve: u64, folder: &Path) {
+        metrics::gauge!("kontor.raft.disk_free_bytes").set(free as f64);
+        if !self.room.judge(free, reserve) {
+            return;
+        }
+        let (folder, free_mib, reserve_mib) = (folder.display(), free >> 20, reserve >> 20);
+        if self.room.is_low() {
+            metrics::counter!("kontor.raft.disk_low").increment(1);
+            tracing::warn!(
+                %folder, free_mib, reserve_mib,
+                "the disk of the Raft log is nearly full; this server takes no writes while it leads, and can store none at all once it is full"
+            );
+        } else {
+            tracing::info!(%folder, free_mib, "the disk of the Raft log has room again");
+        }
+    }
+
+    /// Why this server takes no proposals now, if it does not.
+    pub(super) fn refusal(&self) -> Option<Fault> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Some(Fault::no_leader());
+        }
+        let folder = || self.raft_folder().unwrap_or_default();
+        if self.waits_for_room() {
+            let text = format!("the disk of the Raft log is full: make room in {}", folder().display());
+            // Another may lead; alone, there is nobody to wait for.
+            let alone = self.is_only_voter(&self.metrics());
+            return Some(if alone { Fault::failed(text.clone()).because(text) } else { Fault::no_leader().because(text) });
+        }
+        if self.disk_stuck.load(Ordering::SeqCst) {
+            return Some(Fault::no_leader());
+        }
+        if self.room.is_low() && self.leadership.borrow().is_self {
+            let free = self.room.free.load(Ordering::SeqCst) >> 20;
+            let text = format!(
+                "the disk of the leader's Raft log is nearly full ({free} MiB left): writes are refused until there is room in {}",
+                folder().display()
+            );
+            metrics::counter!("kontor.raft.refused_for_room").increment(1);
+            return Some(Fault::new(FaultKind::Busy, text.clone()).because(text));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_refused_below_the_reserve_and_let_in_well_above_it() {
+        let room = Room::default();
+        assert!(!room.judge(100, 100) && !room.is_low());
+        assert!(room.judge(99, 100) && room.is_low());
+        assert!(!room.judge(124, 100) && room.is_low());
+        assert!(room.judge(125, 100) && !room.is_low());
+    }
+}

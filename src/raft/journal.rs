@@ -1,0 +1,232 @@
+//! The log's store on disk: fjall, opened anew after a full disk.
+//!
+//! `log_writer` writes to it from one thread, `log_store` reads. fjall refuses every write after one
+//! that failed, since a part of it may stand at the end of its journal. Where there was no room, that
+//! part is harmless: opening the store again cuts it off, or finds the whole write, which is then
+//! written again as it was. A failed fsync is another matter: what the disk holds is no longer known.
+
+use super::RaftError;
+use super::disk::{self, is_full};
+use super::openraft_types::{Entry, LogId, Vote, entry_bytes};
+use crate::config::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use openraft::entry::RaftEntry;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// Comes first in every value on disk.
+const FORMAT: u8 = 1;
+pub(super) const VOTE: &str = "vote";
+pub(super) const PURGED: &str = "purged";
+pub(super) const COMMITTED: &str = "committed";
+
+/// What was found on disk at the start.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) last: Option<LogId>,
+    pub(super) purged: Option<LogId>,
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+}
+
+/// Changes of the log by index and of the values by name; nothing stands for "remove".
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) log: BTreeMap<u64, Option<Vec<u8>>>,
+    pub(super) values: BTreeMap<&'static str, Option<Vec<u8>>>,
+}
+
+/// Why changes are not on disk.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// There is no room; nothing of them counts, and they may be written again once there is.
+    Full(String),
+    /// What the disk holds is not known.
+    Broken(io::Error),
+}
+
+/// The store: entries by index, and a few values by name.
+pub(super) struct Journal {
+    dir: PathBuf,
+    /// Empty only while the writer opens it again; who reads waits for that.
+    store: RwLock<Option<Store>>,
+}
+
+struct Store {
+    database: Database,
+    log: Keyspace,
+    values: Keyspace,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    fn open(dir: &Path) -> Result<Store, fjall::Error> {
+        let database = Database::builder(dir)
+            .cache_size(RAFT_LOG_BLOCK_CACHE_BYTES)
+            .max_journaling_size(RAFT_LOG_JOURNAL_BYTES)
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(RAFT_LOG_MEMTABLE_BYTES);
+        let log = database.keyspace("log", options)?;
+        let values = database.keyspace("values", options)?;
+        Ok(Store { database, log, values })
+    }
+}
+
+impl Journal {
+    pub(super) fn open(dir: &Path) -> Result<Journal, RaftError> {
+        let store = Store::open(dir).map_err(|error| refused(dir, &error))?;
+        Ok(Journal { dir: dir.to_owned(), store: RwLock::new(Some(store)) })
+    }
+
+    /// Opens the store again after [`WriteError::Full`], as often as it takes while the disk is full.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        // Its threads end here.
+        drop(slot.take());
+        loop {
+            match Store::open(&self.dir) {
+                Ok(store) => {
+                    *slot = Some(store);
+                    return Ok(());
+                }
+                Err(error) if matches!(error, fjall::Error::Locked) || reason_of_full(&error, &self.dir).is_some() => {
+                    std::thread::sleep(RAFT_DISK_FULL_TICK);
+                }
+                Err(error) => return Err(io::Error::other(refused(&self.dir, &error).to_string())),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Store) -> io::Result<T>) -> io::Result<T> {
+        let slot: RwLockReadGuard<'_, Option<Store>> = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        // Empty after a failed reopening alone, which ends the server.
+        slot.as_ref().map_or_else(|| Err(io::Error::other("the Raft log is closed")), read)
+    }
+
+    /// Reads what a start needs, and refuses a log with a hole.
+    pub(super) fn recover(&self) -> Result<Found, RaftError> {
+        let purged: Option<LogId> = self.decoded(PURGED)?;
+        let end = |guard: Option<fjall::Guard>| -> io::Result<Option<Entry>> {
+            guard.map(|guard| decode(&guard.value().map_err(io::Error::other)?)).transpose()
+        };
+        let ends = self.with(|store| Ok((end(store.log.first_key_value())?, end(store.log.last_key_value())?)));
+        let (first, last) = ends.map_err(broken)?;
+        let expected = purged.map_or(0, |purged| purged.index() + 1);
+        if let Some(first) = first.map(|entry| entry.index())
+            && first != expected
+        {
+            return Err(broken(format!("it starts at entry {first}, expected {expected}")));
+        }
+        Ok(Found {
+            last: last.map(|entry| entry.log_id()).or(purged),
+            purged,
+            vote: self.decoded(VOTE)?,
+            committed: self.decoded(COMMITTED)?,
+        })
+    }
+
+    pub(super) fn value(&self, name: &'static str) -> Result<Option<Vec<u8>>, RaftError> {
+        self.with(|store| Ok(store.values.get(name).map_err(io::Error::other)?.map(|bytes| bytes.to_vec()))).map_err(broken)
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, RaftError> {
+        self.value(name)?.map(|bytes| decode(&bytes).map_err(broken)).transpose()
+    }
+
+    /// Entries of `start..end`, until `max_bytes` are exceeded.
+    pub(super) fn entries(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        self.with(|store| {
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            for guard in store.log.range(start.to_be_bytes()..end.to_be_bytes()) {
+                let entry: Entry = decode(&guard.value().map_err(io::Error::other)?)?;
+                bytes += entry_bytes(&entry);
+                entries.push(entry);
+                if bytes > max_bytes {
+                    break;
+                }
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Writes all of the changes or none; on disk when this returns.
+    pub(super) fn commit(&self, changes: &Changes) -> Result<(), WriteError> {
+        let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = slot.as_ref() else { return Err(WriteError::Broken(io::Error::other("the Raft log is closed"))) };
+        // Handed to the system first, and then to the disk: only the first may fail for want of room.
+        let mut writes = store.database.batch().durability(Some(PersistMode::Buffer));
+        for (index, value) in &changes.log {
+            match value {
+                Some(value) => writes.insert(&store.log, index.to_be_bytes(), value.as_slice()),
+                None => writes.remove(&store.log, index.to_be_bytes()),
+            }
+        }
+        for (name, value) in &changes.values {
+            match value {
+                Some(value) => writes.insert(&store.values, *name, value.as_slice()),
+                None => writes.remove(&store.values, *name),
+            }
+        }
+        let failed = |error: fjall::Error| match reason_of_full(&error, &self.dir) {
+            Some(reason) => WriteError::Full(reason),
+            None => WriteError::Broken(io::Error::other(error)),
+        };
+        writes.commit().map_err(failed)?;
+        store.database.persist(PersistMode::SyncData).map_err(|error| match error {
+            // Its own thread has met the full disk in between.
+            fjall::Error::Poisoned => failed(error),
+            error => WriteError::Broken(io::Error::other(error)),
+        })
+    }
+}
+
+/// Whether the store has failed for want of room: it says so, or its own thread has met that and it
+/// no longer says why.
+fn reason_of_full(error: &fjall::Error, dir: &Path) -> Option<String> {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) if is_full(error) => Some(error.to_string()),
+        fjall::Error::Poisoned if disk::is_nearly_full(dir) => Some("its disk is full".to_owned()),
+        _ => None,
+    }
+}
+
+fn refused(dir: &Path, error: &fjall::Error) -> RaftError {
+    RaftError::Storage(match error {
+        fjall::Error::Locked => format!("{} is in use by another process", dir.display()),
+        error => format!("the Raft log in {} cannot be opened: {error}", dir.display()),
+    })
+}
+
+fn broken(error: impl std::fmt::Display) -> RaftError {
+    RaftError::Storage(format!("the Raft log cannot be read: {error}"))
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![FORMAT];
+    rmp_serde::encode::write_named(&mut bytes, value).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => rmp_serde::from_slice(rest).map_err(io::Error::other),
+        Some((format, _)) => Err(io::Error::other(format!("expected format {FORMAT}, got {format}"))),
+        None => Err(io::Error::other("a value is empty")),
+    }
+}

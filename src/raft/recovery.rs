@@ -1,0 +1,164 @@
+//! A cluster whose majority is gone for good goes on with the servers that an operator lists.
+//!
+//! Runs before the core starts. The list becomes the last entry of the log, under a vote of its own, as
+//! if this server had led and changed the membership. The cluster gets another id, the same on every
+//! server with the same list: who comes back with the old one cannot make a second cluster of it.
+
+use super::bootstrap_driver::{CLUSTER, GRANT, kept};
+use super::log_store::LogStore;
+use super::machine::Machine;
+use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
+use super::peers_file::{self, Listed};
+use super::snapshot_file::SnapshotShelf;
+use super::state_machine::StateMachine;
+use super::{RaftError, RaftSettings};
+use crate::config::defaults::RAFT_APPEND_ENTRIES;
+use crate::model::ids::{ClusterId, NodeId};
+use openraft::alias::LeaderIdOf;
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
+use openraft::vote::RaftLeaderId;
+use openraft::{EntryPayload, Membership};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Names the change that is under way, in case it is interrupted.
+const RECOVERY: &str = "recovery";
+
+/// The servers the cluster goes on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    voters: BTreeSet<u128>,
+    learners: BTreeSet<u128>,
+}
+
+/// Does what `peers.json` says, if there is one.
+pub(super) async fn recover(
+    settings: &RaftSettings,
+    machine: &dyn Machine,
+    log: &LogStore,
+    shelf: &SnapshotShelf,
+) -> Result<(), RaftError> {
+    let Some(data_dir) = &settings.data_dir else { return Ok(()) };
+    if let Err(error) = peers_file::explain(data_dir) {
+        tracing::warn!(%error, "the explanation of peers.json cannot be written");
+    }
+    let path = peers_file::path(data_dir);
+    let failed = |error: io::Error| RaftError::Storage(format!("the membership of {} cannot be taken: {error}", path.display()));
+    let Some(listed) = peers_file::read(data_dir)? else {
+        // Interrupted at its very end, perhaps.
+        return if log.get(RECOVERY)?.is_some() { log.put(RECOVERY, None).await.map_err(failed) } else { Ok(()) };
+    };
+    let cluster: ClusterId = kept(log, CLUSTER)?
+        .ok_or_else(|| peers_file::wrong(&path, "this server has never been part of a cluster, and has no data to go on with"))?;
+    let replayed = Replayed::of(machine.blank(), log.clone(), shelf).await?;
+    let Some(last) = replayed.last else {
+        return Err(peers_file::wrong(&path, "this server has no data to go on with"));
+    };
+    let wanted = wanted(&listed, settings, &replayed.servers).map_err(|why| peers_file::wrong(&path, why))?;
+    write(settings.node_id, log, last, cluster, &wanted).await.map_err(failed)?;
+    peers_file::take(data_dir).map_err(failed)?;
+    log.put(RECOVERY, None).await.map_err(failed)?;
+    tracing::warn!(
+        file = %path.display(), voters = wanted.voters.len(), learners = wanted.learners.len(),
+        "the servers of the cluster are those of peers.json from now on; the file is renamed to peers.json.taken"
+    );
+    Ok(())
+}
+
+/// Writes what makes the list so. Interrupted at any point, it comes to the same when done again.
+async fn write(me: NodeId, log: &LogStore, last: LogId, cluster: ClusterId, wanted: &Wanted) -> io::Result<()> {
+    let mut log = log.clone();
+    let next = next_cluster(cluster, wanted);
+    // The former cluster of a change that was interrupted, which has the new one already perhaps.
+    let begun = log.get(RECOVERY).map_err(io::Error::other)?;
+    if begun.as_deref() != Some(cluster.0.as_bytes().as_slice()) {
+        log.put(RECOVERY, Some(next.0.as_bytes().to_vec())).await?;
+        let term = last.committed_leader_id().term.max(log.vote().map_or(0, |vote| vote.leader_id().term)) + 1;
+        let leader = LeaderIdOf::<TypeConfig>::new(term, me.as_u128());
+        if log.last_index() < Some(last.index()) {
+            log.purge(last).await?;
+        }
+        log.save_vote(&Vote::new(term, me.as_u128())).await?;
+        let membership = Membership::new_with_defaults(vec![wanted.voters.clone()], wanted.learners.clone());
+        let id = LogId::new(leader.to_committed(), last.index() + 1);
+        log.blocking_append([Entry::new(id, EntryPayload::Membership(membership))]).await?;
+        log.put(CLUSTER, Some(rmp_serde::to_vec_named(&next).map_err(io::Error::other)?)).await?;
+    }
+    log.put(GRANT, None).await
+}
+
+/// The id of a cluster after this change.
+fn next_cluster(cluster: ClusterId, wanted: &Wanted) -> ClusterId {
+    let mut sum = Sha256::new();
+    sum.update(cluster.0.as_bytes());
+    for (servers, kind) in [(&wanted.voters, 1_u8), (&wanted.learners, 0)] {
+        servers.iter().for_each(|id| {
+            sum.update([kind]);
+            sum.update(id.to_be_bytes());
+        });
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&sum.finalize()[..16]);
+    ClusterId(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+/// Who is meant. `known` says where the servers were.
+fn wanted(listed: &[Listed], settings: &RaftSettings, known: &[(SocketAddr, NodeId)]) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    for server in listed {
+        let (id, voter) = match server {
+            Listed::Id { id, voter } => (*id, *voter),
+            Listed::Address(address) if Some(*address) == settings.address => (settings.node_id, true),
+            Listed::Address(address) => {
+                let found = known.iter().find(|(place, _)| place == address);
+                let id = found.map(|(_, id)| *id).ok_or_else(|| {
+                    format!("the catalog knows of no server at {address}; name it by its id, which is in its file node-id")
+                })?;
+                (id, true)
+            }
+        };
+        let servers = if voter { &mut wanted.voters } else { &mut wanted.learners };
+        if !servers.insert(id.as_u128()) {
+            return Err(format!("server {id} is listed twice"));
+        }
+    }
+    if let Some(both) = wanted.voters.intersection(&wanted.learners).next() {
+        return Err(format!("server {} is listed with a vote and without", NodeId::from_u128(*both)));
+    }
+    if !wanted.voters.contains(&settings.node_id.as_u128()) {
+        let me = settings.node_id;
+        return Err(format!("this server ({me}) is not among the voters, and could not lead what it has the data of"));
+    }
+    Ok(wanted)
+}
+
+/// What log and snapshot come to, agreed on or not: only for where the servers were.
+struct Replayed {
+    last: Option<LogId>,
+    servers: Vec<(SocketAddr, NodeId)>,
+}
+
+impl Replayed {
+    async fn of(machine: Box<dyn Machine>, mut log: LogStore, shelf: &SnapshotShelf) -> Result<Replayed, RaftError> {
+        let unreadable = |error: io::Error| RaftError::Storage(format!("the Raft log cannot be replayed: {error}"));
+        let shelf = shelf.apart();
+        let started = tokio::task::spawn_blocking(move || StateMachine::start(machine, shelf, Arc::default())).await;
+        let mut state = started.map_err(|error| RaftError::Storage(error.to_string()))??;
+        let end = log.get_log_state().await.map_err(unreadable)?.last_log_id;
+        let mut next = state.applied().map_or(0, |applied| applied.index() + 1);
+        while end.is_some_and(|end| next <= end.index()) {
+            let entries = log.try_get_log_entries(next..next + RAFT_APPEND_ENTRIES).await.map_err(unreadable)?;
+            let Some(last) = entries.last() else { break };
+            next = last.index() + 1;
+            let mut before = state;
+            let replay = move || before.replay(&entries).map(|()| before);
+            let replayed = tokio::task::spawn_blocking(replay).await.map_err(io::Error::other);
+            state = replayed.and_then(|replayed| replayed).map_err(unreadable)?;
+        }
+        Ok(Replayed { last: end.max(state.applied()), servers: state.servers() })
+    }
+}
