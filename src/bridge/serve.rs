@@ -214,7 +214,7 @@ impl Server {
             // For as long as it is at work.
             Ok((Kind::Request, payload, _room)) => match frame::decode(&payload) {
                 Ok(request) => self.answer(&mut outgoing, request, &guest).await,
-                Err(error) => Err(error),
+                Err(error) => unreadable(&mut outgoing, &error).await,
             },
             // Boxed, so that a request does not take the room of a feed, which counts its bytes itself.
             Ok((Kind::Open, payload, room)) => {
@@ -347,6 +347,13 @@ fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Repl
             (Err(Fault::new(FaultKind::Busy, why)), None)
         }
     }
+}
+
+/// Answers a request that is not one, or more than one may be: whoever waits for it hears that it was not done.
+async fn unreadable(outgoing: &mut Outgoing, error: &FrameError) -> Result<(), FrameError> {
+    metrics::counter!("kontor.bridge.requests_unreadable").increment(1);
+    outgoing.send(&Frame::fault(&Fault::bad_request(format!("The request cannot be taken: {error}")))?).await?;
+    outgoing.finish()
 }
 
 fn kib(bytes: usize) -> u32 {

@@ -1,5 +1,6 @@
 //! Which coordinates of members are worth a write. Pure; `duties` asks every few seconds.
 
+use super::batches::batches;
 use crate::config::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
@@ -14,7 +15,7 @@ pub(super) fn updates(stored: &[NodeCoordinate], told: BTreeMap<String, Coordina
         .filter(|(node, coord)| stored.get(node.as_str()).is_none_or(|old| has_moved(old, coord)))
         .map(|(node, coord)| NodeCoordinate { node, segment: String::new(), coord })
         .collect();
-    moved.chunks(COORDINATE_BATCH).map(|batch| Command::UpdateCoordinates(batch.to_vec())).collect()
+    batches(&moved, COORDINATE_BATCH).into_iter().map(|batch| Command::UpdateCoordinates(batch.to_vec())).collect()
 }
 
 fn has_moved(old: &Coordinate, new: &Coordinate) -> bool {

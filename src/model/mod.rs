@@ -19,6 +19,7 @@ pub mod json;
 pub mod member;
 pub mod mesh;
 pub mod node;
+pub mod packed;
 pub mod query;
 pub mod removals;
 pub mod request;

@@ -1,9 +1,10 @@
-//! What Raft needs of the state it replicates: four verbs, implemented by the catalog's `Store`.
+//! What Raft needs of the state it replicates: a few verbs, implemented by the catalog's `Store`.
 //!
 //! The state machine adapter owns one; tests put a small one of their own in its place.
 
 use crate::model::command::{Command, Outcome};
-use crate::store::{Store, View, snapshot};
+use crate::model::fault::Fault;
+use crate::store::{Store, View, snapshot, validate};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -19,7 +20,12 @@ pub(crate) trait Machine: Send + Sync + 'static {
     fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String>;
     /// Reads a whole snapshot and returns what was kept beside the state, or says what is wrong.
     fn verifier(&self) -> Verifier;
+    /// Finds out what a command would be refused for in any state.
+    fn checker(&self) -> Checker;
 }
+
+/// Checks a command before it is proposed.
+pub(crate) type Checker = fn(&Command) -> Result<(), Fault>;
 
 /// Checks a snapshot without installing it.
 pub(crate) type Verifier = fn(&mut dyn Read) -> Result<Vec<u8>, String>;
@@ -51,6 +57,10 @@ impl Machine for Store {
 
     fn verifier(&self) -> Verifier {
         |mut input| snapshot::decode(&mut input).map(|(_view, last)| last)
+    }
+
+    fn checker(&self) -> Checker {
+        validate::command
     }
 }
 

@@ -25,6 +25,8 @@ mod watchdog;
 #[cfg(test)]
 mod cluster_test;
 #[cfg(test)]
+mod faithful_test;
+#[cfg(test)]
 mod testing;
 
 use crate::config::defaults::{
@@ -212,7 +214,8 @@ impl Raft {
     }
 
     /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
-    /// when certainly not proposed, `Busy` over the bound, `OutcomeUnknown` otherwise.
+    /// when certainly not proposed, `Busy` over the bound, `OutcomeUnknown` otherwise. What would be refused
+    /// in any state, and what the log does not take (`BadRequest`), is not proposed.
     pub async fn propose(&self, command: Command) -> Result<(u64, Outcome), Fault> {
         let server = &self.server;
         if server.closed_to_proposals() {

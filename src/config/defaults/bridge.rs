@@ -55,19 +55,17 @@ pub const BRIDGE_MIN_MTU: u16 = 1_200;
 /// Bytes of the socket's buffers, where the system grants them.
 pub const BRIDGE_SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes of one request.
-pub const BRIDGE_MAX_REQUEST_BYTES: u32 = 16 << 20;
+pub const BRIDGE_MAX_REQUEST_BYTES: u32 = super::REQUEST_BYTES as u32;
 /// Bytes of one answer.
 pub const BRIDGE_MAX_REPLY_BYTES: u32 = 64 << 20;
 /// Bytes of the requests of one connection that are in memory, on their way in or at work; the next
-/// one waits. Four of the largest, or all that can be open of usual size.
+/// one waits. Fifteen of the largest, or all that can be open of usual size.
 pub const BRIDGE_ARRIVING_BYTES: u32 = 64 << 20;
 /// Bytes of the answers of one connection that wait for being taken; over it an answer is refused as
 /// too many. Two of the largest.
 pub const BRIDGE_LEAVING_BYTES: u32 = 128 << 20;
 /// Bytes of one fault or greeting.
 pub const BRIDGE_MAX_NOTE_BYTES: u32 = 16 << 10;
-/// How deep a message may nest; honest ones need about ten.
-pub const BRIDGE_MAX_DEPTH: usize = 64;
 /// How long the frame that opens a stream may take to arrive.
 pub const BRIDGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take to be taken by its asker.
