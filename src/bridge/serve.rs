@@ -14,6 +14,7 @@ use crate::config::defaults;
 use crate::entrance::Entrance;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
+use crate::model::packed::{Excess, Unreadable};
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -214,7 +215,8 @@ impl Server {
             // For as long as it is at work.
             Ok((Kind::Request, payload, _room)) => match frame::decode(&payload) {
                 Ok(request) => self.answer(&mut outgoing, request, &guest).await,
-                Err(error) => unreadable(&mut outgoing, &error).await,
+                Err(FrameError::Decode(Unreadable::Excess(excess))) => too_much(&mut outgoing, excess).await,
+                Err(error) => Err(error),
             },
             // Boxed, so that a request does not take the room of a feed, which counts its bytes itself.
             Ok((Kind::Open, payload, room)) => {
@@ -349,10 +351,10 @@ fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Repl
     }
 }
 
-/// Answers a request that is not one, or more than one may be: whoever waits for it hears that it was not done.
-async fn unreadable(outgoing: &mut Outgoing, error: &FrameError) -> Result<(), FrameError> {
-    metrics::counter!("kontor.bridge.requests_unreadable").increment(1);
-    outgoing.send(&Frame::fault(&Fault::bad_request(format!("The request cannot be taken: {error}")))?).await?;
+/// Answers a request that is more than one may be: whoever waits for it hears that it was not done.
+async fn too_much(outgoing: &mut Outgoing, excess: Excess) -> Result<(), FrameError> {
+    metrics::counter!("kontor.bridge.requests_too_much").increment(1);
+    outgoing.send(&Frame::fault(&Fault::bad_request(format!("The request is more than servers take: {excess}")))?).await?;
     outgoing.finish()
 }
 

@@ -39,7 +39,14 @@ fn scalar() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        prop::sample::select(vec![json!(u64::MAX), json!(i64::MIN), json!(-0.0), json!(1.0), json!(5e-324), json!(1.7976931348623157e308)]),
+        prop::sample::select(vec![
+            json!(u64::MAX),
+            json!(i64::MIN),
+            json!(-0.0),
+            json!(1.0),
+            json!(5e-324),
+            json!(1.7976931348623157e308)
+        ]),
         any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
         // What a raw value would have to hold, and what it could not.
@@ -125,7 +132,9 @@ proptest! {
 fn the_deepest_body_goes_all_the_way_and_one_level_more_is_refused_at_the_door() {
     let nested = |depth: usize| {
         let proxy = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
-        json::decode::<Register>(format!(r#"{{"Node":"n","Address":"a","Service":{{"Service":"w","Proxy":{proxy}}}}}"#).as_bytes())
+        json::decode::<Register>(
+            format!(r#"{{"Node":"n","Address":"a","Service":{{"Service":"w","Proxy":{proxy}}}}}"#).as_bytes(),
+        )
     };
     travelled(Command::Register(Box::new(nested(JSON_DEPTH - 2).unwrap())));
     assert!(nested(JSON_DEPTH - 1).unwrap_err().contains("nested deeper than 64 levels"));

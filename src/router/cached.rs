@@ -3,7 +3,7 @@
 //! [`Router::query`](super::Router::query) asks here; `feed.rs` keeps each feed fresh. The cache is
 //! bounded in bytes; a feed that falls out of it ends as soon as nobody waits on it any more.
 
-use super::feed::{Feed, Origin, State};
+use super::feed::{Contact, Feed, Origin, State};
 use crate::config::defaults::{CACHED_BYTES_MAX, CACHED_FEED_OVERHEAD};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
@@ -57,7 +57,7 @@ impl Feeds {
         let asked = Asked { at: Instant::now(), control: options.cached.unwrap_or_default(), max_stale: options.max_stale };
         let (feed, mut states) = self.subscribe(query);
         let found = states.borrow_and_update().clone();
-        let hit = found.held.as_ref().is_some_and(|held| asked.takes(held.age(self.contact())));
+        let hit = found.held.as_ref().is_some_and(|held| asked.takes(held.age(&self.origin.contact)));
         let state = if hit {
             found
         } else {
@@ -67,13 +67,8 @@ impl Feeds {
             }
             settled(&mut states, |state| if pending { !state.is_pending() } else { state.is_settled_since(asked.at) }).await?
         };
-        let answer = asked.outcome(&state, hit, self.contact())?;
+        let answer = asked.outcome(&state, hit, &self.origin.contact)?;
         if query.options.min_index == 0 { Ok(answer) } else { self.newer(query, answer, &mut states).await }
-    }
-
-    /// How old an answer can be at most whose feed is parked.
-    fn contact(&self) -> Option<Duration> {
-        (self.origin.contact)()
     }
 
     /// Parks on the feed until its answer is newer than the asker's, or until its wait is over.
@@ -88,8 +83,8 @@ impl Feeds {
             index.is_some_and(|index| index > min_index || index < first)
         };
         match tokio::time::timeout(query.options.wait, settled(states, is_newer)).await {
-            Ok(state) => state?.answer(false, self.contact()),
-            Err(_elapsed) => states.borrow().answer(true, self.contact()),
+            Ok(state) => state?.answer(false, &self.origin.contact),
+            Err(_elapsed) => states.borrow().answer(true, &self.origin.contact),
         }
     }
 
@@ -148,7 +143,7 @@ impl Asked {
     }
 
     /// The answer that a settled state gives.
-    fn outcome(&self, state: &State, hit: bool, contact: Option<Duration>) -> Result<Answer, Fault> {
+    fn outcome(&self, state: &State, hit: bool, contact: &Contact) -> Result<Answer, Fault> {
         match &state.failed {
             Some(failed) if !hit => {
                 let bound = self.control.stale_if_error;
@@ -162,7 +157,7 @@ impl Asked {
 
 impl State {
     /// The answer held, told as a hit or a miss.
-    fn answer(&self, hit: bool, contact: Option<Duration>) -> Result<Answer, Fault> {
+    fn answer(&self, hit: bool, contact: &Contact) -> Result<Answer, Fault> {
         let Some(held) = &self.held else {
             return Err(self.failed.as_ref().map_or_else(|| Fault::failed("no answer yet"), |failed| failed.fault.clone()));
         };
@@ -178,10 +173,10 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::config::defaults::{CACHED_IDLE, CACHED_RETRY};
     use crate::model::query::{Lookup, QueryOptions, Read};
-    use crate::clock;
-    use crate::model::request::BoxFuture;
+    use crate::model::request::{BoxFuture, Phase, Progress};
     use crate::router::feed::Fetch;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -212,7 +207,7 @@ mod tests {
             Far { content: watch::channel(Some(index)).0, fetches: Arc::default(), parked: Arc::default(), contact }
         }
 
-        async fn read(self, query: Query) -> Result<Answer, Fault> {
+        async fn read(self, query: Query, progress: Progress) -> Result<Answer, Fault> {
             assert_eq!((query.options.consistency, query.options.cached), (Consistency::Stale, None));
             self.fetches.fetch_add(1, Ordering::SeqCst);
             self.parked.fetch_add(1, Ordering::SeqCst);
@@ -221,6 +216,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let mut content = self.content.subscribe();
             let min_index = query.options.min_index;
+            progress.set(Phase::Parked);
             let news = content.wait_for(|now| now.is_none_or(|index| index > min_index));
             let _ = tokio::time::timeout(WAIT, news).await;
             let index = (*self.content.borrow()).ok_or_else(|| Fault::unreachable("cut off"))?;
@@ -231,9 +227,11 @@ mod tests {
 
         fn feeds(&self, shutdown: &Shutdown) -> Arc<Feeds> {
             let far = self.clone();
-            let fetch: Fetch = Arc::new(move |query| -> BoxFuture<Result<Answer, Fault>> { Box::pin(far.clone().read(query)) });
+            let fetch: Fetch = Arc::new(move |query, progress| -> BoxFuture<Result<Answer, Fault>> {
+                Box::pin(far.clone().read(query, progress))
+            });
             let contact = Arc::clone(&self.contact);
-            Arc::new(Feeds::new(Origin { fetch, contact: Arc::new(move || *contact.lock().unwrap()) }, shutdown))
+            Arc::new(Feeds::new(Origin { fetch, contact: Arc::new(move |_| *contact.lock().unwrap()) }, shutdown))
         }
 
         fn fetches(&self) -> usize {
@@ -347,7 +345,10 @@ mod tests {
         *far.contact.lock().unwrap() = None;
         let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
         assert!(hit && (60..=61).contains(&age), "nobody knows: since it came, {age}");
-        assert!(!told(&feeds.answer(&query(max_age(10))).await.unwrap()).0, "it is asked for anew");
+        assert!(!told(&feeds.answer(&query(max_age(10))).await.unwrap()).0, "who takes less has it asked for anew");
+        pass(seconds(30)).await;
+        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        assert!(hit && age <= 2, "and so does the feed itself, {age}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -355,8 +356,9 @@ mod tests {
         let (far, shutdown) = (Far::new(7), Shutdown::new());
         let feeds = far.feeds(&shutdown);
         feeds.answer(&any()).await.unwrap();
-        *far.contact.lock().unwrap() = None;
-        pass(Duration::from_secs(5)).await;
+        pass(Duration::from_secs(1)).await;
+        *far.contact.lock().unwrap() = Some(Duration::from_secs(5));
+        pass(Duration::from_secs(9)).await;
         let mut bounded = any();
         bounded.options.max_stale = Some(Duration::from_secs(10));
         assert!(told(&feeds.answer(&bounded).await.unwrap()).0);
@@ -369,6 +371,7 @@ mod tests {
         let (far, shutdown) = (Far::new(7), Shutdown::new());
         let feeds = far.feeds(&shutdown);
         feeds.answer(&any()).await.unwrap();
+        pass(Duration::from_secs(1)).await;
         *far.contact.lock().unwrap() = None;
         clock::testing::sleep(Duration::from_secs(8 * 3600));
         let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());

@@ -6,11 +6,11 @@
 use super::cached::FeedCache;
 use super::entry::is_of_store;
 use crate::clock;
-use crate::config::defaults::{CACHED_IDLE, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
+use crate::config::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use crate::model::query::{Consistency, Query};
-use crate::model::request::BoxFuture;
+use crate::model::request::{BoxFuture, Phase, Progress};
 use crate::shutdown::Shutdown;
 use moka::ops::compute::Op;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Answers a read, blocking as it says.
-pub(super) type Fetch = Arc<dyn Fn(Query) -> BoxFuture<Result<Answer, Fault>> + Send + Sync>;
+pub(super) type Fetch = Arc<dyn Fn(Query, Progress) -> BoxFuture<Result<Answer, Fault>> + Send + Sync>;
 
-/// How old an answer can be at most for whose successor a fetch is parked now; unset when nobody knows.
-pub(super) type Contact = Arc<dyn Fn() -> Option<Duration> + Send + Sync>;
+/// How old an answer can be at most for whose successor the fetch of this progress is parked; unset when nobody
+/// knows.
+pub(super) type Contact = Arc<dyn Fn(&Progress) -> Option<Duration> + Send + Sync>;
 
 /// Where feeds read.
 #[derive(Clone)]
@@ -40,23 +41,24 @@ pub(super) struct Held {
     checked: Instant,
     /// It was the newest at this time, by [`clock`].
     as_of: Instant,
-    /// Whether a fetch is parked that ends when there is a newer one, or when nobody can tell any more.
-    parked: bool,
+    /// Of the fetch that ends when there is a newer one, or when the view is too old that it is parked on.
+    successor: Option<Progress>,
 }
 
 impl Held {
-    /// How old it can be, where what is parked on is at most as old as `contact` says.
-    pub(super) fn age(&self, contact: Option<Duration>) -> Duration {
+    /// How old it can be.
+    pub(super) fn age(&self, contact: &Contact) -> Duration {
         let known = clock::since(self.as_of);
-        contact.filter(|_| self.parked).map_or(known, |contact| known.min(contact))
+        let parked = self.successor.as_ref().filter(|progress| progress.get() == Phase::Parked);
+        parked.and_then(|progress| contact(progress)).map_or(known, |contact| known.min(contact))
     }
 
-    /// No fetch is parked any more; until now one was.
-    fn unpark(&mut self, contact: Option<Duration>) {
+    /// Its successor is not waited for any more; until now it was.
+    fn unpark(&mut self, contact: &Contact) {
         if let Some(time) = clock::now().checked_sub(self.age(contact)) {
             self.as_of = self.as_of.max(time);
         }
-        self.parked = false;
+        self.successor = None;
     }
 }
 
@@ -166,19 +168,21 @@ impl Keeper {
         let mut behind = false;
         while self.is_wanted() {
             let began = Instant::now();
+            let progress = Progress::default();
             let query = self.question(index, behind);
-            self.set_parked(index > 0);
+            self.wait_for_successor(Some(&progress).filter(|_| index > 0));
             let fetched = tokio::select! {
-                fetched = (self.origin.fetch)(query) => fetched,
-                () = self.feed.refresh.notified(), if index > 0 => {
-                    index = 0;
-                    self.set_parked(false);
-                    continue;
-                }
+                fetched = (self.origin.fetch)(query, progress.clone()) => Some(fetched),
+                () = self.feed.refresh.notified(), if index > 0 => None,
+                () = self.is_parted(&progress), if index > 0 => None,
                 // One that is waited on goes on to the end of its turn.
                 () = self.feed.evicted.cancelled(), if !self.is_watched() => return,
             };
-            self.set_parked(false);
+            self.wait_for_successor(None);
+            let Some(fetched) = fetched else {
+                index = 0;
+                continue;
+            };
             let asked_leader = std::mem::take(&mut behind);
             let pause = match fetched {
                 Ok(answer) => {
@@ -218,19 +222,27 @@ impl Keeper {
         query
     }
 
-    /// Whether a fetch is parked for what follows on the answer held.
-    fn set_parked(&self, parked: bool) {
-        let contact = if parked { None } else { (self.origin.contact)() };
+    /// Notes which fetch is parked for what follows on the answer held. Nobody is woken for it.
+    fn wait_for_successor(&self, fetch: Option<&Progress>) {
         self.state.send_if_modified(|state| {
-            if let Some(held) = &mut state.held {
-                match parked {
-                    true => held.parked = is_of_store(&self.query.read),
-                    false => held.unpark(contact),
-                }
+            match (&mut state.held, fetch) {
+                (Some(held), Some(progress)) => held.successor = Some(progress.clone()),
+                (Some(held), None) => held.unpark(&self.origin.contact),
+                (None, _) => {}
             }
-            // Nobody waits for it.
             false
         });
+    }
+
+    /// Resolves when nobody knows any more how old the view is that the fetch is parked on: what there is now is
+    /// then to be asked for.
+    async fn is_parted(&self, progress: &Progress) {
+        loop {
+            tokio::time::sleep(CACHED_LOOK).await;
+            if progress.get() == Phase::Parked && (self.origin.contact)(progress).is_none() {
+                return;
+            }
+        }
     }
 
     /// Whether somebody watches the feed; it holds one receiver itself.
@@ -254,7 +266,7 @@ impl Keeper {
         let on_its_way = began.elapsed().saturating_sub(Duration::from_micros(answer.meta.took_micros.into()));
         let now = clock::now();
         let as_of = now.checked_sub(on_its_way.saturating_add(answer.meta.last_contact)).unwrap_or(began);
-        let held = Held { answer, checked: began, as_of, parked: false };
+        let held = Held { answer, checked: began, as_of, successor: None };
         self.state.send_replace(State { held: Some(held), failed: None });
         if self.feed.body_len() != before {
             self.weigh_anew();

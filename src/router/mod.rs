@@ -206,10 +206,7 @@ impl Core {
 
     async fn read(&self, query: Box<Query>) -> Result<Answer, Fault> {
         let request = Box::new(Request { ask: Ask::Read(*query), hops: Hops::default() });
-        match self.deliver(request, &Progress::default()).await? {
-            Reply::Answer(answer) => Ok(answer),
-            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
-        }
+        answered(self.deliver(request, &Progress::default()).await?)
     }
 
     /// Answers a request of another agent.
@@ -218,6 +215,13 @@ impl Core {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
         self.deliver(request, progress).await
+    }
+}
+
+fn answered(reply: Reply) -> Result<Answer, Fault> {
+    match reply {
+        Reply::Answer(answer) => Ok(answer),
+        Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
     }
 }
 
@@ -254,20 +258,22 @@ impl Handler for Router {
 /// change needs to come from there into the feed.
 fn origin(core: &Arc<Core>) -> Origin {
     let reading = Arc::downgrade(core);
-    let fetch: feed::Fetch = Arc::new(move |query| {
+    let fetch: feed::Fetch = Arc::new(move |query, progress| {
         let core = reading.upgrade();
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
             let query = entry::prepared(&core.settings, query);
-            core.read(Box::new(query)).await
+            let request = Box::new(Request { ask: Ask::Read(query), hops: Hops::default() });
+            answered(core.deliver(request, &progress).await?)
         })
     });
     let contact: feed::Contact = match &core.paths.catalog {
         Some((raft, _)) => {
             let raft = raft.clone();
-            Arc::new(move || source::age_of_view(&raft).map(|age| age.saturating_add(CACHED_PACE)))
+            Arc::new(move |_| source::age_of_view(&raft).map(|age| age.saturating_add(CACHED_PACE)))
         }
-        None => Arc::new(|| Some(CACHED_PARKED_AGE)),
+        // Parked anew, it may have been with nobody in between.
+        None => Arc::new(|progress| (progress.parkings() == 1).then_some(CACHED_PARKED_AGE)),
     };
     Origin { fetch, contact }
 }

@@ -3,9 +3,9 @@
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH, RaftSink, RpcClient, serve};
 use crate::config::defaults;
 use crate::model::answer::Answer;
+use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Query, QueryOptions, Read};
-use crate::model::command::Command;
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, Write, WriteRequest};
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
@@ -252,9 +252,7 @@ async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_se
     let deep = (0..=defaults::MESSAGE_DEPTH).fold(Command::Batch(Vec::new()), |inner, _| Command::Batch(vec![inner]));
     let write = WriteRequest { dc: None, token: Default::default(), write: Write::Apply(deep) };
     let outcome = client.call(server.addr, &Request { ask: Ask::Write(write), hops: Hops::default() }, LONG).await;
-    let is_refused = |outcome: &Result<_, CallError>, text: &str| {
-        matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text))
-    };
+    let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
     assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));
     // As from a version that knows no bounds, or of another version's words.
     for message in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], b"\xa9Elsewhere"] {

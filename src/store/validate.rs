@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn many_checks_of_a_service_with_many_tags_are_refused() {
         let service = NodeService { service: "web".to_owned(), tags: vec!["t".repeat(500); 100], ..NodeService::default() };
-        let check = |number: usize| HealthCheck { name: number.to_string(), service_id: "web".to_owned(), ..HealthCheck::default() };
+        let check =
+            |number: usize| HealthCheck { name: number.to_string(), service_id: "web".to_owned(), ..HealthCheck::default() };
         let of = |count| {
             let checks = (0..count).map(check).collect();
             command(&Command::Register(Box::new(Register { service: Some(service.clone()), checks, ..request() })))

@@ -55,11 +55,11 @@ pub const BRIDGE_MIN_MTU: u16 = 1_200;
 /// Bytes of the socket's buffers, where the system grants them.
 pub const BRIDGE_SOCKET_BUFFER: usize = 4 << 20;
 /// Bytes of one request.
-pub const BRIDGE_MAX_REQUEST_BYTES: u32 = super::REQUEST_BYTES as u32;
+pub const BRIDGE_MAX_REQUEST_BYTES: u32 = 16 << 20;
 /// Bytes of one answer.
 pub const BRIDGE_MAX_REPLY_BYTES: u32 = 64 << 20;
 /// Bytes of the requests of one connection that are in memory, on their way in or at work; the next
-/// one waits. Fifteen of the largest, or all that can be open of usual size.
+/// one waits. Four of the largest, or all that can be open of usual size.
 pub const BRIDGE_ARRIVING_BYTES: u32 = 64 << 20;
 /// Bytes of the answers of one connection that wait for being taken; over it an answer is refused as
 /// too many. Two of the largest.

@@ -21,6 +21,3 @@ pub const MESSAGE_DEPTH: usize = COMMAND_DEPTH + 16;
 /// Values in a message between agents: twice those of a command, which is also what an echo needs that names
 /// every feed of its link.
 pub const MESSAGE_VALUES: usize = 2 * COMMAND_VALUES;
-/// Bytes of a request between agents: the largest command, with as much around it as the head of an HTTP
-/// request can bring in.
-pub const REQUEST_BYTES: usize = COMMAND_BYTES + (256 << 10);
