@@ -5,6 +5,7 @@
 
 pub mod model;
 pub mod config;
+pub mod clock;
 pub mod shutdown;
 pub mod telemetry;
 pub mod entrance;

@@ -121,6 +121,77 @@ fn bodies_that_are_broken_too_large_or_unknown_are_told_so() {
     assert_eq!(server.put("/v1/catalog/register", &deep).status, 400);
 }
 
+fn last_log_index(server: &Agent) -> u64 {
+    server.get("/v1/agent/self").json()["Stats"]["raft"]["last_log_index"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_cannot_be_registered_costs_neither_memory_nor_entries_of_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    let server = lone_server(root.path());
+    let register = |members: &str| {
+        let body = format!("{{\"Node\": \"n\", \"Address\": \"10.0.0.1\", {members}}}");
+        server.put("/v1/catalog/register", &body)
+    };
+    let checks = |check: &str, count: usize| format!("\"Checks\": [{}]", vec![check; count].join(","));
+    let (memory, index) = (resident_kb(&server), last_log_index(&server));
+    for _ in 0..10 {
+        let refused = register(&checks("{}", 330_000));
+        assert_eq!(refused.status, 400);
+        assert!(refused.body.contains("more than 32768 values"), "{}", refused.body);
+        let refused = register(&checks("{}", 10));
+        assert_eq!((refused.status, refused.body.as_str()), (500, "Must provide a CheckID or a Name for each check"));
+        // Within the bounds of a body, and too large with all that a check has.
+        let refused = register(&checks("{\"Name\":\"c\"}", 16_000));
+        assert_eq!(refused.status, 400);
+        assert!(refused.body.contains("send it in parts"), "{}", refused.body);
+        // Every check would carry all tags.
+        let service = format!("\"Service\": {{\"Service\": \"web\", \"Tags\": [\"{}\"]}}", "t".repeat(500_000));
+        let refused = register(&format!("{service}, {}", checks("{\"Name\":\"c\",\"ServiceID\":\"web\"}", 1_000)));
+        assert_eq!(refused.status, 400);
+        assert!(refused.body.contains("register fewer checks or tags"), "{}", refused.body);
+    }
+    // The leader writes on its own account from time to time.
+    assert!(last_log_index(&server) < index + 10, "what is refused is no entry of the log");
+    wait_until("memory is given back", || (resident_kb(&server) < memory + 100_000).then_some(()));
+}
+
+#[test]
+fn opaque_json_is_what_it_was_by_way_of_every_agent_and_after_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let plan = Plan::server(root.path(), "dc1", "s1", 1);
+    let server = plan.start();
+    server.wait_for_leader();
+    let agent = Plan::client(root.path(), "dc1", "c1").join(&[&plan]).start();
+    agent.wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().is_some_and(|nodes| nodes.len() == 2));
+    let raw = serde_json::json!({"Config": {"$serde_json::private::RawValue": "{\"a\":1}", "n": [u64::MAX, i64::MIN, 1e300]}});
+    let deep = (0..60).fold(serde_json::json!(1), |inner, _| serde_json::json!({"$serde_json::private::RawValue": inner}));
+    for (name, proxy) in [("raw", &raw), ("deep", &deep)] {
+        let outside = serde_json::json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": name, "Proxy": proxy}});
+        assert_eq!(agent.put("/v1/catalog/register", &outside.to_string()).status, 200, "{name}");
+        let own = serde_json::json!({"Name": format!("own-{name}"), "Proxy": proxy});
+        assert_eq!(agent.put("/v1/agent/service/register", &own.to_string()).status, 200, "{name}");
+    }
+    let deeper = serde_json::json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "w", "Proxy": [[[[deep]]]]}});
+    let refused = agent.put("/v1/catalog/register", &deeper.to_string());
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("nested deeper than 64 levels"), "{}", refused.body);
+    // What is registered after it is not kept back.
+    assert_eq!(agent.put("/v1/agent/service/register", "{\"Name\": \"last\"}").status, 200);
+    let is_kept = |server: &Agent| {
+        for (name, proxy) in [("raw", &raw), ("deep", &deep), ("own-raw", &raw), ("own-deep", &deep)] {
+            let found = server.wait_for(&format!("/v1/catalog/service/{name}"), |rows| rows[0].is_object());
+            assert_eq!(&found[0]["ServiceProxy"], proxy, "{name}");
+        }
+        server.wait_for("/v1/catalog/service/last", |rows| rows[0].is_object());
+    };
+    is_kept(&server);
+    assert_eq!(server.terminate(), Some(0));
+    let server = plan.start();
+    server.wait_for_leader();
+    is_kept(&server);
+}
+
 /// Starts an agent that must not start: its exit code and what it said.
 fn refused(plan: &Plan) -> (i32, String) {
     let agent = plan.start();

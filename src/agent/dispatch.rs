@@ -138,6 +138,7 @@ impl raft::Transport for RaftOutbox {
             rpc.raft(address, lane, message, timeout).await.map_err(|error| match error {
                 CallError::NotSent(cause) => TransportError::NotSent(cause),
                 CallError::Lost(cause) => TransportError::Lost(cause),
+                CallError::Refused(fault) => TransportError::NotSent(fault.to_string()),
                 CallError::Fault(fault) => TransportError::Lost(fault.to_string()),
             })
         })

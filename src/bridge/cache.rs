@@ -9,6 +9,7 @@ use super::feed::follower::Follower;
 use super::feed::holding::{Asked, Holding, Phase};
 use super::feed::places::Places;
 use super::links::Links;
+use crate::clock;
 use crate::config::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::{Fault, FaultKind};
@@ -181,7 +182,7 @@ impl Answers {
             let Some(held) = holding.current(now) else { continue };
             report.held += 1;
             report.bytes += u64::from(holding.weight());
-            report.oldest = report.oldest.max(Some(now.saturating_duration_since(held.as_of)));
+            report.oldest = report.oldest.max(Some(clock::since(held.as_of)));
         }
         report
     }
@@ -303,8 +304,8 @@ impl Followed {
     }
 
     async fn ask_for_all(&self, last: &Mutex<Option<Asked>>, consistency: Consistency) -> Result<Held, Fault> {
-        let asked = Instant::now();
-        self.holding.touch(asked);
+        let asked = clock::now();
+        self.holding.touch(Instant::now());
         let mut last = last.lock().await;
         if let Some(Asked { began, outcome }) = &*last
             && *began >= asked
@@ -319,7 +320,7 @@ impl Followed {
                 }
             }
         }
-        let began = Instant::now();
+        let began = clock::now();
         let outcome = self.ask(consistency, began).await.map_err(|fault| self.with_age(fault));
         if let Ok((answer, as_of)) = &outcome {
             self.keep(answer, *as_of);
@@ -384,9 +385,8 @@ impl Followed {
     }
 
     fn with_age(&self, fault: Fault) -> Fault {
-        let now = Instant::now();
-        let Some(held) = self.holding.current(now) else { return fault };
-        let tenths = now.saturating_duration_since(held.as_of).as_millis().div_ceil(100);
+        let Some(held) = self.holding.current(Instant::now()) else { return fault };
+        let tenths = clock::since(held.as_of).as_millis().div_ceil(100);
         let known = format!("the best known answer is {}.{} s old", tenths / 10, tenths % 10);
         let reason = fault.reason.as_ref().map_or_else(|| known.clone(), |reason| format!("{reason}; {known}"));
         fault.because(reason)

@@ -5,6 +5,7 @@
 
 use crate::config::defaults;
 use crate::model::fault::Fault;
+use crate::model::packed::{self, Excess, MESSAGE, Unreadable};
 use bytes::{Bytes, BytesMut};
 use quinn::{RecvStream, SendStream, VarInt};
 use serde::Serialize;
@@ -101,9 +102,11 @@ pub(super) enum FrameError {
     #[error("{0}")]
     Stream(String),
     #[error("what came cannot be read: {0}")]
-    Decode(#[from] rmp_serde::decode::Error),
+    Decode(#[from] Unreadable),
     #[error("a message cannot be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
+    #[error("a message is more than the other side takes: {0}")]
+    Excess(#[from] Excess),
 }
 
 impl FrameError {
@@ -184,7 +187,9 @@ impl Frame {
     }
 
     pub(super) fn of<T: Serialize>(kind: Kind, value: &T) -> Result<Frame, FrameError> {
-        Frame::new(kind, rmp_serde::to_vec_named(value)?.into())
+        let payload = packed::encode(value)?;
+        packed::check(&payload, MESSAGE)?;
+        Frame::new(kind, payload.into())
     }
 
     /// The fault that ends a stream. One that is too long to cross is replaced by one that says so.
@@ -213,9 +218,7 @@ impl Frame {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
-    let mut decoder = rmp_serde::Deserializer::from_read_ref(payload);
-    decoder.set_max_depth(defaults::BRIDGE_MAX_DEPTH);
-    Ok(T::deserialize(&mut decoder)?)
+    Ok(packed::decode(payload)?)
 }
 
 /// Reads the start of the next frame. Not to be dropped and called again in between.

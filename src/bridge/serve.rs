@@ -14,6 +14,7 @@ use crate::config::defaults;
 use crate::entrance::Entrance;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
+use crate::model::packed::{Excess, Unreadable};
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -214,6 +215,7 @@ impl Server {
             // For as long as it is at work.
             Ok((Kind::Request, payload, _room)) => match frame::decode(&payload) {
                 Ok(request) => self.answer(&mut outgoing, request, &guest).await,
+                Err(FrameError::Decode(Unreadable::Excess(excess))) => too_much(&mut outgoing, excess).await,
                 Err(error) => Err(error),
             },
             // Boxed, so that a request does not take the room of a feed, which counts its bytes itself.
@@ -347,6 +349,13 @@ fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Repl
             (Err(Fault::new(FaultKind::Busy, why)), None)
         }
     }
+}
+
+/// Answers a request that is more than one may be: whoever waits for it hears that it was not done.
+async fn too_much(outgoing: &mut Outgoing, excess: Excess) -> Result<(), FrameError> {
+    metrics::counter!("kontor.bridge.requests_too_much").increment(1);
+    outgoing.send(&Frame::fault(&Fault::bad_request(format!("The request is more than servers take: {excess}")))?).await?;
+    outgoing.finish()
 }
 
 fn kib(bytes: usize) -> u32 {

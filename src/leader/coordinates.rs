@@ -1,5 +1,6 @@
 //! Which coordinates of members are worth a write. Pure; `duties` asks every few seconds.
 
+use super::batches::batches;
 use crate::config::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
@@ -12,7 +13,7 @@ pub(super) fn updates<'a>(told: impl Iterator<Item = (&'a str, Option<&'a Coordi
         .filter(|(_, stored, coord)| stored.is_none_or(|old| has_moved(old, coord)))
         .map(|(node, _, coord)| NodeCoordinate { node: node.to_owned(), segment: String::new(), coord })
         .collect();
-    moved.chunks(COORDINATE_BATCH).map(|batch| Command::UpdateCoordinates(batch.to_vec())).collect()
+    batches(&moved, COORDINATE_BATCH).into_iter().map(|batch| Command::UpdateCoordinates(batch.to_vec())).collect()
 }
 
 fn has_moved(old: &Coordinate, new: &Coordinate) -> bool {

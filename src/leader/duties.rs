@@ -4,6 +4,7 @@
 //! waits, reads, writes and logs. A duty that fails is logged and tried again; none stops the others.
 
 use super::LeaderParts;
+use super::batches::batches;
 use super::coordinates;
 use super::membership::{Change, Membership, Situation};
 use super::observers::Observers;
@@ -149,7 +150,7 @@ async fn reconcile_once(parts: &LeaderParts, mut reconciler: Reconciler, extent:
     };
     let (mut reconciler, commands) = aside(decide).await;
     let mut result = Ok(());
-    for batch in commands.chunks(RECONCILE_BATCH) {
+    for batch in batches(&commands, RECONCILE_BATCH) {
         debug!(commands = batch.len(), "members have changed");
         let command = if let [single] = batch { single.clone() } else { Command::Batch(batch.to_vec()) };
         // A refusal (a name that belongs to another node) must not keep the rest back.
@@ -258,10 +259,18 @@ async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
         });
         coordinates::updates(told)
     };
+    let mut result = Ok(());
     for command in aside(decide).await {
-        write(parts, command).await?;
+        result = match write(parts, command).await {
+            // It keeps no other back.
+            Err(fault) if fault.kind == FaultKind::BadRequest => result.and(Err(fault)),
+            written => {
+                written?;
+                result
+            }
+        };
     }
-    Ok(())
+    result
 }
 
 /// Voted checks get their observers, on every change of the roster and of what is voted on.
@@ -279,13 +288,18 @@ async fn keep_observers(parts: &LeaderParts) {
         })
         .await;
         let mut look_again = plan.look_again.map_or(Instant::now() + RECONCILE_INTERVAL, Instant::from_std);
-        for assigns in plan.assigns.chunks(OBSERVERS_BATCH) {
+        for assigns in batches(&plan.assigns, OBSERVERS_BATCH) {
             info!(checks = assigns.len(), "voted checks get other observers");
             if let Err(fault) = write(parts, Command::AssignObservers(assigns.to_vec())).await {
                 metrics::counter!("kontor.leader.assignments_failed").increment(1);
-                warn!(%fault, again_in = ?RECONCILE_RETRY, "voted checks did not get their observers");
-                look_again = Instant::now() + RECONCILE_RETRY;
-                break;
+                // What the log does not take, it does not take a second later, and that keeps no other back.
+                let refused = fault.kind == FaultKind::BadRequest;
+                let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
+                warn!(%fault, again_in = ?pause, "voted checks did not get their observers");
+                look_again = look_again.min(Instant::now() + pause);
+                if !refused {
+                    break;
+                }
             }
         }
         tokio::select! {

@@ -4,6 +4,7 @@
 //! `agent` starts it on every server; it works only while this one leads. It is the only room that
 //! writes on behalf of other nodes.
 
+mod batches;
 mod coordinates;
 mod duties;
 mod membership;

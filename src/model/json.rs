@@ -1,8 +1,13 @@
 //! Reads JSON bodies as Go's decoder does: names without regard to case, `null` as the zero value,
 //! unknown fields refused by name.
 //!
-//! `http` calls [`decode`] for every body. It works over a parsed [`Value`], so depth is bounded by
-//! the parser and every error can name the field. It must never accept what it then ignores.
+//! `http` calls [`decode`] for every body. It works over a parsed [`Value`], so that every error can name
+//! the field. It must never accept what it then ignores.
+
+mod elements;
+mod parse;
+
+pub use elements::elements;
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
@@ -25,7 +30,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err("EOF".to_owned());
     }
-    let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let value = parse::parse(body).map_err(|error| error.to_string())?;
     T::deserialize(Go(value)).map_err(|error| error.to_string())
 }
 

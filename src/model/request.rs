@@ -12,7 +12,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A server of the Raft configuration, as an operator names it.
@@ -124,7 +124,14 @@ pub enum Reply {
 /// What a request is doing, told by its handler and passed on by the transport, so that the asker
 /// can tell a long wait from a fault.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<AtomicU8>);
+pub struct Progress(Arc<Told>);
+
+/// What of a request's progress is shared.
+#[derive(Debug, Default)]
+struct Told {
+    phase: AtomicU8,
+    parkings: AtomicU32,
+}
 
 /// The states of [`Progress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,12 +147,20 @@ pub enum Phase {
 impl Progress {
     /// Tells what the request is doing from here on.
     pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+        if phase == Phase::Parked && self.0.phase.swap(phase as u8, Ordering::Relaxed) != phase as u8 {
+            self.0.parkings.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// How often it was parked: more than once where it had to be sent anew.
+    pub fn parkings(&self) -> u32 {
+        self.0.parkings.load(Ordering::Relaxed)
     }
 
     /// What the request is doing.
     pub fn get(&self) -> Phase {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.phase.load(Ordering::Relaxed) {
             1 => Phase::Parked,
             2 => Phase::Holding,
             _ => Phase::Working,

@@ -1,4 +1,4 @@
-//! How old a server's view may be, counted from this server's own clock alone.
+//! How old a server's view may be, counted from this server's own clock alone, which goes on while the host sleeps.
 //!
 //! A follower notes when it asks its leader; the leader answers with its commit index only while its
 //! lease says that nobody else can lead. Once that index is published here, the view is no older than
@@ -7,13 +7,15 @@
 use super::Lane;
 use super::message::{Ask, Reply};
 use super::start::Server;
+use crate::clock;
 use crate::config::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
 use crate::model::ids::NodeId;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Up to when something is known to be so: that this server's view is whole, or that its leader leads.
 #[derive(Debug, Default)]
@@ -28,7 +30,7 @@ impl Freshness {
 
     /// Time since then.
     pub(super) fn age(&self) -> Option<Duration> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|time| time.elapsed())
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(clock::since)
     }
 }
 
@@ -42,7 +44,7 @@ impl Server {
     fn confirm_as_leader(&self) {
         let metrics = self.metrics();
         let is_self = super::start::leadership(&metrics).is_self;
-        let time = self.since_quorum(&metrics).and_then(|since| Instant::now().checked_sub(since));
+        let time = self.since_quorum(&metrics).and_then(|since| clock::now().checked_sub(since));
         if let Some(time) = time.filter(|_| is_self) {
             self.freshness.confirm(time);
         }
@@ -86,7 +88,7 @@ impl Server {
     }
 
     async fn ask_echo(&self, leader: NodeId, unseen: &mut Unseen) {
-        let asked = Instant::now();
+        let asked = clock::now();
         let answer = self.link.ask_member(leader, Lane::Core, Ask::Echo, RAFT_ECHO_TIMEOUT).await;
         if let Ok(Reply::Echo(index)) = answer {
             // It leads, however far behind this server is.

@@ -10,6 +10,12 @@ use crate::config::defaults::{RAFT_ELECTION_MAX, RAFT_LEASE_MARGIN_PERCENT};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Time since a quorum has acknowledged what was sent `since` ago; nothing when the host was seen to have slept
+/// later than that, `woke` ago: the clock that counts `since` stood still, and another may lead by now.
+pub(crate) fn awake_since(since: Duration, woke: Option<Duration>) -> Option<Duration> {
+    woke.is_none_or(|woke| since < woke).then_some(since)
+}
+
 /// The rules for one server.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -53,6 +59,7 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Waking, testing};
 
     const LENGTH: Duration = RAFT_ELECTION_MAX;
 
@@ -61,6 +68,19 @@ mod tests {
         let lease = Lease::new(LENGTH, None, Instant::now());
         assert!(lease.holds(1, LENGTH * 80 / 100 - Duration::from_millis(1)));
         assert!(!lease.holds(1, LENGTH * 80 / 100));
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_a_sleep_is_worth_nothing_and_what_comes_after_it_is() {
+        let waking = Waking::new();
+        let acked = Instant::now();
+        assert!(awake_since(acked.elapsed(), waking.age()).is_some());
+        testing::sleep(Duration::from_secs(60));
+        assert_eq!(awake_since(acked.elapsed(), waking.age()), None, "noticed at the first look");
+        assert_eq!(awake_since(acked.elapsed(), waking.age()), None, "and not forgotten");
+        std::thread::sleep(Duration::from_millis(1));
+        let acked = Instant::now();
+        assert!(awake_since(acked.elapsed(), waking.age()).is_some());
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! What Raft needs of the state it replicates: four verbs, implemented by the catalog's `Store`.
+//! What Raft needs of the state it replicates: a few verbs, implemented by the catalog's `Store`.
 //!
 //! The state machine adapter owns one; tests put a small one of their own in its place.
 
 use crate::model::command::{Command, Outcome};
+use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
-use crate::store::{Store, View, snapshot};
+use crate::store::{Store, View, snapshot, validate};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,7 +26,12 @@ pub(crate) trait Machine: Send + Sync + 'static {
     fn servers(&self) -> Vec<(SocketAddr, NodeId)>;
     /// Reads a whole snapshot and returns what was kept beside the state, or says what is wrong.
     fn verifier(&self) -> Verifier;
+    /// Finds out what a command would be refused for in any state.
+    fn checker(&self) -> Checker;
 }
+
+/// Checks a command before it is proposed.
+pub(crate) type Checker = fn(&Command) -> Result<(), Fault>;
 
 /// Checks a snapshot without installing it.
 pub(crate) type Verifier = fn(&mut dyn Read) -> Result<Vec<u8>, String>;
@@ -70,6 +76,10 @@ impl Machine for Store {
 
     fn verifier(&self) -> Verifier {
         |mut input| snapshot::decode(&mut input).map(|(_view, last)| last)
+    }
+
+    fn checker(&self) -> Checker {
+        validate::command
     }
 }
 

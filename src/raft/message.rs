@@ -9,6 +9,7 @@ use super::openraft_types::{
     AppendRequest, AppendResponse, SnapshotResponse, TransferRequest, TransferResponse, Vote, VoteRequest, VoteResponse,
 };
 use crate::model::ids::{ClusterId, NodeId};
+use crate::model::packed;
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use serde::de::DeserializeOwned;
@@ -111,7 +112,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes, String> {
 /// The reverse of [`encode`]; the text of an error says what is wrong with the bytes.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => rmp_serde::from_slice(rest).map_err(|error| format!("the message cannot be read: {error}")),
+        Some((&VERSION, rest)) => packed::decode(rest).map_err(|error| format!("the message cannot be read: {error}")),
         Some((version, _)) => Err(format!("expected version {VERSION} of Raft's messages, got {version}")),
         None => Err("the message is empty".to_owned()),
     }

@@ -31,6 +31,8 @@ mod watchdog;
 #[cfg(test)]
 mod cluster_test;
 #[cfg(test)]
+mod faithful_test;
+#[cfg(test)]
 mod testing;
 
 pub use mark::{LostLog, awaiting_id, lost_log};
@@ -228,7 +230,8 @@ impl Raft {
 
     /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
     /// when certainly not proposed, `Busy` over the bound or without room on the disk, `OutcomeUnknown`
-    /// otherwise.
+    /// otherwise. What would be refused in any state, and what the log does not take (`BadRequest`), is not
+    /// proposed.
     pub async fn propose(&self, command: Command) -> Result<(u64, Outcome), Fault> {
         let server = &self.server;
         if let Some(refusal) = server.refusal() {

@@ -2,11 +2,15 @@
 //!
 //! Nothing in here leaves the room.
 
+use crate::config::defaults::COMMAND_BYTES;
 use crate::model::command::{Command, Outcome};
+use crate::model::fault::Fault;
+use crate::model::packed;
 use bytes::Bytes;
 use openraft::EmptyNode;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::{self, Write};
 
 /// A command as the log carries it: encoded once by its proposer, passed on as bytes to disk and to
 /// the others, and decoded when it is applied.
@@ -15,11 +19,30 @@ use std::fmt;
 pub(crate) struct LoggedCommand(Bytes);
 
 impl LoggedCommand {
-    /// Encodes `command`, fields with their names so that versions can add some.
-    pub(crate) fn encode(command: &Command) -> Result<LoggedCommand, String> {
-        match rmp_serde::to_vec_named(command) {
-            Ok(bytes) => Ok(LoggedCommand(bytes.into())),
-            Err(error) => Err(format!("the command cannot be encoded: {error}")),
+    /// Encodes `command`, fields with their names so that versions can add some. What could not be sent to the
+    /// others, or not be read back as it is, is refused: an entry that is in the log is there for good.
+    pub(crate) fn encode(command: &Command) -> Result<LoggedCommand, Fault> {
+        let mut encoded = Encoded::default();
+        let written = rmp_serde::encode::write_named(&mut encoded, command);
+        if encoded.is_over {
+            metrics::counter!("kontor.raft.commands_too_large").increment(1);
+            return Err(Fault::bad_request(format!(
+                "The write is larger than the {COMMAND_BYTES} bytes that the log takes at a time; send it in parts"
+            )));
+        }
+        written.map_err(|error| Fault::failed(format!("the command cannot be encoded: {error}")))?;
+        packed::check(&encoded.bytes, packed::COMMAND).map_err(|excess| {
+            metrics::counter!("kontor.raft.commands_too_large").increment(1);
+            Fault::bad_request(format!("The write is more than the log takes at a time: {excess}"))
+        })?;
+        let logged = LoggedCommand(encoded.bytes.into());
+        match logged.decode() {
+            Ok(again) if again == *command => Ok(logged),
+            again => {
+                metrics::counter!("kontor.raft.commands_unfaithful").increment(1);
+                let why = again.err().unwrap_or_else(|| "another one is read back".to_owned());
+                Err(Fault::bad_request(format!("The write cannot be kept as it is: {why}")))
+            }
         }
     }
 
@@ -32,6 +55,28 @@ impl LoggedCommand {
     /// Its size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// The bytes of a command in the making; over the bound none are kept.
+#[derive(Default)]
+struct Encoded {
+    bytes: Vec<u8>,
+    is_over: bool,
+}
+
+impl Write for Encoded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.is_over |= self.bytes.len() + bytes.len() > COMMAND_BYTES;
+        if self.is_over {
+            return Err(io::Error::other("over the bound"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

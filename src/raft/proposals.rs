@@ -4,9 +4,11 @@
 //! and the wake-ups between them about the same whether it carries one command or many. With nothing
 //! in flight a command leaves at once; while entries are with the disks, the next is gathered.
 
+use super::machine::Checker;
 use super::openraft_types::{Core, LoggedCommand, LoggedGroup};
 use crate::config::defaults::{
-    RAFT_GROUP_BYTES, RAFT_GROUP_COMMANDS, RAFT_GROUPS_IN_FLIGHT, RAFT_PROPOSAL_TIMEOUT, RAFT_PROPOSALS,
+    COMMAND_BYTES, RAFT_APPEND_BYTES, RAFT_GROUP_BYTES, RAFT_GROUP_COMMANDS, RAFT_GROUPS_IN_FLIGHT, RAFT_PROPOSAL_TIMEOUT,
+    RAFT_PROPOSALS, RPC_MAX_RAFT_BYTES,
 };
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::{Fault, FaultKind};
@@ -15,6 +17,10 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+// The largest entry, and one that is sent with it, fit into a message: one that did not would be replicated to
+// nobody, and with it nothing that comes after it.
+const _: () = assert!(COMMAND_BYTES + RAFT_GROUP_BYTES + RAFT_APPEND_BYTES < RPC_MAX_RAFT_BYTES / 2);
 
 /// The log index of a command and what came of it.
 type Written = Result<(u64, Outcome), Fault>;
@@ -32,24 +38,28 @@ struct Proposal {
 pub(super) struct Proposals {
     queue: mpsc::Sender<Proposal>,
     places: Arc<Semaphore>,
+    /// Refuses what would be refused when it is applied, whatever the state is by then.
+    checker: Checker,
 }
 
 impl Proposals {
     /// The queue, and the task that empties it into the log of `core`.
-    pub(super) fn new(core: Core) -> (Proposals, Gatherer) {
+    pub(super) fn new(core: Core, checker: Checker) -> (Proposals, Gatherer) {
         // Never full: each that is sent holds a place.
         let (queue, waiting) = mpsc::channel(RAFT_PROPOSALS);
         let in_flight = Arc::new(Semaphore::new(RAFT_GROUPS_IN_FLIGHT));
-        (Proposals { queue, places: Arc::new(Semaphore::new(RAFT_PROPOSALS)) }, Gatherer { core, waiting, in_flight })
+        let places = Arc::new(Semaphore::new(RAFT_PROPOSALS));
+        (Proposals { queue, places, checker }, Gatherer { core, waiting, in_flight })
     }
 
     /// Proposes a command, and resolves when it is applied here; faults as `Raft::propose` has them.
     pub(super) async fn propose(&self, command: &Command) -> Written {
+        (self.checker)(command)?;
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             metrics::counter!("kontor.raft.proposals_refused").increment(1);
             return Err(Fault::new(FaultKind::Busy, format!("{RAFT_PROPOSALS} writes wait already; try again later")));
         };
-        let command = LoggedCommand::encode(command).map_err(Fault::failed)?;
+        let command = LoggedCommand::encode(command)?;
         let (done, written) = oneshot::channel();
         if self.queue.send(Proposal { command, done, _place: place }).await.is_err() {
             return Err(Fault::no_leader().because("this server stops"));

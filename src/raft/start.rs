@@ -5,7 +5,7 @@
 use super::bootstrap_driver::{self, Driver, Questions};
 use super::disk::Room;
 use super::echo::Freshness;
-use super::lease::Lease;
+use super::lease::{Lease, awake_since};
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::mark::{FOLDER, LOG, MarkFile};
@@ -17,6 +17,7 @@ use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
+use crate::clock::Waking;
 use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
@@ -58,6 +59,8 @@ pub(super) struct Server {
     pub(super) leader_heard: Freshness,
     /// The last index that readers see.
     pub(super) published: Arc<AtomicU64>,
+    /// Notices that the host was asleep: others may lead since.
+    pub(super) waking: Waking,
     /// The disk does not come back.
     pub(super) disk_stuck: AtomicBool,
     /// This server stops on purpose.
@@ -82,7 +85,7 @@ impl Server {
         let beginning = bootstrap_driver::recover(settings.node_id, &log, mark.as_ref()).await?;
         let restarted = log.has_state();
         let published = Arc::default();
-        let verifier = machine.verifier();
+        let (verifier, checker) = (machine.verifier(), machine.checker());
         let (left, index) = (shelf.clone(), Arc::clone(&published));
         let restore = move || StateMachine::start(machine, left, index);
         let state_machine =
@@ -112,7 +115,7 @@ impl Server {
         };
         shutdown.spawn_until("raft bootstrap", driver.run(questions));
 
-        let (proposals, gatherer) = Proposals::new(core.clone());
+        let (proposals, gatherer) = Proposals::new(core.clone(), checker);
         shutdown.spawn_until("raft proposals", gatherer.run());
         let lease = Lease::new(settings.election.1, restarted.then_some(started), started);
         let server = Arc::new(Server {
@@ -134,6 +137,7 @@ impl Server {
             freshness: Freshness::default(),
             leader_heard: Freshness::default(),
             published,
+            waking: Waking::new(),
             disk_stuck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             door: Semaphore::new(RAFT_MESSAGES_MAX as usize),
@@ -243,7 +247,7 @@ impl Server {
         }
     }
 
-    /// Time since a quorum has acknowledged this leader; `None` when it does not lead.
+    /// Time since a quorum has acknowledged this leader; `None` when it does not lead, or has slept since.
     pub(super) fn since_quorum(&self, metrics: &Metrics) -> Option<Duration> {
         if metrics.state != ServerState::Leader {
             return None;
@@ -251,7 +255,9 @@ impl Server {
         if self.is_only_voter(metrics) {
             return Some(Duration::ZERO);
         }
-        metrics.last_quorum_acked.as_ref().map(|acked| acked.elapsed())
+        let since = metrics.last_quorum_acked.as_ref()?.elapsed();
+        // Asked after it, so that no sleep is between the two.
+        awake_since(since, self.waking.age())
     }
 
     pub(super) fn holds_lease(&self) -> bool {

@@ -1,6 +1,6 @@
 //! For this room's tests: a small machine, a network in memory with links to cut, and a cluster on it.
 
-use super::machine::{Frozen, Machine, Verifier};
+use super::machine::{Checker, Frozen, Machine, Verifier};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
 use crate::model::command::{Command, Deregister, Outcome, Register};
@@ -90,6 +90,10 @@ impl Machine for TestMachine {
 
     fn verifier(&self) -> Verifier {
         |input| read_snapshot(input).map(|(_names, last)| last)
+    }
+
+    fn checker(&self) -> Checker {
+        |_command| Ok(())
     }
 }
 

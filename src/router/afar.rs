@@ -12,6 +12,7 @@ use super::entry::LEAST_WAIT;
 use super::neighbours::Told;
 use super::tries::leaves_hope;
 use crate::bridge::{Bridge, Followed, Held};
+use crate::clock;
 use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
@@ -90,7 +91,7 @@ impl Got {
 
 /// The answer held, with its age.
 fn told(held: &Held, hit: bool) -> Answer {
-    let (age, mut answer) = (held.as_of.elapsed(), Answer::clone(&held.answer));
+    let (age, mut answer) = (clock::since(held.as_of), Answer::clone(&held.answer));
     answer.meta.last_contact = age;
     answer.meta.consistency = Consistency::Stale;
     answer.meta.cache = Some(CacheUse { hit, age });
@@ -116,7 +117,7 @@ impl Afar<'_> {
     async fn now(&self) -> Result<Got, Fault> {
         let followed = self.followed();
         match followed.held() {
-            Some(held) if self.bounds().verdict(held.as_of.elapsed()) == Verdict::Serve => return Ok(Got::of(&held, true)),
+            Some(held) if self.bounds().verdict(clock::since(held.as_of)) == Verdict::Serve => return Ok(Got::of(&held, true)),
             Some(_too_old) => {}
             None => {
                 let got = self.obtain(followed.first()).await?;
@@ -130,7 +131,7 @@ impl Afar<'_> {
             Err(fault) => fault,
         };
         match followed.held() {
-            Some(held) if self.bounds().forgives(held.as_of.elapsed()) => {
+            Some(held) if self.bounds().forgives(clock::since(held.as_of)) => {
                 metrics::counter!("kontor.router.far_forgiven").increment(1);
                 Ok(Got::of(&held, true))
             }
@@ -223,14 +224,14 @@ impl Afar<'_> {
     /// Parks at a neighbour, which follows what this server cannot.
     async fn wait_beside(&self, addr: SocketAddr, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
         let request = self.parking(self.question(), min_index, left, Hops { aside: true, ..Hops::default() });
-        let sent = Instant::now();
+        let sent = clock::now();
         let reply = tokio::select! {
             reply = self.core.call(addr, &request, 1, progress) => reply,
             fault = self.bridge.until_closed(&self.dc) => return Err(fault),
         };
         match reply {
             Ok(Reply::Answer(mut answer)) => {
-                answer.come(sent.elapsed());
+                answer.come(clock::since(sent));
                 Ok(answer)
             }
             Ok(Reply::Written(_)) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
@@ -240,7 +241,7 @@ impl Afar<'_> {
 
     /// Parks in the other datacenter: what is not held here cannot be watched here.
     async fn wait_there(&self, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
-        let sent = Instant::now();
+        let sent = clock::now();
         let mut request = self.parking(self.key.clone(), min_index, left, Hops::default());
         let mut answer = match self.core.call_across(self.bridge, &self.dc, &mut request, progress).await? {
             Reply::Answer(answer) => answer,
@@ -251,7 +252,7 @@ impl Afar<'_> {
         if let Ok(held) = self.followed().refresh().await {
             return Ok(told(&held, false));
         }
-        let age = answer.meta.last_contact.saturating_add(sent.elapsed());
+        let age = answer.meta.last_contact.saturating_add(clock::since(sent));
         answer.meta.last_contact = age;
         answer.meta.cache = Some(CacheUse { hit: false, age });
         Ok(answer)
@@ -324,7 +325,7 @@ mod tests {
         let mut answer = Answer::default();
         answer.meta.index = 7;
         answer.meta.last_contact = Duration::from_secs(99);
-        let held = Held { answer: Arc::new(answer), as_of: Instant::now(), in_contact: false };
+        let held = Held { answer: Arc::new(answer), as_of: clock::now(), in_contact: false };
         tokio::time::advance(Duration::from_millis(2_500)).await;
         let meta = told(&held, true).meta;
         let age = Duration::from_millis(2_500);

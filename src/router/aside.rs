@@ -10,6 +10,7 @@ use super::afar::has_hope;
 use super::deliver::{come, shorten};
 use super::tries::{Beside, after_neighbour, is_want_of_way};
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
 use crate::model::fault::Fault;
 use crate::model::request::{Ask, Hops, Progress, Reply, Request};
@@ -112,7 +113,7 @@ impl Core {
         request: &Request,
         progress: &Progress,
     ) -> Result<Reply, CallError> {
-        let asked = Instant::now();
+        let asked = clock::now();
         let call = self.call(addr, request, 3, progress);
         let reply = match &request.ask {
             Ask::Write(_) => call.await,
@@ -122,6 +123,6 @@ impl Core {
                 fault = bridge.until_closed(dc) => Err(CallError::Fault(fault)),
             },
         };
-        reply.map(|reply| come(reply, asked.elapsed()))
+        reply.map(|reply| come(reply, clock::since(asked)))
     }
 }

@@ -31,6 +31,12 @@ pub(super) trait Place {
 
     /// Resolves when this place may no longer answer, so that the query must go elsewhere.
     fn lost(&self) -> impl Future<Output = Fault> + Send;
+
+    /// Resolves when what this place knows has become older than the asker takes: it is told how old, and need
+    /// not wait for what may never come here.
+    fn outdated(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// The wait that is used for the one asked for: the default when none is, never over the maximum.
@@ -80,6 +86,7 @@ pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, 
                 return Err(fault);
             }
             () = P::changed(&mut watch) => false,
+            () = place.outdated() => true,
             () = &mut deadline => true,
         };
         progress.set(Phase::Working);
@@ -146,6 +153,7 @@ mod tests {
     struct Fake {
         content: watch::Receiver<Content>,
         lost: watch::Receiver<bool>,
+        outdated: watch::Receiver<bool>,
     }
 
     /// Index, body and cluster.
@@ -178,11 +186,16 @@ mod tests {
             let _ = self.lost.clone().wait_for(|lost| *lost).await;
             Fault::no_leader()
         }
+
+        async fn outdated(&self) {
+            let _ = self.outdated.clone().wait_for(|outdated| *outdated).await;
+        }
     }
 
     struct Case {
         content: watch::Sender<Content>,
         lost: watch::Sender<bool>,
+        outdated: watch::Sender<bool>,
         progress: Progress,
         task: tokio::task::JoinHandle<Result<(u64, Bytes, Duration), Fault>>,
     }
@@ -191,8 +204,9 @@ mod tests {
     async fn case(index: u64, body: &'static str, min_index: u64) -> Case {
         let (content, content_rx) = watch::channel((index, body, cluster(1)));
         let (lost, lost_rx) = watch::channel(false);
+        let (outdated, outdated_rx) = watch::channel(false);
         let progress = Progress::default();
-        let place = Arc::new(Fake { content: content_rx, lost: lost_rx });
+        let place = Arc::new(Fake { content: content_rx, lost: lost_rx, outdated: outdated_rx });
         let seen = progress.clone();
         let task = tokio::spawn(async move {
             let began = Instant::now();
@@ -200,7 +214,7 @@ mod tests {
             Ok((answer.meta.index, answer.body, began.elapsed()))
         });
         settle().await;
-        Case { content, lost, progress, task }
+        Case { content, lost, outdated, progress, task }
     }
 
     /// Lets every task run until it waits.
@@ -289,6 +303,14 @@ mod tests {
         let case = case(7, "a", 7).await;
         case.lost.send_replace(true);
         assert_eq!(case.task.await.unwrap(), Err(Fault::no_leader()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_whose_view_is_too_old_answers_with_what_there_is() {
+        let case = case(7, "a", 7).await;
+        case.outdated.send_replace(true);
+        let (index, _, took) = case.answer().await;
+        assert_eq!((index, took), (7, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

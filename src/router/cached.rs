@@ -3,7 +3,7 @@
 //! [`Router::query`](super::Router::query) asks here; `feed.rs` keeps each feed fresh. The cache is
 //! bounded in bytes; a feed that falls out of it ends as soon as nobody waits on it any more.
 
-use super::feed::{Feed, Fetch, State};
+use super::feed::{Contact, Feed, Origin, State};
 use crate::config::defaults::{CACHED_BYTES_MAX, CACHED_FEED_OVERHEAD};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
@@ -22,7 +22,7 @@ pub(super) type FeedCache = Cache<Query, Arc<Feed>>;
 /// All feeds of this agent.
 pub(super) struct Feeds {
     cache: FeedCache,
-    fetch: Fetch,
+    origin: Origin,
     shutdown: Shutdown,
 }
 
@@ -33,8 +33,8 @@ impl std::fmt::Debug for Feeds {
 }
 
 impl Feeds {
-    /// No feeds yet; `fetch` answers a read, and blocks as the read says.
-    pub(super) fn new(fetch: Fetch, shutdown: &Shutdown) -> Feeds {
+    /// No feeds yet; `origin` answers their reads, and blocks as they say.
+    pub(super) fn new(origin: Origin, shutdown: &Shutdown) -> Feeds {
         let cache = Cache::builder()
             .max_capacity(CACHED_BYTES_MAX)
             .weigher(|_query: &Query, feed: &Arc<Feed>| feed.body_len().saturating_add(CACHED_FEED_OVERHEAD))
@@ -47,16 +47,17 @@ impl Feeds {
                 RemovalCause::Explicit | RemovalCause::Expired => feed.evict(),
             })
             .build();
-        Feeds { cache, fetch, shutdown: shutdown.clone() }
+        Feeds { cache, origin, shutdown: shutdown.clone() }
     }
 
     /// Answers `query` from its feed; a feed that is new, or whose answer `query` does not take, is
     /// waited for. However many ask, one fetch is under way.
     pub(super) async fn answer(&self, query: &Query) -> Result<Answer, Fault> {
-        let asked = Asked { at: Instant::now(), control: query.options.cached.unwrap_or_default() };
+        let options = &query.options;
+        let asked = Asked { at: Instant::now(), control: options.cached.unwrap_or_default(), max_stale: options.max_stale };
         let (feed, mut states) = self.subscribe(query);
         let found = states.borrow_and_update().clone();
-        let hit = found.held.as_ref().is_some_and(|held| asked.takes(held.age(asked.at)));
+        let hit = found.held.as_ref().is_some_and(|held| asked.takes(held.age(&self.origin.contact)));
         let state = if hit {
             found
         } else {
@@ -66,8 +67,25 @@ impl Feeds {
             }
             settled(&mut states, |state| if pending { !state.is_pending() } else { state.is_settled_since(asked.at) }).await?
         };
-        let answer = asked.outcome(&state, hit)?;
-        if query.options.min_index == 0 { Ok(answer) } else { newer(query, answer, &mut states).await }
+        let answer = asked.outcome(&state, hit, &self.origin.contact)?;
+        if query.options.min_index == 0 { Ok(answer) } else { self.newer(query, answer, &mut states).await }
+    }
+
+    /// Parks on the feed until its answer is newer than the asker's, or until its wait is over.
+    async fn newer(&self, query: &Query, current: Answer, states: &mut watch::Receiver<State>) -> Result<Answer, Fault> {
+        let (min_index, first) = (query.options.min_index, current.meta.index);
+        if first > min_index {
+            return Ok(current);
+        }
+        let is_newer = |state: &State| {
+            let index = state.held.as_ref().map(|held| held.answer.meta.index);
+            // An index that goes down tells of a restore.
+            index.is_some_and(|index| index > min_index || index < first)
+        };
+        match tokio::time::timeout(query.options.wait, settled(states, is_newer)).await {
+            Ok(state) => state?.answer(false, &self.origin.contact),
+            Err(_elapsed) => states.borrow().answer(true, &self.origin.contact),
+        }
     }
 
     /// The feed of `query` and its state. One that has just ended is passed over for a new one.
@@ -86,7 +104,7 @@ impl Feeds {
 
     /// The feed of this key, begun if there is none.
     fn feed(&self, key: &Query) -> Arc<Feed> {
-        self.cache.get_with_by_ref(key, || Feed::start(key.clone(), self.cache.clone(), Arc::clone(&self.fetch), &self.shutdown))
+        self.cache.get_with_by_ref(key, || Feed::start(key.clone(), self.cache.clone(), self.origin.clone(), &self.shutdown))
     }
 }
 
@@ -108,58 +126,45 @@ async fn settled(states: &mut watch::Receiver<State>, done: impl FnMut(&State) -
     Ok(state.clone())
 }
 
-/// Parks on the feed until its answer is newer than the asker's, or until its wait is over.
-async fn newer(query: &Query, current: Answer, states: &mut watch::Receiver<State>) -> Result<Answer, Fault> {
-    let (min_index, first) = (query.options.min_index, current.meta.index);
-    if first > min_index {
-        return Ok(current);
-    }
-    let is_newer = |state: &State| {
-        let index = state.held.as_ref().map(|held| held.answer.meta.index);
-        // An index that goes down tells of a restore.
-        index.is_some_and(|index| index > min_index || index < first)
-    };
-    match tokio::time::timeout(query.options.wait, settled(states, is_newer)).await {
-        Ok(state) => state?.answer(false, Instant::now()),
-        Err(_elapsed) => states.borrow().answer(true, Instant::now()),
-    }
-}
-
 /// What an asker takes, and since when it has been asking.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     at: Instant,
     control: CacheControl,
+    max_stale: Option<Duration>,
 }
 
 impl Asked {
     /// Whether an answer of this age is taken as it is.
     fn takes(&self, age: Duration) -> bool {
-        !self.control.must_revalidate && self.control.max_age.is_none_or(|max| !max.is_zero() && age <= max)
+        !self.control.must_revalidate
+            && self.control.max_age.is_none_or(|max| !max.is_zero() && age <= max)
+            && self.max_stale.is_none_or(|max| age <= max)
     }
 
     /// The answer that a settled state gives.
-    fn outcome(&self, state: &State, hit: bool) -> Result<Answer, Fault> {
-        let now = Instant::now();
+    fn outcome(&self, state: &State, hit: bool, contact: &Contact) -> Result<Answer, Fault> {
         match &state.failed {
             Some(failed) if !hit => {
                 let bound = self.control.stale_if_error;
-                let good_enough = state.held.as_ref().is_some_and(|held| bound.is_some_and(|bound| held.age(now) <= bound));
-                if good_enough { state.answer(true, now) } else { Err(failed.fault.clone()) }
+                let good_enough = state.held.as_ref().is_some_and(|held| bound.is_some_and(|bound| held.age(contact) <= bound));
+                if good_enough { state.answer(true, contact) } else { Err(failed.fault.clone()) }
             }
-            _ => state.answer(hit, now),
+            _ => state.answer(hit, contact),
         }
     }
 }
 
 impl State {
     /// The answer held, told as a hit or a miss.
-    fn answer(&self, hit: bool, now: Instant) -> Result<Answer, Fault> {
+    fn answer(&self, hit: bool, contact: &Contact) -> Result<Answer, Fault> {
         let Some(held) = &self.held else {
             return Err(self.failed.as_ref().map_or_else(|| Fault::failed("no answer yet"), |failed| failed.fault.clone()));
         };
         let mut answer = held.answer.clone();
-        let age = if hit { held.age(now) } else { Duration::ZERO };
+        let age = if hit { held.age(contact) } else { Duration::ZERO };
+        // What was fetched just now is as old as its server said.
+        answer.meta.last_contact = if hit { age } else { answer.meta.last_contact };
         answer.meta.cache = Some(CacheUse { hit, age });
         Ok(answer)
     }
@@ -168,9 +173,12 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::config::defaults::{CACHED_IDLE, CACHED_RETRY};
     use crate::model::query::{Lookup, QueryOptions, Read};
-    use crate::model::request::BoxFuture;
+    use crate::model::request::{BoxFuture, Phase, Progress};
+    use crate::router::feed::Fetch;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const WAIT: Duration = Duration::from_secs(300);
@@ -181,6 +189,8 @@ mod tests {
         content: watch::Sender<Option<u64>>,
         fetches: Arc<AtomicUsize>,
         parked: Arc<AtomicUsize>,
+        /// How old the view is that fetches are parked on.
+        contact: Arc<Mutex<Option<Duration>>>,
     }
 
     struct Leave(Arc<AtomicUsize>);
@@ -193,10 +203,11 @@ mod tests {
 
     impl Far {
         fn new(index: u64) -> Far {
-            Far { content: watch::channel(Some(index)).0, fetches: Arc::default(), parked: Arc::default() }
+            let contact = Arc::new(Mutex::new(Some(Duration::ZERO)));
+            Far { content: watch::channel(Some(index)).0, fetches: Arc::default(), parked: Arc::default(), contact }
         }
 
-        async fn read(self, query: Query) -> Result<Answer, Fault> {
+        async fn read(self, query: Query, progress: Progress) -> Result<Answer, Fault> {
             assert_eq!((query.options.consistency, query.options.cached), (Consistency::Stale, None));
             self.fetches.fetch_add(1, Ordering::SeqCst);
             self.parked.fetch_add(1, Ordering::SeqCst);
@@ -205,6 +216,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let mut content = self.content.subscribe();
             let min_index = query.options.min_index;
+            progress.set(Phase::Parked);
             let news = content.wait_for(|now| now.is_none_or(|index| index > min_index));
             let _ = tokio::time::timeout(WAIT, news).await;
             let index = (*self.content.borrow()).ok_or_else(|| Fault::unreachable("cut off"))?;
@@ -215,8 +227,11 @@ mod tests {
 
         fn feeds(&self, shutdown: &Shutdown) -> Arc<Feeds> {
             let far = self.clone();
-            let fetch: Fetch = Arc::new(move |query| -> BoxFuture<Result<Answer, Fault>> { Box::pin(far.clone().read(query)) });
-            Arc::new(Feeds::new(fetch, shutdown))
+            let fetch: Fetch = Arc::new(move |query, progress| -> BoxFuture<Result<Answer, Fault>> {
+                Box::pin(far.clone().read(query, progress))
+            });
+            let contact = Arc::clone(&self.contact);
+            Arc::new(Feeds::new(Origin { fetch, contact: Arc::new(move |_| *contact.lock().unwrap()) }, shutdown))
         }
 
         fn fetches(&self) -> usize {
@@ -314,6 +329,53 @@ mod tests {
         far.content.send_replace(Some(9));
         pass(CACHED_RETRY.1 * 2).await;
         assert_eq!(told(&answer(max_age(10)).await.unwrap()), (true, 0, 9), "back in contact by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_is_parked_on_an_old_view_makes_nothing_young() {
+        let (far, shutdown) = (Far::new(7), Shutdown::new());
+        let feeds = far.feeds(&shutdown);
+        feeds.answer(&any()).await.unwrap();
+        pass(Duration::from_secs(1)).await;
+        let seconds = Duration::from_secs;
+        *far.contact.lock().unwrap() = Some(seconds(40));
+        pass(seconds(60)).await;
+        let answer = feeds.answer(&any()).await.unwrap();
+        assert_eq!((told(&answer), answer.meta.last_contact), ((true, 40, 7), seconds(40)), "as old as the view");
+        *far.contact.lock().unwrap() = None;
+        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        assert!(hit && (60..=61).contains(&age), "nobody knows: since it came, {age}");
+        assert!(!told(&feeds.answer(&query(max_age(10))).await.unwrap()).0, "who takes less has it asked for anew");
+        pass(seconds(30)).await;
+        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        assert!(hit && age <= 2, "and so does the feed itself, {age}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_that_a_stale_read_takes_counts_beside_cached() {
+        let (far, shutdown) = (Far::new(7), Shutdown::new());
+        let feeds = far.feeds(&shutdown);
+        feeds.answer(&any()).await.unwrap();
+        pass(Duration::from_secs(1)).await;
+        *far.contact.lock().unwrap() = Some(Duration::from_secs(5));
+        pass(Duration::from_secs(9)).await;
+        let mut bounded = any();
+        bounded.options.max_stale = Some(Duration::from_secs(10));
+        assert!(told(&feeds.answer(&bounded).await.unwrap()).0);
+        bounded.options.max_stale = Some(Duration::from_secs(2));
+        assert!(!told(&feeds.answer(&bounded).await.unwrap()).0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_night_that_the_host_slept_is_part_of_the_age() {
+        let (far, shutdown) = (Far::new(7), Shutdown::new());
+        let feeds = far.feeds(&shutdown);
+        feeds.answer(&any()).await.unwrap();
+        pass(Duration::from_secs(1)).await;
+        *far.contact.lock().unwrap() = None;
+        clock::testing::sleep(Duration::from_secs(8 * 3600));
+        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        assert!(hit && age >= 8 * 3600, "{age}");
     }
 
     #[tokio::test(start_paused = true)]

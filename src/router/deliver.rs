@@ -10,6 +10,7 @@ use super::merge;
 use super::route::{Leader, Need, Route, Situation, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::config::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
@@ -126,13 +127,13 @@ impl Core {
         let mut tries = Tries::default();
         let deadline = request.wait().map(|wait| Instant::now() + wait);
         loop {
-            let began = Instant::now();
+            let began = clock::now();
             let (addr, count) = self.with_servers(|servers| (servers.first(None), servers.len()));
             let Some(addr) = addr else {
                 return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
             };
             let error = match self.call(addr, &request, agents, progress).await {
-                Ok(reply) => return Ok(come(reply, began.elapsed())),
+                Ok(reply) => return Ok(come(reply, clock::since(began))),
                 Err(error) => error,
             };
             let (fault, pause) = match tries.failed(error, is_write, count) {
@@ -144,7 +145,7 @@ impl Core {
             metrics::counter!("kontor.router.server_passed_over").increment(1);
             tracing::debug!(server = %addr, cause = %fault, "server passed over");
             self.with_servers(|servers| servers.failed(addr));
-            if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
+            if request.wait().is_some() && clock::since(began) > self.settings.rpc_hold {
                 hold.renew();
             }
             if pause {

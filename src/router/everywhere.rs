@@ -5,6 +5,7 @@
 
 use super::merge::{self, Part, Shape};
 use super::{Core, blocking, entry};
+use crate::clock;
 use crate::config::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVERYWHERE_PATIENCE, EVERYWHERE_RETRY};
 use crate::model::answer::{Answer, DatacenterPart};
 use crate::model::fault::Fault;
@@ -68,11 +69,11 @@ impl Core {
                 metrics::counter!("kontor.router.everywhere_late").increment(1);
                 Err(Fault::unreachable(format!("no answer within {EVERYWHERE_PATIENCE:?}")))
             });
-            (Part { name, outcome }, Instant::now())
+            (Part { name, outcome }, clock::now())
         };
         let asked = stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL);
         let parts: Vec<(Part, Instant)> = asked.collect().await;
-        parts.into_iter().map(|(part, came)| waited_for_others(part, came.elapsed())).collect()
+        parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came))).collect()
     }
 
     /// Asks one datacenter. Boxed, because it goes the whole way of a read again.

@@ -5,11 +5,12 @@
 
 use super::cached::FeedCache;
 use super::entry::is_of_store;
-use crate::config::defaults::{CACHED_IDLE, CACHED_PACE, CACHED_POLL, CACHED_RETRY};
+use crate::clock;
+use crate::config::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
-use crate::model::query::Query;
-use crate::model::request::BoxFuture;
+use crate::model::query::{Consistency, Query};
+use crate::model::request::{BoxFuture, Phase, Progress};
 use crate::shutdown::Shutdown;
 use moka::ops::compute::Op;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Answers a read, blocking as it says.
-pub(super) type Fetch = Arc<dyn Fn(Query) -> BoxFuture<Result<Answer, Fault>> + Send + Sync>;
+pub(super) type Fetch = Arc<dyn Fn(Query, Progress) -> BoxFuture<Result<Answer, Fault>> + Send + Sync>;
+
+/// How old an answer can be at most for whose successor the fetch of this progress is parked; unset when nobody
+/// knows.
+pub(super) type Contact = Arc<dyn Fn(&Progress) -> Option<Duration> + Send + Sync>;
+
+/// Where feeds read.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub fetch: Fetch,
+    pub contact: Contact,
+}
 
 /// The last good answer of a feed.
 #[derive(Clone, Debug)]
@@ -27,14 +39,26 @@ pub(super) struct Held {
     pub answer: Answer,
     /// When the fetch began that brought it.
     checked: Instant,
-    /// Since when it is not known to be current; unset while the feed is in contact.
-    lost: Option<Instant>,
+    /// It was the newest at this time, by [`clock`].
+    as_of: Instant,
+    /// Of the fetch that ends when there is a newer one, or when the view is too old that it is parked on.
+    successor: Option<Progress>,
 }
 
 impl Held {
-    /// How long it has not been known to be current.
-    pub(super) fn age(&self, now: Instant) -> Duration {
-        self.lost.map_or(Duration::ZERO, |lost| now.saturating_duration_since(lost))
+    /// How old it can be.
+    pub(super) fn age(&self, contact: &Contact) -> Duration {
+        let known = clock::since(self.as_of);
+        let parked = self.successor.as_ref().filter(|progress| progress.get() == Phase::Parked);
+        parked.and_then(|progress| contact(progress)).map_or(known, |contact| known.min(contact))
+    }
+
+    /// Its successor is not waited for any more; until now it was.
+    fn unpark(&mut self, contact: &Contact) {
+        if let Some(time) = clock::now().checked_sub(self.age(contact)) {
+            self.as_of = self.as_of.max(time);
+        }
+        self.successor = None;
     }
 }
 
@@ -76,7 +100,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Starts a feed of `query`, which tells `cache` when its size changes.
-    pub(super) fn start(query: Query, cache: FeedCache, fetch: Fetch, shutdown: &Shutdown) -> Arc<Feed> {
+    pub(super) fn start(query: Query, cache: FeedCache, origin: Origin, shutdown: &Shutdown) -> Arc<Feed> {
         let sender = watch::Sender::new(State::default());
         let feed = Arc::new(Feed {
             state: sender.subscribe(),
@@ -84,7 +108,7 @@ impl Feed {
             evicted: CancellationToken::new(),
             last_used: Mutex::new(Instant::now()),
         });
-        let keeper = Keeper { feed: Arc::clone(&feed), state: sender, query, cache, fetch };
+        let keeper = Keeper { feed: Arc::clone(&feed), state: sender, query, cache, origin };
         shutdown.spawn_until("cached-feed", keeper.run());
         feed
     }
@@ -120,13 +144,19 @@ impl Feed {
     }
 }
 
+/// When to ask again after a fetch that brought no news of now; each time later.
+fn later(retry: &mut Duration) -> Instant {
+    *retry = (*retry * 2).min(CACHED_RETRY.1);
+    Instant::now() + rand::random_range(*retry / 4..=*retry / 2)
+}
+
 /// The task that keeps a feed fresh.
 struct Keeper {
     feed: Arc<Feed>,
     state: watch::Sender<State>,
     query: Query,
     cache: FeedCache,
-    fetch: Fetch,
+    origin: Origin,
 }
 
 impl Keeper {
@@ -134,35 +164,83 @@ impl Keeper {
         // 0 while not in contact, so that the next fetch answers at once and proves that it is.
         let mut index = 0;
         let mut retry = CACHED_RETRY.0;
+        // Whether the last answer was read from a view that is old: the leader is asked then.
+        let mut behind = false;
         while self.is_wanted() {
             let began = Instant::now();
-            let mut query = self.query.clone();
-            query.options.min_index = index;
+            let progress = Progress::default();
+            let query = self.question(index, behind);
+            self.wait_for_successor(Some(&progress).filter(|_| index > 0));
             let fetched = tokio::select! {
-                fetched = (self.fetch)(query) => fetched,
-                () = self.feed.refresh.notified(), if index > 0 => {
-                    index = 0;
-                    continue;
-                }
+                fetched = (self.origin.fetch)(query, progress.clone()) => Some(fetched),
+                () = self.feed.refresh.notified(), if index > 0 => None,
+                () = self.is_parted(&progress), if index > 0 => None,
                 // One that is waited on goes on to the end of its turn.
                 () = self.feed.evicted.cancelled(), if !self.is_watched() => return,
             };
+            self.wait_for_successor(None);
+            let Some(fetched) = fetched else {
+                index = 0;
+                continue;
+            };
+            let asked_leader = std::mem::take(&mut behind);
             let pause = match fetched {
                 Ok(answer) => {
-                    retry = CACHED_RETRY.0;
-                    index = answer.meta.index;
-                    self.keep(answer, began)
+                    behind = answer.meta.last_contact > CACHED_VIEW_AGE;
+                    index = if behind { 0 } else { answer.meta.index };
+                    let next = self.keep(answer, began);
+                    match behind || asked_leader {
+                        true => next.max(later(&mut retry)),
+                        false => {
+                            retry = CACHED_RETRY.0;
+                            next
+                        }
+                    }
                 }
                 Err(fault) => {
                     index = 0;
                     self.fail(fault);
-                    retry = (retry * 2).min(CACHED_RETRY.1);
-                    Instant::now() + rand::random_range(retry / 4..=retry / 2)
+                    later(&mut retry)
                 }
             };
             tokio::select! {
                 () = tokio::time::sleep_until(pause) => {}
                 () = self.feed.refresh.notified() => index = 0,
+            }
+        }
+    }
+
+    /// The next question: parked when it names an index.
+    fn question(&self, index: u64, behind: bool) -> Query {
+        let mut query = self.query.clone();
+        query.options.min_index = index;
+        // A read that is parked on a view that has become old must not stay there.
+        query.options.max_stale = Some(CACHED_VIEW_AGE);
+        if behind {
+            (query.options.consistency, query.options.max_stale) = (Consistency::Default, None);
+        }
+        query
+    }
+
+    /// Notes which fetch is parked for what follows on the answer held. Nobody is woken for it.
+    fn wait_for_successor(&self, fetch: Option<&Progress>) {
+        self.state.send_if_modified(|state| {
+            match (&mut state.held, fetch) {
+                (Some(held), Some(progress)) => held.successor = Some(progress.clone()),
+                (Some(held), None) => held.unpark(&self.origin.contact),
+                (None, _) => {}
+            }
+            false
+        });
+    }
+
+    /// Resolves when nobody knows any more how old the view is that the fetch is parked on: what there is now is
+    /// then to be asked for.
+    async fn is_parted(&self, progress: &Progress) {
+        loop {
+            tokio::time::sleep(CACHED_LOOK).await;
+            if progress.get() == Phase::Parked && (self.origin.contact)(progress).is_none() {
+                return;
             }
         }
     }
@@ -185,7 +263,10 @@ impl Keeper {
     fn keep(&self, answer: Answer, began: Instant) -> Instant {
         let is_polled = !is_of_store(&self.query.read);
         let before = self.feed.body_len();
-        let held = Held { answer, checked: began, lost: is_polled.then_some(began) };
+        let on_its_way = began.elapsed().saturating_sub(Duration::from_micros(answer.meta.took_micros.into()));
+        let now = clock::now();
+        let as_of = now.checked_sub(on_its_way.saturating_add(answer.meta.last_contact)).unwrap_or(began);
+        let held = Held { answer, checked: began, as_of, successor: None };
         self.state.send_replace(State { held: Some(held), failed: None });
         if self.feed.body_len() != before {
             self.weigh_anew();
@@ -196,12 +277,7 @@ impl Keeper {
     fn fail(&self, fault: Fault) {
         metrics::counter!("kontor.router.cached_fetch_failed").increment(1);
         let now = Instant::now();
-        self.state.send_modify(|state| {
-            if let Some(held) = &mut state.held {
-                held.lost.get_or_insert(now);
-            }
-            state.failed = Some(Failed { fault, at: now });
-        });
+        self.state.send_modify(|state| state.failed = Some(Failed { fault, at: now }));
     }
 
     /// The cache weighs what is put into it only then: the feed is put in again, if it is in it.

@@ -33,7 +33,8 @@ mod votes;
 mod write;
 
 use crate::bridge::Bridge;
-use crate::config::defaults::{HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
+use crate::clock;
+use crate::config::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
 use crate::gossip::Gossip;
 use crate::model::answer::Answer;
 use crate::model::autopilot::AutopilotConfig;
@@ -46,7 +47,7 @@ use crate::rpc::RpcClient;
 use crate::shutdown::Shutdown;
 use crate::store::Reader;
 use cached::Feeds;
-use feed::Fetch;
+use feed::Origin;
 use health::Stability;
 use hold::Holds;
 use marks::Marks;
@@ -136,7 +137,7 @@ impl Router {
             neighbours: Neighbours::new(),
             marks: Marks::new(),
         });
-        let feeds = Arc::new(Feeds::new(fetch(Arc::downgrade(&core)), shutdown));
+        let feeds = Arc::new(Feeds::new(origin(&core), shutdown));
         if let Some((raft, _)) = &core.paths.catalog {
             shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), raft.clone()));
         }
@@ -150,9 +151,22 @@ impl Router {
         let query = Box::new(entry::prepared(&self.core.settings, query));
         async move {
             if entry::is_cached(&self.core.settings, &query) {
-                return Box::pin(self.feeds.answer(&query)).await;
+                return Box::pin(self.read_cached(query)).await;
             }
             self.core.read_in_time(query).await
+        }
+    }
+
+    /// Answers from a feed, or in default mode where that is older than `query` takes.
+    async fn read_cached(&self, query: Box<Query>) -> Result<Answer, Fault> {
+        let began = Instant::now();
+        let answer = self.feeds.answer(&query).await?;
+        match entry::instead_of_too_old(&query, &answer, began.elapsed()) {
+            Some(mut fresh) => {
+                fresh.options.cached = None;
+                self.core.read(Box::new(fresh)).await
+            }
+            None => Ok(answer),
         }
     }
 
@@ -191,10 +205,7 @@ impl Core {
 
     async fn read(&self, query: Box<Query>) -> Result<Answer, Fault> {
         let request = Box::new(Request { ask: Ask::Read(*query), hops: Hops::default() });
-        match self.deliver(request, &Progress::default()).await? {
-            Reply::Answer(answer) => Ok(answer),
-            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
-        }
+        answered(self.deliver(request, &Progress::default()).await?)
     }
 
     /// Answers a request of another agent.
@@ -203,6 +214,13 @@ impl Core {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
         self.deliver(request, progress).await
+    }
+}
+
+fn answered(reply: Reply) -> Result<Answer, Fault> {
+    match reply {
+        Reply::Answer(answer) => Ok(answer),
+        Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
     }
 }
 
@@ -224,27 +242,39 @@ impl Handler for Router {
         }
         let core = Arc::clone(&self.core);
         let request = Box::new(entry::received(&core.settings, request));
-        let began = Instant::now();
+        let began = clock::now();
         Box::pin(async move {
             let mut reply = core.handle(request, &progress).await?;
             if let Reply::Answer(answer) = &mut reply {
-                answer.ready(began.elapsed());
+                answer.ready(clock::since(began));
             }
             Ok(reply)
         })
     }
 }
 
-/// How feeds read: as users do, but for the cache.
-fn fetch(core: Weak<Core>) -> Fetch {
-    Arc::new(move |query| {
-        let core = core.upgrade();
+/// How feeds read: as users do, but for the cache. What is parked here is as old as the view, and as long as a
+/// change needs to come from there into the feed.
+fn origin(core: &Arc<Core>) -> Origin {
+    let reading = Arc::downgrade(core);
+    let fetch: feed::Fetch = Arc::new(move |query, progress| {
+        let core = reading.upgrade();
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
             let query = entry::prepared(&core.settings, query);
-            core.read(Box::new(query)).await
+            let request = Box::new(Request { ask: Ask::Read(query), hops: Hops::default() });
+            answered(core.deliver(request, &progress).await?)
         })
-    })
+    });
+    let contact: feed::Contact = match &core.paths.catalog {
+        Some((raft, _)) => {
+            let raft = raft.clone();
+            Arc::new(move |_| source::age_of_view(&raft).map(|age| age.saturating_add(CACHED_PACE)))
+        }
+        // Parked anew, it may have been with nobody in between.
+        None => Arc::new(|progress| (progress.parkings() == 1).then_some(CACHED_PARKED_AGE)),
+    };
+    Origin { fetch, contact }
 }
 
 /// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts

@@ -5,6 +5,7 @@
 
 use super::Core;
 use super::bounds::Bounds;
+use crate::clock;
 use crate::config::defaults::{
     CACHED_FEED_OVERHEAD, NEIGHBOURS_ASKS_MAX, NEIGHBOURS_KEPT, NEIGHBOURS_KEPT_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_PATIENCE,
 };
@@ -35,7 +36,7 @@ impl Told {
     /// How old the answer may be by now. It was read after the question was sent, so what has passed
     /// since then is never less than what has passed since it was that old.
     pub(super) fn age(&self) -> Duration {
-        self.answer.meta.last_contact.saturating_add(self.asked.elapsed())
+        self.answer.meta.last_contact.saturating_add(clock::since(self.asked))
     }
 
     /// The answer with its age.
@@ -91,7 +92,7 @@ impl Core {
         };
         metrics::counter!("kontor.router.neighbours_asked").increment(1);
         let request = Request { ask: Ask::Read(query.clone()), hops: Hops { aside: true, ..Hops::default() } };
-        let asked = Instant::now();
+        let asked = clock::now();
         let ask = |from| {
             let request = &request;
             async move { (from, self.paths.rpc.call(from, request, NEIGHBOURS_PATIENCE).await) }
@@ -128,7 +129,7 @@ mod tests {
         answer.meta.last_contact = Duration::from_secs(40);
         answer.meta.cache = Some(CacheUse { hit: true, age: Duration::from_secs(40) });
         let from = SocketAddr::from(([10, 0, 0, 1], 8300));
-        let told = Told { answer: Arc::new(answer), asked: Instant::now(), from };
+        let told = Told { answer: Arc::new(answer), asked: clock::now(), from };
         tokio::time::advance(Duration::from_millis(1500)).await;
         let age = Duration::from_millis(41_500);
         let meta = told.answer().meta;

@@ -9,6 +9,8 @@ use super::entry::is_of_store;
 use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
 use super::source::age_of_view;
+use crate::clock;
+use crate::config::defaults::VIEW_LOOK;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
@@ -53,7 +55,11 @@ impl Core {
         let options = &query.options;
         let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
-        blocking::answer(&Local { core: self, raft, reader, query }, options.min_index, wait, progress).await
+        let began = clock::now();
+        let mut answer = blocking::answer(&Local { core: self, raft, reader, query }, options.min_index, wait, progress).await?;
+        // What was parked here is not older for it.
+        answer.ready(clock::since(began));
+        Ok(answer)
     }
 
     /// What was rendered from the catalog here, as an answer that may be `age` old.
@@ -222,5 +228,19 @@ impl Place for Local<'_> {
         let is_lost = self.raft.leadership().wait_for(|leadership| !leadership.is_self).await.is_ok();
         // Otherwise Raft has stopped; the request ends with its connection or its wait.
         if is_lost { Fault::no_leader() } else { pending().await }
+    }
+
+    async fn outdated(&self) {
+        match self.query.options.max_stale {
+            Some(bound) if self.query.options.consistency == Consistency::Stale => Box::pin(outgrown(self.raft, bound)).await,
+            _ => pending().await,
+        }
+    }
+}
+
+/// Resolves when the view here is older than `bound`.
+async fn outgrown(raft: &Raft, bound: Duration) {
+    while let Some(left) = age_of_view(raft).and_then(|age| bound.checked_sub(age)) {
+        tokio::time::sleep(left.max(VIEW_LOOK)).await;
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn after(error: CallError, is_write: bool) -> Next {
     match error {
         CallError::NotSent(text) => Next::Anew(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
         CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew(fault),
-        CallError::Fault(fault) => Next::Give(fault),
+        CallError::Fault(fault) | CallError::Refused(fault) => Next::Give(fault),
         CallError::Lost(text) if is_write => {
             Next::Give(Fault::outcome_unknown(format!("rpc error making call: {text}; the write may or may not have been done")))
         }
@@ -67,6 +67,7 @@ pub(super) fn is_want_of_way(fault: &Fault) -> bool {
 pub(super) struct Tries {
     failures: usize,
     losses: usize,
+    refusals: usize,
 }
 
 /// What comes after a server has failed.
@@ -85,7 +86,12 @@ pub(super) enum Step {
 impl Tries {
     /// A request failed on one of `servers` servers. What was certainly not processed goes to the
     /// others; so does a read that was lost, once to each: several servers may end at the same moment.
+    /// A read that one cannot take may be known to one of another version.
     pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> Step {
+        if let CallError::Refused(fault) = error {
+            self.refusals += 1;
+            return if is_write || self.refusals >= servers { Step::Give(fault) } else { Step::AtOnce(fault) };
+        }
         let fault = match after(error, is_write) {
             Next::Give(fault) => return Step::Give(fault),
             Next::AnewAfterLoss(fault) => {
@@ -123,6 +129,18 @@ mod tests {
         }
         let Step::Give(fault) = Tries::default().failed(lost(), true, 3) else { panic!("it was sent anew") };
         assert_eq!(fault.kind, FaultKind::OutcomeUnknown);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_final_for_a_write_and_for_a_read_once_nobody_takes_it() {
+        let refused = || CallError::Refused(Fault::bad_request("too much"));
+        assert_eq!(Tries::default().failed(refused(), true, 3), Step::Give(Fault::bad_request("too much")));
+        assert_eq!(after(refused(), true), Next::Give(Fault::bad_request("too much")));
+        let mut read = Tries::default();
+        for turn in 1..=3 {
+            let step = read.failed(refused(), false, 3);
+            assert_eq!(matches!(step, Step::Give(_)), turn == 3, "turn {turn}: {step:?}");
+        }
     }
 
     #[test]

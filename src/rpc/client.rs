@@ -3,11 +3,12 @@
 //! Used by `router` and by Raft's transport. It never sends a message twice; whether that is safe
 //! is for the caller to judge by [`CallError`].
 
-use super::message::{collect, decode, encode};
+use super::message::collect;
 use super::slot::Slot;
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH};
 use crate::config::defaults;
 use crate::model::fault::Fault;
+use crate::model::packed;
 use crate::model::request::{Reply, Request};
 use crate::tls::RpcTls;
 use bytes::Bytes;
@@ -46,11 +47,11 @@ impl RpcClient {
     /// Sends `request` to `server`. A server that hangs is noticed within 1 s, by a parked watch within 2 s,
     /// and all calls of that connection fail.
     pub async fn call(&self, server: SocketAddr, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
-        let body = encode(request).map_err(CallError::Fault)?;
+        let body = encoded(request).map_err(CallError::Refused)?;
         let lane = if request.wait().is_some() { Lane::Watches } else { Lane::Requests };
         let reply = self.send(server, lane, body, timeout).await?;
         let reply: Result<Reply, Fault> =
-            decode(&reply).map_err(|error| CallError::Lost(format!("{server}: its reply cannot be read: {error}")))?;
+            packed::decode(&reply).map_err(|error| CallError::Lost(format!("{server}: its reply cannot be read: {error}")))?;
         reply.map_err(CallError::Fault)
     }
 
@@ -67,7 +68,7 @@ impl RpcClient {
             .any(|lane| slots.get(&(server, lane)).is_some_and(|slot| slot.is_up()))
     }
 
-    async fn send(&self, server: SocketAddr, lane: Lane, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+    pub(super) async fn send(&self, server: SocketAddr, lane: Lane, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
         let handed_over = AtomicBool::new(false);
         match tokio::time::timeout(timeout, self.exchange(server, lane, body, &handed_over)).await {
             Ok(outcome) => outcome,
@@ -105,7 +106,11 @@ impl RpcClient {
             // Every other status is given before a message is handed on.
             (status, body) => {
                 let text = body.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
-                Err(CallError::NotSent(format!("{server}: refused with {status}: {text}")))
+                let of_the_message = matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE);
+                Err(match lane {
+                    Lane::Requests | Lane::Watches if of_the_message => CallError::Refused(Fault::bad_request(format!("{server}: {text}"))),
+                    _ => CallError::NotSent(format!("{server}: refused with {status}: {text}")),
+                })
             }
         }
     }
@@ -122,6 +127,19 @@ impl RpcClient {
         slots.insert((server, lane), Arc::clone(&slot));
         slot
     }
+}
+
+/// The bytes of a request, if a server takes so many and so much in them.
+fn encoded(request: &Request) -> Result<Bytes, Fault> {
+    let body = packed::encode(request).map_err(|error| Fault::failed(format!("the request cannot be encoded: {error}")))?;
+    let limit = defaults::RPC_MAX_REQUEST_BYTES;
+    if body.len() > limit {
+        let text = format!("The request has {} bytes, and servers take at most {limit}; send it in parts", body.len());
+        return Err(Fault::bad_request(text));
+    }
+    packed::check(&body, packed::MESSAGE)
+        .map_err(|excess| Fault::bad_request(format!("The request is more than servers take: {excess}")))?;
+    Ok(body.into())
 }
 
 /// Tells a message that certainly was not processed from one that may have been: it was handed

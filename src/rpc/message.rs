@@ -1,15 +1,11 @@
-//! Bodies of messages: encoded with the names of their fields, read within bounds.
+//! Bodies of messages, read within bounds.
 //!
 //! Used by both ends. A size that was announced is checked before any of it is taken in.
 
 use super::budget::Share;
-use crate::config::defaults;
-use crate::model::fault::{Fault, FaultKind};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// Why a body cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -20,19 +16,6 @@ pub(super) enum BodyError {
     Cut(#[from] hyper::Error),
     #[error("messages of others fill all the room there is; try again")]
     NoRoom,
-}
-
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, Fault> {
-    match rmp_serde::to_vec_named(value) {
-        Ok(encoded) => Ok(encoded.into()),
-        Err(error) => Err(Fault::new(FaultKind::Failed, format!("a message cannot be encoded: {error}"))),
-    }
-}
-
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
-    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
-    decoder.set_max_depth(defaults::RPC_MAX_DEPTH);
-    T::deserialize(&mut decoder)
 }
 
 /// Reads a whole body of at most `limit` bytes, each piece of it once there is room for all that has come so

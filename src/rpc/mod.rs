@@ -50,6 +50,9 @@ pub enum CallError {
     /// It certainly was not processed; safe to send elsewhere.
     #[error("not sent: {0}")]
     NotSent(String),
+    /// It certainly was not processed, and will not be: it is not what servers of that version take.
+    #[error("{0}")]
+    Refused(Fault),
     /// It may have been processed.
     #[error("lost: {0}")]
     Lost(String),

@@ -5,12 +5,13 @@
 //! counts what it refuses.
 
 use super::budget::{Budget, Share};
-use super::message::{BodyError, collect, decode, encode};
+use super::message::{BodyError, collect};
 use super::{RAFT_PATH, REQUEST_PATH, RaftSink};
 use crate::config::defaults;
 use crate::entrance::{Entrance, counted_as};
 use crate::listener::Listener;
 use crate::model::fault::Fault;
+use crate::model::packed;
 use crate::model::request::{Ask, Handler, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
 use crate::tls::RpcTls;
@@ -247,7 +248,7 @@ impl Server {
         let share = self.requests.share(peer.at.ip());
         let (message, room) = take(body, defaults::RPC_MAX_REQUEST_BYTES, share).await?;
         let request: Request =
-            decode(&message).map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
+            packed::decode(&message).map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
         drop(message);
         // A read is small, and may be parked for minutes.
         let _room = matches!(request.ask, Ask::Write(_)).then_some(room);
@@ -297,14 +298,14 @@ async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, 
 /// The reply as it travels; one that nobody would take is replaced by a fault that says so.
 fn encoded(outcome: &Result<Reply, Fault>) -> Bytes {
     let limit = defaults::RPC_MAX_REPLY_BYTES;
-    let fault = match encode(outcome) {
-        Ok(bytes) if bytes.len() <= limit => return bytes,
+    let fault = match packed::encode(outcome) {
+        Ok(bytes) if bytes.len() <= limit => return bytes.into(),
         Ok(bytes) => {
             Fault::failed(format!("the answer has {} bytes, and at most {limit} can be sent; use a filter", bytes.len()))
         }
-        Err(fault) => fault,
+        Err(error) => Fault::failed(format!("the answer cannot be encoded: {error}")),
     };
-    encode(&Err::<Reply, Fault>(fault)).unwrap_or_default()
+    packed::encode(&Err::<Reply, Fault>(fault)).map(Bytes::from).unwrap_or_default()
 }
 
 fn refusal(status: StatusCode, text: String) -> Refusal {

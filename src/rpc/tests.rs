@@ -3,9 +3,10 @@
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH, RaftSink, RpcClient, serve};
 use crate::config::defaults;
 use crate::model::answer::Answer;
+use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Query, QueryOptions, Read};
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, Write, WriteRequest};
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
 use crate::tls::{CertKind, RpcRules, RpcTls, TlsFiles, TlsMaterial, create_ca};
@@ -241,7 +242,23 @@ async fn a_message_over_the_limit_is_refused_before_it_is_sent() {
     let server = server(None).await;
     let client = RpcClient::new(None);
     let outcome = client.call(server.addr, &read("x".repeat(defaults::RPC_MAX_REQUEST_BYTES)), LONG).await;
-    assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+    assert!(matches!(&outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_sees_it_first() {
+    let server = server(None).await;
+    let client = RpcClient::new(None);
+    let deep = (0..=defaults::MESSAGE_DEPTH).fold(Command::Batch(Vec::new()), |inner, _| Command::Batch(vec![inner]));
+    let write = WriteRequest { dc: None, token: Default::default(), write: Write::Apply(deep) };
+    let outcome = client.call(server.addr, &Request { ask: Ask::Write(write), hops: Hops::default() }, LONG).await;
+    let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
+    assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));
+    // As from a version that knows no bounds, or of another version's words.
+    for message in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], b"\xa9Elsewhere"] {
+        let outcome = client.send(server.addr, Lane::Requests, Bytes::from_static(message), LONG).await;
+        assert!(is_refused(&outcome.map(drop), "the request cannot be read"), "{message:?}");
+    }
 }
 
 #[tokio::test]

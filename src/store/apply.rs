@@ -6,9 +6,8 @@
 use super::change::Change;
 use super::view::View;
 use super::watch::Key;
-use super::{autopilot, deregister, register, removal, votes};
+use super::{autopilot, deregister, register, removal, validate, votes};
 use crate::model::command::{Command, Outcome};
-use crate::model::fault::Fault;
 use std::collections::BTreeSet;
 
 /// Applies `command` to `view`, and notes in `touched` what became different. A refused command
@@ -41,9 +40,8 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, co
 fn apply_all(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, commands: &[Command]) -> Outcome {
     let mut first_refusal = None;
     for command in commands {
-        // A batch in a batch would let the depth of a log entry set the depth of this stack.
         let outcome = match command {
-            Command::Batch(_) => Outcome::Refused(Fault::failed("A batch cannot hold another batch")),
+            Command::Batch(_) => Outcome::Refused(validate::nested()),
             single => apply(view, touched, index, single),
         };
         if let Outcome::Refused(fault) = outcome {

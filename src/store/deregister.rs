@@ -3,14 +3,13 @@
 
 use super::change::Change;
 use super::node_state::NodeState;
+use super::validate;
 use crate::model::command::Deregister;
 use crate::model::fault::Fault;
 
 /// Removes what `request` names, and what hangs on it.
 pub(super) fn deregister(change: &mut Change<'_>, request: &Deregister) -> Result<(), Fault> {
-    if request.node.is_empty() {
-        return Err(Fault::failed("Must provide node"));
-    }
+    validate::deregister(request)?;
     if request.service_id.is_empty() && request.check_id.is_empty() {
         change.remove(&request.node);
         return Ok(());

@@ -128,16 +128,9 @@ fn describe_checks_anew(state: &mut NodeState, service: &NodeService, index: u64
 }
 
 fn upsert_check(state: &mut NodeState, check: &HealthCheck, index: u64) -> Result<(), Fault> {
-    let node = &state.row.node.node;
-    if !check.node.is_empty() && !check.node.eq_ignore_ascii_case(node) {
-        return Err(Fault::failed(format!("check node {:?} does not match node {node:?}", check.node)));
-    }
-    let mut check = HealthCheck { node: node.clone(), ..check.clone() };
+    let mut check = HealthCheck { node: state.row.node.node.clone(), ..check.clone() };
     if check.check_id.is_empty() {
         check.check_id.clone_from(&check.name);
-    }
-    if check.check_id.is_empty() {
-        return Err(Fault::failed("Must provide a CheckID or a Name for each check"));
     }
     if check.kind.is_empty() {
         check.kind = check.definition.kind().to_owned();

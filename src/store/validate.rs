@@ -1,13 +1,63 @@
 //! What a registration must be like. The texts are Consul's: clients look for them.
 //!
-//! The servers validate before they propose; `apply` does again, so that no log entry, however it
-//! came about, can make an impossible row.
+//! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
+//! does again, so that no log entry, however it came about, can make an impossible row.
 
-use crate::model::command::Register;
+use crate::config::defaults::COMMAND_BYTES;
+use crate::model::check::HealthCheck;
+use crate::model::command::{Command, Deregister, Register};
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::service::{NodeService, Weights};
 use std::net::IpAddr;
+
+/// Refuses what would be refused in any state. Of several commands at once one that can be is enough: each has
+/// an outcome of its own.
+pub fn command(command: &Command) -> Result<(), Fault> {
+    match command {
+        Command::Register(request) => register(request).and_then(|()| tags_of_checks(request)),
+        Command::Deregister(request) => deregister(request),
+        Command::Batch(commands) => {
+            let mut refusals = commands.iter().map(single);
+            let Some(first) = refusals.next() else { return Ok(()) };
+            first.or_else(|fault| if refusals.any(|refusal| refusal.is_ok()) { Ok(()) } else { Err(fault) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same of one command of several.
+fn single(one: &Command) -> Result<(), Fault> {
+    match one {
+        Command::Batch(_) => Err(nested()),
+        single => command(single),
+    }
+}
+
+/// A batch in a batch would let the depth of a log entry set the depth of the stack that applies it.
+pub(super) fn nested() -> Fault {
+    Fault::failed("A batch cannot hold another batch")
+}
+
+/// Refuses a deregistration of nothing.
+pub(super) fn deregister(request: &Deregister) -> Result<(), Fault> {
+    if request.node.is_empty() { Err(Fault::failed("Must provide node")) } else { Ok(()) }
+}
+
+/// Every check carries the tags of its instance, so that a small body with many of both could make gigabytes.
+fn tags_of_checks(request: &Register) -> Result<(), Fault> {
+    let Some(service) = &request.service else { return Ok(()) };
+    let id = if service.id.is_empty() { &service.service } else { &service.id };
+    let checks = request.check.iter().chain(&request.checks).filter(|check| check.service_id == *id).count();
+    let tags: usize = service.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    if checks.saturating_mul(tags) > COMMAND_BYTES {
+        return Err(Fault::bad_request(format!(
+            "Each of the {checks} checks carries the {tags} bytes of its service's tags, more than {COMMAND_BYTES} bytes in all; \
+             register fewer checks or tags at a time"
+        )));
+    }
+    Ok(())
+}
 
 /// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
 pub fn register(request: &Register) -> Result<(), Fault> {
@@ -20,7 +70,18 @@ pub fn register(request: &Register) -> Result<(), Fault> {
     if !request.id.is_empty() {
         request.id.parse::<NodeId>().map_err(|error| Fault::failed(format!("Bad node ID: {error}")))?;
     }
-    request.service.as_ref().map_or(Ok(()), service)
+    request.service.as_ref().map_or(Ok(()), service)?;
+    request.check.iter().chain(&request.checks).try_for_each(|of| check(of, &request.node))
+}
+
+fn check(check: &HealthCheck, node: &str) -> Result<(), Fault> {
+    if !check.node.is_empty() && !check.node.eq_ignore_ascii_case(node) {
+        return Err(Fault::failed(format!("check node {:?} does not match node {node:?}", check.node)));
+    }
+    if check.check_id.is_empty() && check.name.is_empty() {
+        return Err(Fault::failed("Must provide a CheckID or a Name for each check"));
+    }
+    Ok(())
 }
 
 fn service(service: &NodeService) -> Result<(), Fault> {
@@ -62,6 +123,39 @@ mod tests {
             assert_eq!(text(&Register { service: Some(bound_to_all), ..request() }), "Invalid service address");
         }
         assert!(register(&request()).is_ok());
+    }
+
+    #[test]
+    fn a_check_without_a_name_or_of_another_node_is_refused_before_it_is_proposed() {
+        let with = |check| Register { checks: vec![check], ..request() };
+        assert_eq!(text(&with(HealthCheck::default())), "Must provide a CheckID or a Name for each check");
+        let strange = HealthCheck { node: "n2".to_owned(), name: "c".to_owned(), ..HealthCheck::default() };
+        assert_eq!(text(&with(strange)), r#"check node "n2" does not match node "n1""#);
+        let named = HealthCheck { node: "N1".to_owned(), name: "c".to_owned(), ..HealthCheck::default() };
+        assert!(register(&with(named)).is_ok());
+    }
+
+    #[test]
+    fn of_several_commands_one_that_can_be_is_enough_and_none_is_too_few() {
+        let (good, bad) = (Command::Register(Box::new(request())), Command::Register(Box::default()));
+        let of = |commands: &[&Command]| command(&Command::Batch(commands.iter().copied().cloned().collect()));
+        assert_eq!(of(&[]), Ok(()));
+        assert_eq!(of(&[&bad, &good, &bad]), Ok(()));
+        assert_eq!(of(&[&bad, &bad]).unwrap_err().message, "Must provide node");
+        assert_eq!(of(&[&Command::Batch(vec![good])]).unwrap_err().message, "A batch cannot hold another batch");
+    }
+
+    #[test]
+    fn many_checks_of_a_service_with_many_tags_are_refused() {
+        let service = NodeService { service: "web".to_owned(), tags: vec!["t".repeat(500); 100], ..NodeService::default() };
+        let check =
+            |number: usize| HealthCheck { name: number.to_string(), service_id: "web".to_owned(), ..HealthCheck::default() };
+        let of = |count| {
+            let checks = (0..count).map(check).collect();
+            command(&Command::Register(Box::new(Register { service: Some(service.clone()), checks, ..request() })))
+        };
+        assert_eq!(of(COMMAND_BYTES / 100 / 524), Ok(()));
+        assert!(of(COMMAND_BYTES / 100 / 524 + 1).unwrap_err().message.contains("register fewer checks or tags"));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 use crate::config::defaults::{WATCH_RETRY, WATCH_RETRY_MAX, WATCH_WAIT};
 use crate::model::duration;
 use crate::model::ids::Token;
+use crate::model::json::elements;
 use crate::model::uri;
 use crate::model::watch::{View, Watch};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use serde::de::{Error as _, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -169,12 +169,9 @@ impl Plan {
             #[serde(rename = "ID")]
             id: String,
         }
-        let listed: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
-        let listed = listed.unwrap_or_default();
-        let ids: Vec<String> = listed
-            .iter()
-            .map(|event| serde_json::from_str::<Event>(event.get()).map(|event| event.id))
-            .collect::<Result<_, _>>()?;
+        let listed = elements(text(body)?)?;
+        let id = |event: &&str| serde_json::from_str::<Event>(event).map(|event| event.id);
+        let ids: Vec<String> = listed.iter().map(id).collect::<Result<_, _>>()?;
         let known = self.event.as_ref().and_then(|last| ids.iter().rposition(|id| id == last));
         let news = &listed[known.map_or(0, |at| at + 1)..];
         let is_first = self.event.is_none() && self.index == 0;
@@ -182,7 +179,7 @@ impl Plan {
             self.event = Some(newest.clone());
         }
         // The first answer is told even when it is empty, as those of all other views are.
-        if news.is_empty() && !is_first { Ok(None) } else { list(news).map(Some) }
+        Ok((is_first || !news.is_empty()).then(|| list(news)))
     }
 }
 
@@ -246,35 +243,38 @@ impl Target {
 
 /// The only entry of a list.
 fn entry(body: &[u8]) -> serde_json::Result<Option<Bytes>> {
-    let listed: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
-    let first = listed.unwrap_or_default().first().map(|entry| with_session(entry)).transpose()?;
-    Ok(Some(first.map_or(Bytes::from_static(b"null"), |entry| Bytes::from(String::from(Box::<str>::from(entry))))))
+    let first = elements(text(body)?)?.first().map(|entry| with_session(entry)).transpose()?;
+    Ok(Some(first.map_or(Bytes::from_static(b"null"), Bytes::from)))
 }
 
 fn entries(body: &[u8]) -> serde_json::Result<Option<Bytes>> {
-    let listed: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
-    let entries: Vec<Box<RawValue>> = listed.unwrap_or_default().into_iter().map(with_session).collect::<Result<_, _>>()?;
-    list(&entries).map(Some)
+    let entries: Vec<String> = elements(text(body)?)?.into_iter().map(with_session).collect::<Result<_, _>>()?;
+    Ok(Some(list(&entries)))
 }
 
 /// An entry with a `Session`, which Consul's watches tell even where nobody holds the key.
-fn with_session(entry: &RawValue) -> serde_json::Result<Box<RawValue>> {
+fn with_session(entry: &str) -> serde_json::Result<String> {
     #[derive(Deserialize)]
     struct Held {
         #[serde(rename = "Session")]
         session: Option<String>,
     }
-    let held: Held = serde_json::from_str(entry.get())?;
-    match entry.get().strip_suffix('}') {
+    let held: Held = serde_json::from_str(entry)?;
+    Ok(match entry.strip_suffix('}') {
         Some(open) if held.session.is_none() && open.contains(':') && !open.contains("\"Session\"") => {
-            RawValue::from_string(format!("{},\"Session\":\"\"}}", open.trim_end()))
+            format!("{},\"Session\":\"\"}}", open.trim_end())
         }
-        _ => Ok(entry.to_owned()),
-    }
+        _ => entry.to_owned(),
+    })
 }
 
-fn list<T: serde::Serialize>(items: &[T]) -> serde_json::Result<Bytes> {
-    serde_json::to_vec(items).map(Bytes::from)
+fn text(body: &[u8]) -> serde_json::Result<&str> {
+    std::str::from_utf8(body).map_err(serde_json::Error::custom)
+}
+
+fn list(items: &[impl AsRef<str>]) -> Bytes {
+    let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+    format!("[{}]", items.join(",")).into()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The time as of which an answer is known to be the newest. Shared by who counts it and who reads
+/// The time, by [`clock`](crate::clock), as of which an answer is known to be the newest. Shared by who counts it and who reads
 /// it; it never goes back.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct AsOf(Mutex<Option<Instant>>);

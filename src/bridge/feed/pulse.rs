@@ -7,6 +7,7 @@
 use super::age::{Ages, AsOf};
 use super::message::Echo;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
+use crate::clock;
 use crate::config::defaults;
 use quinn::{Connection, RecvStream, VarInt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -140,7 +141,7 @@ impl Pulse {
             let now = Instant::now();
             next = now + defaults::BRIDGE_PING_INTERVAL;
             // Noted before it is sent: what is counted from it is never too young.
-            let ping = self.ages().ping(now);
+            let ping = self.ages().ping(clock::now());
             frame = match Frame::of(Kind::Ping, &ping) {
                 Ok(frame) => frame,
                 Err(error) => return error,

@@ -7,6 +7,7 @@ use super::message::{Known, Open, Push, Took, fingerprint, is_there};
 use super::pulse::{FeedNumber, Pulse};
 use crate::bridge::datacenter::Way;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use crate::clock;
 use crate::config::defaults;
 use crate::model::answer::Found;
 use crate::model::fault::{Fault, FaultKind};
@@ -84,7 +85,7 @@ impl Stream {
             due: 1,
             last: known.map(|(known, found)| (known.hash, found)),
             cluster: None,
-            floor: opened,
+            floor: clock::now(),
             burst: Burst { since: opened, count: 0 },
         };
         let open = Open { feed: stream.number.get(), query: holding.query().clone(), known: known.map(|(known, _)| known) };
@@ -174,7 +175,7 @@ impl Stream {
         let hash = self.hash(meta.found, body.as_ref())?;
         if number == 1 {
             // Read when the stream was open: its view's age counts from before that.
-            let floor = self.opened.checked_sub(meta.last_contact);
+            let floor = self.floor.checked_sub(meta.last_contact);
             self.floor = floor.ok_or_else(|| self.condemn("an answer is older than any clock can tell"))?;
         }
         if self.cluster.is_some_and(|cluster| cluster != meta.cluster) {

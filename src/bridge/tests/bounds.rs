@@ -127,3 +127,21 @@ async fn junk_datagrams_hurt_nobody() {
     }
     assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
 }
+
+/// As a version sends it that knows no such bounds.
+#[tokio::test]
+async fn a_request_that_is_more_than_servers_take_is_answered_so() {
+    let (one, _two) = pair().await;
+    let connection = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
+    for payload in [vec![0x91; defaults::MESSAGE_DEPTH + 1], vec![0xdd, 0xff, 0xff, 0xff, 0xff]] {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        send.write_all(&[&[1, Kind::Request as u8][..], &length, &payload].concat()).await.unwrap();
+        let _ = send.finish();
+        let told = tokio::time::timeout(LONG, recv.read_to_end(1_000)).await.unwrap().unwrap();
+        assert_eq!(told[1], Kind::Fault as u8);
+        let fault: Fault = crate::model::packed::decode(&told[6..]).unwrap();
+        assert_eq!(fault.kind, crate::model::fault::FaultKind::BadRequest);
+        assert!(fault.message.contains("more than servers take"), "{fault}");
+    }
+}

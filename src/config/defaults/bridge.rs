@@ -66,8 +66,6 @@ pub const BRIDGE_ARRIVING_BYTES: u32 = 64 << 20;
 pub const BRIDGE_LEAVING_BYTES: u32 = 128 << 20;
 /// Bytes of one fault or greeting.
 pub const BRIDGE_MAX_NOTE_BYTES: u32 = 16 << 10;
-/// How deep a message may nest; honest ones need about ten.
-pub const BRIDGE_MAX_DEPTH: usize = 64;
 /// How long the frame that opens a stream may take to arrive.
 pub const BRIDGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take to be taken by its asker.

@@ -44,6 +44,16 @@ pub const CACHED_IDLE: Duration = Duration::from_secs(72 * 3600);
 pub const CACHED_PACE: Duration = Duration::from_millis(100);
 /// First and longest pause of a feed after a failed fetch; it doubles between them.
 pub const CACHED_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// The age of a view that a feed's read does not stay parked on: less than a server needs to know that its leader
+/// is gone, so that it costs nothing while there is one.
+pub const CACHED_VIEW_AGE: Duration = Duration::from_secs(1);
+/// How soon at most a server looks again whether the view is too old that a read is parked on.
+pub const VIEW_LOOK: Duration = Duration::from_millis(250);
+/// How often a feed looks whether its read is still parked where it was.
+pub const CACHED_LOOK: Duration = Duration::from_secs(1);
+/// The age of an answer at most whose feed is parked at another agent: that of the view, the time until that is
+/// noticed, and the time until a server that is gone is (`RPC_PING_INTERVAL`, `RPC_PING_TIMEOUT`).
+pub const CACHED_PARKED_AGE: Duration = Duration::from_millis(2_500);
 /// How often a feed asks for what has no index to wait on (`catalog/datacenters`).
 pub const CACHED_POLL: Duration = Duration::from_secs(15);
 

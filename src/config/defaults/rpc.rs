@@ -46,7 +46,7 @@ pub const RPC_CONNECTION_WINDOW: u32 = 16 << 20;
 pub const RPC_FRAME_BYTES: u32 = 256 << 10;
 /// Bytes of headers of one message; there are hardly any.
 pub const RPC_HEADER_BYTES: u32 = 8 << 10;
-/// Bytes of one request.
+/// Bytes of one request; how many values they may hold is `MESSAGE_VALUES`.
 pub const RPC_MAX_REQUEST_BYTES: usize = 16 << 20;
 /// Bytes of one reply: the longest list of a large catalog.
 pub const RPC_MAX_REPLY_BYTES: usize = 256 << 20;
@@ -62,8 +62,6 @@ pub const RPC_RAFT_BUDGET_KIB: usize = 512 << 10;
 pub const RPC_RAFT_BUDGET_OF_ADDRESS_KIB: usize = 130 << 10;
 /// How long a message that is arriving waits for room before it gives way.
 pub const RPC_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
-/// How deep a message may nest; honest ones need about ten.
-pub const RPC_MAX_DEPTH: usize = 64;
 /// Servers and lanes that a client remembers; beyond, those without a connection are forgotten.
 pub const RPC_MAX_SLOTS: usize = 256;
 /// Peers whose refusal for TLS is remembered, so that the log tells each once a minute.

@@ -1,0 +1,164 @@
+//! The clock that leases and ages are counted by: it goes on while the host sleeps.
+//!
+//! The kernel's monotonic clock, by which timers and [`Instant`] go, stands still then: an answer that was held
+//! over a night would look seconds old, and who led in the evening would still hold its lease in the morning.
+//! What [`now`] gives is compared with what it gave before, and with nothing else.
+
+use crate::config::defaults::CLOCK_SLEEP_LEAST;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The time, with the sleep of the host counted in.
+pub fn now() -> Instant {
+    Instant::now() + slept()
+}
+
+/// How long ago `time` was, which [`now`] gave.
+pub fn since(time: Instant) -> Duration {
+    now().saturating_duration_since(time)
+}
+
+/// How long the host has slept since this process first asked.
+fn slept() -> Duration {
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let behind = behind();
+    let first = *FIRST.get_or_init(|| {
+        KNOWN.fetch_max(behind, Ordering::Relaxed);
+        behind
+    });
+    let known = KNOWN.load(Ordering::Relaxed);
+    // What both clocks were read apart by is no sleep; what is known never becomes less.
+    let known = if behind > known.saturating_add(nanos(CLOCK_SLEEP_LEAST)) {
+        KNOWN.fetch_max(behind, Ordering::Relaxed).max(behind)
+    } else {
+        known
+    };
+    Duration::from_nanos(known.saturating_sub(first)) + pretended()
+}
+
+/// Nanoseconds by which the monotonic clock is behind the one that goes on: never more than it is.
+#[cfg(target_os = "linux")]
+fn behind() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        u64::try_from(time.tv_sec)
+            .unwrap_or(0)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    let on = read(ClockId::Boottime);
+    on.saturating_sub(read(ClockId::Monotonic))
+}
+
+/// Other systems have no such clock: their sleep is not known.
+#[cfg(not(target_os = "linux"))]
+fn behind() -> u64 {
+    0
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Notices that the host has slept, for what is counted by the monotonic clock and cannot be by this one.
+#[derive(Debug)]
+pub struct Waking(Mutex<Noticed>);
+
+#[derive(Debug)]
+struct Noticed {
+    slept: Duration,
+    /// By the monotonic clock.
+    woke: Option<std::time::Instant>,
+}
+
+impl Waking {
+    /// Notices what comes from now on.
+    pub fn new() -> Waking {
+        Waking(Mutex::new(Noticed { slept: slept(), woke: None }))
+    }
+
+    /// Time, by the monotonic clock, since the host was first seen to have slept once more. What is older than
+    /// this may be from before the sleep.
+    pub fn age(&self) -> Option<Duration> {
+        let mut noticed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let slept = slept();
+        if slept > noticed.slept {
+            *noticed = Noticed { slept, woke: Some(std::time::Instant::now()) };
+            metrics::counter!("kontor.clock.sleeps").increment(1);
+        }
+        noticed.woke.map(|woke| woke.elapsed())
+    }
+}
+
+impl Default for Waking {
+    fn default() -> Waking {
+        Waking::new()
+    }
+}
+
+#[cfg(not(test))]
+fn pretended() -> Duration {
+    Duration::ZERO
+}
+
+#[cfg(test)]
+fn pretended() -> Duration {
+    testing::PRETENDED.get()
+}
+
+/// Sleep for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        pub(super) static PRETENDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// The host sleeps for so long, as this thread sees it.
+    pub(crate) fn sleep(duration: Duration) {
+        PRETENDED.set(PRETENDED.get() + duration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NIGHT: Duration = Duration::from_secs(8 * 3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_before_a_sleep_is_older_by_it() {
+        let before = now();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(since(before) < Duration::from_secs(3), "awake it goes as other clocks do");
+        testing::sleep(NIGHT);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let age = since(before);
+        assert!(age >= NIGHT + Duration::from_secs(3) && age < NIGHT + Duration::from_secs(4), "{age:?}");
+    }
+
+    #[test]
+    fn a_sleep_is_noticed_once_and_by_everybody() {
+        let (one, two) = (Waking::new(), Waking::new());
+        assert_eq!(one.age(), None);
+        testing::sleep(NIGHT);
+        let first = one.age().unwrap();
+        assert!(first < Duration::from_secs(60) && two.age().is_some());
+        assert!(one.age().unwrap() >= first, "not again");
+        assert_eq!(Waking::new().age(), None, "what was before is over");
+    }
+
+    #[test]
+    fn the_host_that_is_awake_does_not_seem_to_sleep() {
+        let waking = Waking::new();
+        for _ in 0..10_000 {
+            assert_eq!(waking.age(), None);
+        }
+    }
+}
