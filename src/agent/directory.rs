@@ -234,7 +234,8 @@ mod tests {
 
     fn server(name: &str, dc: &str, last: u8, status: MemberStatus, extra: &[(&str, &str)]) -> Member {
         let id = NodeId::from_u128(u128::from(last));
-        let facts = TagFacts { server: true, datacenter: dc, node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout: None };
+        let facts =
+            TagFacts { server: true, datacenter: dc, node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout: None };
         let mut tags = own_tags(&facts);
         tags.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Member { name: name.to_owned(), addr: SocketAddr::from(([127, 0, 0, last], 8301)), tags, status }
@@ -248,8 +249,14 @@ mod tests {
     fn a_client_tells_how_long_the_others_keep_it() {
         let id = NodeId::from_u128(1);
         let told = |reconnect_timeout| {
-            let facts =
-                TagFacts { server: false, datacenter: "dc1", node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout };
+            let facts = TagFacts {
+                server: false,
+                datacenter: "dc1",
+                node_id: id,
+                rpc_port: 8300,
+                bootstrap_expect: 0,
+                reconnect_timeout,
+            };
             own_tags(&facts).get(tag::RECONNECT_TIMEOUT).cloned()
         };
         assert_eq!(told(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));

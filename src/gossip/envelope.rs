@@ -83,7 +83,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Refusal::Key => "what it says does not open with our encrypt key, or one side has none; `encrypt` must be the same on both",
+            Refusal::Key => {
+                "what it says does not open with our encrypt key, or one side has none; `encrypt` must be the same on both"
+            }
             Refusal::Pool => "it is of the other pool; is the port right? LAN and WAN have one each",
             Refusal::Version => "it speaks another version of Kontor's gossip",
             Refusal::Junk => "what it says is not Kontor's gossip",

@@ -55,7 +55,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     match bytes {
         [kind::COMPOUND, count, rest @ ..] => {
             let lengths = 2 * usize::from(*count);
-            let announced: usize = rest.chunks_exact(2).take(usize::from(*count)).map(|pair| usize::from(pair[0]) << 8 | usize::from(pair[1])).sum();
+            let announced: usize =
+                rest.chunks_exact(2).take(usize::from(*count)).map(|pair| usize::from(pair[0]) << 8 | usize::from(pair[1])).sum();
             *count > 0 && lengths + announced == rest.len()
         }
         [first, map, text, ..] => *first <= kind::ERROR && is_map(*map) && is_text(*text),
@@ -92,7 +93,8 @@ mod tests {
     #[test]
     fn the_streams_of_consul_are_told_from_frames() {
         // A push/pull, one that is compressed, one that is sealed, the fallback ping, and a label.
-        for first in [[6, 0x83, 0xa5, b'N'], [9, 0x82, 0xa4, b'A'], [10, 0, 0, 0x40], [0, 0x86, 0xa4, b'N'], [244, 3, b'a', b'b']] {
+        for first in [[6, 0x83, 0xa5, b'N'], [9, 0x82, 0xa4, b'A'], [10, 0, 0, 0x40], [0, 0x86, 0xa4, b'N'], [244, 3, b'a', b'b']]
+        {
             assert!(begins_stream(first), "{first:?}");
         }
         for frame in [[0, 0, 1, 0], [0, 0x10, 0, 0], [1, 0, 0, 0], *b"GET ", [0x16, 3, 1, 2]] {
@@ -107,7 +109,12 @@ mod tests {
         let ping = [&[0, 0x82, 0xa5][..], b"SeqNo", &[1, 0xa4], b"Node"].concat();
         let compound = [&[7, 1, 0, 14][..], &ping].concat();
         assert_eq!(ping.len(), 14);
-        for packet in [ping.clone(), [&[12, 1, 2, 3, 4][..], &ping].concat(), compound.clone(), [&[244, 2, b'l', b'b'][..], &compound].concat()] {
+        for packet in [
+            ping.clone(),
+            [&[12, 1, 2, 3, 4][..], &ping].concat(),
+            compound.clone(),
+            [&[244, 2, b'l', b'b'][..], &compound].concat(),
+        ] {
             assert!(is_datagram(&packet), "{packet:?}");
         }
         for junk in [&b""[..], b"\x00", b"hello", &[7, 1, 0, 99, 1], &[0, 0, 0], &[12, 1, 2]] {
@@ -119,6 +126,9 @@ mod tests {
     fn the_refusal_is_one_short_text() {
         let answer = refusal();
         assert_eq!(answer.len(), 10 + usize::from(answer[9]));
-        assert!(String::from_utf8_lossy(&answer).ends_with("speaks Kontor's gossip, not Consul's; agents of both do not join each other"));
+        assert!(
+            String::from_utf8_lossy(&answer)
+                .ends_with("speaks Kontor's gossip, not Consul's; agents of both do not join each other")
+        );
     }
 }

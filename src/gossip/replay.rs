@@ -86,7 +86,8 @@ impl Heard {
             (self.session, self.windows, self.unheard) = (session, [Window::default(); 2], 0);
         }
         let outlived = Stale::Outlived(self.session);
-        let taken = if session < self.session { Err(outlived) } else { self.windows[carrier as usize].take(number).ok_or(Stale::Seen) };
+        let taken =
+            if session < self.session { Err(outlived) } else { self.windows[carrier as usize].take(number).ok_or(Stale::Seen) };
         match (carrier, taken) {
             (Carrier::Datagram, Ok(())) => self.unheard = 0,
             (Carrier::Datagram, Err(_)) => self.unheard = self.unheard.saturating_add(1),

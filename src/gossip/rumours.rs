@@ -143,7 +143,13 @@ mod tests {
 
     fn herald() -> (Herald, std::sync::mpsc::Receiver<Rumour>) {
         let (news, inbox) = std::sync::mpsc::channel();
-        let policy = Policy { pool: Pool::Lan, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default(), horizon: Arc::default() };
+        let policy = Policy {
+            pool: Pool::Lan,
+            datacenter: "dc1".to_owned(),
+            allowed: Vec::new(),
+            removed: Arc::default(),
+            horizon: Arc::default(),
+        };
         (Herald::new(Arc::new(policy), news, Arc::default()), inbox)
     }
 

@@ -258,7 +258,9 @@ async fn an_agent_of_consul_is_named_by_who_joins_it() {
 async fn an_agent_of_consul_that_joins_is_told_what_this_is() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let first = Agent::start(settings("first", "dc1")).await;
-    for question in [&b"\x06\x83\xa5Nodes\x01"[..], b"\x09\x82\xa4Algo\x00", b"\x0a\x00\x00\x01\x00\x01", b"\x00\x82\xa4Node\xa1n"] {
+    for question in
+        [&b"\x06\x83\xa5Nodes\x01"[..], b"\x09\x82\xa4Algo\x00", b"\x0a\x00\x00\x01\x00\x01", b"\x00\x82\xa4Node\xa1n"]
+    {
         let mut connection = tokio::net::TcpStream::connect(first.gossip.local_addr()).await.unwrap();
         connection.write_all(question).await.unwrap();
         let mut answer = Vec::new();

@@ -147,7 +147,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_places_taken_by_silent_ones_are_still_to_be_had() {
         let callers = Callers::new();
-        let silent: Vec<Caller> = (0..=255).flat_map(|last| callers.enter(address(last))).take(defaults::GOSSIP_MAX_STREAMS).collect();
+        let silent: Vec<Caller> =
+            (0..=255).flat_map(|last| callers.enter(address(last))).take(defaults::GOSSIP_MAX_STREAMS).collect();
         assert_eq!(silent.len(), defaults::GOSSIP_MAX_STREAMS);
         tokio::time::advance(defaults::GOSSIP_STREAM_GRACE).await;
         let of_others: Vec<Caller> = (0..10).filter_map(|_| callers.enter(IpAddr::from([10, 1, 0, 1]))).collect();

@@ -2,10 +2,10 @@
 //! who is refused comes again and again. What is not told here is counted all the same.
 
 use crate::config::defaults;
+use crate::gossip::Pool;
 use crate::gossip::envelope::Refusal;
 use crate::gossip::info::{Denied, NodeInfo};
 use crate::gossip::memberlist::CONSUL;
-use crate::gossip::Pool;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
@@ -28,7 +28,9 @@ impl Complaints {
     pub(super) fn refused(&self, peer: SocketAddr, refusal: &Refusal) {
         let (pool, kind) = (self.pool, refusal.label());
         match refusal {
-            Refusal::Key | Refusal::Datacenter(_) | Refusal::Pool | Refusal::Version | Refusal::Ahead if self.is_due(kind, peer.ip()) => {
+            Refusal::Key | Refusal::Datacenter(_) | Refusal::Pool | Refusal::Version | Refusal::Ahead
+                if self.is_due(kind, peer.ip()) =>
+            {
                 warn!(%pool, %peer, kind, reason = %refusal, "gossip of a peer is refused");
             }
             _ => debug!(%pool, %peer, kind, reason = %refusal, "gossip of a peer is refused"),

@@ -206,9 +206,7 @@ async fn round_trip(addr: SocketAddr, question: Vec<u8>) -> Result<Heard, String
     match answer {
         Ok(answer) => Ok(answer),
         Err(_hung_up) if is_consul(addr).await => Ok(Heard::Consul),
-        Err(error) => {
-            Err(format!("no answer ({error}); is it the gossip port of the same pool, with the same encrypt key?"))
-        }
+        Err(error) => Err(format!("no answer ({error}); is it the gossip port of the same pool, with the same encrypt key?")),
     }
 }
 
@@ -247,7 +245,9 @@ async fn receive(connection: &mut TcpStream) -> Result<Heard, String> {
 /// How what a peer says begins.
 enum Begun {
     /// A frame whose first two bytes are those of this protocol.
-    Frame { length: usize },
+    Frame {
+        length: usize,
+    },
     Consul,
 }
 

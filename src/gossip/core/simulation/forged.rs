@@ -10,12 +10,8 @@ const DAY: u64 = 24 * 3600 * 1000;
 /// A packet without a key in the name of host `of`, with the update of a member or a rumour.
 fn forged(network: &mut Network, of: usize, to: usize, rumour: Option<Rumour>, update: Option<Identity>) -> Vec<u8> {
     let [source, target] = [of, to].map(|at| network.hosts[at].core.me.clone());
-    let header = foca::Header {
-        src: source.identity(),
-        src_incarnation: 0,
-        dst: target.identity(),
-        message: foca::Message::Gossip,
-    };
+    let header =
+        foca::Header { src: source.identity(), src_incarnation: 0, dst: target.identity(), message: foca::Message::Gossip };
     let mut data = vec![MEMBERSHIP];
     PostcardCodec.encode_header(&header, &mut data).unwrap();
     data.extend(u16::from(update.is_some()).to_be_bytes());
