@@ -243,6 +243,20 @@ fn a_failed_client_turns_critical_and_force_leave_removes_it() {
 }
 
 #[test]
+fn a_client_that_is_pruned_before_it_is_seen_to_have_failed_is_forgotten_by_all() {
+    let root = tempfile::tempdir().unwrap();
+    let mut dc = Datacenter::start(root.path(), "dc1", 2);
+    dc.clients.remove(0).kill();
+    let (code, _, error) = dc.servers[0].cli(&["force-leave", "-prune", "c1"]);
+    assert_eq!(code, 0, "{error}");
+    for agent in dc.servers.iter().chain(&dc.clients) {
+        let gone = |members: &Value| members.as_array().unwrap().iter().all(|member| member["Name"] != "c1");
+        agent.wait_for("/v1/agent/members", gone);
+        agent.wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().unwrap().iter().all(|node| node["Node"] != "c1"));
+    }
+}
+
+#[test]
 fn a_wiped_server_joins_anew_and_its_old_self_is_removed() {
     let root = tempfile::tempdir().unwrap();
     let mut dc = Datacenter::start(root.path(), "dc1", 0);

@@ -217,6 +217,25 @@ fn twelve_agents_see_each_other_and_those_that_were_frozen_come_back() {
 }
 
 #[test]
+fn a_join_that_is_refused_is_told_on_both_sides() {
+    let root = tempfile::tempdir().unwrap();
+    let server = lone(root.path(), "dc1").start();
+    server.wait_for_leader();
+    let stranger = Plan::client(root.path(), "dc2", "stranger").start();
+    stranger.wait_for("/v1/agent/self", |_| true);
+    let (code, _, error) = stranger.cli(&["join", &server.plan.address.to_string()]);
+    let reason = "Member 'stranger' part of wrong datacenter 'dc2'; expected 'dc1'";
+    assert!(code != 0 && error.contains(reason), "{error}");
+    let line = wait_until("a line of the log", || {
+        let log = server.log();
+        log.lines().find(|line| line.contains("an agent may not join")).map(str::to_owned)
+    });
+    for part in ["WARN", reason, "member=stranger", "LAN", &stranger.plan.address.to_string()] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
 fn another_encrypt_key_never_joins() {
     let root = tempfile::tempdir().unwrap();
     let key = || {

@@ -6,6 +6,7 @@
 
 mod echo;
 mod exchange;
+mod fetching;
 mod hearing;
 mod orders;
 mod own;
@@ -16,12 +17,13 @@ mod simulation;
 
 pub(super) use exchange::{Contact, Verdict};
 
+use self::fetching::Announced;
 use self::proof::Proofs;
 use super::envelope::{Carrier, Envelope, Refusal};
 use super::horizon::{Horizon, Witnesses};
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};
-use super::roster::{Merged, Record, Table};
+use super::roster::{Merged, Table};
 use super::rumours::{Herald, rumour_of};
 use super::settings::{self, Timings};
 use super::vivaldi::Vivaldi;
@@ -72,15 +74,6 @@ struct Due {
     ping: Instant,
     push_pull: Instant,
     reconnect: Instant,
-}
-
-/// A state that was only announced: where it is, which it is, when to fetch it.
-#[derive(Debug)]
-struct Announced {
-    addr: SocketAddr,
-    stamp: Stamp,
-    at: Instant,
-    tries: u32,
 }
 
 /// How far leaving has come.
@@ -468,34 +461,6 @@ impl Core {
         }
         self.contenders.retain(|_, (_, since)| now.saturating_duration_since(*since) < defaults::GOSSIP_CONTENDER_MEMORY);
         self.fetch(now);
-    }
-
-    /// Fetches what is due, a few at a time.
-    fn fetch(&mut self, now: Instant) {
-        let table = &self.table;
-        self.announced.retain(|name, announced| {
-            let is_missing = |record: &Record| record.info.stamp < announced.stamp && record.down_since.is_none();
-            announced.tries < defaults::GOSSIP_FETCH_TRIES && table.get(name).is_some_and(is_missing)
-        });
-        let unknown = self.wanted.iter_mut().map(|(addr, at)| (*addr, at));
-        let announced = self.announced.values_mut().map(|announced| {
-            announced.tries += u32::from(announced.at <= now);
-            (announced.addr, &mut announced.at)
-        });
-        let due = unknown.chain(announced).filter(|(_, at)| **at <= now).take(defaults::GOSSIP_FETCHES);
-        let due: Vec<SocketAddr> = due
-            .map(|(addr, at)| {
-                *at = now + defaults::GOSSIP_FETCH_RETRY;
-                addr
-            })
-            .collect();
-        for with in due {
-            if self.is_proven(with, now) {
-                self.outputs.push_back(Output::Exchange { with });
-            } else {
-                self.ask_for_proof(with, now);
-            }
-        }
     }
 
     fn exchange_with_random(&mut self, status: MemberStatus) {
