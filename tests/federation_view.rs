@@ -21,7 +21,7 @@ struct Pair {
 impl Pair {
     fn start(root: &Path, change: impl Fn(Plan) -> Plan) -> Pair {
         let here = change(Plan::server(root, "dc1", "s1", 1)).start();
-        let client = Plan::client(root, "dc1", "c1").join(&[&here.plan]).start();
+        let client = change(Plan::client(root, "dc1", "c1")).join(&[&here.plan]).start();
         let there = change(Plan::server(root, "dc2", "s2", 1)).join_wan(&[&here.plan]).start();
         for agent in [&here, &client, &there] {
             agent.wait_for_leader();

@@ -254,7 +254,12 @@ impl Raft {
     /// committed before; for `?consistent`.
     pub async fn confirm_leadership(&self) -> Result<(), Fault> {
         let confirmed = self.server.core.ensure_linearizable(ReadPolicy::ReadIndex);
-        match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, confirmed).await {
+        let confirmed = tokio::select! {
+            biased;
+            () = self.server.proposals.abandoned() => return Err(Fault::no_leader().because("this server stops")),
+            confirmed = tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, confirmed) => confirmed,
+        };
+        match confirmed {
             Ok(Ok(_index)) => Ok(()),
             Ok(Err(error)) => Err(Fault::no_leader().because(error.to_string())),
             Err(_elapsed) => Err(Fault::no_leader().because("no quorum answers")),

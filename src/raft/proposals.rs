@@ -17,6 +17,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 // The largest entry, and one that is sent with it, fit into a message: one that did not would be replicated to
 // nobody, and with it nothing that comes after it.
@@ -40,6 +41,7 @@ pub(super) struct Proposals {
     places: Arc<Semaphore>,
     /// Refuses what would be refused when it is applied, whatever the state is by then.
     checker: Checker,
+    abandoned: CancellationToken,
 }
 
 impl Proposals {
@@ -48,8 +50,9 @@ impl Proposals {
         // Never full: each that is sent holds a place.
         let (queue, waiting) = mpsc::channel(RAFT_PROPOSALS);
         let in_flight = Arc::new(Semaphore::new(RAFT_GROUPS_IN_FLIGHT));
-        let places = Arc::new(Semaphore::new(RAFT_PROPOSALS));
-        (Proposals { queue, places, checker }, Gatherer { core, waiting, in_flight })
+        let (places, abandoned) = (Arc::new(Semaphore::new(RAFT_PROPOSALS)), CancellationToken::new());
+        let gatherer = Gatherer { core, waiting, in_flight, abandoned: abandoned.clone() };
+        (Proposals { queue, places, checker, abandoned }, gatherer)
     }
 
     /// Proposes a command, and resolves when it is applied here; faults as `Raft::propose` has them.
@@ -81,6 +84,16 @@ impl Proposals {
     pub(super) async fn drain(&self, patience: Duration) {
         let _all = tokio::time::timeout(patience, self.places.acquire_many(RAFT_PROPOSALS as u32)).await;
     }
+
+    /// Gives up what waits for its commit: nobody learns any more what becomes of it.
+    pub(super) fn abandon(&self) {
+        self.abandoned.cancel();
+    }
+
+    /// Resolves once all is given up.
+    pub(super) async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
 }
 
 fn unknown(error: &dyn Display) -> Fault {
@@ -92,6 +105,7 @@ pub(super) struct Gatherer {
     core: Core,
     waiting: mpsc::Receiver<Proposal>,
     in_flight: Arc<Semaphore>,
+    abandoned: CancellationToken,
 }
 
 impl Gatherer {
@@ -102,9 +116,9 @@ impl Gatherer {
             // Who was woken together with the first proposer gets to propose before the group leaves.
             tokio::task::yield_now().await;
             let (commands, waiters) = self.gather(first);
-            let core = self.core.clone();
+            let (core, abandoned) = (self.core.clone(), self.abandoned.clone());
             tokio::spawn(async move {
-                commit(&core, commands, waiters).await;
+                commit(&core, commands, waiters, &abandoned).await;
                 drop(slot);
             });
         }
@@ -132,11 +146,13 @@ struct Waiter {
 }
 
 /// Writes one group and tells each of its proposers.
-async fn commit(core: &Core, commands: Vec<LoggedCommand>, waiters: Vec<Waiter>) {
-    let written = match core.client_write(LoggedGroup(commands)).await {
-        Ok(written) => Ok((written.log_id.index(), written.data)),
-        Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(Fault::no_leader()),
-        Err(error) => Err(unknown(&error)),
+async fn commit(core: &Core, commands: Vec<LoggedCommand>, waiters: Vec<Waiter>, abandoned: &CancellationToken) {
+    let written = abandoned.run_until_cancelled(core.client_write(LoggedGroup(commands))).await;
+    let written = match written {
+        Some(Ok(written)) => Ok((written.log_id.index(), written.data)),
+        Some(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Fault::no_leader()),
+        Some(Err(error)) => Err(unknown(&error)),
+        None => Err(unknown(&"this server stops")),
     };
     match written {
         Ok((index, outcomes)) => {

@@ -280,6 +280,8 @@ impl Server {
                     Err(_elapsed) => tracing::info!("leadership is not handed over in time before the stop"),
                 }
             }
+            self.proposals.abandon();
+            self.proposals.drain(grace / 8).await;
             // No message is with the core when it stops, and none comes after: openraft calls each an error.
             let _all = tokio::time::timeout(grace / 8, self.door.acquire_many(RAFT_MESSAGES_MAX)).await;
             self.door.close();

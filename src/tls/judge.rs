@@ -78,7 +78,9 @@ impl Authorities {
                 return Ok(());
             }
             let has_signed = |issuer: &&X509Certificate<'_>| signed(current, issuer) && binds_no_names(issuer);
-            if let Some(root) = known.iter().find(has_signed) {
+            // Those without extensions cannot say that they may.
+            let is_root = |issuer: &&X509Certificate<'_>| (issuer.is_ca() || !has_extensions(issuer)) && has_signed(issuer);
+            if let Some(root) = known.iter().find(is_root) {
                 return counts_now(root, now);
             }
             let may_sign = |issuer: &&X509Certificate<'_>| may_sign(issuer, depth) && has_signed(issuer);
