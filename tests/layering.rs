@@ -7,8 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 7] =
-    ["model", "clock", "shutdown", "entrance", "listener", "config::defaults", "telemetry::Trouble"];
+const EVERYWHERE: [&str; 7] = ["model", "clock", "shutdown", "entrance", "listener", "config::defaults", "telemetry::Trouble"];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {

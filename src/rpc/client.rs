@@ -108,7 +108,9 @@ impl RpcClient {
                 let text = body.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
                 let of_the_message = matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE);
                 Err(match lane {
-                    Lane::Requests | Lane::Watches if of_the_message => CallError::Refused(Fault::bad_request(format!("{server}: {text}"))),
+                    Lane::Requests | Lane::Watches if of_the_message => {
+                        CallError::Refused(Fault::bad_request(format!("{server}: {text}")))
+                    }
                     _ => CallError::NotSent(format!("{server}: refused with {status}: {text}")),
                 })
             }

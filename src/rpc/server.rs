@@ -247,8 +247,8 @@ impl Server {
     async fn request(&self, body: Incoming, peer: &Peer) -> Result<Bytes, Refusal> {
         let share = self.requests.share(peer.at.ip());
         let (message, room) = take(body, defaults::RPC_MAX_REQUEST_BYTES, share).await?;
-        let request: Request =
-            packed::decode(&message).map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
+        let request: Request = packed::decode(&message)
+            .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
         drop(message);
         // A read is small, and may be parked for minutes.
         let _room = matches!(request.ask, Ask::Write(_)).then_some(room);
