@@ -52,8 +52,8 @@ pub const VIEW_LOOK: Duration = Duration::from_millis(250);
 /// How often a feed looks whether its read is still parked where it was.
 pub const CACHED_LOOK: Duration = Duration::from_secs(1);
 /// The age of an answer at most whose feed is parked at another agent: that of the view, the time until that is
-/// noticed, and the time until a server that is gone is (`RPC_PING_INTERVAL`, `RPC_PING_TIMEOUT`).
-pub const CACHED_PARKED_AGE: Duration = Duration::from_millis(2_500);
+/// noticed, and the time until a server that is gone is (`RPC_WATCH_PING_INTERVAL`, `RPC_PING_TIMEOUT`).
+pub const CACHED_PARKED_AGE: Duration = Duration::from_secs(3);
 /// How often a feed asks for what has no index to wait on (`catalog/datacenters`).
 pub const CACHED_POLL: Duration = Duration::from_secs(15);
 
