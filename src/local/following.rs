@@ -45,6 +45,11 @@ impl Following {
         self.progress.send_modify(|progress| progress.failing = true);
     }
 
+    /// A round comes soon, however the last one ended: waiting makes sense again.
+    pub(super) fn expected(&self) {
+        self.progress.send_modify(|progress| progress.failing = false);
+    }
+
     /// Waits until all was tried that was to be pushed up to `pushes`.
     pub(super) async fn wait(&self, pushes: u64) {
         if !self.leads.get().is_some_and(|leads| leads()) {
@@ -87,6 +92,8 @@ mod tests {
         following.knows_leader_by(|| true);
         following.failed();
         assert_eq!(waited(&following, 1).await, Duration::ZERO);
+        following.expected();
+        assert!(waited(&following, 1).await >= REGISTER_WAIT, "the next round is near");
     }
 
     #[tokio::test(start_paused = true)]

@@ -96,7 +96,10 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
                 tokio::select! {
                     () = sleep_until(until.into()) => {}
                     () = local.inner.changed.notified() => timing.changed(),
-                    () = local.inner.soon.notified() => timing.soon(Instant::now().into_std(), spread(&catalog)),
+                    () = local.inner.soon.notified() => {
+                        timing.soon(Instant::now().into_std(), spread(&catalog));
+                        local.inner.following.expected();
+                    }
                 }
             }
         }

@@ -129,6 +129,24 @@ fn a_registration_changes_the_definition_of_a_voted_check_and_never_its_status()
 }
 
 #[test]
+fn how_a_voted_check_is_probed_is_shown_to_its_observers_alone_and_what_is_shown_changes_nothing_of_it() {
+    let (mut catalog, epoch) = Catalog::observed();
+    catalog.vote("n1", epoch, CheckStatus::Critical);
+    catalog.vote("n2", epoch, CheckStatus::Critical);
+    let (row, votes) = (catalog.check(), catalog.votes());
+    assert_eq!((&row["Definition"], &votes["Definition"]), (&json!({"Observers": 3}), &json!({"Observers": 3})));
+    let mut told_back = checked("n1", "c", "a", CheckStatus::Passing);
+    told_back.check.iter_mut().for_each(|check| check.definition.observers = 3);
+    catalog.register(told_back.clone());
+    assert_eq!((catalog.check(), catalog.votes()), (row, votes));
+    assert_eq!(catalog.get(Read::ObservedBy { node: "n2".to_owned() })[0]["Definition"]["HTTP"], "http://a");
+    // It makes nothing voted that is not.
+    told_back.check.iter_mut().for_each(|check| check.check_id = "d".to_owned());
+    catalog.register(told_back);
+    assert_eq!(catalog.reader.observed().len(), 1);
+}
+
+#[test]
 fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     let (mut catalog, epoch) = Catalog::observed();
     let of = |node: &str| Read::ObservedBy { node: node.to_owned() };
