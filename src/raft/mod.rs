@@ -30,6 +30,8 @@ mod watchdog;
 #[cfg(test)]
 mod cluster_test;
 #[cfg(test)]
+mod loss_test;
+#[cfg(test)]
 mod testing;
 
 pub use mark::{LostLog, awaiting_id, lost_log};
