@@ -215,6 +215,29 @@ fn a_data_directory_of_a_consul_server_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_consul_clients_directory_is_taken_over_and_serfs_file_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Plan::server(root.path(), "dc1", "s1", 1);
+    let client = Plan::client(root.path(), "dc1", "c1");
+    let id = "40e4a748-2192-161a-0510-9bf59fe950b5";
+    // The member is where the client finds its way in: it is told of no other.
+    let serf = format!("alive: s1 {}:8301\nclock: 7\nevent-clock: 0\nquery-clock: 0\ncoordinate: {{}}\n", server.address);
+    let files = [("node-id", id), ("serf/local.snapshot", &serf), ("checkpoint-signature", "x"), ("proxy/snapshot.json", "{}")];
+    for (name, content) in files {
+        std::fs::create_dir_all(client.data_dir.join(name).parent().unwrap()).unwrap();
+        std::fs::write(client.data_dir.join(name), content).unwrap();
+    }
+    let (server, client) = (server.start(), client.start());
+    server.wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().unwrap().iter().any(|node| node["ID"] == id));
+    let home = &client.plan.data_dir;
+    assert_eq!(std::fs::read_to_string(home.join("serf/local.snapshot.serf")).unwrap(), serf);
+    for name in ["node-id", "checkpoint-signature", "proxy/snapshot.json"] {
+        let content = files.iter().find(|(file, _)| *file == name).unwrap().1;
+        assert_eq!(std::fs::read_to_string(home.join(name)).unwrap(), content, "{name}");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_writes_serves_reads_and_is_gone_on_with_when_there_is_room() {
     let root = tempfile::tempdir().unwrap();
     let plan = Plan::server(root.path(), "dc1", "s1", 1);
@@ -262,7 +285,7 @@ fn a_full_follower_keeps_nobody_from_writing_and_catches_up() {
 #[test]
 fn writes_are_refused_before_the_disk_is_full() {
     let test = "writes_are_refused_before_the_disk_is_full";
-    let try_out = "mkdir -p /tmp/kontor-probe && mount -t tmpfs -o size=1m tmpfs /tmp/kontor-probe";
+    let try_out = "mount -t tmpfs -o size=1m tmpfs /tmp";
     if !rig::namespace::inside(test, "m", try_out) {
         return;
     }

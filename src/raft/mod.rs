@@ -33,6 +33,8 @@ mod cluster_test;
 #[cfg(test)]
 mod faithful_test;
 #[cfg(test)]
+mod loss_test;
+#[cfg(test)]
 mod testing;
 
 pub use mark::{LostLog, awaiting_id, lost_log};

@@ -97,13 +97,17 @@ impl Server {
     /// This server must take part no longer: what it says counts for what it does not have.
     async fn lose_log(&self, why: String) -> String {
         metrics::counter!("kontor.raft.log_lost").increment(1);
-        if let Some(mark) = &self.mark
-            && let Err(error) = mark.lose(&why).await
-        {
-            tracing::warn!(%error, "that the log is lost cannot be written down; the leader tells it again at the next start");
-        }
+        let next = match &self.mark {
+            Some(mark) => {
+                if let Err(error) = mark.lose(&why).await {
+                    tracing::warn!(%error, "that the log is lost cannot be written down; the leader tells it again at the next start");
+                }
+                BEGINS_ANEW
+            }
+            None => "without a data directory it needs another node_id at each start",
+        };
         self.core.runtime_config().elect(false);
-        self.fail(format!("this server cannot go on: {why}; was an older copy of the data directory put back? {BEGINS_ANEW}"));
+        self.fail(format!("this server cannot go on: {why}; was an older copy of the data directory put back? {next}"));
         why
     }
 

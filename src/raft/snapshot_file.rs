@@ -142,6 +142,8 @@ pub(crate) struct SnapshotShelf {
     drafts: Arc<AtomicU64>,
     /// When the last snapshot of this server's own could not be written, until one could.
     failed: Arc<Mutex<Option<Instant>>>,
+    /// The newest's bytes, known without its lock, which is held while the disk is written to.
+    size: Arc<AtomicU64>,
     current: Arc<Mutex<Option<Newest>>>,
 }
 
@@ -149,7 +151,6 @@ pub(crate) struct SnapshotShelf {
 #[derive(Debug)]
 struct Newest {
     meta: SnapshotMeta,
-    size: u64,
     /// The bytes themselves where there is no directory.
     memory: Option<Bytes>,
 }
@@ -157,7 +158,13 @@ struct Newest {
 impl SnapshotShelf {
     /// A shelf in `dir`, or in memory.
     pub(crate) fn new(dir: Option<&Path>) -> SnapshotShelf {
-        SnapshotShelf { dir: dir.map(Path::to_path_buf), drafts: Arc::default(), failed: Arc::default(), current: Arc::default() }
+        SnapshotShelf {
+            dir: dir.map(Path::to_path_buf),
+            drafts: Arc::default(),
+            failed: Arc::default(),
+            size: Arc::default(),
+            current: Arc::default(),
+        }
     }
 
     /// A shelf of its own for the same directory, to read what was left behind twice.
@@ -185,7 +192,8 @@ impl SnapshotShelf {
 
     /// What was left behind holds this.
     pub(crate) fn found(&self, meta: SnapshotMeta, size: u64) {
-        *self.lock() = Some(Newest { meta, size, memory: None });
+        self.size.store(size, Ordering::Release);
+        *self.lock() = Some(Newest { meta, memory: None });
     }
 
     /// Notes whether a snapshot could be written.
@@ -198,14 +206,14 @@ impl SnapshotShelf {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
-    /// What the newest holds.
+    /// What the newest holds. Waits while one is being kept.
     pub(crate) fn meta(&self) -> Option<SnapshotMeta> {
         self.lock().as_ref().map(|newest| newest.meta.clone())
     }
 
     /// The newest's size in bytes, 0 without one.
     pub(crate) fn size(&self) -> u64 {
-        self.lock().as_ref().map_or(0, |newest| newest.size)
+        self.size.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Newest>> {
@@ -224,7 +232,7 @@ impl SnapshotShelf {
         }
     }
 
-    /// Makes `image` the newest, unless a newer one is there already.
+    /// Makes `image` the newest; on disk when this returns, unless a newer one is there already.
     pub(crate) fn keep(&self, meta: &SnapshotMeta, image: SnapshotImage) -> io::Result<()> {
         let mut current = self.lock();
         if current.as_ref().is_some_and(|newest| newest.meta.last_log_id > meta.last_log_id) {
@@ -243,7 +251,8 @@ impl SnapshotShelf {
             }
             (SnapshotImage::File { .. }, None) => return Err(io::Error::other("a snapshot in a file, and no directory")),
         };
-        *current = Some(Newest { meta: meta.clone(), size, memory });
+        self.size.store(size, Ordering::Release);
+        *current = Some(Newest { meta: meta.clone(), memory });
         Ok(())
     }
 

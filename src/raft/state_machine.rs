@@ -201,7 +201,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(self.shelf.newest()?.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+        let shelf = self.shelf.clone();
+        let newest = tokio::task::spawn_blocking(move || shelf.newest()).await.map_err(io::Error::other)??;
+        Ok(newest.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
     }
 }
 
@@ -240,7 +242,9 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                     "a snapshot cannot be written; the log grows until one can"
                 );
                 // openraft looks at the metadata alone, and passes over what it knows already.
-                let meta = self.shelf.meta().unwrap_or_default();
+                let shelf = self.shelf.clone();
+                let known = tokio::task::spawn_blocking(move || shelf.meta()).await.map_err(io::Error::other)?;
+                let meta = known.unwrap_or_default();
                 Ok(Snapshot { meta, snapshot: SnapshotImage::Memory(Bytes::new()) })
             }
         }
@@ -249,8 +253,62 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::TestMachine;
+    use super::super::machine::Verifier;
+    use super::super::testing::{TestMachine, register};
     use super::*;
+    use std::io::Read;
+    use std::thread::{self, ThreadId};
+
+    /// One that notes which thread restores it.
+    struct Watched(TestMachine, Arc<Mutex<Option<ThreadId>>>);
+
+    impl Machine for Watched {
+        fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+            self.0.apply(index, command)
+        }
+
+        fn publish(&mut self) {
+            self.0.publish();
+        }
+
+        fn freeze(&self) -> Box<dyn Frozen> {
+            self.0.freeze()
+        }
+
+        fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String> {
+            *self.1.lock().unwrap() = Some(thread::current().id());
+            self.0.restore(input)
+        }
+
+        fn blank(&self) -> Box<dyn Machine> {
+            self.0.blank()
+        }
+
+        fn servers(&self) -> Vec<(SocketAddr, NodeId)> {
+            self.0.servers()
+        }
+
+        fn verifier(&self) -> Verifier {
+            self.0.verifier()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_installed_apart_from_the_runtime() {
+        let mut from = TestMachine::default();
+        from.apply(1, &register("a"));
+        let mut bytes = Vec::new();
+        let meta = SnapshotMeta::default();
+        from.freeze().write(&encode_meta(&meta).unwrap(), &mut bytes).unwrap();
+        let thread = Arc::default();
+        let machine = Watched(TestMachine::default(), Arc::clone(&thread));
+        let reader = machine.0.reader();
+        let mut machine = StateMachine::start(Box::new(machine), SnapshotShelf::new(None), Arc::default()).unwrap();
+        machine.install_snapshot(&meta, SnapshotImage::Memory(bytes.into())).await.unwrap();
+        assert!(reader.lock().unwrap().contains_key("a"));
+        let restored_by = thread.lock().unwrap().unwrap();
+        assert_ne!(restored_by, thread::current().id());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_snapshot_that_cannot_be_written_is_tried_again_later() {
