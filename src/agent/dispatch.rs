@@ -92,7 +92,7 @@ impl RaftSink for RaftInbox {
     fn is_of_server(&self, address: IpAddr) -> bool {
         self.raft
             .get()
-            .is_some_and(|(_, known)| known.borrow().values().any(|server| server.addr.is_some_and(|addr| addr.ip() == address)))
+            .is_some_and(|(_, known)| known.borrow().values().any(|server| server.addr.is_some_and(|at| at.ip() == address)))
     }
 }
 
