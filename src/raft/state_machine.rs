@@ -253,7 +253,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::Verifier;
+    use super::super::machine::{Checker, Verifier};
     use super::super::testing::{TestMachine, register};
     use super::*;
     use std::io::Read;
@@ -290,6 +290,10 @@ mod tests {
 
         fn verifier(&self) -> Verifier {
             self.0.verifier()
+        }
+
+        fn checker(&self) -> Checker {
+            self.0.checker()
         }
     }
 
