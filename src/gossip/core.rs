@@ -94,6 +94,8 @@ pub(super) struct Core {
     foca: Foca<Identity, PostcardCodec, StdRng, Herald>,
     runtime: AccumulatingRuntime<Identity>,
     timers: BinaryHeap<Reverse<Scheduled>>,
+    /// The timer of periodic gossip, while there is nothing to spread.
+    resting: Option<Timer<Identity>>,
     news: Receiver<Rumour>,
     rumours_full: Arc<AtomicBool>,
     envelope: Envelope,
@@ -180,6 +182,7 @@ impl Core {
             foca,
             runtime: AccumulatingRuntime::new(),
             timers: BinaryHeap::new(),
+            resting: None,
             news,
             rumours_full,
             envelope,
@@ -227,6 +230,10 @@ impl Core {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.timers.peek().is_some_and(|Reverse(next)| next.at <= now) {
             let Some(Reverse(Scheduled { timer, .. })) = self.timers.pop() else { break };
+            if matches!(timer, Timer::PeriodicGossip(_)) && !self.has_to_spread() {
+                self.resting = Some(timer);
+                continue;
+            }
             if self.stay != Stay::Gone && self.foca.handle_timer(timer, &mut self.runtime).is_err() {
                 metrics::counter!("kontor.gossip.late_probe").increment(1);
             }
@@ -410,6 +417,11 @@ impl Core {
                 Err(_empty) => break,
             }
         }
+        if self.has_to_spread()
+            && let Some(timer) = self.resting.take()
+        {
+            self.timers.push(Reverse(Scheduled { at: now, timer }));
+        }
         self.rumours_full.store(self.foca.custom_broadcast_backlog() >= defaults::GOSSIP_MAX_RUMOURS, Ordering::Relaxed);
         if std::mem::take(&mut self.stale) {
             self.derive(now);
@@ -418,6 +430,10 @@ impl Core {
         if !(self.wanted.is_empty() && self.announced.is_empty()) {
             self.due.tick = self.due.tick.min(now + defaults::GOSSIP_TICK);
         }
+    }
+
+    fn has_to_spread(&self) -> bool {
+        self.foca.updates_backlog() > 0 || self.foca.custom_broadcast_backlog() > 0
     }
 
     fn handle_notification(&mut self, notification: &OwnedNotification<Identity>) {

@@ -66,6 +66,10 @@ impl Core {
         if let Some((_, name, sent)) = self.pings.remove(at) {
             self.vivaldi.observe(&name, &echo.coordinate, now.saturating_duration_since(sent), &mut self.rng);
             self.learn_coordinate(&name, &echo.coordinate);
+            // It is still where it was asked.
+            if let Some(addr) = self.table.get(&name).map(|record| record.info.addr) {
+                self.prove(addr, now);
+            }
         }
         Ok(())
     }

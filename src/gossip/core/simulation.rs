@@ -36,6 +36,8 @@ struct Host {
     addr: SocketAddr,
     alive: bool,
     frozen: bool,
+    /// How often a timer woke it.
+    wakes: usize,
 }
 
 fn addr(port: u16) -> SocketAddr {
@@ -116,7 +118,7 @@ impl Network {
     fn add(&mut self, settings: &GossipSettings, port: u16, generation: u64) -> usize {
         let seed = self.hosts.len() as u64;
         let core = Core::new(settings, addr(port), generation, self.clock, seed, self.now).unwrap();
-        self.hosts.push(Host { core, addr: addr(port), alive: true, frozen: false });
+        self.hosts.push(Host { core, addr: addr(port), alive: true, frozen: false, wakes: 0 });
         self.hosts.len() - 1
     }
 
@@ -210,6 +212,7 @@ impl Network {
         }
         for host in self.hosts.iter_mut().filter(|host| host.alive && !host.frozen) {
             if host.core.poll_timeout() <= self.now {
+                host.wakes += 1;
                 host.core.handle_timeout(self.now);
             }
         }

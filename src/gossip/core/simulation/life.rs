@@ -103,6 +103,17 @@ fn members_learn_coordinates_from_each_other() {
 }
 
 #[test]
+fn an_idle_pool_wakes_for_its_probes_and_little_else() {
+    let mut network = Network::joined_with(3, |settings| GossipSettings { fast: false, ..settings });
+    network.run_for(Duration::from_secs(60));
+    let before = network.hosts[0].wakes;
+    network.run_for(Duration::from_secs(60));
+    let wakes = network.hosts[0].wakes - before;
+    // Each second a probe, the end of its answer's time, and a measurement.
+    assert!(wakes > 60 && wakes < 4 * 60, "{wakes} in a minute");
+}
+
+#[test]
 fn who_has_left_needs_no_time_any_more() {
     let mut network = Network::joined(2);
     let now = network.now;
