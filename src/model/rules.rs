@@ -4,7 +4,6 @@
 
 use super::check::CheckType;
 use super::definition::ServiceDefinition;
-use super::service::Weights;
 use super::vote::observers_fit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,7 +24,7 @@ pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
         return Err("Invalid service address".to_owned());
     }
     if let Some(weights) = &definition.weights {
-        self::weights(weights).map_err(|why| format!("Invalid Weights: {why}"))?;
+        weights.check().map_err(|why| format!("Invalid Weights: {why}"))?;
     }
     // Gateways and proxies carry marks of their own under the reserved prefix.
     let reserved = !definition.kind.is_empty();
@@ -55,14 +54,6 @@ pub fn check(check: &CheckType) -> Result<(), &'static str> {
 /// Whether a check mirrors another service or node.
 pub fn is_alias(check: &CheckType) -> bool {
     !check.alias_node.is_empty() || !check.alias_service.is_empty()
-}
-
-fn weights(weights: &Weights) -> Result<(), &'static str> {
-    match (weights.passing, weights.warning) {
-        (0, _) => Err("Passing must be greater than 0"),
-        (passing, warning) if passing > 65_535 || warning > 65_535 => Err("DNS Weight must be between 0 and 65535"),
-        _ => Ok(()),
-    }
 }
 
 /// Whether metadata keeps to Consul's limits; the error says what does not. `reserved` allows the
