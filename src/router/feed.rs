@@ -53,12 +53,11 @@ impl Held {
         parked.and_then(|progress| contact(progress)).map_or(known, |contact| known.min(contact))
     }
 
-    /// Its successor is not waited for any more; until now it was.
-    fn unpark(&mut self, contact: &Contact) {
+    /// Notes that it is no older now than what its successor is parked on says.
+    fn note(&mut self, contact: &Contact) {
         if let Some(time) = clock::now().checked_sub(self.age(contact)) {
             self.as_of = self.as_of.max(time);
         }
-        self.successor = None;
     }
 }
 
@@ -227,7 +226,7 @@ impl Keeper {
         self.state.send_if_modified(|state| {
             match (&mut state.held, fetch) {
                 (Some(held), Some(progress)) => held.successor = Some(progress.clone()),
-                (Some(held), None) => held.unpark(&self.origin.contact),
+                (Some(held), None) => held.successor = None,
                 (None, _) => {}
             }
             false
@@ -235,10 +234,14 @@ impl Keeper {
     }
 
     /// Resolves when nobody knows any more how old the view is that the fetch is parked on: what there is now is
-    /// then to be asked for.
+    /// then to be asked for. Until then that is noted, for when the fetch fails.
     async fn is_parted(&self, progress: &Progress) {
         loop {
             tokio::time::sleep(CACHED_LOOK).await;
+            self.state.send_if_modified(|state| {
+                state.held.iter_mut().for_each(|held| held.note(&self.origin.contact));
+                false
+            });
             if progress.get() == Phase::Parked && (self.origin.contact)(progress).is_none() {
                 return;
             }
