@@ -3,7 +3,7 @@
 #
 #   deploy/build.sh                      # kontor:latest
 #   deploy/build.sh -t kontor:1.2        # another name
-#   deploy/build.sh --profile bench-fast # another profile of Cargo.toml: larger, but built in a fraction of the time
+#   deploy/build.sh --profile release    # another profile of Cargo.toml: larger, but built in a fraction of the time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

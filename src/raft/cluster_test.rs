@@ -4,7 +4,7 @@ use super::message::{self, Ask, Envelope, Reply};
 use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
 use super::{Peer, RaftSettings};
-use crate::config::defaults::{RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS, RAFT_PROPOSALS};
+use crate::config::defaults::{RAFT_ECHO_PATIENCE, RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS, RAFT_PROPOSALS};
 use crate::model::command::Outcome;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
@@ -323,6 +323,23 @@ async fn a_followers_age_grows_while_it_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn followers_of_an_idle_cluster_stay_fresh_by_its_heartbeats_alone() {
+    let cluster = Cluster::of_three().await;
+    cluster.leader().await;
+    let asked = || cluster.net.asked.load(Ordering::SeqCst);
+    let silent = async {
+        let mut before = usize::MAX;
+        while std::mem::replace(&mut before, asked()) != before {
+            tokio::time::sleep(RAFT_ECHO_PATIENCE * 3).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, silent).await.expect("followers go on asking");
+    for number in 1..=3 {
+        assert!(cluster.member(number).raft.staleness().unwrap() < PATIENCE, "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_of_others_and_junk_are_refused() {
     let cluster = Cluster::of_three().await;
     let raft = &cluster.member(1).raft;
@@ -333,7 +350,7 @@ async fn messages_of_others_and_junk_are_refused() {
         assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
     };
     let envelope = |cluster, from, to| {
-        message::encode(&Envelope { cluster, from: id(from), to: id(to), ask: Ask::Echo, counts: None }).unwrap()
+        message::encode(&Envelope { cluster, from: id(from), to: id(to), ask: Ask::Echo, counts: None, echo: None }).unwrap()
     };
     refused(envelope(other, 2, 1)).await;
     refused(envelope(mine, 2, 3)).await;

@@ -3,17 +3,19 @@
 //! A follower notes when it asks its leader; the leader answers with its commit index only while its
 //! lease says that nobody else can lead. Once that index is published here, the view is no older than
 //! the question. Never counted from a receive time, and never from another's clock.
+//!
+//! The question goes along with the reply to each append, and the answer with the next append, so that
+//! an idle cluster has its heartbeats alone. A follower to which none comes asks by a message of its own.
 
 use super::Lane;
-use super::message::{Ask, Reply};
+use super::message::{Ask, Echo, Moment, Reply};
 use super::start::Server;
 use crate::clock;
-use crate::config::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
+use crate::config::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
 use crate::model::ids::NodeId;
-use openraft::async_runtime::WatchReceiver;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -34,9 +36,42 @@ impl Freshness {
     }
 }
 
+/// What a follower has heard of how far its leader has committed.
+#[derive(Debug)]
+pub(super) struct Echoes {
+    run: u64,
+    began: Instant,
+    unseen: Mutex<Unseen>,
+}
+
+impl Default for Echoes {
+    fn default() -> Echoes {
+        Echoes { run: rand::random(), began: clock::now(), unseen: Mutex::default() }
+    }
+}
+
+impl Echoes {
+    /// The present one, for the leader to tell what came before it.
+    fn moment(&self) -> Moment {
+        let at = clock::since(self.began).as_micros();
+        Moment { run: self.run, at: u64::try_from(at).unwrap_or(u64::MAX) }
+    }
+
+    /// When `moment` was; `None` where it is of another run, or not over.
+    fn time_of(&self, moment: Moment) -> Option<Instant> {
+        let time = self.began.checked_add(Duration::from_micros(moment.at))?;
+        Some(time).filter(|time| moment.run == self.run && *time <= clock::now())
+    }
+
+    fn unseen(&self) -> MutexGuard<'_, Unseen> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Server {
     pub(super) fn staleness(&self) -> Option<Duration> {
         self.confirm_as_leader();
+        self.confirm_as_follower();
         self.freshness.age()
     }
 
@@ -50,50 +85,71 @@ impl Server {
         }
     }
 
-    /// The answer to another server's question.
-    pub(super) fn echo(&self) -> Result<Reply, String> {
+    /// A follower knows by the echoes whose index its readers see.
+    fn confirm_as_follower(&self) {
+        let seen = self.echoes.unseen().seen(self.published.load(Ordering::Acquire));
+        if let Some(asked) = seen {
+            self.freshness.confirm(asked);
+        }
+    }
+
+    /// An index that covers everything acknowledged until now, if this server leads for sure.
+    pub(super) fn committed_for_sure(&self) -> Option<u64> {
         // What is acknowledged is published; the metrics may lag behind.
         let published = self.published.load(Ordering::Acquire);
         let committed = self.metrics().local_committed.map_or(0, |id| id.index());
-        match self.holds_lease() {
-            true => Ok(Reply::Echo(published.max(committed))),
-            false => Err("this server does not lead for sure".to_owned()),
-        }
+        self.holds_lease().then_some(published.max(committed))
     }
 
-    /// Asks again and again for as long as the server runs.
+    /// The answer to another server's question.
+    pub(super) fn echo(&self) -> Result<Reply, String> {
+        self.committed_for_sure().map(Reply::Echo).ok_or_else(|| "this server does not lead for sure".to_owned())
+    }
+
+    /// Takes the echo that came with an append; the moment to be sent with the reply.
+    pub(super) fn hear(&self, echo: Echo) -> Moment {
+        if let Some(asked) = echo.after.and_then(|moment| self.echoes.time_of(moment)) {
+            self.heard(echo.index, asked);
+        }
+        self.echoes.moment()
+    }
+
+    /// Everything acknowledged before `asked` is at or below `index`.
+    fn heard(&self, index: u64, asked: Instant) {
+        // It leads, however far behind this server is.
+        self.leader_heard.confirm(asked);
+        self.confirm_as_follower();
+        self.echoes.unseen().push(index, asked);
+    }
+
+    /// Asks where no echo comes by itself, for as long as the server runs: appends bring them, of a leader
+    /// that has led for a moment.
     pub(super) async fn keep_fresh(self: Arc<Server>) {
-        let mut tick = tokio::time::interval(RAFT_ECHO_INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut metrics = self.core.metrics();
-        let mut unseen = Unseen::default();
         loop {
-            tokio::select! {
-                _ = tick.tick() => self.refresh(&mut unseen).await,
-                Ok(()) = metrics.changed(), if !unseen.0.is_empty() => {}
-            }
-            if let Some(asked) = unseen.seen(self.published.load(Ordering::Acquire)) {
-                self.freshness.confirm(asked);
-            }
+            let metrics = self.metrics();
+            let pause = match metrics.current_leader {
+                Some(leader) if leader == metrics.id => {
+                    self.confirm_as_leader();
+                    RAFT_ECHO_PATIENCE
+                }
+                Some(leader) => match self.leader_heard.age().and_then(|age| RAFT_ECHO_PATIENCE.checked_sub(age)) {
+                    Some(rest) => rest.max(RAFT_ECHO_INTERVAL),
+                    None => {
+                        self.ask_echo(NodeId::from_u128(leader)).await;
+                        RAFT_ECHO_INTERVAL
+                    }
+                },
+                None => RAFT_ECHO_INTERVAL,
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn refresh(&self, unseen: &mut Unseen) {
-        let metrics = self.metrics();
-        match metrics.current_leader {
-            Some(leader) if leader == metrics.id => self.confirm_as_leader(),
-            Some(leader) => self.ask_echo(NodeId::from_u128(leader), unseen).await,
-            None => {}
-        }
-    }
-
-    async fn ask_echo(&self, leader: NodeId, unseen: &mut Unseen) {
+    async fn ask_echo(&self, leader: NodeId) {
         let asked = clock::now();
         let answer = self.link.ask_member(leader, Lane::Core, Ask::Echo, RAFT_ECHO_TIMEOUT).await;
         if let Ok(Reply::Echo(index)) = answer {
-            // It leads, however far behind this server is.
-            self.leader_heard.confirm(asked);
-            unseen.push(index, asked);
+            self.heard(index, asked);
         }
     }
 }
@@ -124,6 +180,17 @@ impl Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_means_something_in_its_own_run_alone_and_never_before_it_is_over() {
+        let echoes = Echoes::default();
+        let moment = echoes.moment();
+        assert!(clock::since(echoes.time_of(moment).unwrap()) < Duration::from_secs(60));
+        assert_eq!(Echoes::default().time_of(moment), None);
+        for ahead in [Duration::from_secs(3600).as_micros() as u64, u64::MAX] {
+            assert_eq!(echoes.time_of(Moment { at: ahead, ..moment }), None);
+        }
+    }
 
     #[test]
     fn an_echo_counts_once_its_index_is_seen_and_a_laggard_keeps_the_oldest() {

@@ -32,6 +32,27 @@ pub(crate) struct Envelope {
     /// In an [`Ask::Append`]: what the leader counts on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) counts: Option<Counts>,
+    /// In an [`Ask::Append`] of a leader that leads for sure: what [`Ask::Echo`] would be answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) echo: Option<Echo>,
+}
+
+/// A moment of a follower, which means something to that one alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// The run of the program in which it was.
+    pub(crate) run: u64,
+    /// Microseconds since that began.
+    pub(crate) at: u64,
+}
+
+/// How far a leader had committed after a moment of the follower it writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Echo {
+    /// The moment that came with the follower's last reply; none before the first.
+    pub(crate) after: Option<Moment>,
+    /// Everything acknowledged before that moment is at or below this index.
+    pub(crate) index: u64,
 }
 
 /// What a leader takes for granted of the server it writes to.
@@ -84,6 +105,8 @@ pub(crate) struct SnapshotPart {
 pub(crate) enum Reply {
     /// To [`Ask::Append`].
     Append(AppendResponse),
+    /// To an [`Ask::Append`] with an [`Echo`], whose next one this moment shall come back with.
+    AppendAt(AppendResponse, Moment),
     /// To [`Ask::Vote`] and [`Ask::PreVote`].
     Vote(VoteResponse),
     /// To [`Ask::Transfer`].

@@ -3,22 +3,24 @@
 //! openraft's replication tasks call it. It knows no address; it never hands openraft an answer that
 //! is not one to the question asked.
 
-use super::message::{self, Ask, Counts, Envelope, Reply, SnapshotPart};
+use super::message::{self, Ask, Counts, Echo, Envelope, Moment, Reply, SnapshotPart};
 use super::openraft_types::{
     AppendRequest, AppendResponse, Metrics, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote,
     VoteRequest, VoteResponse,
 };
 use super::snapshot_file::SnapshotImage;
+use super::start::Server;
 use super::{Lane, Transport, TransportError};
-use crate::config::defaults::{RAFT_APPEND_TIMEOUT, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::config::defaults::{RAFT_APPEND_TIMEOUT, RAFT_MEMBERS_MAX, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -29,9 +31,18 @@ pub(super) struct Link {
     pub(super) transport: Arc<dyn Transport>,
     /// What the core says of itself, once it runs.
     pub(super) metrics: OnceLock<WatchReceiverOf<TypeConfig, Metrics>>,
+    /// This server, once it runs.
+    pub(super) server: OnceLock<Weak<Server>>,
+    /// The moments that came with the others' last replies, by server.
+    pub(super) moments: Mutex<BTreeMap<NodeId, Moment>>,
 }
 
 impl Link {
+    /// Of the server `me`, before it runs.
+    pub(super) fn new(me: NodeId, cluster: watch::Receiver<Option<ClusterId>>, transport: Arc<dyn Transport>) -> Link {
+        Link { me, cluster, transport, metrics: OnceLock::new(), server: OnceLock::new(), moments: Mutex::default() }
+    }
+
     /// Sends one message and waits for its answer.
     pub(super) async fn ask(
         &self,
@@ -42,7 +53,8 @@ impl Link {
         timeout: Duration,
     ) -> Result<Reply, TransportError> {
         let counts = self.counts(to, &ask);
-        let envelope = Envelope { cluster, from: self.me, to, ask, counts };
+        let echo = self.echo(to, &ask);
+        let envelope = Envelope { cluster, from: self.me, to, ask, counts, echo };
         let message = message::encode(&envelope).map_err(TransportError::NotSent)?;
         let answer = self.transport.send(to, lane, message, timeout).await?;
         message::decode(&answer).map_err(TransportError::Lost)
@@ -65,6 +77,25 @@ impl Link {
         let matched = metrics.replication.as_ref().and_then(|replication| replication.get(&to)?.as_ref());
         let voter = metrics.membership_config.voter_ids().any(|voter| voter == to);
         Some(Counts { voter, matched: matched.map(|matched| matched.index()) })
+    }
+
+    /// How far this leader has committed, for the follower that its appends go to.
+    fn echo(&self, to: NodeId, ask: &Ask) -> Option<Echo> {
+        let Ask::Append(_) = ask else { return None };
+        let after = self.moments.lock().unwrap_or_else(PoisonError::into_inner).get(&to).copied();
+        let index = self.server.get()?.upgrade()?.committed_for_sure()?;
+        Some(Echo { after, index })
+    }
+
+    /// Keeps the moment at which `server` replied.
+    fn replied(&self, server: NodeId, moment: Moment) {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        if moments.len() < RAFT_MEMBERS_MAX || moments.contains_key(&server) {
+            moments.insert(server, moment);
+        } else {
+            // Of servers that are no members any more; those that are send another.
+            moments.clear();
+        }
     }
 
     /// The same within this server's cluster.
@@ -117,6 +148,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let timeout = option.hard_ttl().max(RAFT_APPEND_TIMEOUT);
         match self.ask(Lane::Core, Ask::Append(rpc), timeout).await? {
             Reply::Append(response) => Ok(response),
+            Reply::AppendAt(response, moment) => {
+                self.link.replied(self.target, moment);
+                Ok(response)
+            }
             reply => Err(unexpected(&reply)),
         }
     }

@@ -47,7 +47,11 @@ impl Server {
         match envelope.ask {
             Ask::Append(append) => {
                 self.check_log(envelope.counts, &append).await?;
-                core.append_entries(append).await.map(Reply::Append).map_err(|error| error.to_string())
+                let response = core.append_entries(append).await.map_err(|error| error.to_string())?;
+                Ok(match envelope.echo {
+                    Some(echo) => Reply::AppendAt(response, self.hear(echo)),
+                    None => Reply::Append(response),
+                })
             }
             Ask::Vote(vote) => {
                 self.check_promises(&vote)?;

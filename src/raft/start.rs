@@ -4,7 +4,7 @@
 
 use super::bootstrap_driver::{self, Driver, Questions};
 use super::disk::Room;
-use super::echo::Freshness;
+use super::echo::{Echoes, Freshness};
 use super::lease::{Lease, awake_since};
 use super::log_store::LogStore;
 use super::machine::Machine;
@@ -28,7 +28,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -55,6 +55,8 @@ pub(super) struct Server {
     pub(super) fatal: watch::Sender<Option<String>>,
     /// Up to when readers here see everything.
     pub(super) freshness: Freshness,
+    /// What the leader has said of that.
+    pub(super) echoes: Echoes,
     /// When the leader last said that it leads for sure, as a follower.
     pub(super) leader_heard: Freshness,
     /// The last index that readers see.
@@ -92,7 +94,7 @@ impl Server {
             tokio::task::spawn_blocking(restore).await.map_err(|error| RaftError::Storage(error.to_string()))??;
 
         let (cluster, cluster_seen) = watch::channel(beginning.joined());
-        let link = Arc::new(Link { me: settings.node_id, cluster: cluster_seen, transport, metrics: OnceLock::new() });
+        let link = Arc::new(Link::new(settings.node_id, cluster_seen, transport));
         let config = Arc::new(core_config(&settings).validate().map_err(|error| RaftError::Core(error.to_string()))?);
         let network = Network(Arc::clone(&link));
         let core = Core::new(settings.node_id.as_u128(), config, network, log.clone(), state_machine)
@@ -135,6 +137,7 @@ impl Server {
             leadership: watch::channel(Leadership::default()).0,
             fatal: watch::channel(None).0,
             freshness: Freshness::default(),
+            echoes: Echoes::default(),
             leader_heard: Freshness::default(),
             published,
             waking: Waking::new(),
@@ -142,6 +145,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             door: Semaphore::new(RAFT_MESSAGES_MAX as usize),
         });
+        let _first = server.link.server.set(Arc::downgrade(&server));
         server.spawn_tasks(shutdown);
         shutdown.spawn_until("raft quorum", Arc::clone(&server).tell_of_absence(candidates));
         Ok(server)

@@ -1,6 +1,7 @@
 //! For this room's tests: a small machine, a network in memory with links to cut, and a cluster on it.
 
 use super::machine::{Checker, Frozen, Machine, Verifier};
+use super::message::{self, Ask, Envelope};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
 use crate::model::command::{Command, Deregister, Outcome, Register};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -117,6 +119,8 @@ pub(super) fn register(name: &str) -> Command {
 pub(super) struct Net {
     servers: Mutex<BTreeMap<NodeId, Raft>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    /// Questions for an echo that went as messages of their own.
+    pub(super) asked: AtomicUsize,
 }
 
 impl Net {
@@ -144,6 +148,9 @@ struct Wire {
 impl Transport for Wire {
     fn send(&self, to: NodeId, _lane: Lane, message: Bytes, timeout: Duration) -> BoxFuture<Result<Bytes, TransportError>> {
         let (net, from) = (Arc::clone(&self.net), self.from);
+        if message::decode::<Envelope>(&message).is_ok_and(|envelope| matches!(envelope.ask, Ask::Echo)) {
+            net.asked.fetch_add(1, Ordering::SeqCst);
+        }
         Box::pin(async move {
             let server = net.servers.lock().unwrap().get(&to).cloned();
             let Some(server) = server.filter(|_| net.hears(from, to)) else {

@@ -73,7 +73,10 @@ fn counted(row: &CheckRow, assignment: Assignment, index: u64) -> CheckRow {
 /// What users are shown of it, told back, says nothing of how it is probed.
 pub(super) fn registered(known: Option<&CheckRow>, mut check: HealthCheck) -> CheckRow {
     match known.filter(|known| check.definition.observers > 0 && check.definition == known.check.definition.shown()) {
-        Some(known) => check.definition = known.check.definition.clone(),
+        Some(known) => {
+            check.definition = known.check.definition.clone();
+            check.kind.clone_from(&known.check.kind);
+        }
         None => check.definition.observers = 0,
     }
     let Some(known) = known.filter(|known| known.is_voted() && check.definition.voted.is_some()) else {

@@ -79,13 +79,15 @@ pub const RAFT_DISK_FULL_BYTES: u64 = 8 << 20;
 pub const RAFT_DISK_FULL_TICK: Duration = Duration::from_millis(500);
 /// How long after a snapshot that could not be written the next is tried.
 pub const RAFT_SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
-/// How often a follower asks its leader for an echo, by which its age is known.
+/// How old what a follower has heard of its leader may be before it asks: five heartbeats.
+pub const RAFT_ECHO_PATIENCE: Duration = Duration::from_millis(500);
+/// How often a follower then asks its leader for an echo, by which its age is known.
 pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);
 /// How long an echo may take.
 pub const RAFT_ECHO_TIMEOUT: Duration = Duration::from_secs(1);
 /// Echoes a follower keeps until it has applied what they name; over it the newest goes. A lag of
 /// some 10 s is told as it is, a longer one as at least that.
-pub const RAFT_ECHOES_UNSEEN: usize = 50;
+pub const RAFT_ECHOES_UNSEEN: usize = 100;
 /// How often the bootstrap is thought over, and what was not answered asked again.
 pub const RAFT_BOOTSTRAP_TICK: Duration = Duration::from_millis(200);
 /// How long a member may take to grant: a write and an fsync.
