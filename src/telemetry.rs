@@ -83,6 +83,14 @@ fn filter(level: &str) -> Result<Targets, String> {
     format!("{libraries},kontor={own}").parse().map_err(|error| format!("log_level {level:?}: {error}"))
 }
 
+/// For tests that read what is logged: a log line is made up for no other subscriber than those there are when
+/// it is first reached, and another test may be the first. With this one for all threads none is passed over.
+#[cfg(test)]
+pub(crate) fn hear_all() {
+    // The second test finds the first one's.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -327,6 +327,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        crate::telemetry::hear_all();
         let _in_this_thread = tracing::subscriber::set_default(log);
         tokio::spawn(remind(certificates));
         sleep(Duration::from_secs(1)).await;

@@ -199,6 +199,7 @@ mod tests {
         let writer = kept.clone();
         let layer = tracing_subscriber::fmt::layer().event_format(Lines { json }).with_ansi(false);
         let log = tracing_subscriber::registry().with(layer.with_writer(move || writer.clone()));
+        super::super::hear_all();
         tracing::subscriber::with_default(log, say);
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
