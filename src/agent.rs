@@ -39,6 +39,7 @@ use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
 use dispatch::{Dispatch, RaftInbox, RaftOutbox};
 use kept_removals::KeptRemovals;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -451,7 +452,9 @@ async fn open_catalog(
     let reader = store.reader().with_panic_threshold(config.health_panic_threshold);
     let own = crate::raft::Candidate { id: node_id, expect: config.bootstrap_expect, cluster: None };
     let (candidates, candidates_rx) = watch::channel(vec![own.clone()]);
-    let (addresses, addresses_rx) = watch::channel(dispatch::RaftAddresses::default());
+    // Its own name is known before gossip tells of it.
+    let own_name = dispatch::RaftServer { name: config.node_name.clone(), addr: None };
+    let (addresses, addresses_rx) = watch::channel(Arc::new(BTreeMap::from([(node_id, own_name)])));
     let transport = Arc::new(RaftOutbox { rpc: rpc.clone(), addresses: addresses_rx });
     let settings = parts::raft_settings(config, node_id, data_dir);
     let raft = Raft::start(settings, store, transport, candidates_rx, tasks).await.map_err(|error| error.to_string())?;

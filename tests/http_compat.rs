@@ -174,9 +174,9 @@ fn requests_are_in_the_log_and_failed_ones_are_errors_without_any_token() {
     assert_eq!((agent.get("/v1/kv/a").status, agent.get("/v1/nothing").status), (501, 404));
     let lines = |log: &str, parts: &[&str]| log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count();
     let log = rig::wait_until("the last request in the log", || Some(agent.log()).filter(|log| log.contains("url=/v1/nothing")));
-    let asked = "method=GET url=/v1/catalog/nodes?token=<hidden>&node-meta=a:b from=127.";
+    let asked = "method=GET url=\"/v1/catalog/nodes?token=<hidden>&node-meta=a:b\" from=127.";
     assert_eq!(lines(&log, &["DEBUG", "Request finished", asked, "status=200", "latency="]), 1, "{log}");
-    let asked = "method=GET url=/v1/catalog/nodes?dc=nowhere&token=<hidden> from=127.";
+    let asked = "method=GET url=\"/v1/catalog/nodes?dc=nowhere&token=<hidden>\" from=127.";
     let failed = ["ERROR", "Request error", asked, "status=500", "error=\"No path to datacenter\""];
     assert_eq!(lines(&log, &failed), 1, "told once, not three times: {log}");
     assert_eq!(lines(&log, &["Request finished", "dc=nowhere", "status=500"]), 3, "{log}");
