@@ -90,14 +90,16 @@ impl DataDir {
                      its cluster live, and it joins them anew; or remove {mark} to begin with an empty catalog"
                 ));
             }
-            if let Some(id) = config.node_id {
-                return Err(format!(
-                    "this server has lost its Raft log of cluster {cluster}: {why}. Under its old id {id}, which node_id gives it, it \
-                     must not come back: its votes would count for what it no longer has. Give it another node_id and remove \
-                     {mark} and {}; the leader cleans the old id up",
-                    path.display()
-                ));
-            }
+        }
+        if let Some(id) = config.node_id {
+            let cluster = lost.cluster().map_or_else(|| "it was about to begin".to_owned(), |cluster| cluster.to_string());
+            let mark = mark.display();
+            return Err(format!(
+                "this server has lost its Raft log of cluster {cluster}: {why}. Under its old id {id}, which node_id gives it, it \
+                 must not come back: its votes would count for what it no longer has. Give it another node_id and remove \
+                 {mark} and {}; the leader cleans the old id up",
+                path.display()
+            ));
         }
         let id = NodeId::random();
         let cluster = lost.cluster().map_or_else(|| "none".to_owned(), |cluster| cluster.to_string());

@@ -62,7 +62,7 @@ impl Parser<'_> {
             let Some(key) = token.key() else {
                 return Err(Stop { at, what: format!("expected a key, got {token}") });
             };
-            let value = self.after_key(at, &key)?;
+            let value = self.after_key(at)?;
             add(&mut entries, key, value)?;
             let following = self.next()?;
             self.ahead = Some(following).filter(|(_, token)| *token != Token::Comma);
@@ -70,11 +70,11 @@ impl Parser<'_> {
     }
 
     /// What a key stands for: `= value`, a block, or labels and a block, which are blocks in blocks.
-    fn after_key(&mut self, at: usize, key: &str) -> Result<Node, Stop> {
+    fn after_key(&mut self, at: usize) -> Result<Node, Stop> {
         let (next, token) = self.next()?;
         if let Some(label) = token.key() {
             self.enter(next)?;
-            let inner = self.after_label(next, &label)?;
+            let inner = self.after_label(next)?;
             self.depth -= 1;
             return Ok(Node { at, content: Content::Object(Entries::from([(label, inner)])) });
         }
@@ -84,18 +84,18 @@ impl Parser<'_> {
                 self.value(value, token)?
             }
             Token::OpenBrace => self.object(next)?,
-            other => return Err(Stop { at: next, what: format!("expected = or {{ after the key {key}, got {other}") }),
+            other => return Err(Stop { at: next, what: format!("expected = or {{ after a key, got {other}") }),
         };
         Ok(Node { at, content })
     }
 
-    fn after_label(&mut self, at: usize, label: &str) -> Result<Node, Stop> {
+    fn after_label(&mut self, at: usize) -> Result<Node, Stop> {
         let following = self.next()?;
         if following.1 == Token::Assign {
-            return Err(Stop { at: following.0, what: format!("expected {{ after the label {label}, got =") });
+            return Err(Stop { at: following.0, what: "expected { after a label, got =".to_owned() });
         }
         self.ahead = Some(following);
-        self.after_key(at, label)
+        self.after_key(at)
     }
 
     fn value(&mut self, at: usize, token: Token) -> Result<Content, Stop> {
@@ -106,8 +106,9 @@ impl Parser<'_> {
             Token::Real(number) => Value::from(number),
             Token::OpenBrace => return self.object(at),
             Token::OpenBracket => return self.list(at),
-            Token::Word(word) => {
-                return Err(Stop { at, what: format!("expected a value, got the bare word {word}; texts stand in quotes") });
+            // Not told which: a secret without its quotes looks so too.
+            Token::Word(_) => {
+                return Err(Stop { at, what: "expected a value, got a bare word; texts stand in quotes".to_owned() });
             }
             other => return Err(Stop { at, what: format!("expected a value, got {other}") }),
         };

@@ -216,7 +216,7 @@ pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> O
         Value::Object(object) => Some(object),
         Value::Array(items) if items.iter().all(Value::is_object) => {
             let objects = items.into_iter().filter_map(|item| if let Value::Object(object) = item { Some(object) } else { None });
-            Some(objects.flatten().collect())
+            Some(objects.fold(Map::new(), joined))
         }
         other => {
             let what = if key.is_empty() { "an object at the top" } else { "an object" };
@@ -224,6 +224,28 @@ pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> O
             None
         }
     }
+}
+
+/// Both objects in one. What is an object in both stays a list of both, so that blocks in repeated blocks add up too.
+fn joined(mut first: Map<String, Value>, second: Map<String, Value>) -> Map<String, Value> {
+    let adds_up = |value: &Value| {
+        value.is_object() || matches!(value, Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object))
+    };
+    for (key, value) in second {
+        let known = first.remove(&key).filter(|known| adds_up(known) && adds_up(&value));
+        let value = match known {
+            Some(known) => {
+                let items = [known, value].into_iter().flat_map(|value| match value {
+                    Value::Array(items) => items,
+                    one => vec![one],
+                });
+                Value::Array(items.collect())
+            }
+            None => value,
+        };
+        first.insert(key, value);
+    }
+    first
 }
 
 /// Takes `name`, in capitals or not, out of `object`.

@@ -60,8 +60,11 @@ impl Local {
                 let mut registry = self.lock();
                 (std::mem::take(&mut registry.unsaved), registry.disk.clone())
             };
-            let write =
-                move || disk.iter().flat_map(|disk| words.values().map(|word| disk.keep_word(word))).find_map(Result::err);
+            // One that cannot be written keeps none of the others back.
+            let write = move || {
+                let written = disk.iter().flat_map(|disk| words.values().map(|word| disk.keep_word(word)));
+                written.fold(None, |first, written| first.or(written.err()))
+            };
             // A sign of life is not refused for a full disk: that would turn a healthy service critical.
             match spawn_blocking(write).await {
                 Ok(None) => _ = trouble.worked(),

@@ -339,8 +339,9 @@ impl Local {
 
     /// Shows what is registered. Called under the lock, so that what is shown never goes back.
     fn show(&self, registry: &Registry) {
-        self.inner.stale.store(false, Ordering::Release);
         self.inner.published.send_replace(Arc::new(registry.state.registered()));
+        // Afterwards: who finds it cleared reads what was shown without the lock.
+        self.inner.stale.store(false, Ordering::Release);
     }
 
     async fn watch_deadlines(self) {

@@ -123,33 +123,50 @@ impl Disk {
 
     /// Has the disk agree with what `steps` do; on return it does. It may block for as long as the disk
     /// takes.
+    ///
+    /// Broken off in the middle, it leaves no service without its checks: checks come before their service, and
+    /// what goes goes last, services first. A file that is new is taken back when another cannot be written.
     pub(super) fn carry_out(&self, steps: &[Step]) -> io::Result<()> {
         // Whose entries have changed: each is flushed once.
         let mut folders: BTreeSet<&Path> = BTreeSet::new();
-        for step in steps {
-            match step {
-                Step::PutService { row, token, source: Source::Api } => {
-                    let kept = KeptService { service: (**row).clone(), token: token.clone() };
-                    write(&self.services, &kept, true)?;
-                    folders.insert(&self.services);
-                }
-                Step::PutCheck { new, source: Source::Api } => {
-                    let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
-                    write(&self.checks, &kept, true)?;
-                    folders.insert(&self.checks);
-                }
-                Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, &mut folders)?,
-                // Only the definition: what a TTL check said last is still wanted.
-                Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, &mut folders)?,
-                Step::DropService(id) => self.forget(&self.services, id, &mut folders)?,
-                Step::DropCheck(id) => {
-                    self.forget(&self.checks, id, &mut folders)?;
-                    self.forget(&self.states, id, &mut folders)?;
-                }
-                Step::Reloaded { .. } => {}
+        let mut made = Vec::new();
+        let mut in_order: Vec<&Step> = steps.iter().collect();
+        in_order.sort_by_key(|step| step.place_on_disk());
+        for step in in_order {
+            if let Err(error) = self.carry_out_one(step, &mut folders, &mut made) {
+                // What cannot be taken back either is read at the next start.
+                made.iter().for_each(|file| _ = fs::remove_file(file));
+                return Err(error);
             }
         }
         folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
+    }
+
+    fn carry_out_one<'a>(&'a self, step: &Step, folders: &mut BTreeSet<&'a Path>, made: &mut Vec<PathBuf>) -> io::Result<()> {
+        match step {
+            Step::PutService { row, token, source: Source::Api } => {
+                let kept = KeptService { service: (**row).clone(), token: token.clone() };
+                note_new(&self.services, &row.id, made);
+                write(&self.services, &kept, true)?;
+                folders.insert(&self.services);
+            }
+            Step::PutCheck { new, source: Source::Api } => {
+                let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
+                note_new(&self.checks, &new.row.check_id, made);
+                write(&self.checks, &kept, true)?;
+                folders.insert(&self.checks);
+            }
+            Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, folders)?,
+            // Only the definition: what a TTL check said last is still wanted.
+            Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, folders)?,
+            Step::DropService(id) => self.forget(&self.services, id, folders)?,
+            Step::DropCheck(id) => {
+                self.forget(&self.checks, id, folders)?;
+                self.forget(&self.states, id, folders)?;
+            }
+            Step::Reloaded { .. } => {}
+        }
+        Ok(())
     }
 
     /// Keeps what a TTL check said. Not flushed: a power cut costs one sign of life, and the next
@@ -165,6 +182,14 @@ impl Disk {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// Notes the file of `id` if there is none yet.
+fn note_new(folder: &Path, id: &str, made: &mut Vec<PathBuf>) {
+    let file = folder.join(file_name(id));
+    if !file.exists() {
+        made.push(file);
     }
 }
 

@@ -33,6 +33,18 @@ pub(super) enum Step {
     Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
 }
 
+impl Step {
+    /// When it is done on the disk: lower ones first.
+    pub(super) fn place_on_disk(&self) -> u8 {
+        match self {
+            Step::PutCheck { source: Source::Api, .. } => 0,
+            Step::PutService { source: Source::Api, .. } => 1,
+            Step::PutService { source: Source::File, .. } | Step::DropService(_) => 2,
+            Step::PutCheck { source: Source::File, .. } | Step::DropCheck(_) | Step::Reloaded { .. } => 3,
+        }
+    }
+}
+
 impl Registry {
     /// A service with its checks. `replace_checks` drops earlier checks that are not named anew.
     pub(super) fn plan_service(

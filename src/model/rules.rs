@@ -5,6 +5,7 @@
 use super::check::CheckType;
 use super::definition::ServiceDefinition;
 use super::vote::observers_fit;
+use crate::config::defaults::COMMAND_BYTES;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -26,9 +27,25 @@ pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
     if let Some(weights) = &definition.weights {
         weights.check().map_err(|why| format!("Invalid Weights: {why}"))?;
     }
+    copies_fit(definition)?;
     // Gateways and proxies carry marks of their own under the reserved prefix.
     let reserved = !definition.kind.is_empty();
     meta(&definition.meta, reserved).map_err(|why| format!("Invalid Service Meta: {why}"))
+}
+
+/// Each check carries the names and tags of its service, so that a small body with many of both could make
+/// gigabytes.
+fn copies_fit(definition: &ServiceDefinition) -> Result<(), String> {
+    let checks = definition.checks.len() + usize::from(definition.check.is_some());
+    let tags: usize = definition.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    let carried = definition.id.len() + definition.name.len() + tags;
+    match checks.saturating_mul(carried) > COMMAND_BYTES {
+        true => Err(format!(
+            "Each of the {checks} checks carries the {carried} bytes of its service's id, name and tags, more than {COMMAND_BYTES} \
+             bytes in all; register fewer checks or shorter ones"
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Whether the fields of a check fit together.
@@ -85,4 +102,22 @@ fn pair(key: &str, value: &str, reserved: bool) -> Result<(), String> {
         return Err(format!("Value is too long (limit: {META_MAX_VALUE} characters)"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_checks_of_a_service_with_a_long_id_are_refused() {
+        let check = CheckType { ttl: std::time::Duration::from_secs(1), ..CheckType::default() };
+        let of = |checks| ServiceDefinition {
+            name: "web".to_owned(),
+            id: "i".repeat(500_000),
+            checks: vec![check.clone(); checks],
+            ..ServiceDefinition::default()
+        };
+        assert_eq!(service(&of(8)), Ok(()));
+        assert!(service(&of(9)).unwrap_err().contains("register fewer checks"));
+    }
 }

@@ -255,10 +255,11 @@ impl Driver {
     async fn join(&mut self, cluster: ClusterId) -> bool {
         if self.state.joined().is_none() {
             let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
-            if !self.marked(Some(cluster)).await {
+            // The mark comes after what it is about: before it, a crash would look like a log that is lost.
+            if self.log.put(CLUSTER, Some(bytes)).await.is_err() || !self.marked(Some(cluster)).await {
                 return false;
             }
-            if self.log.put(CLUSTER, Some(bytes)).await.is_err() || self.log.put(GRANT, None).await.is_err() {
+            if self.log.put(GRANT, None).await.is_err() {
                 return false;
             }
             info!(%cluster, "this server is part of a cluster");

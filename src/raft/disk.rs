@@ -7,6 +7,7 @@
 use super::start::Server;
 use crate::config::defaults::{RAFT_DISK_FULL_BYTES, RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
 use crate::model::fault::{Fault, FaultKind};
+use openraft::ServerState;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,14 +68,23 @@ impl Server {
             let look = tokio::task::spawn_blocking(move || Ok::<_, io::Error>((free_bytes(&path)?, shelf.size())));
             // A file system that does not tell is not judged.
             let Ok(Ok((free, snapshot))) = look.await else { continue };
-            self.judge_room(free, RAFT_DISK_RESERVE_BYTES.saturating_add(snapshot), &folder);
+            let turned = self.judge_room(free, RAFT_DISK_RESERVE_BYTES.saturating_add(snapshot), &folder);
+            let metrics = self.metrics();
+            // The others may have room. Once, or servers that are low would pass leadership around.
+            if turned && self.room.is_low() && metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
+                match self.transfer_leadership(None).await {
+                    Ok(()) => tracing::info!("leadership handed over, for the disk here is nearly full"),
+                    Err(fault) => tracing::warn!(%fault, "leadership could not be handed over"),
+                }
+            }
         }
     }
 
-    pub(super) fn judge_room(&self, free: u64, reserve: u64, folder: &Path) {
+    /// Whether `free` bytes are enough where `reserve` are wanted; tells whether that has changed.
+    pub(super) fn judge_room(&self, free: u64, reserve: u64, folder: &Path) -> bool {
         metrics::gauge!("kontor.raft.disk_free_bytes").set(free as f64);
         if !self.room.judge(free, reserve) {
-            return;
+            return false;
         }
         let (folder, free_mib, reserve_mib) = (folder.display(), free >> 20, reserve >> 20);
         if self.room.is_low() {
@@ -86,6 +96,7 @@ impl Server {
         } else {
             tracing::info!(%folder, free_mib, "the disk of the Raft log has room again");
         }
+        true
     }
 
     /// Why this server takes no proposals now, if it does not.

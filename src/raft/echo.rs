@@ -77,9 +77,9 @@ impl Server {
 
     /// A leader knows by its quorum, if it has applied what came before it.
     fn confirm_as_leader(&self) {
-        let metrics = self.metrics();
+        let (now, metrics) = (clock::now(), self.metrics());
         let is_self = super::start::leadership(&metrics).is_self;
-        let time = self.since_quorum(&metrics).and_then(|since| clock::now().checked_sub(since));
+        let time = self.since_quorum(&metrics).and_then(|since| now.checked_sub(since));
         if let Some(time) = time.filter(|_| is_self) {
             self.freshness.confirm(time);
         }
@@ -95,10 +95,14 @@ impl Server {
 
     /// An index that covers everything acknowledged until now, if this server leads for sure.
     pub(super) fn committed_for_sure(&self) -> Option<u64> {
+        // First: an index that is read before may be of a time when another led.
+        if !self.holds_lease() {
+            return None;
+        }
         // What is acknowledged is published; the metrics may lag behind.
         let published = self.published.load(Ordering::Acquire);
         let committed = self.metrics().local_committed.map_or(0, |id| id.index());
-        self.holds_lease().then_some(published.max(committed))
+        Some(published.max(committed))
     }
 
     /// The answer to another server's question.

@@ -214,10 +214,11 @@ impl WriterThread {
                 tracing::error!(%folder, reason, "there is no room for the Raft log; no writes are taken until there is");
             }
             std::thread::sleep(RAFT_DISK_FULL_TICK);
+            // First: what the store was writing when it failed is in the way until it is opened anew.
+            self.journal.reopen()?;
             while disk::is_nearly_full(self.journal.dir()) {
                 std::thread::sleep(RAFT_DISK_FULL_TICK);
             }
-            self.journal.reopen()?;
         }
         if self.full.swap(false, Ordering::SeqCst) {
             tracing::info!("there is room for the Raft log again; writes go on");

@@ -75,20 +75,40 @@ async fn write(me: NodeId, log: &LogStore, last: LogId, cluster: ClusterId, want
     let next = next_cluster(cluster, wanted);
     // The former cluster of a change that was interrupted, which has the new one already perhaps.
     let begun = log.get(RECOVERY).map_err(io::Error::other)?;
-    if begun.as_deref() != Some(cluster.0.as_bytes().as_slice()) {
-        log.put(RECOVERY, Some(next.0.as_bytes().to_vec())).await?;
-        let term = last.committed_leader_id().term.max(log.vote().map_or(0, |vote| vote.leader_id().term)) + 1;
-        let leader = LeaderIdOf::<TypeConfig>::new(term, me.as_u128());
+    let part = |range| Some(ClusterId(uuid::Uuid::from_slice(begun.as_deref()?.get(range)?).ok()?));
+    let (former, wanted_then) = (part(0..16), part(16..32));
+    if former.is_none_or(|former| next_cluster(former, wanted) != cluster) {
+        log.put(RECOVERY, Some([*cluster.0.as_bytes(), *next.0.as_bytes()].concat())).await?;
         if log.last_index() < Some(last.index()) {
             log.purge(last).await?;
         }
-        log.save_vote(&Vote::new(term, me.as_u128())).await?;
-        let membership = Membership::new_with_defaults(vec![wanted.voters.clone()], wanted.learners.clone());
-        let id = LogId::new(leader.to_committed(), last.index() + 1);
-        log.blocking_append([Entry::new(id, EntryPayload::Membership(membership))]).await?;
+        // A second entry would put this server before the others.
+        let written = (former, wanted_then) == (Some(cluster), Some(next)) && is_of_recovery(last);
+        if !written {
+            let membership = Membership::new_with_defaults(vec![wanted.voters.clone()], wanted.learners.clone());
+            let id = id_after(last);
+            let term = id.committed_leader_id().term.max(log.vote().map_or(0, |vote| vote.leader_id().term)) + 1;
+            log.save_vote(&Vote::new(term, me.as_u128())).await?;
+            log.blocking_append([Entry::new(id, EntryPayload::Membership(membership))]).await?;
+        }
         log.put(CLUSTER, Some(rmp_serde::to_vec_named(&next).map_err(io::Error::other)?)).await?;
     }
     log.put(GRANT, None).await
+}
+
+/// Where the new list stands in the log. Of several servers that do the same the one with the longer log must
+/// come first in an election, which goes by term, then by leader, then by index: so the leader is named by the
+/// index. Servers whose logs end with the same entry write the same one.
+fn id_after(last: LogId) -> LogId {
+    let former = last.committed_leader_id();
+    let leader =
+        LeaderIdOf::<TypeConfig>::new(former.term + 1, u128::from(last.index()) << 64 | former.node_id & u128::from(u64::MAX));
+    LogId::new(leader.to_committed(), last.index() + 1)
+}
+
+/// Whether [`id_after`] has named it: no server has such an id.
+fn is_of_recovery(id: LogId) -> bool {
+    id.index().checked_sub(1).is_some_and(|before| id.committed_leader_id().node_id >> 64 == u128::from(before))
 }
 
 /// The id of a cluster after this change.

@@ -224,7 +224,9 @@ impl Server {
             () = alone => {}
             () = tokio::time::sleep_until(self.lease.votes_from().into()) => {}
         }
-        self.core.runtime_config().elect(true);
+        if self.fatal.borrow().is_none() {
+            self.core.runtime_config().elect(true);
+        }
     }
 
     /// The process has to end; the first reason counts.

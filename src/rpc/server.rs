@@ -249,9 +249,18 @@ impl Server {
         let (message, room) = take(body, defaults::RPC_MAX_REQUEST_BYTES, share).await?;
         let request: Request = packed::decode(&message)
             .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
+        let length = message.len();
         drop(message);
-        // A read is small, and may be parked for minutes.
-        let _room = matches!(request.ask, Ask::Write(_)).then_some(room);
+        // A read may be parked for minutes, and then holds what it holds beside the budget.
+        let _room = match request.ask {
+            Ask::Write(_) => Some(room),
+            Ask::Read(_) if length <= defaults::RPC_MAX_READ_BYTES => None,
+            Ask::Read(_) => {
+                metrics::counter!("kontor.rpc.oversized").increment(1);
+                let text = format!("{length} bytes, and a read has at most {}", defaults::RPC_MAX_READ_BYTES);
+                return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
+        };
         let outcome = match self.handler.admit(&request, peer.at.ip()) {
             Ok(()) => self.handler.handle(request, None, Progress::default()).await,
             Err(fault) => Err(fault),

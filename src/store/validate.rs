@@ -49,10 +49,10 @@ fn tags_of_checks(request: &Register) -> Result<(), Fault> {
     let Some(service) = &request.service else { return Ok(()) };
     let id = if service.id.is_empty() { &service.service } else { &service.id };
     let checks = request.check.iter().chain(&request.checks).filter(|check| check.service_id == *id).count();
-    let tags: usize = service.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    let tags: usize = service.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum::<usize>() + service.service.len();
     if checks.saturating_mul(tags) > COMMAND_BYTES {
         return Err(Fault::bad_request(format!(
-            "Each of the {checks} checks carries the {tags} bytes of its service's tags, more than {COMMAND_BYTES} bytes in all; \
+            "Each of the {checks} checks carries the {tags} bytes of its service's name and tags, more than {COMMAND_BYTES} bytes in all; \
              register fewer checks or tags at a time"
         )));
     }
@@ -154,8 +154,8 @@ mod tests {
             let checks = (0..count).map(check).collect();
             command(&Command::Register(Box::new(Register { service: Some(service.clone()), checks, ..request() })))
         };
-        assert_eq!(of(COMMAND_BYTES / 100 / 524), Ok(()));
-        assert!(of(COMMAND_BYTES / 100 / 524 + 1).unwrap_err().message.contains("register fewer checks or tags"));
+        assert_eq!(of(COMMAND_BYTES / (100 * 524 + 3)), Ok(()));
+        assert!(of(COMMAND_BYTES / (100 * 524 + 3) + 1).unwrap_err().message.contains("register fewer checks or tags"));
     }
 
     #[test]

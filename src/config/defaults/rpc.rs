@@ -48,6 +48,8 @@ pub const RPC_FRAME_BYTES: u32 = 256 << 10;
 pub const RPC_HEADER_BYTES: u32 = 8 << 10;
 /// Bytes of one request; how many values they may hold is `MESSAGE_VALUES`.
 pub const RPC_MAX_REQUEST_BYTES: usize = 16 << 20;
+/// Bytes of one request that reads: names, and a filter of 64 KiB.
+pub const RPC_MAX_READ_BYTES: usize = 128 << 10;
 /// Bytes of one reply: the longest list of a large catalog.
 pub const RPC_MAX_REPLY_BYTES: usize = 256 << 20;
 /// Bytes of one of Raft's messages; snapshots come in pieces.

@@ -13,9 +13,16 @@ pub(in crate::gossip) enum Verdict {
     /// Send this, which tells a newcomer why it is not let in; counted.
     Deny { answer: Vec<u8>, newcomer: Box<NodeInfo>, denied: Denied },
     /// Ask the holder of the newcomer's name first, then [`Core::finish_exchange`].
-    AskFirst { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: Box<NodeInfo>, entries: Vec<Entry> },
+    AskFirst { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: Box<NodeInfo>, said: Said },
     /// Hang up; counted.
     Hangup(Refusal),
+}
+
+/// What somebody says in an exchange; nothing of it counts before it is known to be let in.
+#[derive(Debug)]
+pub(in crate::gossip) struct Said {
+    entries: Vec<Entry>,
+    orders: Vec<Told>,
 }
 
 /// What came in one frame.
@@ -73,8 +80,7 @@ impl Core {
                 if from.addr.ip() == peer {
                     self.prove(from.addr, now);
                 }
-                self.take_orders(orders, now);
-                self.judge(from, entries, now)
+                self.judge(from, Said { entries, orders }, now)
             }
             Ok(Frame { message: Message::Me { .. } | Message::Refused { .. } | Message::Outlived { .. }, .. }) => {
                 Verdict::Hangup(Refusal::Junk)
@@ -82,7 +88,7 @@ impl Core {
         }
     }
 
-    fn judge(&mut self, from: NodeInfo, entries: Vec<Entry>, now: Instant) -> Verdict {
+    fn judge(&mut self, from: NodeInfo, said: Said, now: Instant) -> Verdict {
         if self.stay != Stay::Member {
             let reason = format!("Member '{}' is leaving", self.me.name);
             return self.refuse(&from, Denied { kind: "leaving", reason });
@@ -100,31 +106,26 @@ impl Core {
                 holder_name: held.name,
                 holder_id: held.node_id,
                 newcomer: Box::new(from),
-                entries,
+                said,
             },
-            None => self.take_all(&from, entries, now),
+            None => self.take_all(&from, said, now),
         }
     }
 
     /// The holder of the newcomer's name was asked; `answered` says whether it is still there.
-    pub(in crate::gossip) fn finish_exchange(
-        &mut self,
-        from: &NodeInfo,
-        entries: Vec<Entry>,
-        answered: bool,
-        now: Instant,
-    ) -> Verdict {
+    pub(in crate::gossip) fn finish_exchange(&mut self, from: &NodeInfo, said: Said, answered: bool, now: Instant) -> Verdict {
         match self.table.rival(from) {
             Some(held) if answered => {
                 let denied = conflict(from, &held.info);
                 self.refuse(from, denied)
             }
-            _ => self.take_all(from, entries, now),
+            _ => self.take_all(from, said, now),
         }
     }
 
-    fn take_all(&mut self, from: &NodeInfo, entries: Vec<Entry>, now: Instant) -> Verdict {
-        self.take(from, entries, now);
+    fn take_all(&mut self, from: &NodeInfo, said: Said, now: Instant) -> Verdict {
+        self.take_orders(said.orders, now);
+        self.take(from, said.entries, now);
         self.state_answer(now)
     }
 

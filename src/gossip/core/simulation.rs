@@ -137,9 +137,9 @@ impl Network {
         let question = self.hosts[from].core.state_frame(now)?;
         let peer = self.hosts[from].addr.ip();
         let verdict = match self.hosts[to].core.handle_frame(peer, &question, now) {
-            Verdict::AskFirst { holder, holder_name, holder_id, newcomer, entries } => {
+            Verdict::AskFirst { holder, holder_name, holder_id, newcomer, said } => {
                 let answered = self.ask(to, holder, &holder_name, holder_id);
-                self.hosts[to].core.finish_exchange(&newcomer, entries, answered, now)
+                self.hosts[to].core.finish_exchange(&newcomer, said, answered, now)
             }
             verdict => verdict,
         };

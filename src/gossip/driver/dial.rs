@@ -135,9 +135,9 @@ async fn answer(
     caller.is_heard();
     let handle = move |core: &mut super::Core, now| core.handle_frame(peer.ip(), &question, now);
     let mut verdict = core.call(handle).await.map_err(|error| error.to_string())?;
-    if let Verdict::AskFirst { holder, holder_name, holder_id, newcomer, entries } = verdict {
+    if let Verdict::AskFirst { holder, holder_name, holder_id, newcomer, said } = verdict {
         let answered = ask(core, holder, holder_name, holder_id).await;
-        let finish = core.call(move |core, now| core.finish_exchange(&newcomer, entries, answered, now));
+        let finish = core.call(move |core, now| core.finish_exchange(&newcomer, said, answered, now));
         verdict = finish.await.map_err(|error| error.to_string())?;
     }
     match verdict {
