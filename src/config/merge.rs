@@ -318,3 +318,23 @@ macro_rules! stanza {
     };
 }
 pub(super) use stanza;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn blocks_in_repeated_blocks_add_up() {
+        let mut problems = Problems::default();
+        let value = json!([
+            {"defaults": {"verify_incoming": true}, "https": {"a": 1}, "one": 1},
+            {"defaults": {"ca_file": "ca.pem"}, "one": 2},
+            {"defaults": {"key_file": "key.pem"}},
+        ]);
+        let mut object = read_object(value, "tls", &mut problems).unwrap();
+        let defaults = read_object(object.remove("defaults").unwrap(), "tls.defaults", &mut problems).unwrap();
+        assert_eq!(Value::Object(defaults), json!({"verify_incoming": true, "ca_file": "ca.pem", "key_file": "key.pem"}));
+        assert_eq!(Value::Object(object), json!({"https": {"a": 1}, "one": 2}));
+    }
+}

@@ -284,6 +284,7 @@ pub(super) fn set_aside(path: &Path, why: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::definition::NewCheck;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -317,6 +318,23 @@ mod tests {
             disk.carry_out(&[drop(), drop()]).expect("forgotten twice");
             assert!(names(&disk.services).is_empty());
         }
+    }
+
+    #[test]
+    fn a_registration_that_finds_no_place_leaves_nothing_of_itself_and_takes_nothing_away() {
+        let home = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(home.path()).expect("opens");
+        let check = |id: &str| {
+            let row = HealthCheck { check_id: id.to_owned(), service_id: "web".to_owned(), ..HealthCheck::default() };
+            let new = NewCheck { row, check: Some(CheckType::default()), token: Token::default() };
+            Step::PutCheck { new: Box::new(new), source: Source::Api }
+        };
+        disk.carry_out(&[check("old")]).expect("kept");
+        fs::remove_dir(&disk.services).expect("empty");
+        fs::write(&disk.services, "in the way").expect("written");
+        let refused = disk.carry_out(&[Step::DropCheck("old".to_owned()), put("web"), check("new")]);
+        assert!(refused.is_err());
+        assert_eq!(names(&disk.checks), [file_name("old")]);
     }
 
     #[test]

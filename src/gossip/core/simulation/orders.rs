@@ -88,3 +88,23 @@ fn an_order_may_be_repeated_and_an_alive_member_refutes_it() {
     network.hosts[2].alive = false;
     network.run_until("failed", |network| (0..2).all(|at| network.status(at, "n3") == Some(MemberStatus::Failed)));
 }
+
+#[test]
+fn orders_of_who_is_not_let_in_are_not_obeyed() {
+    let mut network = Network::joined_with(3, |settings| settings);
+    let name = network.hosts[2].core.name().to_owned();
+    // Another datacenter, which has a member of the same name.
+    let elsewhere = |name: &str, id| GossipSettings { datacenter: "dc2".to_owned(), ..settings(name, id) };
+    let stranger = network.add(&elsewhere("stranger", 11), 11, 1000);
+    let namesake = network.add(&elsewhere(&name, 12), 12, 1000);
+    network.exchange(namesake, addr(11)).unwrap();
+    for gone in [2, namesake] {
+        network.hosts[gone].alive = false;
+    }
+    let now = network.now;
+    network.hosts[stranger].core.force_leave(&name, true, now).unwrap();
+    assert!(network.exchange(stranger, addr(1)).is_err(), "it is not let in");
+    network.run_until("failed", |network| network.status(0, &name) == Some(MemberStatus::Failed));
+    network.run_for(Duration::from_secs(60));
+    assert_eq!(network.status(0, &name), Some(MemberStatus::Failed));
+}
