@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(30);
+/// Bytes of the answer to a read of "large".
+const LARGE: usize = 8 << 20;
 
 /// Says when a handler's future starts and when it is dropped.
 #[derive(Clone)]
@@ -47,6 +49,9 @@ impl Handler for Scripted {
                     std::future::pending().await
                 }
                 Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "fault" => Err(Fault::no_leader()),
+                Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "large" => {
+                    Ok(Reply::Answer(Answer { body: Bytes::from(vec![b'x'; LARGE]), ..Answer::default() }))
+                }
                 Ask::Read(Query { read: Read::HealthState { state }, .. }) => {
                     Ok(Reply::Answer(Answer { body: Bytes::from(state), ..Answer::default() }))
                 }
@@ -132,8 +137,10 @@ async fn requests_faults_and_raft_messages_make_the_round_trip() {
     let message = Bytes::from(vec![7; 3 << 20]);
     assert_eq!(client.raft(server.addr, Lane::Snapshots, message.clone(), LONG).await.unwrap(), message);
     assert_eq!(client.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
-    let large = "x".repeat(8 << 20);
-    assert_eq!(body(client.call(server.addr, &read(large.clone()), LONG).await.unwrap()), large);
+    assert_eq!(body(client.call(server.addr, &read("large"), LONG).await.unwrap()).len(), LARGE);
+    // What is parked is not counted: it must be small.
+    let refused = client.call(server.addr, &read("x".repeat(defaults::RPC_MAX_READ_BYTES)), LONG).await;
+    assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test]

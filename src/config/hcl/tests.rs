@@ -97,8 +97,8 @@ fn settings_stand_on_one_line_or_on_many_with_commas_or_without() {
 #[test]
 fn what_is_no_hcl_is_told_with_its_place() {
     for (text, expected) in [
-        ("node_name = foo", "1:13 expected a value, got the bare word foo; texts stand in quotes"),
-        ("a = 1\nb", "2:2 expected = or { after the key b, got the end of the file"),
+        ("node_name = foo", "1:13 expected a value, got a bare word; texts stand in quotes"),
+        ("a = 1\nb", "2:2 expected = or { after a key, got the end of the file"),
         ("a : 1", "1:3 expected = between a key and its value, got :"),
         ("a = \"x\ny\"", "1:5 the text that begins here has no closing quote on its line"),
         ("a = \"\\q\"", "1:6 expected an escape"),
@@ -106,11 +106,11 @@ fn what_is_no_hcl_is_told_with_its_place() {
         ("é = [1,\n 2", "2:3 expected , or ] in a list, got the end of the file"),
         ("ports {\n http = 1", "2:10 expected a key, got the end of the file"),
         ("a = 1\n}", "2:1 expected a key, got }"),
-        ("a \"b\" = 1", "1:7 expected { after the label b, got ="),
+        ("a \"b\" = 1", "1:7 expected { after a label, got ="),
         ("/* a", "1:1 the comment that begins here has no end"),
         ("true = 1", "1:1 expected a key, got true"),
         ("a = \"\\xff\"", "1:5 the text that begins here is no UTF-8"),
-        ("a = 80s", "1:8 expected = or { after the key s"),
+        ("a = 80s", "1:8 expected = or { after a key"),
         ("a = ;", "1:5 unexpected character ';'"),
     ] {
         assert!(fault(text).starts_with(expected), "{text}: {}", fault(text));
