@@ -334,7 +334,7 @@ mod tests {
         fs::write(&disk.services, "in the way").expect("written");
         let refused = disk.carry_out(&[Step::DropCheck("old".to_owned()), put("web"), check("new")]);
         assert!(refused.is_err());
-        assert_eq!(names(&disk.checks), [file_name("old")]);
+        assert_eq!(names(&disk.checks), [file_name("old"), "state".to_owned()]);
     }
 
     #[test]

@@ -94,7 +94,10 @@ fn orders_of_who_is_not_let_in_are_not_obeyed() {
     let mut network = Network::joined_with(3, |settings| settings);
     let name = network.hosts[2].core.name().to_owned();
     // Another datacenter, which has a member of the same name.
-    let elsewhere = |name: &str, id| GossipSettings { datacenter: "dc2".to_owned(), ..settings(name, id) };
+    let elsewhere = |name: &str, id| {
+        let tags = [(tag::DC, "dc2"), (tag::ROLE, "node")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        GossipSettings { datacenter: "dc2".to_owned(), tags: BTreeMap::from(tags), ..settings(name, id) }
+    };
     let stranger = network.add(&elsewhere("stranger", 11), 11, 1000);
     let namesake = network.add(&elsewhere(&name, 12), 12, 1000);
     network.exchange(namesake, addr(11)).unwrap();
