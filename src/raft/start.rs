@@ -261,9 +261,11 @@ impl Server {
         if self.is_only_voter(metrics) {
             return Some(Duration::ZERO);
         }
+        let woke = self.waking.age();
         let since = metrics.last_quorum_acked.as_ref()?.elapsed();
-        // Asked after it, so that no sleep is between the two.
-        awake_since(since, self.waking.age())
+        // Asked once more, so that no sleep is between the two.
+        let slept_meanwhile = self.waking.age().is_some_and(|again| woke.is_none_or(|woke| again < woke));
+        if slept_meanwhile { None } else { awake_since(since, woke) }
     }
 
     pub(super) fn holds_lease(&self) -> bool {
