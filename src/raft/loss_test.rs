@@ -33,11 +33,9 @@ async fn a_voter_that_comes_back_under_its_id_without_its_log_takes_no_part() {
     cluster.add(7, 3).await;
     cluster.add(absent, 3).await;
     cluster.add(leader, 3).await;
-    let leader = cluster.leader().await;
-    let raft = cluster.member(leader).raft.clone();
-    raft.add_learner(id(7)).await.unwrap();
-    raft.promote(id(7)).await.unwrap();
-    raft.remove(id(wiped)).await.unwrap();
+    cluster.change(|raft| async move { raft.add_learner(id(7)).await }).await;
+    cluster.change(|raft| async move { raft.promote(id(7)).await }).await;
+    cluster.change(|raft| async move { raft.remove(id(wiped)).await }).await;
     cluster.everywhere("acknowledged by the leader and the one whose disk is lost").await;
     assert_eq!(awaiting_id(&cluster.disk(7)).unwrap(), None, "it has its log again");
 }

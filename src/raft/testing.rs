@@ -5,7 +5,7 @@ use super::message::{self, Ask, Envelope};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
 use crate::model::command::{Command, Deregister, Outcome, Register};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
 use crate::model::request::BoxFuture;
 use crate::shutdown::Shutdown;
@@ -348,6 +348,25 @@ impl Cluster {
             assert!(Instant::now() < deadline, "waited in vain for: {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Asks whoever leads for a change of the membership until it is done, as the leader's duties do: on a busy
+    /// machine another may lead meanwhile.
+    pub(super) async fn change<F>(&self, change: impl Fn(Raft) -> F)
+    where
+        F: Future<Output = Result<(), Fault>>,
+    {
+        let mut last = None;
+        for _ in 0..5 {
+            let leader = self.leader().await;
+            match change(self.member(leader).raft.clone()).await {
+                Ok(()) => return,
+                // An earlier try was done after all.
+                Err(fault) if fault.kind == FaultKind::NotFound && last.is_some() => return,
+                Err(fault) => last = Some(fault),
+            }
+        }
+        panic!("the membership is not changed: {last:?}");
     }
 
     /// The number of the server that leads with its lease.
