@@ -182,3 +182,24 @@ impl Replayed {
         Ok(Replayed { last: end.max(state.applied()), servers: state.servers() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(term: u64, leader: u128, index: u64) -> LogId {
+        LogId::new(LeaderIdOf::<TypeConfig>::new(term, leader).to_committed(), index)
+    }
+
+    #[test]
+    fn the_longer_log_comes_first_whoever_leads_and_equal_ones_stay_equal() {
+        for (low, high) in [(1, 2), (1, u128::MAX), (u128::MAX - 1, u128::MAX)] {
+            let (short, long) = (entry(5, high, 90), entry(5, low, 100));
+            assert!(id_after(short) < id_after(long), "{low} {high}");
+            assert!(id_after(long) < id_after(entry(6, low, 80)), "a later term counts for more");
+            assert!(long < id_after(long));
+        }
+        assert_eq!(id_after(entry(5, 3, 90)), id_after(entry(5, 3, 90)));
+        assert!(is_of_recovery(id_after(entry(5, 3, 90))) && !is_of_recovery(entry(5, u128::MAX, 90)));
+    }
+}
