@@ -18,6 +18,7 @@ mod membership;
 mod message;
 mod network;
 mod openraft_types;
+mod pace;
 mod peers_file;
 mod proposals;
 mod quorum;

@@ -11,6 +11,7 @@ use super::machine::Machine;
 use super::mark::{FOLDER, LOG, MarkFile};
 use super::network::{Link, Network};
 use super::openraft_types::{Core, LogId, Metrics, TypeConfig};
+use super::pace::Appended;
 use super::proposals::Proposals;
 use super::recovery;
 use super::snapshot_file::SnapshotShelf;
@@ -59,6 +60,8 @@ pub(super) struct Server {
     pub(super) echoes: Echoes,
     /// When the leader last said that it leads for sure, as a follower.
     pub(super) leader_heard: Freshness,
+    /// When this server last took an append.
+    pub(super) appended: Appended,
     /// The last index that readers see.
     pub(super) published: Arc<AtomicU64>,
     /// Notices that the host was asleep: others may lead since.
@@ -139,6 +142,7 @@ impl Server {
             freshness: Freshness::default(),
             echoes: Echoes::default(),
             leader_heard: Freshness::default(),
+            appended: Appended::default(),
             published,
             waking: Waking::new(),
             disk_stuck: AtomicBool::new(false),
@@ -153,6 +157,7 @@ impl Server {
 
     fn spawn_tasks(self: &Arc<Server>, shutdown: &Shutdown) {
         shutdown.spawn_until("raft observer", Arc::clone(self).observe());
+        shutdown.spawn_until("raft pace", Arc::clone(self).keep_pace());
         shutdown.spawn_until("raft elections", Arc::clone(self).stand_for_election_in_time());
         shutdown.spawn_until("raft echo", Arc::clone(self).keep_fresh());
         shutdown.spawn_until("raft membership", Arc::clone(self).finish_changes());
