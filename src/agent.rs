@@ -21,7 +21,8 @@ pub mod demo;
 pub mod run;
 
 use crate::bridge::Bridge;
-use crate::config::{Config, defaults};
+use crate::config::Config;
+use crate::defaults;
 use crate::gossip::Gossip;
 use crate::leader::{self, LeaderParts};
 use crate::listener::{Listener, cannot_listen};

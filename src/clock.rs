@@ -4,7 +4,7 @@
 //! over a night would look seconds old, and who led in the evening would still hold its lease in the morning.
 //! What [`now`] gives is compared with what it gave before, and with nothing else.
 
-use crate::config::defaults::CLOCK_SLEEP_LEAST;
+use crate::defaults::CLOCK_SLEEP_LEAST;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //!
 //! Rooms, in reading order; `ARCHITECTURE.md` says which may use which.
 
+pub mod defaults;
 pub mod model;
 pub mod config;
 pub mod clock;

@@ -5,7 +5,7 @@
 //! `NO_PROXY` or the same in lower case, and never for this host itself. `NO_PROXY` is read as
 //! `hyper-util` does: names with all below them, addresses, networks and `*`, without ports.
 
-use crate::config::defaults::PROXY_HEAD_BYTES;
+use crate::defaults::PROXY_HEAD_BYTES;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use hyper_util::client::proxy::matcher::Matcher;

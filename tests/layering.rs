@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 7] = ["model", "clock", "shutdown", "entrance", "listener", "config::defaults", "telemetry::Trouble"];
+const EVERYWHERE: [&str; 7] = ["defaults", "model", "clock", "shutdown", "entrance", "listener", "telemetry::Trouble"];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
-        ("model", &[] as &[&str]),
+        ("defaults", &[] as &[&str]),
+        ("model", &[]),
         ("config", &[]),
         ("clock", &[]),
         ("shutdown", &[]),

@@ -6,8 +6,8 @@
 
 use super::trust;
 use crate::bridge::Bridge;
-use crate::config::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::config::{Config, Tls};
+use crate::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::http::Handshakes;
 use crate::tls::{BridgeIdentity, Ending, RpcTls, TlsMaterial, days_between};
 use rustls::ServerConfig;

@@ -8,7 +8,7 @@ use super::datacenter::Datacenter;
 use super::endpoint::Endpoint;
 use super::link::{Link, State, Us};
 use super::links::Links;
-use crate::config::defaults;
+use crate::defaults;
 use crate::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

@@ -22,7 +22,7 @@ mod probe;
 mod report;
 mod serve;
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
 use crate::model::query::Query;

@@ -10,7 +10,7 @@ use super::feed::pushing::Pushing;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::inbound::Inbound;
 use super::link::{Cause, Greeting, Us, cause_of};
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::Entrance;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;

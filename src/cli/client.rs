@@ -5,7 +5,7 @@
 
 use super::endpoint::{Address, Endpoint};
 use super::tls_client;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::uri;
 use base64::Engine;
 use bytes::Bytes;

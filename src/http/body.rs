@@ -3,7 +3,7 @@
 //! The endpoints that take a body call it. It must never hold more than the limit in memory.
 
 use super::error::Refusal;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::json;
 use axum::body::Body;
 use bytes::Bytes;

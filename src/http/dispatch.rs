@@ -227,7 +227,7 @@ mod tests {
     use super::super::listen::serve_with;
     use super::super::listen::tests::{bound, exchange};
     use super::*;
-    use crate::config::defaults;
+    use crate::defaults;
     use crate::model::answer::{Answer, AnswerMeta, CacheUse, DatacenterPart, Found};
     use crate::model::command::Register;
     use crate::model::query::Consistency;
@@ -363,7 +363,7 @@ mod tests {
         let told: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(told[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
         assert_eq!(told[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
-        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::config::defaults::HTTP_DATACENTER_ERROR_MAX);
+        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::defaults::HTTP_DATACENTER_ERROR_MAX);
     }
 
     #[tokio::test]

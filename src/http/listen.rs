@@ -6,7 +6,7 @@
 use super::doors::refusal;
 use super::respond::Body;
 use super::{HttpListener, Opener};
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::Entrance;
 use crate::shutdown::Shutdown;
 use hyper::body::Incoming;

@@ -6,7 +6,7 @@
 
 use super::error::Refusal;
 use super::parameters::without_token;
-use crate::config::defaults::{HTTP_FAILURE_REPEAT, HTTP_LOGGED_URL_MAX};
+use crate::defaults::{HTTP_FAILURE_REPEAT, HTTP_LOGGED_URL_MAX};
 use crate::model::duration;
 use hyper::{Method, StatusCode, Uri};
 use std::collections::HashMap;

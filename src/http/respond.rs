@@ -3,7 +3,7 @@
 //! `dispatch` calls it last. The JSON comes rendered and is passed on as it is; nothing here parses
 //! it. Compressed forms are made once and shared by all who ask for the same bytes.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
 use crate::model::indent::indent;
 use crate::model::query::Consistency;

@@ -8,7 +8,7 @@ use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::registry::Registry;
 use super::reload::FromFiles;
-use crate::config::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
+use crate::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};

@@ -5,7 +5,7 @@
 use super::check::CheckType;
 use super::definition::ServiceDefinition;
 use super::vote::observers_fit;
-use crate::config::defaults::COMMAND_BYTES;
+use crate::defaults::COMMAND_BYTES;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

@@ -8,7 +8,7 @@
 use super::RaftError;
 use super::disk::{self, is_full};
 use super::openraft_types::{Entry, LogId, Vote, entry_bytes};
-use crate::config::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
+use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use openraft::entry::RaftEntry;
 use serde::Serialize;

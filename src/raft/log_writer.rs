@@ -10,7 +10,7 @@ use super::disk;
 use super::journal::{COMMITTED, Changes, Journal, PURGED, VOTE, WriteError, encode};
 use super::log_store::Shared;
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
-use crate::config::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
+use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
 use std::io;

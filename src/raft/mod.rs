@@ -40,7 +40,7 @@ mod testing;
 
 pub use mark::{LostLog, awaiting_id, lost_log};
 
-use crate::config::defaults::{
+use crate::defaults::{
     RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
 };
 use crate::model::command::{Command, Outcome};

@@ -19,7 +19,7 @@ use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
 use crate::clock::Waking;
-use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;

@@ -10,7 +10,7 @@ use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
 use super::source::age_of_view;
 use crate::clock;
-use crate::config::defaults::VIEW_LOOK;
+use crate::defaults::VIEW_LOOK;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;

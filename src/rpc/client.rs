@@ -6,7 +6,7 @@
 use super::message::collect;
 use super::slot::Slot;
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::packed;
 use crate::model::request::{Reply, Request};

@@ -7,7 +7,7 @@
 use super::budget::{Budget, Share};
 use super::message::{BodyError, collect};
 use super::{RAFT_PATH, REQUEST_PATH, RaftSink};
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::{Entrance, counted_as};
 use crate::listener::Listener;
 use crate::model::fault::Fault;

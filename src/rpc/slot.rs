@@ -4,7 +4,7 @@
 //! Used by `client` alone.
 
 use super::Lane;
-use crate::config::defaults;
+use crate::defaults;
 use crate::tls::{Outgoing, RpcTls};
 use bytes::Bytes;
 use futures_util::FutureExt;

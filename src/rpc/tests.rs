@@ -1,7 +1,7 @@
 //! Both ends together, on real sockets.
 
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH, RaftSink, RpcClient, serve};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};

@@ -4,7 +4,7 @@
 //! the first read and shared by every read until the service changes.
 
 use super::rows::{CheckRow, NodeRow, ServiceRow};
-use crate::config::defaults::SERVICE_BODY_CACHE_BYTES;
+use crate::defaults::SERVICE_BODY_CACHE_BYTES;
 use crate::model::check::CheckStatus;
 use bytes::Bytes;
 use std::cmp::Ordering;

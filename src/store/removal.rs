@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::watch::Key;
-use crate::config::defaults::FEDERATION_MAX_REMOVED;
+use crate::defaults::FEDERATION_MAX_REMOVED;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use std::sync::Arc;

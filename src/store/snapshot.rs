@@ -11,7 +11,7 @@
 use super::node_state::NodeState;
 use super::rows::{CheckRow, CoordinateRow, NodeRow, ServiceRow, key_of};
 use super::view::{Indexes, View};
-use crate::config::defaults::SNAPSHOT_RECORD_BYTES;
+use crate::defaults::SNAPSHOT_RECORD_BYTES;
 use crate::model::check::HealthCheck;
 use crate::model::coordinate::NodeCoordinate;
 use crate::model::ids::ClusterId;

@@ -3,7 +3,7 @@
 //! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
 //! does again, so that no log entry, however it came about, can make an impossible row.
 
-use crate::config::defaults::COMMAND_BYTES;
+use crate::defaults::COMMAND_BYTES;
 use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::fault::Fault;

@@ -4,7 +4,7 @@
 //! published; so a change falls either into the view that is read or upon the watch. A parked watch
 //! is one small allocation and an entry under each of its keys; dropping it removes both.
 
-use crate::config::defaults::WATCH_SHARDS;
+use crate::defaults::WATCH_SHARDS;
 use crate::model::check::CheckStatus;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};

@@ -3,7 +3,7 @@
 //! While agents start, dials fail and nobody leads; that is normal and passes. Gossip, bridge, Raft
 //! and local keep one [`Trouble`] for each thing they try again. It reads no clock and logs nothing.
 
-use crate::config::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
+use crate::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
 use std::time::Instant;
 
 /// One thing that is tried until it works.

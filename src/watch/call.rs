@@ -4,7 +4,7 @@
 //! followed: the answer says nothing that a watch could use.
 
 use super::plan::News;
-use crate::config::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
+use crate::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
 use crate::model::tail::Tail;
 use crate::model::watch::HttpHandler;
 use crate::proxy::{Proxies, Proxy};

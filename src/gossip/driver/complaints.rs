@@ -1,7 +1,7 @@
 //! What an operator has to hear of peers that are refused: once a minute for each kind and address, for
 //! who is refused comes again and again. What is not told here is counted all the same.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::gossip::Pool;
 use crate::gossip::envelope::Refusal;
 use crate::gossip::info::{Denied, NodeInfo};

@@ -2,7 +2,7 @@
 //!
 //! Used by the kinds of network checks, each of which bounds the time.
 
-use crate::config::defaults::CHECK_LOOKUPS;
+use crate::defaults::CHECK_LOOKUPS;
 use crate::proxy::Proxy;
 use crate::tls::OutgoingTls;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};

@@ -3,7 +3,7 @@
 //! The connection is driven by whoever waits for the answer, not by a task, so that it ends with it.
 
 use super::frames::Frames;
-use crate::config::defaults::CHECK_HEAD_BYTES;
+use crate::defaults::CHECK_HEAD_BYTES;
 use crate::model::tail::Tail;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
