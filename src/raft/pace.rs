@@ -8,36 +8,7 @@ use super::start::Server;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-/// When this server last took an append of a leader.
-#[derive(Debug)]
-pub(super) struct Appended {
-    began: Instant,
-    /// Milliseconds since `began`, one more than that; 0 before the first.
-    last: AtomicU64,
-}
-
-impl Default for Appended {
-    fn default() -> Appended {
-        Appended { began: Instant::now(), last: AtomicU64::new(0) }
-    }
-}
-
-impl Appended {
-    /// One was taken just now.
-    pub(super) fn took(&self) {
-        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-        self.last.store(passed + 1, Ordering::Relaxed);
-    }
-
-    /// Time since the last one.
-    fn age(&self) -> Option<Duration> {
-        let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.began.elapsed().saturating_sub(Duration::from_millis(last)))
-    }
-}
+use std::time::Duration;
 
 /// What this server does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,13 +91,5 @@ mod tests {
     fn a_leader_is_heard_by_others_and_still_where_there_are_none() {
         let leader = |alone| pace(ServerState::Leader, alone, None, Duration::ZERO);
         assert_eq!((leader(false), leader(true)), (Pace::Heartbeats, Pace::Still));
-    }
-
-    #[test]
-    fn the_age_of_an_append_begins_with_the_first() {
-        let appended = Appended::default();
-        assert_eq!(appended.age(), None);
-        appended.took();
-        assert!(appended.age().is_some_and(|age| age < Duration::from_secs(60)));
     }
 }

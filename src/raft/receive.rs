@@ -49,7 +49,7 @@ impl Server {
                 self.check_log(envelope.counts, &append).await?;
                 let response = core.append_entries(append).await.map_err(|error| error.to_string())?;
                 if !matches!(response, AppendResponse::HigherVote(_)) {
-                    self.appended.took();
+                    self.appended.happens();
                 }
                 Ok(match envelope.echo {
                     Some(echo) => Reply::AppendAt(response, self.hear(echo)),

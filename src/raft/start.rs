@@ -11,14 +11,13 @@ use super::machine::Machine;
 use super::mark::{FOLDER, LOG, MarkFile};
 use super::network::{Link, Network};
 use super::openraft_types::{Core, LogId, Metrics, TypeConfig};
-use super::pace::Appended;
 use super::proposals::Proposals;
 use super::recovery;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
-use crate::clock::Waking;
+use crate::clock::{Latest, Waking};
 use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
@@ -61,7 +60,7 @@ pub(super) struct Server {
     /// When the leader last said that it leads for sure, as a follower.
     pub(super) leader_heard: Freshness,
     /// When this server last took an append.
-    pub(super) appended: Appended,
+    pub(super) appended: Latest,
     /// The last index that readers see.
     pub(super) published: Arc<AtomicU64>,
     /// Notices that the host was asleep: others may lead since.
@@ -142,7 +141,7 @@ impl Server {
             freshness: Freshness::default(),
             echoes: Echoes::default(),
             leader_heard: Freshness::default(),
-            appended: Appended::default(),
+            appended: Latest::default(),
             published,
             waking: Waking::new(),
             disk_stuck: AtomicBool::new(false),
