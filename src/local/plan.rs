@@ -13,6 +13,7 @@ use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
+use crate::model::rules;
 use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -66,6 +67,7 @@ impl Registry {
         }
         steps.push(Step::PutService { row: Box::new(row), token, source });
         steps.extend(checks.into_iter().map(|new| Step::PutCheck { new: Box::new(new), source }));
+        self.copies_fit(&steps)?;
         self.with_room(steps)
     }
 
@@ -83,7 +85,9 @@ impl Registry {
     pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Result<Vec<Step>, Fault> {
         let token_of = |service: &str| self.state.service(service).map(|entry| entry.token.clone());
         let new = self.check_alone(check, source, token_of)?;
-        self.with_room(vec![Step::PutCheck { new: Box::new(new), source }])
+        let steps = vec![Step::PutCheck { new: Box::new(new), source }];
+        self.copies_fit(&steps)?;
+        self.with_room(steps)
     }
 
     /// A check that is registered by itself, with the token of its service where it has none.
@@ -161,6 +165,26 @@ impl Registry {
         Ok(steps)
     }
 
+    /// Whether the checks of a service that users register or add a check to can carry what they copy of it.
+    fn copies_fit(&self, steps: &[Step]) -> Result<(), Fault> {
+        let (mut row, mut service, mut put, mut dropped) = (None, None, BTreeSet::new(), BTreeSet::new());
+        for step in steps {
+            match step {
+                Step::PutService { row: new, .. } => (row, service) = (Some(&**new), Some(new.id.as_str())),
+                Step::PutCheck { new, .. } => {
+                    service = Some(new.row.service_id.as_str());
+                    put.insert(new.row.check_id.as_str());
+                }
+                Step::DropCheck(id) => _ = dropped.insert(id.as_str()),
+                Step::DropService(_) | Step::Reloaded { .. } => {}
+            }
+        }
+        let Some(id) = service.filter(|id| !id.is_empty()) else { return Ok(()) };
+        let Some(row) = row.or_else(|| self.state.service(id).map(|entry| &*entry.row)) else { return Ok(()) };
+        put.extend(self.state.ids_of_checks(id).filter(|check| !dropped.contains(check)));
+        rules::copies(&row.id, &row.service, &row.tags, put.len()).map_err(Fault::bad_request)
+    }
+
     /// `steps`, if this agent takes what they register.
     pub(super) fn with_room(&self, steps: Vec<Step>) -> Result<Vec<Step>, Fault> {
         let (mut services, mut checks) = (BTreeSet::new(), BTreeSet::new());
@@ -189,4 +213,30 @@ impl Registry {
 
 pub(super) fn unknown_check(id: &str) -> Fault {
     Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::tests::{ids, settings, start, ttl, web};
+    use super::*;
+    use crate::config::defaults::COMMAND_BYTES;
+
+    #[test]
+    fn copies_of_tags_are_bounded_over_several_registrations() {
+        let now = start();
+        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let tagged = |bytes: usize| ServiceDefinition { tags: vec!["t".repeat(bytes)], ..web(Vec::new()) };
+        let check = |number: usize| CheckType { name: number.to_string(), service_id: "web1".into(), ..ttl() };
+        registry.add_service(tagged(COMMAND_BYTES / 10), Source::Api, false, now).expect("good");
+        for number in 0..9 {
+            registry.add_check(check(number), Source::Api, now).expect("good");
+        }
+        let refused = |fault: Fault| fault.kind == FaultKind::BadRequest && fault.message.contains("fewer checks or tags");
+        assert!(refused(registry.add_check(check(9), Source::Api, now).expect_err("refused")));
+        assert!(refused(registry.add_service(tagged(COMMAND_BYTES / 9), Source::Api, false, now).expect_err("refused")));
+        registry.add_check(check(8), Source::Api, now).expect("it is there already");
+        let replaced = ServiceDefinition { checks: vec![ttl()], ..tagged(COMMAND_BYTES / 9) };
+        registry.add_service(replaced, Source::Api, true, now).expect("the others go");
+        assert_eq!(ids(&registry), ["service:web1"]);
+    }
 }
