@@ -63,7 +63,8 @@ impl Registry {
             let maintenance = maintenance::service_check_id(&row.id);
             // Maintenance is the operator's word, not part of any definition.
             let replaced = |id: &String| !named.contains(id.as_str()) && *id != maintenance;
-            steps.extend(self.state.checks_of(&row.id).into_iter().filter(replaced).map(Step::DropCheck));
+            let known = self.state.ids_of_checks(&row.id).chain(self.orphans_of(&row.id)).map(str::to_owned);
+            steps.extend(known.filter(replaced).map(Step::DropCheck));
         }
         steps.push(Step::PutService { row: Box::new(row), token, source });
         steps.extend(checks.into_iter().map(|new| Step::PutCheck { new: Box::new(new), source }));
@@ -71,9 +72,13 @@ impl Registry {
         self.with_room(steps)
     }
 
-    /// The removal of a service with its checks.
+    /// The removal of a service with its checks, or of what is kept for one that has never come.
     pub(super) fn plan_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
         if self.state.service(id).is_none() {
+            let orphans: Vec<Step> = self.orphans_of(id).map(|check| Step::DropCheck(check.to_owned())).collect();
+            if !orphans.is_empty() {
+                return Ok(orphans);
+            }
             let text = format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.");
             return Err(Fault::not_found(text));
         }
@@ -113,7 +118,7 @@ impl Registry {
 
     /// The removal of a check.
     pub(super) fn plan_check_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
-        if self.state.check(id).is_none() {
+        if self.state.check(id).is_none() && !self.is_orphan(id) {
             return Err(unknown_check(id));
         }
         Ok(vec![Step::DropCheck(id.to_owned())])
@@ -238,5 +243,38 @@ mod tests {
         let replaced = ServiceDefinition { checks: vec![ttl()], ..tagged(COMMAND_BYTES / 9) };
         registry.add_service(replaced, Source::Api, true, now).expect("the others go");
         assert_eq!(ids(&registry), ["service:web1"]);
+    }
+
+    #[test]
+    fn checks_whose_service_never_came_are_deregistered_and_stay_away() {
+        let (home, now) = (tempfile::tempdir().expect("a directory"), start());
+        let open = || Registry::open(settings(Some(home.path())), now).expect("opens");
+        let check = |id: &str| CheckType { id: id.into(), name: "c".into(), service_id: "web1".into(), ..ttl() };
+        let mut registry = open();
+        registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
+        for id in ["alone", "with the service", "taken", "replaced"] {
+            registry.add_check(check(id), Source::Api, now).expect("good");
+        }
+
+        let mut registry = open();
+        registry.remove_check("alone").expect("it is kept");
+        assert_eq!(registry.remove_check("alone"), Err(unknown_check("alone")));
+        // Another one takes its id and goes again.
+        registry.add_check(CheckType { service_id: String::new(), ..check("taken") }, Source::Api, now).expect("good");
+        registry.remove_check("taken").expect("known");
+        registry.add_service(web(vec![CheckType { check_id: "new".into(), ..ttl() }]), Source::Api, true, now).expect("good");
+        assert_eq!(ids(&registry), ["new"]);
+        assert_eq!(ids(&open()), ["new"]);
+
+        let mut registry = open();
+        registry.add_check(check("with the service"), Source::Api, now).expect("good");
+        registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
+        let mut registry = open();
+        assert!(ids(&registry).is_empty(), "files say nothing of the service");
+        registry.remove_service("web1").expect("its checks are kept");
+        assert!(registry.remove_service("web1").is_err());
+        let mut registry = open();
+        registry.add_service(web(Vec::new()), Source::Api, false, now).expect("good");
+        assert!(ids(&registry).is_empty());
     }
 }
