@@ -7,7 +7,7 @@
 
 use super::judge::{Authorities, ClientJudge, ServerJudge, has_extensions};
 use super::rpc::{RpcRules, RpcTls};
-use super::verify::{parse, server_dc};
+use super::verify::{parse, server_dc, validity_refusal};
 use super::{provider, server_name};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::verify_server_name;
@@ -16,7 +16,7 @@ use rustls::server::{ParsedCertificate, ResolvesServerCertUsingSni, WebPkiClient
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -136,6 +136,15 @@ impl TlsMaterial {
             let source = &own.source;
             format!("{source}: expected the name {expected}, which verify_server_hostname asks of servers and this one lacks")
         })
+    }
+
+    /// Refuses a certificate of this agent that is not valid yet, or no more.
+    pub fn check_dates(&self) -> Result<(), String> {
+        let leaf = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?)));
+        match leaf.and_then(|(own, leaf)| Some((own, validity_refusal(leaf, UnixTime::now())?))) {
+            Some((own, refusal)) => Err(format!("{}: {refusal}", own.source)),
+            None => Ok(()),
+        }
     }
 
     /// Whether the certificate of this agent is that of a server of another datacenter.

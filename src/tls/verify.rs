@@ -86,6 +86,11 @@ impl Trust {
         }
     }
 
+    /// Whether fingerprints make nobody a server of another datacenter.
+    pub fn requires_ca(&self) -> bool {
+        self.require_ca
+    }
+
     /// Replaces all pins. Connections that stand are not touched.
     pub fn set_pins(&self, pins: PinTable) {
         self.pins.store(Arc::new(pins));
