@@ -118,14 +118,17 @@ pub(super) fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls,
     if config.server && config.tls.verify_server_hostname {
         material.check_server_name(&config.datacenter, &config.domain)?;
     }
-    material.rpc_tls(RpcRules {
-        datacenter: config.datacenter.clone(),
-        domain: config.domain.clone(),
-        verify_incoming: config.tls.verify_incoming_rpc,
-        verify_outgoing: config.tls.verify_outgoing,
-        verify_server_hostname: config.tls.verify_server_hostname,
-        accept_plaintext: config.tls.accept_plaintext,
-    })
+    RpcTls::new(
+        material,
+        RpcRules {
+            datacenter: config.datacenter.clone(),
+            domain: config.domain.clone(),
+            verify_incoming: config.tls.verify_incoming_rpc,
+            verify_outgoing: config.tls.verify_outgoing,
+            verify_server_hostname: config.tls.verify_server_hostname,
+            accept_plaintext: config.tls.accept_plaintext,
+        },
+    )
 }
 
 #[cfg(test)]
