@@ -3,9 +3,9 @@
 //! Kept side by side for each read, because both must speak of the same things: whatever moves the
 //! index of an answer must wake who waits for that answer.
 
-use super::rows::key_of;
-use super::view::{View, id_begin};
-use super::watch::Key;
+use super::catalog::id_begin;
+use super::key::{Key, key_of};
+use super::view::View;
 use crate::model::check::CheckStatus;
 use crate::model::query::{Lookup, Query, Read};
 
@@ -43,7 +43,7 @@ pub(super) fn keys(view: &View, query: &Query) -> Vec<Key> {
 
 /// What is not there yet may come by that name, or with that id under any name.
 fn node_keys(view: &View, text: &str) -> Vec<Key> {
-    match view.node_or_id(text) {
+    match view.catalog.node_or_id(text) {
         Some(state) => vec![Key::Node(key_of(&state.row.node.node))],
         None if id_begin(text).is_some() => vec![Key::Node(key_of(text)), Key::Nodes],
         None => vec![Key::Node(key_of(text))],
@@ -57,12 +57,12 @@ fn service_keys(view: &View, name: &str, lookup: Lookup) -> Vec<Key> {
         Lookup::Connect => Key::Connect(key_of(name)),
         Lookup::Ingress => return vec![Key::ServiceGone],
     };
-    if view.group(name, lookup).is_some() { vec![key] } else { vec![key, Key::ServiceGone] }
+    if view.catalog.group(name, lookup).is_some() { vec![key] } else { vec![key, Key::ServiceGone] }
 }
 
 /// The index that the answer to `query` carries, at least 1.
 pub(super) fn index(view: &View, query: &Query) -> u64 {
-    let indexes = &view.indexes;
+    let indexes = &view.catalog.indexes;
     let nodes_by_meta = if query.options.node_meta.is_empty() { 0 } else { indexes.nodes };
     let index = match &query.read {
         Read::CatalogNodes => indexes.nodes,
@@ -70,23 +70,23 @@ pub(super) fn index(view: &View, query: &Query) -> u64 {
         Read::CatalogService { name, lookup } | Read::HealthService { name, lookup } => service_index(view, name, *lookup),
         Read::HealthChecks { service } => service_index(view, service, Lookup::Plain),
         Read::CatalogNode { node } | Read::CatalogNodeServices { node } => {
-            view.node_or_id(node).map_or(indexes.node_gone, |state| state.services_index)
+            view.catalog.node_or_id(node).map_or(indexes.node_gone, |state| state.services_index)
         }
         Read::CatalogGatewayServices { .. } => indexes.service_gone,
-        Read::HealthNode { node } => view.node(node).map_or(indexes.node_gone, |state| state.checks_index),
+        Read::HealthNode { node } => view.catalog.node(node).map_or(indexes.node_gone, |state| state.checks_index),
         Read::HealthState { state } => {
             let checks = status(state).map_or(indexes.checks, |status| indexes.states[status as usize]);
             checks.max(nodes_by_meta)
         }
         Read::HealthVotes { of } => {
-            let of_node = |node: &String| view.node(node).map_or(indexes.node_gone, |state| state.checks_index);
+            let of_node = |node: &String| view.catalog.node(node).map_or(indexes.node_gone, |state| state.checks_index);
             of.node.as_ref().map_or(indexes.checks, of_node)
         }
         // That of all observers, moved by more than what wakes one of them: it gets the same answer again
         // when it asks next, at most once for each time it is woken.
         Read::ObservedBy { .. } => indexes.observers,
-        Read::CoordinateNodes => indexes.coordinates,
-        Read::CoordinateNode { node } => view.coordinates.get(&key_of(node)).map_or(indexes.node_gone, |row| row.index),
+        Read::CoordinateNodes => view.coordinates.index,
+        Read::CoordinateNode { node } => view.coordinates.of(node).map_or(indexes.node_gone, |row| row.index),
         Read::CoordinateDatacenters
         | Read::Datacenters
         | Read::StatusLeader
@@ -103,7 +103,7 @@ pub(super) fn index(view: &View, query: &Query) -> u64 {
 }
 
 fn service_index(view: &View, name: &str, lookup: Lookup) -> u64 {
-    view.group(name, lookup).map_or_else(|| view.absent_service_index(), |group| group.index)
+    view.catalog.group(name, lookup).map_or_else(|| view.catalog.absent_service_index(), |group| group.index)
 }
 
 /// The state that `text` names without regard to case; none for `any`, and for what is no state.

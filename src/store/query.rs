@@ -2,9 +2,11 @@
 //!
 //! [`super::Reader`] calls it. It only reads the view it is given, and takes no lock.
 
+use super::catalog::{health, listing, observed};
+use super::coordinate::reads as coordinate;
 use super::select::Select;
 use super::view::View;
-use super::{Rendered, catalog, coordinate, health, interest, observed};
+use super::{Rendered, interest};
 use crate::model::answer::Panic;
 use crate::model::fault::Fault;
 use crate::model::query::{Query, Read};
@@ -15,17 +17,17 @@ pub(super) fn run(view: &View, query: &Query, panic_threshold: u8) -> Result<Ren
     let mut select = Select::new(view, &query.options)?;
     let mut panic = None;
     let body = match &query.read {
-        Read::CatalogNodes => catalog::nodes(view, &select)?,
-        Read::CatalogServices => catalog::services(view, &select),
-        Read::CatalogService { name, lookup } => catalog::service(view.group(name, *lookup), &select)?,
-        Read::CatalogNode { node } => catalog::node(view.node_or_id(node), &select)?,
-        Read::CatalogNodeServices { node } => catalog::node_services(view.node_or_id(node), &select)?,
+        Read::CatalogNodes => listing::nodes(view, &select)?,
+        Read::CatalogServices => listing::services(view, &select),
+        Read::CatalogService { name, lookup } => listing::service(view.catalog.group(name, *lookup), &select)?,
+        Read::CatalogNode { node } => listing::node(view.catalog.node_or_id(node), &select)?,
+        Read::CatalogNodeServices { node } => listing::node_services(view.catalog.node_or_id(node), &select)?,
         Read::CatalogGatewayServices { .. } => Bytes::from_static(b"null"),
-        Read::HealthNode { node } => health::node(view.node(node), &select)?,
+        Read::HealthNode { node } => health::node(view.catalog.node(node), &select)?,
         Read::HealthChecks { service } => health::checks_of(view, service, &select)?,
         Read::HealthState { state } => health::in_state(view, state, &select)?,
         Read::HealthService { name, lookup } => {
-            let group = view.group(name, *lookup);
+            let group = view.catalog.group(name, *lookup);
             if select.is_passing() && group.is_some_and(|group| group.is_panicking(panic_threshold)) {
                 select.take_all();
                 panic = Some(Box::new(Panic { service: name.clone() }));
