@@ -10,7 +10,7 @@ use super::rows::{CheckRow, CoordinateRow, ServiceRow, key_of};
 use super::view::View;
 use super::watch::Key;
 use crate::model::coordinate::NodeCoordinate;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;

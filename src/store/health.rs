@@ -9,7 +9,7 @@ use super::view::View;
 use crate::model::check::{CheckStatus, HealthCheck};
 use crate::model::fault::Fault;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::service::NodeService;
 use bytes::Bytes;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::model::check::HealthCheck;
 use crate::model::coordinate::NodeCoordinate;
 use crate::model::ids::ClusterId;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::service::NodeService;
 use crate::model::vote::Assignment;
 use serde::de::DeserializeOwned;

@@ -9,7 +9,7 @@ use super::rows::{CheckRow, CoordinateRow, NodeRow, key_of};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::removals::Removals;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};

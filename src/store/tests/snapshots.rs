@@ -52,12 +52,12 @@ fn what_is_read_back_is_the_same_to_the_byte_and_goes_on_the_same_way() {
     for read in [
         health("web"),
         service("gone"),
-        Read::HealthService { name: "web".to_owned(), lookup: Lookup::Connect },
-        Read::CatalogNode { node: "n1".to_owned() },
-        Read::HealthNode { node: "n3".to_owned() },
-        Read::HealthState { state: "passing".to_owned() },
-        Read::CoordinateNodes,
-        Read::CatalogServices,
+        Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Connect }),
+        Read::Catalog(CatalogRead::Node { node: "n1".to_owned() }),
+        Read::Health(HealthRead::Node { node: "n3".to_owned() }),
+        Read::Health(HealthRead::State { state: "passing".to_owned() }),
+        Read::Coordinate(CoordinateRead::Nodes),
+        Read::Catalog(CatalogRead::Services),
     ] {
         assert_eq!(catalog.get(read.clone()), restored.get(read.clone()), "{read:?}");
         assert_eq!(catalog.index_of(read.clone()), restored.index_of(read.clone()), "{read:?}");
