@@ -9,7 +9,8 @@ use modules::modules;
 use std::collections::BTreeMap;
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 7] = ["defaults", "model", "clock", "shutdown", "entrance", "listener", "telemetry::Trouble"];
+const EVERYWHERE: [&str; 8] =
+    ["defaults", "model", "clock", "shutdown", "entrance", "listener", "telemetry::Trouble", "telemetry::Troubles"];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
