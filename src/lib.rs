@@ -15,6 +15,7 @@ pub mod store;
 pub mod raft;
 pub mod gossip;
 pub mod tls;
+pub mod http1;
 pub mod proxy;
 pub mod rpc;
 pub mod bridge;

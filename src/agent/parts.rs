@@ -130,8 +130,7 @@ pub(super) fn bridge_settings(
         domain: config.domain.clone(),
         // The number that the servers tell for both: the RPC port as it was bound.
         bind: SocketAddr::new(config.bridge.ip(), rpc_port),
-        // Who shows a fingerprint itself cannot ask others for more.
-        require_ca: config.requires_ca() && identity.is_of_ca(),
+        require_ca: super::trust::requires_ca(config, &identity),
         identity,
         cache_bytes: config.bridge_cache_bytes,
         cluster,

@@ -88,9 +88,10 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
         return failed(&format!("cannot write pid_file {}: {error}", path.display()));
     }
     let end = until_end(&agent, &mut signals).await;
+    let had_one = matches!(end, End::Signal { .. });
     let code = tokio::select! {
         code = finish(agent, end, &settings) => code,
-        name = signals.next_end() => {
+        name = signals.second(had_one) => {
             error!(signal = name, "second signal: ending at once");
             ExitCode::FAILURE
         }
@@ -182,6 +183,16 @@ impl Signals {
             _ = self.interrupt.recv() => Event::End { name: "interrupt", graceful: self.leave_on_interrupt },
             _ = self.terminate.recv() => Event::End { name: "terminated", graceful: self.leave_on_terminate },
         }
+    }
+
+    /// The signal that ends at once what ends already. The first one is not it: whoever asked for a leave
+    /// before, `kontor leave` in a service's stop command, has it followed by one.
+    async fn second(&mut self, had_one: bool) -> &'static str {
+        if !had_one {
+            let name = self.next_end().await;
+            say(&format!("==> Caught signal: {name}; the agent is ending already (a second signal ends at once)\n"));
+        }
+        self.next_end().await
     }
 
     /// The next signal that is not for a reload.

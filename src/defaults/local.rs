@@ -30,9 +30,7 @@ pub const CHECK_SCRIPT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const CHECK_LOOKUPS: usize = 64;
 /// Requests of one HTTP check, redirects followed. Go's number.
 pub const CHECK_REDIRECTS: usize = 10;
-/// Bytes of status line and headers that a target may send; more fails the check.
-pub const CHECK_HEAD_BYTES: usize = 64 << 10;
-/// The same of an HTTP/2 target, once unpacked.
+/// Bytes of status and headers that an HTTP/2 target may send, once unpacked.
 pub const CHECK_HEAD_LIST_BYTES: u32 = 64 << 10;
 /// Bytes of a body that are read before the connection is closed: a page that says how a service is
 /// has a few thousand.

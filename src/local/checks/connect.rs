@@ -100,11 +100,11 @@ pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Stre
 /// requests to it otherwise.
 pub(super) async fn connect_by(proxy: &Proxy, address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
     let next = Address { host: proxy.host.clone(), port: proxy.port };
-    let mut tcp = dial(&next).await.map_err(|why| format!("proxyconnect tcp: {why}"))?;
-    if tls.is_some() {
-        proxy.tunnel(&mut tcp, &address.to_string()).await?;
+    let tcp = dial(&next).await.map_err(|why| format!("proxyconnect tcp: {why}"))?;
+    match tls {
+        Some(_) => shake(address, tls, proxy.tunnel(tcp, &address.to_string()).await?).await,
+        None => Ok(Stream::Plain(tcp)),
     }
-    shake(address, tls, tcp).await
 }
 
 async fn shake(address: &Address, tls: Option<&Tls>, tcp: TcpStream) -> Result<Stream, String> {
