@@ -6,8 +6,10 @@
 mod line;
 mod rotation;
 mod trouble;
+mod troubles;
 
 pub use trouble::Trouble;
+pub use troubles::Troubles;
 
 use crate::model::log_file::LogFile;
 use line::Lines;

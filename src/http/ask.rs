@@ -5,12 +5,14 @@
 //! dropped before it parks.
 
 use super::HttpParts;
+use super::body::RequestBody;
 use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
-use super::respond::{Body, Reply};
+use super::respond::Reply;
 use crate::model::ids::Token;
-use crate::model::query::{Query, Read};
+use crate::model::operation::Read;
+use crate::model::query::Query;
 use crate::model::request::{BoxFuture, Write, WriteRequest, Written};
 use hyper::HeaderMap;
 use std::future::Future;
@@ -26,7 +28,7 @@ pub(super) struct Call {
     /// The headers.
     pub(super) headers: HeaderMap,
     /// The body, not yet read.
-    pub(super) body: Body,
+    pub(super) body: RequestBody,
 }
 
 /// The answer of an endpoint, on its way. Dropping it ends the work.

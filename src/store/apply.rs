@@ -42,9 +42,10 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, co
 fn apply_all(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, commands: &[Command]) -> Outcome {
     let mut first_refusal = None;
     for command in commands {
-        let outcome = match command {
-            Command::Batch(_) => Outcome::Refused(validate::nested()),
-            single => apply(view, touched, index, single),
+        let outcome = if let Command::Batch(_) = command {
+            Outcome::Refused(validate::nested())
+        } else {
+            apply(view, touched, index, command)
         };
         if let Outcome::Refused(fault) = outcome {
             first_refusal.get_or_insert(fault);

@@ -38,7 +38,7 @@ use crate::model::answer::Panic;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
-use crate::model::query::Query;
+use crate::model::query::ViewQuery;
 use crate::model::removals::Removals;
 use crate::model::vote::Ballot;
 use arc_swap::ArcSwap;
@@ -149,8 +149,8 @@ impl Reader {
         self.published.view.load_full()
     }
 
-    /// Runs a query of the store on the newest view. `Read`s that are not of the store are a fault.
-    pub fn read(&self, query: &Query) -> Result<Rendered, Fault> {
+    /// Runs a query on the newest view.
+    pub fn read(&self, query: ViewQuery<'_>) -> Result<Rendered, Fault> {
         query::run(&self.published.view.load(), query, self.panic_threshold)
     }
 
@@ -191,7 +191,7 @@ impl Reader {
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change
     /// between the two wakes it.
-    pub fn watch(&self, query: &Query) -> Watch {
+    pub fn watch(&self, query: ViewQuery<'_>) -> Watch {
         let keys = interest::keys(&self.published.view.load(), query);
         self.published.watches.watch(keys)
     }

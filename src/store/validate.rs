@@ -22,16 +22,18 @@ pub fn command(command: &Command) -> Result<(), Fault> {
             let Some(first) = refusals.next() else { return Ok(()) };
             first.or_else(|fault| if refusals.any(|refusal| refusal.is_ok()) { Ok(()) } else { Err(fault) })
         }
-        _ => Ok(()),
+        Command::UpdateCoordinates(_)
+        | Command::RemoveDatacenter { .. }
+        | Command::ReadmitDatacenter { .. }
+        | Command::AssignObservers(_)
+        | Command::Vote { .. }
+        | Command::SetAutopilot { .. } => Ok(()),
     }
 }
 
 /// The same of one command of several.
 fn single(one: &Command) -> Result<(), Fault> {
-    match one {
-        Command::Batch(_) => Err(nested()),
-        single => command(single),
-    }
+    if let Command::Batch(_) = one { Err(nested()) } else { command(one) }
 }
 
 /// A batch in a batch would let the depth of a log entry set the depth of the stack that applies it.

@@ -6,7 +6,7 @@ use super::catalog::Catalog;
 use super::coordinate::Coordinates;
 use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::removals::Removals;
 use std::sync::Arc;
 

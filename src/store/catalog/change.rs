@@ -6,7 +6,7 @@
 use super::group::Group;
 use super::node_state::NodeState;
 use super::rows::{CheckRow, ServiceRow};
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::store::change::{Cause, Change};
 use crate::store::key::{Key, key_of};
 use std::cmp::Ordering;

@@ -7,7 +7,7 @@ use super::rows::{CheckRow, NodeRow, ServiceRow};
 use crate::model::check::{CheckStatus, HealthCheck};
 use crate::model::fault::Fault;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::service::NodeService;
 use crate::store::json::List;
 use crate::store::select::{Select, translated_node, translated_service};

@@ -28,7 +28,7 @@ use super::snapshot::Writer;
 use super::table::Table;
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use group::Group;
 use imbl::OrdMap;
 use node_state::NodeState;

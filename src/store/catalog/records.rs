@@ -6,7 +6,7 @@ use super::node_state::NodeState;
 use super::rows::{CheckRow, NodeRow, ServiceRow};
 use crate::model::check::HealthCheck;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::service::NodeService;
 use crate::model::vote::Assignment;
 use crate::store::snapshot::{Kind, Writer, parse};

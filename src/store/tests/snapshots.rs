@@ -52,12 +52,12 @@ fn what_is_read_back_is_the_same_to_the_byte_and_goes_on_the_same_way() {
     for read in [
         health("web"),
         service("gone"),
-        Read::HealthService { name: "web".to_owned(), lookup: Lookup::Connect },
-        Read::CatalogNode { node: "n1".to_owned() },
-        Read::HealthNode { node: "n3".to_owned() },
-        Read::HealthState { state: "passing".to_owned() },
-        Read::CoordinateNodes,
-        Read::CatalogServices,
+        Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Connect }),
+        Read::Catalog(CatalogRead::Node { node: "n1".to_owned() }),
+        Read::Health(HealthRead::Node { node: "n3".to_owned() }),
+        Read::Health(HealthRead::State { state: "passing".to_owned() }),
+        Read::Coordinate(CoordinateRead::Nodes),
+        Read::Catalog(CatalogRead::Services),
     ] {
         assert_eq!(catalog.get(read.clone()), restored.get(read.clone()), "{read:?}");
         assert_eq!(catalog.index_of(read.clone()), restored.index_of(read.clone()), "{read:?}");
@@ -135,9 +135,9 @@ fn the_indexes_of_all_lists_stand_in_the_record_of_the_catalog() {
     let mut store = Store::new("dc1");
     store.restore(view);
     let read = Catalog { reader: store.reader(), store, index: 10 };
-    assert_eq!(read.index_of(Read::CatalogNodes), 1);
-    assert_eq!(read.index_of(Read::CoordinateNodes), 4);
-    assert_eq!(read.index_of(Read::HealthState { state: "critical".to_owned() }), 8);
+    assert_eq!(read.index_of(Read::Catalog(CatalogRead::Nodes)), 1);
+    assert_eq!(read.index_of(Read::Coordinate(CoordinateRead::Nodes)), 4);
+    assert_eq!(read.index_of(Read::Health(HealthRead::State { state: "critical".to_owned() })), 8);
     assert_eq!(read.index_of(health("web")), 9);
 }
 
