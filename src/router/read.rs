@@ -98,7 +98,10 @@ impl Core {
         let (value, found) = match read {
             Read::StatusLeader => (servers.leader(), Found::Yes),
             Read::StatusPeers => (servers.peer_addrs(), Found::Yes),
-            Read::RaftConfiguration => (servers.configuration(raft.stats().configuration_index), Found::Yes),
+            Read::RaftConfiguration => {
+                let health = if leadership.is_self { self.server_health(raft) } else { Vec::new() };
+                (servers.configuration(raft.stats().configuration_index, &health), Found::Yes)
+            }
             Read::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, Found::Yes)),
             Read::AutopilotHealth => {
                 let health = self.server_health(raft);
