@@ -34,7 +34,6 @@ use crate::router::{Paths, Router};
 use crate::rpc::{self, RpcClient};
 use crate::shutdown::Shutdown;
 use crate::store::{Reader, Store};
-use crate::tls::BridgeIdentity;
 use certificates::{Certificates, Stamps};
 use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
@@ -209,10 +208,9 @@ impl Agent {
             leader::run(leader_parts, &tasks.duties);
         }
 
-        let certificates = Certificates::new(&config, stamps, &tls).map(|certificates| {
-            let of_ca = bridge.clone().filter(|_| tls.bridge.as_ref().is_some_and(BridgeIdentity::is_of_ca));
-            Arc::new(certificates.shown_by(listeners.tls, of_ca))
-        });
+        let certificates = Certificates::new(&config, stamps, &tls);
+        let certificates =
+            certificates.map(|certificates| Arc::new(certificates.shown_by(listeners.tls, bridge.clone(), wan.clone())));
         let watching = watch::Sender::new(config.watches.clone());
         let watched = watching.subscribe();
         let http_settings = parts::http_settings(&config);

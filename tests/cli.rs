@@ -226,6 +226,19 @@ fn a_second_signal_ends_a_leave_at_once_and_a_leave_over_http_ends_well() {
     slow.signal("TERM");
     assert_eq!(slow.wait(), Some(1));
 
+    let asked = Plan::server(root.path(), "dc1", "s2", 1).flag("-hcl=performance { leave_drain_time = \"14s\" }").start();
+    asked.wait_for_leader();
+    std::thread::scope(|scope| {
+        scope.spawn(|| asked.try_put("/v1/agent/leave", ""));
+        wait_until("it is leaving", || asked.log().contains("leaving as asked").then_some(()));
+        asked.signal("TERM");
+        wait_until("it goes on", || asked.log().contains("ending already").then_some(()));
+        assert!(!asked.log().contains("second signal:"));
+        asked.signal("TERM");
+        wait_until("it ends", || asked.log().contains("second signal:").then_some(()));
+    });
+    assert_eq!(asked.wait(), Some(1));
+
     let client = Plan::client(root.path(), "dc1", "c1").start();
     client.wait_for("/v1/agent/self", |_| true);
     assert_eq!(good(&client, "leave"), "Graceful leave complete\n");

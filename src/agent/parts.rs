@@ -13,9 +13,10 @@ use crate::http::{Handshakes, HttpListener, HttpSettings};
 use crate::local::{LocalSettings, ScriptChecks};
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::{level, tag};
+use crate::model::operation::Family;
 use crate::proxy::Proxies;
 use crate::raft::RaftSettings;
-use crate::router::{Family, RemoteStale, RouterSettings};
+use crate::router::{RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, OutgoingTls};
 use arc_swap::ArcSwap;
 use std::io;
@@ -130,8 +131,7 @@ pub(super) fn bridge_settings(
         domain: config.domain.clone(),
         // The number that the servers tell for both: the RPC port as it was bound.
         bind: SocketAddr::new(config.bridge.ip(), rpc_port),
-        // Who shows a fingerprint itself cannot ask others for more.
-        require_ca: config.requires_ca() && identity.is_of_ca(),
+        require_ca: super::trust::requires_ca(config, &identity),
         identity,
         cache_bytes: config.bridge_cache_bytes,
         cluster,

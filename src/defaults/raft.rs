@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Time between a leader's heartbeats: four fit into the least election timeout.
-pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(100);
+/// Time between a leader's heartbeats: three fit into the least election timeout.
+pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
 /// Least election timeout: well above a heartbeat with an fsync on a busy machine of two cores.
-pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(400);
+pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(500);
 /// Greatest election timeout, and the leader's lease: both together stay below 1.6 s with room for a vote.
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(700);
 /// A leader that nothing was heard of for so many leases is told to nobody any more.
@@ -77,9 +77,12 @@ pub const RAFT_DISK_ROOM_TICK: Duration = Duration::from_secs(1);
 pub const RAFT_DISK_FULL_BYTES: u64 = 8 << 20;
 /// How often a full disk is looked at for room.
 pub const RAFT_DISK_FULL_TICK: Duration = Duration::from_millis(500);
+/// After so many ticks at most the log store is opened anew to find out whether it has room: each time may read
+/// and write all that it keeps in memory.
+pub const RAFT_DISK_FULL_TICKS: u32 = 20;
 /// How long after a snapshot that could not be written the next is tried.
 pub const RAFT_SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
-/// How old what a follower has heard of its leader may be before it asks: five heartbeats.
+/// How old what a follower has heard of its leader may be before it asks: three heartbeats.
 pub const RAFT_ECHO_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a follower then asks its leader for an echo, by which its age is known.
 pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);

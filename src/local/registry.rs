@@ -100,6 +100,16 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The ids of the kept checks that wait for this service.
+    pub(super) fn orphans_of(&self, service: &str) -> impl Iterator<Item = &str> {
+        self.orphans.iter().filter(move |kept| kept.check.service_id == service).map(|kept| kept.check.check_id.as_str())
+    }
+
+    /// Whether a kept check of this id waits for its service.
+    pub(super) fn is_orphan(&self, check: &str) -> bool {
+        self.orphans.iter().any(|kept| kept.check.check_id == check)
+    }
+
     /// Does here what a plan says. What is to be kept is on the disk.
     pub(super) fn carry_out(&mut self, steps: Vec<Step>, now: Moment) {
         for step in steps {
@@ -166,6 +176,8 @@ impl Registry {
         let ttl = check.as_ref().filter(|_| new.row.kind == "ttl").map(|check| (check.ttl, self.running.output_max(check)));
         let forbidden = self.settings.script_checks.allow(check.as_ref(), source).err();
         self.touch(&new.row.service_id);
+        // What is kept under this id is another one now.
+        self.orphans.retain(|kept| kept.check.check_id != id);
         self.state.put_check(new, source);
         match (&check, &forbidden) {
             (Some(check), None) => {
@@ -199,6 +211,7 @@ impl Registry {
         self.running.stop(id);
         self.recalled.remove(id);
         self.unsaved.remove(id);
+        self.orphans.retain(|kept| kept.check.check_id != id);
         if let Some(row) = self.state.check(id).map(|entry| Arc::clone(&entry.row)) {
             self.touch(&row.service_id);
             if row.kind == maintenance::KIND {

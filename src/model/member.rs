@@ -48,6 +48,8 @@ pub mod tag {
 /// What came to the entries of Raft's log since the first release, in that order. A server would stop at an
 /// entry that it cannot read, so none is written while there is a server below its level.
 pub mod level {
+    /// What the first release read.
+    pub const BASE: u32 = 0;
     /// Observers and votes.
     pub const VOTES: u32 = 1;
     /// Autopilot's configuration.

@@ -33,19 +33,28 @@ pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
     meta(&definition.meta, reserved).map_err(|why| format!("Invalid Service Meta: {why}"))
 }
 
-/// Each check carries the names and tags of its service, so that a small body with many of both could make
-/// gigabytes.
+/// Whether the checks that come with a service can carry what they copy of it.
 fn copies_fit(definition: &ServiceDefinition) -> Result<(), String> {
     let checks = definition.checks.len() + usize::from(definition.check.is_some());
-    let tags: usize = definition.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
-    let carried = definition.id.len() + definition.name.len() + tags;
+    copies(&definition.id, &definition.name, &definition.tags, checks)
+}
+
+/// Whether so many checks can carry the id, name and tags of their service. Each has them all, so that little
+/// data with many checks and many tags could make gigabytes.
+pub fn copies(id: &str, name: &str, tags: &[String], checks: usize) -> Result<(), String> {
+    let carried = id.len() + name.len() + bytes_of(tags);
     match checks.saturating_mul(carried) > COMMAND_BYTES {
         true => Err(format!(
             "Each of the {checks} checks carries the {carried} bytes of its service's id, name and tags, more than {COMMAND_BYTES} \
-             bytes in all; register fewer checks or shorter ones"
+             bytes in all; register fewer checks or tags"
         )),
         false => Ok(()),
     }
+}
+
+/// What a list of tags takes in memory.
+pub fn bytes_of(tags: &[String]) -> usize {
+    tags.iter().map(|tag| tag.len() + size_of::<String>()).sum()
 }
 
 /// Whether the fields of a check fit together.

@@ -5,11 +5,11 @@
 
 use super::Core;
 use super::operator::Servers;
-use super::votes;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::member::level;
+use crate::model::operation::{Access, WriteSpec};
 use crate::model::request::{PeerRef, Removal, Write, Written};
 use crate::raft::Raft;
 
@@ -17,15 +17,15 @@ impl Core {
     /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
     pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
         match write {
-            Write::Apply(command) if votes::is_of_the_leader(command) => {
-                Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"))
-            }
-            Write::Apply(command) if is_of_autopilot(command) => {
-                self.all_read(level::AUTOPILOT)?;
+            Write::Apply(command) => {
+                let specs = command.specs();
+                if is_of_the_leader(&specs) {
+                    return Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"));
+                }
+                self.all_read(specs.iter().map(|spec| spec.level).max().unwrap_or(level::BASE))?;
                 propose(raft, command.clone()).await
             }
             Write::Vote(ballot) => self.count_votes(raft, ballot).await,
-            Write::Apply(command) => propose(raft, command.clone()).await,
             Write::RemoveDatacenter(wanted) => {
                 let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
                 propose(raft, removal(wanted, &self.settings.datacenter, is_removed)?).await
@@ -47,6 +47,9 @@ impl Core {
 
     /// Refuses what some server of the datacenter would stop at.
     fn all_read(&self, level: u32) -> Result<(), Fault> {
+        if level == level::BASE {
+            return Ok(());
+        }
         let roster = self.paths.lan.roster();
         let below: Vec<&str> =
             roster.servers_below(level, &self.settings.datacenter).map(|member| member.name.as_str()).collect();
@@ -64,13 +67,9 @@ impl Core {
     }
 }
 
-/// Whether the command, or a part of it, says how servers are treated.
-fn is_of_autopilot(command: &Command) -> bool {
-    match command {
-        Command::SetAutopilot { .. } => true,
-        Command::Batch(commands) => commands.iter().any(is_of_autopilot),
-        _ => false,
-    }
+/// Whether a write, or a part of it, is one that only this server itself proposes.
+fn is_of_the_leader(specs: &[WriteSpec]) -> bool {
+    specs.iter().any(|spec| spec.access == Access::Leader)
 }
 
 pub(super) async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
@@ -102,6 +101,16 @@ fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::vote::Ballot;
+
+    #[test]
+    fn nobody_but_the_leader_assigns_or_counts() {
+        let of_the_leader = |command: &Command| is_of_the_leader(&command.specs());
+        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
+        assert!(of_the_leader(&Command::Batch(vec![Command::UpdateCoordinates(Vec::new()), vote])));
+        assert!(of_the_leader(&Command::AssignObservers(Vec::new())));
+        assert!(!of_the_leader(&Command::Register(Box::default())));
+    }
 
     #[test]
     fn a_removal_names_each_cluster_that_is_known_or_else_the_name() {

@@ -293,7 +293,7 @@ async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, 
         metrics::counter!("kontor.rpc.oversized").increment(1);
         return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("{length} bytes, and a message has at most {limit}")));
     }
-    let read = collect(body, limit, Some(&mut share));
+    let read = collect(body, limit, &mut share);
     match timeout(defaults::RPC_BODY_TIMEOUT, read).await {
         Ok(Ok(message)) => Ok((message, share)),
         Ok(Err(error @ BodyError::TooLarge { .. })) => Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),

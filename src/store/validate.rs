@@ -3,11 +3,11 @@
 //! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
 //! does again, so that no log entry, however it came about, can make an impossible row.
 
-use crate::defaults::COMMAND_BYTES;
 use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
+use crate::model::rules;
 use crate::model::service::{NodeService, Weights};
 use std::net::IpAddr;
 
@@ -22,16 +22,18 @@ pub fn command(command: &Command) -> Result<(), Fault> {
             let Some(first) = refusals.next() else { return Ok(()) };
             first.or_else(|fault| if refusals.any(|refusal| refusal.is_ok()) { Ok(()) } else { Err(fault) })
         }
-        _ => Ok(()),
+        Command::UpdateCoordinates(_)
+        | Command::RemoveDatacenter { .. }
+        | Command::ReadmitDatacenter { .. }
+        | Command::AssignObservers(_)
+        | Command::Vote { .. }
+        | Command::SetAutopilot { .. } => Ok(()),
     }
 }
 
 /// The same of one command of several.
 fn single(one: &Command) -> Result<(), Fault> {
-    match one {
-        Command::Batch(_) => Err(nested()),
-        single => command(single),
-    }
+    if let Command::Batch(_) = one { Err(nested()) } else { command(one) }
 }
 
 /// A batch in a batch would let the depth of a log entry set the depth of the stack that applies it.
@@ -44,19 +46,17 @@ pub(super) fn deregister(request: &Deregister) -> Result<(), Fault> {
     if request.node.is_empty() { Err(Fault::failed("Must provide node")) } else { Ok(()) }
 }
 
-/// Every check carries the tags of its instance, so that a small body with many of both could make gigabytes.
+/// Refuses more checks of the instance registered with them than could be in any state.
 fn tags_of_checks(request: &Register) -> Result<(), Fault> {
     let Some(service) = &request.service else { return Ok(()) };
     let id = if service.id.is_empty() { &service.service } else { &service.id };
     let checks = request.check.iter().chain(&request.checks).filter(|check| check.service_id == *id).count();
-    let tags: usize = service.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum::<usize>() + service.service.len();
-    if checks.saturating_mul(tags) > COMMAND_BYTES {
-        return Err(Fault::bad_request(format!(
-            "Each of the {checks} checks carries the {tags} bytes of its service's name and tags, more than {COMMAND_BYTES} bytes in all; \
-             register fewer checks or tags at a time"
-        )));
-    }
-    Ok(())
+    copies(service, checks)
+}
+
+/// Refuses so many checks of an instance when the copies of its tags are too much.
+pub(super) fn copies(service: &NodeService, checks: usize) -> Result<(), Fault> {
+    rules::copies(&service.id, &service.service, &service.tags, checks).map_err(Fault::bad_request)
 }
 
 /// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
@@ -101,6 +101,7 @@ fn service(service: &NodeService) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defaults::COMMAND_BYTES;
     use std::collections::BTreeMap;
 
     fn request() -> Register {

@@ -5,7 +5,7 @@
 //! the start with its name and not the first connection with a riddle. What can be used and had better
 //! not be is told ([`TlsMaterial::remarks`]).
 
-use super::certificate::{has_extensions, parse, server_dc};
+use super::certificate::{has_extensions, parse, server_dc, validity_refusal};
 use super::judge::{Authorities, KnownClients, KnownServers};
 use super::verifier::Verifier;
 use super::{provider, server_name};
@@ -16,7 +16,7 @@ use rustls::server::{ParsedCertificate, ResolvesServerCertUsingSni, WebPkiClient
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -131,6 +131,15 @@ impl TlsMaterial {
             let source = &own.source;
             format!("{source}: expected the name {expected}, which verify_server_hostname asks of servers and this one lacks")
         })
+    }
+
+    /// Refuses a certificate of this agent that is not valid yet, or no more.
+    pub fn check_dates(&self) -> Result<(), String> {
+        let leaf = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?)));
+        match leaf.and_then(|(own, leaf)| Some((own, validity_refusal(leaf, UnixTime::now())?))) {
+            Some((own, refusal)) => Err(format!("{}: {refusal}", own.source)),
+            None => Ok(()),
+        }
     }
 
     /// Whether the certificate of this agent is that of a server of another datacenter.

@@ -36,6 +36,11 @@ impl Trust {
         Trust { own_dc: own_dc.to_owned(), domain: domain.to_owned(), roots, require_ca, pins: ArcSwap::default() }
     }
 
+    /// Whether fingerprints make nobody a server of another datacenter.
+    pub fn requires_ca(&self) -> bool {
+        self.require_ca
+    }
+
     /// Replaces all pins. Connections that stand are not touched.
     pub fn set_pins(&self, pins: PinTable) {
         self.pins.store(Arc::new(pins));
