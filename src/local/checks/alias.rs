@@ -3,7 +3,7 @@
 //! Of a service of this agent `registry` asks [`judge`] whenever something changes; one of another
 //! node is followed in the catalog by [`follow`], a task for each.
 
-use super::probe::Finding;
+use super::finding::Finding;
 use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::fault::Fault;
