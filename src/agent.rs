@@ -28,6 +28,7 @@ use crate::leader::{self, LeaderParts};
 use crate::listener::{Listener, cannot_listen};
 use crate::local::Local;
 use crate::model::ids::{NodeId, Token};
+use crate::model::level;
 use crate::model::request::{PeerRef, Write, WriteRequest};
 use crate::raft::Raft;
 use crate::router::{Paths, Router};
@@ -452,7 +453,7 @@ async fn open_catalog(
     let own = crate::raft::Candidate { id: node_id, expect: config.bootstrap_expect, cluster: None };
     let (candidates, candidates_rx) = watch::channel(vec![own.clone()]);
     // Its own name is known before gossip tells of it.
-    let own_name = dispatch::RaftServer { name: config.node_name.clone(), addr: None };
+    let own_name = dispatch::RaftServer { name: config.node_name.clone(), addr: None, level: level::OWN };
     let (addresses, addresses_rx) = watch::channel(Arc::new(BTreeMap::from([(node_id, own_name)])));
     let transport = Arc::new(RaftOutbox { rpc: rpc.clone(), addresses: addresses_rx });
     let settings = parts::raft_settings(config, node_id, data_dir);

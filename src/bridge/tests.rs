@@ -4,13 +4,13 @@ use super::frame::{CANCELLED, Frame, Kind};
 use super::{Admission, Bridge, BridgeSettings, RemoteServer};
 use crate::defaults;
 use crate::model::answer::Answer;
-use crate::model::command::{Command, Deregister};
+use crate::model::command::{Command, Deregister, Effect, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::query::{Query, QueryOptions, Read};
 use crate::model::removals::Removals;
 use crate::model::request::{
-    Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest, Written,
+    Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest,
 };
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{load, server_cert};
@@ -91,7 +91,7 @@ impl Handler for Scripted {
                     let body = Bytes::from(vec![b'x'; 20 << 20]);
                     return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
                 }
-                "write" => return Ok(Reply::Written(Written { index: 7 })),
+                "write" => return Ok(Reply::Written(Written { index: 7, effect: Effect::Set(true) })),
                 _ => {}
             }
             let body = Bytes::from(format!("{state} of {} at {name}", from_dc.unwrap_or_default()));
@@ -194,7 +194,7 @@ impl House {
     async fn ask(&self, dc: &str, request: Request) -> Result<String, Fault> {
         match self.bridge.call(dc, &request, LONG).await? {
             Reply::Answer(answer) => Ok(String::from_utf8(answer.body.to_vec()).unwrap()),
-            Reply::Written(written) => Ok(format!("written {}", written.index)),
+            Reply::Written(written) => Ok(format!("written {} {:?}", written.index, written.effect)),
         }
     }
 

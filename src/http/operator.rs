@@ -7,10 +7,9 @@ use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
-use crate::model::command::Command;
-use crate::model::fault::FaultKind;
+use crate::model::command::{Command, Effect};
 use crate::model::query::Read;
-use crate::model::request::{PeerRef, Write, WriteRequest};
+use crate::model::request::{PeerRef, Write};
 use std::sync::Arc;
 
 /// `GET operator/raft/configuration`
@@ -30,11 +29,8 @@ pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> P
         let (dc, token, only_at) = (options::datacenter(&call.parameters), call.token(), cas(&call.parameters)?);
         let config = body::decode_as(call.body, "Bad request: Error parsing autopilot config").await?;
         let write = Write::Apply(Command::SetAutopilot { config: Box::new(config), only_at });
-        match api.router.write(WriteRequest { dc, token, write }).await {
-            Ok(_written) => Ok(Reply::json("true")),
-            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Reply::json("false")),
-            Err(fault) => Err(fault.into()),
-        }
+        let is_set = ask::write(&api, dc, token, write).await?.effect != Effect::Set(false);
+        Ok(Reply::json(if is_set { "true" } else { "false" }))
     })
 }
 

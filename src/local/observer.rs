@@ -10,7 +10,7 @@ use crate::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
-use crate::model::member::level;
+use crate::model::level;
 use crate::model::query::{Consistency, Query, QueryOptions, Read};
 use crate::model::request::{Write, WriteRequest};
 use crate::model::vote::{Ballot, VotedCheck};

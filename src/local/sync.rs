@@ -203,6 +203,7 @@ fn what(update: &Update) -> String {
         Command::ReadmitDatacenter { datacenter } => format!("readmit datacenter {datacenter}"),
         Command::SetAutopilot { .. } => "autopilot's configuration".to_owned(),
         Command::AssignObservers(_) => "assign observers".to_owned(),
+        Command::RaiseLevel(to) => format!("raise the format level to {}", to.number),
         Command::Vote { ballot, .. } => format!("count votes of {}", ballot.observer),
         Command::UpdateCoordinates(_) | Command::Batch(_) => "several changes".to_owned(),
     }

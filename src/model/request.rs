@@ -1,7 +1,7 @@
 //! What agents ask each other over `rpc` and `bridge`, and how a long answer shows that it lives.
 
 use super::answer::Answer;
-use super::command::Command;
+use super::command::{Command, Written};
 use super::fault::Fault;
 use super::ids::{ClusterId, NodeId, Token};
 use super::query::Query;
@@ -61,13 +61,6 @@ pub struct WriteRequest {
     pub token: Token,
     /// What is changed.
     pub write: Write,
-}
-
-/// A write that is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// The Raft index at which it was applied; 0 where there is none.
-    pub index: u64,
 }
 
 /// What is asked.

@@ -14,7 +14,6 @@ use crate::clock;
 use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
 use crate::model::ids::NodeId;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -87,7 +86,7 @@ impl Server {
 
     /// A follower knows by the echoes whose index its readers see.
     fn confirm_as_follower(&self) {
-        let seen = self.echoes.unseen().seen(self.published.load(Ordering::Acquire));
+        let seen = self.echoes.unseen().seen(self.published.index());
         if let Some(asked) = seen {
             self.freshness.confirm(asked);
         }
@@ -100,7 +99,7 @@ impl Server {
             return None;
         }
         // What is acknowledged is published; the metrics may lag behind.
-        let published = self.published.load(Ordering::Acquire);
+        let published = self.published.index();
         let committed = self.metrics().local_committed.map_or(0, |id| id.index());
         Some(published.max(committed))
     }

@@ -4,7 +4,7 @@
 use super::openraft_types::LoggedCommand;
 use crate::defaults::{COMMAND_BYTES, JSON_DEPTH, SNAPSHOT_RECORD_BYTES};
 use crate::model::check::HealthCheck;
-use crate::model::command::{Command, Outcome, Register};
+use crate::model::command::{Command, Effect, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::FaultKind;
 use crate::model::ids::Token;
@@ -91,7 +91,7 @@ fn travelled(command: Command) -> Store {
     let again = logged.decode().unwrap();
     assert_eq!(again, command);
     let mut store = Store::new("dc1");
-    assert_eq!(store.apply(5, &again), Outcome::Done);
+    assert_eq!(store.apply(5, &again), Ok(Written { index: 5, effect: Effect::Done }));
     store.publish();
     let mut image = Vec::new();
     snapshot::encode(&store.view(), b"meta", &mut image).unwrap();

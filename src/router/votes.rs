@@ -7,10 +7,10 @@
 use super::Core;
 use crate::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
 use crate::gossip::Roster;
-use crate::model::command::Command;
+use crate::model::command::{Command, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::member::Member;
-use crate::model::request::{Ask, Request, Write, Written};
+use crate::model::request::{Ask, Request, Write};
 use crate::model::vote::Ballot;
 use crate::raft::Raft;
 use std::net::{IpAddr, SocketAddr};
@@ -42,7 +42,7 @@ fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), 
 /// Whether a command is one that only this server itself proposes.
 pub(super) fn is_of_the_leader(command: &Command) -> bool {
     match command {
-        Command::AssignObservers(_) | Command::Vote { .. } => true,
+        Command::AssignObservers(_) | Command::Vote { .. } | Command::RaiseLevel(_) => true,
         Command::Batch(commands) => commands.iter().any(is_of_the_leader),
         _ => false,
     }
@@ -63,7 +63,7 @@ impl Core {
         ballot.votes.iter_mut().for_each(|vote| cut(&mut vote.output));
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        super::write::propose(raft, Command::Vote { ballot, at }).await
+        raft.propose(Command::Vote { ballot, at }).await
     }
 }
 

@@ -6,11 +6,10 @@
 use super::Core;
 use super::operator::Servers;
 use super::votes;
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
-use crate::model::member::level;
-use crate::model::request::{PeerRef, Removal, Write, Written};
+use crate::model::request::{PeerRef, Removal, Write};
 use crate::raft::Raft;
 
 impl Core {
@@ -20,15 +19,11 @@ impl Core {
             Write::Apply(command) if votes::is_of_the_leader(command) => {
                 Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"))
             }
-            Write::Apply(command) if is_of_autopilot(command) => {
-                self.all_read(level::AUTOPILOT)?;
-                propose(raft, command.clone()).await
-            }
             Write::Vote(ballot) => self.count_votes(raft, ballot).await,
-            Write::Apply(command) => propose(raft, command.clone()).await,
+            Write::Apply(command) => raft.propose(command.clone()).await,
             Write::RemoveDatacenter(wanted) => {
                 let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
-                propose(raft, removal(wanted, &self.settings.datacenter, is_removed)?).await
+                raft.propose(removal(wanted, &self.settings.datacenter, is_removed)?).await
             }
             Write::RemovePeer(peer) => {
                 let id = self.find_peer(raft, peer)?;
@@ -45,38 +40,10 @@ impl Core {
         }
     }
 
-    /// Refuses what some server of the datacenter would stop at.
-    fn all_read(&self, level: u32) -> Result<(), Fault> {
-        let roster = self.paths.lan.roster();
-        let below: Vec<&str> =
-            roster.servers_below(level, &self.settings.datacenter).map(|member| member.name.as_str()).collect();
-        if below.is_empty() {
-            return Ok(());
-        }
-        let text = format!("Some servers run a version that does not know this yet: {}; upgrade them first", below.join(", "));
-        Err(Fault::failed(text))
-    }
-
     fn find_peer(&self, raft: &Raft, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
         let (peers, roster) = (raft.peers(), self.paths.lan.roster());
         let leadership = *raft.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
-    }
-}
-
-/// Whether the command, or a part of it, says how servers are treated.
-fn is_of_autopilot(command: &Command) -> bool {
-    match command {
-        Command::SetAutopilot { .. } => true,
-        Command::Batch(commands) => commands.iter().any(is_of_autopilot),
-        _ => false,
-    }
-}
-
-pub(super) async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
-    match raft.propose(command).await? {
-        (index, Outcome::Done) => Ok(Written { index }),
-        (_, Outcome::Refused(fault)) => Err(fault),
     }
 }
 

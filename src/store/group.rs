@@ -38,7 +38,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) entries: Vec<Arc<Entry>>,
-    /// Raft index of the last change of an instance, of its node or of its checks.
+    /// Index of the last change of an instance, of its node or of its checks.
     pub(super) index: u64,
     /// The answer of `health/service` without options.
     pub(super) health_body: Body,

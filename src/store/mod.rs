@@ -5,7 +5,7 @@
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
 //! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
-//! `register`, `deregister`, `votes`, `removal` and `autopilot` make a `change` of it; `query` answers from it with
+//! `register` (with `former`), `deregister`, `votes`, `removal` and `autopilot` make a `change` of it; `query` answers from it with
 //! `catalog`, `health`, `observed`, `coordinate` and `select`, and `members` shows its rows; `interest` says what a query depends on, and `watch` calls
 //! who waits for that; `snapshot` writes a view out and reads it back.
 
@@ -15,6 +15,7 @@ mod catalog;
 mod change;
 mod coordinate;
 mod deregister;
+mod former;
 mod group;
 mod health;
 mod interest;
@@ -42,7 +43,7 @@ pub use watch::Watch;
 
 use crate::model::answer::Panic;
 use crate::model::autopilot::AutopilotConfig;
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::query::Query;
 use crate::model::removals::Removals;
@@ -101,9 +102,14 @@ impl Store {
         Reader { published: self.published.clone(), panic_threshold: 0 }
     }
 
-    /// Applies one command of the log at its index. Readers see it after [`Store::publish`].
-    pub fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-        apply::apply(Arc::make_mut(&mut self.view), &mut self.touched, index, command)
+    /// Applies one command of the log entry at `log_index`. Readers see it after [`Store::publish`].
+    pub fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault> {
+        apply::apply(Arc::make_mut(&mut self.view), &mut self.touched, log_index, command)
+    }
+
+    /// The format level in force.
+    pub fn level(&self) -> u32 {
+        self.view.level.number
     }
 
     /// Swaps in what was applied since the last call, and wakes who waits for it. Called once per

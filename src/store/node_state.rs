@@ -14,9 +14,9 @@ pub(super) struct NodeState {
     pub(super) row: Arc<NodeRow>,
     pub(super) services: Vec<Arc<ServiceRow>>,
     pub(super) checks: Vec<Arc<CheckRow>>,
-    /// Raft index of the last change of the node or of one of its services.
+    /// Index of the last change of the node or of one of its services.
     pub(super) services_index: u64,
-    /// Raft index of the last change of one of its checks.
+    /// Index of the last change of one of its checks.
     pub(super) checks_index: u64,
 }
 

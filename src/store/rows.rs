@@ -248,7 +248,7 @@ impl CheckRow {
 #[derive(Debug)]
 pub(super) struct CoordinateRow {
     pub(super) coordinate: NodeCoordinate,
-    /// Raft index of its last change.
+    /// Index of its last change.
     pub(super) index: u64,
     json: Fragment,
 }

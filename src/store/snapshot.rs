@@ -15,6 +15,7 @@ use crate::defaults::SNAPSHOT_RECORD_BYTES;
 use crate::model::check::HealthCheck;
 use crate::model::coordinate::NodeCoordinate;
 use crate::model::ids::ClusterId;
+use crate::model::level::{self, Level};
 use crate::model::node::Node;
 use crate::model::query::Lookup;
 use crate::model::service::NodeService;
@@ -50,12 +51,14 @@ enum Kind {
     Votes = 10,
     /// How servers are treated.
     Autopilot = 11,
+    /// The format level in force, where it is one that has a record. Stands before what came with it.
+    Level = 12,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        use Kind::{Autopilot, Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service, Votes};
-        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes, Autopilot]
+        use Kind::{Autopilot, Catalog, Check, Coordinate, End, Group, Level, Meta, Node, Removal, Service, Votes};
+        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes, Autopilot, Level]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -99,6 +102,9 @@ pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result
     writer.bytes(MAGIC)?;
     writer.bytes(&VERSION.to_le_bytes())?;
     writer.record(Kind::Meta, meta)?;
+    if view.is_of(level::COMMAND_INDEXES) {
+        writer.value(Kind::Level, &*view.level)?;
+    }
     writer.value(Kind::Catalog, &CatalogRecord { datacenter: view.datacenter.to_string(), indexes: view.indexes })?;
     for state in view.nodes.values() {
         let NodeState { row, services_index, checks_index, .. } = NodeState::clone(state);
@@ -283,7 +289,15 @@ impl Build {
                 let RemovalRecord { datacenter, cluster } = parse(&body)?;
                 Arc::make_mut(&mut self.view.removals).remove(&datacenter, cluster);
             }
-            Kind::Autopilot => self.view.autopilot = Some(Arc::new(parse(&body)?)),
+            Kind::Autopilot => {
+                self.view.autopilot = Some(Arc::new(parse(&body)?));
+                self.view.raise_level(Level { number: level::AUTOPILOT, version: String::new() });
+            }
+            Kind::Level => {
+                let level: Level = parse(&body)?;
+                level.check()?;
+                self.view.raise_level(level);
+            }
             Kind::End => {}
         }
         Ok(())

@@ -8,6 +8,7 @@ use super::node_state::NodeState;
 use super::rows::{CheckRow, CoordinateRow, NodeRow, key_of};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::check::CheckStatus;
+use crate::model::level::{self, Level};
 use crate::model::node::Node;
 use crate::model::query::Lookup;
 use crate::model::removals::Removals;
@@ -35,13 +36,17 @@ pub struct View {
     pub(super) removals: Arc<Removals>,
     /// How servers are treated; unset until a leader has written it down.
     pub(super) autopilot: Option<Arc<AutopilotConfig>>,
+    /// The format level in force.
+    pub(super) level: Arc<Level>,
     pub(super) indexes: Indexes,
 }
 
-/// The Raft index of the last change of each table, and of the last losses.
+/// The index of the last command, of the last change of each table, and of the last losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Indexes {
+    /// Of the last command.
+    pub(super) last: u64,
     pub(super) nodes: u64,
     pub(super) services: u64,
     pub(super) checks: u64,
@@ -59,6 +64,26 @@ pub(super) struct Indexes {
 impl View {
     pub(super) fn empty(datacenter: &str) -> View {
         View { datacenter: datacenter.into(), ..View::default() }
+    }
+
+    /// Counts a command of the log entry at `log_index`, and returns its index. Below the level at which each has
+    /// one of its own, it is that of the entry: so the count begins at the same place of the log on every server, and
+    /// above all indexes before it.
+    pub(super) fn count(&mut self, log_index: u64) -> u64 {
+        self.indexes.last = if self.is_of(level::COMMAND_INDEXES) { self.indexes.last + 1 } else { log_index };
+        self.indexes.last
+    }
+
+    /// Whether the format level in force is at least `level`.
+    pub(super) fn is_of(&self, level: u32) -> bool {
+        self.level.number >= level
+    }
+
+    /// Raises the format level in force, where it is lower.
+    pub(super) fn raise_level(&mut self, to: Level) {
+        if self.level.number < to.number {
+            self.level = Arc::new(to);
+        }
     }
 
     pub(super) fn node(&self, name: &str) -> Option<&Arc<NodeState>> {
@@ -138,8 +163,8 @@ impl View {
         if self.datacenter == *datacenter {
             return self;
         }
-        let View { coordinates, removals, autopilot, indexes, .. } = self;
-        let mut moved = View { coordinates, removals, autopilot, indexes, ..View::empty(datacenter) };
+        let View { coordinates, removals, autopilot, level, indexes, .. } = self;
+        let mut moved = View { coordinates, removals, autopilot, level, indexes, ..View::empty(datacenter) };
         for state in self.nodes.values() {
             let node = Node { datacenter: datacenter.to_string(), ..state.row.node.clone() };
             moved.place(NodeState { row: Arc::new(NodeRow::new(node)), ..NodeState::clone(state) });
