@@ -10,7 +10,8 @@ use crate::cli::DemoOptions;
 use crate::config::{Config, Sources, resolve};
 use crate::local::Source;
 use crate::model::definition::ServiceDefinition;
-use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::operation::{CatalogRead, Read};
+use crate::model::query::{Query, QueryOptions};
 use crate::telemetry;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -127,7 +128,7 @@ async fn wait_for(agents: &[Agent], what: &str, done: impl Fn(&Agent) -> bool) -
 /// Waits until `agent` has the sample service of `dc`.
 async fn until_answered(agent: &Agent, dc: &str) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
-    let read = Read::CatalogService { name: "web".to_owned(), lookup: crate::model::query::Lookup::Plain };
+    let read = Read::Catalog(CatalogRead::Service { name: "web".to_owned(), lookup: crate::model::operation::Lookup::Plain });
     let query = Query { read, options: QueryOptions { dc: Some(dc.to_owned()), ..QueryOptions::default() } };
     loop {
         let last = match agent.router().query(query.clone()).await {

@@ -8,7 +8,7 @@ use super::data_dir::Identity;
 use super::{Agent, Reload, trust};
 use crate::cli::ReloadFn;
 use crate::config::{Config, ConfigError};
-use crate::telemetry;
+use crate::{raft, telemetry};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,6 +32,7 @@ pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
     if let Err(message) = started.and_then(|()| telemetry::count()) {
         return failed(&message);
     }
+    telemetry::overhear(raft::overheard);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime could not be started: {error}")),
@@ -164,6 +165,8 @@ struct Signals {
     terminate: Signal,
     leave_on_interrupt: bool,
     leave_on_terminate: bool,
+    /// Only there so that a file that may not grow is an error of its write and not the end of the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -174,6 +177,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             leave_on_interrupt: !config.skip_leave_on_interrupt,
             leave_on_terminate: config.leave_on_terminate,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -7,7 +7,8 @@ use crate::model::answer::Answer;
 use crate::model::command::{Command, Deregister, Effect, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
-use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::operation::{FederationRead, HealthRead, Read};
+use crate::model::query::{Query, QueryOptions};
 use crate::model::removals::Removals;
 use crate::model::request::{
     Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest,
@@ -53,8 +54,8 @@ impl Handler for Scripted {
         Box::pin(async move {
             assert!(request.hops.crossed);
             let state = match request.ask {
-                Ask::Read(Query { read: Read::HealthState { state }, .. }) => state,
-                Ask::Read(Query { read: Read::DialBack { dc }, .. }) => {
+                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) => state,
+                Ask::Read(Query { read: Read::Federation(FederationRead::DialBack { dc }), .. }) => {
                     progress.set(Phase::Parked);
                     let body = bridge.unwrap().dial_back(&dc).await?;
                     return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
@@ -116,13 +117,16 @@ impl Source for Scripted {
 }
 
 fn read(state: &str) -> Request {
-    let query = Query { read: Read::HealthState { state: state.to_owned() }, options: QueryOptions::default() };
+    let query = Query { read: Read::Health(HealthRead::State { state: state.to_owned() }), options: QueryOptions::default() };
     Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
     let options = QueryOptions { min_index: 5, ..QueryOptions::default() };
-    Request { ask: Ask::Read(Query { read: Read::HealthState { state: state.to_owned() }, options }), hops: Hops::default() }
+    Request {
+        ask: Ask::Read(Query { read: Read::Health(HealthRead::State { state: state.to_owned() }), options }),
+        hops: Hops::default(),
+    }
 }
 
 fn write(what: &str) -> Request {

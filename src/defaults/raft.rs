@@ -77,6 +77,9 @@ pub const RAFT_DISK_ROOM_TICK: Duration = Duration::from_secs(1);
 pub const RAFT_DISK_FULL_BYTES: u64 = 8 << 20;
 /// How often a full disk is looked at for room.
 pub const RAFT_DISK_FULL_TICK: Duration = Duration::from_millis(500);
+/// After so many ticks at most the log store is opened anew to find out whether it has room: each time may read
+/// and write all that it keeps in memory.
+pub const RAFT_DISK_FULL_TICKS: u32 = 20;
 /// How long after a snapshot that could not be written the next is tried.
 pub const RAFT_SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
 /// How old what a follower has heard of its leader may be before it asks: three heartbeats.

@@ -5,13 +5,15 @@
 //! dropped before it parks.
 
 use super::HttpParts;
+use super::body::RequestBody;
 use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
-use super::respond::{Body, Reply};
+use super::respond::Reply;
 use crate::model::command::Written;
 use crate::model::ids::Token;
-use crate::model::query::{Query, Read};
+use crate::model::operation::Read;
+use crate::model::query::Query;
 use crate::model::request::{BoxFuture, Write, WriteRequest};
 use hyper::HeaderMap;
 use std::future::Future;
@@ -27,7 +29,7 @@ pub(super) struct Call {
     /// The headers.
     pub(super) headers: HeaderMap,
     /// The body, not yet read.
-    pub(super) body: Body,
+    pub(super) body: RequestBody,
 }
 
 /// The answer of an endpoint, on its way. Dropping it ends the work.

@@ -9,7 +9,7 @@ use super::body;
 use super::options;
 use super::respond::Reply;
 use crate::model::command::{Command, Deregister, Register};
-use crate::model::query::{Lookup, Read};
+use crate::model::operation::{CatalogRead, FederationRead, Lookup, Read};
 use crate::model::request::Write;
 use std::sync::Arc;
 
@@ -41,17 +41,17 @@ pub(super) fn deregister(api: &Arc<HttpParts>, call: Call) -> Pending {
 
 /// `GET catalog/datacenters`
 pub(super) fn datacenters(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Datacenters))
+    ask::read(api, &call, Ok(Read::Federation(FederationRead::Datacenters)))
 }
 
 /// `GET catalog/nodes`
 pub(super) fn nodes(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::CatalogNodes))
+    ask::read(api, &call, Ok(Read::Catalog(CatalogRead::Nodes)))
 }
 
 /// `GET catalog/services`
 pub(super) fn services(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::CatalogServices))
+    ask::read(api, &call, Ok(Read::Catalog(CatalogRead::Services)))
 }
 
 /// `GET catalog/service/:name`
@@ -66,25 +66,25 @@ pub(super) fn connect(api: &Arc<HttpParts>, call: Call) -> Pending {
 
 fn instances(api: &Arc<HttpParts>, mut call: Call, lookup: Lookup) -> Pending {
     let name = call.named("Missing service name");
-    ask::read(api, &call, name.map(|name| Read::CatalogService { name, lookup }))
+    ask::read(api, &call, name.map(|name| Read::Catalog(CatalogRead::Service { name, lookup })))
 }
 
 /// `GET catalog/node/:node`
 pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let node = call.named("Missing node name");
-    ask::read(api, &call, node.map(|node| Read::CatalogNode { node }))
+    ask::read(api, &call, node.map(|node| Read::Catalog(CatalogRead::Node { node })))
 }
 
 /// `GET catalog/node-services/:node`
 pub(super) fn node_services(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let node = call.named("Missing node name");
-    ask::read(api, &call, node.map(|node| Read::CatalogNodeServices { node }))
+    ask::read(api, &call, node.map(|node| Read::Catalog(CatalogRead::NodeServices { node })))
 }
 
 /// `GET catalog/gateway-services/:gateway`
 pub(super) fn gateway_services(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let gateway = call.named("Missing gateway name");
-    ask::read(api, &call, gateway.map(|gateway| Read::CatalogGatewayServices { gateway }))
+    ask::read(api, &call, gateway.map(|gateway| Read::Catalog(CatalogRead::GatewayServices { gateway })))
 }
 
 /// The datacenter of a body, where it names one: it counts for more than `?dc`.

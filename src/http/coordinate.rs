@@ -8,7 +8,7 @@ use super::options;
 use super::respond::Reply;
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
-use crate::model::query::Read;
+use crate::model::operation::{CoordinateRead, FederationRead, Read};
 use crate::model::request::Write;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ struct Update {
 
 /// `GET coordinate/datacenters`
 pub(super) fn datacenters(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::CoordinateDatacenters))
+    ask::read(api, &call, Ok(Read::Federation(FederationRead::Coordinates)))
 }
 
 /// `GET coordinate/nodes?segment`
@@ -34,7 +34,7 @@ pub(super) fn nodes(api: &Arc<HttpParts>, call: Call) -> Pending {
     if names_a_segment(&call) {
         return ready(Ok(Reply::json("[]")));
     }
-    ask::read(api, &call, Ok(Read::CoordinateNodes))
+    ask::read(api, &call, Ok(Read::Coordinate(CoordinateRead::Nodes)))
 }
 
 /// `GET coordinate/node/:node?segment`
@@ -43,7 +43,7 @@ pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     if node.is_empty() || names_a_segment(&call) {
         return ready(Ok(Reply::empty().with_status(StatusCode::NOT_FOUND)));
     }
-    ask::read(api, &call, Ok(Read::CoordinateNode { node }))
+    ask::read(api, &call, Ok(Read::Coordinate(CoordinateRead::Node { node })))
 }
 
 /// Whether only nodes of one network segment are asked for: there are none.

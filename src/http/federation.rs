@@ -4,22 +4,22 @@
 
 use super::HttpParts;
 use super::ask::{self, Call, Pending};
-use crate::model::query::Read;
+use crate::model::operation::{FederationRead, Read};
 use std::sync::Arc;
 
 /// `GET federation`
 pub(super) fn all(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Federation { dc: None }))
+    ask::read(api, &call, Ok(Read::Federation(FederationRead::Report { dc: None })))
 }
 
 /// `GET federation/<dc>`
 pub(super) fn one(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let dc = call.named("Missing datacenter");
-    ask::read(api, &call, dc.map(|dc| Read::Federation { dc: Some(dc) }))
+    ask::read(api, &call, dc.map(|dc| Read::Federation(FederationRead::Report { dc: Some(dc) })))
 }
 
 /// `PUT federation/doctor/<dc>`
 pub(super) fn doctor(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let dc = call.named("Missing datacenter");
-    ask::read(api, &call, dc.map(|dc| Read::FederationDoctor { dc }))
+    ask::read(api, &call, dc.map(|dc| Read::Federation(FederationRead::Doctor { dc })))
 }

@@ -3,25 +3,25 @@
 use super::HttpParts;
 use super::ask::{self, Call, Pending};
 use super::options;
-use crate::model::query::{CheckRef, Lookup, Read};
+use crate::model::operation::{CheckRef, HealthRead, Lookup, Read};
 use std::sync::Arc;
 
 /// `GET health/node/:node`
 pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let node = call.named("Missing node name");
-    ask::read(api, &call, node.map(|node| Read::HealthNode { node }))
+    ask::read(api, &call, node.map(|node| Read::Health(HealthRead::Node { node })))
 }
 
 /// `GET health/checks/:service`
 pub(super) fn checks(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let service = call.named("Missing service name");
-    ask::read(api, &call, service.map(|service| Read::HealthChecks { service }))
+    ask::read(api, &call, service.map(|service| Read::Health(HealthRead::Checks { service })))
 }
 
 /// `GET health/state/:state`. Some clients send the state in capitals.
 pub(super) fn state(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let state = call.named("Missing check state");
-    ask::read(api, &call, state.map(|state| Read::HealthState { state: state.to_ascii_lowercase() }))
+    ask::read(api, &call, state.map(|state| Read::Health(HealthRead::State { state: state.to_ascii_lowercase() })))
 }
 
 /// `GET health/service/:service`
@@ -50,12 +50,12 @@ pub(super) fn votes(api: &Arc<HttpParts>, mut call: Call) -> Pending {
             is_ours.then(|| api.settings.node_name.clone())
         };
         let node = asked.or_else(here);
-        Read::HealthVotes { of: Box::new(CheckRef { check_id, node }) }
+        Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id, node }) })
     });
     ask::read(api, &call, votes)
 }
 
 fn instances(api: &Arc<HttpParts>, mut call: Call, lookup: Lookup) -> Pending {
     let name = call.named("Missing service name");
-    ask::read(api, &call, name.map(|name| Read::HealthService { name, lookup }))
+    ask::read(api, &call, name.map(|name| Read::Health(HealthRead::Service { name, lookup })))
 }

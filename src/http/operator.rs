@@ -8,18 +8,18 @@ use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
 use crate::model::command::{Command, Effect};
-use crate::model::query::Read;
+use crate::model::operation::{OperatorRead, Read};
 use crate::model::request::{PeerRef, Write};
 use std::sync::Arc;
 
 /// `GET operator/raft/configuration`
 pub(super) fn raft_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::RaftConfiguration))
+    ask::read(api, &call, Ok(Read::Operator(OperatorRead::RaftConfiguration)))
 }
 
 /// `GET operator/autopilot/configuration`
 pub(super) fn autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::AutopilotConfiguration))
+    ask::read(api, &call, Ok(Read::Operator(OperatorRead::AutopilotConfiguration)))
 }
 
 /// `PUT operator/autopilot/configuration?cas=`: whole; what the body leaves out has the value of a new cluster.
@@ -43,12 +43,12 @@ fn cas(parameters: &Parameters) -> Result<Option<u64>, Refusal> {
 
 /// `GET operator/autopilot/health`
 pub(super) fn autopilot_health(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::AutopilotHealth))
+    ask::read(api, &call, Ok(Read::Operator(OperatorRead::AutopilotHealth)))
 }
 
 /// `GET operator/autopilot/state`
 pub(super) fn autopilot_state(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::AutopilotState))
+    ask::read(api, &call, Ok(Read::Operator(OperatorRead::AutopilotState)))
 }
 
 /// `DELETE operator/raft/peer?id=|address=`

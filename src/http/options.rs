@@ -8,7 +8,8 @@ use super::error::Refusal;
 use super::parameters::{Parameters, parse_bool};
 use crate::model::duration;
 use crate::model::ids::Token;
-use crate::model::query::{CacheControl, Consistency, QueryOptions, Read};
+use crate::model::operation::{Read, Takes};
+use crate::model::query::{CacheControl, Consistency, QueryOptions};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName};
 use std::time::Duration;
 
@@ -37,13 +38,15 @@ pub(super) fn query_options(
         token: token(parameters, headers),
         ..QueryOptions::default()
     };
-    if takes_tags(read) {
+    let spec = read.spec();
+    if spec.takes != Takes::Common {
         options.tags = parameters.all("tag").map(str::to_owned).collect();
     }
-    if let Read::HealthService { .. } = read {
+    if spec.takes == Takes::TagsAndPassing {
         options.passing = passing(parameters)?;
     }
-    let takes_cached = abroad || takes_cached(read);
+    // Of another datacenter every read may be cached.
+    let takes_cached = abroad || spec.shared.cached;
     freshness(takes_cached, parameters, headers, &mut options)?;
     if abroad && parameters.has("leader") && options.consistency != Consistency::Consistent {
         // Of what contradicts itself the strictest counts: another datacenter may be far behind.
@@ -190,19 +193,10 @@ fn pair(text: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
-fn takes_tags(read: &Read) -> bool {
-    matches!(read, Read::CatalogService { .. } | Read::HealthService { .. })
-}
-
-/// Whether the endpoint honours `cached` for the own datacenter; for others all do.
-fn takes_cached(read: &Read) -> bool {
-    matches!(read, Read::Datacenters | Read::CatalogServices | Read::CatalogService { .. } | Read::HealthService { .. })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::query::Lookup;
+    use crate::model::operation::{CatalogRead, HealthRead, Lookup};
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -221,7 +215,7 @@ mod tests {
     }
 
     fn health() -> Read {
-        Read::HealthService { name: "web".to_owned(), lookup: Lookup::Plain }
+        Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Plain })
     }
 
     fn options(read: &Read, query: &str, headers: &[(&'static str, &str)]) -> Result<QueryOptions, Refusal> {
@@ -280,7 +274,7 @@ mod tests {
         };
         assert_eq!(read.cached, Some(control));
         assert!(options(&health(), "cached", &[("cache-control", "max-age=0")]).unwrap().cached.unwrap().must_revalidate);
-        for (read, query) in [(Read::CatalogNodes, "cached"), (health(), "leader")] {
+        for (read, query) in [(Read::Catalog(CatalogRead::Nodes), "cached"), (health(), "leader")] {
             let read = options(&read, query, &[]).unwrap();
             assert_eq!((read.cached, read.max_stale), (None, Some(Duration::ZERO)));
         }
@@ -289,7 +283,7 @@ mod tests {
     #[test]
     fn every_endpoint_takes_cached_of_another_datacenter_and_leader_refuses_it() {
         for dc in ["dc2", "*"] {
-            let read = options(&Read::CatalogNodes, &format!("dc={dc}&cached"), &[]).unwrap();
+            let read = options(&Read::Catalog(CatalogRead::Nodes), &format!("dc={dc}&cached"), &[]).unwrap();
             assert_eq!((read.cached, read.max_stale), (Some(CacheControl::default()), None));
             for query in ["leader", "leader&cached", "leader&stale", "leader&max_stale=5s"] {
                 let read = options(&health(), &format!("dc={dc}&{query}"), &[]).unwrap();
@@ -297,7 +291,7 @@ mod tests {
                 assert_eq!(said, (None, Consistency::Default, Some(Duration::ZERO)), "{query}");
             }
         }
-        assert_eq!(options(&Read::CatalogNodes, "dc=DC1&cached", &[]).unwrap().cached, None, "the own datacenter");
+        assert_eq!(options(&Read::Catalog(CatalogRead::Nodes), "dc=DC1&cached", &[]).unwrap().cached, None, "the own datacenter");
         assert_eq!(options(&health(), "datacenter=dc2", &[]).unwrap().dc.as_deref(), Some("dc2"), "the long form");
         assert_eq!(options(&health(), "datacenter=dc2&dc=dc3", &[]).unwrap().dc.as_deref(), Some("dc3"));
         let both = options(&health(), "dc=dc2&leader&consistent", &[]).unwrap();
@@ -317,7 +311,7 @@ mod tests {
 
     #[test]
     fn tags_and_passing_are_left_out_where_they_mean_nothing() {
-        let read = options(&Read::CatalogNodes, "tag=a&passing=junk&node-meta=k:v:w&node-meta=x", &[]).unwrap();
+        let read = options(&Read::Catalog(CatalogRead::Nodes), "tag=a&passing=junk&node-meta=k:v:w&node-meta=x", &[]).unwrap();
         assert!(read.tags.is_empty() && !read.passing);
         let pairs = [("k", "v:w"), ("x", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(read.node_meta, pairs);

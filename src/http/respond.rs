@@ -17,8 +17,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::time::Duration;
 
-/// The body of requests and responses. Those of responses are one piece, in memory.
-pub(super) type Body = axum::body::Body;
+/// The body of a response: one piece, in memory.
+pub(super) type Body = http_body_util::Full<Bytes>;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");

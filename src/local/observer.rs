@@ -11,7 +11,8 @@ use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
 use crate::model::level;
-use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::operation::{HealthRead, Read};
+use crate::model::query::{Consistency, Query, QueryOptions};
 use crate::model::request::{Write, WriteRequest};
 use crate::model::vote::{Ballot, VotedCheck};
 use crate::router::Router;
@@ -91,7 +92,7 @@ async fn ask(node: &str, router: &Router, min_index: u64) -> Result<(Vec<VotedCh
         wait: OBSERVED_WAIT,
         ..QueryOptions::default()
     };
-    let answer = router.query(Query { read: Read::ObservedBy { node: node.to_owned() }, options }).await?;
+    let answer = router.query(Query { read: Read::Health(HealthRead::ObservedBy { node: node.to_owned() }), options }).await?;
     let checks = serde_json::from_slice(&answer.body);
     let checks =
         checks.map_err(|error| Fault::failed(format!("a server's answer about voted checks cannot be read: {error}")))?;

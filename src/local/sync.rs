@@ -13,7 +13,8 @@ use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
 use crate::model::member::{Member, tag};
-use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::operation::{CatalogRead, HealthRead, Read};
+use crate::model::query::{Consistency, Query, QueryOptions};
 use crate::model::request::{Write, WriteRequest};
 use crate::router::Router;
 use crate::telemetry::Trouble;
@@ -56,8 +57,8 @@ impl RouterCatalog {
 
 impl Catalog for RouterCatalog {
     async fn read(&self) -> Result<Remote, Fault> {
-        let services = self.query(Read::CatalogNodeServices { node: self.node_name.clone() }).await?;
-        let checks = self.query(Read::HealthNode { node: self.node_name.clone() }).await?;
+        let services = self.query(Read::Catalog(CatalogRead::NodeServices { node: self.node_name.clone() })).await?;
+        let checks = self.query(Read::Health(HealthRead::Node { node: self.node_name.clone() })).await?;
         Remote::parse(&services, &checks)
             .map_err(|error| Fault::failed(format!("a server's answer about this node cannot be read: {error}")))
     }

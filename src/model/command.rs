@@ -90,7 +90,7 @@ impl Command {
             | Command::Deregister(_)
             | Command::UpdateCoordinates(_)
             | Command::RemoveDatacenter { .. }
-            | Command::ReadmitDatacenter { .. } => 0,
+            | Command::ReadmitDatacenter { .. } => level::BASE,
             Command::AssignObservers(_) | Command::Vote { .. } => level::VOTES,
             Command::SetAutopilot { .. } => level::AUTOPILOT,
             Command::RaiseLevel(to) => to.number.max(level::COMMAND_INDEXES),

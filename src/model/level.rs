@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The first there was.
+pub const BASE: u32 = 0;
 /// Observers and votes.
 pub const VOTES: u32 = 1;
 /// Autopilot's configuration; registrations are judged by Consul 1.21's rules (`store/former.rs`).

@@ -22,6 +22,7 @@ pub mod log_file;
 pub mod member;
 pub mod mesh;
 pub mod node;
+pub mod operation;
 pub mod packed;
 pub mod part;
 pub mod query;

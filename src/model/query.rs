@@ -1,83 +1,9 @@
 //! What is asked: a read and its options.
 
 use super::ids::Token;
+use super::operation::{Read, ViewRead};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// Which instances of a service a lookup means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Lookup {
-    /// The instances of the name itself.
-    Plain,
-    /// The instances that speak for the name in a mesh (`/connect/`).
-    Connect,
-    /// The ingress gateways of the name (`/ingress/`).
-    Ingress,
-}
-
-/// A check as a user names it. Boxed in a [`Read`], which every parked watch has room for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct CheckRef {
-    /// Its id.
-    pub check_id: String,
-    /// Its node; unset for any.
-    pub node: Option<String>,
-}
-
-/// Everything that can be read, by its path below `/v1`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Read {
-    /// `catalog/nodes`
-    CatalogNodes,
-    /// `catalog/services`
-    CatalogServices,
-    /// `catalog/service/:name`, `catalog/connect/:name`
-    CatalogService { name: String, lookup: Lookup },
-    /// `catalog/node/:node`
-    CatalogNode { node: String },
-    /// `catalog/node-services/:node`
-    CatalogNodeServices { node: String },
-    /// `catalog/gateway-services/:gateway`
-    CatalogGatewayServices { gateway: String },
-    /// `health/node/:node`
-    HealthNode { node: String },
-    /// `health/checks/:service`
-    HealthChecks { service: String },
-    /// `health/state/:state`; `any` or a status
-    HealthState { state: String },
-    /// `health/service/:name`, `health/connect/:name`, `health/ingress/:name`
-    HealthService { name: String, lookup: Lookup },
-    /// `health/votes/:check_id`; of any node that has such a check when none is named
-    HealthVotes { of: Box<CheckRef> },
-    /// Asked by an agent: the voted checks that it observes
-    ObservedBy { node: String },
-    /// `coordinate/nodes`
-    CoordinateNodes,
-    /// `coordinate/node/:node`
-    CoordinateNode { node: String },
-    /// `coordinate/datacenters`; of the WAN pool, not of the store
-    CoordinateDatacenters,
-    /// `catalog/datacenters`; of the router, not of the store
-    Datacenters,
-    /// `federation`, `federation/:dc`; of the bridge of the server asked
-    Federation { dc: Option<String> },
-    /// `federation/doctor/:dc`; the server asked dials all servers of that datacenter
-    FederationDoctor { dc: String },
-    /// Asked by a server of `dc` that looks for faults: the server asked dials all servers of `dc`
-    DialBack { dc: String },
-    /// `status/leader`
-    StatusLeader,
-    /// `status/peers`
-    StatusPeers,
-    /// `operator/raft/configuration`
-    RaftConfiguration,
-    /// `operator/autopilot/configuration`
-    AutopilotConfiguration,
-    /// `operator/autopilot/health`
-    AutopilotHealth,
-    /// `operator/autopilot/state`
-    AutopilotState,
-}
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -141,4 +67,20 @@ pub struct Query {
     pub read: Read,
     /// How.
     pub options: QueryOptions,
+}
+
+/// A read that the store answers, with its options.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewQuery<'a> {
+    /// What is read.
+    pub read: ViewRead<'a>,
+    /// How.
+    pub options: &'a QueryOptions,
+}
+
+impl Query {
+    /// The same for the store; unset for what is answered elsewhere.
+    pub fn of_view(&self) -> Option<ViewQuery<'_>> {
+        self.read.spec().view().map(|read| ViewQuery { read, options: &self.options })
+    }
 }

@@ -8,7 +8,8 @@ use crate::model::command::{Command, Effect, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::FaultKind;
 use crate::model::ids::Token;
-use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::operation::{CatalogRead, Read};
+use crate::model::query::{Query, QueryOptions};
 use crate::model::request::{Ask, Hops, Request, Write, WriteRequest};
 use crate::model::{json, packed};
 use crate::store::{Store, snapshot};
@@ -112,8 +113,8 @@ proptest! {
         let register: Register = json::decode(text.as_bytes()).unwrap();
         prop_assert_eq!(&register.service.as_ref().unwrap().proxy, &proxy);
         let store = travelled(Command::Register(Box::new(register)));
-        let read = Query { read: Read::CatalogNodeServices { node: "n".to_owned() }, options: QueryOptions::default() };
-        let told: Value = serde_json::from_slice(&store.reader().read(&read).unwrap().body).unwrap();
+        let read = Query { read: Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), options: QueryOptions::default() };
+        let told: Value = serde_json::from_slice(&store.reader().read(read.of_view().unwrap()).unwrap().body).unwrap();
         prop_assert_eq!(&told["Services"][0]["Proxy"], &proxy);
         prop_assert_eq!(&told["Services"][0]["Connect"][&key], &proxy);
     }

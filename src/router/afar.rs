@@ -41,7 +41,7 @@ impl Core {
         let (max_stale, control, min_index) = (options.max_stale, options.cached, options.min_index);
         let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
-        let afar = Afar { core: self, bridge, max_stale, control, key: key(query, &dc), dc, aside };
+        let afar = Afar { core: self, bridge, max_stale, control, key: key(query, &dc), aside };
         Box::pin(async move {
             if min_index == 0 {
                 return Ok(Reply::Answer(Box::pin(afar.now()).await?.answer));
@@ -65,7 +65,6 @@ fn key(mut query: Query, dc: &str) -> Query {
 struct Afar<'a> {
     core: &'a Core,
     bridge: &'a Bridge,
-    dc: String,
     key: Query,
     max_stale: Option<Duration>,
     control: Option<CacheControl>,
@@ -109,8 +108,12 @@ impl Afar<'_> {
         Bounds::of(self.max_stale, self.control)
     }
 
+    fn dc(&self) -> &str {
+        self.key.options.dc.as_deref().unwrap_or_default()
+    }
+
     fn followed(&self) -> Followed {
-        self.bridge.follow(&self.dc, &self.key)
+        self.bridge.follow(self.dc(), &self.key)
     }
 
     /// An answer within the bounds, without parking.
@@ -169,12 +172,12 @@ impl Afar<'_> {
 
     /// Whether to try elsewhere, or again.
     fn has_hope(&self, fault: &Fault) -> bool {
-        has_hope(self.bridge, &self.dc, fault)
+        has_hope(self.bridge, self.dc(), fault)
     }
 
     /// When an answer that the bridge still waits for is late.
     fn lateness(&self) -> Duration {
-        let round_trips = self.bridge.rtt(&self.dc).unwrap_or_default() * BRIDGE_LATE_ROUND_TRIPS;
+        let round_trips = self.bridge.rtt(self.dc()).unwrap_or_default() * BRIDGE_LATE_ROUND_TRIPS;
         round_trips.max(BRIDGE_LATE_MIN)
     }
 
@@ -194,7 +197,7 @@ impl Afar<'_> {
             if turn > 0 {
                 // A way that fails at once, again and again, shall not have its user ask all the time.
                 Box::pin(sleep(FAR_WAIT_PAUSE)).await;
-                if let Some(fault) = self.bridge.closed(&self.dc) {
+                if let Some(fault) = self.bridge.closed(self.dc()) {
                     return Err(fault);
                 }
             }
@@ -227,7 +230,7 @@ impl Afar<'_> {
         let sent = clock::now();
         let reply = tokio::select! {
             reply = self.core.call(addr, &request, 1, progress) => reply,
-            fault = self.bridge.until_closed(&self.dc) => return Err(fault),
+            fault = self.bridge.until_closed(self.dc()) => return Err(fault),
         };
         match reply {
             Ok(Reply::Answer(mut answer)) => {
@@ -243,7 +246,7 @@ impl Afar<'_> {
     async fn wait_there(&self, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
         let sent = clock::now();
         let mut request = self.parking(self.key.clone(), min_index, left, Hops::default());
-        let mut answer = match self.core.call_across(self.bridge, &self.dc, &mut request, progress).await? {
+        let mut answer = match self.core.call_across(self.bridge, self.dc(), &mut request, progress).await? {
             Reply::Answer(answer) => answer,
             Reply::Written(_) => return Err(Fault::failed("expected an answer to a read, got the result of a write")),
         };
@@ -282,12 +285,12 @@ impl Place for Afar<'_> {
     }
 
     async fn read(&self) -> Result<Answer, Fault> {
-        if let Some(fault) = self.bridge.closed(&self.dc) {
+        if let Some(fault) = self.bridge.closed(self.dc()) {
             return Err(fault);
         }
         match self.followed().held() {
             Some(held) => Ok(told(&held, true)),
-            None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc))),
+            None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc()))),
         }
     }
 
@@ -301,12 +304,13 @@ impl Place for Afar<'_> {
 mod tests {
     use super::*;
     use crate::model::ids::Token;
-    use crate::model::query::{Lookup, QueryOptions, Read};
+    use crate::model::operation::{HealthRead, Lookup, Read};
+    use crate::model::query::QueryOptions;
     use std::sync::Arc;
 
     #[test]
     fn feeds_are_shared_but_for_what_changes_the_answer() {
-        let read = Read::HealthService { name: "web".into(), lookup: Lookup::Plain };
+        let read = Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Plain });
         let plain = Query { read, options: QueryOptions::default() };
         let mut own = plain.clone();
         own.options.cached = Some(CacheControl::default());

@@ -175,7 +175,8 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::defaults::{CACHED_IDLE, CACHED_RETRY};
-    use crate::model::query::{Lookup, QueryOptions, Read};
+    use crate::model::operation::{HealthRead, Lookup, Read};
+    use crate::model::query::QueryOptions;
     use crate::model::request::{BoxFuture, Phase, Progress};
     use crate::router::feed::Fetch;
     use std::sync::Mutex;
@@ -240,7 +241,7 @@ mod tests {
     }
 
     fn query(control: CacheControl) -> Query {
-        let read = Read::HealthService { name: "web".into(), lookup: Lookup::Plain };
+        let read = Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Plain });
         Query { read, options: QueryOptions { cached: Some(control), ..QueryOptions::default() } }
     }
 

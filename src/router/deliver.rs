@@ -7,12 +7,13 @@ use super::Core;
 use super::blocking;
 use super::entry::{LEAST_WAIT, crosses, is_stale_allowed};
 use super::merge;
-use super::route::{Leader, Need, Route, Situation, route, wanted_dc};
+use super::route::{Leader, Route, Situation, need, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
 use crate::bridge::Bridge;
 use crate::clock;
 use crate::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::operation::Need;
 use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
 use crate::raft::{Leadership, Raft};
 use crate::rpc::CallError;
@@ -71,7 +72,7 @@ impl Core {
             if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();
             }
-            let retry = known.leader.is_some() || Need::of(&request.ask) != Need::Leader;
+            let retry = known.leader.is_some() || need(&request.ask) != Need::Leader;
             Box::pin(hold.wait(changed(&mut leadership, known), retry, progress)).await?;
             shorten(&mut request, deadline);
         }
@@ -79,17 +80,17 @@ impl Core {
 
     /// The next step of a request on this server.
     fn route(&self, raft: &Raft, known: Leadership, request: &Request) -> Route {
-        let need = Need::of(&request.ask);
+        let wants = need(&request.ask);
         let leader = match known.leader {
             _ if known.is_self => Leader::Here,
-            Some(id) if need == Need::Leader && id != self.settings.node_id => {
+            Some(id) if wants == Need::Leader && id != self.settings.node_id => {
                 self.with_servers(|servers| servers.addr_of(id)).map_or(Leader::Unknown, Leader::At)
             }
             _ => Leader::Unknown,
         };
-        let has_view = need == Need::AnyView && (known.is_self || raft.staleness().is_some());
+        let has_view = wants == Need::AnyView && (known.is_self || raft.staleness().is_some());
         let situation = Situation { own_dc: &self.settings.datacenter, is_server: true, leader, has_view };
-        route(&situation, wanted_dc(&request.ask), request.hops, need)
+        route(&situation, wanted_dc(&request.ask), request.hops, wants)
     }
 
     async fn answer_here(&self, raft: &Raft, reader: &Reader, request: &Request, progress: &Progress) -> Result<Reply, Fault> {

@@ -5,10 +5,10 @@
 
 use super::RouterSettings;
 use super::blocking;
-use super::remote_stale::Family;
 use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
-use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::operation::{Read, ViewRead};
+use crate::model::query::{Consistency, Query, QueryOptions};
 use crate::model::request::{Ask, Request};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
         options.dc = None;
         options.translate = false;
     }
-    if !is_of_store(&query.read) {
+    if !query.read.spec().blocks() {
         query.options.min_index = 0;
     } else if query.options.min_index > 0 {
         query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
@@ -67,7 +67,7 @@ pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Reque
             bound(settings, &mut query.options);
         }
         query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
-        if !is_of_store(&query.read) {
+        if !query.read.spec().blocks() {
             query.options.min_index = 0;
         }
     }
@@ -76,11 +76,7 @@ pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Reque
 
 /// Whether `query` is answered from a feed that this agent holds.
 pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
-    let offered = matches!(
-        query.read,
-        Read::Datacenters | Read::CatalogServices | Read::CatalogService { .. } | Read::HealthService { .. }
-    );
-    settings.use_cache && offered && query.options.cached.is_some() && query.options.dc.is_none()
+    settings.use_cache && query.read.spec().shared.cached && query.options.cached.is_some() && query.options.dc.is_none()
 }
 
 /// Whether any answer will do whose age is told.
@@ -105,14 +101,12 @@ pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duratio
     })
 }
 
-/// Whether the answer is rendered from the catalog, so that it has an index and can be waited for.
-pub(super) fn is_of_store(read: &Read) -> bool {
-    is_discovery(read) || matches!(read, Read::CoordinateNodes | Read::CoordinateNode { .. })
-}
-
 /// Whether `discovery_max_stale` is meant for it: what catalog and health tell of nodes and services.
 fn is_discovery(read: &Read) -> bool {
-    *read != Read::Datacenters && matches!(Family::of(read), Family::Catalog | Family::Health)
+    match read.spec().view() {
+        Some(ViewRead::Catalog(_) | ViewRead::Health(_)) => true,
+        Some(ViewRead::Coordinate(_)) | None => false,
+    }
 }
 
 /// Whether the user has left open how fresh the answer must be.
@@ -128,11 +122,14 @@ pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::remote_stale::{Family, RemoteStale};
+    use super::super::remote_stale::RemoteStale;
     use super::*;
     use crate::model::autopilot::AutopilotConfig;
     use crate::model::ids::NodeId;
-    use crate::model::query::{CacheControl, Lookup};
+    use crate::model::operation::{
+        CatalogRead, CoordinateRead, Family, FederationRead, HealthRead, Lookup, OperatorRead, StatusRead,
+    };
+    use crate::model::query::CacheControl;
     use crate::model::request::Hops;
 
     fn settings() -> RouterSettings {
@@ -158,7 +155,7 @@ mod tests {
     }
 
     fn web() -> Read {
-        Read::CatalogService { name: "web".into(), lookup: Lookup::Plain }
+        Read::Catalog(CatalogRead::Service { name: "web".into(), lookup: Lookup::Plain })
     }
 
     #[test]
@@ -188,9 +185,9 @@ mod tests {
         };
         let plain = QueryOptions::default;
         assert_eq!(of(web(), plain()), (Consistency::Stale, Some(bound)));
-        assert_eq!(of(Read::HealthState { state: "any".into() }, plain()), (Consistency::Stale, Some(bound)));
-        assert_eq!(of(Read::CoordinateNodes, plain()), (Consistency::Default, None));
-        assert_eq!(of(Read::RaftConfiguration, plain()), (Consistency::Default, None));
+        assert_eq!(of(Read::Health(HealthRead::State { state: "any".into() }), plain()), (Consistency::Stale, Some(bound)));
+        assert_eq!(of(Read::Coordinate(CoordinateRead::Nodes), plain()), (Consistency::Default, None));
+        assert_eq!(of(Read::Operator(OperatorRead::RaftConfiguration), plain()), (Consistency::Default, None));
         let consistent = QueryOptions { consistency: Consistency::Consistent, ..plain() };
         assert_eq!(of(web(), consistent), (Consistency::Consistent, None));
         let stale = QueryOptions { consistency: Consistency::Stale, ..plain() };
@@ -225,8 +222,8 @@ mod tests {
         assert_eq!(of(web(), "dc2", plain()), (Consistency::Stale, None));
         assert_eq!(of(web(), "*", plain()), (Consistency::Stale, None));
         assert_eq!(of(web(), "dc1", plain()), discovered, "the own datacenter is not meant");
-        assert_eq!(of(Read::HealthNode { node: "n".into() }, "dc2", plain()), discovered, "nor is this family");
-        assert_eq!(of(Read::StatusLeader, "dc2", plain()), (Consistency::Default, None));
+        assert_eq!(of(Read::Health(HealthRead::Node { node: "n".into() }), "dc2", plain()), discovered, "nor is this family");
+        assert_eq!(of(Read::Status(StatusRead::Leader), "dc2", plain()), (Consistency::Default, None));
         let consistent = QueryOptions { consistency: Consistency::Consistent, ..plain() };
         assert_eq!(of(web(), "dc2", consistent), (Consistency::Consistent, None));
         let leader = QueryOptions { max_stale: Some(Duration::ZERO), ..plain() };
@@ -297,9 +294,9 @@ mod tests {
             (found.min_index, found.wait)
         };
         assert_eq!(of(web()), (5, Duration::from_secs(600)));
-        assert_eq!(of(Read::StatusLeader).0, 0);
-        assert_eq!(of(Read::Datacenters).0, 0);
-        assert_eq!(of(Read::AutopilotHealth).0, 0);
+        assert_eq!(of(Read::Status(StatusRead::Leader)).0, 0);
+        assert_eq!(of(Read::Federation(FederationRead::Datacenters)).0, 0);
+        assert_eq!(of(Read::Operator(OperatorRead::AutopilotHealth)).0, 0);
     }
 
     #[test]
@@ -312,12 +309,12 @@ mod tests {
         let is = |settings: &RouterSettings, read, options| is_cached(settings, &prepared(settings, query(read, options)));
         assert!(is(&settings(), web(), cached(None)));
         assert!(is(&settings(), web(), cached(Some("dc1"))));
-        assert!(is(&settings(), Read::Datacenters, cached(None)));
-        assert!(is(&settings(), Read::CatalogServices, cached(None)));
-        assert!(is(&settings(), Read::HealthService { name: "web".into(), lookup: Lookup::Ingress }, cached(None)));
+        assert!(is(&settings(), Read::Federation(FederationRead::Datacenters), cached(None)));
+        assert!(is(&settings(), Read::Catalog(CatalogRead::Services), cached(None)));
+        assert!(is(&settings(), Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Ingress }), cached(None)));
         assert!(!is(&settings(), web(), cached(Some("dc2"))));
         assert!(!is(&settings(), web(), QueryOptions::default()));
-        assert!(!is(&settings(), Read::CatalogNodes, cached(None)));
+        assert!(!is(&settings(), Read::Catalog(CatalogRead::Nodes), cached(None)));
         assert!(!is(&RouterSettings { use_cache: false, ..settings() }, web(), cached(None)));
     }
 }

@@ -10,7 +10,8 @@ use crate::bridge::Bridge;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
-use crate::model::query::{Query, Read};
+use crate::model::operation::{FederationRead, Read};
+use crate::model::query::Query;
 use crate::model::request::{Ask, Phase, Progress, Removal, Write, WriteRequest};
 use bytes::Bytes;
 
@@ -79,7 +80,7 @@ impl Core {
 
 /// Whatever a server of `from_dc` asks for: it has only its own datacenter dialled.
 pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
-    if let Ask::Read(Query { read: Read::DialBack { dc }, .. }) = ask {
+    if let Ask::Read(Query { read: Read::Federation(FederationRead::DialBack { dc }), .. }) = ask {
         from_dc.clone_into(dc);
     }
 }
@@ -121,6 +122,7 @@ fn add_left(reports: &mut Vec<DatacenterReport>, own_dc: &str, sites: &[Site<'_>
 mod tests {
     use super::*;
     use crate::model::member::{Member, tag};
+    use crate::model::operation::CatalogRead;
     use crate::model::query::QueryOptions;
     use std::net::SocketAddr;
 
@@ -167,11 +169,11 @@ mod tests {
     #[test]
     fn another_datacenter_has_none_but_its_own_servers_dialled() {
         let read = |read| Ask::Read(Query { read, options: QueryOptions::default() });
-        let mut ask = read(Read::DialBack { dc: "dc3".to_owned() });
+        let mut ask = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
         only_the_asker(&mut ask, "dc2");
-        assert_eq!(ask, read(Read::DialBack { dc: "dc2".to_owned() }));
-        let mut other = read(Read::CatalogNodes);
+        assert_eq!(ask, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));
+        let mut other = read(Read::Catalog(CatalogRead::Nodes));
         only_the_asker(&mut other, "dc2");
-        assert_eq!(other, read(Read::CatalogNodes));
+        assert_eq!(other, read(Read::Catalog(CatalogRead::Nodes)));
     }
 }

@@ -4,7 +4,6 @@
 //! state and ask it to look again.
 
 use super::cached::FeedCache;
-use super::entry::is_of_store;
 use crate::clock;
 use crate::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
 use crate::model::answer::Answer;
@@ -264,7 +263,7 @@ impl Keeper {
 
     /// Publishes an answer; returns when to go on.
     fn keep(&self, answer: Answer, began: Instant) -> Instant {
-        let is_polled = !is_of_store(&self.query.read);
+        let is_polled = !self.query.read.spec().blocks();
         let before = self.feed.body_len();
         let on_its_way = began.elapsed().saturating_sub(Duration::from_micros(answer.meta.took_micros.into()));
         let now = clock::now();

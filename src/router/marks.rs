@@ -72,7 +72,8 @@ fn key(query: &Query) -> Query {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::query::{QueryOptions, Read};
+    use crate::model::operation::{CatalogRead, Read};
+    use crate::model::query::QueryOptions;
 
     fn at(millis: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(millis)
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_index_is_the_millisecond_of_the_last_change() {
-        let (marks, nodes) = (Marks::new(), query(Read::CatalogNodes));
+        let (marks, nodes) = (Marks::new(), query(Read::Catalog(CatalogRead::Nodes)));
         assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
         assert_eq!(marks.index(&nodes, b"[1]", at(6_000)), 5_000, "nothing has changed");
         assert_eq!(marks.index(&nodes, b"[2]", at(7_000)), 7_000);
@@ -96,11 +97,11 @@ mod tests {
 
     #[test]
     fn it_never_decreases_and_two_changes_never_share_one() {
-        let (marks, nodes) = (Marks::new(), query(Read::CatalogNodes));
+        let (marks, nodes) = (Marks::new(), query(Read::Catalog(CatalogRead::Nodes)));
         assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
         assert_eq!(marks.index(&nodes, b"[2]", at(5_000)), 5_001, "within one millisecond");
         assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002, "the clock was set back");
-        assert_eq!(marks.index(&query(Read::CatalogServices), b"{}", at(10)), 5_003, "another query");
+        assert_eq!(marks.index(&query(Read::Catalog(CatalogRead::Services)), b"{}", at(10)), 5_003, "another query");
         assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002);
     }
 }

@@ -7,7 +7,8 @@ use super::route::{EVERYWHERE, wanted_dc};
 use crate::defaults::EVERYWHERE_MAX_BYTES;
 use crate::model::answer::{Answer, AnswerMeta, CacheUse, DatacenterPart, Found};
 use crate::model::fault::Fault;
-use crate::model::query::{Consistency, Read};
+use crate::model::operation::{Merge, Read};
+use crate::model::query::Consistency;
 use crate::model::request::Ask;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -32,29 +33,16 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// The form of what can be asked of all datacenters at once.
-    fn of(read: &Read) -> Option<Shape> {
-        match read {
-            Read::CatalogServices => Some(Shape::Services),
-            Read::CatalogNodes
-            | Read::CatalogService { .. }
-            | Read::CatalogGatewayServices { .. }
-            | Read::HealthNode { .. }
-            | Read::HealthChecks { .. }
-            | Read::HealthState { .. }
-            | Read::HealthService { .. } => Some(Shape::List),
-            _ => None,
-        }
-    }
-
-    /// The form of what can be asked so, or why it cannot.
+    /// The form of what can be asked of all datacenters at once, or why it cannot.
     pub(super) fn wanted(read: &Read) -> Result<Shape, Fault> {
-        Shape::of(read).ok_or_else(|| {
-            Fault::bad_request(
+        match read.spec().merge {
+            Merge::List => Ok(Shape::List),
+            Merge::Services => Ok(Shape::Services),
+            Merge::Never => Err(Fault::bad_request(
                 "?dc=* is for catalog/nodes, catalog/services, catalog/service, catalog/connect, catalog/gateway-services \
                  and health/*; ask each datacenter by its name for anything else",
-            )
-        })
+            )),
+        }
     }
 }
 
@@ -188,6 +176,7 @@ fn rows(json: &[u8]) -> Result<&[u8], Fault> {
 mod tests {
     use super::*;
     use crate::model::ids::Token;
+    use crate::model::operation::{CatalogRead, CoordinateRead, FederationRead, StatusRead};
     use crate::model::query::{Query, QueryOptions};
     use crate::model::request::{PeerRef, Write, WriteRequest};
     use std::time::Duration;
@@ -272,10 +261,14 @@ mod tests {
             let options = QueryOptions { dc: Some(dc.into()), ..QueryOptions::default() };
             check(&Ask::Read(Query { read, options }))
         };
-        assert_eq!(read(Read::CatalogNodes, "*"), Ok(()));
-        assert_eq!(read(Read::Datacenters, "*"), Ok(()), "it is the same everywhere");
-        assert_eq!(read(Read::StatusLeader, "dc2"), Ok(()));
-        for refused in [Read::CatalogNode { node: "n".into() }, Read::StatusLeader, Read::CoordinateNodes] {
+        assert_eq!(read(Read::Catalog(CatalogRead::Nodes), "*"), Ok(()));
+        assert_eq!(read(Read::Federation(FederationRead::Datacenters), "*"), Ok(()), "it is the same everywhere");
+        assert_eq!(read(Read::Status(StatusRead::Leader), "dc2"), Ok(()));
+        for refused in [
+            Read::Catalog(CatalogRead::Node { node: "n".into() }),
+            Read::Status(StatusRead::Leader),
+            Read::Coordinate(CoordinateRead::Nodes),
+        ] {
             assert!(read(refused, "*").unwrap_err().message.contains("catalog/services"));
         }
         let write = Write::RemovePeer(PeerRef::Id("x".into()));

@@ -59,7 +59,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-pub use remote_stale::{Family, RemoteStale};
+pub use remote_stale::RemoteStale;
 
 /// How requests are treated.
 #[derive(Clone, Debug)]

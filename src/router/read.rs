@@ -5,7 +5,6 @@
 use super::Core;
 use super::blocking::{self, Place};
 use super::datacenters::{self, Site};
-use super::entry::is_of_store;
 use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
 use super::source::age_of_view;
@@ -14,7 +13,8 @@ use crate::defaults::VIEW_LOOK;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
-use crate::model::query::{Consistency, Query, Read};
+use crate::model::operation::{Answered, FederationRead, Need, OperatorRead, ReadSpec, ServersRead, StatusRead};
+use crate::model::query::{Consistency, Query, ViewQuery};
 use crate::model::request::Progress;
 use crate::raft::{Leadership, Raft};
 use crate::store::{Reader, Rendered, Watch};
@@ -34,32 +34,37 @@ impl Core {
         query: &Query,
         progress: &Progress,
     ) -> Result<Answer, Fault> {
-        if is_of_store(&query.read) {
-            return self.read_catalog(raft, reader, query, progress).await;
-        }
-        let (body, found) = match query.read {
-            Read::Datacenters => (json(&self.datacenters())?, Found::Yes),
-            Read::CoordinateDatacenters => {
-                (json(&self.with_sites(|sites| datacenters::maps(self.sorted(sites), sites)))?, Found::Yes)
+        let (body, found) = match query.read.spec().answered {
+            Answered::View(read) => {
+                let query = ViewQuery { read, options: &query.options };
+                return self.read_catalog(&Local { core: self, raft, reader, query }, progress).await;
             }
-            Read::Federation { ref dc } => (json(&self.federation(dc.as_deref())?)?, Found::Yes),
-            Read::FederationDoctor { ref dc } => (json(&Box::pin(self.examine(dc)).await?)?, Found::Yes),
-            Read::DialBack { ref dc } => (Box::pin(self.dial_back(dc, progress)).await?, Found::Yes),
-            _ => Box::pin(self.read_servers(raft, query)).await?,
+            Answered::Servers(read) => Box::pin(self.read_servers(raft, query, read)).await?,
+            Answered::ThisSide(read) => (Box::pin(self.read_federation(read, progress)).await?, Found::Yes),
         };
         let meta = AnswerMeta { found, ..self.meta(raft, query.options.consistency) };
         Ok(Answer { meta, body })
     }
 
-    async fn read_catalog(&self, raft: &Raft, reader: &Reader, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
-        let options = &query.options;
+    async fn read_catalog(&self, here: &Local<'_>, progress: &Progress) -> Result<Answer, Fault> {
+        let options = here.query.options;
         let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
         let began = clock::now();
-        let mut answer = blocking::answer(&Local { core: self, raft, reader, query }, options.min_index, wait, progress).await?;
+        let mut answer = blocking::answer(here, options.min_index, wait, progress).await?;
         // What was parked here is not older for it.
         answer.ready(clock::since(began));
         Ok(answer)
+    }
+
+    async fn read_federation(&self, read: &FederationRead, progress: &Progress) -> Result<Bytes, Fault> {
+        match read {
+            FederationRead::Datacenters => json(&self.datacenters()),
+            FederationRead::Coordinates => json(&self.with_sites(|sites| datacenters::maps(self.sorted(sites), sites))),
+            FederationRead::Report { dc } => json(&self.federation(dc.as_deref())?),
+            FederationRead::Doctor { dc } => json(&self.examine(dc).await?),
+            FederationRead::DialBack { dc } => self.dial_back(dc, progress).await,
+        }
     }
 
     /// What was rendered from the catalog here, as an answer that may be `age` old.
@@ -81,32 +86,35 @@ impl Core {
         AnswerMeta { known_leader, consistency, cluster, ..AnswerMeta::default() }
     }
 
-    /// What is told of the servers themselves.
-    async fn read_servers(&self, raft: &Raft, query: &Query) -> Result<(Bytes, Found), Fault> {
-        let by_leader = matches!(query.read, Read::RaftConfiguration | Read::AutopilotConfiguration);
-        if by_leader && query.options.consistency != Consistency::Stale {
+    /// What is told of the servers themselves. A leader makes sure that it leads, but for what it alone knows in
+    /// any mode: that is told as it sees it.
+    async fn read_servers(&self, raft: &Raft, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
+        let ReadSpec { stale, fresh, .. } = query.read.spec();
+        if fresh == Need::Leader && stale != Need::Leader && query.options.consistency != Consistency::Stale {
             authority(raft, query.options.consistency).await?;
         }
-        self.servers_as_seen_here(raft, &query.read)
+        self.servers_as_seen_here(raft, read)
     }
 
     /// The same, by what this server knows of it now.
-    pub(super) fn servers_as_seen_here(&self, raft: &Raft, read: &Read) -> Result<(Bytes, Found), Fault> {
+    pub(super) fn servers_as_seen_here(&self, raft: &Raft, read: ServersRead) -> Result<(Bytes, Found), Fault> {
         let (peers, roster) = (raft.peers(), self.paths.lan.roster());
         let leadership: Leadership = *raft.leadership().borrow();
         let servers = Servers { leadership, peers: &peers, roster: &roster };
-        let (value, found) = match read {
-            Read::StatusLeader => (servers.leader(), Found::Yes),
-            Read::StatusPeers => (servers.peer_addrs(), Found::Yes),
-            Read::RaftConfiguration => (servers.configuration(raft.stats().configuration_index), Found::Yes),
-            Read::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, Found::Yes)),
-            Read::AutopilotHealth => {
-                let health = self.server_health(raft);
-                let found = if operator::all_healthy(&health) { Found::Yes } else { Found::Unhealthy };
-                (servers.health(&health), found)
-            }
-            Read::AutopilotState => (servers.state(&self.server_health(raft), |name| self.meta_of(name)), Found::Yes),
-            other => return Err(Fault::failed(format!("{other:?} is not answered by the servers' state"))),
+        let mut found = Found::Yes;
+        let value = match read {
+            ServersRead::Status(StatusRead::Leader) => servers.leader(),
+            ServersRead::Status(StatusRead::Peers) => servers.peer_addrs(),
+            ServersRead::Operator(read) => match read {
+                OperatorRead::RaftConfiguration => servers.configuration(raft.stats().configuration_index),
+                OperatorRead::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, found)),
+                OperatorRead::AutopilotHealth => {
+                    let health = self.server_health(raft);
+                    found = if operator::all_healthy(&health) { Found::Yes } else { Found::Unhealthy };
+                    servers.health(&health)
+                }
+                OperatorRead::AutopilotState => servers.state(&self.server_health(raft), |name| self.meta_of(name)),
+            },
         };
         Ok((json(&value)?, found))
     }
@@ -179,7 +187,7 @@ struct Local<'a> {
     core: &'a Core,
     raft: &'a Raft,
     reader: &'a Reader,
-    query: &'a Query,
+    query: ViewQuery<'a>,
 }
 
 impl Local<'_> {

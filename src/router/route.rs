@@ -4,57 +4,27 @@
 //! knows no handle of another room.
 
 use crate::model::fault::Fault;
-use crate::model::query::{Consistency, Query, Read};
+use crate::model::operation::Need;
+use crate::model::query::Consistency;
 use crate::model::request::{Ask, Hops};
 use std::net::SocketAddr;
 
-/// Who may answer within the datacenter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Any server, without a look at the catalog.
-    AnyServer,
-    /// Any server that has had contact with a leader once.
-    AnyView,
-    /// The leader.
-    Leader,
-}
-
-impl Need {
-    /// What `ask` needs.
-    pub(super) fn of(ask: &Ask) -> Need {
-        match ask {
-            Ask::Write(_) => Need::Leader,
-            Ask::Read(query) => Need::of_read(query),
-        }
-    }
-
-    fn of_read(query: &Query) -> Need {
-        match query.read {
-            Read::Datacenters | Read::CoordinateDatacenters | Read::StatusLeader | Read::StatusPeers => Need::AnyServer,
-            Read::Federation { .. } | Read::FederationDoctor { .. } | Read::DialBack { .. } => Need::AnyServer,
-            // The leader alone hears from the other servers.
-            Read::AutopilotHealth | Read::AutopilotState => Need::Leader,
-            // The configuration is known without a leader, which is when an operator needs it.
-            Read::RaftConfiguration if query.options.consistency == Consistency::Stale => Need::AnyServer,
-            _ if query.options.consistency == Consistency::Stale => Need::AnyView,
-            _ => Need::Leader,
-        }
+/// Who may answer `ask` within the datacenter.
+pub(super) fn need(ask: &Ask) -> Need {
+    match ask {
+        Ask::Write(_) => Need::Leader,
+        Ask::Read(query) if query.options.consistency == Consistency::Stale => query.read.spec().stale,
+        Ask::Read(query) => query.read.spec().fresh,
     }
 }
 
 /// The datacenter that `ask` names; `None` for what is never asked of another one.
 pub(super) fn wanted_dc(ask: &Ask) -> Option<&str> {
     match ask {
-        Ask::Read(query) if is_of_this_side(&query.read) => None,
+        Ask::Read(query) if query.read.spec().is_of_this_side() => None,
         Ask::Read(query) => query.options.dc.as_deref(),
         Ask::Write(request) => request.dc.as_deref(),
     }
-}
-
-/// Whether `read` is about this side's own view of the others.
-fn is_of_this_side(read: &Read) -> bool {
-    use Read::{CoordinateDatacenters, Datacenters, DialBack, Federation, FederationDoctor};
-    matches!(read, Datacenters | CoordinateDatacenters | Federation { .. } | FederationDoctor { .. } | DialBack { .. })
 }
 
 /// What stands for all datacenters where one is named.
@@ -136,7 +106,8 @@ mod tests {
     use super::*;
     use crate::model::fault::FaultKind;
     use crate::model::ids::Token;
-    use crate::model::query::QueryOptions;
+    use crate::model::operation::{CatalogRead, FederationRead, OperatorRead, Read, StatusRead};
+    use crate::model::query::{Query, QueryOptions};
     use crate::model::request::{Write, WriteRequest};
 
     const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false };
@@ -230,38 +201,38 @@ mod tests {
 
     #[test]
     fn what_needs_no_leader_is_asked_of_any_server() {
-        let need = |read: Read, consistency| {
-            Need::of(&Ask::Read(Query { read, options: QueryOptions { consistency, ..QueryOptions::default() } }))
+        let of = |read: Read, consistency| {
+            need(&Ask::Read(Query { read, options: QueryOptions { consistency, ..QueryOptions::default() } }))
         };
         use Consistency::{Consistent, Default, Stale};
         for (read, consistency, expected) in [
-            (Read::Datacenters, Default, Need::AnyServer),
-            (Read::CoordinateDatacenters, Consistent, Need::AnyServer),
-            (Read::StatusLeader, Default, Need::AnyServer),
-            (Read::StatusPeers, Default, Need::AnyServer),
-            (Read::Federation { dc: None }, Default, Need::AnyServer),
-            (Read::FederationDoctor { dc: "dc2".into() }, Consistent, Need::AnyServer),
-            (Read::RaftConfiguration, Default, Need::Leader),
-            (Read::RaftConfiguration, Stale, Need::AnyServer),
-            (Read::AutopilotHealth, Stale, Need::Leader),
-            (Read::AutopilotState, Default, Need::Leader),
-            (Read::CatalogNodes, Default, Need::Leader),
-            (Read::CatalogNodes, Consistent, Need::Leader),
-            (Read::CatalogNodes, Stale, Need::AnyView),
+            (Read::Federation(FederationRead::Datacenters), Default, Need::AnyServer),
+            (Read::Federation(FederationRead::Coordinates), Consistent, Need::AnyServer),
+            (Read::Status(StatusRead::Leader), Default, Need::AnyServer),
+            (Read::Status(StatusRead::Peers), Default, Need::AnyServer),
+            (Read::Federation(FederationRead::Report { dc: None }), Default, Need::AnyServer),
+            (Read::Federation(FederationRead::Doctor { dc: "dc2".into() }), Consistent, Need::AnyServer),
+            (Read::Operator(OperatorRead::RaftConfiguration), Default, Need::Leader),
+            (Read::Operator(OperatorRead::RaftConfiguration), Stale, Need::AnyServer),
+            (Read::Operator(OperatorRead::AutopilotHealth), Stale, Need::Leader),
+            (Read::Operator(OperatorRead::AutopilotState), Default, Need::Leader),
+            (Read::Catalog(CatalogRead::Nodes), Default, Need::Leader),
+            (Read::Catalog(CatalogRead::Nodes), Consistent, Need::Leader),
+            (Read::Catalog(CatalogRead::Nodes), Stale, Need::AnyView),
         ] {
-            assert_eq!(need(read.clone(), consistency), expected, "{read:?} {consistency:?}");
+            assert_eq!(of(read.clone(), consistency), expected, "{read:?} {consistency:?}");
         }
         let write = WriteRequest { dc: None, token: Token::default(), write: Write::TransferLeader(None) };
-        assert_eq!(Need::of(&Ask::Write(write)), Need::Leader);
+        assert_eq!(need(&Ask::Write(write)), Need::Leader);
     }
 
     #[test]
     fn a_list_of_datacenters_is_never_asked_of_another_one() {
         let ask = |read| Ask::Read(Query { read, options: QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() } });
-        assert_eq!(wanted_dc(&ask(Read::Datacenters)), None);
-        assert_eq!(wanted_dc(&ask(Read::CoordinateDatacenters)), None);
-        assert_eq!(wanted_dc(&ask(Read::Federation { dc: Some("dc2".into()) })), None);
-        assert_eq!(wanted_dc(&ask(Read::FederationDoctor { dc: "dc2".into() })), None);
-        assert_eq!(wanted_dc(&ask(Read::StatusLeader)), Some("dc2"));
+        assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Datacenters))), None);
+        assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Coordinates))), None);
+        assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Report { dc: Some("dc2".into()) }))), None);
+        assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Doctor { dc: "dc2".into() }))), None);
+        assert_eq!(wanted_dc(&ask(Read::Status(StatusRead::Leader))), Some("dc2"));
     }
 }

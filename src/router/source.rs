@@ -2,11 +2,11 @@
 //!
 //! `bridge` reads through it, by way of `agent`. Nothing here waits.
 
-use super::entry::is_of_store;
-use super::{Core, Router, crossing};
-use crate::model::answer::{Answer, AnswerMeta, Found};
+use super::{Core, Router};
+use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::query::{Consistency, Query, Read};
+use crate::model::operation::{Answered, Crosses};
+use crate::model::query::{Consistency, Query, ViewQuery};
 use crate::model::request::{Interest, Source};
 use crate::raft::Raft;
 use crate::store::Watch;
@@ -24,27 +24,22 @@ impl Core {
     fn read_own_view(&self, query: &Query) -> Result<Answer, Fault> {
         let Some((raft, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
         let age = age_of_view(raft).ok_or_else(Fault::no_leader)?;
-        let meta = AnswerMeta { last_contact: age, ..self.meta(raft, Consistency::Stale) };
-        if !crossing::may_read(&query.read) {
-            return Err(Fault::new(FaultKind::Denied, format!("{:?} is told within this datacenter alone", query.read)));
+        let spec = query.read.spec();
+        if spec.crosses != Crosses::Users {
+            return Err(Fault::new(FaultKind::Denied, format!("{} is told within this datacenter alone", spec.path)));
         }
-        if is_of_store(&query.read) {
-            let rendered = reader.read(query)?;
-            let found = if rendered.found { Found::Yes } else { Found::No };
-            let meta = AnswerMeta { index: rendered.index.max(1), indexed: true, found, panic: rendered.panic, ..meta };
-            return Ok(Answer { meta, body: rendered.body });
+        match spec.answered {
+            Answered::View(read) => {
+                let rendered = reader.read(ViewQuery { read, options: &query.options })?;
+                Ok(self.rendered(raft, rendered, Consistency::Stale, age))
+            }
+            Answered::Servers(read) if spec.shared.fed => {
+                let (body, found) = self.servers_as_seen_here(raft, read)?;
+                Ok(Answer { meta: AnswerMeta { found, last_contact: age, ..self.meta(raft, Consistency::Stale) }, body })
+            }
+            Answered::Servers(_) | Answered::ThisSide(_) => Err(Fault::failed(format!("{} is asked for each time", spec.path))),
         }
-        if !is_of_any_server(&query.read) {
-            return Err(Fault::failed(format!("{:?} is asked for each time", query.read)));
-        }
-        let (body, found) = self.servers_as_seen_here(raft, &query.read)?;
-        Ok(Answer { meta: AnswerMeta { found, ..meta }, body })
     }
-}
-
-/// Whether every server can tell it, and not the leader alone.
-fn is_of_any_server(read: &Read) -> bool {
-    matches!(read, Read::StatusLeader | Read::StatusPeers | Read::RaftConfiguration)
 }
 
 impl Source for Router {
@@ -54,7 +49,7 @@ impl Source for Router {
 
     fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
         let (_, reader) = self.core.paths.catalog.as_ref()?;
-        is_of_store(&query.read).then(|| Box::new(reader.watch(query)) as Box<dyn Interest>)
+        query.of_view().map(|query| Box::new(reader.watch(query)) as Box<dyn Interest>)
     }
 
     fn read(&self, query: &Query) -> Result<Answer, Fault> {

@@ -39,15 +39,6 @@ fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), 
     Err(Fault::new(FaultKind::Denied, text))
 }
 
-/// Whether a command is one that only this server itself proposes.
-pub(super) fn is_of_the_leader(command: &Command) -> bool {
-    match command {
-        Command::AssignObservers(_) | Command::Vote { .. } | Command::RaiseLevel(_) => true,
-        Command::Batch(commands) => commands.iter().any(is_of_the_leader),
-        _ => false,
-    }
-}
-
 impl Core {
     /// Has those votes of `ballot` counted that are of an assignment that still stands.
     pub(super) async fn count_votes(&self, raft: &Raft, ballot: &Ballot) -> Result<Written, Fault> {
@@ -108,14 +99,6 @@ mod tests {
         assert_eq!(refused("c1", 1), None, "a server passes it on");
         assert_eq!(refused("c1", 9), None, "an address that nobody tells");
         assert_eq!(refused("c1", 3).expect("is refused"), "votes of c1 came from 10.0.0.3, which is the address of c2");
-    }
-
-    #[test]
-    fn nobody_but_the_leader_assigns_or_counts() {
-        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
-        assert!(is_of_the_leader(&Command::Batch(vec![Command::UpdateCoordinates(Vec::new()), vote])));
-        assert!(is_of_the_leader(&Command::AssignObservers(Vec::new())));
-        assert!(!is_of_the_leader(&Command::Register(Box::default())));
     }
 
     #[test]

@@ -5,10 +5,10 @@
 
 use super::Core;
 use super::operator::Servers;
-use super::votes;
 use crate::model::command::{Command, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
+use crate::model::operation::{Access, WriteSpec};
 use crate::model::request::{PeerRef, Removal, Write};
 use crate::raft::Raft;
 
@@ -16,11 +16,13 @@ impl Core {
     /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
     pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
         match write {
-            Write::Apply(command) if votes::is_of_the_leader(command) => {
-                Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"))
+            Write::Apply(command) => {
+                if is_of_the_leader(&command.specs()) {
+                    return Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"));
+                }
+                raft.propose(command.clone()).await
             }
             Write::Vote(ballot) => self.count_votes(raft, ballot).await,
-            Write::Apply(command) => raft.propose(command.clone()).await,
             Write::RemoveDatacenter(wanted) => {
                 let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
                 raft.propose(removal(wanted, &self.settings.datacenter, is_removed)?).await
@@ -47,6 +49,11 @@ impl Core {
     }
 }
 
+/// Whether a write, or a part of it, is one that only this server itself proposes.
+fn is_of_the_leader(specs: &[WriteSpec]) -> bool {
+    specs.iter().any(|spec| spec.access == Access::Leader)
+}
+
 /// What removes a datacenter: every cluster that is known by its name, or where none is whatever is
 /// called so. `is_removed` says whether some cluster of that name is removed already.
 fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, Fault> {
@@ -69,6 +76,16 @@ fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::vote::Ballot;
+
+    #[test]
+    fn nobody_but_the_leader_assigns_or_counts() {
+        let of_the_leader = |command: &Command| is_of_the_leader(&command.specs());
+        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
+        assert!(of_the_leader(&Command::Batch(vec![Command::UpdateCoordinates(Vec::new()), vote])));
+        assert!(of_the_leader(&Command::AssignObservers(Vec::new())));
+        assert!(!of_the_leader(&Command::Register(Box::default())));
+    }
 
     #[test]
     fn a_removal_names_each_cluster_that_is_known_or_else_the_name() {

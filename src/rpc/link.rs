@@ -32,7 +32,7 @@ struct Signs {
     /// Calls in flight are bounded here, below what the server grants, so that none waits unseen.
     calls: Arc<Semaphore>,
     begun: Notify,
-    /// When a part of an answer came last.
+    /// When a part of an answer, or that to a ping, came last.
     heard: Latest,
     closed: CancellationToken,
 }
@@ -165,7 +165,10 @@ impl Signs {
         let mut pong = std::pin::pin!(pings.ping(Ping::opaque()));
         loop {
             match tokio::time::timeout(patience, pong.as_mut()).await {
-                Ok(Ok(_pong)) => return true,
+                Ok(Ok(_pong)) => {
+                    self.heard.happens();
+                    return true;
+                }
                 // The connection says itself how it has ended.
                 Ok(Err(_ended)) => std::future::pending().await,
                 Err(_elapsed) if self.silence() < patience => {}

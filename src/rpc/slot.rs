@@ -6,6 +6,7 @@
 use super::Lane;
 use super::link::Link;
 use crate::defaults;
+use crate::telemetry::Trouble;
 use crate::tls::{Outgoing, RpcTls};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -43,13 +44,20 @@ pub(super) struct Slot {
     tls: Option<RpcTls>,
     source: Option<IpAddr>,
     state: Mutex<State>,
-    /// When a failed TLS handshake was last logged.
-    told: Mutex<Option<Instant>>,
+    /// Failed TLS handshakes.
+    distrusted: Mutex<Trouble>,
 }
 
 impl Slot {
     pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>, source: Option<IpAddr>) -> Slot {
-        Slot { server, lane, tls, source, state: Mutex::new(State::Idle), told: Mutex::default() }
+        Slot {
+            server,
+            lane,
+            tls,
+            source,
+            state: Mutex::new(State::Idle),
+            distrusted: Mutex::new(Trouble::at_once(defaults::RPC_REFUSAL_PAUSE)),
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -150,9 +158,8 @@ impl Slot {
 
     /// Logs a failed TLS handshake, once a minute: it is mended by an operator, not by trying again.
     fn tell(&self, error: &std::io::Error) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|at| at.elapsed() >= defaults::RPC_REFUSAL_PAUSE) {
-            *told = Some(Instant::now());
+        let mut distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if distrusted.failed(Instant::now().into_std()) {
             warn!(server = %self.server, %error, "no TLS connection to this server");
         }
     }

@@ -5,7 +5,8 @@ use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::operation::{HealthRead, Read};
+use crate::model::query::{Query, QueryOptions};
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, Write, WriteRequest};
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
@@ -43,16 +44,18 @@ impl Handler for Scripted {
         let events = self.events.clone();
         Box::pin(async move {
             match request.ask {
-                Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "hang" => {
+                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) if state == "hang" => {
                     let _tells = DropTells(events.clone());
                     let _ = events.send("started");
                     std::future::pending().await
                 }
-                Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "fault" => Err(Fault::no_leader()),
-                Ask::Read(Query { read: Read::HealthState { state }, .. }) if state == "large" => {
+                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) if state == "fault" => {
+                    Err(Fault::no_leader())
+                }
+                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) if state == "large" => {
                     Ok(Reply::Answer(Answer { body: Bytes::from(vec![b'x'; LARGE]), ..Answer::default() }))
                 }
-                Ask::Read(Query { read: Read::HealthState { state }, .. }) => {
+                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) => {
                     Ok(Reply::Answer(Answer { body: Bytes::from(state), ..Answer::default() }))
                 }
                 other => Err(Fault::failed(format!("{other:?}"))),
@@ -68,7 +71,7 @@ impl RaftSink for Scripted {
 }
 
 fn read(state: impl Into<String>) -> Request {
-    let query = Query { read: Read::HealthState { state: state.into() }, options: QueryOptions::default() };
+    let query = Query { read: Read::Health(HealthRead::State { state: state.into() }), options: QueryOptions::default() };
     Request { ask: Ask::Read(query), hops: Hops::default() }
 }
 

@@ -3,10 +3,11 @@
 //! [`super::Store`] calls it in log order. It reads no clock, draws no random number, and whatever a
 //! command says, it ends with a result.
 
+use super::catalog::{deregister, register, votes};
 use super::change::Change;
+use super::key::Key;
 use super::view::View;
-use super::watch::Key;
-use super::{autopilot, deregister, register, removal, validate, votes};
+use super::{autopilot, coordinate, removals, validate};
 use crate::model::command::{Command, Effect, Written};
 use crate::model::fault::Fault;
 use std::collections::BTreeSet;
@@ -14,35 +15,34 @@ use std::collections::BTreeSet;
 /// Applies `command` of the log entry at `log_index` to `view`, and notes in `touched` what became different. A
 /// refused command takes its index, and changes nothing else.
 pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {
-    let Command::Batch(commands) = command else { return apply_single(view, touched, log_index, command) };
+    let Command::Batch(commands) = command else { return single(view, touched, log_index, command) };
     let mut first_refusal = None;
     for command in commands {
-        let result = match command {
-            Command::Batch(_) => Err(validate::nested()),
-            single => apply_single(view, touched, log_index, single).map(drop),
-        };
-        if let Err(fault) = result {
+        if let Err(fault) = single(view, touched, log_index, command) {
             first_refusal.get_or_insert(fault);
         }
     }
-    first_refusal.map_or(Ok(Written { index: view.indexes.last, effect: Effect::Done }), Err)
+    first_refusal.map_or(Ok(Written { index: view.format.index(), effect: Effect::Done }), Err)
 }
 
-fn apply_single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {
-    let index = view.count(log_index);
-    let mut change = Change { view, index, touched };
+fn single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {
+    let index = view.format.count(log_index);
+    let mut change = Change::new(view, index, touched);
     let mut effect = Effect::Done;
     match command {
         Command::Register(request) => register::register(&mut change, request)?,
         Command::Deregister(request) => deregister::deregister(&mut change, request)?,
-        Command::UpdateCoordinates(coordinates) => coordinates.iter().for_each(|coordinate| change.put_coordinate(coordinate)),
-        Command::RemoveDatacenter { datacenter, cluster } => removal::remove(&mut change, datacenter, *cluster)?,
-        Command::ReadmitDatacenter { datacenter } => removal::readmit(&mut change, datacenter)?,
+        Command::UpdateCoordinates(coordinates) => {
+            coordinates.iter().for_each(|coordinate| coordinate::put(&mut change, coordinate));
+        }
+        Command::RemoveDatacenter { datacenter, cluster } => removals::remove(&mut change, datacenter, *cluster)?,
+        Command::ReadmitDatacenter { datacenter } => removals::readmit(&mut change, datacenter)?,
         Command::AssignObservers(assigns) => votes::assign(&mut change, assigns),
         Command::Vote { ballot, at } => votes::vote(&mut change, ballot, *at),
         Command::SetAutopilot { config, only_at } => effect = autopilot::set(&mut change, config, *only_at),
-        Command::RaiseLevel(to) => change.view.raise_level(to.clone()),
+        Command::RaiseLevel(to) => change.view.format.raise(to.clone()),
         Command::Batch(_) => return Err(validate::nested()),
     }
+    change.follow();
     Ok(Written { index, effect })
 }

@@ -1,10 +1,11 @@
 //! How servers are treated: one row, which replaces itself. `apply` calls it.
 
 use super::change::Change;
-use super::watch::Key;
+use super::key::Key;
+use super::snapshot::{Kind, Writer};
+use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Effect;
-use crate::model::level::{self, Level};
 use std::sync::Arc;
 
 /// Puts `config` in force; with `only_at`, only where the one in force was changed at that index last.
@@ -17,8 +18,20 @@ pub(super) fn set(change: &mut Change<'_>, config: &AutopilotConfig, only_at: Op
     let create_index = known.map_or(change.index, |known| known.create_index);
     let row = AutopilotConfig { create_index, modify_index: change.index, ..config.clone() };
     change.view.autopilot = Some(Arc::new(row));
-    // Proposed where every server reads it, and the row stays: a snapshot tells the same.
-    change.view.raise_level(Level { number: level::AUTOPILOT, version: String::new() });
+    change.view.format.raise_to_autopilot();
     change.touched.insert(Key::Autopilot);
     Effect::Set(true)
+}
+
+impl Table for Option<Arc<AutopilotConfig>> {
+    fn save(&self, to: &mut Writer<'_>) -> std::io::Result<()> {
+        self.iter().try_for_each(|config| to.value(Kind::Autopilot, &**config))
+    }
+
+    fn move_to(&mut self, _datacenter: &Arc<str>) {}
+
+    #[cfg(test)]
+    fn verify(&self, _view: &super::View) {
+        assert!(self.iter().all(|config| config.create_index <= config.modify_index), "{self:?}");
+    }
 }

@@ -4,40 +4,34 @@
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
-//! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
-//! `register` (with `former`), `deregister`, `votes`, `removal` and `autopilot` make a `change` of it; `query` answers from it with
-//! `catalog`, `health`, `observed`, `coordinate` and `select`, and `members` shows its rows; `interest` says what a query depends on, and `watch` calls
-//! who waits for that; `snapshot` writes a view out and reads it back.
+//! In reading order: each replicated kind is a module of its own (`catalog`, `coordinate`, `removals`,
+//! `autopilot`, `format`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
+//! command as a `change` of the view, which other tables follow; `query` answers from a view, with `select`
+//! and `json`; `interest` says what a query depends on, and `watch` calls who waits for that by its `key`;
+//! `snapshot` writes a view out and reads it back.
 
 mod apply;
 mod autopilot;
 mod catalog;
 mod change;
 mod coordinate;
-mod deregister;
-mod former;
-mod group;
-mod health;
+mod format;
 mod interest;
-mod members;
-mod node_state;
-mod observed;
+mod json;
+mod key;
 mod query;
-mod register;
-mod removal;
-mod rows;
+mod removals;
 mod select;
 pub mod snapshot;
+mod table;
 pub mod validate;
 mod view;
-mod votes;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use members::NodeRef;
-pub use observed::Observed;
+pub use catalog::{NodeRef, Observed};
 pub use view::View;
 pub use watch::Watch;
 
@@ -45,14 +39,15 @@ use crate::model::answer::Panic;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
-use crate::model::query::Query;
+use crate::model::query::ViewQuery;
 use crate::model::removals::Removals;
 use crate::model::vote::Ballot;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use key::Key;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use watch::{Key, Registry};
+use watch::Registry;
 
 /// What a query came to on one view.
 #[derive(Clone, Debug)]
@@ -109,7 +104,7 @@ impl Store {
 
     /// The format level in force.
     pub fn level(&self) -> u32 {
-        self.view.level.number
+        self.view.format.level()
     }
 
     /// Swaps in what was applied since the last call, and wakes who waits for it. Called once per
@@ -160,8 +155,8 @@ impl Reader {
         self.published.view.load_full()
     }
 
-    /// Runs a query of the store on the newest view. `Read`s that are not of the store are a fault.
-    pub fn read(&self, query: &Query) -> Result<Rendered, Fault> {
+    /// Runs a query on the newest view.
+    pub fn read(&self, query: ViewQuery<'_>) -> Result<Rendered, Fault> {
         query::run(&self.published.view.load(), query, self.panic_threshold)
     }
 
@@ -187,12 +182,12 @@ impl Reader {
 
     /// The voted checks, with who observes them.
     pub fn observed(&self) -> Vec<Observed> {
-        observed::all(&self.published.view.load())
+        catalog::observed::all(&self.published.view.load())
     }
 
     /// Those of the votes that are of an assignment that stands, by somebody who may vote under it.
     pub fn countable(&self, ballot: &Ballot) -> Ballot {
-        votes::countable(&self.published.view.load(), ballot)
+        catalog::votes::countable(&self.published.view.load(), ballot)
     }
 
     /// Registers interest in [`Reader::observed`]; to be made before they are read.
@@ -202,7 +197,7 @@ impl Reader {
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change
     /// between the two wakes it.
-    pub fn watch(&self, query: &Query) -> Watch {
+    pub fn watch(&self, query: ViewQuery<'_>) -> Watch {
         let keys = interest::keys(&self.published.view.load(), query);
         self.published.watches.watch(keys)
     }

@@ -34,10 +34,7 @@ pub fn command(command: &Command) -> Result<(), Fault> {
 
 /// The same of one command of several.
 fn single(one: &Command) -> Result<(), Fault> {
-    match one {
-        Command::Batch(_) => Err(nested()),
-        single => command(single),
-    }
+    if let Command::Batch(_) = one { Err(nested()) } else { command(one) }
 }
 
 /// A batch in a batch would let the depth of a log entry set the depth of the stack that applies it.

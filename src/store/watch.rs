@@ -4,48 +4,13 @@
 //! published; so a change falls either into the view that is read or upon the watch. A parked watch
 //! is one small allocation and an entry under each of its keys; dropping it removes both.
 
+use super::key::Key;
 use crate::defaults::WATCH_SHARDS;
-use crate::model::check::CheckStatus;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-
-/// A thing that changes as one. Names are in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
-    /// The list of nodes.
-    Nodes,
-    /// The list of instances.
-    Services,
-    /// The list of checks.
-    Checks,
-    /// The list of coordinates.
-    Coordinates,
-    /// The checks that are in one state.
-    State(CheckStatus),
-    /// A node and its services.
-    Node(Arc<str>),
-    /// The checks of a node.
-    NodeChecks(Arc<str>),
-    /// The coordinate of a node.
-    Coordinate(Arc<str>),
-    /// The instances of a service, their nodes and checks.
-    Service(Arc<str>),
-    /// The instances that speak for a service in a mesh.
-    Connect(Arc<str>),
-    /// Some service lost its last instance.
-    ServiceGone,
-    /// Which clusters of other datacenters are removed.
-    Removals,
-    /// How servers are treated.
-    Autopilot,
-    /// Which checks are voted on, and who observes them.
-    Voted,
-    /// Which checks an agent observes, and how they are probed.
-    Observed(Arc<str>),
-}
 
 type Waiters = BTreeMap<u64, Arc<Call>>;
 type Shard = HashMap<Key, Waiters>;

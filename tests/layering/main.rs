@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a failed step is a failed test")]
 
 mod modules;
+mod operations;
 
 use modules::modules;
 use std::collections::BTreeMap;
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 7] = ["defaults", "model", "clock", "shutdown", "entrance", "listener", "telemetry::Trouble"];
+const EVERYWHERE: [&str; 8] =
+    ["defaults", "model", "clock", "shutdown", "entrance", "listener", "telemetry::Trouble", "telemetry::Troubles"];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
@@ -104,6 +106,7 @@ fn plain_data_knows_no_tokio_and_the_store_reads_no_clock() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
 #[test]
 fn code_after_tests_is_read_and_what_is_no_code_is_not() {
     let read = modules::read(

@@ -6,7 +6,7 @@
 
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::ids::ClusterId;
-use crate::model::query::{Query, Read};
+use crate::model::query::Query;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -97,28 +97,7 @@ pub(super) fn is_there(found: Found) -> bool {
 
 /// Bytes in memory of the texts of a query, which are as many as its user likes.
 pub(super) fn text_bytes(query: &Query) -> usize {
-    let named = match &query.read {
-        Read::CatalogService { name, .. } | Read::HealthService { name, .. } => name.len(),
-        Read::CatalogNode { node } | Read::CatalogNodeServices { node } | Read::HealthNode { node } => node.len(),
-        Read::CatalogGatewayServices { gateway } => gateway.len(),
-        Read::HealthChecks { service } => service.len(),
-        Read::HealthState { state } => state.len(),
-        Read::CoordinateNode { node } | Read::ObservedBy { node } => node.len(),
-        Read::HealthVotes { of } => size_of_val(&**of) + of.check_id.len() + of.node.as_ref().map_or(0, String::len),
-        Read::FederationDoctor { dc } | Read::DialBack { dc } => dc.len(),
-        Read::Federation { dc } => dc.as_ref().map_or(0, String::len),
-        Read::CatalogNodes
-        | Read::CatalogServices
-        | Read::CoordinateNodes
-        | Read::CoordinateDatacenters
-        | Read::Datacenters
-        | Read::StatusLeader
-        | Read::StatusPeers
-        | Read::RaftConfiguration
-        | Read::AutopilotConfiguration
-        | Read::AutopilotHealth
-        | Read::AutopilotState => 0,
-    };
+    let named: usize = query.read.spec().texts.iter().map(|text| text.len()).sum();
     let options = &query.options;
     let pairs: usize = options.node_meta.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>()).sum();
     let tags: usize = options.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();

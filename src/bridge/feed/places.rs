@@ -109,11 +109,16 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::query::{Query, QueryOptions, Read};
+    use crate::model::operation::{HealthRead, Read};
+    use crate::model::query::{Query, QueryOptions};
     use tokio::time::Instant;
 
     fn holding(node: String, epoch: Instant) -> Arc<Holding> {
-        Arc::new(Holding::new(Query { read: Read::HealthNode { node }, options: QueryOptions::default() }, "dc2", epoch))
+        Arc::new(Holding::new(
+            Query { read: Read::Health(HealthRead::Node { node }), options: QueryOptions::default() },
+            "dc2",
+            epoch,
+        ))
     }
 
     #[tokio::test(start_paused = true)]

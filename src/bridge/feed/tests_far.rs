@@ -10,7 +10,8 @@ use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
-use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::operation::{HealthRead, Read};
+use crate::model::query::{Consistency, Query, QueryOptions};
 use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::BridgeIdentity;
@@ -306,7 +307,7 @@ impl Near {
 
 pub(super) fn query(node: &str) -> Query {
     let options = QueryOptions { dc: Some("dc2".to_owned()), consistency: Consistency::Stale, ..QueryOptions::default() };
-    Query { read: Read::HealthNode { node: node.to_owned() }, options }
+    Query { read: Read::Health(HealthRead::Node { node: node.to_owned() }), options }
 }
 
 pub(super) fn body(held: &Held) -> String {

@@ -8,7 +8,8 @@ use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
-use crate::model::query::{Query, QueryOptions, Read};
+use crate::model::operation::{HealthRead, Read, StatusRead};
+use crate::model::query::{Query, QueryOptions};
 use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::BridgeIdentity;
@@ -55,7 +56,7 @@ impl Interest for Watching {
 
 fn name_of(query: &Query) -> String {
     match &query.read {
-        Read::HealthState { state } => state.clone(),
+        Read::Health(HealthRead::State { state }) => state.clone(),
         _ => "polled".to_owned(),
     }
 }
@@ -113,7 +114,11 @@ pub(super) fn cluster(number: u128) -> ClusterId {
 }
 
 pub(super) fn query(name: &str) -> Query {
-    let read = if name == "polled" { Read::StatusLeader } else { Read::HealthState { state: name.to_owned() } };
+    let read = if name == "polled" {
+        Read::Status(StatusRead::Leader)
+    } else {
+        Read::Health(HealthRead::State { state: name.to_owned() })
+    };
     Query { read, options: QueryOptions::default() }
 }
 

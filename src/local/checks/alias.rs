@@ -8,7 +8,8 @@ use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MA
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
-use crate::model::query::{Consistency, Query, QueryOptions, Read};
+use crate::model::operation::{CatalogRead, HealthRead, Read};
+use crate::model::query::{Consistency, Query, QueryOptions};
 use crate::router::Router;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -86,7 +87,7 @@ fn unreadable(error: &serde_json::Error) -> Fault {
 
 impl Elsewhere for RouterElsewhere {
     async fn checks(&self, node: &str, index: u64) -> Result<(Vec<HealthCheck>, u64), Fault> {
-        let (body, index) = self.query(Read::HealthNode { node: node.to_owned() }, index).await?;
+        let (body, index) = self.query(Read::Health(HealthRead::Node { node: node.to_owned() }), index).await?;
         let checks: Option<Vec<HealthCheck>> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
         Ok((checks.unwrap_or_default(), index))
     }
@@ -102,7 +103,7 @@ impl Elsewhere for RouterElsewhere {
             #[serde(rename = "ID")]
             id: String,
         }
-        let (body, _index) = self.query(Read::CatalogNodeServices { node: node.to_owned() }, 0).await?;
+        let (body, _index) = self.query(Read::Catalog(CatalogRead::NodeServices { node: node.to_owned() }), 0).await?;
         let listed: Option<NodeServices> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
         let services = listed.and_then(|node| node.services).unwrap_or_default();
         Ok(services.iter().any(|named| named.id == service))

@@ -9,7 +9,7 @@ use serde_json::json;
 type Step = (fn(&mut Catalog) -> u64, bool, bool);
 
 fn watch(catalog: &Catalog, read: Read) -> Watch {
-    catalog.reader.watch(&Query { read, options: QueryOptions::default() })
+    catalog.reader.watch(of_view(&Query { read, options: QueryOptions::default() }))
 }
 
 fn woken(watch: &mut Watch) -> bool {
@@ -19,19 +19,19 @@ fn woken(watch: &mut Watch) -> bool {
 fn all_reads() -> Vec<Read> {
     let name = || "n1".to_owned();
     vec![
-        Read::CatalogNodes,
-        Read::CatalogServices,
+        Read::Catalog(CatalogRead::Nodes),
+        Read::Catalog(CatalogRead::Services),
         service("web"),
         health("web"),
         health("absent"),
-        Read::CatalogNode { node: name() },
-        Read::CatalogNodeServices { node: name() },
-        Read::HealthNode { node: name() },
-        Read::HealthChecks { service: "web".to_owned() },
-        Read::HealthState { state: "any".to_owned() },
-        Read::HealthState { state: "passing".to_owned() },
-        Read::CoordinateNodes,
-        Read::CoordinateNode { node: name() },
+        Read::Catalog(CatalogRead::Node { node: name() }),
+        Read::Catalog(CatalogRead::NodeServices { node: name() }),
+        Read::Health(HealthRead::Node { node: name() }),
+        Read::Health(HealthRead::Checks { service: "web".to_owned() }),
+        Read::Health(HealthRead::State { state: "any".to_owned() }),
+        Read::Health(HealthRead::State { state: "passing".to_owned() }),
+        Read::Coordinate(CoordinateRead::Nodes),
+        Read::Coordinate(CoordinateRead::Node { node: name() }),
     ]
 }
 
@@ -123,8 +123,8 @@ fn a_service_that_goes_and_comes_back_never_shows_an_older_index() {
 #[test]
 fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and_comes() {
     let mut catalog = Catalog::new();
-    let of_node = || Read::CatalogNode { node: "n1".to_owned() };
-    let of_checks = || Read::HealthNode { node: "n1".to_owned() };
+    let of_node = || Read::Catalog(CatalogRead::Node { node: "n1".to_owned() });
+    let of_checks = || Read::Health(HealthRead::Node { node: "n1".to_owned() });
     let steps: [Step; 5] = [
         (|catalog| catalog.register(node("n1")), true, true),
         (|catalog| catalog.register(instance("n1", "web", "web", &[])), true, false),
@@ -144,7 +144,7 @@ fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and
 #[test]
 fn a_state_s_watchers_hear_of_checks_that_enter_stay_and_leave() {
     let mut catalog = Catalog::new();
-    let state = |name: &str| Read::HealthState { state: name.to_owned() };
+    let state = |name: &str| Read::Health(HealthRead::State { state: name.to_owned() });
     catalog.register(checked("n1", "c", "", CheckStatus::Passing));
     let mut watches = ["passing", "warning", "critical", "any"].map(|name| watch(&catalog, state(name)));
     let index = catalog.register(checked("n1", "c", "", CheckStatus::Critical));
@@ -187,8 +187,8 @@ async fn readers_that_park_while_a_writer_is_at_work_all_see_its_last_word() {
 async fn wait_for_tag(reader: Reader, tag: String) {
     let query = Query { read: service("web"), options: QueryOptions::default() };
     loop {
-        let watch = reader.watch(&query);
-        let body = reader.read(&query).expect("is answered").body;
+        let watch = reader.watch(of_view(&query));
+        let body = reader.read(of_view(&query)).expect("is answered").body;
         let rows: Value = serde_json::from_slice(&body).expect("is JSON");
         if rows.pointer("/0/ServiceTags/0").and_then(Value::as_str) == Some(tag.as_str()) {
             return;
@@ -200,16 +200,16 @@ async fn wait_for_tag(reader: Reader, tag: String) {
 #[test]
 fn nothing_is_seen_or_heard_before_it_is_published() {
     let mut catalog = Catalog::new();
-    let mut nodes = watch(&catalog, Read::CatalogNodes);
+    let mut nodes = watch(&catalog, Read::Catalog(CatalogRead::Nodes));
     for index in 1..=3 {
         assert!(catalog.store.apply(index, &Command::Register(Box::new(node(&format!("n{index}"))))).is_ok());
     }
     assert!(!woken(&mut nodes));
-    assert_eq!(catalog.index_of(Read::CatalogNodes), 1);
+    assert_eq!(catalog.index_of(Read::Catalog(CatalogRead::Nodes)), 1);
     catalog.store.publish();
     assert!(woken(&mut nodes));
     assert!(!woken(&mut nodes), "one batch is one call");
-    assert_eq!(catalog.index_of(Read::CatalogNodes), 3);
+    assert_eq!(catalog.index_of(Read::Catalog(CatalogRead::Nodes)), 3);
 }
 
 #[test]
@@ -217,11 +217,11 @@ fn a_watch_by_node_meta_hears_of_nodes_too() {
     let mut catalog = Catalog::new();
     catalog.register(instance("n1", "web", "web", &[]));
     let options = QueryOptions { node_meta: vec![("rack".to_owned(), "r1".to_owned())], ..QueryOptions::default() };
-    let query = Query { read: Read::CatalogServices, options };
-    let mut watch = catalog.reader.watch(&query);
+    let query = Query { read: Read::Catalog(CatalogRead::Services), options };
+    let mut watch = catalog.reader.watch(of_view(&query));
     let index = catalog.register(Register { node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
     assert!(woken(&mut watch));
-    assert_eq!(catalog.reader.read(&query).expect("is answered").index, index);
+    assert_eq!(catalog.reader.read(of_view(&query)).expect("is answered").index, index);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_restore_replaces_everything_and_wakes_every_watch() {
     let mut watches: Vec<Watch> = all_reads().into_iter().map(|read| watch(&catalog, read)).collect();
     catalog.store.restore(other.store.view().as_ref().clone());
     assert!(watches.iter_mut().all(woken));
-    assert_eq!(column(&catalog.get(Read::CatalogNodes), "/Node"), ["n9"]);
+    assert_eq!(column(&catalog.get(Read::Catalog(CatalogRead::Nodes)), "/Node"), ["n9"]);
 }
 
 #[test]
@@ -246,18 +246,18 @@ fn a_view_restored_in_another_datacenter_carries_that_one_s_name() {
     let moved = Catalog { reader: store.reader(), store, index: other.index };
     assert_eq!(column(&moved.get(service("web")), "/Datacenter"), ["dc2"]);
     assert_eq!(moved.index_of(health("web")), other.index_of(health("web")));
-    assert_eq!(column(&moved.get(Read::CoordinateNodes), "/Node"), ["n9"]);
+    assert_eq!(column(&moved.get(Read::Coordinate(CoordinateRead::Nodes)), "/Node"), ["n9"]);
     store = Store::new("dc3");
     store.restore(crate::store::View::default());
     let mut empty = Catalog { reader: store.reader(), store, index: 0 };
     empty.register(node("n1"));
-    assert_eq!(column(&empty.get(Read::CatalogNodes), "/Datacenter"), ["dc3"]);
+    assert_eq!(column(&empty.get(Read::Catalog(CatalogRead::Nodes)), "/Datacenter"), ["dc3"]);
 }
 
 #[test]
 fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
     let mut catalog = Catalog::new();
-    let by = |text: &str| Read::CatalogNode { node: text.to_owned() };
+    let by = |text: &str| Read::Catalog(CatalogRead::Node { node: text.to_owned() });
     let mut coming = watch(&catalog, by(ID_1));
     catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
     assert!(woken(&mut coming), "who waits for an id hears when a node comes with it");
@@ -274,7 +274,7 @@ fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
         ("%", json!(null)),
     ] {
         assert_eq!(catalog.get(by(text))["Node"]["Node"], expected, "{text}");
-        let listed = catalog.get(Read::CatalogNodeServices { node: text.to_owned() });
+        let listed = catalog.get(Read::Catalog(CatalogRead::NodeServices { node: text.to_owned() }));
         assert_eq!(listed["Node"].get("Node").unwrap_or(&json!(null)), &expected, "{text}");
     }
     let mut found = watch(&catalog, by("40f"));

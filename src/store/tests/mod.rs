@@ -17,7 +17,8 @@ use crate::model::command::{Command, Deregister, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::Fault;
 use crate::model::level::{self, Level};
-use crate::model::query::{Lookup, Query, QueryOptions, Read};
+use crate::model::operation::{CatalogRead, CoordinateRead, HealthRead, Lookup, Read};
+use crate::model::query::{Query, QueryOptions, ViewQuery};
 use crate::model::service::{NodeService, Weights};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -43,7 +44,9 @@ impl Catalog {
     pub(super) fn try_apply(&mut self, command: Command) -> Result<Written, Fault> {
         let result = self.store.apply(self.index + 1, &command);
         self.store.publish();
-        self.index = self.store.view().indexes.last;
+        let view = self.store.view();
+        view.tables().iter().for_each(|table| table.verify(&view));
+        self.index = view.format.index();
         result
     }
 
@@ -74,7 +77,7 @@ impl Catalog {
     }
 
     pub(super) fn try_read(&self, read: Read, options: QueryOptions) -> Result<Rendered, Fault> {
-        self.reader.read(&Query { read, options })
+        self.reader.read(of_view(&Query { read, options }))
     }
 
     pub(super) fn json(&self, read: Read, options: QueryOptions) -> Value {
@@ -111,12 +114,17 @@ pub(super) fn pairs(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> 
     Some(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
 }
 
+/// The query as the store takes it.
+pub(super) fn of_view(query: &Query) -> ViewQuery<'_> {
+    query.of_view().expect("is of the store")
+}
+
 pub(super) fn health(name: &str) -> Read {
-    Read::HealthService { name: name.to_owned(), lookup: Lookup::Plain }
+    Read::Health(HealthRead::Service { name: name.to_owned(), lookup: Lookup::Plain })
 }
 
 pub(super) fn service(name: &str) -> Read {
-    Read::CatalogService { name: name.to_owned(), lookup: Lookup::Plain }
+    Read::Catalog(CatalogRead::Service { name: name.to_owned(), lookup: Lookup::Plain })
 }
 
 /// The values at `pointer` of each element of a list.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::level::{self, Level};
-use crate::model::query::CheckRef;
+use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead};
 use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
 use crate::store::View;
 use crate::store::snapshot::{decode, encode};
@@ -94,21 +94,30 @@ fn bytes(view: &View) -> Vec<u8> {
 fn reads() -> Vec<Query> {
     let lookups = [Lookup::Plain, Lookup::Connect];
     let of_names = NAMES.iter().flat_map(|name| {
-        lookups.map(|lookup| Read::HealthService { name: (*name).to_owned(), lookup }).into_iter().chain([service(name)])
+        lookups
+            .map(|lookup| Read::Health(HealthRead::Service { name: (*name).to_owned(), lookup }))
+            .into_iter()
+            .chain([service(name)])
     });
     let of_nodes = NODES.iter().flat_map(|node| {
         let node = || (*node).to_owned();
         [
-            Read::CatalogNode { node: node() },
-            Read::HealthNode { node: node() },
-            Read::CoordinateNode { node: node() },
-            Read::ObservedBy { node: node() },
-            Read::HealthVotes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: Some(node()) }) },
+            Read::Catalog(CatalogRead::Node { node: node() }),
+            Read::Health(HealthRead::Node { node: node() }),
+            Read::Coordinate(CoordinateRead::Node { node: node() }),
+            Read::Health(HealthRead::ObservedBy { node: node() }),
+            Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: Some(node()) }) }),
         ]
     });
-    let of_states = ["any", "passing", "warning", "critical"].map(|state| Read::HealthState { state: state.to_owned() });
-    let any_votes = Read::HealthVotes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: None }) };
-    let tables = [Read::CatalogNodes, Read::CatalogServices, Read::CoordinateNodes, any_votes];
+    let of_states =
+        ["any", "passing", "warning", "critical"].map(|state| Read::Health(HealthRead::State { state: state.to_owned() }));
+    let any_votes = Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: None }) });
+    let tables = [
+        Read::Catalog(CatalogRead::Nodes),
+        Read::Catalog(CatalogRead::Services),
+        Read::Coordinate(CoordinateRead::Nodes),
+        any_votes,
+    ];
     let all = of_names.chain(of_nodes).chain(of_states).chain(tables);
     all.map(|read| Query { read, options: QueryOptions::default() }).collect()
 }
@@ -152,19 +161,19 @@ proptest! {
     fn whatever_changes_an_answer_raises_its_index_and_wakes_its_watch(log in log()) {
         use futures_util::FutureExt;
         let mut catalog = Catalog::new();
-        let mut waits: Vec<_> = reads().into_iter().map(|query| (catalog.reader.watch(&query), query)).collect();
+        let mut waits: Vec<_> = reads().into_iter().map(|query| (catalog.reader.watch(of_view(&query)), query)).collect();
         for command in log {
-            let before: Vec<Rendered> = waits.iter().map(|(_, query)| catalog.reader.read(query).expect("answers")).collect();
+            let before: Vec<Rendered> = waits.iter().map(|(_, query)| catalog.reader.read(of_view(query)).expect("answers")).collect();
             let first = catalog.index == 0;
             let outcome = catalog.try_apply(command.clone());
             for ((watch, query), before) in waits.iter_mut().zip(before) {
-                let after = catalog.reader.read(query).expect("answers");
+                let after = catalog.reader.read(of_view(query)).expect("answers");
                 let woken = watch.changed().now_or_never().is_some();
                 prop_assert!(after.index >= before.index, "{:?} went back", query.read);
                 let changed = after.body != before.body || after.found != before.found;
                 prop_assert!(!changed || (woken && (first || after.index > before.index)), "{:?} after {command:?}", query.read);
                 prop_assert!(!(woken && matches!((&outcome, &command), (Err(_), Command::Register(_)))), "woken by a refusal");
-                *watch = catalog.reader.watch(query);
+                *watch = catalog.reader.watch(of_view(query));
             }
         }
     }
@@ -180,11 +189,11 @@ proptest! {
         let mut store = Store::new("dc1");
         store.restore(rebuilt);
         for query in reads() {
-            let (kept, made) = (catalog.reader.read(&query), store.reader().read(&query));
+            let (kept, made) = (catalog.reader.read(of_view(&query)), store.reader().read(of_view(&query)));
             prop_assert_eq!(kept.expect("answers").body, made.expect("answers").body);
         }
-        for (id, key) in &view.ids {
-            prop_assert_eq!(view.nodes.get(key).map(|state| state.row.node.id.to_lowercase()), Some(id.to_string()));
+        for (id, key) in &view.catalog.ids {
+            prop_assert_eq!(view.catalog.nodes.get(key).map(|state| state.row.node.id.to_lowercase()), Some(id.to_string()));
         }
     }
 }

@@ -43,7 +43,7 @@ fn every_pair_of_node_meta_must_be_there() {
         QueryOptions { node_meta: pairs.collect(), ..options() }
     };
     assert_eq!(nodes(&catalog, meta(&[("os", "linux"), ("rack", "r1")])), ["n1", "n2"]);
-    assert_eq!(column(&catalog.json(Read::CatalogNodes, meta(&[("rack", "r2")])), "/Node"), ["n3"]);
+    assert_eq!(column(&catalog.json(Read::Catalog(CatalogRead::Nodes), meta(&[("rack", "r2")])), "/Node"), ["n3"]);
     assert!(nodes(&catalog, meta(&[("rack", "r1"), ("rack", "r2")])).is_empty());
 }
 
@@ -56,11 +56,11 @@ fn near_sorts_by_distance_with_unknown_places_last_and_is_nothing_without_a_sour
     catalog.coordinate("n2", 1.0);
     assert_eq!(nodes(&catalog, near("N3")), ["n3", "n2", "n1"]);
     assert_eq!(nodes(&catalog, near("n1")), ["n1", "n2", "n3"]);
-    assert_eq!(column(&catalog.json(Read::CatalogNodes, near("n2")), "/Node"), ["n2", "n3", "n1"]);
+    assert_eq!(column(&catalog.json(Read::Catalog(CatalogRead::Nodes), near("n2")), "/Node"), ["n2", "n3", "n1"]);
     for name in ["n1", "n2", "n3"] {
         catalog.register(checked(name, "c", "web", CheckStatus::Passing));
     }
-    let any = Read::HealthState { state: "any".to_owned() };
+    let any = Read::Health(HealthRead::State { state: "any".to_owned() });
     assert_eq!(column(&catalog.json(any, near("n3")), "/Node"), ["n3", "n2", "n1"]);
 }
 
@@ -82,17 +82,17 @@ fn a_filter_is_asked_of_each_kind_of_row() {
     let filter = |text: &str| QueryOptions { filter: Some(text.to_owned()), ..options() };
     let name = || "n1".to_owned();
     for (read, text, pointer, expected) in [
-        (Read::CatalogNodes, "Meta.rack == r1 and Node != n1", "/Node", vec!["n2"]),
+        (Read::Catalog(CatalogRead::Nodes), "Meta.rack == r1 and Node != n1", "/Node", vec!["n2"]),
         (service("web"), "\"v1\" in ServiceTags and NodeMeta.rack == r2", "/Node", vec!["n3"]),
         (health("web"), "Checks.Status == passing", "/Node/Node", vec!["n1"]),
         (health("web"), "Service.Port == 80 and Node.Datacenter != dc1", "/Node/Node", vec![]),
-        (Read::HealthNode { node: name() }, "Name is empty", "/CheckID", vec!["c"]),
-        (Read::HealthChecks { service: "web".to_owned() }, "ServiceTags contains v2", "/CheckID", vec![]),
+        (Read::Health(HealthRead::Node { node: name() }), "Name is empty", "/CheckID", vec!["c"]),
+        (Read::Health(HealthRead::Checks { service: "web".to_owned() }), "ServiceTags contains v2", "/CheckID", vec![]),
     ] {
         assert_eq!(column(&catalog.json(read, filter(text)), pointer), expected, "{text}");
     }
     catalog.register(instance("n1", "db", "db", &[]));
-    let map = catalog.json(Read::CatalogNode { node: name() }, filter("Service == db"));
+    let map = catalog.json(Read::Catalog(CatalogRead::Node { node: name() }), filter("Service == db"));
     assert_eq!(map["Services"].as_object().map(|services| services.keys().collect::<Vec<_>>()), Some(vec![&"db".to_owned()]));
     assert_eq!(map["Node"]["Node"], "n1");
 }
@@ -102,14 +102,14 @@ fn a_wrong_filter_is_the_user_s_mistake_even_where_there_is_no_row() {
     let catalog = Catalog::new();
     let name = || "none".to_owned();
     for read in [
-        Read::CatalogNodes,
+        Read::Catalog(CatalogRead::Nodes),
         service("none"),
         health("none"),
-        Read::CatalogNode { node: name() },
-        Read::CatalogNodeServices { node: name() },
-        Read::HealthNode { node: name() },
-        Read::HealthChecks { service: name() },
-        Read::HealthState { state: "any".to_owned() },
+        Read::Catalog(CatalogRead::Node { node: name() }),
+        Read::Catalog(CatalogRead::NodeServices { node: name() }),
+        Read::Health(HealthRead::Node { node: name() }),
+        Read::Health(HealthRead::Checks { service: name() }),
+        Read::Health(HealthRead::State { state: "any".to_owned() }),
     ] {
         for text in ["Nonsense == 1", "Node =="] {
             let wrong = QueryOptions { filter: Some(text.to_owned()), ..options() };
@@ -132,7 +132,7 @@ fn addresses_are_translated_by_family_before_the_plain_wan_one() {
         let mut catalog = Catalog::new();
         catalog.register(Register { tagged_addresses: tagged, ..node("n1") });
         let translate = QueryOptions { translate: true, ..options() };
-        assert_eq!(column(&catalog.json(Read::CatalogNodes, translate), "/Address"), [expected]);
+        assert_eq!(column(&catalog.json(Read::Catalog(CatalogRead::Nodes), translate), "/Address"), [expected]);
     }
 }
 
@@ -152,7 +152,7 @@ fn translation_takes_the_port_of_wan_and_leaves_what_is_filtered_on_alone() {
     let translate = QueryOptions { translate: true, ..options() };
     let row = &catalog.json(health("web"), translate.clone())[0];
     assert_eq!((&row["Node"]["Address"], &row["Service"]["Port"]), (&json!("1.1.1.1"), &json!(8443)));
-    let map = catalog.json(Read::CatalogNode { node: "n1".to_owned() }, translate);
+    let map = catalog.json(Read::Catalog(CatalogRead::Node { node: "n1".to_owned() }), translate);
     assert_eq!((&map["Node"]["Address"], &map["Services"]["web"]["Address"]), (&json!("1.1.1.1"), &json!("9.9.9.9")));
     assert_eq!(catalog.get(service("web"))[0]["Address"], "10.0.0.1", "the stored rows stay as they are");
 }

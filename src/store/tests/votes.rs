@@ -1,7 +1,7 @@
 //! Checks that are voted on, and services of which too few instances pass.
 
 use super::*;
-use crate::model::query::CheckRef;
+use crate::model::operation::{CheckRef, HealthRead};
 use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
 use crate::store::snapshot::{decode, encode};
 use futures_util::FutureExt;
@@ -41,7 +41,7 @@ impl Catalog {
     }
 
     fn check(&self) -> Value {
-        self.get(Read::HealthNode { node: "n1".to_owned() })[0].clone()
+        self.get(Read::Health(HealthRead::Node { node: "n1".to_owned() }))[0].clone()
     }
 
     fn status(&self) -> String {
@@ -49,7 +49,7 @@ impl Catalog {
     }
 
     fn votes(&self) -> Value {
-        self.get(Read::HealthVotes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: None }) })
+        self.get(Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: None }) }))
     }
 
     fn passing(&self) -> usize {
@@ -80,13 +80,13 @@ fn more_than_half_decide_and_one_that_says_otherwise_changes_nothing() {
 fn votes_of_other_epochs_and_of_others_are_passed_over_without_a_trace() {
     let (mut catalog, epoch) = Catalog::observed();
     catalog.vote("n1", epoch, CheckStatus::Passing);
-    let (before, index) = (catalog.votes(), catalog.index_of(Read::HealthNode { node: "n1".to_owned() }));
+    let (before, index) = (catalog.votes(), catalog.index_of(Read::Health(HealthRead::Node { node: "n1".to_owned() })));
     catalog.vote("n2", epoch - 1, CheckStatus::Critical);
     catalog.vote("n4", epoch, CheckStatus::Critical);
     catalog.vote("n1", epoch, CheckStatus::Passing);
     let stray = Vote { node: "n9".into(), check_id: "c".into(), epoch, ..Vote::default() };
     catalog.apply(Command::Vote { ballot: Ballot { observer: "n1".into(), votes: vec![stray] }, at: 0 });
-    assert_eq!((catalog.votes(), catalog.index_of(Read::HealthNode { node: "n1".to_owned() })), (before, index));
+    assert_eq!((catalog.votes(), catalog.index_of(Read::Health(HealthRead::Node { node: "n1".to_owned() }))), (before, index));
     assert_eq!(catalog.reader.countable(&ballot("n2", epoch - 1, CheckStatus::Passing)).votes, []);
     assert_eq!(catalog.reader.countable(&ballot("n4", epoch, CheckStatus::Passing)).votes, []);
     assert_eq!(catalog.reader.countable(&ballot("n2", epoch, CheckStatus::Passing)).votes.len(), 1);
@@ -123,7 +123,8 @@ fn a_registration_changes_the_definition_of_a_voted_check_and_never_its_status()
     assert_eq!((catalog.status().as_str(), catalog.votes()["Epoch"].clone()), ("critical", json!(0)));
     catalog.register(checked("n1", "c", "a", CheckStatus::Passing));
     assert_eq!(catalog.status(), "passing", "no longer voted on");
-    let read = Read::HealthVotes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: Some("n1".to_owned()) }) };
+    let read =
+        Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: Some("n1".to_owned()) }) });
     assert!(!catalog.try_read(read, QueryOptions::default()).expect("answers").found);
     assert!(catalog.reader.observed().is_empty());
 }
@@ -139,7 +140,7 @@ fn how_a_voted_check_is_probed_is_shown_to_its_observers_alone_and_what_is_shown
     told_back.check.iter_mut().for_each(|check| check.definition.observers = 3);
     catalog.register(told_back.clone());
     assert_eq!((catalog.check(), catalog.votes()), (row, votes));
-    assert_eq!(catalog.get(Read::ObservedBy { node: "n2".to_owned() })[0]["Definition"]["HTTP"], "http://a");
+    assert_eq!(catalog.get(Read::Health(HealthRead::ObservedBy { node: "n2".to_owned() }))[0]["Definition"]["HTTP"], "http://a");
     // It makes nothing voted that is not.
     told_back.check.iter_mut().for_each(|check| check.check_id = "d".to_owned());
     catalog.register(told_back);
@@ -149,12 +150,13 @@ fn how_a_voted_check_is_probed_is_shown_to_its_observers_alone_and_what_is_shown
 #[test]
 fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     let (mut catalog, epoch) = Catalog::observed();
-    let of = |node: &str| Read::ObservedBy { node: node.to_owned() };
+    let of = |node: &str| Read::Health(HealthRead::ObservedBy { node: node.to_owned() });
     let told = catalog.get(of("N2"));
     assert_eq!((told[0]["Node"].clone(), told[0]["Epoch"].clone()), (json!("n1"), json!(epoch)));
     assert_eq!(told[0]["Definition"]["HTTP"], "http://a");
     assert_eq!(catalog.get(of("n4")), json!([]));
-    let watches = ["n2", "n4"].map(|node| catalog.reader.watch(&Query { read: of(node), options: QueryOptions::default() }));
+    let watches =
+        ["n2", "n4"].map(|node| catalog.reader.watch(of_view(&Query { read: of(node), options: QueryOptions::default() })));
     let leader = catalog.reader.watch_observed();
     let called = |watch: &crate::store::Watch| watch.changed().now_or_never().is_some();
     catalog.vote("n1", epoch, CheckStatus::Critical);
@@ -209,7 +211,7 @@ fn where_too_few_pass_all_are_listed_and_it_is_said() {
     let listed = |threshold: u8, passing: bool, filter: Option<&str>| {
         let reader = catalog.reader.clone().with_panic_threshold(threshold);
         let options = QueryOptions { passing, filter: filter.map(str::to_owned), ..QueryOptions::default() };
-        let rendered = reader.read(&Query { read: health("web"), options }).expect("answers");
+        let rendered = reader.read(of_view(&Query { read: health("web"), options })).expect("answers");
         let rows: Value = serde_json::from_slice(&rendered.body).expect("is JSON");
         (rows.as_array().expect("a list").len(), rendered.panic.is_some())
     };

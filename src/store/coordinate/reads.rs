@@ -1,24 +1,23 @@
 //! The answers of `/v1/coordinate/`: where nodes lie.
 
-use super::Rendered;
-use super::rows::key_of;
-use super::select::List;
-use super::view::View;
+use crate::store::Rendered;
+use crate::store::json::List;
+use crate::store::view::View;
 use bytes::Bytes;
 
 /// `coordinate/nodes`
-pub(super) fn nodes(view: &View) -> Bytes {
+pub(crate) fn nodes(view: &View) -> Bytes {
     let mut list = List::new();
-    for row in view.coordinates.values() {
+    for row in view.coordinates.rows.values() {
         list.push(&[row.json()]);
     }
     list.finish()
 }
 
 /// `coordinate/node/:node`: a list of one, for there is one network segment.
-pub(super) fn node(view: &View, name: &str, index: u64) -> Rendered {
+pub(crate) fn node(view: &View, name: &str, index: u64) -> Rendered {
     let mut list = List::new();
-    let row = view.coordinates.get(&key_of(name));
+    let row = view.coordinates.of(name);
     if let Some(row) = row {
         list.push(&[row.json()]);
     }

@@ -13,17 +13,17 @@ use std::sync::{Arc, OnceLock};
 
 /// One instance with its node and the checks that speak of it.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) node: Arc<NodeRow>,
-    pub(super) service: Arc<ServiceRow>,
+pub(crate) struct Entry {
+    pub(crate) node: Arc<NodeRow>,
+    pub(crate) service: Arc<ServiceRow>,
     /// The node's checks, then the instance's own.
-    pub(super) checks: Vec<Arc<CheckRow>>,
+    pub(crate) checks: Vec<Arc<CheckRow>>,
     /// Whether every check passes.
-    pub(super) passing: bool,
+    pub(crate) passing: bool,
 }
 
 impl Entry {
-    pub(super) fn new(node: Arc<NodeRow>, service: Arc<ServiceRow>, checks: Vec<Arc<CheckRow>>) -> Entry {
+    pub(crate) fn new(node: Arc<NodeRow>, service: Arc<ServiceRow>, checks: Vec<Arc<CheckRow>>) -> Entry {
         let passing = checks.iter().all(|row| row.check.status == CheckStatus::Passing);
         Entry { node, service, checks, passing }
     }
@@ -36,16 +36,16 @@ impl Entry {
 
 /// The instances of one name, sorted by node and id.
 #[derive(Debug, Default)]
-pub(super) struct Group {
-    pub(super) entries: Vec<Arc<Entry>>,
+pub(crate) struct Group {
+    pub(crate) entries: Vec<Arc<Entry>>,
     /// Index of the last change of an instance, of its node or of its checks.
-    pub(super) index: u64,
+    pub(crate) index: u64,
     /// The answer of `health/service` without options.
-    pub(super) health_body: Body,
+    pub(crate) health_body: Body,
     /// The answer of `catalog/service` without options.
-    pub(super) catalog_body: Body,
+    pub(crate) catalog_body: Body,
     /// The group's part of `catalog/services`: `"web":["v1"]`.
-    pub(super) tags: Body,
+    pub(crate) tags: Body,
 }
 
 /// A copy to be changed: what was rendered of the old one is left behind.
@@ -57,33 +57,33 @@ impl Clone for Group {
 
 impl Group {
     /// Notes a change at `index`: nothing that was rendered before holds any longer.
-    pub(super) fn renew(&mut self, index: u64) {
+    pub(crate) fn renew(&mut self, index: u64) {
         self.index = index;
         (self.health_body, self.catalog_body, self.tags) = Default::default();
     }
 
     /// Whether fewer than so many of a hundred instances pass, so that leaving the others out would
     /// leave too few.
-    pub(super) fn is_panicking(&self, threshold: u8) -> bool {
+    pub(crate) fn is_panicking(&self, threshold: u8) -> bool {
         let passing = self.entries.iter().filter(|entry| entry.passing).count();
         threshold > 0 && passing * 100 < self.entries.len() * usize::from(threshold)
     }
 
-    pub(super) fn put(&mut self, entry: Entry) {
+    pub(crate) fn put(&mut self, entry: Entry) {
         match self.find(&entry.node.node.node, &entry.service.service.id) {
             Ok(at) => self.entries[at] = Arc::new(entry),
             Err(at) => self.entries.insert(at, Arc::new(entry)),
         }
     }
 
-    pub(super) fn remove(&mut self, node: &str, id: &str) {
+    pub(crate) fn remove(&mut self, node: &str, id: &str) {
         if let Ok(at) = self.find(node, id) {
             self.entries.remove(at);
         }
     }
 
     /// The sorted union of tags of each name as it was written, for those entries that `keep` wants.
-    pub(super) fn tags_by_name(&self, keep: impl Fn(&Entry) -> bool) -> BTreeMap<&str, BTreeSet<&str>> {
+    pub(crate) fn tags_by_name(&self, keep: impl Fn(&Entry) -> bool) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| keep(entry)) {
             let service = &entry.service.service;
@@ -99,12 +99,12 @@ impl Group {
 
 /// Bytes that are rendered at their first use.
 #[derive(Debug, Default)]
-pub(super) struct Body(OnceLock<Bytes>);
+pub(crate) struct Body(OnceLock<Bytes>);
 
 impl Body {
     /// The rendered bytes; kept for the next caller unless they are large, where rendering costs
     /// little beside sending.
-    pub(super) fn get_or_render(&self, render: impl FnOnce() -> Bytes) -> Bytes {
+    pub(crate) fn get_or_render(&self, render: impl FnOnce() -> Bytes) -> Bytes {
         if let Some(body) = self.0.get() {
             return body.clone();
         }

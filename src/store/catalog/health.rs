@@ -1,28 +1,29 @@
 //! The answers of `/v1/health/`, put together from the fragments of the rows.
 
-use super::catalog::shape;
 use super::group::{Entry, Group};
+use super::listing::shape;
 use super::node_state::NodeState;
 use super::rows::{CheckRow, NodeRow, ServiceRow};
-use super::select::{List, Select, translated_node, translated_service};
-use super::view::View;
 use crate::model::check::{CheckStatus, HealthCheck};
 use crate::model::fault::Fault;
 use crate::model::node::Node;
-use crate::model::query::Lookup;
+use crate::model::operation::Lookup;
 use crate::model::service::NodeService;
+use crate::store::json::List;
+use crate::store::select::{Select, translated_node, translated_service};
+use crate::store::view::View;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// `health/node/:node`
-pub(super) fn node(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn node(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Result<Bytes, Fault> {
     let rows = state.map(|state| state.checks.iter().collect()).unwrap_or_default();
     checks(rows, select)
 }
 
 /// `health/checks/:service`: the checks of the instances, not those of their nodes.
-pub(super) fn checks_of(view: &View, service: &str, select: &Select<'_>) -> Result<Bytes, Fault> {
-    let entries = view.group(service, Lookup::Plain).map(|group| group.entries.as_slice()).unwrap_or_default();
+pub(crate) fn checks_of(view: &View, service: &str, select: &Select<'_>) -> Result<Bytes, Fault> {
+    let entries = view.catalog.group(service, Lookup::Plain).map(|group| group.entries.as_slice()).unwrap_or_default();
     let wanted = entries.iter().filter(|entry| select.wants_node(&entry.node));
     let rows = wanted.flat_map(|entry| &entry.checks).filter(|row| !row.is_of_node()).collect();
     checks(rows, select)
@@ -30,10 +31,10 @@ pub(super) fn checks_of(view: &View, service: &str, select: &Select<'_>) -> Resu
 
 /// `health/state/:state`, its name without regard to case (one client writes `ANY`). No check is in
 /// a state that there is not.
-pub(super) fn in_state(view: &View, state: &str, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn in_state(view: &View, state: &str, select: &Select<'_>) -> Result<Bytes, Fault> {
     let is_any = state.eq_ignore_ascii_case("any");
     let status = state.to_ascii_lowercase().parse::<CheckStatus>().ok();
-    let nodes = view.nodes.values().filter(|state| select.wants_node(&state.row));
+    let nodes = view.catalog.nodes.values().filter(|state| select.wants_node(&state.row));
     let rows = nodes.flat_map(|state| &state.checks).filter(|row| is_any || Some(row.check.status) == status);
     checks(rows.collect(), select)
 }
@@ -53,7 +54,7 @@ fn checks(rows: Vec<&Arc<CheckRow>>, select: &Select<'_>) -> Result<Bytes, Fault
 }
 
 /// `health/service/:name`, `health/connect/:name` and `health/ingress/:name`
-pub(super) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result<Bytes, Fault> {
     select.check_filter(|| {
         let row = CheckRow::new(HealthCheck::default());
         shape(&[&entry_json(&Entry::new(

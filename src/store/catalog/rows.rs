@@ -3,60 +3,41 @@
 //! The JSON is made at the first read and kept: most rows are written on every server and read on
 //! few, and what is written is paid for three times.
 //!
-//! `register` and `snapshot` make rows; `catalog`, `health` and `coordinate` copy their fragments
-//! out. A row never changes: a change is a new row.
+//! `register` and `records` make rows; `listing` and `health` copy their fragments out. A row never
+//! changes: a change is a new row.
 
 use crate::model::check::HealthCheck;
-use crate::model::coordinate::NodeCoordinate;
 use crate::model::node::Node;
 use crate::model::service::{NodeService, ServiceAddress, Weights};
 use crate::model::vote::Assignment;
+use crate::store::json::{Fragment, fragment};
+use crate::store::key::key_of;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-
-/// The form under which names are compared: Consul pays no regard to their case.
-pub(super) fn key_of(name: &str) -> Arc<str> {
-    name.to_lowercase().into()
-}
-
-/// JSON that is made when it is first asked for.
-#[derive(Debug, Default)]
-struct Fragment(OnceLock<Bytes>);
-
-impl Fragment {
-    fn get(&self, render: impl FnOnce() -> Bytes) -> &Bytes {
-        self.0.get_or_init(render)
-    }
-}
-
-/// The JSON of what cannot fail to have one: plain structs with text keys.
-fn fragment(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from)
-}
+use std::sync::Arc;
 
 /// A node without what hangs on it.
 #[derive(Debug)]
-pub(super) struct NodeRow {
-    pub(super) node: Node,
+pub(crate) struct NodeRow {
+    pub(crate) node: Node,
     json: Fragment,
     flat: Fragment,
 }
 
 impl NodeRow {
-    pub(super) fn new(node: Node) -> NodeRow {
+    pub(crate) fn new(node: Node) -> NodeRow {
         NodeRow { node, json: Fragment::default(), flat: Fragment::default() }
     }
 
     /// `{"ID":…}`
-    pub(super) fn json(&self) -> &Bytes {
+    pub(crate) fn json(&self) -> &Bytes {
         self.json.get(|| fragment(&self.node))
     }
 
     /// The node's part of a `catalog/service` row, from the opening brace to the last comma.
-    pub(super) fn flat(&self) -> &Bytes {
+    pub(crate) fn flat(&self) -> &Bytes {
         self.flat.get(|| {
             let mut flat = fragment(&FlatNode::of(&self.node)).to_vec();
             flat.pop();
@@ -93,29 +74,29 @@ impl FlatNode<'_> {
 
 /// An instance of a service.
 #[derive(Debug)]
-pub(super) struct ServiceRow {
-    pub(super) service: NodeService,
+pub(crate) struct ServiceRow {
+    pub(crate) service: NodeService,
     /// The key of the name it is looked up by.
-    pub(super) key: Arc<str>,
+    pub(crate) key: Arc<str>,
     /// The key of the name it speaks for in a mesh, if any.
-    pub(super) connect: Option<Arc<str>>,
+    pub(crate) connect: Option<Arc<str>>,
     json: Fragment,
     flat: Fragment,
 }
 
 impl ServiceRow {
-    pub(super) fn new(service: NodeService) -> ServiceRow {
+    pub(crate) fn new(service: NodeService) -> ServiceRow {
         let (key, connect) = (key_of(&service.service), connect_name(&service).map(key_of));
         ServiceRow { service, key, connect, json: Fragment::default(), flat: Fragment::default() }
     }
 
     /// `{"ID":…}`
-    pub(super) fn json(&self) -> &Bytes {
+    pub(crate) fn json(&self) -> &Bytes {
         self.json.get(|| fragment(&self.service))
     }
 
     /// The instance's part of a `catalog/service` row, from its first name to the closing brace.
-    pub(super) fn flat(&self) -> &Bytes {
+    pub(crate) fn flat(&self) -> &Bytes {
         self.flat.get(|| fragment(&FlatService::of(&self.service)).slice(1..))
     }
 }
@@ -182,56 +163,56 @@ impl FlatService<'_> {
 
 /// A check of a node or of an instance.
 #[derive(Debug)]
-pub(super) struct CheckRow {
-    pub(super) check: HealthCheck,
+pub(crate) struct CheckRow {
+    pub(crate) check: HealthCheck,
     /// Who votes on it; for voted checks alone, once somebody is assigned.
-    pub(super) assignment: Option<Arc<Assignment>>,
+    pub(crate) assignment: Option<Arc<Assignment>>,
     json: Fragment,
 }
 
 impl CheckRow {
-    pub(super) fn new(check: HealthCheck) -> CheckRow {
+    pub(crate) fn new(check: HealthCheck) -> CheckRow {
         CheckRow { check, assignment: None, json: Fragment::default() }
     }
 
     /// A check with its votes, whose output names them.
-    pub(super) fn voted(mut check: HealthCheck, assignment: Arc<Assignment>) -> CheckRow {
+    pub(crate) fn voted(mut check: HealthCheck, assignment: Arc<Assignment>) -> CheckRow {
         check.output = assignment.describe(check.status);
         CheckRow { assignment: Some(assignment), ..CheckRow::new(check) }
     }
 
     /// The same with other fields; the votes stay.
-    pub(super) fn with(&self, check: HealthCheck) -> CheckRow {
+    pub(crate) fn with(&self, check: HealthCheck) -> CheckRow {
         CheckRow { assignment: self.assignment.clone(), ..CheckRow::new(check) }
     }
 
     /// Whether its status is voted on.
-    pub(super) fn is_voted(&self) -> bool {
+    pub(crate) fn is_voted(&self) -> bool {
         self.check.definition.voted.is_some()
     }
 
     /// Its assignment's epoch; 0 before there is one.
-    pub(super) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.assignment.as_ref().map_or(0, |assignment| assignment.epoch)
     }
 
     /// The node names of its observers.
-    pub(super) fn observers(&self) -> &[String] {
+    pub(crate) fn observers(&self) -> &[String] {
         self.assignment.as_ref().map_or(&[], |assignment| &assignment.observers)
     }
 
     /// The name of one of its observers, as it is written in the assignment.
-    pub(super) fn observer(&self, name: &str) -> Option<&str> {
+    pub(crate) fn observer(&self, name: &str) -> Option<&str> {
         self.assignment.as_ref().and_then(|assignment| assignment.observer(name))
     }
 
     /// Whether `other` is probed in the same way by the same agents.
-    pub(super) fn is_observed_as(&self, other: &CheckRow) -> bool {
+    pub(crate) fn is_observed_as(&self, other: &CheckRow) -> bool {
         self.epoch() == other.epoch() && self.check.definition == other.check.definition && self.check.node == other.check.node
     }
 
     /// `{"Node":…}`, as users see it.
-    pub(super) fn json(&self) -> &Bytes {
+    pub(crate) fn json(&self) -> &Bytes {
         self.json.get(|| match self.is_voted() {
             true => fragment(&HealthCheck { definition: self.check.definition.shown(), ..self.check.clone() }),
             false => fragment(&self.check),
@@ -239,27 +220,7 @@ impl CheckRow {
     }
 
     /// Whether it speaks of the whole node.
-    pub(super) fn is_of_node(&self) -> bool {
+    pub(crate) fn is_of_node(&self) -> bool {
         self.check.service_id.is_empty()
-    }
-}
-
-/// Where a node lies.
-#[derive(Debug)]
-pub(super) struct CoordinateRow {
-    pub(super) coordinate: NodeCoordinate,
-    /// Index of its last change.
-    pub(super) index: u64,
-    json: Fragment,
-}
-
-impl CoordinateRow {
-    pub(super) fn new(coordinate: NodeCoordinate, index: u64) -> CoordinateRow {
-        CoordinateRow { coordinate, index, json: Fragment::default() }
-    }
-
-    /// `{"Node":…}`
-    pub(super) fn json(&self) -> &Bytes {
-        self.json.get(|| fragment(&self.coordinate))
     }
 }

@@ -3,20 +3,21 @@
 use super::group::{Entry, Group};
 use super::node_state::NodeState;
 use super::rows::{NodeRow, ServiceRow};
-use super::select::{List, Select, translated_node, translated_service};
-use super::view::View;
 use crate::model::fault::Fault;
 use crate::model::node::Node;
 use crate::model::service::NodeService;
+use crate::store::json::List;
+use crate::store::select::{Select, translated_node, translated_service};
+use crate::store::view::View;
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// `catalog/nodes`
-pub(super) fn nodes(view: &View, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn nodes(view: &View, select: &Select<'_>) -> Result<Bytes, Fault> {
     select.check_filter(|| shape(&[NodeRow::new(Node::default()).json()]))?;
     let mut rows = Vec::new();
-    for row in view.nodes.values().map(|state| &state.row) {
+    for row in view.catalog.nodes.values().map(|state| &state.row) {
         if select.wants_node(row) && select.matches(&[row.json()])? {
             rows.push(row);
         }
@@ -30,9 +31,9 @@ pub(super) fn nodes(view: &View, select: &Select<'_>) -> Result<Bytes, Fault> {
 }
 
 /// `catalog/services`: the tags in use, by name.
-pub(super) fn services(view: &View, select: &Select<'_>) -> Bytes {
+pub(crate) fn services(view: &View, select: &Select<'_>) -> Bytes {
     let mut list = List::object();
-    for group in view.services.values() {
+    for group in view.catalog.services.values() {
         let part = if select.is_by_meta() {
             tags_of(group, |entry| select.wants_node(&entry.node))
         } else {
@@ -53,7 +54,7 @@ fn tags_of(group: &Group, keep: impl Fn(&Entry) -> bool) -> Bytes {
 }
 
 /// `catalog/service/:name` and `catalog/connect/:name`
-pub(super) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn service(group: Option<&Arc<Group>>, select: &Select<'_>) -> Result<Bytes, Fault> {
     select.check_filter(|| {
         let (node, service) = (NodeRow::new(Node::default()), ServiceRow::new(NodeService::default()));
         shape(&[node.flat(), service.flat()])
@@ -89,7 +90,7 @@ fn flat_rows<'a>(entries: impl Iterator<Item = &'a Arc<Entry>> + Clone) -> Bytes
 }
 
 /// `catalog/node/:node`: the node and its services by id; `null` for one that is not known.
-pub(super) fn node(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn node(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Result<Bytes, Fault> {
     check_service_filter(select)?;
     let Some(state) = state else { return Ok(Bytes::from_static(b"null")) };
     let mut services = List::object();
@@ -101,7 +102,7 @@ pub(super) fn node(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Resul
 }
 
 /// `catalog/node-services/:node`: the same with the services as a list.
-pub(super) fn node_services(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Result<Bytes, Fault> {
+pub(crate) fn node_services(state: Option<&Arc<NodeState>>, select: &Select<'_>) -> Result<Bytes, Fault> {
     check_service_filter(select)?;
     let Some(state) = state else { return Ok(Bytes::from_static(br#"{"Node":null,"Services":[]}"#)) };
     let mut services = List::new();
@@ -129,6 +130,6 @@ fn node_with(state: &NodeState, select: &Select<'_>, services: &[u8]) -> Bytes {
 }
 
 /// A row with every field at its zero value, by which a filter's selectors are checked.
-pub(super) fn shape(parts: &[&[u8]]) -> Value {
+pub(crate) fn shape(parts: &[&[u8]]) -> Value {
     serde_json::from_slice(&parts.concat()).unwrap_or_default()
 }

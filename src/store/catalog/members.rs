@@ -1,12 +1,11 @@
 //! What the leader compares with the members of the pool: rows as they are, without JSON in between.
 
 use super::node_state::NodeState;
-use super::rows::key_of;
-use super::view::View;
 use crate::model::check::HealthCheck;
 use crate::model::coordinate::Coordinate;
 use crate::model::node::Node;
 use crate::model::service::NodeService;
+use crate::store::view::View;
 
 /// A node of one view.
 #[derive(Clone, Copy, Debug)]
@@ -32,16 +31,16 @@ impl<'a> NodeRef<'a> {
 impl View {
     /// The node of that name, whatever the case.
     pub fn node_named(&self, name: &str) -> Option<NodeRef<'_>> {
-        self.node(name).map(|state| NodeRef(state))
+        self.catalog.node(name).map(|state| NodeRef(state))
     }
 
     /// All nodes, by name.
     pub fn all_nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        self.nodes.values().map(|state| NodeRef(state))
+        self.catalog.nodes.values().map(|state| NodeRef(state))
     }
 
     /// Where a node lies.
     pub fn coordinate_of(&self, node: &str) -> Option<&Coordinate> {
-        self.coordinates.get(&key_of(node)).map(|row| &row.coordinate.coord)
+        self.coordinates.of(node).map(|row| &row.coordinate.coord)
     }
 }

@@ -1,22 +1,22 @@
 //! Rules for registrations of a lower format level than the newest: what servers of older builds make of the same
 //! log entry, so that all have the same rows until the level rises. `register` asks.
 
-use super::validate;
-use super::view::View;
 use crate::model::check::HealthCheck;
 use crate::model::command::Register;
 use crate::model::fault::Fault;
 use crate::model::level;
 use crate::model::rules;
 use crate::model::service::{NodeService, Weights};
+use crate::store::validate;
+use crate::store::view::View;
 
 /// Refuses a registration that the level of `view` has no place for.
 pub(super) fn check(view: &View, request: &Register) -> Result<(), Fault> {
-    if view.is_of(level::AUTOPILOT) {
+    if view.format.is_of(level::AUTOPILOT) {
         return validate::register(request);
     }
     validate::unweighed(request)?;
-    if request.skip_node_update && request.address.is_empty() && view.node(&request.node).is_none() {
+    if request.skip_node_update && request.address.is_empty() && view.catalog.node(&request.node).is_none() {
         return Err(Fault::failed("Missing node registration"));
     }
     let meta = |meta, reserved, of: &str| match meta {
@@ -30,7 +30,7 @@ pub(super) fn check(view: &View, request: &Register) -> Result<(), Fault> {
 
 /// Weighs an instance of which nobody has said how: Go's clients send zeroes for that.
 pub(super) fn weigh(view: &View, service: &mut NodeService) {
-    if view.is_of(level::AUTOPILOT) && service.weights == Some(Weights::UNSET) {
+    if view.format.is_of(level::AUTOPILOT) && service.weights == Some(Weights::UNSET) {
         service.weights = None;
     }
     service.weights.get_or_insert_default();
@@ -39,7 +39,7 @@ pub(super) fn weigh(view: &View, service: &mut NodeService) {
 /// Gives a check the type of its definition, where it tells none. A lower level knows of no such thing, nor of
 /// fields that came with it.
 pub(super) fn complete(view: &View, check: &mut HealthCheck) {
-    if view.is_of(level::AUTOPILOT) {
+    if view.format.is_of(level::AUTOPILOT) {
         if check.kind.is_empty() {
             check.kind = check.definition.kind().to_owned();
         }

@@ -3,10 +3,9 @@
 //! Everything is made ready on a copy of the node, and put into the view only when nothing can fail
 //! any more. What is the same as before keeps its row, and with it its indexes.
 
-use super::change::Change;
 use super::node_state::NodeState;
-use super::rows::{NodeRow, ServiceRow, key_of};
-use super::{former, validate, votes};
+use super::rows::{NodeRow, ServiceRow};
+use super::{former, votes};
 use crate::model::check::HealthCheck;
 use crate::model::command::Register;
 use crate::model::fault::Fault;
@@ -14,11 +13,14 @@ use crate::model::level;
 use crate::model::node::Node;
 use crate::model::rules;
 use crate::model::service::NodeService;
+use crate::store::change::Change;
+use crate::store::key::key_of;
+use crate::store::validate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Upserts what `request` carries, or says why not.
-pub(super) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
+pub(crate) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
     former::check(change.view, request)?;
     let renamed = if keeps_node(change, request) { None } else { claim_name(change, request)? };
     let mut state = upsert_node(change, request, renamed.as_deref());
@@ -29,19 +31,19 @@ pub(super) fn register(change: &mut Change<'_>, request: &Register) -> Result<()
     for check in request.check.iter().chain(&request.checks) {
         upsert_check(change, &mut state, check, &mut grown)?;
     }
-    if change.view.is_of(level::COMMAND_INDEXES) {
+    if change.view.format.is_of(level::COMMAND_INDEXES) {
         copies_fit(&state, &grown)?;
     }
     if let Some(old) = renamed {
-        change.remove(&old.row.node.node);
+        change.remove_node(&old.row.node.node);
     }
-    change.put(state);
+    change.put_node(state);
     Ok(())
 }
 
 /// Whether the node is there and shall stay as it is. One that is not there is made, with or without an address.
 fn keeps_node(change: &Change<'_>, request: &Register) -> bool {
-    request.skip_node_update && change.view.node(&request.node).is_some()
+    request.skip_node_update && change.view.catalog.node(&request.node).is_some()
 }
 
 /// Makes sure that the name is free for the id that asks for it. The node that carries the id under
@@ -51,8 +53,8 @@ fn claim_name(change: &Change<'_>, request: &Register) -> Result<Option<Arc<Node
         return Ok(None);
     }
     let key = key_of(&request.node);
-    let old_key = change.view.ids.get(&key_of(&request.id)).filter(|old| **old != key);
-    if let Some(holder) = change.view.nodes.get(&key) {
+    let old_key = change.view.catalog.ids.get(&key_of(&request.id)).filter(|old| **old != key);
+    if let Some(holder) = change.view.catalog.nodes.get(&key) {
         let Node { id, node, address, .. } = &holder.row.node;
         let another = !id.eq_ignore_ascii_case(&request.id);
         // A node without an id may be given one, but not by way of a rename.
@@ -62,12 +64,12 @@ fn claim_name(change: &Change<'_>, request: &Register) -> Result<Option<Arc<Node
             return Err(Fault::failed(format!("Node name {wanted} is reserved by node {id} with name {node} ({address})")));
         }
     }
-    Ok(old_key.and_then(|old| change.view.nodes.get(old).cloned()))
+    Ok(old_key.and_then(|old| change.view.catalog.nodes.get(old).cloned()))
 }
 
 /// The node as it shall be, not yet put into the view.
 fn upsert_node(change: &Change<'_>, request: &Register, renamed: Option<&NodeState>) -> NodeState {
-    let existing = change.view.node(&request.node);
+    let existing = change.view.catalog.node(&request.node);
     if let Some(existing) = existing.filter(|_| request.skip_node_update) {
         return NodeState::clone(existing);
     }

@@ -1,9 +1,9 @@
 //! What is read of voted checks: their votes, what one agent observes, and what the leader assigns by.
 
 use super::rows::CheckRow;
-use super::view::View;
 use crate::model::fault::Fault;
 use crate::model::vote::VotedCheck;
+use crate::store::view::View;
 use bytes::Bytes;
 use serde::Serialize;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Observed {
 }
 
 /// All voted checks, by node and id.
-pub(super) fn all(view: &View) -> Vec<Observed> {
+pub(crate) fn all(view: &View) -> Vec<Observed> {
     let observed = |row: &Arc<CheckRow>| Observed {
         node: row.check.node.clone(),
         check_id: row.check.check_id.clone(),
@@ -32,21 +32,21 @@ pub(super) fn all(view: &View) -> Vec<Observed> {
         epoch: row.epoch(),
         observers: row.observers().to_vec(),
     };
-    view.voted.values().map(observed).collect()
+    view.catalog.voted.values().map(observed).collect()
 }
 
 /// `health/votes/:check_id`; nothing where no voted check is so called. Of several nodes the first by name.
-pub(super) fn votes(view: &View, check_id: &str, node: Option<&str>) -> Result<Option<Bytes>, Fault> {
+pub(crate) fn votes(view: &View, check_id: &str, node: Option<&str>) -> Result<Option<Bytes>, Fault> {
     let row = match node {
-        Some(node) => view.node(node).and_then(|state| state.check(check_id)).filter(|row| row.is_voted()),
-        None => view.voted.values().find(|row| row.check.check_id == check_id),
+        Some(node) => view.catalog.node(node).and_then(|state| state.check(check_id)).filter(|row| row.is_voted()),
+        None => view.catalog.voted.values().find(|row| row.check.check_id == check_id),
     };
     row.map(|row| json(&shown(row, true))).transpose()
 }
 
 /// The voted checks that `node` observes, without their votes: those change more often than who observes.
-pub(super) fn observed_by(view: &View, node: &str) -> Result<Bytes, Fault> {
-    let rows = view.voted.values().filter(|row| row.observer(node).is_some());
+pub(crate) fn observed_by(view: &View, node: &str) -> Result<Bytes, Fault> {
+    let rows = view.catalog.voted.values().filter(|row| row.observer(node).is_some());
     json(&rows.map(|row| shown(row, false)).collect::<Vec<_>>())
 }
 

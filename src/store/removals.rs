@@ -1,10 +1,14 @@
 //! The removal of other datacenters, and its taking back. `apply` calls it.
 
 use super::change::Change;
-use super::watch::Key;
+use super::key::Key;
+use super::snapshot::{Kind, Writer, parse};
+use super::table::Table;
 use crate::defaults::FEDERATION_MAX_REMOVED;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
+use crate::model::removals::Removals;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Notes that a cluster of `dc` is removed; done already is done.
@@ -34,4 +38,31 @@ pub(super) fn readmit(change: &mut Change<'_>, dc: &str) -> Result<(), Fault> {
     change.view.removals = Arc::new(removals);
     change.touched.insert(Key::Removals);
     Ok(())
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    datacenter: String,
+    cluster: Option<ClusterId>,
+}
+
+/// Takes in a record of a snapshot.
+pub(super) fn load(removals: &mut Arc<Removals>, body: &[u8]) -> Result<(), String> {
+    let Record { datacenter, cluster } = parse(body)?;
+    Arc::make_mut(removals).remove(&datacenter, cluster);
+    Ok(())
+}
+
+impl Table for Arc<Removals> {
+    fn save(&self, to: &mut Writer<'_>) -> std::io::Result<()> {
+        let mut records = self.iter().map(|(datacenter, cluster)| Record { datacenter: datacenter.to_owned(), cluster });
+        records.try_for_each(|record| to.value(Kind::Removal, &record))
+    }
+
+    fn move_to(&mut self, _datacenter: &Arc<str>) {}
+
+    #[cfg(test)]
+    fn verify(&self, _view: &super::View) {
+        assert!(self.len() <= FEDERATION_MAX_REMOVED, "{self:?}");
+    }
 }

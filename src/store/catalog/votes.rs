@@ -3,44 +3,44 @@
 //! `apply` calls it. What comes too late is passed over without a trace: a vote of an earlier
 //! assignment or of somebody who is no observer, an assignment in the place of one that is no more.
 
-use super::change::Change;
 use super::node_state::NodeState;
 use super::rows::CheckRow;
-use super::view::View;
 use crate::model::check::HealthCheck;
 use crate::model::vote::{Assign, Assignment, Ballot, Counted, Vote};
+use crate::store::change::Change;
+use crate::store::view::View;
 use std::sync::Arc;
 
 /// Says who observes from now on. The votes begin anew, and until there are enough of them the
 /// check keeps its status.
-pub(super) fn assign(change: &mut Change<'_>, assigns: &[Assign]) {
+pub(crate) fn assign(change: &mut Change<'_>, assigns: &[Assign]) {
     for assign in assigns {
-        let Some(state) = change.view.node(&assign.node) else { continue };
+        let Some(state) = change.view.catalog.node(&assign.node) else { continue };
         let Some(row) = state.check(&assign.check_id).filter(|row| row.is_voted() && row.epoch() == assign.replaces) else {
             continue;
         };
         let assignment = Assignment { epoch: change.index, observers: assign.observers.clone(), ..Assignment::default() };
         let mut state = NodeState::clone(state);
         state.put_check(counted(row, assignment, change.index));
-        change.put(state);
+        change.put_node(state);
     }
 }
 
 /// Counts the votes of one agent.
-pub(super) fn vote(change: &mut Change<'_>, ballot: &Ballot, at: u64) {
+pub(crate) fn vote(change: &mut Change<'_>, ballot: &Ballot, at: u64) {
     for vote in &ballot.votes {
-        let Some(state) = change.view.node(&vote.node) else { continue };
+        let Some(state) = change.view.catalog.node(&vote.node) else { continue };
         let Some(row) = taken(state, &ballot.observer, vote, at, change.index) else { continue };
         let mut state = NodeState::clone(state);
         state.put_check(row);
-        change.put(state);
+        change.put_node(state);
     }
 }
 
 /// The votes that count for what is assigned now.
-pub(super) fn countable(view: &View, ballot: &Ballot) -> Ballot {
+pub(crate) fn countable(view: &View, ballot: &Ballot) -> Ballot {
     let counts = |vote: &&Vote| {
-        let row = view.node(&vote.node).and_then(|state| state.check(&vote.check_id));
+        let row = view.catalog.node(&vote.node).and_then(|state| state.check(&vote.check_id));
         row.is_some_and(|row| row.epoch() == vote.epoch && row.observer(&ballot.observer).is_some())
     };
     Ballot { observer: ballot.observer.clone(), votes: ballot.votes.iter().filter(counts).cloned().collect() }
@@ -71,7 +71,7 @@ fn counted(row: &CheckRow, assignment: Assignment, index: u64) -> CheckRow {
 /// The row of a check that is registered anew over `known`: who registers a voted check has its
 /// definition alone to say. Its status is that of the votes, and they go on where the definition is the same.
 /// What users are shown of it, told back, says nothing of how it is probed.
-pub(super) fn registered(known: Option<&CheckRow>, mut check: HealthCheck) -> CheckRow {
+pub(crate) fn registered(known: Option<&CheckRow>, mut check: HealthCheck) -> CheckRow {
     match known.filter(|known| check.definition.observers > 0 && check.definition == known.check.definition.shown()) {
         Some(known) => {
             check.definition = known.check.definition.clone();

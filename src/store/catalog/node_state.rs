@@ -1,6 +1,6 @@
 //! A node with everything that hangs on it: its services and its checks.
 //!
-//! `register` and `deregister` make a changed copy and give it to [`super::change::Change::put`],
+//! `register` and `deregister` make a changed copy and give it to [`Change::put_node`](crate::store::change::Change::put_node),
 //! which finds out what became different. Rows are shared between the copies.
 
 use super::group::Entry;
@@ -10,26 +10,26 @@ use std::sync::Arc;
 
 /// One node's whole part of the catalog. Both lists are sorted by id.
 #[derive(Clone, Debug)]
-pub(super) struct NodeState {
-    pub(super) row: Arc<NodeRow>,
-    pub(super) services: Vec<Arc<ServiceRow>>,
-    pub(super) checks: Vec<Arc<CheckRow>>,
+pub(crate) struct NodeState {
+    pub(crate) row: Arc<NodeRow>,
+    pub(crate) services: Vec<Arc<ServiceRow>>,
+    pub(crate) checks: Vec<Arc<CheckRow>>,
     /// Index of the last change of the node or of one of its services.
-    pub(super) services_index: u64,
+    pub(crate) services_index: u64,
     /// Index of the last change of one of its checks.
-    pub(super) checks_index: u64,
+    pub(crate) checks_index: u64,
 }
 
 impl NodeState {
-    pub(super) fn new(row: NodeRow) -> NodeState {
+    pub(crate) fn new(row: NodeRow) -> NodeState {
         NodeState { row: Arc::new(row), services: Vec::new(), checks: Vec::new(), services_index: 0, checks_index: 0 }
     }
 
-    pub(super) fn service(&self, id: &str) -> Option<&Arc<ServiceRow>> {
+    pub(crate) fn service(&self, id: &str) -> Option<&Arc<ServiceRow>> {
         self.find_service(id).ok().map(|at| &self.services[at])
     }
 
-    pub(super) fn put_service(&mut self, row: ServiceRow) {
+    pub(crate) fn put_service(&mut self, row: ServiceRow) {
         match self.find_service(&row.service.id) {
             Ok(at) => self.services[at] = Arc::new(row),
             Err(at) => self.services.insert(at, Arc::new(row)),
@@ -37,37 +37,37 @@ impl NodeState {
     }
 
     /// Takes an instance away, and its checks with it.
-    pub(super) fn remove_service(&mut self, id: &str) {
+    pub(crate) fn remove_service(&mut self, id: &str) {
         if let Ok(at) = self.find_service(id) {
             self.services.remove(at);
             self.checks.retain(|row| row.check.service_id != id);
         }
     }
 
-    pub(super) fn check(&self, id: &str) -> Option<&Arc<CheckRow>> {
+    pub(crate) fn check(&self, id: &str) -> Option<&Arc<CheckRow>> {
         self.find_check(id).ok().map(|at| &self.checks[at])
     }
 
-    pub(super) fn put_check(&mut self, row: CheckRow) {
+    pub(crate) fn put_check(&mut self, row: CheckRow) {
         match self.find_check(&row.check.check_id) {
             Ok(at) => self.checks[at] = Arc::new(row),
             Err(at) => self.checks.insert(at, Arc::new(row)),
         }
     }
 
-    pub(super) fn remove_check(&mut self, id: &str) {
+    pub(crate) fn remove_check(&mut self, id: &str) {
         if let Ok(at) = self.find_check(id) {
             self.checks.remove(at);
         }
     }
 
     /// Whether the gossip pool vouches for the node: it has a `serfHealth` that is not critical.
-    pub(super) fn is_alive_member(&self) -> bool {
+    pub(crate) fn is_alive_member(&self) -> bool {
         self.check(SERF_HEALTH).is_some_and(|row| row.check.status != CheckStatus::Critical)
     }
 
     /// The instance as its service's group lists it: with the node's checks and its own.
-    pub(super) fn entry(&self, service: &Arc<ServiceRow>) -> Entry {
+    pub(crate) fn entry(&self, service: &Arc<ServiceRow>) -> Entry {
         let of_node = self.checks.iter().filter(|row| row.is_of_node());
         let own = self.checks.iter().filter(|row| row.check.service_id == service.service.id);
         let checks: Vec<_> = of_node.chain(own).cloned().collect();

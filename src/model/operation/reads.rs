@@ -1,0 +1,266 @@
+//! The table of reads.
+
+use super::read::{
+    CatalogRead, CoordinateRead, FederationRead, HealthRead, OperatorRead, Read, ServersRead, StatusRead, ViewRead,
+};
+use super::spec::{Access, Crosses, Need, Resource, Right};
+
+/// What a read is answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered<'a> {
+    /// The store of a server. The answer has an index, and can be waited for.
+    View(ViewRead<'a>),
+    /// What a server knows of the servers of its datacenter.
+    Servers(ServersRead),
+    /// What the agent asked, or a server beside it, knows of the datacenters. Another one is never asked.
+    ThisSide(&'a FederationRead),
+}
+
+/// The endpoints below one part of `/v1`, as configuration names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// `/v1/catalog`
+    Catalog,
+    /// `/v1/health`
+    Health,
+    /// `/v1/coordinate`
+    Coordinate,
+    /// `/v1/status`
+    Status,
+    /// `/v1/operator` and `/v1/federation`
+    Operator,
+}
+
+impl Family {
+    /// All of them, by their names in configuration and paths.
+    pub const ALL: [(&'static str, Family); 5] = [
+        ("catalog", Family::Catalog),
+        ("health", Family::Health),
+        ("coordinate", Family::Coordinate),
+        ("status", Family::Status),
+        ("operator", Family::Operator),
+    ];
+}
+
+/// Which caches may keep an answer for others who ask the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The one of `?cached`, at the agent asked.
+    pub cached: bool,
+    /// The feeds between datacenters. What is not fed is asked for each time.
+    pub fed: bool,
+}
+
+/// Which parameters of its own a read takes beside those of every read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// None.
+    Common,
+    /// `tag`
+    Tags,
+    /// `tag` and `passing`
+    TagsAndPassing,
+}
+
+/// How the answers of several datacenters become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// They are lists of things that each say where they are.
+    List,
+    /// They are the names of services with their tags.
+    Services,
+    /// They do not.
+    Never,
+}
+
+/// One row: all that is decided by the kind of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSpec<'a> {
+    /// Its name: the path below `/v1`, where it has one.
+    pub path: &'static str,
+    /// Its part of the API.
+    pub family: Family,
+    /// What it is answered from.
+    pub answered: Answered<'a>,
+    /// Who answers it in stale mode.
+    pub stale: Need,
+    /// Who answers it in the other modes.
+    pub fresh: Need,
+    /// Who else may be given the answer.
+    pub shared: Shared,
+    /// Which parameters of its own it takes.
+    pub takes: Takes,
+    /// How the answers of several datacenters become one.
+    pub merge: Merge,
+    /// Who may ask it from another datacenter.
+    pub crosses: Crosses,
+    /// What the asker must be, or have.
+    pub access: Access,
+    /// The texts it holds, which are as long as its user likes; first the name of what is read.
+    pub texts: [&'a str; 2],
+}
+
+const NO: Shared = Shared { cached: false, fed: false };
+const CACHED: Shared = Shared { cached: true, fed: false };
+const FED: Shared = Shared { cached: false, fed: true };
+const BOTH: Shared = Shared { cached: true, fed: true };
+
+const NODES: Access = Access::Each(Right::Read, &[Resource::Node]);
+const SERVICES: Access = Access::Each(Right::Read, &[Resource::Service]);
+const INSTANCES: Access = Access::Each(Right::Read, &[Resource::Node, Resource::Service]);
+const OPERATOR: Access = Access::Whole(Right::Read, Resource::Operator);
+const OPERATOR_WRITE: Access = Access::Whole(Right::Write, Resource::Operator);
+
+/// The columns that differ between the rows of a family, in the order of the tables below.
+type Columns<'a> = (&'static str, Shared, Takes, Merge, Crosses, Access, [&'a str; 2]);
+
+impl Read {
+    /// Its row.
+    pub fn spec(&self) -> ReadSpec<'_> {
+        match self {
+            Read::Catalog(read) => view(Family::Catalog, ViewRead::Catalog(read), catalog(read)),
+            Read::Health(read) => view(Family::Health, ViewRead::Health(read), health(read)),
+            Read::Coordinate(read) => view(Family::Coordinate, ViewRead::Coordinate(read), coordinate(read)),
+            Read::Status(read) => status(*read),
+            Read::Operator(read) => operator(*read),
+            Read::Federation(read) => federation(read),
+        }
+    }
+}
+
+impl<'a> ReadSpec<'a> {
+    /// The same read for the store; unset for what is answered elsewhere.
+    pub fn view(&self) -> Option<ViewRead<'a>> {
+        match self.answered {
+            Answered::View(read) => Some(read),
+            Answered::Servers(_) | Answered::ThisSide(_) => None,
+        }
+    }
+
+    /// Whether the answer has an index and can be waited for.
+    pub fn blocks(&self) -> bool {
+        self.view().is_some()
+    }
+
+    /// Whether it is of the datacenters as this side sees them, so that no other one is ever asked.
+    pub fn is_of_this_side(&self) -> bool {
+        match self.answered {
+            Answered::ThisSide(_) => true,
+            Answered::View(_) | Answered::Servers(_) => false,
+        }
+    }
+}
+
+fn row<'a>(family: Family, answered: Answered<'a>, (stale, fresh): (Need, Need), columns: Columns<'a>) -> ReadSpec<'a> {
+    let (path, shared, takes, merge, crosses, access, texts) = columns;
+    ReadSpec { path, family, answered, stale, fresh, shared, takes, merge, crosses, access, texts }
+}
+
+fn view<'a>(family: Family, read: ViewRead<'a>, columns: Columns<'a>) -> ReadSpec<'a> {
+    row(family, Answered::View(read), (Need::AnyView, Need::Leader), columns)
+}
+
+#[rustfmt::skip]
+fn catalog(read: &CatalogRead) -> Columns<'_> {
+    use {CatalogRead as R, Crosses::Users, Merge::{List, Never, Services}, Takes::{Common, Tags}};
+    match read {
+        R::Nodes                       => ("catalog/nodes",            FED,  Common,  List,     Users, NODES,     ["", ""]),
+        R::Services                    => ("catalog/services",         BOTH, Common,  Services, Users, SERVICES,  ["", ""]),
+        R::Service { name, lookup: _ } => ("catalog/service",          BOTH, Tags,    List,     Users, INSTANCES, [name, ""]),
+        R::Node { node }               => ("catalog/node",             FED,  Common,  Never,    Users, INSTANCES, [node, ""]),
+        R::NodeServices { node }       => ("catalog/node-services",    FED,  Common,  Never,    Users, INSTANCES, [node, ""]),
+        R::GatewayServices { gateway } => ("catalog/gateway-services", FED,  Common,  List,     Users, SERVICES,  [gateway, ""]),
+    }
+}
+
+#[rustfmt::skip]
+fn health(read: &HealthRead) -> Columns<'_> {
+    use {Crosses::{Nobody, Users}, HealthRead as R, Merge::{List, Never}, Takes::{Common, TagsAndPassing as Passing}};
+    match read {
+        R::Node { node }               => ("health/node",     FED,  Common,  List,  Users,  INSTANCES,     [node, ""]),
+        R::Checks { service }          => ("health/checks",   FED,  Common,  List,  Users,  INSTANCES,     [service, ""]),
+        R::State { state }             => ("health/state",    FED,  Common,  List,  Users,  INSTANCES,     [state, ""]),
+        R::Service { name, lookup: _ } => ("health/service",  BOTH, Passing, List,  Users,  INSTANCES,     [name, ""]),
+        R::Votes { of }                => ("health/votes",    FED,  Common,  Never, Users,  INSTANCES,
+                                           [&of.check_id, of.node.as_deref().unwrap_or_default()]),
+        R::ObservedBy { node }         => ("health/observed", NO,   Common,  Never, Nobody, Access::Agent, [node, ""]),
+    }
+}
+
+#[rustfmt::skip]
+fn coordinate(read: &CoordinateRead) -> Columns<'_> {
+    use {CoordinateRead as R, Crosses::Users, Merge::Never, Takes::Common};
+    match read {
+        R::Nodes         => ("coordinate/nodes", FED, Common,  Never, Users, NODES, ["", ""]),
+        R::Node { node } => ("coordinate/node",  FED, Common,  Never, Users, NODES, [node, ""]),
+    }
+}
+
+/// Every server tells them in every mode.
+#[rustfmt::skip]
+fn status(read: StatusRead) -> ReadSpec<'static> {
+    use {Crosses::Users, Merge::Never, StatusRead as R, Takes::Common};
+    let columns = match read {
+        R::Leader => ("status/leader", FED, Common,  Never, Users, Access::Open, ["", ""]),
+        R::Peers  => ("status/peers",  FED, Common,  Never, Users, Access::Open, ["", ""]),
+    };
+    row(Family::Status, Answered::Servers(ServersRead::Status(read)), (Need::AnyServer, Need::AnyServer), columns)
+}
+
+#[rustfmt::skip]
+fn operator(read: OperatorRead) -> ReadSpec<'static> {
+    use {Crosses::Users, Merge::Never, OperatorRead as R, Takes::Common};
+    let (need, columns) = match read {
+        // The configuration is known without a leader, which is when an operator needs it.
+        R::RaftConfiguration      => ((Need::AnyServer, Need::Leader),
+                                      ("operator/raft/configuration",      FED, Common,  Never, Users, OPERATOR, ["", ""])),
+        R::AutopilotConfiguration => ((Need::AnyView, Need::Leader),
+                                      ("operator/autopilot/configuration", NO,  Common,  Never, Users, OPERATOR, ["", ""])),
+        // The leader alone hears from the other servers.
+        R::AutopilotHealth        => ((Need::Leader, Need::Leader),
+                                      ("operator/autopilot/health",        NO,  Common,  Never, Users, OPERATOR, ["", ""])),
+        R::AutopilotState         => ((Need::Leader, Need::Leader),
+                                      ("operator/autopilot/state",         NO,  Common,  Never, Users, OPERATOR, ["", ""])),
+    };
+    row(Family::Operator, Answered::Servers(ServersRead::Operator(read)), need, columns)
+}
+
+#[rustfmt::skip]
+fn federation(read: &FederationRead) -> ReadSpec<'_> {
+    use {Crosses::{Nobody, Users}, Family::{Catalog, Coordinate, Operator}, FederationRead as R, Merge::Never, Takes::Common};
+    let (family, columns) = match read {
+        R::Datacenters     => (Catalog,    ("catalog/datacenters",    CACHED, Common,  Never, Nobody, Access::Open,   ["", ""])),
+        R::Coordinates     => (Coordinate, ("coordinate/datacenters", NO,     Common,  Never, Nobody, NODES,          ["", ""])),
+        R::Report { dc }   => (Operator,   ("federation",             NO,     Common,  Never, Nobody, OPERATOR,
+                                            [dc.as_deref().unwrap_or_default(), ""])),
+        R::Doctor { dc }   => (Operator,   ("federation/doctor",      NO,     Common,  Never, Nobody, OPERATOR_WRITE, [dc, ""])),
+        R::DialBack { dc } => (Operator,   ("federation/dial-back",   NO,     Common,  Never, Users,  Access::Server, [dc, ""])),
+    };
+    row(family, Answered::ThisSide(read), (Need::AnyServer, Need::AnyServer), columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::CheckRef;
+    use super::*;
+
+    #[test]
+    fn families_are_told_apart() {
+        let state = Read::Health(HealthRead::State { state: "any".into() });
+        assert_eq!((state.spec().family, Read::Catalog(CatalogRead::Nodes).spec().family), (Family::Health, Family::Catalog));
+        assert_eq!(Read::Federation(FederationRead::Datacenters).spec().family, Family::Catalog, "by its path");
+    }
+
+    #[test]
+    fn a_read_that_is_fed_may_cross_and_one_that_blocks_is_of_the_store() {
+        let of = Box::new(CheckRef { check_id: "c".into(), node: Some("n".into()) });
+        let votes = Read::Health(HealthRead::Votes { of });
+        assert_eq!((votes.spec().texts, votes.spec().blocks()), (["c", "n"], true));
+        let observed = Read::Health(HealthRead::ObservedBy { node: "n".into() });
+        assert_eq!((observed.spec().crosses, observed.spec().shared), (Crosses::Nobody, NO));
+        let peers = Read::Status(StatusRead::Peers);
+        assert!(peers.spec().shared.fed && !peers.spec().blocks());
+        let of_others = [FederationRead::Datacenters, FederationRead::Coordinates].map(Read::Federation);
+        assert!(of_others.iter().chain([&peers]).all(|read| read.spec().view().is_none()), "the store never gets them");
+    }
+}
