@@ -4,15 +4,13 @@ use super::frame::{CANCELLED, Frame, Kind};
 use super::{Admission, Bridge, BridgeSettings, RemoteServer};
 use crate::defaults;
 use crate::model::answer::Answer;
-use crate::model::command::{Command, Deregister, Effect, Written};
+use crate::model::command::{Deregister, Effect, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
-use crate::model::operation::{FederationRead, HealthRead, Read};
+use crate::model::operation::{CatalogWrite, FederationRead, HealthRead, Read, Write};
 use crate::model::query::{Query, QueryOptions};
 use crate::model::removals::Removals;
-use crate::model::request::{
-    Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest,
-};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, WriteRequest};
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{load, server_cert};
 use crate::tls::{BridgeIdentity, TlsMaterial, create_ca};
@@ -130,7 +128,7 @@ fn blocking(state: &str) -> Request {
 }
 
 fn write(what: &str) -> Request {
-    let write = Write::Apply(Command::Deregister(Deregister::default()));
+    let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), token: Default::default(), write };
     Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
