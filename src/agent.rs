@@ -27,7 +27,8 @@ use crate::defaults;
 use crate::gossip::Gossip;
 use crate::local::Local;
 use crate::model::ids::{NodeId, Token};
-use crate::model::request::{PeerRef, Write, WriteRequest};
+use crate::model::operation::{OperatorWrite, PeerRef, Write};
+use crate::model::request::WriteRequest;
 use crate::raft::Raft;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -189,7 +190,7 @@ impl Agent {
         {
             warn!(%fault, "leadership could not be handed over before leaving");
         }
-        let write = Write::RemovePeer(PeerRef::Id(self.node_id.to_string()));
+        let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id(self.node_id.to_string())));
         let request = WriteRequest { dc: None, token: Token::default(), write };
         match tokio::time::timeout(defaults::RAFT_REMOVAL_WAIT, self.router.write(request)).await {
             Ok(Ok(_)) => info!("removed from the Raft configuration"),

@@ -19,6 +19,7 @@ use crate::leader::{self, LeaderParts};
 use crate::listener::{Listener, Mover};
 use crate::local::Local;
 use crate::model::ids::NodeId;
+use crate::model::level;
 use crate::model::member::tag;
 use crate::raft::{Candidate, Raft};
 use crate::router::{Paths, Router};
@@ -160,7 +161,7 @@ impl Start<'_> {
         let own = Candidate { id: node_id, expect: config.bootstrap_expect, cluster: None };
         let (candidates, candidates_rx) = watch::channel(vec![own.clone()]);
         // Its own name is known before gossip tells of it.
-        let own_name = RaftServer { name: config.node_name.clone(), addr: None };
+        let own_name = RaftServer { name: config.node_name.clone(), addr: None, level: level::OWN };
         let (addresses, addresses_rx) = watch::channel(Arc::new(BTreeMap::from([(node_id, own_name)])));
         let transport = Arc::new(RaftOutbox { rpc: rpc.clone(), addresses: addresses_rx });
         let settings = parts::raft_settings(config, node_id, self.data_dir);

@@ -390,11 +390,6 @@ fn ending() -> Fault {
 fn may_pass(kind: FaultKind) -> bool {
     match kind {
         FaultKind::NoLeader | FaultKind::Busy | FaultKind::NoPath | FaultKind::Unreachable => true,
-        FaultKind::BadRequest
-        | FaultKind::NotFound
-        | FaultKind::Denied
-        | FaultKind::Conflict
-        | FaultKind::Failed
-        | FaultKind::OutcomeUnknown => false,
+        FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Denied | FaultKind::Failed | FaultKind::OutcomeUnknown => false,
     }
 }

@@ -1,4 +1,4 @@
-//! What differs between this agent and the catalog, and the commands that make it agree. Pure.
+//! What differs between this agent and the catalog, and the writes that make it agree. Pure.
 //!
 //! `sync` reads the catalog, has it compared, sends the updates and tells what came of them. What
 //! is registered here is the truth; only the leader's own entries and overridden tags are not.
@@ -6,9 +6,10 @@
 use super::Source;
 use super::state::{CheckEntry, Mark, State};
 use crate::model::check::{HealthCheck, SERF_HEALTH};
-use crate::model::command::{Command, Deregister, Register};
+use crate::model::command::{Deregister, Register};
 use crate::model::ids::Token;
 use crate::model::node::Node;
+use crate::model::operation::CatalogWrite;
 use crate::model::service::NodeService;
 use crate::router::NodeRows;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +48,7 @@ enum Thing {
 /// One write to the catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
-    pub(super) command: Command,
+    pub(super) write: CatalogWrite,
     pub(super) token: Token,
     /// What it brings, each with the revision that it carries.
     covers: Vec<(Thing, u64)>,
@@ -202,7 +203,7 @@ impl State {
     fn node_update(&self) -> Update {
         let register = Register { skip_node_update: false, ..self.register() };
         let covers = vec![(Thing::Node, self.node_mark.revision)];
-        Update { command: Command::Register(Box::new(register)), token: Token::default(), covers }
+        Update { write: CatalogWrite::Register(Box::new(register)), token: Token::default(), covers }
     }
 
     fn removal(&self, service_id: &str, check_id: &str, token: &Token, covers: Vec<(Thing, u64)>) -> Update {
@@ -213,7 +214,7 @@ impl State {
             check_id: check_id.to_owned(),
             ..Deregister::default()
         };
-        Update { command: Command::Deregister(deregister), token: token.clone(), covers }
+        Update { write: CatalogWrite::Deregister(deregister), token: token.clone(), covers }
     }
 
     fn push_registrations(&self, updates: &mut Vec<Update>) {
@@ -231,12 +232,12 @@ impl State {
             covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
             let checks = with.iter().map(|(_, check)| check.told()).collect();
             let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
-            updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
+            updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
         for (id, entry) in waiting.into_values().flatten() {
             let register = Register { check: Some(entry.told()), ..self.register() };
             let covers = vec![(Thing::Check(id.clone()), entry.mark.revision)];
-            updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
+            updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
     }
 }

@@ -10,10 +10,10 @@ use crate::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
-use crate::model::member::level;
-use crate::model::operation::{HealthRead, Read};
+use crate::model::level;
+use crate::model::operation::{HealthRead, HealthWrite, Read, Write};
 use crate::model::query::{Consistency, Query, QueryOptions};
-use crate::model::request::{Write, WriteRequest};
+use crate::model::request::WriteRequest;
 use crate::model::vote::{Ballot, VotedCheck};
 use crate::router::Router;
 use crate::telemetry::Trouble;
@@ -190,7 +190,7 @@ fn carry_out(order: Order, runners: &mut Runners, settings: &super::checks::Prob
 
 fn send(router: Router, ballot: Ballot) -> Sending {
     Box::pin(async move {
-        let write = Write::Vote(ballot.clone());
+        let write = Write::Health(HealthWrite::Vote(ballot.clone()));
         let request = WriteRequest { dc: None, token: Token::default(), write };
         let late = |_elapsed| Err(Fault::outcome_unknown("no answer within the time for one ballot"));
         let result = timeout(SYNC_REQUEST_TIMEOUT, router.write(request)).await.unwrap_or_else(late);

@@ -14,7 +14,6 @@ use crate::clock;
 use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT};
 use crate::model::ids::NodeId;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,7 +36,7 @@ impl Server {
 
     /// A follower knows by the echoes whose index its readers see.
     fn confirm_as_follower(&self) {
-        let seen = self.echoes.unseen().seen(self.published.load(Ordering::Acquire));
+        let seen = self.echoes.unseen().seen(self.published.index());
         if let Some(asked) = seen {
             self.freshness.confirm(asked);
         }
@@ -50,7 +49,7 @@ impl Server {
             return None;
         }
         // What is acknowledged is published; the metrics may lag behind.
-        let published = self.published.load(Ordering::Acquire);
+        let published = self.published.index();
         let committed = self.metrics().local_committed.map_or(0, |id| id.index());
         Some(published.max(committed))
     }

@@ -79,7 +79,7 @@ mod tests {
 
     fn whole(term: u64) -> Bytes {
         let mut machine = TestMachine::default();
-        machine.apply(1, &register("a"));
+        machine.apply(1, &register("a")).unwrap();
         let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
         let meta = SnapshotMeta { last_log_id: Some(LogId::new(leader, 7)), ..SnapshotMeta::default() };
         let mut bytes = Vec::new();

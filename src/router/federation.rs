@@ -10,9 +10,9 @@ use crate::bridge::Bridge;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
-use crate::model::operation::{FederationRead, Read};
+use crate::model::operation::{FederationRead, FederationWrite, Read, Removal, Write};
 use crate::model::query::Query;
-use crate::model::request::{Ask, Phase, Progress, Removal, Write, WriteRequest};
+use crate::model::request::{Ask, Phase, Progress, WriteRequest};
 use bytes::Bytes;
 
 impl Core {
@@ -52,7 +52,7 @@ impl Core {
     /// Adds to a removal within this datacenter what this server knows of who is removed.
     pub(super) fn add_what_is_known(&self, ask: &mut Ask) {
         let is_own = !crosses(&self.settings.datacenter, ask);
-        let Ask::Write(WriteRequest { write: Write::RemoveDatacenter(removal), .. }) = ask else { return };
+        let Ask::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask else { return };
         if !is_own {
             return;
         }
@@ -87,7 +87,7 @@ pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
 
 /// What another datacenter knows of a third one says nothing about which cluster that is here.
 pub(super) fn only_what_we_know(ask: &mut Ask) {
-    if let Ask::Write(WriteRequest { write: Write::RemoveDatacenter(removal), .. }) = ask {
+    if let Ask::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
         *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
     }
 }

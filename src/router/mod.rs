@@ -39,10 +39,11 @@ use crate::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_
 use crate::gossip::Gossip;
 use crate::model::answer::Answer;
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::command::Written;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::query::Query;
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest, Written};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
 use crate::raft::Raft;
 use crate::rpc::RpcClient;
 use crate::shutdown::Shutdown;

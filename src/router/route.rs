@@ -106,9 +106,9 @@ mod tests {
     use super::*;
     use crate::model::fault::FaultKind;
     use crate::model::ids::Token;
-    use crate::model::operation::{CatalogRead, FederationRead, OperatorRead, Read, StatusRead};
+    use crate::model::operation::{CatalogRead, FederationRead, OperatorRead, OperatorWrite, Read, StatusRead, Write};
     use crate::model::query::{Query, QueryOptions};
-    use crate::model::request::{Write, WriteRequest};
+    use crate::model::request::WriteRequest;
 
     const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false };
     const CROSSED: Hops = Hops { crossed: true, to_leader: false, aside: false };
@@ -222,7 +222,8 @@ mod tests {
         ] {
             assert_eq!(of(read.clone(), consistency), expected, "{read:?} {consistency:?}");
         }
-        let write = WriteRequest { dc: None, token: Token::default(), write: Write::TransferLeader(None) };
+        let write =
+            WriteRequest { dc: None, token: Token::default(), write: Write::Operator(OperatorWrite::TransferLeader(None)) };
         assert_eq!(need(&Ask::Write(write)), Need::Leader);
     }
 

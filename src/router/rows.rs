@@ -174,7 +174,7 @@ impl Place for Here<'_> {
 mod tests {
     use super::*;
     use crate::model::check::CheckStatus;
-    use crate::model::command::{Command, Outcome, Register};
+    use crate::model::command::{Command, Register};
     use crate::model::operation::{CatalogRead, HealthRead, Read};
     use crate::model::query::QueryOptions;
     use crate::model::vote::{Assign, VotedDefinition};
@@ -200,8 +200,8 @@ mod tests {
         };
         let assign = Assign { node: "n1".into(), check_id: "voted".into(), replaces: 0, observers: vec!["n1".into()] };
         let mut store = Store::new("dc1");
-        assert_eq!(store.apply(1, &Command::Register(Box::new(register))), Outcome::Done);
-        assert_eq!(store.apply(2, &Command::AssignObservers(vec![assign])), Outcome::Done);
+        assert!(store.apply(1, &Command::Register(Box::new(register))).is_ok());
+        assert!(store.apply(2, &Command::AssignObservers(vec![assign])).is_ok());
         store.publish();
         store.reader()
     }

@@ -10,9 +10,9 @@ use crate::gossip::Roster;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::member::Member;
-use crate::model::request::{Ask, Request, Write, Written};
+use crate::model::operation::{HealthWrite, Write};
+use crate::model::request::{Ask, Request};
 use crate::model::vote::Ballot;
-use crate::raft::Raft;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 /// pass on what they get.
 pub(super) fn check_sender(request: &Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
     let Ask::Write(write) = &request.ask else { return Ok(()) };
-    let Write::Vote(ballot) = &write.write else { return Ok(()) };
+    let Write::Health(HealthWrite::Vote(ballot)) = &write.write else { return Ok(()) };
     sent_by_itself(ballot, from, &roster()).inspect_err(|_denied| {
         metrics::counter!("kontor.router.votes_refused").increment(1);
     })
@@ -40,8 +40,9 @@ fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), 
 }
 
 impl Core {
-    /// Has those votes of `ballot` counted that are of an assignment that still stands.
-    pub(super) async fn count_votes(&self, raft: &Raft, ballot: &Ballot) -> Result<Written, Fault> {
+    /// The command that counts those votes of `ballot` that are of an assignment that still stands; nothing where none
+    /// is.
+    pub(super) fn counted(&self, ballot: &Ballot) -> Result<Option<Command>, Fault> {
         if ballot.votes.len() > VOTES_PER_BALLOT {
             let text = format!("expected at most {VOTES_PER_BALLOT} votes in one ballot, got {}", ballot.votes.len());
             return Err(Fault::bad_request(text));
@@ -49,12 +50,12 @@ impl Core {
         let Some((_, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
         let mut ballot = reader.countable(ballot);
         if ballot.votes.is_empty() {
-            return Ok(Written::default());
+            return Ok(None);
         }
         ballot.votes.iter_mut().for_each(|vote| cut(&mut vote.output));
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        super::write::propose(raft, Command::Vote { ballot, at }).await
+        Ok(Some(Command::Vote { ballot, at }))
     }
 }
 
@@ -83,7 +84,7 @@ mod tests {
     }
 
     fn ballot(observer: &str) -> Request {
-        let write = Write::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() });
+        let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
         let ask = Ask::Write(WriteRequest { dc: None, token: Token::default(), write });
         Request { ask, hops: Hops::default() }
     }

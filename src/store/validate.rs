@@ -28,7 +28,8 @@ pub fn command(command: &Command) -> Result<(), Fault> {
         | Command::ReadmitDatacenter { .. }
         | Command::AssignObservers(_)
         | Command::Vote { .. }
-        | Command::SetAutopilot { .. } => Ok(()),
+        | Command::SetAutopilot { .. }
+        | Command::RaiseLevel(_) => Ok(()),
     }
 }
 
@@ -62,6 +63,14 @@ pub(super) fn copies(service: &NodeService, checks: usize) -> Result<(), Fault> 
 
 /// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
 pub fn register(request: &Register) -> Result<(), Fault> {
+    unweighed(request)?;
+    let weights = request.service.as_ref().and_then(|service| service.weights);
+    let refused = |why| Fault::bad_request(format!("Invalid Weights: {why}"));
+    weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check).map_err(refused)
+}
+
+/// The same, whatever an instance weighs.
+pub(super) fn unweighed(request: &Register) -> Result<(), Fault> {
     if request.node.is_empty() {
         return Err(Fault::failed("Must provide node"));
     }
@@ -101,10 +110,7 @@ fn service(service: &NodeService) -> Result<(), Fault> {
     if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(Fault::failed("Invalid service address"));
     }
-    match service.weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check) {
-        Ok(()) => Ok(()),
-        Err(why) => Err(Fault::bad_request(format!("Invalid Weights: {why}"))),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -29,15 +29,14 @@ fn check(id: &str, service: &str, token: &str) -> NewCheck {
 
 /// What `updates` say, short.
 fn told(state: &State) -> Vec<String> {
-    let tell = |update: Update| match update.command {
-        Command::Register(register) => {
+    let tell = |update: Update| match update.write {
+        CatalogWrite::Register(register) => {
             let service = register.service.map_or(String::new(), |service| format!(" {}", service.id));
             let checks = register.check.into_iter().chain(register.checks);
             let checks: String = checks.map(|check| format!(" {}", check.check_id)).collect();
             format!("+{}{service}{checks}", if register.skip_node_update { "" } else { "node" })
         }
-        Command::Deregister(gone) => format!("- {}{}", gone.service_id, gone.check_id),
-        other => panic!("unexpected {other:?}"),
+        CatalogWrite::Deregister(gone) => format!("- {}{}", gone.service_id, gone.check_id),
     };
     state.updates().into_iter().map(tell).collect()
 }
