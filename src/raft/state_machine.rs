@@ -6,8 +6,8 @@
 
 use super::RaftError;
 use super::machine::{Frozen, Machine};
-use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, Snapshot, SnapshotMeta, TypeConfig};
-use super::snapshot_file::{SnapshotImage, SnapshotShelf};
+use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, SnapshotMeta, TypeConfig};
+use super::snapshot_file::{Snapshot, SnapshotImage, SnapshotShelf};
 use crate::defaults::{RAFT_APPLY_BATCH, RAFT_SNAPSHOT_RETRY};
 use crate::model::command::{Command, Outcome};
 use crate::model::ids::NodeId;
@@ -20,6 +20,9 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// openraft over our state machine.
+pub(crate) type Core = openraft::Raft<TypeConfig, StateMachine>;
 
 /// The machine with what Raft must know of it.
 pub(crate) struct StateMachine {
