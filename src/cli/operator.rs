@@ -141,13 +141,24 @@ struct Peer {
     leader: bool,
     protocol_version: String,
     voter: bool,
+    /// Servers before Consul 1.19 tell none.
+    #[serde(default)]
+    last_index: u64,
 }
 
 fn peer_rows(peers: &[Peer]) -> Vec<Vec<String>> {
-    let mut rows = vec![row(["Node", "ID", "Address", "State", "Voter", "RaftProtocol"])];
+    let header = ["Node", "ID", "Address", "State", "Voter", "RaftProtocol", "Commit Index", "Trails Leader By"];
+    let mut rows = vec![row(header)];
+    let leads = peers.iter().find(|peer| peer.leader).map_or(0, |peer| peer.last_index);
     for peer in peers {
         let state = if peer.leader { "leader" } else { "follower" };
-        rows.push(row([&peer.node, &peer.id, &peer.address, state, &peer.voter.to_string(), &peer.protocol_version]));
+        let trails = match leads.saturating_sub(peer.last_index) {
+            _ if peer.leader => "-".to_owned(),
+            1 => "1 commit".to_owned(),
+            commits => format!("{commits} commits"),
+        };
+        let (voter, index) = (peer.voter.to_string(), peer.last_index.to_string());
+        rows.push(row([&peer.node, &peer.id, &peer.address, state, &voter, &peer.protocol_version, &index, &trails]));
     }
     rows
 }
@@ -224,15 +235,17 @@ mod tests {
     #[test]
     fn peers_are_listed_as_consul_does() {
         let configuration: Configuration = serde_json::from_value(json!({"Servers": [
-            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-111111111111", "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true},
-            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-222222222222", "Node": "s2", "Address": "10.0.0.2:8300", "Leader": false, "ProtocolVersion": "3", "Voter": false}
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-111111111111", "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true, "LastIndex": 90},
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-222222222222", "Node": "s2", "Address": "10.0.0.2:8300", "Leader": false, "ProtocolVersion": "3", "Voter": false, "LastIndex": 89},
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-333333333333", "Node": "s3", "Address": "10.0.0.3:8300", "Leader": false, "ProtocolVersion": "3", "Voter": true}
         ], "Index": 22}))
         .unwrap();
         assert_eq!(
             layout(&peer_rows(&configuration.servers), 2),
-            "Node  ID                                    Address        State     Voter  RaftProtocol\n\
-             s1    0bc1c4c3-5a9a-4a6a-9d1d-111111111111  10.0.0.1:8300  leader    true   3\n\
-             s2    0bc1c4c3-5a9a-4a6a-9d1d-222222222222  10.0.0.2:8300  follower  false  3\n"
+            "Node  ID                                    Address        State     Voter  RaftProtocol  Commit Index  Trails Leader By\n\
+             s1    0bc1c4c3-5a9a-4a6a-9d1d-111111111111  10.0.0.1:8300  leader    true   3             90            -\n\
+             s2    0bc1c4c3-5a9a-4a6a-9d1d-222222222222  10.0.0.2:8300  follower  false  3             89            1 commit\n\
+             s3    0bc1c4c3-5a9a-4a6a-9d1d-333333333333  10.0.0.3:8300  follower  true   3             0             90 commits\n"
         );
     }
 

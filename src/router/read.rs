@@ -106,7 +106,10 @@ impl Core {
             ServersRead::Status(StatusRead::Leader) => servers.leader(),
             ServersRead::Status(StatusRead::Peers) => servers.peer_addrs(),
             ServersRead::Operator(read) => match read {
-                OperatorRead::RaftConfiguration => servers.configuration(raft.stats().configuration_index),
+                OperatorRead::RaftConfiguration => {
+                    let health = if leadership.is_self { self.server_health(raft) } else { Vec::new() };
+                    servers.configuration(raft.stats().configuration_index, &health)
+                }
                 OperatorRead::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, found)),
                 OperatorRead::AutopilotHealth => {
                     let health = self.server_health(raft);
@@ -201,6 +204,7 @@ impl Local<'_> {
 }
 
 impl Place for Local<'_> {
+    type Answer = Answer;
     type Watch = Watch;
 
     fn watch(&self) -> Watch {
@@ -247,7 +251,7 @@ impl Place for Local<'_> {
 }
 
 /// Resolves when the view here is older than `bound`.
-async fn outgrown(raft: &Raft, bound: Duration) {
+pub(super) async fn outgrown(raft: &Raft, bound: Duration) {
     while let Some(left) = age_of_view(raft).and_then(|age| bound.checked_sub(age)) {
         tokio::time::sleep(left.max(VIEW_LOOK)).await;
     }
