@@ -3,8 +3,8 @@
 
 use super::Local;
 use super::persist::Disk;
-use super::plan::Step;
 use super::registry::Registry;
+use super::step::Step;
 use crate::defaults::LOCAL_MAX_CHANGES;
 use crate::model::fault::{Fault, FaultKind};
 use crate::telemetry::Trouble;

@@ -8,7 +8,7 @@ use super::log_store::LogStore;
 use super::mark::MarkFile;
 use super::message::{Ask, Reply};
 use super::network::Link;
-use super::openraft_types::Core;
+use super::state_machine::Core;
 use super::{Candidate, Lane, RaftError};
 use crate::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
