@@ -9,6 +9,11 @@ pub const JSON_DEPTH: usize = 64;
 /// Values in a JSON body: objects, lists, texts, numbers. An empty object of two bytes becomes a struct of half
 /// a kilobyte, so bytes alone bound nothing; a body of the largest size has some 32 bytes a value.
 pub const JSON_VALUES: usize = 32_768;
+/// Bytes of the name or id of a node or a service: every check carries them, and every key of the catalog. Tools
+/// that make one of two names of Kubernetes (253 bytes each) and an id stay far below.
+pub const NAME_BYTES: usize = 2_048;
+/// Bytes of the name or id of a check: the agent makes it of its service's with a word beside it.
+pub const CHECK_NAME_BYTES: usize = 2 * NAME_BYTES;
 /// Bytes of one command of the log, encoded: four of the largest bodies, and far below what a Raft message
 /// may hold.
 pub const COMMAND_BYTES: usize = 4 << 20;

@@ -14,6 +14,7 @@ use super::running::Running;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
+use crate::defaults::CONSUL_VERSION;
 use crate::model::check::CheckStatus;
 use crate::model::ids::Token;
 use crate::model::service::NodeService;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
-/// Metadata that Consul gives each node, whatever the user says.
+/// Metadata that Consul gives each node: nothing where there are no segments, and its version.
 const SEGMENT_META: &str = "consul-network-segment";
+const VERSION_META: &str = "consul-version";
 
 /// This moment, by the clock that deadlines count and by the one that survives a restart.
 #[derive(Clone, Copy, Debug)]
@@ -226,6 +228,7 @@ impl Registry {
 pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
     let mut meta = settings.node_meta.clone();
     meta.entry(SEGMENT_META.to_owned()).or_default();
+    meta.insert(VERSION_META.to_owned(), CONSUL_VERSION.to_owned());
     NodeInfo {
         id: settings.node_id.to_string(),
         name: settings.node_name.clone(),

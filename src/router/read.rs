@@ -106,7 +106,10 @@ impl Core {
             ServersRead::Status(StatusRead::Leader) => servers.leader(),
             ServersRead::Status(StatusRead::Peers) => servers.peer_addrs(),
             ServersRead::Operator(read) => match read {
-                OperatorRead::RaftConfiguration => servers.configuration(raft.stats().configuration_index),
+                OperatorRead::RaftConfiguration => {
+                    let health = if leadership.is_self { self.server_health(raft) } else { Vec::new() };
+                    servers.configuration(raft.stats().configuration_index, &health)
+                }
                 OperatorRead::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, found)),
                 OperatorRead::AutopilotHealth => {
                     let health = self.server_health(raft);

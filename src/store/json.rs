@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::OnceLock;
 
 /// JSON that is made when it is first asked for.
@@ -17,6 +18,11 @@ impl Fragment {
 /// The JSON of what cannot fail to have one: plain structs with text keys.
 pub(super) fn fragment(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from)
+}
+
+/// The same as a value, for filters.
+pub(super) fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
 }
 
 /// A JSON list, or an object, in the making: parts one after the other.

@@ -23,6 +23,8 @@ pub(super) enum Key {
     State(CheckStatus),
     /// A node and its services.
     Node(Arc<str>),
+    /// The node that has an id.
+    NodeId(Arc<str>),
     /// The checks of a node.
     NodeChecks(Arc<str>),
     /// The coordinate of a node.
@@ -41,4 +43,37 @@ pub(super) enum Key {
     Voted,
     /// Which checks an agent observes, and how they are probed.
     Observed(Arc<str>),
+}
+
+/// What a watch hears of.
+#[derive(Clone, Debug)]
+pub(super) enum Scope {
+    /// One thing.
+    Exact(Key),
+    /// All things of the same kind whose name begins with the name of this one.
+    Prefix(Key),
+}
+
+impl Key {
+    /// The name, of things that have one.
+    pub(super) fn name(&self) -> &[u8] {
+        match self {
+            Key::Node(name)
+            | Key::NodeId(name)
+            | Key::NodeChecks(name)
+            | Key::Coordinate(name)
+            | Key::Service(name)
+            | Key::Connect(name)
+            | Key::Observed(name) => name.as_bytes(),
+            Key::Nodes
+            | Key::Services
+            | Key::Checks
+            | Key::Coordinates
+            | Key::State(_)
+            | Key::ServiceGone
+            | Key::Removals
+            | Key::Autopilot
+            | Key::Voted => b"",
+        }
+    }
 }

@@ -6,9 +6,9 @@
 //!
 //! In reading order: each replicated kind is a module of its own (`catalog`, `coordinate`, `removals`,
 //! `autopilot`, `format`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
-//! command as a `change` of the view, which other tables follow; `query` answers from a view, with `select`
-//! and `json`; `interest` says what a query depends on, and `watch` calls who waits for that by its `key`;
-//! `snapshot` writes a view out and reads it back.
+//! command as a `change` of the view, which other tables follow; `query` finds rows in a view, chosen by
+//! `select`, and shows them as `json`; `watch` calls those who wait for what has changed by its `key`, or by
+//! the beginning of it (`prefixes`); `snapshot` writes a view out and reads it back.
 
 mod apply;
 mod autopilot;
@@ -16,9 +16,9 @@ mod catalog;
 mod change;
 mod coordinate;
 mod format;
-mod interest;
 mod json;
 mod key;
+mod prefixes;
 mod query;
 mod removals;
 mod select;
@@ -31,7 +31,9 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{NodeRef, Observed};
+pub use catalog::{CatalogRows, CheckRow, Entry, Group, Instances, Names, NodeRef, NodeRow, NodeServices, Observed, ServiceRow};
+pub use coordinate::{CoordinateRow, CoordinateRows};
+pub use query::{Found, Rows};
 pub use view::View;
 pub use watch::Watch;
 
@@ -44,7 +46,7 @@ use crate::model::removals::Removals;
 use crate::model::vote::Ballot;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use key::Key;
+use key::{Key, Scope};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use watch::Registry;
@@ -157,7 +159,7 @@ impl Reader {
 
     /// Runs a query on the newest view.
     pub fn read(&self, query: ViewQuery<'_>) -> Result<Rendered, Fault> {
-        query::run(&self.published.view.load(), query, self.panic_threshold)
+        Ok(self.published.view.load().find(query, self.panic_threshold)?.render())
     }
 
     /// Which clusters of other datacenters are removed.
@@ -167,7 +169,7 @@ impl Reader {
 
     /// Registers interest in [`Reader::removals`]; to be made before they are read.
     pub fn watch_removals(&self) -> Watch {
-        self.published.watches.watch(vec![Key::Removals])
+        self.published.watches.watch(vec![Scope::Exact(Key::Removals)])
     }
 
     /// How servers are treated; nothing before a leader has written it down.
@@ -177,7 +179,7 @@ impl Reader {
 
     /// Registers interest in [`Reader::autopilot`]; to be made before it is read.
     pub fn watch_autopilot(&self) -> Watch {
-        self.published.watches.watch(vec![Key::Autopilot])
+        self.published.watches.watch(vec![Scope::Exact(Key::Autopilot)])
     }
 
     /// The voted checks, with who observes them.
@@ -192,13 +194,13 @@ impl Reader {
 
     /// Registers interest in [`Reader::observed`]; to be made before they are read.
     pub fn watch_observed(&self) -> Watch {
-        self.published.watches.watch(vec![Key::Voted])
+        self.published.watches.watch(vec![Scope::Exact(Key::Voted)])
     }
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change
     /// between the two wakes it.
     pub fn watch(&self, query: ViewQuery<'_>) -> Watch {
-        let keys = interest::keys(&self.published.view.load(), query);
-        self.published.watches.watch(keys)
+        let scopes = self.published.view.load().scopes_of(query);
+        self.published.watches.watch(scopes)
     }
 }

@@ -52,11 +52,6 @@ impl<'a> Select<'a> {
         !chosen && !translate && self.near.is_none()
     }
 
-    /// Whether there is a filter to ask.
-    pub(super) fn is_filtered(&self) -> bool {
-        self.filter.is_some()
-    }
-
     /// Whether addresses of the wide area take the place of local ones.
     pub(super) fn translates(&self) -> bool {
         self.options.translate
@@ -99,11 +94,9 @@ impl<'a> Select<'a> {
         self.filter.as_ref().map_or(Ok(()), |filter| filter.validate(&shape()).map_err(Fault::bad_request))
     }
 
-    /// Whether the filter, if there is one, matches the row whose JSON `parts` make.
-    pub(super) fn matches(&self, parts: &[&[u8]]) -> Result<bool, Fault> {
-        let Some(filter) = &self.filter else { return Ok(true) };
-        let row = serde_json::from_slice(&parts.concat()).map_err(|error| Fault::failed(format!("row is no JSON: {error}")))?;
-        filter.matches(&row).map_err(Fault::bad_request)
+    /// Whether the filter, if there is one, matches the row.
+    pub(super) fn matches(&self, row: impl FnOnce() -> Value) -> Result<bool, Fault> {
+        self.filter.as_ref().map_or(Ok(true), |filter| filter.matches(&row()).map_err(Fault::bad_request))
     }
 }
 

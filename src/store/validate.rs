@@ -3,6 +3,7 @@
 //! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
 //! does again, so that no log entry, however it came about, can make an impossible row.
 
+use crate::defaults::{CHECK_NAME_BYTES, NAME_BYTES};
 use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::fault::Fault;
@@ -62,14 +63,34 @@ pub(super) fn copies(service: &NodeService, checks: usize) -> Result<(), Fault> 
 
 /// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
 pub fn register(request: &Register) -> Result<(), Fault> {
-    unweighed(request)?;
+    basics(request)?;
+    lengths(request)?;
+    weights(request)
+}
+
+/// Refuses weights that DNS cannot carry.
+pub(super) fn weights(request: &Register) -> Result<(), Fault> {
     let weights = request.service.as_ref().and_then(|service| service.weights);
     let refused = |why| Fault::bad_request(format!("Invalid Weights: {why}"));
     weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check).map_err(refused)
 }
 
-/// The same, whatever an instance weighs.
-pub(super) fn unweighed(request: &Register) -> Result<(), Fault> {
+/// Refuses names and ids that are too long.
+fn lengths(request: &Register) -> Result<(), Fault> {
+    let length = |what, text: &str, max| rules::length(what, text, max).map_err(Fault::bad_request);
+    length("node name", &request.node, NAME_BYTES)?;
+    if let Some(service) = &request.service {
+        length("service name", &service.service, NAME_BYTES)?;
+        length("service ID", &service.id, NAME_BYTES)?;
+    }
+    request.check.iter().chain(&request.checks).try_for_each(|check| {
+        length("check ID", &check.check_id, CHECK_NAME_BYTES)?;
+        length("check name", &check.name, CHECK_NAME_BYTES)
+    })
+}
+
+/// Refuses what no level has a place for.
+pub(super) fn basics(request: &Register) -> Result<(), Fault> {
     if request.node.is_empty() {
         return Err(Fault::failed("Must provide node"));
     }
@@ -140,6 +161,26 @@ mod tests {
         assert_eq!(text(&with(strange)), r#"check node "n2" does not match node "n1""#);
         let named = HealthCheck { node: "N1".to_owned(), name: "c".to_owned(), ..HealthCheck::default() };
         assert!(register(&with(named)).is_ok());
+    }
+
+    #[test]
+    fn names_and_ids_are_bounded_before_they_are_proposed() {
+        let long = |max: usize| "x".repeat(max + 1);
+        let with_service = |service| Register { service: Some(service), ..request() };
+        let with_check = |check| Register { checks: vec![check], ..request() };
+        let (name, check) = (|| long(NAME_BYTES), || long(CHECK_NAME_BYTES));
+        let of = |service: String, id: String| with_service(NodeService { service, id, ..NodeService::default() });
+        for (request, what) in [
+            (Register { node: name(), ..request() }, "node name"),
+            (of(name(), String::new()), "service name"),
+            (of("web".to_owned(), name()), "service ID"),
+            (with_check(HealthCheck { check_id: check(), ..HealthCheck::default() }), "check ID"),
+            (with_check(HealthCheck { name: check(), ..HealthCheck::default() }), "check name"),
+        ] {
+            let fault = command(&Command::Register(Box::new(request))).unwrap_err();
+            assert!(fault.kind == crate::model::fault::FaultKind::BadRequest && fault.message.contains(what), "{fault}");
+        }
+        assert!(register(&of("x".repeat(NAME_BYTES), "x".repeat(NAME_BYTES))).is_ok());
     }
 
     #[test]

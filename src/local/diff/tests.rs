@@ -37,7 +37,6 @@ fn told(state: &State) -> Vec<String> {
             format!("+{}{service}{checks}", if register.skip_node_update { "" } else { "node" })
         }
         CatalogWrite::Deregister(gone) => format!("- {}{}", gone.service_id, gone.check_id),
-        other => panic!("unexpected {other:?}"),
     };
     state.updates().into_iter().map(tell).collect()
 }

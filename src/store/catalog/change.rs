@@ -5,7 +5,7 @@
 
 use super::group::Group;
 use super::node_state::NodeState;
-use super::rows::{CheckRow, ServiceRow};
+use super::rows::{CheckRow, NodeRow, ServiceRow};
 use crate::model::operation::Lookup;
 use crate::store::change::{Cause, Change};
 use crate::store::key::{Key, key_of};
@@ -76,11 +76,12 @@ impl Change<'_> {
         if same_row(before, after) {
             return false;
         }
-        if let Some(row) = before.filter(|row| !row.node.id.is_empty()) {
-            self.view.catalog.ids.remove(&key_of(&row.node.id));
-        }
-        if let Some(row) = after.filter(|row| !row.node.id.is_empty()) {
-            self.view.catalog.ids.insert(key_of(&row.node.id), key.clone());
+        let id_of = |row: Option<&Arc<NodeRow>>| row.map(|row| &row.node.id).filter(|id| !id.is_empty()).map(|id| key_of(id));
+        let (lost, gained) = (id_of(before), id_of(after));
+        if lost != gained {
+            lost.iter().for_each(|id| _ = self.view.catalog.ids.remove(id));
+            gained.iter().for_each(|id| _ = self.view.catalog.ids.insert(id.clone(), key.clone()));
+            self.touched.extend([lost, gained].into_iter().flatten().map(Key::NodeId));
         }
         self.view.catalog.indexes.nodes = self.index;
         self.touched.insert(Key::Nodes);

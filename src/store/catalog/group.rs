@@ -3,29 +3,43 @@
 //! A group lives in a view and never changes; the bodies that are asked for most are rendered at
 //! the first read and shared by every read until the service changes.
 
-use super::rows::{CheckRow, NodeRow, ServiceRow};
+use super::rows::{CheckRow, NodeRow, ServiceRow, flat_value};
 use crate::defaults::SERVICE_BODY_CACHE_BYTES;
 use crate::model::check::CheckStatus;
 use bytes::Bytes;
+use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 /// One instance with its node and the checks that speak of it.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) node: Arc<NodeRow>,
-    pub(crate) service: Arc<ServiceRow>,
+pub struct Entry {
+    /// The node.
+    pub node: Arc<NodeRow>,
+    /// The instance itself.
+    pub service: Arc<ServiceRow>,
     /// The node's checks, then the instance's own.
-    pub(crate) checks: Vec<Arc<CheckRow>>,
+    pub checks: Vec<Arc<CheckRow>>,
     /// Whether every check passes.
-    pub(crate) passing: bool,
+    pub passing: bool,
 }
 
 impl Entry {
     pub(crate) fn new(node: Arc<NodeRow>, service: Arc<ServiceRow>, checks: Vec<Arc<CheckRow>>) -> Entry {
         let passing = checks.iter().all(|row| row.check.status == CheckStatus::Passing);
         Entry { node, service, checks, passing }
+    }
+
+    /// A row of `health/service` as a value, for filters.
+    pub(crate) fn value(&self) -> Value {
+        let checks: Vec<Value> = self.checks.iter().map(|row| row.value()).collect();
+        json!({"Node": self.node.value(), "Service": self.service.value(), "Checks": checks})
+    }
+
+    /// The same without checks, as `catalog/service` lists it.
+    pub(crate) fn flat_value(&self) -> Value {
+        flat_value(&self.node, &self.service)
     }
 
     /// The order of a group: by node, then by id of the instance.
@@ -36,8 +50,9 @@ impl Entry {
 
 /// The instances of one name, sorted by node and id.
 #[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) entries: Vec<Arc<Entry>>,
+pub struct Group {
+    /// By node, then by id.
+    pub entries: Vec<Arc<Entry>>,
     /// Index of the last change of an instance, of its node or of its checks.
     pub(crate) index: u64,
     /// The answer of `health/service` without options.

@@ -1,25 +1,29 @@
 //! Nodes with their services and checks: one family of tables, because their rows hang together.
 //!
 //! In reading order: `rows`, `node_state` and `group` are what a [`Catalog`] is made of; `register`
-//! (with `former`), `deregister` and `votes` are its commands, and `change` carries out what they decide; `listing`,
-//! `health` and `observed` answer from it, `members` shows its rows; `records` writes it out and reads it back.
+//! (with `former`), `deregister` and `votes` are its commands, and `change` carries out what they decide; `reads` finds
+//! rows, `answer` shows them, and `interest` says what wakes a reader; `members` and `observed` are for the
+//! leader; `records` writes it all out and reads it back.
 
+mod answer;
 mod change;
 pub(super) mod deregister;
 mod former;
 pub(super) mod group;
-pub(super) mod health;
+pub(super) mod interest;
 #[cfg(test)]
 mod invariants;
-pub(super) mod listing;
 mod members;
 pub(super) mod node_state;
 pub(super) mod observed;
+pub(super) mod reads;
 mod records;
 pub(super) mod register;
 pub(super) mod rows;
 pub(super) mod votes;
 
+pub use answer::{CatalogRows, Instances, Names, NodeServices};
+pub use group::{Entry, Group};
 pub use members::NodeRef;
 pub use observed::Observed;
 pub(super) use records::Loading;
@@ -30,10 +34,9 @@ use super::table::Table;
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
 use crate::model::operation::Lookup;
-use group::Group;
 use imbl::OrdMap;
 use node_state::NodeState;
-use rows::{CheckRow, NodeRow};
+pub use rows::{CheckRow, NodeRow, ServiceRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -10,18 +10,20 @@ use crate::model::check::HealthCheck;
 use crate::model::node::Node;
 use crate::model::service::{NodeService, ServiceAddress, Weights};
 use crate::model::vote::Assignment;
-use crate::store::json::{Fragment, fragment};
+use crate::store::json::{Fragment, fragment, value};
 use crate::store::key::key_of;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A node without what hangs on it.
 #[derive(Debug)]
-pub(crate) struct NodeRow {
-    pub(crate) node: Node,
+pub struct NodeRow {
+    /// The row itself.
+    pub node: Node,
     json: Fragment,
     flat: Fragment,
 }
@@ -34,6 +36,11 @@ impl NodeRow {
     /// `{"ID":…}`
     pub(crate) fn json(&self) -> &Bytes {
         self.json.get(|| fragment(&self.node))
+    }
+
+    /// The same as a value, for filters.
+    pub(crate) fn value(&self) -> Value {
+        value(&self.node)
     }
 
     /// The node's part of a `catalog/service` row, from the opening brace to the last comma.
@@ -74,8 +81,9 @@ impl FlatNode<'_> {
 
 /// An instance of a service.
 #[derive(Debug)]
-pub(crate) struct ServiceRow {
-    pub(crate) service: NodeService,
+pub struct ServiceRow {
+    /// The row itself.
+    pub service: NodeService,
     /// The key of the name it is looked up by.
     pub(crate) key: Arc<str>,
     /// The key of the name it speaks for in a mesh, if any.
@@ -93,6 +101,11 @@ impl ServiceRow {
     /// `{"ID":…}`
     pub(crate) fn json(&self) -> &Bytes {
         self.json.get(|| fragment(&self.service))
+    }
+
+    /// The same as a value, for filters.
+    pub(crate) fn value(&self) -> Value {
+        value(&self.service)
     }
 
     /// The instance's part of a `catalog/service` row, from its first name to the closing brace.
@@ -161,10 +174,20 @@ impl FlatService<'_> {
     }
 }
 
+/// A row of `catalog/service` as a value, for filters.
+pub(crate) fn flat_value(node: &NodeRow, service: &ServiceRow) -> Value {
+    let (mut row, more) = (value(&FlatNode::of(&node.node)), value(&FlatService::of(&service.service)));
+    if let (Value::Object(row), Value::Object(more)) = (&mut row, more) {
+        row.extend(more);
+    }
+    row
+}
+
 /// A check of a node or of an instance.
 #[derive(Debug)]
-pub(crate) struct CheckRow {
-    pub(crate) check: HealthCheck,
+pub struct CheckRow {
+    /// The row itself.
+    pub check: HealthCheck,
     /// Who votes on it; for voted checks alone, once somebody is assigned.
     pub(crate) assignment: Option<Arc<Assignment>>,
     json: Fragment,
@@ -213,10 +236,20 @@ impl CheckRow {
 
     /// `{"Node":…}`, as users see it.
     pub(crate) fn json(&self) -> &Bytes {
-        self.json.get(|| match self.is_voted() {
-            true => fragment(&HealthCheck { definition: self.check.definition.shown(), ..self.check.clone() }),
-            false => fragment(&self.check),
-        })
+        self.json.get(|| fragment(&*self.seen()))
+    }
+
+    /// The same as a value, for filters.
+    pub(crate) fn value(&self) -> Value {
+        value(&*self.seen())
+    }
+
+    /// The check as users see it: that of a voted one without how it is probed.
+    fn seen(&self) -> Cow<'_, HealthCheck> {
+        match self.is_voted() {
+            true => Cow::Owned(HealthCheck { definition: self.check.definition.shown(), ..self.check.clone() }),
+            false => Cow::Borrowed(&self.check),
+        }
     }
 
     /// Whether it speaks of the whole node.

@@ -4,6 +4,7 @@ mod commands;
 pub(super) mod reads;
 
 pub(super) use commands::{forget, put};
+pub use reads::CoordinateRows;
 
 use super::json::{Fragment, fragment};
 use super::key::key_of;
@@ -17,8 +18,9 @@ use std::sync::Arc;
 
 /// Where a node lies.
 #[derive(Debug)]
-pub(crate) struct CoordinateRow {
-    pub(crate) coordinate: NodeCoordinate,
+pub struct CoordinateRow {
+    /// The row itself.
+    pub coordinate: NodeCoordinate,
     /// Index of its last change.
     pub(crate) index: u64,
     json: Fragment,
