@@ -11,7 +11,7 @@ use crate::model::ids::Token;
 use crate::model::node::Node;
 use crate::model::operation::CatalogWrite;
 use crate::model::service::NodeService;
-use serde::Deserialize;
+use crate::router::NodeRows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -27,22 +27,13 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Reads the bodies of `catalog/node-services/:node` and `health/node/:node`.
-    pub(super) fn parse(node_services: &[u8], checks: &[u8]) -> Result<Remote, serde_json::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct NodeServices {
-            node: Option<Node>,
-            services: Option<Vec<NodeService>>,
+    /// Of the node with its services, and its checks.
+    pub(super) fn new(of: NodeRows, checks: Vec<HealthCheck>) -> Remote {
+        Remote {
+            node: of.node,
+            services: of.services.into_iter().map(|service| (service.id.clone(), service)).collect(),
+            checks: checks.into_iter().map(|check| (check.check_id.clone(), check)).collect(),
         }
-        let listed: Option<NodeServices> = serde_json::from_slice(node_services)?;
-        let (node, services) = listed.map_or((None, None), |listed| (listed.node, listed.services));
-        let checks: Option<Vec<HealthCheck>> = serde_json::from_slice(checks)?;
-        Ok(Remote {
-            node,
-            services: services.into_iter().flatten().map(|service| (service.id.clone(), service)).collect(),
-            checks: checks.into_iter().flatten().map(|check| (check.check_id.clone(), check)).collect(),
-        })
     }
 }
 

@@ -92,11 +92,7 @@ async fn ask(node: &str, router: &Router, min_index: u64) -> Result<(Vec<VotedCh
         wait: OBSERVED_WAIT,
         ..QueryOptions::default()
     };
-    let answer = router.query(Query { read: Read::Health(HealthRead::ObservedBy { node: node.to_owned() }), options }).await?;
-    let checks = serde_json::from_slice(&answer.body);
-    let checks =
-        checks.map_err(|error| Fault::failed(format!("a server's answer about voted checks cannot be read: {error}")))?;
-    Ok((checks, answer.meta.index))
+    router.rows(Query { read: Read::Health(HealthRead::ObservedBy { node: node.to_owned() }), options }).await
 }
 
 /// Resolves while there is a server and none that would not understand.

@@ -15,9 +15,8 @@ use crate::model::member::{Member, tag};
 use crate::model::operation::{CatalogRead, CatalogWrite, HealthRead, Read, Write};
 use crate::model::query::{Consistency, Query, QueryOptions};
 use crate::model::request::WriteRequest;
-use crate::router::Router;
+use crate::router::{Router, TypedRows};
 use crate::telemetry::Trouble;
-use bytes::Bytes;
 use std::future::Future;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -47,19 +46,18 @@ impl RouterCatalog {
         self.router.leader_addr().is_some() || self.lan.roster().alive().any(leads)
     }
 
-    async fn query(&self, read: Read) -> Result<Bytes, Fault> {
+    async fn rows<T: TypedRows>(&self, read: Read) -> Result<T, Fault> {
         let options =
             QueryOptions { consistency: Consistency::Stale, max_stale: Some(SYNC_MAX_STALE), ..QueryOptions::default() };
-        self.router.query(Query { read, options }).await.map(|answer| answer.body)
+        self.router.rows(Query { read, options }).await.map(|(rows, _index)| rows)
     }
 }
 
 impl Catalog for RouterCatalog {
     async fn read(&self) -> Result<Remote, Fault> {
-        let services = self.query(Read::Catalog(CatalogRead::NodeServices { node: self.node_name.clone() })).await?;
-        let checks = self.query(Read::Health(HealthRead::Node { node: self.node_name.clone() })).await?;
-        Remote::parse(&services, &checks)
-            .map_err(|error| Fault::failed(format!("a server's answer about this node cannot be read: {error}")))
+        let node = || self.node_name.clone();
+        let of = self.rows(Read::Catalog(CatalogRead::NodeServices { node: node() })).await?;
+        Ok(Remote::new(of, self.rows(Read::Health(HealthRead::Node { node: node() })).await?))
     }
 
     async fn write(&self, write: CatalogWrite, token: Token) -> Result<(), Fault> {

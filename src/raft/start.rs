@@ -3,8 +3,7 @@
 //! The other files of the room add to `Server` what they are about.
 
 use super::bootstrap_driver::{self, Driver, Questions};
-use super::disk::Room;
-use super::echo::{Echoes, Freshness};
+use super::freshness::{Echoes, Freshness};
 use super::lease::{Lease, awake_since};
 use super::log_store::LogStore;
 use super::machine::Machine;
@@ -13,6 +12,7 @@ use super::network::{Link, Network};
 use super::openraft_types::{Core, LogId, Metrics, TypeConfig};
 use super::proposals::Proposals;
 use super::recovery;
+use super::room::Room;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::{Published, StateMachine};
@@ -150,7 +150,8 @@ impl Server {
             stopping: AtomicBool::new(false),
             door: Semaphore::new(RAFT_MESSAGES_MAX as usize),
         });
-        let _first = server.link.server.set(Arc::downgrade(&server));
+        let running = Arc::downgrade(&server);
+        let _first = server.link.committed.set(Box::new(move || running.upgrade()?.committed_for_sure()));
         server.spawn_tasks(shutdown);
         shutdown.spawn_until("raft quorum", Arc::clone(&server).tell_of_absence(candidates));
         Ok(server)

@@ -269,6 +269,7 @@ impl Afar<'_> {
 }
 
 impl Place for Afar<'_> {
+    type Answer = Answer;
     type Watch = watch::Receiver<u64>;
 
     fn watch(&self) -> Self::Watch {

@@ -26,6 +26,7 @@ mod operator;
 mod read;
 mod remote_stale;
 mod route;
+mod rows;
 mod servers;
 mod source;
 mod tries;
@@ -60,6 +61,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use remote_stale::RemoteStale;
+pub use rows::{NodeRows, TypedRows};
 
 /// How requests are treated.
 #[derive(Clone, Debug)]

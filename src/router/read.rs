@@ -204,6 +204,7 @@ impl Local<'_> {
 }
 
 impl Place for Local<'_> {
+    type Answer = Answer;
     type Watch = Watch;
 
     fn watch(&self) -> Watch {
@@ -250,7 +251,7 @@ impl Place for Local<'_> {
 }
 
 /// Resolves when the view here is older than `bound`.
-async fn outgrown(raft: &Raft, bound: Duration) {
+pub(super) async fn outgrown(raft: &Raft, bound: Duration) {
     while let Some(left) = age_of_view(raft).and_then(|age| bound.checked_sub(age)) {
         tokio::time::sleep(left.max(VIEW_LOOK)).await;
     }

@@ -273,13 +273,3 @@ fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_wh
     assert_eq!(told(&state), ["+ c1"]);
     settle_all(&mut state);
 }
-
-#[test]
-fn the_bodies_of_the_catalog_are_read_null_included() {
-    let remote = Remote::parse(br#"{"Node":null,"Services":null}"#, b"[]").expect("readable");
-    assert!(remote.node.is_none() && remote.services.is_empty());
-    let body = br#"{"Node":{"ID":"i","Node":"n1","Address":"a"},"Services":[{"ID":"web1","Service":"web","Tags":[]}]}"#;
-    let remote = Remote::parse(body, br#"[{"Node":"n1","CheckID":"c","Status":"passing"}]"#).expect("readable");
-    assert_eq!(remote.services["web1"].service, "web");
-    assert_eq!(remote.checks["c"].status, CheckStatus::Passing);
-}
