@@ -177,8 +177,7 @@ impl Agent {
             tasks.duties.spawn_until("flood-join", flood);
         }
 
-        let paths =
-            Paths { catalog: raft.clone().zip(reader.clone()), rpc, bridge: bridge.clone(), lan: lan.clone(), wan: wan.clone() };
+        let paths = Paths::new(raft.clone().zip(reader.clone()), rpc, bridge.clone(), lan.clone(), wan.clone());
         let router = Router::new(parts::router_settings(&config, node_id), paths, &tasks.duties);
         dispatch.connect(router.clone());
         let sink = raft.is_some().then_some(inbox as Arc<dyn rpc::RaftSink>);

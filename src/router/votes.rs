@@ -5,6 +5,7 @@
 //! connections leave from another address is taken by its word, as everybody in the pool is.
 
 use super::Core;
+use super::paths::Catalog;
 use crate::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
 use crate::gossip::Roster;
 use crate::model::command::Command;
@@ -12,7 +13,6 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::member::Member;
 use crate::model::request::{Ask, Request, Write, Written};
 use crate::model::vote::Ballot;
-use crate::raft::Raft;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -41,20 +41,19 @@ fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), 
 
 impl Core {
     /// Has those votes of `ballot` counted that are of an assignment that still stands.
-    pub(super) async fn count_votes(&self, raft: &Raft, ballot: &Ballot) -> Result<Written, Fault> {
+    pub(super) async fn count_votes(&self, catalog: &dyn Catalog, ballot: &Ballot) -> Result<Written, Fault> {
         if ballot.votes.len() > VOTES_PER_BALLOT {
             let text = format!("expected at most {VOTES_PER_BALLOT} votes in one ballot, got {}", ballot.votes.len());
             return Err(Fault::bad_request(text));
         }
-        let Some((_, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
-        let mut ballot = reader.countable(ballot);
+        let mut ballot = catalog.reader().countable(ballot);
         if ballot.votes.is_empty() {
             return Ok(Written::default());
         }
         ballot.votes.iter_mut().for_each(|vote| cut(&mut vote.output));
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        super::write::propose(raft, Command::Vote { ballot, at }).await
+        super::write::propose(catalog, Command::Vote { ballot, at }).await
     }
 }
 

@@ -5,17 +5,17 @@
 
 use super::Core;
 use super::operator::Servers;
+use super::paths::Catalog;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::member::level;
 use crate::model::operation::{Access, WriteSpec};
 use crate::model::request::{PeerRef, Removal, Write, Written};
-use crate::raft::Raft;
 
 impl Core {
-    /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
-    pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
+    /// Does `write` in `catalog`, whose server leads. `NoLeader` says that it was certainly not done.
+    pub(super) async fn write_here(&self, catalog: &dyn Catalog, write: &Write) -> Result<Written, Fault> {
         match write {
             Write::Apply(command) => {
                 let specs = command.specs();
@@ -23,23 +23,23 @@ impl Core {
                     return Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"));
                 }
                 self.all_read(specs.iter().map(|spec| spec.level).max().unwrap_or(level::BASE))?;
-                propose(raft, command.clone()).await
+                propose(catalog, command.clone()).await
             }
-            Write::Vote(ballot) => self.count_votes(raft, ballot).await,
+            Write::Vote(ballot) => self.count_votes(catalog, ballot).await,
             Write::RemoveDatacenter(wanted) => {
-                let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
-                propose(raft, removal(wanted, &self.settings.datacenter, is_removed)?).await
+                let is_removed = catalog.reader().removals().names(&wanted.dc);
+                propose(catalog, removal(wanted, &self.settings.datacenter, is_removed)?).await
             }
             Write::RemovePeer(peer) => {
-                let id = self.find_peer(raft, peer)?;
-                raft.remove(id).await?;
+                let id = self.find_peer(catalog, peer)?;
+                catalog.remove(id).await?;
                 Ok(Written::default())
             }
             Write::TransferLeader(to) => {
                 if let Some(id) = to {
-                    self.find_peer(raft, &PeerRef::Id(id.to_string()))?;
+                    self.find_peer(catalog, &PeerRef::Id(id.to_string()))?;
                 }
-                raft.transfer_leadership(*to).await?;
+                catalog.transfer_leadership(*to).await?;
                 Ok(Written::default())
             }
         }
@@ -50,7 +50,7 @@ impl Core {
         if level == level::BASE {
             return Ok(());
         }
-        let roster = self.paths.lan.roster();
+        let roster = self.paths.members.lan();
         let below: Vec<&str> =
             roster.servers_below(level, &self.settings.datacenter).map(|member| member.name.as_str()).collect();
         if below.is_empty() {
@@ -60,9 +60,9 @@ impl Core {
         Err(Fault::failed(text))
     }
 
-    fn find_peer(&self, raft: &Raft, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
-        let (peers, roster) = (raft.peers(), self.paths.lan.roster());
-        let leadership = *raft.leadership().borrow();
+    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
+        let (peers, roster) = (catalog.peers(), self.paths.members.lan());
+        let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
     }
 }
@@ -72,8 +72,8 @@ fn is_of_the_leader(specs: &[WriteSpec]) -> bool {
     specs.iter().any(|spec| spec.access == Access::Leader)
 }
 
-pub(super) async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
-    match raft.propose(command).await? {
+pub(super) async fn propose(catalog: &dyn Catalog, command: Command) -> Result<Written, Fault> {
+    match catalog.propose(command).await? {
         (index, Outcome::Done) => Ok(Written { index }),
         (_, Outcome::Refused(fault)) => Err(fault),
     }
