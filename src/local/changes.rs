@@ -100,7 +100,7 @@ fn too_many() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::super::Source;
-    use super::super::persist::file_name;
+    use super::super::kept::file_name;
     use super::super::registry::tests::settings;
     use super::*;
     use crate::model::check::{CheckStatus, CheckType};

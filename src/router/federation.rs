@@ -6,7 +6,7 @@
 use super::Core;
 use super::datacenters::Site;
 use super::entry::crosses;
-use crate::bridge::Bridge;
+use super::paths::Datacenters;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
@@ -56,16 +56,16 @@ impl Core {
         if !is_own {
             return;
         }
-        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.bridge.as_ref());
-        let roster = self.paths.wan.as_ref().map(|wan| wan.roster());
+        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.datacenters.as_ref());
+        let roster = self.paths.members.wan();
         let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
         removal.is_known |= members().next().is_some() || bridge.is_some_and(|bridge| bridge.knows(&dc));
         let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
         removal.clusters.extend(told.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
     }
 
-    fn bridge(&self) -> Result<&Bridge, Fault> {
-        self.paths.bridge.as_ref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
+    fn bridge(&self) -> Result<&dyn Datacenters, Fault> {
+        self.paths.datacenters.as_deref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
     }
 
     fn not_known(&self, dc: &str) -> Fault {

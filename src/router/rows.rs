@@ -2,8 +2,8 @@
 //! those in the JSON of another server. Nowhere else is the JSON of a catalog parsed.
 
 use super::blocking::{self, News, Place, Seen};
+use super::paths::Catalog;
 use super::read::outgrown;
-use super::source::age_of_view;
 use super::{Core, Router, entry};
 use crate::model::check::HealthCheck;
 use crate::model::fault::Fault;
@@ -13,8 +13,7 @@ use crate::model::query::{Consistency, Query, ViewQuery};
 use crate::model::request::Progress;
 use crate::model::service::NodeService;
 use crate::model::vote::VotedCheck;
-use crate::raft::Raft;
-use crate::store::{CatalogRows, Reader, Rows, View, Watch};
+use crate::store::{CatalogRows, Rows, View, Watch};
 use serde::Deserialize;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
@@ -103,10 +102,10 @@ impl Core {
     /// The view here that answers `query`, once it does, with the index of its answer. Unset where another server
     /// is to be asked: there is none here, or it may be too old.
     async fn view_for(&self, query: &Query) -> Option<(Arc<View>, u64)> {
-        let (raft, reader) = self.paths.catalog.as_ref()?;
+        let catalog = self.paths.catalog.as_deref()?;
         let query = entry::prepared(&self.settings, query.clone());
         let is_own = query.options.dc.is_none() && query.options.consistency == Consistency::Stale;
-        let place = Here { raft, reader, query: query.of_view().filter(|_| is_own)? };
+        let place = Here { catalog, query: query.of_view().filter(|_| is_own)? };
         let wait = blocking::clamp(query.options.wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
         let seen = blocking::answer(&place, query.options.min_index, wait, &Progress::default()).await;
@@ -116,8 +115,7 @@ impl Core {
 
 /// The view of this server, for one stale query.
 struct Here<'a> {
-    raft: &'a Raft,
-    reader: &'a Reader,
+    catalog: &'a dyn Catalog,
     query: ViewQuery<'a>,
 }
 
@@ -140,7 +138,7 @@ impl Place for Here<'_> {
     type Watch = Watch;
 
     fn watch(&self) -> Watch {
-        self.reader.watch(self.query)
+        self.catalog.reader().watch(self.query)
     }
 
     async fn changed(watch: &mut Watch) {
@@ -148,13 +146,13 @@ impl Place for Here<'_> {
     }
 
     async fn read(&self) -> Result<At, Fault> {
-        let age = age_of_view(self.raft).ok_or_else(Fault::no_leader)?;
+        let age = self.catalog.age_of_view().ok_or_else(Fault::no_leader)?;
         if self.query.options.max_stale.is_some_and(|bound| age > bound) {
             return Err(Fault::no_leader().because("the view here is too old"));
         }
-        let view = self.reader.view();
+        let view = self.catalog.reader().view();
         let index = view.index_of(self.query);
-        Ok(At { view, index, cluster: self.raft.cluster().borrow().unwrap_or_default() })
+        Ok(At { view, index, cluster: self.catalog.cluster().unwrap_or_default() })
     }
 
     async fn lost(&self) -> Fault {
@@ -164,7 +162,7 @@ impl Place for Here<'_> {
 
     async fn outdated(&self) {
         match self.query.options.max_stale {
-            Some(bound) => outgrown(self.raft, bound).await,
+            Some(bound) => outgrown(self.catalog, bound).await,
             None => pending().await,
         }
     }
@@ -182,7 +180,7 @@ mod tests {
     use std::fmt::Debug;
 
     /// A node with a service of every kind of field, an ordinary check and a voted one.
-    fn catalog() -> Reader {
+    fn catalog() -> crate::store::Reader {
         let mut check = HealthCheck { check_id: "voted".into(), service_id: "web1".into(), ..HealthCheck::default() };
         check.definition.http = "http://secret".into();
         check.definition.voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
