@@ -176,11 +176,11 @@ mod tests {
     use crate::model::operation::{CatalogRead, HealthRead, Read};
     use crate::model::query::QueryOptions;
     use crate::model::vote::{Assign, VotedDefinition};
-    use crate::store::Store;
+    use crate::store::{Reader, Store};
     use std::fmt::Debug;
 
     /// A node with a service of every kind of field, an ordinary check and a voted one.
-    fn catalog() -> crate::store::Reader {
+    fn catalog() -> Reader {
         let mut check = HealthCheck { check_id: "voted".into(), service_id: "web1".into(), ..HealthCheck::default() };
         check.definition.http = "http://secret".into();
         check.definition.voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
