@@ -26,7 +26,8 @@ use crate::gossip::Gossip;
 use crate::leader::{self, LeaderParts};
 use crate::listener::{Listener, cannot_listen};
 use crate::local::Local;
-use crate::model::ids::{NodeId, Token};
+use crate::model::ids::NodeId;
+use crate::model::principal::Principal;
 use crate::model::request::{PeerRef, Write, WriteRequest};
 use crate::raft::Raft;
 use crate::router::{Paths, Router};
@@ -394,7 +395,7 @@ impl Agent {
             warn!(%fault, "leadership could not be handed over before leaving");
         }
         let write = Write::RemovePeer(PeerRef::Id(self.node_id.to_string()));
-        let request = WriteRequest { dc: None, token: Token::default(), write };
+        let request = WriteRequest { dc: None, principal: Principal::agent(&self.node_name), write };
         match tokio::time::timeout(defaults::RAFT_REMOVAL_WAIT, self.router.write(request)).await {
             Ok(Ok(_)) => info!("removed from the Raft configuration"),
             Ok(Err(fault)) => {

@@ -27,10 +27,10 @@ pub(super) fn autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pendi
 pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let (dc, token, only_at) = (options::datacenter(&call.parameters), call.token(), cas(&call.parameters)?);
+        let (dc, principal, only_at) = (options::datacenter(&call.parameters), call.principal(), cas(&call.parameters)?);
         let config = body::decode_as(call.body, "Bad request: Error parsing autopilot config").await?;
         let write = Write::Apply(Command::SetAutopilot { config: Box::new(config), only_at });
-        match api.router.write(WriteRequest { dc, token, write }).await {
+        match api.router.write(WriteRequest { dc, principal, write }).await {
             Ok(_written) => Ok(Reply::json("true")),
             Err(fault) if fault.kind == FaultKind::Conflict => Ok(Reply::json("false")),
             Err(fault) => Err(fault.into()),
@@ -74,9 +74,9 @@ pub(super) fn transfer_leader(api: &Arc<HttpParts>, call: Call) -> Pending {
 
 fn change(api: &Arc<HttpParts>, call: &Call, write: Write, done: Reply) -> Pending {
     let api = Arc::clone(api);
-    let (dc, token) = (options::datacenter(&call.parameters), call.token());
+    let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
     pending(async move {
-        ask::write(&api, dc, token, write).await?;
+        ask::write(&api, dc, principal, write).await?;
         Ok(done)
     })
 }

@@ -14,7 +14,8 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
 use crate::model::member::{Member, tag};
 use crate::model::operation::{CatalogRead, HealthRead, Read};
-use crate::model::query::{Consistency, Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Write, WriteRequest};
 use crate::router::Router;
 use crate::telemetry::Trouble;
@@ -49,9 +50,9 @@ impl RouterCatalog {
     }
 
     async fn query(&self, read: Read) -> Result<Bytes, Fault> {
-        let options =
-            QueryOptions { consistency: Consistency::Stale, max_stale: Some(SYNC_MAX_STALE), ..QueryOptions::default() };
-        self.router.query(Query { read, options }).await.map(|answer| answer.body)
+        let freshness = Freshness { max_stale: Some(SYNC_MAX_STALE), ..Freshness::STALE };
+        let identity = Identity::new(read, Principal::agent(&self.node_name));
+        self.router.query(Query::of(identity, freshness)).await.map(|answer| answer.body)
     }
 }
 
@@ -64,7 +65,8 @@ impl Catalog for RouterCatalog {
     }
 
     async fn write(&self, command: Command, token: Token) -> Result<(), Fault> {
-        let request = WriteRequest { dc: None, token, write: Write::Apply(command) };
+        let principal = Principal::of_registration(&token, &self.node_name);
+        let request = WriteRequest { dc: None, principal, write: Write::Apply(command) };
         self.router.write(request).await.map(|_written| ())
     }
 

@@ -7,9 +7,9 @@ use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Outcome, Register};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::FaultKind;
-use crate::model::ids::Token;
 use crate::model::operation::{CatalogRead, Read};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::Query;
 use crate::model::request::{Ask, Hops, Request, Write, WriteRequest};
 use crate::model::{json, packed};
 use crate::store::{Store, snapshot};
@@ -81,7 +81,7 @@ fn body(proxy: &Value, key: &str, text: &str, interval: u64) -> Value {
 
 /// Sends `command` the whole way: to a server, into the log, into a snapshot. What the catalog has in the end.
 fn travelled(command: Command) -> Store {
-    let write = WriteRequest { dc: None, token: Token::default(), write: Write::Apply(command) };
+    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write: Write::Apply(command) };
     let request = Request { ask: Ask::Write(write), hops: Hops::default() };
     let bytes = packed::encode(&request).unwrap();
     packed::check(&bytes, packed::MESSAGE).unwrap();
@@ -113,8 +113,8 @@ proptest! {
         let register: Register = json::decode(text.as_bytes()).unwrap();
         prop_assert_eq!(&register.service.as_ref().unwrap().proxy, &proxy);
         let store = travelled(Command::Register(Box::new(register)));
-        let read = Query { read: Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), options: QueryOptions::default() };
-        let told: Value = serde_json::from_slice(&store.reader().read(read.of_view().unwrap()).unwrap().body).unwrap();
+        let read = Query::new(Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), Principal::anonymous());
+        let told: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
         prop_assert_eq!(&told["Services"][0]["Proxy"], &proxy);
         prop_assert_eq!(&told["Services"][0]["Connect"][&key], &proxy);
     }

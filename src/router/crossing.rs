@@ -11,7 +11,7 @@ use crate::model::request::Ask;
 /// it where `operators_may` says so.
 pub(super) fn check(ask: &Ask, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
     let crosses = match ask {
-        Ask::Read(query) => query.read.spec().crosses,
+        Ask::Read(query) => query.identity.read.spec().crosses,
         Ask::Write(request) => request.write.specs().iter().map(|spec| spec.crosses).max().unwrap_or(Crosses::Users),
     };
     let text = match crosses {
@@ -30,18 +30,18 @@ pub(super) fn check(ask: &Ask, from_dc: &str, own_dc: &str, operators_may: bool)
 mod tests {
     use super::*;
     use crate::model::command::{Command, Deregister};
-    use crate::model::ids::Token;
     use crate::model::operation::{CatalogRead, FederationRead, HealthRead, OperatorRead, Read};
-    use crate::model::query::{Query, QueryOptions};
+    use crate::model::principal::Principal;
+    use crate::model::query::Query;
     use crate::model::request::{PeerRef, Removal, Write, WriteRequest};
     use crate::model::vote::Ballot;
 
     fn write(write: Write) -> Ask {
-        Ask::Write(WriteRequest { dc: None, token: Token::default(), write })
+        Ask::Write(WriteRequest { dc: None, principal: Principal::anonymous(), write })
     }
 
     fn read(read: Read) -> Ask {
-        Ask::Read(Query { read, options: QueryOptions::default() })
+        Ask::Read(Query::new(read, Principal::anonymous()))
     }
 
     fn removal() -> Command {

@@ -14,7 +14,7 @@ use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
 use crate::model::operation::{Answered, FederationRead, Need, OperatorRead, ReadSpec, ServersRead, StatusRead};
-use crate::model::query::{Consistency, Query, ViewQuery};
+use crate::model::query::{Consistency, Freshness, Query, ViewQuery};
 use crate::model::request::Progress;
 use crate::raft::{Leadership, Raft};
 use crate::store::{Reader, Rendered, Watch};
@@ -34,24 +34,24 @@ impl Core {
         query: &Query,
         progress: &Progress,
     ) -> Result<Answer, Fault> {
-        let (body, found) = match query.read.spec().answered {
+        let (body, found) = match query.identity.read.spec().answered {
             Answered::View(read) => {
-                let query = ViewQuery { read, options: &query.options };
-                return self.read_catalog(&Local { core: self, raft, reader, query }, progress).await;
+                let (freshness, query) = (query.freshness, query.identity.with(read));
+                return self.read_catalog(&Local { core: self, raft, reader, query, freshness }, progress).await;
             }
             Answered::Servers(read) => Box::pin(self.read_servers(raft, query, read)).await?,
             Answered::ThisSide(read) => (Box::pin(self.read_federation(read, progress)).await?, Found::Yes),
         };
-        let meta = AnswerMeta { found, ..self.meta(raft, query.options.consistency) };
+        let meta = AnswerMeta { found, ..self.meta(raft, query.freshness.consistency) };
         Ok(Answer { meta, body })
     }
 
     async fn read_catalog(&self, here: &Local<'_>, progress: &Progress) -> Result<Answer, Fault> {
-        let options = here.query.options;
-        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let Freshness { min_index, wait, .. } = here.freshness;
+        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
         let began = clock::now();
-        let mut answer = blocking::answer(here, options.min_index, wait, progress).await?;
+        let mut answer = blocking::answer(here, min_index, wait, progress).await?;
         // What was parked here is not older for it.
         answer.ready(clock::since(began));
         Ok(answer)
@@ -89,9 +89,9 @@ impl Core {
     /// What is told of the servers themselves. A leader makes sure that it leads, but for what it alone knows in
     /// any mode: that is told as it sees it.
     async fn read_servers(&self, raft: &Raft, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
-        let ReadSpec { stale, fresh, .. } = query.read.spec();
-        if fresh == Need::Leader && stale != Need::Leader && query.options.consistency != Consistency::Stale {
-            authority(raft, query.options.consistency).await?;
+        let ReadSpec { stale, fresh, .. } = query.identity.read.spec();
+        if fresh == Need::Leader && stale != Need::Leader && query.freshness.consistency != Consistency::Stale {
+            authority(raft, query.freshness.consistency).await?;
         }
         self.servers_as_seen_here(raft, read)
     }
@@ -188,6 +188,7 @@ struct Local<'a> {
     raft: &'a Raft,
     reader: &'a Reader,
     query: ViewQuery<'a>,
+    freshness: Freshness,
 }
 
 impl Local<'_> {
@@ -196,7 +197,7 @@ impl Local<'_> {
     }
 
     fn answer(&self, rendered: Rendered, age: Duration) -> Answer {
-        self.core.rendered(self.raft, rendered, self.query.options.consistency, age)
+        self.core.rendered(self.raft, rendered, self.freshness.consistency, age)
     }
 }
 
@@ -212,7 +213,7 @@ impl Place for Local<'_> {
     }
 
     async fn read(&self) -> Result<Answer, Fault> {
-        let consistency = self.query.options.consistency;
+        let consistency = self.freshness.consistency;
         if consistency == Consistency::Stale {
             let age = self.age()?;
             return Ok(self.answer(self.reader.read(self.query)?, age));
@@ -230,7 +231,7 @@ impl Place for Local<'_> {
     }
 
     async fn lost(&self) -> Fault {
-        if self.query.options.consistency == Consistency::Stale {
+        if self.freshness.consistency == Consistency::Stale {
             return pending().await;
         }
         let is_lost = self.raft.leadership().wait_for(|leadership| !leadership.is_self).await.is_ok();
@@ -239,8 +240,8 @@ impl Place for Local<'_> {
     }
 
     async fn outdated(&self) {
-        match self.query.options.max_stale {
-            Some(bound) if self.query.options.consistency == Consistency::Stale => Box::pin(outgrown(self.raft, bound)).await,
+        match self.freshness.max_stale {
+            Some(bound) if self.freshness.consistency == Consistency::Stale => Box::pin(outgrown(self.raft, bound)).await,
             _ => pending().await,
         }
     }

@@ -6,7 +6,7 @@ use super::{Core, Router};
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{Answered, Crosses};
-use crate::model::query::{Consistency, Query, ViewQuery};
+use crate::model::query::{Consistency, Identity};
 use crate::model::request::{Interest, Source};
 use crate::raft::Raft;
 use crate::store::Watch;
@@ -21,7 +21,7 @@ pub(super) fn age_of_view(raft: &Raft) -> Option<Duration> {
 }
 
 impl Core {
-    fn read_own_view(&self, query: &Query) -> Result<Answer, Fault> {
+    fn read_own_view(&self, query: &Identity) -> Result<Answer, Fault> {
         let Some((raft, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
         let age = age_of_view(raft).ok_or_else(Fault::no_leader)?;
         let spec = query.read.spec();
@@ -30,7 +30,7 @@ impl Core {
         }
         match spec.answered {
             Answered::View(read) => {
-                let rendered = reader.read(ViewQuery { read, options: &query.options })?;
+                let rendered = reader.read(query.with(read))?;
                 Ok(self.rendered(raft, rendered, Consistency::Stale, age))
             }
             Answered::Servers(read) if spec.shared.fed => {
@@ -47,12 +47,12 @@ impl Source for Router {
         age_of_view(&self.core.paths.catalog.as_ref()?.0)
     }
 
-    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
+    fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>> {
         let (_, reader) = self.core.paths.catalog.as_ref()?;
         query.of_view().map(|query| Box::new(reader.watch(query)) as Box<dyn Interest>)
     }
 
-    fn read(&self, query: &Query) -> Result<Answer, Fault> {
+    fn read(&self, query: &Identity) -> Result<Answer, Fault> {
         self.core.read_own_view(query)
     }
 }

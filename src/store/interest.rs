@@ -12,7 +12,7 @@ use crate::model::query::ViewQuery;
 
 /// What a watch on `query` hears of.
 pub(super) fn keys(view: &View, query: ViewQuery<'_>) -> Vec<Key> {
-    let by_meta = !query.options.node_meta.is_empty();
+    let by_meta = !query.selection.node_meta.is_empty();
     let with_nodes = |key: Key| if by_meta { vec![key, Key::Nodes] } else { vec![key] };
     match query.read {
         ViewRead::Catalog(read) => match read {
@@ -58,7 +58,7 @@ fn service_keys(view: &View, name: &str, lookup: Lookup) -> Vec<Key> {
 /// The index that the answer to `query` carries, at least 1.
 pub(super) fn index(view: &View, query: ViewQuery<'_>) -> u64 {
     let indexes = &view.indexes;
-    let nodes_by_meta = if query.options.node_meta.is_empty() { 0 } else { indexes.nodes };
+    let nodes_by_meta = if query.selection.node_meta.is_empty() { 0 } else { indexes.nodes };
     let checks_of = |node: &String| view.node(node).map_or(indexes.node_gone, |state| state.checks_index);
     let index = match query.read {
         ViewRead::Catalog(read) => match read {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 /// Answers `query` from `view`, with all instances where fewer than `panic_threshold` percent pass.
 pub(super) fn run(view: &View, query: ViewQuery<'_>, panic_threshold: u8) -> Result<Rendered, Fault> {
-    let select = Select::new(view, query.options)?;
+    let select = Select::new(view, query.selection)?;
     let index = interest::index(view, query);
     let found = |body| Ok(Rendered { index, body, found: true, panic: None });
     match query.read {

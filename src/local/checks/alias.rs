@@ -7,9 +7,9 @@ use super::probe::Finding;
 use crate::config::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::fault::Fault;
-use crate::model::ids::Token;
 use crate::model::operation::{CatalogRead, HealthRead, Read};
-use crate::model::query::{Consistency, Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::{Freshness, Identity, Query};
 use crate::router::Router;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -61,23 +61,20 @@ pub(crate) trait Elsewhere: Send + Sync + 'static {
     fn has(&self, node: &str, service: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
 
-/// The catalog behind the router, asked with the token of the check.
+/// The catalog behind the router, asked by whose check it is.
 #[derive(Clone, Debug)]
 pub(crate) struct RouterElsewhere {
     pub(crate) router: Router,
-    pub(crate) token: Token,
+    pub(crate) principal: Principal,
 }
 
 impl RouterElsewhere {
     async fn query(&self, read: Read, min_index: u64) -> Result<(Bytes, u64), Fault> {
-        let options = QueryOptions {
-            consistency: Consistency::Stale,
-            min_index,
-            wait: ALIAS_WAIT,
-            token: self.token.clone(),
-            ..QueryOptions::default()
-        };
-        self.router.query(Query { read, options }).await.map(|answer| (answer.body, answer.meta.index))
+        let freshness = Freshness { min_index, wait: ALIAS_WAIT, ..Freshness::STALE };
+        self.router
+            .query(Query::of(Identity::new(read, self.principal.clone()), freshness))
+            .await
+            .map(|answer| (answer.body, answer.meta.index))
     }
 }
 
