@@ -21,7 +21,8 @@ pub mod demo;
 pub mod run;
 
 use crate::bridge::Bridge;
-use crate::config::{Config, defaults};
+use crate::config::Config;
+use crate::defaults;
 use crate::gossip::Gossip;
 use crate::leader::{self, LeaderParts};
 use crate::listener::{Listener, cannot_listen};
@@ -34,7 +35,6 @@ use crate::router::{Paths, Router};
 use crate::rpc::{self, RpcClient};
 use crate::shutdown::Shutdown;
 use crate::store::{Reader, Store};
-use crate::tls::BridgeIdentity;
 use certificates::{Certificates, Stamps};
 use data_dir::{DataDir, Identity};
 use directory::LanFeeds;
@@ -209,10 +209,9 @@ impl Agent {
             leader::run(leader_parts, &tasks.duties);
         }
 
-        let certificates = Certificates::new(&config, stamps, &tls).map(|certificates| {
-            let of_ca = bridge.clone().filter(|_| tls.bridge.as_ref().is_some_and(BridgeIdentity::is_of_ca));
-            Arc::new(certificates.shown_by(listeners.tls, of_ca))
-        });
+        let certificates = Certificates::new(&config, stamps, &tls);
+        let certificates =
+            certificates.map(|certificates| Arc::new(certificates.shown_by(listeners.tls, bridge.clone(), wan.clone())));
         let watching = watch::Sender::new(config.watches.clone());
         let watched = watching.subscribe();
         let http_settings = parts::http_settings(&config);

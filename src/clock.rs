@@ -4,7 +4,7 @@
 //! over a night would look seconds old, and who led in the evening would still hold its lease in the morning.
 //! What [`now`] gives is compared with what it gave before, and with nothing else.
 
-use crate::config::defaults::CLOCK_SLEEP_LEAST;
+use crate::defaults::CLOCK_SLEEP_LEAST;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -62,6 +62,34 @@ fn behind() -> u64 {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// When something happened last, by the monotonic clock; many may note it at a time.
+#[derive(Debug)]
+pub struct Latest {
+    began: Instant,
+    /// Milliseconds from `began` on, plus one; 0 while it has not happened.
+    at: AtomicU64,
+}
+
+impl Default for Latest {
+    fn default() -> Latest {
+        Latest { began: Instant::now(), at: AtomicU64::new(0) }
+    }
+}
+
+impl Latest {
+    /// It happens now.
+    pub fn happens(&self) {
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.at.store(passed.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Time since it happened last; at most a millisecond too much.
+    pub fn age(&self) -> Option<Duration> {
+        let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.began.elapsed().saturating_sub(Duration::from_millis(at)))
+    }
 }
 
 /// Notices that the host has slept, for what is counted by the monotonic clock and cannot be by this one.

@@ -3,6 +3,7 @@
 //!
 //! Rooms, in reading order; `ARCHITECTURE.md` says which may use which.
 
+pub mod defaults;
 pub mod model;
 pub mod config;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod store;
 pub mod raft;
 pub mod gossip;
 pub mod tls;
+pub mod http1;
 pub mod proxy;
 pub mod rpc;
 pub mod bridge;

@@ -5,16 +5,20 @@
 //! `NO_PROXY` or the same in lower case, and never for this host itself. `NO_PROXY` is read as
 //! `hyper-util` does: names with all below them, addresses, networks and `*`, without ports.
 
-use crate::config::defaults::PROXY_HEAD_BYTES;
-use hyper::Uri;
-use hyper::header::HeaderValue;
+use crate::defaults::PROXY_HEAD_BYTES;
+use crate::http1;
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1::Builder;
+use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
-
-const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// Which requests go by which proxy; by default none does. Clones share the rules.
 #[derive(Clone, Debug, Default)]
@@ -77,46 +81,55 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Has it connect to `target` (`host:port`); `stream` leads to the proxy, and afterwards to there. Its
+    /// Has it connect to `target` (`host:port`); `stream` leads to the proxy, and what is given back to there. Its
     /// answer is bounded in bytes, the caller bounds the time.
-    pub async fn tunnel<S>(&self, stream: &mut S, target: &str) -> Result<(), String>
+    pub async fn tunnel<S>(&self, stream: S, target: &str) -> Result<S, String>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+        self.connect(stream, target).await.map_err(|why| format!("proxyconnect tcp: {why}"))
+    }
+
+    async fn connect<S>(&self, stream: S, target: &str) -> Result<S, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut request = Request::connect(target).header(HOST, target);
         if let Some(authorization) = &self.authorization {
-            request.extend([b"Proxy-Authorization: ", authorization.as_bytes(), b"\r\n"].concat());
+            request = request.header(PROXY_AUTHORIZATION, authorization);
         }
-        request.extend(b"\r\n");
-        let failed = |why: &str| format!("proxyconnect tcp: {why}");
-        stream.write_all(&request).await.map_err(|error| failed(&error.to_string()))?;
-        let (mut head, end) = (Vec::new(), |head: &[u8]| head.windows(HEAD_END.len()).position(|bytes| bytes == HEAD_END));
-        let end = loop {
-            if stream.read_buf(&mut head).await.map_err(|error| failed(&error.to_string()))? == 0 {
-                return Err(failed("EOF"));
-            }
-            if let Some(at) = end(&head) {
-                break at + HEAD_END.len();
-            }
-            if head.len() >= PROXY_HEAD_BYTES {
-                return Err(failed("message head is too large"));
-            }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| format!("{target}: {error}"))?;
+        let mut builder = Builder::new();
+        builder.title_case_headers(true).max_buf_size(PROXY_HEAD_BYTES);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| said(&error))?;
+        let asked = async {
+            let (head, _body) = sender.send_request(request).await.map_err(|error| said(&error))?.into_parts();
+            if head.status == StatusCode::OK { Ok(()) } else { Err(http1::status_line(&head)) }
         };
-        let text = String::from_utf8_lossy(&head[..end]);
-        let said = text.lines().next().and_then(|line| line.strip_prefix("HTTP/1.")?.split_once(' ')).map(|(_minor, said)| said);
-        match said {
-            None => Err(failed("its answer is not HTTP/1")),
-            // Who asked speaks first in a tunnel.
-            Some(said) if said.starts_with("200") && end < head.len() => Err(failed("it answered more than it was asked")),
-            Some(said) if said.starts_with("200") => Ok(()),
-            Some(said) => Err(failed(&said.chars().take(64).collect::<String>())),
+        let driven = async { connection.without_shutdown().await.map_err(|error| said(&error)) };
+        let ((), connection) = tokio::try_join!(asked, driven)?;
+        // Who asked speaks first in a tunnel.
+        if !connection.read_buf.is_empty() {
+            return Err("it answered more than it was asked".to_owned());
         }
+        Ok(connection.io.into_inner())
+    }
+}
+
+/// Why there is no answer of a proxy that can be used.
+fn said(error: &hyper::Error) -> String {
+    match error.source() {
+        _ if error.is_incomplete_message() => "EOF".to_owned(),
+        _ if error.is_parse() && !error.is_parse_too_large() => "its answer is not HTTP/1".to_owned(),
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn by(proxies: &Proxies, https: bool, host: &str) -> Option<String> {
         proxies.before(https, host).expect("can be used").map(|proxy| format!("{}:{}", proxy.host, proxy.port))
@@ -164,18 +177,17 @@ mod tests {
     /// What is said to a proxy that answers `answer`, and what comes of it.
     async fn tunnel(answer: &[u8]) -> (String, Result<(), String>) {
         let proxy = Proxy { host: "p".into(), port: 80, authorization: Some(HeaderValue::from_static("Basic eA==")) };
-        let (mut here, mut there) = tokio::io::duplex(4096);
+        let (here, mut there) = tokio::io::duplex(4096);
         let answer = answer.to_owned();
         let answering = tokio::spawn(async move {
             let mut asked = Vec::new();
-            while !asked.ends_with(HEAD_END) {
+            while !asked.ends_with(b"\r\n\r\n") {
                 asked.push(there.read_u8().await.expect("a request"));
             }
             _ = there.write_all(&answer).await;
             String::from_utf8(asked).expect("text")
         });
-        let made = proxy.tunnel(&mut here, "web.example:443").await;
-        drop(here);
+        let made = proxy.tunnel(here, "web.example:443").await.map(drop);
         (answering.await.expect("answered"), made)
     }
 

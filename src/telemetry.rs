@@ -4,14 +4,19 @@
 //! `agent` starts it once per process, before anything else runs.
 
 mod line;
+mod overhear;
 mod rotation;
 mod trouble;
+mod troubles;
 
+pub use overhear::{Listener, overhear};
 pub use trouble::Trouble;
+pub use troubles::Troubles;
 
 use crate::model::log_file::LogFile;
 use line::Lines;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use overhear::Overhearing;
 use rotation::RotatedFile;
 use std::sync::{Mutex, OnceLock};
 use tracing_subscriber::filter::Targets;
@@ -46,7 +51,7 @@ pub fn start(level: &str, json: bool, file: Option<&LogFile>) -> Result<(), Stri
     };
     let colours = file.is_none() && !json && std::io::IsTerminal::is_terminal(&std::io::stdout());
     let lines = fmt::layer().event_format(Lines { json }).with_ansi(colours).with_writer(writer);
-    let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let started = tracing_subscriber::registry().with(filter).with(Overhearing).with(lines).try_init();
     started.map_err(|error| format!("logging could not be started: {error}"))?;
     // A second start in one process has failed above already.
     let _ = LEVEL.set(handle);

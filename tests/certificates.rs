@@ -37,8 +37,12 @@ impl Authority {
 
     /// A new certificate for a server of `dc`, put with its key where the agents of `dc` look for them.
     fn give(&self, root: &Path, dc: &str, days: u32) {
-        self.run(&format!("tls cert create -server -dc={dc} -days={days}"));
-        let made = |kind: &str| self.0.join(format!("{dc}-server-consul-0{kind}.pem"));
+        self.give_kind(root, "server", dc, days);
+    }
+
+    fn give_kind(&self, root: &Path, kind: &str, dc: &str, days: u32) {
+        self.run(&format!("tls cert create -{kind} -dc={dc} -days={days}"));
+        let made = |part: &str| self.0.join(format!("{dc}-{kind}-consul-0{part}.pem"));
         for (from, to) in [(made(""), "cert"), (made("-key"), "key")] {
             std::fs::rename(from, root.join(format!("{dc}-{to}.pem"))).unwrap();
         }
@@ -64,9 +68,14 @@ fn fingerprint(agent: &Agent) -> String {
 
 /// Whether the HTTPS port shows a certificate of this authority.
 fn https_is_of(agent: &Agent, authority: &Authority) -> bool {
+    https_shows(agent, authority, "server")
+}
+
+/// The same of a certificate of this kind.
+fn https_shows(agent: &Agent, authority: &Authority, kind: &str) -> bool {
     let output = Command::new(env!("CARGO_BIN_EXE_kontor"))
         .args(["info", &format!("-http-addr=https://{}:8501", agent.plan.address)])
-        .args([&format!("-ca-file={}", authority.file().display()), &format!("-tls-server-name=server.{}.consul", agent.plan.dc)])
+        .args([&format!("-ca-file={}", authority.file().display()), &format!("-tls-server-name={kind}.{}.consul", agent.plan.dc)])
         .output();
     output.unwrap().status.success()
 }
@@ -126,4 +135,52 @@ fn certificates_put_in_the_place_of_others_are_taken_up_and_no_link_is_dropped()
     two.wait_for_leader();
     one.wait_for("/v1/catalog/nodes?dc=dc2", |nodes| nodes.as_array().unwrap().len() == 1);
     two.wait_for("/v1/catalog/nodes?dc=dc1", |nodes| nodes.as_array().unwrap().len() == 1);
+}
+
+/// The fingerprint that a server tells in the WAN pool.
+fn told(agent: &Agent) -> Option<String> {
+    let members = agent.get("/v1/agent/members?wan=1").json();
+    let own = members.as_array().unwrap().iter().find(|member| member["Tags"]["dc"] == agent.plan.dc.as_str()).unwrap();
+    own["Tags"]["bridge"].as_str().map(|pin| format!("sha256:{pin}"))
+}
+
+#[test]
+fn a_certificate_that_the_bridge_cannot_show_is_taken_elsewhere_and_the_bridge_shows_its_own_key() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let (old, new) = (Authority::new(root, "old"), Authority::new(root, "new"));
+    trust(root, "dc1", &[&old]);
+    old.give(root, "dc1", 365);
+    let one = plan(root, "dc1").start();
+    one.wait_for_leader();
+    let of_the_old = fingerprint(&one);
+    assert_eq!(told(&one), None);
+
+    old.give_kind(root, "client", "dc1", 365);
+    wait_until("HTTPS shows the new one", || (https_shows(&one, &old, "client") && !https_is_of(&one, &old)).then_some(()));
+    let own = fingerprint(&one);
+    assert_ne!(own, of_the_old);
+    wait_until("the others are told", || (told(&one).as_ref() == Some(&own)).then_some(()));
+    assert!(one.log().contains("the bridge shows a key of its own"));
+
+    // Whom this server takes is told by the authorities of the day.
+    trust(root, "dc2", &[&new, &old]);
+    new.give(root, "dc2", 365);
+    let settings = json!({"bridge": {"require_ca": false}});
+    let file = root.join("more.json");
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let two = plan(root, "dc2").flag(&format!("-config-file={}", file.display())).join_wan(&[&one.plan]).start();
+    two.wait_for_leader();
+    wait_until("dc2 is not trusted", || {
+        let seen = one.get("/v1/federation/dc2").body;
+        seen.contains("tls-refused").then_some(())
+    });
+    trust(root, "dc1", &[&old, &new]);
+    link(&one);
+    two.wait_for("/v1/catalog/nodes?dc=dc1", |nodes| nodes.as_array().unwrap().len() == 1);
+    assert_eq!(fingerprint(&one), own, "its key stays");
+
+    new.give(root, "dc1", 365);
+    wait_until("HTTPS shows the good one", || https_is_of(&one, &new).then_some(()));
+    wait_until("and so does the bridge", || (told(&one).is_none() && fingerprint(&one) != own).then_some(()));
 }

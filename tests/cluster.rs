@@ -37,6 +37,13 @@ fn the_command_lines_of_consul_users_form_a_datacenter() {
     });
     assert!(peers.starts_with("Node  ID "), "{peers}");
     assert_eq!(peers.matches("leader").count(), 1, "{peers}");
+    assert_eq!(peers.lines().filter(|line| line.contains(" commit")).count(), 2, "{peers}");
+    agents[3].wait_for("/v1/operator/raft/configuration", |raft| {
+        raft["Servers"].as_array().unwrap().iter().all(|server| server["LastIndex"].as_u64() > Some(0))
+    });
+    agents[3].wait_for("/v1/catalog/nodes", |nodes| {
+        nodes.as_array().unwrap().iter().all(|node| node["Meta"]["consul-version"].is_string())
+    });
     let (code, members, _) = agents[3].cli(&["members"]);
     assert_eq!(code, 0);
     assert_eq!(members.lines().filter(|line| line.contains("alive")).count(), 4, "{members}");

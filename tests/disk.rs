@@ -266,6 +266,33 @@ fn a_full_disk_refuses_writes_serves_reads_and_is_gone_on_with_when_there_is_roo
 }
 
 #[test]
+fn a_quota_that_the_log_stores_own_thread_meets_ends_no_server() {
+    let root = tempfile::tempdir().unwrap();
+    let server = breakable(Plan::server(root.path(), "dc1", "s1", 1), &shim(root.path())).start();
+    server.wait_for_leader();
+    assert_eq!(register(&server, "before"), Some(200));
+    disk(&server, "tables");
+    // More than the store keeps in memory: its thread then writes a table.
+    let large = |number: usize| {
+        let service = serde_json::json!({"Service": "large", "Tags": ["t".repeat(400_000)]});
+        let body = serde_json::json!({"Node": format!("n{number}"), "Address": "10.0.0.1", "Service": service});
+        server.try_put("/v1/catalog/register", &body.to_string()).map(|reply| reply.status)
+    };
+    let written = (0..).take_while(|number| large(*number) == Some(200)).count();
+    assert_eq!(server.get("/v1/catalog/node/before").json()["Node"]["Node"], "before", "in default mode");
+    assert!(server.log().contains("there is no room for the Raft log"));
+    disk(&server, "");
+    wait_until("writes are taken again", || (register(&server, "after") == Some(200)).then_some(()));
+    // What found no place before finds it now.
+    wait_until("a write", || (large(written) == Some(200)).then_some(()));
+    let plan = server.plan.clone();
+    server.kill();
+    let again = plan.start();
+    again.wait_for_leader();
+    assert!(has(&again, "before") && has(&again, "after") && has(&again, "n0") && has(&again, &format!("n{written}")));
+}
+
+#[test]
 fn a_full_follower_keeps_nobody_from_writing_and_catches_up() {
     let root = tempfile::tempdir().unwrap();
     let library = shim(root.path());

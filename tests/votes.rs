@@ -154,7 +154,7 @@ fn kill(datacenter: &mut Datacenter, name: &str) -> Plan {
 
 /// Waits for `good` votes, and looks at each try that the check is passing, whoever votes.
 fn passing_until(agent: &Agent, what: &str, good: impl Fn(&Value) -> bool) -> Value {
-    let deadline = std::time::Instant::now() + kontor::config::defaults::OBSERVER_FAILED_AFTER + 2 * rig::PATIENCE;
+    let deadline = std::time::Instant::now() + kontor::defaults::OBSERVER_FAILED_AFTER + 2 * rig::PATIENCE;
     loop {
         let told = votes(agent);
         assert_eq!((&told["Status"], passing(agent)), (&json!("passing"), 1), "{what}: {told}");
@@ -194,7 +194,7 @@ fn an_observer_that_fails_is_replaced_after_its_time_and_not_moved_back() {
     target.says(200);
     wait_for_votes(owner, 2, "passing");
     let told = passing_until(owner, "the lost one is replaced", |told| !names(&told["Observers"]).contains(&lost));
-    assert!(killed.elapsed() >= kontor::config::defaults::OBSERVER_FAILED_AFTER, "replaced after {:?}", killed.elapsed());
+    assert!(killed.elapsed() >= kontor::defaults::OBSERVER_FAILED_AFTER, "replaced after {:?}", killed.elapsed());
     let replaced = names(&told["Observers"]);
     let other = everybody.iter().find(|name| !before.contains(&(**name).to_owned())).unwrap();
     let stayed = before.iter().find(|name| **name != lost && *name != "c1").unwrap();

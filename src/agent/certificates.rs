@@ -6,15 +6,17 @@
 
 use super::trust;
 use crate::bridge::Bridge;
-use crate::config::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::config::{Config, Tls};
+use crate::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
+use crate::gossip::Gossip;
 use crate::http::Handshakes;
+use crate::model::member::tag;
 use crate::tls::{BridgeIdentity, Ending, RpcTls, TlsMaterial, days_between};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -28,8 +30,11 @@ pub(super) struct Certificates {
     rpc: Option<RpcTls>,
     /// Of all HTTPS listeners.
     https: Option<Handshakes>,
-    /// Unset where it shows a key of its own.
     bridge: Option<Bridge>,
+    /// Where the others learn the fingerprint of a key that the bridge has made itself.
+    wan: Option<Gossip>,
+    /// That key, once it is or was shown: without a data directory there is no other place for it.
+    own_key: OnceLock<BridgeIdentity>,
     shown: Mutex<Shown>,
 }
 
@@ -45,6 +50,8 @@ pub(super) struct Renewed {
     rpc: Option<RpcTls>,
     https: Option<Arc<ServerConfig>>,
     bridge: Option<BridgeIdentity>,
+    /// What speaks against it, though it can be used.
+    remarks: Vec<String>,
 }
 
 impl Certificates {
@@ -52,17 +59,26 @@ impl Certificates {
     /// none are configured.
     pub(super) fn new(config: &Config, stamps: Stamps, tls: &trust::Tls) -> Option<Certificates> {
         let endings = tls.material.as_ref()?.endings().to_vec();
-        let shown = Mutex::new(Shown { files: stamps, endings });
-        Some(Certificates { started: config.clone(), rpc: tls.rpc.clone(), https: None, bridge: None, shown })
+        let own_key = tls.bridge.clone().filter(|identity| !identity.is_of_ca()).map_or_else(OnceLock::new, OnceLock::from);
+        Some(Certificates {
+            started: config.clone(),
+            rpc: tls.rpc.clone(),
+            https: None,
+            bridge: None,
+            wan: None,
+            own_key,
+            shown: Mutex::new(Shown { files: stamps, endings }),
+        })
     }
 
-    /// The HTTPS listeners and the bridge show them too.
-    pub(super) fn shown_by(self, https: Option<Handshakes>, bridge: Option<Bridge>) -> Certificates {
-        Certificates { https, bridge, ..self }
+    /// The HTTPS listeners and the bridge show them too, and `wan` tells what the bridge shows.
+    pub(super) fn shown_by(self, https: Option<Handshakes>, bridge: Option<Bridge>, wan: Option<Gossip>) -> Certificates {
+        Certificates { https, bridge, wan, ..self }
     }
 
-    /// Reads the files that `tls` names and checks that all who show them can use them; none where they
-    /// are those in use, which may be over by now and shall not stand in the way of a reload. Blocks.
+    /// Reads the files that `tls` names and checks that all who show them can use them, the bridge as at a
+    /// start; none where they are those in use, which may be over by now and shall not stand in the way of a
+    /// reload. Blocks.
     pub(super) fn read(&self, tls: &Tls) -> Result<Option<Renewed>, String> {
         let mut config = self.started.clone();
         config.tls.take_files(tls);
@@ -72,23 +88,56 @@ impl Certificates {
             return Ok(None);
         }
         let material = TlsMaterial::load(&trust::tls_files(&config))?;
+        // Those from before are better than one of tomorrow or of yesterday.
+        material.check_dates()?;
         let verifies = config.tls.verify_incoming_https;
+        let mut remarks = material.remarks();
         Ok(Some(Renewed {
             rpc: self.rpc.as_ref().map(|_| trust::rpc_tls(&config, &material)).transpose()?,
             https: self.https.as_ref().map(|_| material.https(verifies)).transpose()?,
-            bridge: self
-                .bridge
-                .as_ref()
-                .map(|_| BridgeIdentity::from_ca(&material, &config.datacenter, &config.domain))
-                .transpose()?,
+            bridge: if self.bridge.is_some() { self.bridge_identity(&config, &material, &mut remarks)? } else { None },
             shown: Shown { files, endings: material.endings().to_vec() },
+            remarks,
         }))
+    }
+
+    /// What the bridge shows of the files, or else the key of its own; none for what it shows already.
+    fn bridge_identity(
+        &self,
+        config: &Config,
+        material: &TlsMaterial,
+        remarks: &mut Vec<String>,
+    ) -> Result<Option<BridgeIdentity>, String> {
+        let (dc, domain) = (&config.datacenter, &config.domain);
+        match trust::bridge_of_ca(config, material, remarks) {
+            Ok(Some(identity)) => return Ok(Some(identity)),
+            Ok(None) => {}
+            // The bridge alone is asked for more: that is nothing against the certificate elsewhere.
+            Err(why) if config.bridge_require_ca == Some(true) && !material.is_of_elsewhere(dc, domain) => {
+                remarks.push(format!("the bridge goes on with the certificate from before: {why}"));
+                return Ok(None);
+            }
+            Err(why) => return Err(why),
+        }
+        let own_key = match self.own_key.get() {
+            Some(own_key) => own_key.clone(),
+            None => {
+                let made = BridgeIdentity::self_made(config.data_dir.as_deref(), dc, domain)?;
+                self.own_key.get_or_init(|| made).clone()
+            }
+        };
+        Ok(Some(if material.has_cert() { own_key.judging_by_ca(material) } else { own_key }))
     }
 
     /// Has what was read count from now on.
     pub(super) fn show(&self, renewed: Renewed) -> Result<(), String> {
         if let (Some(bridge), Some(identity)) = (&self.bridge, renewed.bridge) {
-            bridge.reload(identity)?;
+            let pin = identity.fingerprint();
+            let require_ca = trust::requires_ca(&self.started, &identity);
+            bridge.reload(identity, require_ca)?;
+            if let Some(wan) = &self.wan {
+                wan.set_tag(tag::BRIDGE_PIN, pin);
+            }
         }
         if let (Some(rpc), Some(newer)) = (&self.rpc, &renewed.rpc) {
             rpc.renew(newer);
@@ -97,6 +146,9 @@ impl Certificates {
             https.store(newer);
         }
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = renewed.shown;
+        for remark in renewed.remarks {
+            warn!("{remark}");
+        }
         Ok(())
     }
 
@@ -207,7 +259,7 @@ mod tests {
     use super::*;
     use crate::config::{Sources, resolve};
     use crate::tls::create_ca;
-    use crate::tls::testing::server_cert;
+    use crate::tls::testing::{dated_cert, server_cert};
     use serde_json::json;
     use std::io::Write;
     use std::time::Duration;
@@ -277,6 +329,21 @@ mod tests {
         }
         looks_go_by().await;
         assert_ne!(in_use(&certificates), second);
+    }
+
+    #[test]
+    fn one_that_is_over_or_of_tomorrow_is_not_taken_in_the_place_of_one_of_today() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, &made(10));
+        let (certificates, config) = certificates(folder);
+        for (years, words) in [([2020, 2021], "expired"), ([2090, 2091], "not-yet-valid")] {
+            let ca = create_ca("consul", 100, &[]).unwrap();
+            let (cert, key) = dated_cert(&ca, &["server.dc1.consul"], years);
+            write(folder, &[("ca.pem", ca.0), ("cert.pem", cert), ("key.pem", key)]);
+            let why = certificates.read(&config.borrow().tls).map(|read| read.is_some()).unwrap_err();
+            assert!(why.contains(words) && why.contains("cert.pem"), "{why}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

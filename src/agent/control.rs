@@ -4,7 +4,8 @@ use super::Reload;
 use super::certificates::Certificates;
 use super::federation::Rules;
 use crate::bridge::Bridge;
-use crate::config::{Config, defaults};
+use crate::config::Config;
+use crate::defaults;
 use crate::gossip::Gossip;
 use crate::http::AgentControl;
 use crate::local::Local;
@@ -174,7 +175,7 @@ impl AgentControl for Control {
             let files_before = before.tls.clone();
             let read_all = move || {
                 let wanted = read()?;
-                // A bridge that was started with a key of its own has told the others so in its tags.
+                // Who shows no certificate, or trusts nobody by one, begins with that at a start only.
                 let certificates = certificates.filter(|_| files_before.has_kinds_of(&wanted.tls));
                 let renewed = certificates.as_ref().map(|certificates| certificates.read(&wanted.tls)).transpose()?.flatten();
                 Ok::<_, String>((wanted, certificates.zip(renewed)))

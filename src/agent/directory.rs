@@ -6,7 +6,7 @@
 use super::dispatch::{RaftAddresses, RaftServer};
 use super::federation::merged;
 use crate::bridge::RemoteServer;
-use crate::config::defaults;
+use crate::defaults;
 use crate::gossip::{Gossip, Roster};
 use crate::model::duration;
 use crate::model::ids::{ClusterId, NodeId};

@@ -7,7 +7,8 @@
 
 use super::kept_removals::KeptRemovals;
 use crate::bridge::{Admission, Bridge, RemoteServer, UnresolvedName};
-use crate::config::{Config, StaticServer, defaults};
+use crate::config::{Config, StaticServer};
+use crate::defaults;
 use crate::gossip::Gossip;
 use crate::model::removals::Removals;
 use crate::model::request::BoxFuture;

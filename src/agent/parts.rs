@@ -6,7 +6,8 @@ use super::doors::Door;
 use super::listen;
 use super::trust::{Tls, https};
 use crate::bridge::{Admission, BridgeSettings};
-use crate::config::{Config, HttpAddress, StaleByDefault, UnixSockets, defaults};
+use crate::config::{Config, HttpAddress, StaleByDefault, UnixSockets};
+use crate::defaults;
 use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{Handshakes, HttpListener, HttpSettings};
 use crate::local::{LocalSettings, ScriptChecks};
@@ -130,8 +131,7 @@ pub(super) fn bridge_settings(
         domain: config.domain.clone(),
         // The number that the servers tell for both: the RPC port as it was bound.
         bind: SocketAddr::new(config.bridge.ip(), rpc_port),
-        // Who shows a fingerprint itself cannot ask others for more.
-        require_ca: config.requires_ca() && identity.is_of_ca(),
+        require_ca: super::trust::requires_ca(config, &identity),
         identity,
         cache_bytes: config.bridge_cache_bytes,
         cluster,

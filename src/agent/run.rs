@@ -8,7 +8,7 @@ use super::data_dir::Identity;
 use super::{Agent, Reload, trust};
 use crate::cli::ReloadFn;
 use crate::config::{Config, ConfigError};
-use crate::telemetry;
+use crate::{raft, telemetry};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,6 +32,7 @@ pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
     if let Err(message) = started.and_then(|()| telemetry::count()) {
         return failed(&message);
     }
+    telemetry::overhear(raft::overheard);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("the runtime could not be started: {error}")),
@@ -88,9 +89,10 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
         return failed(&format!("cannot write pid_file {}: {error}", path.display()));
     }
     let end = until_end(&agent, &mut signals).await;
+    let had_one = matches!(end, End::Signal { .. });
     let code = tokio::select! {
         code = finish(agent, end, &settings) => code,
-        name = signals.next_end() => {
+        name = signals.second(had_one) => {
             error!(signal = name, "second signal: ending at once");
             ExitCode::FAILURE
         }
@@ -163,6 +165,8 @@ struct Signals {
     terminate: Signal,
     leave_on_interrupt: bool,
     leave_on_terminate: bool,
+    /// Only there so that a file that may not grow is an error of its write and not the end of the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -173,6 +177,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             leave_on_interrupt: !config.skip_leave_on_interrupt,
             leave_on_terminate: config.leave_on_terminate,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -182,6 +187,16 @@ impl Signals {
             _ = self.interrupt.recv() => Event::End { name: "interrupt", graceful: self.leave_on_interrupt },
             _ = self.terminate.recv() => Event::End { name: "terminated", graceful: self.leave_on_terminate },
         }
+    }
+
+    /// The signal that ends at once what ends already. The first one is not it: whoever asked for a leave
+    /// before, `kontor leave` in a service's stop command, has it followed by one.
+    async fn second(&mut self, had_one: bool) -> &'static str {
+        if !had_one {
+            let name = self.next_end().await;
+            say(&format!("==> Caught signal: {name}; the agent is ending already (a second signal ends at once)\n"));
+        }
+        self.next_end().await
     }
 
     /// The next signal that is not for a reload.

@@ -64,9 +64,19 @@ impl Tls {
 
 const REQUIRED: &str = "bridge { require_ca = true } needs ca_file, cert_file and key_file; make them with `kontor tls ca create` and `kontor tls cert create -server`";
 
+/// Whether others must show a certificate of the CA to one that shows `identity`. Who shows a fingerprint
+/// itself cannot ask others for more.
+pub(super) fn requires_ca(config: &Config, identity: &BridgeIdentity) -> bool {
+    config.requires_ca() && identity.is_of_ca()
+}
+
 /// What the bridge shows of the files. What it asks of a certificate is no condition for the agent, but
 /// where an operator has said that it shall show no other.
-fn bridge_of_ca(config: &Config, material: &TlsMaterial, remarks: &mut Vec<String>) -> Result<Option<BridgeIdentity>, String> {
+pub(super) fn bridge_of_ca(
+    config: &Config,
+    material: &TlsMaterial,
+    remarks: &mut Vec<String>,
+) -> Result<Option<BridgeIdentity>, String> {
     let is_required = config.bridge_require_ca == Some(true);
     if !material.has_cert() {
         return if is_required { Err(REQUIRED.to_owned()) } else { Ok(None) };
@@ -108,14 +118,17 @@ pub(super) fn rpc_tls(config: &Config, material: &TlsMaterial) -> Result<RpcTls,
     if config.server && config.tls.verify_server_hostname {
         material.check_server_name(&config.datacenter, &config.domain)?;
     }
-    material.rpc_tls(RpcRules {
-        datacenter: config.datacenter.clone(),
-        domain: config.domain.clone(),
-        verify_incoming: config.tls.verify_incoming_rpc,
-        verify_outgoing: config.tls.verify_outgoing,
-        verify_server_hostname: config.tls.verify_server_hostname,
-        accept_plaintext: config.tls.accept_plaintext,
-    })
+    RpcTls::new(
+        material,
+        RpcRules {
+            datacenter: config.datacenter.clone(),
+            domain: config.domain.clone(),
+            verify_incoming: config.tls.verify_incoming_rpc,
+            verify_outgoing: config.tls.verify_outgoing,
+            verify_server_hostname: config.tls.verify_server_hostname,
+            accept_plaintext: config.tls.accept_plaintext,
+        },
+    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! handler of a watch runs to its end before the watch asks anew, so it never runs twice at once and
 //! is told the newest state next.
 
-use crate::config::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_HANDLER_SLOW};
+use crate::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_HANDLER_SLOW};
 use crate::http::Inside;
 use crate::model::request::BoxFuture;
 use crate::model::watch::{ConfiguredWatch, Handler, View, Watch};

@@ -6,7 +6,8 @@
 
 use super::doors::{self, Door};
 use crate::bridge::Bridge;
-use crate::config::{Config, Host, HttpAddress, Located, defaults};
+use crate::config::{Config, Host, HttpAddress, Located};
+use crate::defaults;
 use crate::gossip::Gossip;
 use crate::http::Opener;
 use crate::listener::{Mover, cannot_listen};

@@ -10,7 +10,7 @@ use super::feed::holding::{Asked, Holding, Phase};
 use super::feed::places::Places;
 use super::links::Links;
 use crate::clock;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Consistency, Freshness, Identity, Query};

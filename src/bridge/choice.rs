@@ -3,7 +3,7 @@
 //!
 //! Asked by `keeper` whenever something has changed.
 
-use crate::config::defaults;
+use crate::defaults;
 use std::time::Duration;
 
 /// A link is left for another only when that one is nearer by half and by this much.

@@ -7,7 +7,7 @@ use super::datacenter::{Datacenter, Way};
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::link::utc;
 use super::links::Links;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Ask, Reply, Request};
 use futures_util::future::{Either, FutureExt, TryFutureExt, select};

@@ -5,7 +5,7 @@
 use super::UnresolvedName;
 use super::link::{BY_OTHERS, Cause, REFUSED_BY_OTHERS};
 use super::probe::{DialBack, Dialled, Met};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::federation::{CertificateReport, Check, Finding, Level, Voucher};
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 //! Used by `mod` and `link`. Nothing here is left to a default that could change under us.
 
 use super::junk::{CountingIds, CountingSocket};
-use crate::config::defaults;
+use crate::defaults;
 use crate::listener::cannot_listen;
 use crate::tls::{BridgeIdentity, Trust, server_name};
 use arc_swap::ArcSwap;

@@ -3,7 +3,7 @@
 //! Used by `client` and `serve`. A cut stream never looks complete, a size is checked before memory
 //! is taken for it, and a stream that is given up is reset instead of finished.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::packed::{self, Excess, MESSAGE, Unreadable};
 use bytes::{Bytes, BytesMut};

@@ -8,7 +8,7 @@ use super::datacenter::Datacenter;
 use super::endpoint::Endpoint;
 use super::link::{Link, State, Us};
 use super::links::Links;
-use crate::config::defaults;
+use crate::defaults;
 use crate::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -30,7 +30,6 @@ struct Kept {
 pub(super) struct Keeper {
     endpoint: Endpoint,
     us: Us,
-    require_ca: bool,
     shutdown: Shutdown,
     links: Arc<Links>,
     kept: BTreeMap<String, BTreeMap<String, Kept>>,
@@ -41,11 +40,10 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(endpoint: Endpoint, us: Us, require_ca: bool, shutdown: Shutdown, links: Arc<Links>) -> Keeper {
+    pub(super) fn new(endpoint: Endpoint, us: Us, shutdown: Shutdown, links: Arc<Links>) -> Keeper {
         Keeper {
             endpoint,
             us,
-            require_ca,
             shutdown,
             links,
             kept: BTreeMap::new(),
@@ -191,7 +189,7 @@ impl Keeper {
             of_dc.extend(server.pins.iter().map(|pin| pin.to_ascii_lowercase()));
         }
         let by_gossip = |(dc, pins): (&String, &BTreeSet<String>)| pins.iter().any(|pin| !is_configured(admission, dc, pin));
-        if !self.pins_told && !self.require_ca && pins.iter().any(by_gossip) {
+        if !self.pins_told && !self.endpoint.trust().requires_ca() && pins.iter().any(by_gossip) {
             self.pins_told = true;
             info!(
                 "servers of other datacenters are told by the fingerprints in the WAN pool: whoever can join that pool is trusted; \

@@ -10,7 +10,7 @@ use super::admission::Admission;
 use super::endpoint::Endpoint;
 use super::feed::pulse::Pulse;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::ids::ClusterId;
 use crate::model::shorten::shorten;
 use crate::telemetry::Trouble;

@@ -5,7 +5,7 @@
 use super::admission::Admission;
 use super::datacenter::Datacenter;
 use super::link::{Cause, Outage, State};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use arc_swap::ArcSwap;

@@ -22,7 +22,7 @@ mod probe;
 mod report;
 mod serve;
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
 use crate::model::query::Identity;
@@ -133,13 +133,13 @@ impl Bridge {
     ) -> Result<Bridge, String> {
         let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes, cluster, admission } =
             settings;
-        let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone(), require_ca };
-        let trust = judge.trust(&identity)?;
+        let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone() };
+        let trust = judge.trust(&identity, require_ca)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
         let us = Us { node: node_name, datacenter, cluster, admission };
         let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
-        let mut keeper = Keeper::new(endpoint.clone(), us.clone(), require_ca, linking.clone(), Arc::clone(&links));
+        let mut keeper = Keeper::new(endpoint.clone(), us.clone(), linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
         linking.spawn_until("bridge links", keeper.run(servers.clone()));
         let answers = Arc::new(Answers::new(Arc::clone(&links), cache_bytes, Bounds::default(), linking.clone()));
@@ -165,11 +165,12 @@ impl Bridge {
         })
     }
 
-    /// Shows and trusts other certificates from now on; links that stand are not dropped.
-    pub fn reload(&self, identity: BridgeIdentity) -> Result<(), String> {
+    /// Shows and trusts other certificates from now on, and fingerprints where `require_ca` is unset; links
+    /// that stand are not dropped.
+    pub fn reload(&self, identity: BridgeIdentity, require_ca: bool) -> Result<(), String> {
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(endpoint) = &*endpoint else { return Ok(()) };
-        let trust = self.judge.trust(&identity)?;
+        let trust = self.judge.trust(&identity, require_ca)?;
         trust.set_pins(endpoint.trust().pins());
         endpoint.show(identity, trust)
     }
@@ -291,15 +292,14 @@ impl Bridge {
 struct Judge {
     datacenter: String,
     domain: String,
-    require_ca: bool,
 }
 
 impl Judge {
-    fn trust(&self, identity: &BridgeIdentity) -> Result<Arc<Trust>, String> {
-        if self.require_ca && identity.fingerprint().is_some() {
+    fn trust(&self, identity: &BridgeIdentity, require_ca: bool) -> Result<Arc<Trust>, String> {
+        if require_ca && identity.fingerprint().is_some() {
             return Err("bridge { require_ca = true } needs ca_file, cert_file and key_file, which are not set".to_owned());
         }
-        Ok(Arc::new(identity.trust(&self.datacenter, &self.domain, self.require_ca)))
+        Ok(Arc::new(identity.trust(&self.datacenter, &self.domain, require_ca)))
     }
 }
 

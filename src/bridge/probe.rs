@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::link::{self, Cause, readable};
 use super::report::certificate;
 use super::{Bridge, RemoteServer, client, frame};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::federation::{CertificateReport, Examination};
 use crate::model::operation::{FederationRead, Read};

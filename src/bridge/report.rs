@@ -7,7 +7,7 @@ use super::inbound::Inbound;
 use super::link::{Link, State, utc};
 use super::links::Links;
 use super::{Bridge, FeedReport, RemoteServer, UnresolvedName};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::federation::{
     CertificateReport, DatacenterReport, DatacenterState, FeedCounts, LinkRole, LinkState, ServerReport, Traffic, Voucher,
 };

@@ -10,17 +10,16 @@ use super::feed::pushing::Pushing;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::inbound::Inbound;
 use super::link::{Cause, Greeting, Us, cause_of};
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::Entrance;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::packed::{Excess, Unreadable};
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
-use crate::telemetry::Trouble;
+use crate::telemetry::{Trouble, Troubles};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -38,7 +37,7 @@ pub(super) struct Server {
     inbound: Arc<Inbound>,
     entrance: Arc<Entrance>,
     /// Who was turned away, by address and reason.
-    refusals: Mutex<HashMap<(IpAddr, String), Refusal>>,
+    refusals: Troubles<(IpAddr, String)>,
 }
 
 /// A connection of a server of another datacenter.
@@ -66,13 +65,6 @@ impl Guest {
     }
 }
 
-/// A peer that comes again and again and is refused for one reason.
-#[derive(Debug)]
-struct Refusal {
-    trouble: Trouble,
-    last: Instant,
-}
-
 impl Server {
     pub(super) fn new(
         endpoint: Endpoint,
@@ -82,7 +74,8 @@ impl Server {
         inbound: Arc<Inbound>,
     ) -> Server {
         let entrance = Entrance::new(defaults::BRIDGE_MAX_CONNECTIONS, defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS);
-        Server { endpoint, us, handler, source, inbound, entrance, refusals: Mutex::default() }
+        let refusals = Troubles::new(Trouble::default(), defaults::BRIDGE_REFUSAL_PAUSE, defaults::BRIDGE_MAX_REFUSALS);
+        Server { endpoint, us, handler, source, inbound, entrance, refusals }
     }
 
     /// Accepts until `shutdown`; each connection then gets to end what it is at.
@@ -308,22 +301,12 @@ impl Server {
             Cause::TlsRefused(why) => format!("tls-refused: {why}"),
             Cause::Refused(why) | Cause::Unreachable(why) => why,
         };
-        let (now, key) = (Instant::now(), (peer.ip(), why.clone()));
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.retain(|_, refusal| now.duration_since(refusal.last) < defaults::BRIDGE_REFUSAL_PAUSE);
-        if refusals.len() >= defaults::BRIDGE_MAX_REFUSALS && !refusals.contains_key(&key) {
-            return;
-        }
-        let refusal = refusals.entry(key).or_insert_with(|| Refusal { trouble: Trouble::default(), last: now });
-        let is_new = refusal.trouble.is_over();
-        let lasts = refusal.trouble.failed(now.into_std());
-        refusal.last = now;
-        drop(refusals);
-        if is_wanted && is_new {
+        let failure = self.refusals.failed((peer.ip(), why.clone()), Instant::now().into_std());
+        if is_wanted && failure.is_first {
             info!(%peer, reason = %why, "bridge connection refused");
-        } else if !is_wanted && (lasts || (is_new && is_news)) {
+        } else if !is_wanted && (failure.is_due || (failure.is_first && is_news)) {
             warn!(%peer, reason = %why, "bridge connection refused");
-        } else if is_new {
+        } else if failure.is_first {
             debug!(%peer, reason = %why, "bridge connection refused");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::frame::{CANCELLED, Frame, Kind};
 use super::{Admission, Bridge, BridgeSettings, RemoteServer};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::command::{Command, Deregister};
 use crate::model::fault::{Fault, FaultKind};

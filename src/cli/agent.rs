@@ -3,7 +3,8 @@
 //! Each flag is one row of [`FLAGS`]; what its value means is decided in `config`.
 
 use super::ReloadFn;
-use crate::config::{self, Config, ConfigError, Format, Sources, defaults};
+use crate::config::{self, Config, ConfigError, Format, Sources};
+use crate::defaults;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;

@@ -5,14 +5,14 @@
 
 use super::endpoint::{Address, Endpoint};
 use super::tls_client;
-use crate::config::defaults;
+use crate::defaults;
+use crate::http1;
 use crate::model::uri;
 use base64::Engine;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -179,24 +179,13 @@ impl Client {
 
     async fn ask(&self, stream: Box<dyn Stream>, call: Call) -> Result<Response<Bytes>, String> {
         let request = self.request(call)?;
-        let shake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shake.map_err(|error| self.unreachable(&error.to_string()))?;
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(|error| self.unreachable(&error.to_string()))?;
+        let asked = http1::exchange(stream, request, |response| async {
             let (head, body) = response.into_parts();
             let body = Limited::new(body, defaults::CLI_ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| format!("the answer was cut off: {error}"))?;
             Ok(Response::from_parts(head, body.to_bytes()))
-        };
-        // The connection is driven here, not in a task, so that it ends with the request.
-        let driven = async {
-            _ = connection.await;
-            std::future::pending().await
-        };
-        tokio::select! {
-            answer = exchange => answer,
-            never = driven => never,
-        }
+        });
+        asked.await.map_err(|error| self.unreachable(&error.to_string()))?
     }
 
     fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, String> {

@@ -27,7 +27,8 @@ mod validate;
 mod version;
 mod watch;
 
-use crate::config::{Config, ConfigError, defaults};
+use crate::config::{Config, ConfigError};
+use crate::defaults;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::Client;

@@ -141,13 +141,24 @@ struct Peer {
     leader: bool,
     protocol_version: String,
     voter: bool,
+    /// Servers before Consul 1.19 tell none.
+    #[serde(default)]
+    last_index: u64,
 }
 
 fn peer_rows(peers: &[Peer]) -> Vec<Vec<String>> {
-    let mut rows = vec![row(["Node", "ID", "Address", "State", "Voter", "RaftProtocol"])];
+    let header = ["Node", "ID", "Address", "State", "Voter", "RaftProtocol", "Commit Index", "Trails Leader By"];
+    let mut rows = vec![row(header)];
+    let leads = peers.iter().find(|peer| peer.leader).map_or(0, |peer| peer.last_index);
     for peer in peers {
         let state = if peer.leader { "leader" } else { "follower" };
-        rows.push(row([&peer.node, &peer.id, &peer.address, state, &peer.voter.to_string(), &peer.protocol_version]));
+        let trails = match leads.saturating_sub(peer.last_index) {
+            _ if peer.leader => "-".to_owned(),
+            1 => "1 commit".to_owned(),
+            commits => format!("{commits} commits"),
+        };
+        let (voter, index) = (peer.voter.to_string(), peer.last_index.to_string());
+        rows.push(row([&peer.node, &peer.id, &peer.address, state, &voter, &peer.protocol_version, &index, &trails]));
     }
     rows
 }

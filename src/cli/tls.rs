@@ -4,7 +4,7 @@
 
 use super::Done;
 use super::tls_init::InitArgs;
-use crate::config::defaults;
+use crate::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
 use clap::{Args, Subcommand};
 use std::io::{ErrorKind, Write};

@@ -1,7 +1,7 @@
 //! TLS towards an `https://` agent. Used by `client` alone.
 
 use super::endpoint::TlsOptions;
-use crate::tls::{AnyCertificate, server_judge, system_roots};
+use crate::tls::{any_certificate, server_judge, system_roots};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject;
@@ -27,7 +27,7 @@ fn config(options: &TlsOptions) -> Result<ClientConfig, String> {
         ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let builder = match authorities(options)? {
-        _ if !options.verify => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default())),
+        _ if !options.verify => builder.dangerous().with_custom_certificate_verifier(any_certificate()),
         Some(named) => builder.dangerous().with_custom_certificate_verifier(server_judge(named)?),
         None => builder
             .with_root_certificates(system_roots().map_err(|why| format!("{why}; or name one with -ca-file or CONSUL_CACERT"))?),

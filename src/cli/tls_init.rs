@@ -5,7 +5,7 @@
 
 use super::tls::{read, write_new};
 use super::{Done, keygen};
-use crate::config::defaults;
+use crate::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
 use clap::Args;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! `kontor version`: Consul's lines first, for the scripts that read them, then whose program it is.
 
 use super::Done;
-use crate::config::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
+use crate::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
 use clap::Args;
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use super::Done;
 use super::client::{Call, Client};
 use super::endpoint::ClientFlags;
-use crate::config::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_END_GRACE};
+use crate::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_END_GRACE};
 use crate::model::duration;
 use crate::model::indent::indent;
 use crate::model::request::BoxFuture;

@@ -1,6 +1,7 @@
 //! What an agent says of itself when it starts.
 
-use super::{Config, HttpAddress, defaults};
+use super::{Config, HttpAddress};
+use crate::defaults;
 use crate::model::ids::NodeId;
 use std::fmt::Write;
 

@@ -2,7 +2,8 @@
 //!
 //! `resolve` starts from it and overwrites what was configured.
 
-use super::{Config, Join, Places, StaleByDefault, Tls, UnixSockets, defaults};
+use super::{Config, Join, Places, StaleByDefault, Tls, UnixSockets};
+use crate::defaults;
 use crate::model::autopilot::AutopilotConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,7 +1,8 @@
 //! The configuration as `agent/self` shows it: Consul's names, secrets hidden. `agent` asks, also for
 //! what a reload cannot change.
 
-use super::{Config, HttpAddress, defaults};
+use super::{Config, HttpAddress};
+use crate::defaults;
 use crate::model::duration;
 use crate::model::member::cloud_provider;
 use serde_json::{Map, Value, json};

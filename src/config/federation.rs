@@ -3,10 +3,11 @@
 //! Called by `resolve` alone, after `safety`: without a fingerprint an entry needs the certificates
 //! of a CA.
 
+use super::Config;
 use super::file::{BridgeStanza, File};
 use super::merge::{Problems, Setting, join_key, read_object};
 use super::resolve::{datacenter, set, within};
-use super::{Config, defaults};
+use crate::defaults;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

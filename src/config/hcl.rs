@@ -6,8 +6,8 @@
 
 mod scanner;
 
-use super::defaults;
 use super::document::{Content, Document, Fault, Node, Position};
+use crate::defaults;
 use scanner::{Scanner, Token};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,15 +1,13 @@
 //! Configuration: what users write (`file`, flags) resolved into what the agent uses ([`Config`]).
 //!
 //! `cli` makes [`Sources`] of its flags and calls [`resolve`]; `agent` takes the result apart. All
-//! errors are told at once. `defaults` holds every number of the program with its unit and reason.
+//! errors are told at once.
 //!
 //! The way of a setting: `hcl` and `json` make a `document` of a text, `file` says which keys there are, `merge` reads
 //! and joins them, `support`
 //! judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns the
 //! rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters.
 //! Addresses are chosen by `template` on what `interfaces` tells; `places` does it again while an agent runs.
-
-pub mod defaults;
 
 mod banner;
 mod baseline;

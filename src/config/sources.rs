@@ -3,9 +3,9 @@
 //! `cli` makes a [`Sources`] of its flags; `resolve` and, on SIGHUP, the agent's reload read it
 //! again, files included. Unreadable files are errors like any other.
 
-use super::defaults;
 use super::file::{File, Format};
 use super::merge::{ConfigError, Problems, Setting};
+use crate::defaults;
 use crate::model::definition::ServiceDefinition;
 use serde_json::Value;
 use std::io::Read;

@@ -3,9 +3,9 @@
 //! Used by `file`. What is looked at is read by `model::watch`, as it is for the command line. A
 //! handler needs no `enable_script_checks`: only who writes these files can name one.
 
-use super::defaults;
 use super::definition::{Kind, Known, canonical, each};
 use super::merge::{Problems, Setting, join_key, take};
+use crate::defaults;
 use crate::model::watch::{ConfiguredWatch, Handler, HttpHandler, Watch};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};

@@ -28,7 +28,7 @@ use super::rumours::{Herald, rumour_of};
 use super::settings::{self, Timings};
 use super::vivaldi::Vivaldi;
 use super::{GossipSettings, Pool, Roster};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::MemberStatus;

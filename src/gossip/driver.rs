@@ -15,7 +15,7 @@ use super::core::{Core, Output};
 use super::envelope::Refusal;
 use super::snapshot::Snapshot;
 use super::{GossipError, Pool, Roster, memberlist};
-use crate::config::defaults;
+use crate::defaults;
 use crate::listener::cannot_listen;
 use crate::model::coordinate::Coordinate;
 use crate::model::removals::Removals;

@@ -13,7 +13,7 @@
 use super::Pool;
 use super::horizon::Horizon;
 use super::replay::{ReplayGuard, Stale};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::ids::NodeId;
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use std::fmt;

@@ -6,7 +6,7 @@
 //! `info` asks.
 
 use super::identity::MAX_GENERATION;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::ids::NodeId;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

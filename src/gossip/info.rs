@@ -7,7 +7,7 @@
 use super::Pool;
 use super::horizon::Horizon;
 use super::identity::Identity;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::coordinate::Coordinate;
 use crate::model::duration;
 use crate::model::ids::NodeId;

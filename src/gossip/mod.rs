@@ -23,7 +23,7 @@ use self::core::Core;
 use self::driver::{Company, CoreHandle, JoinPlan};
 use self::identity::MAX_GENERATION;
 use self::snapshot::Snapshot;
-use crate::config::defaults;
+use crate::defaults;
 use crate::listener::{Listener, Mover};
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;

@@ -7,7 +7,7 @@
 //! by [`Stale::Outlived`] to begin a session that is heard again.
 
 use super::envelope::Carrier;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::ids::NodeId;
 use std::collections::HashMap;
 

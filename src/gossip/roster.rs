@@ -7,7 +7,7 @@
 use super::Roster;
 use super::identity::Identity;
 use super::info::{NodeInfo, Stamp, Told};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::duration;
 use crate::model::member::{Member, MemberStatus, tag};
 use foca::State;

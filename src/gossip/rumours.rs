@@ -3,7 +3,7 @@
 
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};
-use crate::config::defaults;
+use crate::defaults;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,7 +2,7 @@
 //! and WAN with the floors that small pools need.
 
 use super::Pool;
-use crate::config::defaults;
+use crate::defaults;
 use foca::PeriodicParams;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! the driver moves frames. Every frame is wrapped by `envelope`.
 
 use super::info::{Entry, NodeInfo};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::ids::NodeId;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 //! The algorithm is Vivaldi (Dabek et al., 2004) with the latency filter, adjustment and gravity of
 //! Serf, and Serf's constants.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, MIN_HEIGHT};
 use rand::RngExt;
 use std::collections::{HashMap, VecDeque};

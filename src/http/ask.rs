@@ -5,10 +5,11 @@
 //! dropped before it parks.
 
 use super::HttpParts;
+use super::body::RequestBody;
 use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
-use super::respond::{Body, Reply};
+use super::respond::Reply;
 use crate::model::ids::Token;
 use crate::model::operation::Read;
 use crate::model::principal::Principal;
@@ -27,7 +28,7 @@ pub(super) struct Call {
     /// The headers.
     pub(super) headers: HeaderMap,
     /// The body, not yet read.
-    pub(super) body: Body,
+    pub(super) body: RequestBody,
 }
 
 /// The answer of an endpoint, on its way. Dropping it ends the work.

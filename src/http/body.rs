@@ -3,28 +3,30 @@
 //! The endpoints that take a body call it. It must never hold more than the limit in memory.
 
 use super::error::Refusal;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::json;
-use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Body as _;
+use http_body_util::{BodyExt, Either, Empty, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 
+/// The body of a request: as it comes, or none.
+pub(super) type RequestBody = Either<Incoming, Empty<Bytes>>;
+
 /// The JSON of a body.
-pub(super) async fn decode<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+pub(super) async fn decode<T: DeserializeOwned>(body: RequestBody) -> Result<T, Refusal> {
     let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
     json::decode(&bytes).map_err(|error| Refusal::undecodable(&error))
 }
 
 /// The same, refused with `prefix` in front of what is wrong.
-pub(super) async fn decode_as<T: DeserializeOwned>(body: Body, prefix: &str) -> Result<T, Refusal> {
+pub(super) async fn decode_as<T: DeserializeOwned>(body: RequestBody, prefix: &str) -> Result<T, Refusal> {
     let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
     json::decode(&bytes).map_err(|error| Refusal::bad_request(format!("{prefix}: {error}")))
 }
 
 /// The bytes of a body of at most `max` bytes.
-async fn read(body: Body, max: usize) -> Result<Bytes, Refusal> {
+async fn read(body: RequestBody, max: usize) -> Result<Bytes, Refusal> {
     // Refused before a byte of it is read, when the client has told its size.
     if let Some(size) = body.size_hint().exact().filter(|size| *size > max as u64) {
         metrics::counter!("kontor.http.body_too_large").increment(1);

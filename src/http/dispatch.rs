@@ -5,6 +5,7 @@
 
 use super::HttpSettings;
 use super::ask::{Call, Endpoint, Pending, ready};
+use super::body::RequestBody;
 use super::error::{Refusal, header_text};
 use super::log::{Asked, RequestLog};
 use super::options;
@@ -12,29 +13,21 @@ use super::parameters::{Parameters, cleaned, decode_path};
 use super::respond::{Body, Form, Renderer, Reply, takes_gzip};
 use super::table::{self, Route};
 use crate::model::part::Part;
-use axum::routing::any;
-use axum::routing::future::RouteFuture;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderName, HeaderValue, LOCATION};
+use crate::model::request::BoxFuture;
+use http_body_util::Either;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tower_service::Service;
 
 /// Runs an endpoint.
 pub(super) type Run = Box<dyn Fn(Endpoint, Call) -> Pending + Send + Sync>;
 
-/// Who asks; nothing on a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) Option<IpAddr>);
-
-/// Where axum's routing led.
+/// Where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+enum Place {
     /// To a line of the table.
     Route(usize),
     /// To a subtree, had it a slash at its end; Go's servers redirect there.
@@ -56,6 +49,7 @@ impl Place {
 pub(super) struct Dispatch {
     settings: Arc<HttpSettings>,
     routes: Vec<Route>,
+    places: matchit::Router<Place>,
     renderer: Renderer,
     /// The headers that every answer has.
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -66,41 +60,23 @@ pub(super) struct Dispatch {
 impl Dispatch {
     /// Answers by `run`.
     pub(super) fn new(settings: Arc<HttpSettings>, run: Run) -> Dispatch {
-        let headers = headers_of_every_answer(&settings);
-        Dispatch { settings, routes: table::routes(), renderer: Renderer::new(), headers, log: RequestLog::default(), run }
-    }
-
-    /// The API as axum serves it: a route for each line of the table, and what Go's servers do with
-    /// every other path.
-    pub(super) fn app(self: &Arc<Self>) -> axum::Router {
-        let to = |place: Place| {
-            let dispatch = Arc::clone(self);
-            any(move |request: Request<Body>| dispatch.answer(place, request))
-        };
-        let mut app = axum::Router::new();
-        for (number, route) in self.routes.iter().enumerate() {
-            app = app.route(route.path, to(Place::Route(number)));
-            if let Some(path) = route.subtree() {
-                app = app.route(&format!("{path}/{{*argument}}"), to(Place::Route(number)));
-                if !self.routes.iter().any(|other| other.path == path) {
-                    app = app.route(path, to(Place::MissingSlash));
-                }
-            }
-        }
-        app.route("/", to(Place::Index)).fallback_service(to(Place::Nothing))
+        let (headers, routes) = (headers_of_every_answer(&settings), table::routes());
+        let (places, renderer, log) = (places(&routes), Renderer::new(), RequestLog::default());
+        Dispatch { settings, routes, places, renderer, headers, log, run }
     }
 
     /// Answers one request. It is taken apart before the answer is waited for, so that a parked watch
     /// does not keep it in memory.
     pub(super) fn answer(
         self: &Arc<Self>,
-        place: Place,
-        request: Request<Body>,
+        request: Request<RequestBody>,
+        from: Option<IpAddr>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
-        let from = request.extensions().get::<Client>().and_then(|client| client.0);
+        let place = self.places.at(request.uri().path()).map_or(Place::Nothing, |found| *found.value);
         let asked = Box::new(Asked::new(request.method(), request.uri(), from, place.line()));
-        let work = self.begin(place, request, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
+        let is_head = request.method() == Method::HEAD;
+        let work = self.begin(place, request, from, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
         let dispatch = Arc::clone(self);
         async move {
             let mut response = match work.await {
@@ -114,12 +90,18 @@ impl Dispatch {
                 response.headers_mut().insert(name, value.clone());
             }
             RequestLog::finished(&asked, response.status());
-            response
+            sized(response, is_head)
         }
     }
 
     /// Takes a request to its endpoint.
-    fn begin(&self, place: Place, request: Request<Body>, form: &mut Form) -> Result<Pending, Refusal> {
+    fn begin(
+        &self,
+        place: Place,
+        request: Request<RequestBody>,
+        from: Option<IpAddr>,
+        form: &mut Form,
+    ) -> Result<Pending, Refusal> {
         let (head, body) = request.into_parts();
         if let Some(path) = cleaned(head.uri.path()) {
             return Ok(ready(Ok(redirect(&path, head.uri.query()))));
@@ -132,10 +114,9 @@ impl Dispatch {
             Place::Nothing => return Err(self.nothing_at(&path)),
         };
         let argument = path.strip_prefix(route.path).unwrap_or_default();
-        let client = head.extensions.get::<Client>().and_then(|client| client.0);
         let parameters = Parameters::parse(head.uri.query())?;
         form.pretty |= parameters.has("pretty");
-        self.admit(&path, &head.method, client)?;
+        self.admit(&path, &head.method, from)?;
         if head.method == Method::OPTIONS {
             let allow = HeaderValue::try_from(route.allow()).unwrap_or(HeaderValue::from_static("OPTIONS"));
             return Ok(ready(Ok(Reply::empty().with_header(ALLOW, allow))));
@@ -173,30 +154,44 @@ impl Dispatch {
     }
 }
 
-/// What the accept loop calls for each request.
+/// What the accept loop calls for each request. Boxed, so that a connection without a request is small.
 pub(super) fn service(
-    dispatch: &Arc<Dispatch>,
-) -> impl Fn(Request<Incoming>, Option<IpAddr>) -> Answering + Clone + Send + Sync + 'static + use<> {
-    let app = dispatch.app();
-    move |request, client| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Client(client));
-        Answering(app.clone().call(request))
-    }
+    dispatch: Arc<Dispatch>,
+) -> impl Fn(Request<Incoming>, Option<IpAddr>) -> BoxFuture<Response<Body>> + Clone + Send + Sync + 'static {
+    move |request, client| Box::pin(dispatch.answer(request.map(Either::Left), client))
 }
 
-/// An answer of axum's router, which never fails.
-pub(super) struct Answering(RouteFuture<Infallible>);
-
-impl Future for Answering {
-    type Output = Response<Body>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
-        Pin::new(&mut self.0).poll(context).map(|answered| match answered {
-            Ok(response) => response,
-            Err(never) => match never {},
-        })
+/// A place for each line of the table, and what Go's servers do with the paths beside them. Two lines that cannot
+/// stand beside each other are a mistake in the table, which shows at the start.
+fn places(routes: &[Route]) -> matchit::Router<Place> {
+    let mut places = matchit::Router::new();
+    let mut add = |path: String, place| {
+        if let Err(error) = places.insert(path.as_str(), place) {
+            panic!("the table of endpoints at {path}: {error}");
+        }
+    };
+    for (number, route) in routes.iter().enumerate() {
+        add(route.path.to_owned(), Place::Route(number));
+        if let Some(path) = route.subtree() {
+            add(format!("{path}/{{*argument}}"), Place::Route(number));
+            if !routes.iter().any(|other| other.path == path) {
+                add(path.to_owned(), Place::MissingSlash);
+            }
+        }
     }
+    add("/".to_owned(), Place::Index);
+    places
+}
+
+/// The answer with its length, and without its body where only the head was asked for.
+fn sized(mut response: Response<Body>, is_head: bool) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if is_head {
+        *response.body_mut() = Body::default();
+    }
+    response
 }
 
 fn redirect(path: &str, query: Option<&str>) -> Reply {
@@ -227,7 +222,7 @@ mod tests {
     use super::super::listen::serve_with;
     use super::super::listen::tests::{bound, exchange};
     use super::*;
-    use crate::config::defaults;
+    use crate::defaults;
     use crate::model::answer::{Answer, AnswerMeta, CacheUse, DatacenterPart, Found};
     use crate::model::command::Register;
     use crate::model::query::Consistency;
@@ -257,7 +252,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let (listener, address) = bound().await;
         let dispatch = Arc::new(Dispatch::new(Arc::new(settings), run));
-        serve_with(vec![listener], Arc::default(), &shutdown, service(&dispatch));
+        serve_with(vec![listener], Arc::default(), &shutdown, service(dispatch));
         (address, shutdown)
     }
 
@@ -363,7 +358,7 @@ mod tests {
         let told: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(told[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
         assert_eq!(told[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
-        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::config::defaults::HTTP_DATACENTER_ERROR_MAX);
+        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::defaults::HTTP_DATACENTER_ERROR_MAX);
     }
 
     #[tokio::test]
@@ -455,10 +450,10 @@ mod tests {
 
     #[test]
     fn a_parked_watch_holds_little_here() {
-        fn size<F>(_answer: impl Fn(&Arc<Dispatch>, Request<Body>) -> F) -> usize {
+        fn size<F>(_answer: impl Fn(&Arc<Dispatch>, Request<RequestBody>) -> F) -> usize {
             size_of::<F>()
         }
-        let size = size(|dispatch, request| dispatch.answer(Place::Nothing, request));
+        let size = size(|dispatch, request| dispatch.answer(request, None));
         assert!(size <= 640, "{size} bytes");
     }
 

@@ -4,7 +4,7 @@
 //! are Consul's, because its clients match on them. It must never tell more than the fault does.
 
 use super::respond::{Body, TEXT};
-use crate::config::defaults::HTTP_REASON_MAX;
+use crate::defaults::HTTP_REASON_MAX;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::part::Part;
 use crate::model::shorten::shorten;

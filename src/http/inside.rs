@@ -2,24 +2,29 @@
 //!
 //! `agent` asks it for the watches of the configuration.
 
-use super::dispatch::{Client, Dispatch};
-use super::respond::Body;
+use super::dispatch::Dispatch;
 use crate::model::ids::Token;
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Empty};
 use hyper::Request;
+use std::fmt;
 use std::sync::Arc;
-use tower_service::Service;
 
 /// Asks; clones are the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Inside {
-    app: axum::Router,
+    dispatch: Arc<Dispatch>,
+}
+
+impl fmt::Debug for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inside").finish_non_exhaustive()
+    }
 }
 
 impl Inside {
-    pub(super) fn new(dispatch: &Arc<Dispatch>) -> Inside {
-        Inside { app: dispatch.app() }
+    pub(super) fn new(dispatch: Arc<Dispatch>) -> Inside {
+        Inside { dispatch }
     }
 
     /// GET of a path with its query: status, `X-Consul-Index` and body. Dropping the future frees
@@ -30,15 +35,11 @@ impl Inside {
             request = request.header("X-Consul-Token", &token.0);
         }
         // The error may not carry the header's value.
-        let mut request = request.body(Body::empty()).map_err(|_| "the token has characters that cannot be sent".to_owned())?;
-        request.extensions_mut().insert(Client(None));
-        let response = match self.app.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        let (head, body) = response.into_parts();
+        let request =
+            request.body(Either::Right(Empty::new())).map_err(|_| "the token has characters that cannot be sent".to_owned())?;
+        let (head, body) = self.dispatch.answer(request, None).await.into_parts();
         let index = head.headers.get("X-Consul-Index").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = body.collect().await.map_err(|error| error.to_string())?;
+        let Ok(body) = body.collect().await;
         Ok((head.status.as_u16(), index, body.to_bytes()))
     }
 }

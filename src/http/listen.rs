@@ -6,9 +6,10 @@
 use super::doors::refusal;
 use super::respond::Body;
 use super::{HttpListener, Opener};
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::Entrance;
 use crate::shutdown::Shutdown;
+use crate::telemetry::Trouble;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -68,7 +69,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     async fn listen(self: Arc<Self>, mut listener: HttpListener) {
-        let mut told = None;
+        let mut trouble = Trouble::at_once(defaults::ACCEPT_TOLD_EVERY);
         loop {
             let accepted = match &mut listener {
                 HttpListener::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), None)),
@@ -82,9 +83,8 @@ where
             if let Err(error) = accepted {
                 metrics::counter!("kontor.http.accept_failed").increment(1);
                 // Where files run out it fails many times a second.
-                if told.is_none_or(|told: Instant| told.elapsed() >= defaults::ACCEPT_TOLD_EVERY) {
+                if trouble.failed(Instant::now()) {
                     tracing::warn!(%error, "accepting connections fails");
-                    told = Some(Instant::now());
                 }
                 tokio::time::sleep(defaults::HTTP_ACCEPT_PAUSE).await;
             }

@@ -6,12 +6,11 @@
 
 use super::error::Refusal;
 use super::parameters::without_token;
-use crate::config::defaults::{HTTP_FAILURE_REPEAT, HTTP_LOGGED_URL_MAX};
+use crate::defaults::{HTTP_FAILURE_REPEAT, HTTP_LOGGED_URL_MAX};
 use crate::model::duration;
+use crate::telemetry::{Trouble, Troubles};
 use hyper::{Method, StatusCode, Uri};
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A request, as the log tells of it: all that is kept of one that is parked.
@@ -47,17 +46,16 @@ fn told(path: &str, query: Option<&str>) -> String {
 }
 
 /// Writes the lines, and holds back what was written a moment ago.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RequestLog {
     /// By line of the table and status, so there are no more than those.
-    failures: Mutex<HashMap<(usize, StatusCode), Quiet>>,
+    failures: Troubles<(usize, StatusCode)>,
 }
 
-/// A failure that was told.
-#[derive(Clone, Copy, Debug)]
-struct Quiet {
-    told: Instant,
-    since: u64,
+impl Default for RequestLog {
+    fn default() -> RequestLog {
+        RequestLog { failures: Troubles::new(Trouble::at_once(HTTP_FAILURE_REPEAT), Duration::MAX, usize::MAX) }
+    }
 }
 
 impl RequestLog {
@@ -88,14 +86,8 @@ impl RequestLog {
 
     /// How many of the kind were not told before this one; nothing when this one is not to be told.
     fn worth_telling(&self, kind: (usize, StatusCode), now: Instant) -> Option<u64> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        match failures.get_mut(&kind) {
-            Some(quiet) if now.saturating_duration_since(quiet.told) < HTTP_FAILURE_REPEAT => {
-                quiet.since = quiet.since.saturating_add(1);
-                None
-            }
-            _ => Some(failures.insert(kind, Quiet { told: now, since: 0 }).map_or(0, |before| before.since)),
-        }
+        let failure = self.failures.failed(kind, now);
+        failure.is_due.then_some(failure.untold)
     }
 }
 

@@ -139,6 +139,6 @@ pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown
     let max_per_client = Arc::clone(&settings.max_conns_per_client);
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
-    let open = listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(&dispatch));
-    Served { open, inside: Inside::new(&dispatch) }
+    let open = listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(Arc::clone(&dispatch)));
+    Served { open, inside: Inside::new(dispatch) }
 }

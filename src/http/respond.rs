@@ -3,7 +3,7 @@
 //! `dispatch` calls it last. The JSON comes rendered and is passed on as it is; nothing here parses
 //! it. Compressed forms are made once and shared by all who ask for the same bytes.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
 use crate::model::indent::indent;
 use crate::model::query::Consistency;
@@ -17,8 +17,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::time::Duration;
 
-/// The body of requests and responses. Those of responses are one piece, in memory.
-pub(super) type Body = axum::body::Body;
+/// The body of a response: one piece, in memory.
+pub(super) type Body = http_body_util::Full<Bytes>;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");

@@ -1,6 +1,6 @@
 //! The one table of what is served: method and path to endpoint.
 //!
-//! `dispatch` makes axum's routes of it. A path that ends in `/` is a subtree: what follows is the
+//! `dispatch` leads to it. A path that ends in `/` is a subtree: what follows is the
 //! endpoint's argument and may hold further slashes. The longest path that fits wins. What Consul
 //! serves and this agent does not is in `absent`.
 

@@ -1,7 +1,7 @@
 //! How much of the leader's own work goes into one command: by number, and by bytes, so that long names do not
 //! make a command that the log refuses. Pure.
 
-use crate::config::defaults::{COMMAND_BYTES, COMMAND_VALUES};
+use crate::defaults::{COMMAND_BYTES, COMMAND_VALUES};
 use crate::model::packed;
 use serde::Serialize;
 

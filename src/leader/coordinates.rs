@@ -1,7 +1,7 @@
 //! Which coordinates of members are worth a write. Pure; `duties` asks every few seconds.
 
 use super::batches::batches;
-use crate::config::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
+use crate::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 

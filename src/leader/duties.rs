@@ -10,7 +10,7 @@ use super::membership::{Change, Membership, Situation};
 use super::observers::Observers;
 use super::pools::{Departures, Rosters};
 use super::reconcile::{Extent, Reconciler};
-use crate::config::defaults::{
+use crate::defaults::{
     COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CALM_INTERVAL, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL,
     OBSERVERS_BATCH, RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
 };

@@ -3,7 +3,7 @@
 //! `duties` shows it the situation and carries out what it says. It never removes the leader
 //! itself, nor so many that those who live are no majority of what is left.
 
-use crate::config::defaults::{MEMBERSHIP_RETRY, SERVER_DEAD_AFTER, SERVER_SILENT_AFTER};
+use crate::defaults::{MEMBERSHIP_RETRY, SERVER_DEAD_AFTER, SERVER_SILENT_AFTER};
 use crate::gossip::Roster;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::ids::{ClusterId, NodeId};

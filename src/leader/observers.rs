@@ -4,7 +4,7 @@
 //! well. No I/O. An observer keeps its place until it has left, wants to observe no more, or has
 //! failed for long; who has lost its place does not get it back by coming back.
 
-use crate::config::defaults::OBSERVER_FAILED_AFTER;
+use crate::defaults::OBSERVER_FAILED_AFTER;
 use crate::gossip::Roster;
 use crate::model::member::{Member, MemberStatus, level, tag};
 use crate::model::vote::Assign;

@@ -3,7 +3,7 @@
 //! `duties` shows it the rosters and carries out what it says; the catalog follows the LAN pool. No I/O. So a
 //! server that is gone for good is gone everywhere, whoever removed it and in whichever way.
 
-use crate::config::defaults::{REAP_UNKNOWN_AFTER, SERVER_DEAD_AFTER};
+use crate::defaults::{REAP_UNKNOWN_AFTER, SERVER_DEAD_AFTER};
 use crate::gossip::{Pool, Roster};
 use crate::model::ids::ClusterId;
 use crate::model::member::{Member, MemberStatus, tag};

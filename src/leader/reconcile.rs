@@ -3,7 +3,7 @@
 //! `duties` feeds it the roster and the catalog; it answers with commands, none where all agrees.
 //! No I/O. It never touches nodes that were registered from outside, and never removes its own.
 
-use crate::config::defaults::REAP_UNKNOWN_AFTER;
+use crate::defaults::REAP_UNKNOWN_AFTER;
 use crate::gossip::Roster;
 use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
 use crate::model::command::{Command, Deregister, Register};

@@ -3,7 +3,7 @@
 //!
 //! Registrations of one lock hold (a reload) show as one change, so there is nothing to pause for.
 
-use crate::config::defaults::{SYNC_FIRST_RETRY, SYNC_FIRST_SOON, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
+use crate::defaults::{SYNC_FIRST_RETRY, SYNC_FIRST_SOON, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
 use std::time::{Duration, Instant};
 
 /// What is to be done now.

@@ -5,7 +5,7 @@ use super::Local;
 use super::persist::Disk;
 use super::plan::Step;
 use super::registry::Registry;
-use crate::config::defaults::LOCAL_MAX_CHANGES;
+use crate::defaults::LOCAL_MAX_CHANGES;
 use crate::model::fault::{Fault, FaultKind};
 use crate::telemetry::Trouble;
 use std::sync::Arc;

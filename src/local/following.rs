@@ -3,7 +3,7 @@
 //! `sync` tells it after each round of pushes. Who has registered something waits, so that what it reads
 //! next shows it: for [`REGISTER_WAIT`] at most, and not at all where it would be in vain.
 
-use crate::config::defaults::REGISTER_WAIT;
+use crate::defaults::REGISTER_WAIT;
 use std::fmt;
 use std::sync::OnceLock;
 use tokio::sync::watch;

@@ -30,7 +30,7 @@ use self::registry::{Moment, Registry};
 use self::running::Report;
 pub use self::scripts::ScriptChecks;
 use self::sync::RouterCatalog;
-use crate::config::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK, LOCAL_MAX_CHANGES};
+use crate::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK, LOCAL_MAX_CHANGES};
 use crate::gossip::Gossip;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;

@@ -6,7 +6,7 @@
 use super::Local;
 use super::checks::{Finding, Probe, Runners, Thresholds};
 use super::votes::{Order, Votes};
-use crate::config::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
+use crate::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
 use crate::model::member::level;

@@ -7,7 +7,7 @@ use super::checks::{Alias, Finding, judge};
 use super::persist::KeptTtl;
 use super::plan::unknown_check;
 use super::registry::{Moment, Registry};
-use crate::config::defaults::{ALIAS_ROUNDS, CHECK_LOGGED_BYTES};
+use crate::defaults::{ALIAS_ROUNDS, CHECK_LOGGED_BYTES};
 use crate::model::check::CheckStatus;
 use crate::model::fault::Fault;
 use crate::model::uri;

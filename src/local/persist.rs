@@ -8,7 +8,7 @@
 use super::Source;
 use super::inherit;
 use super::plan::Step;
-use crate::config::defaults::LOCAL_FILE_MAX;
+use crate::defaults::LOCAL_FILE_MAX;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::ids::Token;
 use crate::model::service::NodeService;

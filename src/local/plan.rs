@@ -8,11 +8,12 @@ use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::registry::Registry;
 use super::reload::FromFiles;
-use crate::config::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
+use crate::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
+use crate::model::rules;
 use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -62,16 +63,22 @@ impl Registry {
             let maintenance = maintenance::service_check_id(&row.id);
             // Maintenance is the operator's word, not part of any definition.
             let replaced = |id: &String| !named.contains(id.as_str()) && *id != maintenance;
-            steps.extend(self.state.checks_of(&row.id).into_iter().filter(replaced).map(Step::DropCheck));
+            let known = self.state.ids_of_checks(&row.id).chain(self.orphans_of(&row.id)).map(str::to_owned);
+            steps.extend(known.filter(replaced).map(Step::DropCheck));
         }
         steps.push(Step::PutService { row: Box::new(row), token, source });
         steps.extend(checks.into_iter().map(|new| Step::PutCheck { new: Box::new(new), source }));
+        self.copies_fit(&steps)?;
         self.with_room(steps)
     }
 
-    /// The removal of a service with its checks.
+    /// The removal of a service with its checks, or of what is kept for one that has never come.
     pub(super) fn plan_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
         if self.state.service(id).is_none() {
+            let orphans: Vec<Step> = self.orphans_of(id).map(|check| Step::DropCheck(check.to_owned())).collect();
+            if !orphans.is_empty() {
+                return Ok(orphans);
+            }
             let text = format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.");
             return Err(Fault::not_found(text));
         }
@@ -83,7 +90,9 @@ impl Registry {
     pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Result<Vec<Step>, Fault> {
         let token_of = |service: &str| self.state.service(service).map(|entry| entry.token.clone());
         let new = self.check_alone(check, source, token_of)?;
-        self.with_room(vec![Step::PutCheck { new: Box::new(new), source }])
+        let steps = vec![Step::PutCheck { new: Box::new(new), source }];
+        self.copies_fit(&steps)?;
+        self.with_room(steps)
     }
 
     /// A check that is registered by itself, with the token of its service where it has none.
@@ -109,7 +118,7 @@ impl Registry {
 
     /// The removal of a check.
     pub(super) fn plan_check_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
-        if self.state.check(id).is_none() {
+        if self.state.check(id).is_none() && !self.is_orphan(id) {
             return Err(unknown_check(id));
         }
         Ok(vec![Step::DropCheck(id.to_owned())])
@@ -161,6 +170,26 @@ impl Registry {
         Ok(steps)
     }
 
+    /// Whether the checks of a service that users register or add a check to can carry what they copy of it.
+    fn copies_fit(&self, steps: &[Step]) -> Result<(), Fault> {
+        let (mut row, mut service, mut put, mut dropped) = (None, None, BTreeSet::new(), BTreeSet::new());
+        for step in steps {
+            match step {
+                Step::PutService { row: new, .. } => (row, service) = (Some(&**new), Some(new.id.as_str())),
+                Step::PutCheck { new, .. } => {
+                    service = Some(new.row.service_id.as_str());
+                    put.insert(new.row.check_id.as_str());
+                }
+                Step::DropCheck(id) => _ = dropped.insert(id.as_str()),
+                Step::DropService(_) | Step::Reloaded { .. } => {}
+            }
+        }
+        let Some(id) = service.filter(|id| !id.is_empty()) else { return Ok(()) };
+        let Some(row) = row.or_else(|| self.state.service(id).map(|entry| &*entry.row)) else { return Ok(()) };
+        put.extend(self.state.ids_of_checks(id).filter(|check| !dropped.contains(check)));
+        rules::copies(&row.id, &row.service, &row.tags, put.len()).map_err(Fault::bad_request)
+    }
+
     /// `steps`, if this agent takes what they register.
     pub(super) fn with_room(&self, steps: Vec<Step>) -> Result<Vec<Step>, Fault> {
         let (mut services, mut checks) = (BTreeSet::new(), BTreeSet::new());
@@ -189,4 +218,63 @@ impl Registry {
 
 pub(super) fn unknown_check(id: &str) -> Fault {
     Fault::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::tests::{ids, settings, start, ttl, web};
+    use super::*;
+    use crate::defaults::COMMAND_BYTES;
+
+    #[test]
+    fn copies_of_tags_are_bounded_over_several_registrations() {
+        let now = start();
+        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let tagged = |bytes: usize| ServiceDefinition { tags: vec!["t".repeat(bytes)], ..web(Vec::new()) };
+        let check = |number: usize| CheckType { name: number.to_string(), service_id: "web1".into(), ..ttl() };
+        registry.add_service(tagged(COMMAND_BYTES / 10), Source::Api, false, now).expect("good");
+        for number in 0..9 {
+            registry.add_check(check(number), Source::Api, now).expect("good");
+        }
+        let refused = |fault: Fault| fault.kind == FaultKind::BadRequest && fault.message.contains("fewer checks or tags");
+        assert!(refused(registry.add_check(check(9), Source::Api, now).expect_err("refused")));
+        assert!(refused(registry.add_service(tagged(COMMAND_BYTES / 9), Source::Api, false, now).expect_err("refused")));
+        registry.add_check(check(8), Source::Api, now).expect("it is there already");
+        let replaced = ServiceDefinition { checks: vec![ttl()], ..tagged(COMMAND_BYTES / 9) };
+        registry.add_service(replaced, Source::Api, true, now).expect("the others go");
+        assert_eq!(ids(&registry), ["service:web1"]);
+    }
+
+    #[test]
+    fn checks_whose_service_never_came_are_deregistered_and_stay_away() {
+        let (home, now) = (tempfile::tempdir().expect("a directory"), start());
+        let open = || Registry::open(settings(Some(home.path())), now).expect("opens");
+        let check = |id: &str| CheckType { id: id.into(), name: "c".into(), service_id: "web1".into(), ..ttl() };
+        let mut registry = open();
+        registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
+        for id in ["alone", "with the service", "taken", "replaced"] {
+            registry.add_check(check(id), Source::Api, now).expect("good");
+        }
+
+        let mut registry = open();
+        registry.remove_check("alone").expect("it is kept");
+        assert_eq!(registry.remove_check("alone"), Err(unknown_check("alone")));
+        // Another one takes its id and goes again.
+        registry.add_check(CheckType { service_id: String::new(), ..check("taken") }, Source::Api, now).expect("good");
+        registry.remove_check("taken").expect("known");
+        registry.add_service(web(vec![CheckType { check_id: "new".into(), ..ttl() }]), Source::Api, true, now).expect("good");
+        assert_eq!(ids(&registry), ["new"]);
+        assert_eq!(ids(&open()), ["new"]);
+
+        let mut registry = open();
+        registry.add_check(check("with the service"), Source::Api, now).expect("good");
+        registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
+        let mut registry = open();
+        assert!(ids(&registry).is_empty(), "files say nothing of the service");
+        registry.remove_service("web1").expect("its checks are kept");
+        assert!(registry.remove_service("web1").is_err());
+        let mut registry = open();
+        registry.add_service(web(Vec::new()), Source::Api, false, now).expect("good");
+        assert!(ids(&registry).is_empty());
+    }
 }

@@ -14,6 +14,7 @@ use super::running::Running;
 use super::state::{NodeInfo, State};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
+use crate::defaults::CONSUL_VERSION;
 use crate::model::check::CheckStatus;
 use crate::model::ids::Token;
 use crate::model::service::NodeService;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
-/// Metadata that Consul gives each node, whatever the user says.
+/// Metadata that Consul gives each node: nothing where there are no segments, and its version.
 const SEGMENT_META: &str = "consul-network-segment";
+const VERSION_META: &str = "consul-version";
 
 /// This moment, by the clock that deadlines count and by the one that survives a restart.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +102,16 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The ids of the kept checks that wait for this service.
+    pub(super) fn orphans_of(&self, service: &str) -> impl Iterator<Item = &str> {
+        self.orphans.iter().filter(move |kept| kept.check.service_id == service).map(|kept| kept.check.check_id.as_str())
+    }
+
+    /// Whether a kept check of this id waits for its service.
+    pub(super) fn is_orphan(&self, check: &str) -> bool {
+        self.orphans.iter().any(|kept| kept.check.check_id == check)
+    }
+
     /// Does here what a plan says. What is to be kept is on the disk.
     pub(super) fn carry_out(&mut self, steps: Vec<Step>, now: Moment) {
         for step in steps {
@@ -166,6 +178,8 @@ impl Registry {
         let ttl = check.as_ref().filter(|_| new.row.kind == "ttl").map(|check| (check.ttl, self.running.output_max(check)));
         let forbidden = self.settings.script_checks.allow(check.as_ref(), source).err();
         self.touch(&new.row.service_id);
+        // What is kept under this id is another one now.
+        self.orphans.retain(|kept| kept.check.check_id != id);
         self.state.put_check(new, source);
         match (&check, &forbidden) {
             (Some(check), None) => {
@@ -199,6 +213,7 @@ impl Registry {
         self.running.stop(id);
         self.recalled.remove(id);
         self.unsaved.remove(id);
+        self.orphans.retain(|kept| kept.check.check_id != id);
         if let Some(row) = self.state.check(id).map(|entry| Arc::clone(&entry.row)) {
             self.touch(&row.service_id);
             if row.kind == maintenance::KIND {
@@ -213,6 +228,7 @@ impl Registry {
 pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
     let mut meta = settings.node_meta.clone();
     meta.entry(SEGMENT_META.to_owned()).or_default();
+    meta.insert(VERSION_META.to_owned(), CONSUL_VERSION.to_owned());
     NodeInfo {
         id: settings.node_id.to_string(),
         name: settings.node_name.clone(),

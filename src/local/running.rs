@@ -5,7 +5,7 @@
 
 use super::checks::{Alias, Finding, Probe, ProbeSettings, RouterElsewhere, Runners, Thresholds, follow};
 use super::definition;
-use crate::config::defaults::{CHECK_INTERVAL_MIN, DEREGISTER_CRITICAL_MIN};
+use crate::defaults::{CHECK_INTERVAL_MIN, DEREGISTER_CRITICAL_MIN};
 use crate::model::check::CheckType;
 use crate::model::ids::Token;
 use crate::model::principal::Principal;

@@ -149,8 +149,13 @@ impl State {
 
     /// The ids of the checks of a service.
     pub(super) fn checks_of(&self, service: &str) -> Vec<String> {
-        let live = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.row.service_id == service);
-        live.map(|(id, _)| id.clone()).collect()
+        self.ids_of_checks(service).map(str::to_owned).collect()
+    }
+
+    /// The same, one by one.
+    pub(super) fn ids_of_checks(&self, service: &str) -> impl Iterator<Item = &str> {
+        let live = self.checks.iter().filter(move |(_, entry)| !entry.mark.deleted && entry.row.service_id == service);
+        live.map(|(id, _)| id.as_str())
     }
 
     /// Registers a service or replaces it. Its checks follow its name and tags.

@@ -7,7 +7,7 @@
 use super::Local;
 use super::anti_entropy::{AntiEntropy, End, Spread, Step};
 use super::diff::{Remote, Update};
-use crate::config::defaults::{SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
+use crate::defaults::{SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::Gossip;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};

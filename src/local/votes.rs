@@ -5,7 +5,7 @@
 
 use super::anti_entropy;
 use super::checks::Finding;
-use crate::config::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
+use crate::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
 use crate::model::check::{CheckDefinition, CheckType, HealthCheck};
 use crate::model::vote::{Ballot, Vote, VotedCheck};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! How the leader treats servers: `autopilot {}` of the configuration, and what operators make of it later.
 
 use super::duration;
-use crate::config::defaults::{AUTOPILOT_LAST_CONTACT, AUTOPILOT_MAX_TRAILING_LOGS, AUTOPILOT_STABILIZATION};
+use crate::defaults::{AUTOPILOT_LAST_CONTACT, AUTOPILOT_MAX_TRAILING_LOGS, AUTOPILOT_STABILIZATION};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

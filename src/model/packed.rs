@@ -4,7 +4,7 @@
 //! kilobyte, so a message is looked through before any of it is decoded: how deep it nests, how many values it
 //! holds. A length that it announces is counted when it is announced.
 
-use crate::config::defaults::{COMMAND_DEPTH, COMMAND_VALUES, MESSAGE_DEPTH, MESSAGE_VALUES};
+use crate::defaults::{COMMAND_DEPTH, COMMAND_VALUES, MESSAGE_DEPTH, MESSAGE_VALUES};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -5,7 +5,7 @@
 use super::check::CheckType;
 use super::definition::ServiceDefinition;
 use super::vote::observers_fit;
-use crate::config::defaults::COMMAND_BYTES;
+use crate::defaults::{CHECK_NAME_BYTES, COMMAND_BYTES, NAME_BYTES};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -15,11 +15,21 @@ const META_MAX_KEY: usize = 128;
 const META_MAX_VALUE: usize = 512;
 const META_RESERVED_PREFIX: &str = "consul-";
 
+/// Whether `text` is short enough for what it is.
+pub fn length(what: &str, text: &str, max: usize) -> Result<(), String> {
+    match text.len() {
+        len if len > max => Err(format!("The {what} has {len} bytes; expected at most {max}")),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a service is one, its checks left aside; the error says what is not.
 pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
     if definition.name.is_empty() {
         return Err("Missing service name".to_owned());
     }
+    length("service name", &definition.name, NAME_BYTES)?;
+    length("service ID", &definition.id, NAME_BYTES)?;
     let bare = definition.address.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err("Invalid service address".to_owned());
@@ -33,23 +43,38 @@ pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
     meta(&definition.meta, reserved).map_err(|why| format!("Invalid Service Meta: {why}"))
 }
 
-/// Each check carries the names and tags of its service, so that a small body with many of both could make
-/// gigabytes.
+/// Whether the checks that come with a service can carry what they copy of it.
 fn copies_fit(definition: &ServiceDefinition) -> Result<(), String> {
     let checks = definition.checks.len() + usize::from(definition.check.is_some());
-    let tags: usize = definition.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
-    let carried = definition.id.len() + definition.name.len() + tags;
+    copies(&definition.id, &definition.name, &definition.tags, checks)
+}
+
+/// Whether so many checks can carry the id, name and tags of their service. Each has them all, so that little
+/// data with many checks and many tags could make gigabytes.
+pub fn copies(id: &str, name: &str, tags: &[String], checks: usize) -> Result<(), String> {
+    let carried = id.len() + name.len() + bytes_of(tags);
     match checks.saturating_mul(carried) > COMMAND_BYTES {
         true => Err(format!(
             "Each of the {checks} checks carries the {carried} bytes of its service's id, name and tags, more than {COMMAND_BYTES} \
-             bytes in all; register fewer checks or shorter ones"
+             bytes in all; register fewer checks or tags"
         )),
         false => Ok(()),
     }
 }
 
-/// Whether the fields of a check fit together.
-pub fn check(check: &CheckType) -> Result<(), &'static str> {
+/// What a list of tags takes in memory.
+pub fn bytes_of(tags: &[String]) -> usize {
+    tags.iter().map(|tag| tag.len() + size_of::<String>()).sum()
+}
+
+/// Whether the names of a check are no longer than they may be, and its fields fit together.
+pub fn check(check: &CheckType) -> Result<(), String> {
+    length("check name", &check.name, CHECK_NAME_BYTES)?;
+    [&check.id, &check.check_id].into_iter().try_for_each(|id| length("check ID", id, CHECK_NAME_BYTES))?;
+    fields(check).map_err(str::to_owned)
+}
+
+fn fields(check: &CheckType) -> Result<(), &'static str> {
     observers_fit(check)?;
     let targets = [&check.http, &check.tcp, &check.grpc, &check.udp, &check.h2ping, &check.os_service];
     let probes = !check.script_args.is_empty() || targets.iter().any(|target| !target.is_empty());
@@ -109,15 +134,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_checks_of_a_service_with_a_long_id_are_refused() {
+    fn many_checks_of_a_service_with_long_tags_are_refused() {
         let check = CheckType { ttl: std::time::Duration::from_secs(1), ..CheckType::default() };
         let of = |checks| ServiceDefinition {
             name: "web".to_owned(),
-            id: "i".repeat(500_000),
+            tags: vec!["t".repeat(500_000)],
             checks: vec![check.clone(); checks],
             ..ServiceDefinition::default()
         };
         assert_eq!(service(&of(8)), Ok(()));
         assert!(service(&of(9)).unwrap_err().contains("register fewer checks"));
+    }
+
+    #[test]
+    fn names_and_ids_have_a_bound_that_what_is_made_of_them_keeps() {
+        let named =
+            |name: usize, id: usize| ServiceDefinition { name: "n".repeat(name), id: "i".repeat(id), ..Default::default() };
+        assert_eq!(service(&named(NAME_BYTES, NAME_BYTES)), Ok(()));
+        for (name, id, words) in
+            [(NAME_BYTES + 1, 0, "The service name has 2049 bytes"), (1, NAME_BYTES + 1, "The service ID has")]
+        {
+            assert!(service(&named(name, id)).unwrap_err().starts_with(words), "{words}");
+        }
+        let ttl = CheckType { ttl: std::time::Duration::from_secs(1), ..CheckType::default() };
+        let (longest, longer) = ("c".repeat(CHECK_NAME_BYTES), "c".repeat(CHECK_NAME_BYTES + 1));
+        let fits = CheckType { id: longest.clone(), check_id: longest.clone(), name: longest, ..ttl.clone() };
+        assert_eq!(check(&fits), Ok(()));
+        for (of, words) in [
+            (CheckType { id: longer.clone(), ..ttl.clone() }, "The check ID has 4097 bytes; expected at most 4096"),
+            (CheckType { check_id: longer.clone(), ..ttl.clone() }, "The check ID has"),
+            (CheckType { name: longer, ..ttl }, "The check name has"),
+        ] {
+            assert!(check(&of).unwrap_err().starts_with(words), "{words}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! whether it still stands. A server that has Raft state, or hears of a cluster, never begins one.
 
 use super::Candidate;
-use crate::config::defaults::RAFT_MEMBERS_MAX;
+use crate::defaults::RAFT_MEMBERS_MAX;
 use crate::model::ids::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use super::message::{Ask, Reply};
 use super::network::Link;
 use super::openraft_types::Core;
 use super::{Candidate, Lane, RaftError};
-use crate::config::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
+use crate::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
 use crate::telemetry::Trouble;
 use openraft::EmptyNode;

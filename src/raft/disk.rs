@@ -5,7 +5,7 @@
 //! together. `log_writer` waits for room where others have taken even that.
 
 use super::start::Server;
-use crate::config::defaults::{RAFT_DISK_FULL_BYTES, RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
+use crate::defaults::{RAFT_DISK_FULL_BYTES, RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use openraft::ServerState;
 use std::io;

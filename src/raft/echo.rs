@@ -11,7 +11,7 @@ use super::Lane;
 use super::message::{Ask, Echo, Moment, Reply};
 use super::start::Server;
 use crate::clock;
-use crate::config::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
+use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
 use crate::model::ids::NodeId;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;

@@ -2,7 +2,7 @@
 //! stays what it was, or is refused before it is in the log.
 
 use super::openraft_types::LoggedCommand;
-use crate::config::defaults::{COMMAND_BYTES, JSON_DEPTH, SNAPSHOT_RECORD_BYTES};
+use crate::defaults::{COMMAND_BYTES, JSON_DEPTH, SNAPSHOT_RECORD_BYTES};
 use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Outcome, Register};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};

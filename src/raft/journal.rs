@@ -8,8 +8,9 @@
 use super::RaftError;
 use super::disk::{self, is_full};
 use super::openraft_types::{Entry, LogId, Vote, entry_bytes};
-use crate::config::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use super::overheard;
+use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use openraft::entry::RaftEntry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 /// Comes first in every value on disk.
 const FORMAT: u8 = 1;
@@ -57,6 +59,8 @@ pub(super) struct Journal {
 }
 
 struct Store {
+    /// What its own thread has logged before is of another one.
+    opened: Instant,
     database: Database,
     log: Keyspace,
     values: Keyspace,
@@ -70,6 +74,7 @@ impl std::fmt::Debug for Journal {
 
 impl Store {
     fn open(dir: &Path) -> Result<Store, fjall::Error> {
+        let opened = Instant::now();
         let database = Database::builder(dir)
             .cache_size(RAFT_LOG_BLOCK_CACHE_BYTES)
             .max_journaling_size(RAFT_LOG_JOURNAL_BYTES)
@@ -79,7 +84,22 @@ impl Store {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(RAFT_LOG_MEMTABLE_BYTES);
         let log = database.keyspace("log", options)?;
         let values = database.keyspace("values", options)?;
-        Ok(Store { database, log, values })
+        Ok(Store { opened, database, log, values })
+    }
+
+    fn settle(&self) -> Result<(), fjall::Error> {
+        // It says nothing of its thread but that: who has failed takes no writes, not even of nothing.
+        let is_well = || self.database.persist(PersistMode::Buffer);
+        for keyspace in [&self.log, &self.values] {
+            keyspace.rotate_memtable()?;
+            while keyspace.tree.sealed_memtable_count() > 0 {
+                is_well()?;
+                std::thread::sleep(RAFT_DISK_FULL_TICK / 10);
+            }
+        }
+        // Merging tables, which is what the thread does then, needs room too.
+        std::thread::sleep(RAFT_DISK_FULL_TICK);
+        is_well()
     }
 }
 
@@ -95,17 +115,26 @@ impl Journal {
         // Its threads end here.
         drop(slot.take());
         loop {
+            let since = Instant::now();
             match Store::open(&self.dir) {
                 Ok(store) => {
                     *slot = Some(store);
                     return Ok(());
                 }
-                Err(error) if matches!(error, fjall::Error::Locked) || reason_of_full(&error, &self.dir).is_some() => {
+                Err(error) if matches!(error, fjall::Error::Locked) || want_of_room(&error, &self.dir, since).is_some() => {
                     std::thread::sleep(RAFT_DISK_FULL_TICK);
                 }
                 Err(error) => return Err(io::Error::other(refused(&self.dir, &error).to_string())),
             }
         }
+    }
+
+    /// Has the store's own thread write what the store keeps in memory. Until it can, no more is taken, which
+    /// would only lie in the store's journals.
+    pub(super) fn settle(&self) -> Result<(), WriteError> {
+        let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = slot.as_ref() else { return Err(closed()) };
+        store.settle().map_err(|error| failed(error, &self.dir, store.opened))
     }
 
     /// Where it is.
@@ -168,7 +197,7 @@ impl Journal {
     /// Writes all of the changes or none; on disk when this returns.
     pub(super) fn commit(&self, changes: &Changes) -> Result<(), WriteError> {
         let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(store) = slot.as_ref() else { return Err(WriteError::Broken(io::Error::other("the Raft log is closed"))) };
+        let Some(store) = slot.as_ref() else { return Err(closed()) };
         // Handed to the system first, and then to the disk: only the first may fail for want of room.
         let mut writes = store.database.batch().durability(Some(PersistMode::Buffer));
         for (index, value) in &changes.log {
@@ -183,10 +212,7 @@ impl Journal {
                 None => writes.remove(&store.values, *name),
             }
         }
-        let failed = |error: fjall::Error| match reason_of_full(&error, &self.dir) {
-            Some(reason) => WriteError::Full(reason),
-            None => WriteError::Broken(io::Error::other(error)),
-        };
+        let failed = |error: fjall::Error| failed(error, &self.dir, store.opened);
         writes.commit().map_err(failed)?;
         store.database.persist(PersistMode::SyncData).map_err(|error| match error {
             // Its own thread has met the full disk in between.
@@ -196,12 +222,25 @@ impl Journal {
     }
 }
 
-/// Whether the store has failed for want of room: it says so, or its own thread has met that and it
-/// no longer says why.
-fn reason_of_full(error: &fjall::Error, dir: &Path) -> Option<String> {
+fn closed() -> WriteError {
+    WriteError::Broken(io::Error::other("the Raft log is closed"))
+}
+
+/// What the failure of a store that was opened at `since` comes to.
+fn failed(error: fjall::Error, dir: &Path, since: Instant) -> WriteError {
+    match want_of_room(&error, dir, since) {
+        Some(reason) => WriteError::Full(reason),
+        None => WriteError::Broken(io::Error::other(error)),
+    }
+}
+
+/// Whether the store that was opened at `since` has failed for want of room: it says so, or its own thread has
+/// met that. Then it no longer says why, but it has said so in the log.
+fn want_of_room(error: &fjall::Error, dir: &Path, since: Instant) -> Option<String> {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) if is_full(error) => Some(error.to_string()),
         fjall::Error::Poisoned if disk::is_nearly_full(dir) => Some("its disk is full".to_owned()),
+        fjall::Error::Poisoned => overheard::want_of_room(since),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 //! no leader counts on more than the shortest that can be configured. A restarted follower no longer knows what it promised and
 //! promises nothing for one lease, a hand-over by the leader itself excepted.
 
-use crate::config::defaults::{RAFT_ELECTION_MAX, RAFT_LEASE_MARGIN_PERCENT};
+use crate::defaults::{RAFT_ELECTION_MAX, RAFT_LEASE_MARGIN_PERCENT};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use super::RaftError;
 use super::journal::Journal;
 use super::log_writer::{Job, LogWriter};
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
-use crate::config::defaults::{RAFT_APPEND_BYTES, RAFT_LOG_CACHE_BYTES};
+use crate::defaults::{RAFT_APPEND_BYTES, RAFT_LOG_CACHE_BYTES};
 use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};

@@ -10,7 +10,7 @@ use super::disk;
 use super::journal::{COMMITTED, Changes, Journal, PURGED, VOTE, WriteError, encode};
 use super::log_store::Shared;
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
-use crate::config::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
+use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_DISK_FULL_TICKS, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
 use std::io;
@@ -213,15 +213,28 @@ impl WriterThread {
                 let folder = self.journal.dir().display();
                 tracing::error!(%folder, reason, "there is no room for the Raft log; no writes are taken until there is");
             }
-            std::thread::sleep(RAFT_DISK_FULL_TICK);
+            self.wait_for_room()?;
+        }
+        if self.full.swap(false, Ordering::SeqCst) {
+            tracing::info!("there is room for the Raft log again; writes go on");
+        }
+        Ok(())
+    }
+
+    /// Opens the store anew as often as it takes until it can write.
+    fn wait_for_room(&self) -> io::Result<()> {
+        for tries in 1.. {
+            std::thread::sleep(RAFT_DISK_FULL_TICK * RAFT_DISK_FULL_TICKS.min(tries));
             // First: what the store was writing when it failed is in the way until it is opened anew.
             self.journal.reopen()?;
             while disk::is_nearly_full(self.journal.dir()) {
                 std::thread::sleep(RAFT_DISK_FULL_TICK);
             }
-        }
-        if self.full.swap(false, Ordering::SeqCst) {
-            tracing::info!("there is room for the Raft log again; writes go on");
+            match self.journal.settle() {
+                Ok(()) => break,
+                Err(WriteError::Broken(error)) => return Err(error),
+                Err(WriteError::Full(_reason)) => {}
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use super::openraft_types::{Metrics, TypeConfig};
 use super::start::Server;
 use super::{Peer, PeerProgress};
-use crate::config::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
+use crate::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
 use openraft::Instant as _;

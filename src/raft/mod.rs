@@ -18,6 +18,8 @@ mod membership;
 mod message;
 mod network;
 mod openraft_types;
+mod overheard;
+mod pace;
 mod peers_file;
 mod proposals;
 mod quorum;
@@ -38,8 +40,9 @@ mod loss_test;
 mod testing;
 
 pub use mark::{LostLog, awaiting_id, lost_log};
+pub use overheard::overheard;
 
-use crate::config::defaults::{
+use crate::defaults::{
     RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
 };
 use crate::model::command::{Command, Outcome};

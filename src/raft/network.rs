@@ -11,7 +11,7 @@ use super::openraft_types::{
 use super::snapshot_file::SnapshotImage;
 use super::start::Server;
 use super::{Lane, Transport, TransportError};
-use crate::config::defaults::{RAFT_APPEND_TIMEOUT, RAFT_MEMBERS_MAX, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::defaults::{RAFT_APPEND_TIMEOUT, RAFT_MEMBERS_MAX, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;

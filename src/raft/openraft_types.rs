@@ -2,7 +2,7 @@
 //!
 //! Nothing in here leaves the room.
 
-use crate::config::defaults::COMMAND_BYTES;
+use crate::defaults::COMMAND_BYTES;
 use crate::model::command::{Command, Outcome};
 use crate::model::fault::Fault;
 use crate::model::packed;

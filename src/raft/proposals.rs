@@ -6,7 +6,7 @@
 
 use super::machine::Checker;
 use super::openraft_types::{Core, LoggedCommand, LoggedGroup};
-use crate::config::defaults::{
+use crate::defaults::{
     COMMAND_BYTES, RAFT_APPEND_BYTES, RAFT_GROUP_BYTES, RAFT_GROUP_COMMANDS, RAFT_GROUPS_IN_FLIGHT, RAFT_PROPOSAL_TIMEOUT,
     RAFT_PROPOSALS, RPC_MAX_RAFT_BYTES,
 };

@@ -2,7 +2,7 @@
 
 use super::start::Server;
 use super::{Candidate, membership};
-use crate::config::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_LEADERLESS_PATIENCE, RAFT_LEADERLESS_REPEAT};
+use crate::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_LEADERLESS_PATIENCE, RAFT_LEADERLESS_REPEAT};
 use crate::model::ids::NodeId;
 use openraft::ServerState;
 use std::collections::BTreeSet;

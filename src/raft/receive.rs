@@ -6,7 +6,7 @@
 use super::bootstrap::{Grant, GrantAnswer, Joining};
 use super::bootstrap_driver::{BEGINS_ANEW, Question};
 use super::message::{self, Ask, Counts, Envelope, Reply, SnapshotPart};
-use super::openraft_types::{AppendRequest, VoteRequest};
+use super::openraft_types::{AppendRequest, AppendResponse, VoteRequest};
 use super::start::Server;
 use crate::model::ids::{ClusterId, NodeId};
 use bytes::Bytes;
@@ -48,6 +48,9 @@ impl Server {
             Ask::Append(append) => {
                 self.check_log(envelope.counts, &append).await?;
                 let response = core.append_entries(append).await.map_err(|error| error.to_string())?;
+                if !matches!(response, AppendResponse::HigherVote(_)) {
+                    self.appended.happens();
+                }
                 Ok(match envelope.echo {
                     Some(echo) => Reply::AppendAt(response, self.hear(echo)),
                     None => Reply::Append(response),

@@ -12,7 +12,7 @@ use super::peers_file::{self, Listed};
 use super::snapshot_file::SnapshotShelf;
 use super::state_machine::StateMachine;
 use super::{RaftError, RaftSettings};
-use crate::config::defaults::RAFT_APPEND_ENTRIES;
+use crate::defaults::RAFT_APPEND_ENTRIES;
 use crate::model::ids::{ClusterId, NodeId};
 use openraft::alias::LeaderIdOf;
 use openraft::entry::RaftEntry;

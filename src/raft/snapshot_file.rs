@@ -5,7 +5,7 @@
 //! looks into a snapshot's content.
 
 use super::openraft_types::SnapshotMeta;
-use crate::config::defaults::RAFT_SNAPSHOT_MAX_BYTES;
+use crate::defaults::RAFT_SNAPSHOT_MAX_BYTES;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};

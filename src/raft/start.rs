@@ -17,8 +17,8 @@ use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::StateMachine;
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
-use crate::clock::Waking;
-use crate::config::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
+use crate::clock::{Latest, Waking};
+use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Trouble;
@@ -59,6 +59,8 @@ pub(super) struct Server {
     pub(super) echoes: Echoes,
     /// When the leader last said that it leads for sure, as a follower.
     pub(super) leader_heard: Freshness,
+    /// When this server last took an append.
+    pub(super) appended: Latest,
     /// The last index that readers see.
     pub(super) published: Arc<AtomicU64>,
     /// Notices that the host was asleep: others may lead since.
@@ -139,6 +141,7 @@ impl Server {
             freshness: Freshness::default(),
             echoes: Echoes::default(),
             leader_heard: Freshness::default(),
+            appended: Latest::default(),
             published,
             waking: Waking::new(),
             disk_stuck: AtomicBool::new(false),
@@ -153,6 +156,7 @@ impl Server {
 
     fn spawn_tasks(self: &Arc<Server>, shutdown: &Shutdown) {
         shutdown.spawn_until("raft observer", Arc::clone(self).observe());
+        shutdown.spawn_until("raft pace", Arc::clone(self).keep_pace());
         shutdown.spawn_until("raft elections", Arc::clone(self).stand_for_election_in_time());
         shutdown.spawn_until("raft echo", Arc::clone(self).keep_fresh());
         shutdown.spawn_until("raft membership", Arc::clone(self).finish_changes());

@@ -8,7 +8,7 @@ use super::RaftError;
 use super::machine::{Frozen, Machine};
 use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, Snapshot, SnapshotMeta, TypeConfig};
 use super::snapshot_file::{SnapshotImage, SnapshotShelf};
-use crate::config::defaults::{RAFT_APPLY_BATCH, RAFT_SNAPSHOT_RETRY};
+use crate::defaults::{RAFT_APPLY_BATCH, RAFT_SNAPSHOT_RETRY};
 use crate::model::command::{Command, Outcome};
 use crate::model::ids::NodeId;
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 //! A stuck disk takes no proposals; a failed write ends the server, for nobody knows what is on disk.
 
 use super::start::Server;
-use crate::config::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
+use crate::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
 use openraft::ServerState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -13,7 +13,7 @@ use super::neighbours::Told;
 use super::tries::leaves_hope;
 use crate::bridge::{Bridge, Followed, Held};
 use crate::clock;
-use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
+use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
 use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query};

@@ -11,7 +11,7 @@ use super::deliver::{come, shorten};
 use super::tries::{Beside, after_neighbour, is_want_of_way};
 use crate::bridge::Bridge;
 use crate::clock;
-use crate::config::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
+use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
 use crate::model::fault::Fault;
 use crate::model::request::{Ask, Hops, Progress, Reply, Request};
 use crate::rpc::CallError;

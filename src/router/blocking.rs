@@ -4,7 +4,7 @@
 //! neither Raft nor the store, only a [`Place`] that can be read and watched; dropping its future
 //! frees the watch.
 
-use crate::config::defaults::WAIT_JITTER_DIVISOR;
+use crate::defaults::WAIT_JITTER_DIVISOR;
 use crate::model::answer::{Answer, Found};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;

@@ -4,7 +4,7 @@
 //! bounded in bytes; a feed that falls out of it ends as soon as nobody waits on it any more.
 
 use super::feed::{Contact, Feed, Origin, State};
-use crate::config::defaults::{CACHED_BYTES_MAX, CACHED_FEED_OVERHEAD};
+use crate::defaults::{CACHED_BYTES_MAX, CACHED_FEED_OVERHEAD};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
 use crate::model::query::{CacheControl, Freshness, Identity, Query};
@@ -161,7 +161,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::config::defaults::{CACHED_IDLE, CACHED_RETRY};
+    use crate::defaults::{CACHED_IDLE, CACHED_RETRY};
     use crate::model::operation::{HealthRead, Lookup, Read};
     use crate::model::principal::Principal;
     use crate::model::query::Consistency;

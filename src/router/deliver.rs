@@ -11,7 +11,7 @@ use super::route::{Leader, Route, Situation, need, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
 use crate::bridge::Bridge;
 use crate::clock;
-use crate::config::defaults::CALL_MARGIN;
+use crate::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::Need;
 use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};

@@ -6,7 +6,7 @@
 use super::merge::{self, Part, Shape};
 use super::{Core, blocking, freshness};
 use crate::clock;
-use crate::config::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVERYWHERE_PATIENCE, EVERYWHERE_RETRY};
+use crate::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVERYWHERE_PATIENCE, EVERYWHERE_RETRY};
 use crate::model::answer::{Answer, DatacenterPart};
 use crate::model::fault::Fault;
 use crate::model::query::{Freshness, Query};

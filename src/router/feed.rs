@@ -5,7 +5,7 @@
 
 use super::cached::FeedCache;
 use crate::clock;
-use crate::config::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
+use crate::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use crate::model::query::{Freshness, Identity, Query};

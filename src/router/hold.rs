@@ -3,7 +3,7 @@
 //! `deliver.rs` begins a [`Hold`] for each request and waits on it between attempts. What is held
 //! at one time is bounded over all requests; dropping the wait gives its place back.
 
-use crate::config::defaults::{HOLD_RETRY, HOLD_SPREAD};
+use crate::defaults::{HOLD_RETRY, HOLD_SPREAD};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::request::{Phase, Progress};
 use std::future::Future;

@@ -4,7 +4,7 @@
 //! is made here and compared for equality: one that another server made is no match, and answers at
 //! once. `everywhere.rs` asks. Pure but for its hash keys.
 
-use crate::config::defaults::EVERYWHERE_MARKS_MAX;
+use crate::defaults::EVERYWHERE_MARKS_MAX;
 use crate::model::query::Query;
 use moka::ops::compute::Op;
 use moka::sync::Cache;

@@ -4,7 +4,7 @@
 //! they are lists; the map of services is read, because its names meet. Pure.
 
 use super::route::{EVERYWHERE, wanted_dc};
-use crate::config::defaults::EVERYWHERE_MAX_BYTES;
+use crate::defaults::EVERYWHERE_MAX_BYTES;
 use crate::model::answer::{Answer, AnswerMeta, CacheUse, DatacenterPart, Found};
 use crate::model::fault::Fault;
 use crate::model::operation::{Merge, Read};

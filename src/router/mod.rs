@@ -39,7 +39,7 @@ mod testing;
 
 use crate::bridge::Bridge;
 use crate::clock;
-use crate::config::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
+use crate::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
 use crate::gossip::Gossip;
 use crate::model::answer::Answer;
 use crate::model::autopilot::AutopilotConfig;

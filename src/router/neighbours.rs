@@ -6,7 +6,7 @@
 use super::Core;
 use super::bounds::Bounds;
 use crate::clock;
-use crate::config::defaults::{
+use crate::defaults::{
     CACHED_FEED_OVERHEAD, NEIGHBOURS_ASKS_MAX, NEIGHBOURS_KEPT, NEIGHBOURS_KEPT_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_PATIENCE,
 };
 use crate::model::answer::{Answer, CacheUse};

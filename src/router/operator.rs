@@ -33,6 +33,7 @@ struct RaftServer {
     leader: bool,
     protocol_version: &'static str,
     voter: bool,
+    last_index: u64,
 }
 
 impl Servers<'_> {
@@ -60,13 +61,15 @@ impl Servers<'_> {
         if addrs.is_empty() { Value::Null } else { addrs.into() }
     }
 
-    /// `operator/raft/configuration`, in force since log index `index`.
-    pub(super) fn configuration(&self, index: u64) -> Value {
-        let servers: Vec<RaftServer> = self.peers.iter().map(|peer| self.raft_server(peer)).collect();
+    /// `operator/raft/configuration`, in force since log index `index`. How far each is only a leader knows, by
+    /// the `health` of all; on others it is 0, as with Consul.
+    pub(super) fn configuration(&self, index: u64, health: &[ServerHealth]) -> Value {
+        let last = |id| health.iter().find(|server| server.id == id).map_or(0, |server| server.last_index);
+        let servers: Vec<RaftServer> = self.peers.iter().map(|peer| self.raft_server(peer, last(peer.id))).collect();
         json!({ "Servers": servers, "Index": index })
     }
 
-    fn raft_server(&self, peer: &Peer) -> RaftServer {
+    fn raft_server(&self, peer: &Peer, last_index: u64) -> RaftServer {
         let member = self.member(peer.id);
         RaftServer {
             id: peer.id.to_string(),
@@ -76,6 +79,7 @@ impl Servers<'_> {
             // The number of Consul's Raft protocol, by which tools tell ids from addresses.
             protocol_version: if member.is_some() { "3" } else { "unknown" },
             voter: peer.voter,
+            last_index,
         }
     }
 
@@ -248,12 +252,14 @@ mod tests {
     #[test]
     fn a_peer_that_gossip_does_not_know_is_listed_as_unknown() {
         let (roster, peers) = (roster([1]), peers(2));
-        let found = Servers { leadership: led_by(Some(1)), peers: &peers, roster: &roster }.configuration(22);
+        let found = Servers { leadership: led_by(Some(1)), peers: &peers, roster: &roster }.configuration(22, &[health(1, true)]);
         assert_eq!(
             found,
             json!({"Servers": [
-                {"ID": id(1).to_string(), "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true},
-                {"ID": id(2).to_string(), "Node": "(unknown)", "Address": "", "Leader": false, "ProtocolVersion": "unknown", "Voter": true},
+                {"ID": id(1).to_string(), "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true,
+                    "LastIndex": 46},
+                {"ID": id(2).to_string(), "Node": "(unknown)", "Address": "", "Leader": false, "ProtocolVersion": "unknown", "Voter": true,
+                    "LastIndex": 0},
             ], "Index": 22})
         );
     }

@@ -9,7 +9,7 @@ use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
 use super::source::age_of_view;
 use crate::clock;
-use crate::config::defaults::VIEW_LOOK;
+use crate::defaults::VIEW_LOOK;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
@@ -106,7 +106,10 @@ impl Core {
             ServersRead::Status(StatusRead::Leader) => servers.leader(),
             ServersRead::Status(StatusRead::Peers) => servers.peer_addrs(),
             ServersRead::Operator(read) => match read {
-                OperatorRead::RaftConfiguration => servers.configuration(raft.stats().configuration_index),
+                OperatorRead::RaftConfiguration => {
+                    let health = if leadership.is_self { self.server_health(raft) } else { Vec::new() };
+                    servers.configuration(raft.stats().configuration_index, &health)
+                }
                 OperatorRead::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, found)),
                 OperatorRead::AutopilotHealth => {
                     let health = self.server_health(raft);

@@ -3,7 +3,7 @@
 //! `deliver.rs` picks from it and tells it of failures; the list follows the LAN roster by itself.
 //! It does no I/O; time and randomness come from outside.
 
-use crate::config::defaults::SERVER_REBALANCE;
+use crate::defaults::SERVER_REBALANCE;
 use crate::gossip::Roster;
 use crate::model::ids::NodeId;
 use crate::model::member::{Member, MemberStatus};

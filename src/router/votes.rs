@@ -5,7 +5,7 @@
 //! connections leave from another address is taken by its word, as everybody in the pool is.
 
 use super::Core;
-use crate::config::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
+use crate::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
 use crate::gossip::Roster;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};

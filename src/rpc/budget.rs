@@ -3,7 +3,7 @@
 //! `server` takes room for what has arrived, never for what was announced: a length costs its sender nothing.
 
 use super::message::BodyError;
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::counted_as;
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -3,19 +3,18 @@
 //! Used by `router` and by Raft's transport. It never sends a message twice; whether that is safe
 //! is for the caller to judge by [`CallError`].
 
-use super::message::collect;
+use super::message::receive;
 use super::slot::Slot;
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::packed;
 use crate::model::request::{Reply, Request};
 use crate::tls::RpcTls;
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::StatusCode;
+use hyper::header::CONTENT_LENGTH;
 use std::collections::HashMap;
-use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,21 +84,21 @@ impl RpcClient {
         if body.len() > request_limit {
             return Err(CallError::NotSent(format!("{} bytes, and a message has at most {request_limit}", body.len())));
         }
-        let mut link = self.slot(server, lane).link().await.map_err(|error| CallError::NotSent(error.to_string()))?;
-        let Ok(_permit) = Arc::clone(&link.calls).try_acquire_owned() else {
+        let link = self.slot(server, lane).link().await.map_err(|error| CallError::NotSent(error.to_string()))?;
+        let Some(mut call) = link.call() else {
             metrics::counter!("kontor.rpc.calls_refused").increment(1);
             return Err(CallError::NotSent(format!("{server}: {} calls are under way", defaults::RPC_MAX_STREAMS)));
         };
-        let request = hyper::Request::post(format!("http://kontor{path}"))
-            .body(Full::new(body))
+        let head = hyper::Request::post(format!("http://kontor{path}"))
+            .header(CONTENT_LENGTH, body.len())
+            .body(())
             .map_err(|error| CallError::NotSent(error.to_string()))?;
+        let response = call.send(head, body).await.map_err(|error| CallError::NotSent(format!("{server}: {error}")))?;
         handed_over.store(true, Ordering::Relaxed);
-        let response = link.sender.try_send_request(request).await.map_err(|mut failed| {
-            let unsent = failed.take_message().is_some();
-            broken(server, failed.error(), unsent)
-        })?;
-        let status = response.status();
-        let body = collect(response.into_body(), reply_limit, None).await;
+        let (head, incoming) = call.answer(response).await.map_err(|error| broken(server, &error))?;
+        let status = head.status;
+        let announced = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let body = receive(incoming, reply_limit, announced.unwrap_or(0)).await;
         match (status, body) {
             (StatusCode::OK, Ok(body)) => Ok(body),
             (StatusCode::OK, Err(error)) => Err(CallError::Lost(format!("{server}: {error}"))),
@@ -144,20 +143,14 @@ fn encoded(request: &Request) -> Result<Bytes, Fault> {
     Ok(body.into())
 }
 
-/// Tells a message that certainly was not processed from one that may have been: it was handed
-/// back unsent, or the server reset its stream as refused, or said goodbye without having seen it.
-fn broken(server: SocketAddr, error: &hyper::Error, unsent: bool) -> CallError {
-    let protocol = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    let refused = protocol.is_some_and(|error| {
-        let by_server = error.is_remote();
-        by_server && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-            || by_server && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
-    });
-    let text = match error.source() {
-        Some(source) => format!("{server}: {error}: {source}"),
-        None => format!("{server}: {error}"),
-    };
-    if unsent || refused {
+/// Tells a message that certainly was not processed from one that may have been: the server reset its stream
+/// as refused, or said goodbye without having seen it.
+fn broken(server: SocketAddr, error: &h2::Error) -> CallError {
+    let by_server = error.is_remote();
+    let refused = by_server && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        || by_server && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    let text = format!("{server}: {error}");
+    if refused {
         CallError::NotSent(text)
     } else {
         metrics::counter!("kontor.rpc.calls_lost").increment(1);

@@ -3,6 +3,7 @@
 //! Used by both ends. A size that was announced is checked before any of it is taken in.
 
 use super::budget::Share;
+use super::link;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -13,35 +14,67 @@ pub(super) enum BodyError {
     #[error("a message of more than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("cut off: {0}")]
-    Cut(#[from] hyper::Error),
+    Cut(String),
     #[error("messages of others fill all the room there is; try again")]
     NoRoom,
 }
 
-/// Reads a whole body of at most `limit` bytes, each piece of it once there is room for all that has come so
-/// far, where that is asked for. A body that came in one piece is not copied.
-pub(super) async fn collect(mut body: Incoming, limit: usize, mut room: Option<&mut Share>) -> Result<Bytes, BodyError> {
-    if body.size_hint().lower() > limit as u64 {
-        return Err(BodyError::TooLarge { limit });
+/// A body as far as it has come; one that came in one piece is not copied.
+struct Whole {
+    limit: usize,
+    first: Bytes,
+    pieces: BytesMut,
+}
+
+impl Whole {
+    /// `announced` bytes are to come, or more.
+    fn new(limit: usize, announced: u64) -> Result<Whole, BodyError> {
+        match announced > limit as u64 {
+            true => Err(BodyError::TooLarge { limit }),
+            false => Ok(Whole { limit, first: Bytes::new(), pieces: BytesMut::new() }),
+        }
     }
-    let mut first = Bytes::new();
-    let mut whole = BytesMut::new();
+
+    /// Bytes with `data`, if that is not too much.
+    fn with(&self, data: &Bytes) -> Result<usize, BodyError> {
+        let bytes = self.first.len() + self.pieces.len() + data.len();
+        if bytes > self.limit { Err(BodyError::TooLarge { limit: self.limit }) } else { Ok(bytes) }
+    }
+
+    fn add(&mut self, data: Bytes) {
+        if self.first.is_empty() && self.pieces.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.pieces.is_empty() {
+            self.pieces.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.pieces.extend_from_slice(&data);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.pieces.is_empty() { self.first } else { self.pieces.freeze() }
+    }
+}
+
+/// Reads a whole request of at most `limit` bytes, each piece of it once there is room for all that has come so far.
+pub(super) async fn collect(mut body: Incoming, limit: usize, room: &mut Share) -> Result<Bytes, BodyError> {
+    let mut whole = Whole::new(limit, body.size_hint().lower())?;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if first.len() + whole.len() + data.len() > limit {
-            return Err(BodyError::TooLarge { limit });
-        }
-        if let Some(room) = &mut room {
-            room.grow_to(first.len() + whole.len() + data.len()).await?;
-        }
-        if first.is_empty() && whole.is_empty() {
-            first = data;
-            continue;
-        }
-        if whole.is_empty() {
-            whole.extend_from_slice(&std::mem::take(&mut first));
-        }
-        whole.extend_from_slice(&data);
+        let Ok(data) = frame.map_err(|error| BodyError::Cut(error.to_string()))?.into_data() else { continue };
+        room.grow_to(whole.with(&data)?).await?;
+        whole.add(data);
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+    Ok(whole.finish())
+}
+
+/// Reads a whole answer of at most `limit` bytes, of which `announced` are to come.
+pub(super) async fn receive(mut body: link::Incoming, limit: usize, announced: u64) -> Result<Bytes, BodyError> {
+    let mut whole = Whole::new(limit, announced)?;
+    while let Some(part) = body.part().await {
+        let data = part.map_err(|error| BodyError::Cut(error.to_string()))?;
+        whole.with(&data)?;
+        whole.add(data);
+    }
+    Ok(whole.finish())
 }

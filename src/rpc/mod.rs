@@ -7,6 +7,7 @@
 
 mod budget;
 mod client;
+mod link;
 mod message;
 mod server;
 mod slot;

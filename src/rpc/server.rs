@@ -7,13 +7,14 @@
 use super::budget::{Budget, Share};
 use super::message::{BodyError, collect};
 use super::{RAFT_PATH, REQUEST_PATH, RaftSink};
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::{Entrance, counted_as};
 use crate::listener::Listener;
 use crate::model::fault::Fault;
 use crate::model::packed;
 use crate::model::request::{Ask, Handler, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{Trouble, Troubles};
 use crate::tls::RpcTls;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,11 +23,10 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -60,11 +60,15 @@ pub async fn serve(
         tls,
         requests: Budget::new(defaults::RPC_BODY_BUDGET_KIB, defaults::RPC_BODY_BUDGET_OF_ADDRESS_KIB),
         of_raft: Budget::new(defaults::RPC_RAFT_BUDGET_KIB, defaults::RPC_RAFT_BUDGET_OF_ADDRESS_KIB),
-        told: Mutex::default(),
+        distrusted: Troubles::new(
+            Trouble::at_once(defaults::RPC_REFUSAL_PAUSE),
+            defaults::RPC_REFUSAL_PAUSE,
+            defaults::RPC_MAX_REFUSALS,
+        ),
         shutdown: shutdown.clone(),
     });
     let stop = shutdown.token();
-    let mut told = None;
+    let mut trouble = Trouble::at_once(defaults::ACCEPT_TOLD_EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -83,9 +87,8 @@ pub async fn serve(
                 Err(_full) => refused("connections", peer, "too many connections"),
             },
             Err(error) => {
-                if told.is_none_or(|told: Instant| told.elapsed() >= defaults::ACCEPT_TOLD_EVERY) {
+                if trouble.failed(Instant::now().into_std()) {
                     warn!(%error, "rpc cannot accept");
-                    told = Some(Instant::now());
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -100,8 +103,8 @@ struct Server {
     requests: Budget,
     /// Of the servers that are known.
     of_raft: Budget,
-    /// Whose refusal was logged lately.
-    told: Mutex<HashMap<IpAddr, Instant>>,
+    /// Addresses that were refused for their certificates.
+    distrusted: Troubles<IpAddr>,
     shutdown: Shutdown,
 }
 
@@ -162,11 +165,7 @@ impl Server {
     /// logged, but once a minute for each address: a peer that is refused comes again and again.
     fn distrusted(&self, kind: &'static str, peer: SocketAddr, why: &str) {
         refused(kind, peer, why);
-        let (mut told, address) = (self.told.lock().unwrap_or_else(PoisonError::into_inner), counted_as(peer.ip()));
-        told.retain(|_, at| at.elapsed() < defaults::RPC_REFUSAL_PAUSE);
-        if told.len() < defaults::RPC_MAX_REFUSALS && !told.contains_key(&address) {
-            told.insert(address, Instant::now());
-            drop(told);
+        if self.distrusted.failed(counted_as(peer.ip()), Instant::now().into_std()).is_due {
             warn!(%peer, reason = %why, "rpc connection refused");
         }
     }
@@ -294,7 +293,7 @@ async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, 
         metrics::counter!("kontor.rpc.oversized").increment(1);
         return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("{length} bytes, and a message has at most {limit}")));
     }
-    let read = collect(body, limit, Some(&mut share));
+    let read = collect(body, limit, &mut share);
     match timeout(defaults::RPC_BODY_TIMEOUT, read).await {
         Ok(Ok(message)) => Ok((message, share)),
         Ok(Err(error @ BodyError::TooLarge { .. })) => Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),

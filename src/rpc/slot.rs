@@ -4,14 +4,12 @@
 //! Used by `client` alone.
 
 use super::Lane;
-use crate::config::defaults;
+use super::link::Link;
+use crate::defaults;
+use crate::telemetry::Trouble;
 use crate::tls::{Outgoing, RpcTls};
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use http_body_util::Full;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -19,17 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-
-/// A connection that can take calls; clones are the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Link {
-    pub(super) sender: SendRequest<Full<Bytes>>,
-    /// Calls in flight are bounded here, below what the server grants, so that none waits unseen.
-    pub(super) calls: Arc<Semaphore>,
-}
 
 type Dial = Shared<BoxFuture<'static, Result<Link, Arc<str>>>>;
 
@@ -55,23 +44,30 @@ pub(super) struct Slot {
     tls: Option<RpcTls>,
     source: Option<IpAddr>,
     state: Mutex<State>,
-    /// When a failed TLS handshake was last logged.
-    told: Mutex<Option<Instant>>,
+    /// Failed TLS handshakes.
+    distrusted: Mutex<Trouble>,
 }
 
 impl Slot {
     pub(super) fn new(server: SocketAddr, lane: Lane, tls: Option<RpcTls>, source: Option<IpAddr>) -> Slot {
-        Slot { server, lane, tls, source, state: Mutex::new(State::Idle), told: Mutex::default() }
+        Slot {
+            server,
+            lane,
+            tls,
+            source,
+            state: Mutex::new(State::Idle),
+            distrusted: Mutex::new(Trouble::at_once(defaults::RPC_REFUSAL_PAUSE)),
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        matches!(&*self.lock(), State::Up(link) if !link.sender.is_closed())
+        matches!(&*self.lock(), State::Up(link) if !link.is_closed())
     }
 
     /// Whether forgetting this slot would break nothing.
     pub(super) fn is_forgettable(&self) -> bool {
         match &*self.lock() {
-            State::Up(link) => link.sender.is_closed(),
+            State::Up(link) => link.is_closed(),
             State::Dialling(_) => false,
             State::Idle | State::Failed { .. } => true,
         }
@@ -82,7 +78,7 @@ impl Slot {
         let dial = {
             let mut state = self.lock();
             let pause = match &*state {
-                State::Up(link) if !link.sender.is_closed() => return Ok(link.clone()),
+                State::Up(link) if !link.is_closed() => return Ok(link.clone()),
                 State::Failed { error, retry_at, .. } if Instant::now() < *retry_at => return Err(Arc::clone(error)),
                 State::Failed { pause, .. } => (*pause * 2).min(defaults::RPC_BACKOFF_MAX),
                 State::Up(_) | State::Idle | State::Dialling(_) => defaults::RPC_BACKOFF_MIN,
@@ -162,9 +158,8 @@ impl Slot {
 
     /// Logs a failed TLS handshake, once a minute: it is mended by an operator, not by trying again.
     fn tell(&self, error: &std::io::Error) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|at| at.elapsed() >= defaults::RPC_REFUSAL_PAUSE) {
-            *told = Some(Instant::now());
+        let mut distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if distrusted.failed(Instant::now().into_std()) {
             warn!(server = %self.server, %error, "no TLS connection to this server");
         }
     }
@@ -173,35 +168,7 @@ impl Slot {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (ping_interval, ping_timeout) = match self.lane {
-            Lane::Requests | Lane::Raft => (defaults::RPC_PING_INTERVAL, defaults::RPC_PING_TIMEOUT),
-            Lane::Watches => (defaults::RPC_WATCH_PING_INTERVAL, defaults::RPC_PING_TIMEOUT),
-            Lane::Snapshots => (defaults::RPC_PING_INTERVAL, defaults::RPC_SNAPSHOT_PING_TIMEOUT),
-        };
-        let (sender, connection) = Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(ping_interval)
-            .keep_alive_timeout(ping_timeout)
-            // Where nothing is under way there is nothing to lose: an idle agent wakes nobody.
-            .keep_alive_while_idle(false)
-            .initial_stream_window_size(defaults::RPC_STREAM_WINDOW)
-            .initial_connection_window_size(defaults::RPC_CONNECTION_WINDOW)
-            .initial_max_send_streams(defaults::RPC_MAX_STREAMS as usize)
-            .max_concurrent_reset_streams(defaults::RPC_MAX_RESETS)
-            .max_frame_size(defaults::RPC_FRAME_BYTES)
-            .max_header_list_size(defaults::RPC_HEADER_BYTES)
-            .max_send_buf_size(defaults::RPC_STREAM_WINDOW as usize)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        let server = self.server;
-        // It ends with the connection, and the connection with the last handle on it.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%server, %error, "rpc connection ended");
-            }
-        });
-        Ok(Link { sender, calls: Arc::new(Semaphore::new(defaults::RPC_MAX_STREAMS as usize)) })
+        Link::open(stream, self.lane, self.server).await.map_err(|error| error.to_string())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

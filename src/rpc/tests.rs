@@ -1,7 +1,7 @@
 //! Both ends together, on real sockets.
 
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH, RaftSink, RpcClient, serve};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
@@ -119,7 +119,7 @@ fn lax() -> RpcRules {
 
 fn tls_of(ca: &(String, String), kind: CertKind, dc: &str, rules: RpcRules) -> RpcTls {
     let (cert, key) = cert_of(ca, kind, dc, 1);
-    load(&ca.0, &cert, &key).rpc_tls(rules).unwrap()
+    RpcTls::new(&load(&ca.0, &cert, &key), rules).unwrap()
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn a_server_that_has_a_certificate_takes_no_plain_text_unasked() {
     let files = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(files.path(), &ca.0).unwrap();
     let files = TlsFiles { ca_file: Some(files.path().to_owned()), ..TlsFiles::default() };
-    let bare = TlsMaterial::load(&files).unwrap().rpc_tls(lax()).unwrap();
+    let bare = RpcTls::new(&TlsMaterial::load(&files).unwrap(), lax()).unwrap();
     assert_eq!(body(RpcClient::new(Some(bare)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
 }
 
@@ -345,7 +345,7 @@ async fn verify_incoming_refuses_plain_text_and_strangers() {
     let other = create_ca("consul", 10, &[]).unwrap();
     let stranger = tls_of(&other, CertKind::Server, "dc1", lax());
     assert!(RpcClient::new(Some(stranger)).call(server.addr, &read("x"), LONG).await.is_err());
-    let nobody = TlsMaterial::load(&TlsFiles::default()).unwrap().rpc_tls(lax()).unwrap();
+    let nobody = RpcTls::new(&TlsMaterial::load(&TlsFiles::default()).unwrap(), lax()).unwrap();
     assert!(RpcClient::new(Some(nobody)).call(server.addr, &read("x"), LONG).await.is_err());
     assert_eq!(body(RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
 }
@@ -385,7 +385,7 @@ async fn agents_with_unusual_certificates_understand_each_other() {
     let ca = create_ca("consul", 10, &[]).unwrap();
     let rules = RpcRules { verify_server_hostname: false, ..strict() };
     for (cert, key) in [ca.clone(), signing_cert(&ca, &["x.example"]), version_1_cert(&ca)] {
-        let tls = load(&ca.0, &cert, &key).rpc_tls(rules.clone()).unwrap();
+        let tls = RpcTls::new(&load(&ca.0, &cert, &key), rules.clone()).unwrap();
         let server = server(Some(tls.clone())).await;
         let answer = RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await;
         assert_eq!(body(answer.unwrap()), "x");

@@ -3,26 +3,27 @@
 //! [`super::Store`] calls it in log order. It reads no clock, draws no random number, and whatever a
 //! command says, it ends with an outcome.
 
+use super::catalog::{deregister, register, votes};
 use super::change::Change;
+use super::key::Key;
 use super::view::View;
-use super::watch::Key;
-use super::{autopilot, deregister, register, removal, validate, votes};
+use super::{autopilot, coordinate, removals, validate};
 use crate::model::command::{Command, Outcome};
 use std::collections::BTreeSet;
 
 /// Applies `command` to `view`, and notes in `touched` what became different. A refused command
 /// changes neither.
 pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, command: &Command) -> Outcome {
-    let mut change = Change { view, index, touched };
+    let mut change = Change::new(view, index, touched);
     let done = match command {
         Command::Register(request) => register::register(&mut change, request),
         Command::Deregister(request) => deregister::deregister(&mut change, request),
         Command::UpdateCoordinates(coordinates) => {
-            coordinates.iter().for_each(|coordinate| change.put_coordinate(coordinate));
+            coordinates.iter().for_each(|coordinate| coordinate::put(&mut change, coordinate));
             Ok(())
         }
-        Command::RemoveDatacenter { datacenter, cluster } => removal::remove(&mut change, datacenter, *cluster),
-        Command::ReadmitDatacenter { datacenter } => removal::readmit(&mut change, datacenter),
+        Command::RemoveDatacenter { datacenter, cluster } => removals::remove(&mut change, datacenter, *cluster),
+        Command::ReadmitDatacenter { datacenter } => removals::readmit(&mut change, datacenter),
         Command::AssignObservers(assigns) => {
             votes::assign(&mut change, assigns);
             Ok(())
@@ -34,6 +35,7 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, co
         Command::SetAutopilot { config, only_at } => autopilot::set(&mut change, config, *only_at),
         Command::Batch(commands) => return apply_all(view, touched, index, commands),
     };
+    change.follow();
     done.map_or_else(Outcome::Refused, |()| Outcome::Done)
 }
 

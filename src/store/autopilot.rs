@@ -1,7 +1,9 @@
 //! How servers are treated: one row, which replaces itself. `apply` calls it.
 
 use super::change::Change;
-use super::watch::Key;
+use super::key::Key;
+use super::snapshot::{Kind, Writer};
+use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::{Fault, FaultKind};
 use std::sync::Arc;
@@ -19,4 +21,17 @@ pub(super) fn set(change: &mut Change<'_>, config: &AutopilotConfig, only_at: Op
     change.view.autopilot = Some(Arc::new(row));
     change.touched.insert(Key::Autopilot);
     Ok(())
+}
+
+impl Table for Option<Arc<AutopilotConfig>> {
+    fn save(&self, to: &mut Writer<'_>) -> std::io::Result<()> {
+        self.iter().try_for_each(|config| to.value(Kind::Autopilot, &**config))
+    }
+
+    fn move_to(&mut self, _datacenter: &Arc<str>) {}
+
+    #[cfg(test)]
+    fn verify(&self, _view: &super::View) {
+        assert!(self.iter().all(|config| config.create_index <= config.modify_index), "{self:?}");
+    }
 }

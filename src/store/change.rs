@@ -1,18 +1,13 @@
-//! The step from one view to the next: what a command changes, and who has to hear of it.
+//! The step from one view to the next: what a command changes, what follows from it in other tables,
+//! and who has to hear of it.
 //!
 //! A command first finds out whether it can be done, and then changes without a way to fail, so that
-//! a refusal leaves no trace. It says how a node shall be; [`Change::put`] compares that with how it
-//! was and is the one place where indexes move and watches are called.
+//! a refusal leaves no trace.
 
-use super::group::Group;
-use super::node_state::NodeState;
-use super::rows::{CheckRow, CoordinateRow, ServiceRow, key_of};
+use super::coordinate;
+use super::key::Key;
 use super::view::View;
-use super::watch::Key;
-use crate::model::coordinate::NodeCoordinate;
-use crate::model::operation::Lookup;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A view in the making, at one index of the log.
@@ -22,244 +17,34 @@ pub(super) struct Change<'a> {
     pub(super) index: u64,
     /// What became different.
     pub(super) touched: &'a mut BTreeSet<Key>,
+    /// What other tables have not followed yet.
+    causes: VecDeque<Cause>,
 }
 
-impl Change<'_> {
-    /// Puts a node in the place of the one of the same name.
-    pub(super) fn put(&mut self, state: NodeState) {
-        let key = key_of(&state.row.node.node);
-        let old = self.view.nodes.get(&key).cloned();
-        self.replace(&key, old.as_deref(), Some(state));
+/// A change of one table that rows of others depend on.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// The node of this key is gone, and its services and checks with it.
+    NodeGone(Arc<str>),
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(view: &'a mut View, index: u64, touched: &'a mut BTreeSet<Key>) -> Change<'a> {
+        Change { view, index, touched, causes: VecDeque::new() }
     }
 
-    /// Removes a node with all that hangs on it.
-    pub(super) fn remove(&mut self, name: &str) {
-        let key = key_of(name);
-        if let Some(old) = self.view.nodes.get(&key).cloned() {
-            self.replace(&key, Some(&old), None);
-        }
+    /// Notes what others follow: [`Change::follow`] has them do it.
+    pub(super) fn happened(&mut self, cause: Cause) {
+        self.causes.push_back(cause);
     }
 
-    /// Notes where a node lies; a node that is not known is passed over.
-    pub(super) fn put_coordinate(&mut self, coordinate: &NodeCoordinate) {
-        let Some(state) = self.view.node(&coordinate.node) else { return };
-        let name = state.row.node.node.clone();
-        let key = key_of(&name);
-        let same = |row: &Arc<CoordinateRow>| row.coordinate.coord == coordinate.coord;
-        if !coordinate.coord.is_valid() || self.view.coordinates.get(&key).is_some_and(same) {
-            return;
-        }
-        let coordinate = NodeCoordinate { node: name, segment: String::new(), coord: coordinate.coord.clone() };
-        self.view.coordinates.insert(key.clone(), Arc::new(CoordinateRow::new(coordinate, self.index)));
-        self.view.indexes.coordinates = self.index;
-        self.touched.extend([Key::Coordinates, Key::Coordinate(key)]);
-    }
-
-    fn replace(&mut self, key: &Arc<str>, old: Option<&NodeState>, new: Option<NodeState>) {
-        let row_changed = self.note_node(key, old, new.as_ref());
-        let changed_services = self.note_services(old, new.as_ref());
-        let moved = self.note_checks(key, old, new.as_ref());
-        let services_moved = row_changed || !changed_services.is_empty();
-        let checks_moved = moved.any || old.is_some() != new.is_some();
-        if !services_moved && !checks_moved {
-            return;
-        }
-        let affected: BTreeSet<String> = if row_changed || moved.node {
-            let states = [old, new.as_ref()].into_iter().flatten();
-            states.flat_map(|state| &state.services).map(|row| row.service.id.clone()).collect()
-        } else {
-            changed_services.into_iter().chain(moved.services).collect()
-        };
-        for id in &affected {
-            self.regroup(id, old, new.as_ref());
-        }
-        if services_moved {
-            self.touched.insert(Key::Node(key.clone()));
-        }
-        if checks_moved {
-            self.touched.insert(Key::NodeChecks(key.clone()));
-        }
-        let Some(mut state) = new else { return self.forget(key) };
-        if services_moved {
-            state.services_index = self.index;
-        }
-        if checks_moved {
-            state.checks_index = self.index;
-        }
-        self.view.nodes.insert(key.clone(), Arc::new(state));
-    }
-
-    /// Drops a node's row and its coordinate.
-    fn forget(&mut self, key: &Arc<str>) {
-        self.view.nodes.remove(key);
-        self.view.indexes.node_gone = self.index;
-        if self.view.coordinates.remove(key).is_some() {
-            self.view.indexes.coordinates = self.index;
-            self.touched.extend([Key::Coordinates, Key::Coordinate(key.clone())]);
-        }
-    }
-
-    /// Whether the node's own row is another; keeps the map of ids.
-    fn note_node(&mut self, key: &Arc<str>, old: Option<&NodeState>, new: Option<&NodeState>) -> bool {
-        let (before, after) = (old.map(|state| &state.row), new.map(|state| &state.row));
-        if same_row(before, after) {
-            return false;
-        }
-        if let Some(row) = before.filter(|row| !row.node.id.is_empty()) {
-            self.view.ids.remove(&key_of(&row.node.id));
-        }
-        if let Some(row) = after.filter(|row| !row.node.id.is_empty()) {
-            self.view.ids.insert(key_of(&row.node.id), key.clone());
-        }
-        self.view.indexes.nodes = self.index;
-        self.touched.insert(Key::Nodes);
-        true
-    }
-
-    /// The ids of the instances whose own row is another.
-    fn note_services(&mut self, old: Option<&NodeState>, new: Option<&NodeState>) -> Vec<String> {
-        let (old, new) = (old.map_or(&[][..], |state| &state.services), new.map_or(&[][..], |state| &state.services));
-        let pairs = changed_rows(old, new, |row| &row.service.id);
-        let rows = pairs.into_iter().filter_map(|(before, after)| after.or(before));
-        let changed: Vec<String> = rows.map(|row| row.service.id.clone()).collect();
-        if !changed.is_empty() {
-            self.view.indexes.services = self.index;
-            self.touched.insert(Key::Services);
-        }
-        changed
-    }
-
-    /// What the checks that are another speak of.
-    fn note_checks(&mut self, node: &Arc<str>, old: Option<&NodeState>, new: Option<&NodeState>) -> Moved {
-        let (old, new) = (old.map_or(&[][..], |state| &state.checks), new.map_or(&[][..], |state| &state.checks));
-        let mut moved = Moved::default();
-        for (before, after) in changed_rows(old, new, |row| &row.check.check_id) {
-            self.note_voted(node, before, after);
-            for row in [before, after].into_iter().flatten() {
-                moved.note(row);
-                *self.view.indexes.state(row.check.status) = self.index;
-                self.touched.insert(Key::State(row.check.status));
+    /// Has the tables follow each other until nothing follows any more. Each step only removes rows or
+    /// makes them worse, so there is an end. Here stands which table follows which.
+    pub(super) fn follow(&mut self) {
+        while let Some(cause) = self.causes.pop_front() {
+            match cause {
+                Cause::NodeGone(node) => coordinate::forget(self, &node),
             }
-        }
-        if moved.any {
-            self.view.indexes.checks = self.index;
-            self.touched.insert(Key::Checks);
-        }
-        moved
-    }
-
-    /// Keeps the list of voted checks, and calls those who observe one that is to be probed otherwise.
-    fn note_voted(&mut self, node: &Arc<str>, before: Option<&Arc<CheckRow>>, after: Option<&Arc<CheckRow>>) {
-        let (before, after) = (before.filter(|row| row.is_voted()), after.filter(|row| row.is_voted()));
-        let Some(row) = after.or(before) else { return };
-        let key = (node.clone(), row.check.check_id.as_str().into());
-        match after {
-            Some(row) => _ = self.view.voted.insert(key, row.clone()),
-            None => _ = self.view.voted.remove(&key),
-        }
-        if before.zip(after).is_some_and(|(before, after)| before.is_observed_as(after)) {
-            return;
-        }
-        self.view.indexes.observers = self.index;
-        self.touched.insert(Key::Voted);
-        for observer in [before, after].into_iter().flatten().flat_map(|row| row.observers()) {
-            self.touched.insert(Key::Observed(key_of(observer)));
-        }
-    }
-
-    /// Lists an instance anew in the groups it belongs to, and no longer where it did not stay.
-    fn regroup(&mut self, id: &str, old: Option<&NodeState>, new: Option<&NodeState>) {
-        let before = old.and_then(|state| state.service(id).map(|row| (state, row)));
-        let after = new.and_then(|state| state.service(id).map(|row| (state, row)));
-        for lookup in [Lookup::Plain, Lookup::Connect] {
-            let name = |row: &ServiceRow| match lookup {
-                Lookup::Connect => row.connect.clone(),
-                _ => Some(row.key.clone()),
-            };
-            let (from, to) = (before.and_then(|(_, row)| name(row)), after.and_then(|(_, row)| name(row)));
-            if let (Some(group), Some((state, _))) = (&from, before) {
-                let stays = from == to && after.is_some_and(|(now, _)| now.row.node.node == state.row.node.node);
-                if !stays {
-                    self.edit(lookup, group, |entries| entries.remove(&state.row.node.node, id));
-                }
-            }
-            if let (Some(group), Some((state, row))) = (&to, after) {
-                self.edit(lookup, group, |entries| entries.put(state.entry(row)));
-            }
-            for group in [from, to].into_iter().flatten() {
-                self.settle(lookup, group);
-            }
-        }
-    }
-
-    fn edit(&mut self, lookup: Lookup, key: &Arc<str>, edit: impl FnOnce(&mut Group)) {
-        let group = Arc::make_mut(self.view.groups(lookup).entry(key.clone()).or_default());
-        edit(group);
-        group.renew(self.index);
-    }
-
-    /// Drops a group that has lost its last instance, and calls who waits for it.
-    fn settle(&mut self, lookup: Lookup, key: Arc<str>) {
-        let groups = self.view.groups(lookup);
-        if groups.get(&key).is_some_and(|group| group.entries.is_empty()) {
-            groups.remove(&key);
-            self.view.indexes.service_gone = self.index;
-            self.touched.insert(Key::ServiceGone);
-        }
-        self.touched.insert(match lookup {
-            Lookup::Connect => Key::Connect(key),
-            _ => Key::Service(key),
-        });
-    }
-}
-
-/// What changed checks speak of.
-#[derive(Debug, Default)]
-struct Moved {
-    any: bool,
-    /// The whole node.
-    node: bool,
-    /// Ids of instances.
-    services: Vec<String>,
-}
-
-impl Moved {
-    fn note(&mut self, row: &CheckRow) {
-        self.any = true;
-        if row.is_of_node() {
-            self.node = true;
-        } else {
-            self.services.push(row.check.service_id.clone());
-        }
-    }
-}
-
-fn same_row<T>(before: Option<&Arc<T>>, after: Option<&Arc<T>>) -> bool {
-    match (before, after) {
-        (Some(before), Some(after)) => Arc::ptr_eq(before, after),
-        (None, None) => true,
-        _ => false,
-    }
-}
-
-/// A row as it was and as it is.
-type Pair<'a, T> = (Option<&'a Arc<T>>, Option<&'a Arc<T>>);
-
-/// The rows of two lists sorted by id that are not the same one.
-fn changed_rows<'a, T>(old: &'a [Arc<T>], new: &'a [Arc<T>], id: impl Fn(&T) -> &String) -> Vec<Pair<'a, T>> {
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    let mut changed = Vec::new();
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return changed,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(before), Some(after)) => id(before).cmp(id(after)),
-        };
-        let before = if order.is_le() { old.next() } else { None };
-        let after = if order.is_ge() { new.next() } else { None };
-        if !same_row(before, after) {
-            changed.push((before, after));
         }
     }
 }

@@ -4,39 +4,35 @@
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
-//! In reading order: `rows`, `node_state` and `group` are what a `view` is made of; `apply`,
-//! `register`, `deregister`, `votes`, `removal` and `autopilot` make a `change` of it; `query` answers from it with
-//! `catalog`, `health`, `observed`, `coordinate` and `select`, and `members` shows its rows; `interest` says what a query depends on, and `watch` calls
-//! who waits for that; `snapshot` writes a view out and reads it back.
+//! In reading order: each replicated kind is a module of its own (`catalog`, `coordinate`, `removals`,
+//! `autopilot`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
+//! command as a `change` of the view, which other tables follow; `query` finds rows in a view, chosen by
+//! `select`, and shows them as `json`; `watch` calls those who wait for what has changed by its `key`, or by
+//! the beginning of it (`prefixes`); `snapshot` writes a view out and reads it back.
 
 mod apply;
 mod autopilot;
 mod catalog;
 mod change;
 mod coordinate;
-mod deregister;
-mod group;
-mod health;
-mod interest;
-mod members;
-mod node_state;
-mod observed;
+mod json;
+mod key;
+mod prefixes;
 mod query;
-mod register;
-mod removal;
-mod rows;
+mod removals;
 mod select;
 pub mod snapshot;
+mod table;
 pub mod validate;
 mod view;
-mod votes;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-pub use members::NodeRef;
-pub use observed::Observed;
+pub use catalog::{CatalogRows, CheckRow, Entry, Group, Instances, Names, NodeRef, NodeRow, NodeServices, Observed, ServiceRow};
+pub use coordinate::{CoordinateRow, CoordinateRows};
+pub use query::{Found, Rows};
 pub use view::View;
 pub use watch::Watch;
 
@@ -49,9 +45,10 @@ use crate::model::removals::Removals;
 use crate::model::vote::Ballot;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use key::{Key, Scope};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use watch::{Key, Registry};
+use watch::Registry;
 
 /// What a query came to on one view.
 #[derive(Clone, Debug)]
@@ -156,7 +153,7 @@ impl Reader {
 
     /// Runs a query on the newest view.
     pub fn read(&self, query: ViewQuery<'_>) -> Result<Rendered, Fault> {
-        query::run(&self.published.view.load(), query, self.panic_threshold)
+        Ok(self.published.view.load().find(query, self.panic_threshold)?.render())
     }
 
     /// Which clusters of other datacenters are removed.
@@ -166,7 +163,7 @@ impl Reader {
 
     /// Registers interest in [`Reader::removals`]; to be made before they are read.
     pub fn watch_removals(&self) -> Watch {
-        self.published.watches.watch(vec![Key::Removals])
+        self.published.watches.watch(vec![Scope::Exact(Key::Removals)])
     }
 
     /// How servers are treated; nothing before a leader has written it down.
@@ -176,28 +173,28 @@ impl Reader {
 
     /// Registers interest in [`Reader::autopilot`]; to be made before it is read.
     pub fn watch_autopilot(&self) -> Watch {
-        self.published.watches.watch(vec![Key::Autopilot])
+        self.published.watches.watch(vec![Scope::Exact(Key::Autopilot)])
     }
 
     /// The voted checks, with who observes them.
     pub fn observed(&self) -> Vec<Observed> {
-        observed::all(&self.published.view.load())
+        catalog::observed::all(&self.published.view.load())
     }
 
     /// Those of the votes that are of an assignment that stands, by somebody who may vote under it.
     pub fn countable(&self, ballot: &Ballot) -> Ballot {
-        votes::countable(&self.published.view.load(), ballot)
+        catalog::votes::countable(&self.published.view.load(), ballot)
     }
 
     /// Registers interest in [`Reader::observed`]; to be made before they are read.
     pub fn watch_observed(&self) -> Watch {
-        self.published.watches.watch(vec![Key::Voted])
+        self.published.watches.watch(vec![Scope::Exact(Key::Voted)])
     }
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change
     /// between the two wakes it.
     pub fn watch(&self, query: ViewQuery<'_>) -> Watch {
-        let keys = interest::keys(&self.published.view.load(), query);
-        self.published.watches.watch(keys)
+        let scopes = self.published.view.load().scopes_of(query);
+        self.published.watches.watch(scopes)
     }
 }

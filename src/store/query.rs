@@ -1,60 +1,87 @@
-//! A query run on one view: the way from a read to the JSON and its index.
+//! A query on one view: the rows it finds, and what they depend on.
 //!
-//! [`super::Reader`] calls it. It only reads the view it is given, and takes no lock.
+//! Each table answers for the reads of its own family. Nothing here takes a lock.
 
+use super::Rendered;
+use super::catalog::{CatalogRows, interest, reads};
+use super::coordinate::{CoordinateRows, reads as coordinates};
+use super::key::Scope;
 use super::select::Select;
 use super::view::View;
-use super::{Rendered, catalog, coordinate, health, interest, observed};
 use crate::model::answer::Panic;
 use crate::model::fault::Fault;
-use crate::model::operation::{CatalogRead, CoordinateRead, HealthRead, ViewRead};
+use crate::model::operation::ViewRead;
 use crate::model::query::ViewQuery;
-use bytes::Bytes;
 
-/// Answers `query` from `view`, with all instances where fewer than `panic_threshold` percent pass.
-pub(super) fn run(view: &View, query: ViewQuery<'_>, panic_threshold: u8) -> Result<Rendered, Fault> {
-    let select = Select::new(view, query.selection)?;
-    let index = interest::index(view, query);
-    let found = |body| Ok(Rendered { index, body, found: true, panic: None });
-    match query.read {
-        ViewRead::Catalog(read) => found(of_catalog(view, read, &select)?),
-        ViewRead::Health(read) => of_health(view, read, select, index, panic_threshold),
-        ViewRead::Coordinate(CoordinateRead::Nodes) => found(coordinate::nodes(view)),
-        ViewRead::Coordinate(CoordinateRead::Node { node }) => Ok(coordinate::node(view, node, index)),
-    }
+/// What a query found: rows of the view, none of them copied.
+#[derive(Debug)]
+pub struct Found<'v> {
+    /// The result's own index, at least 1.
+    pub index: u64,
+    /// The rows.
+    pub rows: Rows<'v>,
+    /// The service of which all instances are listed, because too few of them pass.
+    pub panic: Option<Box<Panic>>,
+    /// Whether addresses of the wide area are shown in place of local ones.
+    translate: bool,
 }
 
-fn of_catalog(view: &View, read: &CatalogRead, select: &Select<'_>) -> Result<Bytes, Fault> {
-    match read {
-        CatalogRead::Nodes => catalog::nodes(view, select),
-        CatalogRead::Services => Ok(catalog::services(view, select)),
-        CatalogRead::Service { name, lookup } => catalog::service(view.group(name, *lookup), select),
-        CatalogRead::Node { node } => catalog::node(view.node_or_id(node), select),
-        CatalogRead::NodeServices { node } => catalog::node_services(view.node_or_id(node), select),
-        CatalogRead::GatewayServices { gateway: _ } => Ok(Bytes::from_static(b"null")),
-    }
+/// The rows, by family.
+#[derive(Debug)]
+pub enum Rows<'v> {
+    /// Nodes, services and checks.
+    Catalog(CatalogRows<'v>),
+    /// Where nodes lie.
+    Coordinate(CoordinateRows<'v>),
 }
 
-fn of_health(view: &View, read: &HealthRead, mut select: Select<'_>, index: u64, panic_threshold: u8) -> Result<Rendered, Fault> {
-    let (mut found, mut panic) = (true, None);
-    let body = match read {
-        HealthRead::Node { node } => health::node(view.node(node), &select)?,
-        HealthRead::Checks { service } => health::checks_of(view, service, &select)?,
-        HealthRead::State { state } => health::in_state(view, state, &select)?,
-        HealthRead::Service { name, lookup } => {
-            let group = view.group(name, *lookup);
-            if select.is_passing() && group.is_some_and(|group| group.is_panicking(panic_threshold)) {
-                select.take_all();
-                panic = Some(Box::new(Panic { service: name.clone() }));
+impl View {
+    /// Answers `query`, with all instances where fewer than `panic_threshold` percent pass.
+    pub fn find(&self, query: ViewQuery<'_>, panic_threshold: u8) -> Result<Found<'_>, Fault> {
+        let mut select = Select::new(self, query.selection)?;
+        let mut panic = None;
+        let rows = match query.read {
+            ViewRead::Catalog(read) => Rows::Catalog(reads::of_catalog(self, read, &select)?),
+            ViewRead::Health(read) => {
+                let rows;
+                (rows, panic) = reads::of_health(self, read, &mut select, panic_threshold)?;
+                Rows::Catalog(rows)
             }
-            health::service(group, &select)?
+            ViewRead::Coordinate(read) => Rows::Coordinate(coordinates::rows(self, read)),
+        };
+        Ok(Found { index: self.index_of(query), rows, panic, translate: select.translates() })
+    }
+
+    /// The index that the answer to `query` carries, at least 1.
+    pub fn index_of(&self, query: ViewQuery<'_>) -> u64 {
+        let by_meta = !query.selection.node_meta.is_empty();
+        let index = match query.read {
+            ViewRead::Catalog(read) => interest::catalog_index(self, read, by_meta),
+            ViewRead::Health(read) => interest::health_index(self, read, by_meta),
+            ViewRead::Coordinate(read) => coordinates::index(self, read),
+        };
+        index.max(1)
+    }
+
+    /// What a watch on `query` hears of.
+    pub(super) fn scopes_of(&self, query: ViewQuery<'_>) -> Vec<Scope> {
+        let by_meta = !query.selection.node_meta.is_empty();
+        match query.read {
+            ViewRead::Catalog(read) => interest::catalog_scopes(self, read, by_meta),
+            ViewRead::Health(read) => interest::health_scopes(self, read, by_meta),
+            ViewRead::Coordinate(read) => coordinates::scopes(read),
         }
-        HealthRead::Votes { of } => {
-            let body = observed::votes(view, &of.check_id, of.node.as_deref())?;
-            found = body.is_some();
-            body.unwrap_or_default()
-        }
-        HealthRead::ObservedBy { node } => observed::observed_by(view, node)?,
-    };
-    Ok(Rendered { index, body, found, panic })
+    }
+}
+
+impl Found<'_> {
+    /// The answer as users get it: JSON, put together from what the rows keep of it.
+    pub fn render(self) -> Rendered {
+        let Found { index, rows, panic, translate } = self;
+        let (body, found) = match rows {
+            Rows::Catalog(rows) => (rows.render(translate), rows.found()),
+            Rows::Coordinate(rows) => (rows.render(), rows.found()),
+        };
+        Rendered { index, body, found, panic }
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! `catalog` and `health` ask it about each row; an option that is not set costs nothing.
 
-use super::group::Entry;
-use super::rows::{NodeRow, ServiceRow, key_of};
+use super::catalog::group::Entry;
+use super::catalog::rows::{NodeRow, ServiceRow};
 use super::view::View;
 use crate::model::coordinate::Coordinate;
 use crate::model::fault::Fault;
@@ -12,7 +12,6 @@ use crate::model::filter::Filter;
 use crate::model::node::Node;
 use crate::model::query::Selection;
 use crate::model::service::NodeService;
-use bytes::Bytes;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ impl<'a> Select<'a> {
     pub(super) fn new(view: &'a View, selection: &'a Selection) -> Result<Select<'a>, Fault> {
         let text = selection.filter.as_deref().filter(|text| !text.is_empty());
         let filter = text.map(Filter::parse).transpose().map_err(Fault::bad_request)?;
-        let near = selection.near.as_ref().and_then(|name| view.coordinates.get(&key_of(name)));
+        let near = selection.near.as_ref().and_then(|name| view.coordinates.of(name));
         Ok(Select { view, selection, filter, near: near.map(|row| &row.coordinate.coord), passing: selection.passing })
     }
 
@@ -51,11 +50,6 @@ impl<'a> Select<'a> {
         let Selection { tags, node_meta, translate, .. } = self.selection;
         let chosen = !tags.is_empty() || !node_meta.is_empty() || self.passing || self.filter.is_some();
         !chosen && !translate && self.near.is_none()
-    }
-
-    /// Whether there is a filter to ask.
-    pub(super) fn is_filtered(&self) -> bool {
-        self.filter.is_some()
     }
 
     /// Whether addresses of the wide area take the place of local ones.
@@ -86,7 +80,7 @@ impl<'a> Select<'a> {
     pub(super) fn sort_near<T>(&self, rows: &mut [T], node: impl Fn(&T) -> &str) {
         let Some(source) = self.near else { return };
         let distance = |name: &str| {
-            let row = self.view.coordinates.get(&key_of(name))?;
+            let row = self.view.coordinates.of(name)?;
             Some(source.distance(&row.coordinate.coord))
         };
         rows.sort_by_cached_key(|row| {
@@ -100,11 +94,9 @@ impl<'a> Select<'a> {
         self.filter.as_ref().map_or(Ok(()), |filter| filter.validate(&shape()).map_err(Fault::bad_request))
     }
 
-    /// Whether the filter, if there is one, matches the row whose JSON `parts` make.
-    pub(super) fn matches(&self, parts: &[&[u8]]) -> Result<bool, Fault> {
-        let Some(filter) = &self.filter else { return Ok(true) };
-        let row = serde_json::from_slice(&parts.concat()).map_err(|error| Fault::failed(format!("row is no JSON: {error}")))?;
-        filter.matches(&row).map_err(Fault::bad_request)
+    /// Whether the filter, if there is one, matches the row.
+    pub(super) fn matches(&self, row: impl FnOnce() -> Value) -> Result<bool, Fault> {
+        self.filter.as_ref().map_or(Ok(true), |filter| filter.matches(&row()).map_err(Fault::bad_request))
     }
 }
 
@@ -134,47 +126,4 @@ fn wide_area_address<'a>(own: &'a str, tagged: impl Fn(&str) -> Option<&'a str>)
     let either = |wide: &str, local: &str| tagged(wide).or_else(|| tagged(local)).filter(|address| !address.is_empty());
     let default = || tagged("wan").filter(|address| !address.is_empty()).unwrap_or(own);
     either("wan_ipv6", "lan_ipv6").or_else(|| either("wan_ipv4", "lan_ipv4")).unwrap_or_else(default).to_owned()
-}
-
-/// A JSON list, or an object, in the making: parts one after the other.
-#[derive(Debug)]
-pub(super) struct List {
-    json: Vec<u8>,
-    close: u8,
-}
-
-impl List {
-    pub(super) fn new() -> List {
-        List { json: vec![b'['], close: b']' }
-    }
-
-    pub(super) fn object() -> List {
-        List { json: vec![b'{'], close: b'}' }
-    }
-
-    /// Adds an element that consists of `parts`.
-    pub(super) fn push(&mut self, parts: &[&[u8]]) {
-        self.begin();
-        parts.iter().for_each(|part| self.extend(part));
-    }
-
-    /// Starts an element, which [`List::extend`] fills.
-    pub(super) fn begin(&mut self) {
-        if self.json.len() > 1 {
-            self.json.push(b',');
-        }
-    }
-
-    pub(super) fn extend(&mut self, part: &[u8]) {
-        self.json.extend_from_slice(part);
-    }
-
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.json.reserve(bytes);
-    }
-
-    pub(super) fn finish(mut self) -> Bytes {
-        self.json.push(self.close);
-        self.json.into()
-    }
 }

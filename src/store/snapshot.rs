@@ -1,6 +1,7 @@
 //! A view written out and read back: magic, version, records, checksum.
 //!
-//! The raft room calls it, with metadata of its own that this room does not look into. A snapshot is
+//! The raft room calls it, with metadata of its own that this room does not look into. Each table writes
+//! its own records and takes them in again; here is the format around them. A snapshot is
 //! read whole or refused whole: nothing of one byte that is wrong or missing ever becomes a view, and
 //! no length is believed before the bytes have come.
 //!
@@ -8,17 +9,10 @@
 //! metadata, or MessagePack with field names, so that fields can be added. A record of kind `End`
 //! without a body is last; the SHA-256 of everything before it follows.
 
-use super::node_state::NodeState;
-use super::rows::{CheckRow, CoordinateRow, NodeRow, ServiceRow, key_of};
-use super::view::{Indexes, View};
-use crate::config::defaults::SNAPSHOT_RECORD_BYTES;
-use crate::model::check::HealthCheck;
-use crate::model::coordinate::NodeCoordinate;
-use crate::model::ids::ClusterId;
-use crate::model::node::Node;
-use crate::model::operation::Lookup;
-use crate::model::service::NodeService;
-use crate::model::vote::Assignment;
+use super::catalog::{self, Loading};
+use super::removals;
+use super::view::View;
+use crate::defaults::SNAPSHOT_RECORD_BYTES;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,9 +26,10 @@ const CHECKSUM_BYTES: usize = 32;
 /// What a record holds. The numbers are the format's and are never given anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+pub(super) enum Kind {
     /// Raft's own metadata, opaque.
     Meta = 1,
+    /// Whose catalog it is, and the indexes of its lists.
     Catalog = 2,
     Node = 3,
     /// Of the node before it.
@@ -67,30 +62,14 @@ struct CatalogRecord {
     indexes: Indexes,
 }
 
+/// The indexes of the tables that the format has had from its beginning. Later tables have theirs in their own
+/// records.
 #[derive(Debug, Serialize, Deserialize)]
-struct NodeRecord {
-    node: Node,
-    services_index: u64,
-    checks_index: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct CoordinateRecord {
-    coordinate: NodeCoordinate,
-    index: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct GroupRecord {
-    lookup: Lookup,
-    name: String,
-    index: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct RemovalRecord {
-    datacenter: String,
-    cluster: Option<ClusterId>,
+struct Indexes {
+    #[serde(flatten)]
+    catalog: catalog::Indexes,
+    #[serde(default)]
+    coordinates: u64,
 }
 
 /// Writes `view`, and `meta` with it. The same view and metadata give the same bytes.
@@ -99,32 +78,9 @@ pub fn encode(view: &View, meta: &[u8], out: &mut impl Write) -> std::io::Result
     writer.bytes(MAGIC)?;
     writer.bytes(&VERSION.to_le_bytes())?;
     writer.record(Kind::Meta, meta)?;
-    writer.value(Kind::Catalog, &CatalogRecord { datacenter: view.datacenter.to_string(), indexes: view.indexes })?;
-    for state in view.nodes.values() {
-        let NodeState { row, services_index, checks_index, .. } = NodeState::clone(state);
-        writer.value(Kind::Node, &NodeRecord { node: row.node.clone(), services_index, checks_index })?;
-        state.services.iter().try_for_each(|row| writer.value(Kind::Service, &row.service))?;
-        for row in &state.checks {
-            writer.value(Kind::Check, &row.check)?;
-            if let Some(assignment) = &row.assignment {
-                writer.value(Kind::Votes, &**assignment)?;
-            }
-        }
-    }
-    for row in view.coordinates.values() {
-        writer.value(Kind::Coordinate, &CoordinateRecord { coordinate: row.coordinate.clone(), index: row.index })?;
-    }
-    for (lookup, groups) in [(Lookup::Plain, &view.services), (Lookup::Connect, &view.connect)] {
-        for (name, group) in groups {
-            writer.value(Kind::Group, &GroupRecord { lookup, name: name.to_string(), index: group.index })?;
-        }
-    }
-    for (datacenter, cluster) in view.removals.iter() {
-        writer.value(Kind::Removal, &RemovalRecord { datacenter: datacenter.to_owned(), cluster })?;
-    }
-    if let Some(config) = &view.autopilot {
-        writer.value(Kind::Autopilot, &**config)?;
-    }
+    let indexes = Indexes { catalog: view.catalog.indexes, coordinates: view.coordinates.index };
+    writer.value(Kind::Catalog, &CatalogRecord { datacenter: view.datacenter.to_string(), indexes })?;
+    view.tables().into_iter().try_for_each(|table| table.save(&mut writer))?;
     writer.record(Kind::End, &[])?;
     let Writer { mut out, sum } = writer;
     out.write_all(&sum.finalize())?;
@@ -150,13 +106,13 @@ pub fn decode(input: &mut impl Read) -> Result<(View, Vec<u8>), String> {
     build.finish()
 }
 
-#[derive(Debug)]
-struct Writer<W> {
-    out: W,
+/// A snapshot on its way out.
+pub(super) struct Writer<'a> {
+    out: BufWriter<&'a mut dyn Write>,
     sum: Sha256,
 }
 
-impl<W: Write> Writer<W> {
+impl Writer<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.sum.update(bytes);
         self.out.write_all(bytes)
@@ -172,7 +128,8 @@ impl<W: Write> Writer<W> {
         self.bytes(body)
     }
 
-    fn value(&mut self, kind: Kind, value: &impl Serialize) -> std::io::Result<()> {
+    /// Writes a record that holds `value`.
+    pub(super) fn value(&mut self, kind: Kind, value: &impl Serialize) -> std::io::Result<()> {
         let body = rmp_serde::to_vec_named(value).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
         self.record(kind, &body)
     }
@@ -236,76 +193,36 @@ struct Build {
     view: View,
     meta: Option<Vec<u8>>,
     catalog_seen: bool,
-    /// The node whose services and checks are being read.
-    node: Option<NodeState>,
-    /// The check of it that was read last.
-    check: String,
+    loading: Loading,
 }
 
 impl Build {
     fn take(&mut self, kind: Kind, body: Vec<u8>) -> Result<(), String> {
+        let View { datacenter, catalog, coordinates, removals, autopilot } = &mut self.view;
         match kind {
             Kind::Meta => self.meta = Some(body),
             Kind::Catalog => {
-                let CatalogRecord { datacenter, indexes } = parse(&body)?;
-                (self.view.datacenter, self.view.indexes, self.catalog_seen) = (datacenter.into(), indexes, true);
+                let CatalogRecord { datacenter: name, indexes } = parse(&body)?;
+                (*datacenter, catalog.indexes, coordinates.index) = (name.into(), indexes.catalog, indexes.coordinates);
+                self.catalog_seen = true;
             }
-            Kind::Node => {
-                self.place_node();
-                let NodeRecord { node, services_index, checks_index } = parse(&body)?;
-                self.node = Some(NodeState { services_index, checks_index, ..NodeState::new(NodeRow::new(node)) });
-            }
-            Kind::Service => self.open_node()?.put_service(ServiceRow::new(parse::<NodeService>(&body)?)),
-            Kind::Check => {
-                let check: HealthCheck = parse(&body)?;
-                self.check.clone_from(&check.check_id);
-                self.open_node()?.put_check(CheckRow::new(check));
-            }
-            Kind::Votes => {
-                let assignment: Arc<Assignment> = Arc::new(parse(&body)?);
-                let id = std::mem::take(&mut self.check);
-                let state = self.open_node()?;
-                let check = state.check(&id).map(|row| row.check.clone()).filter(|check| check.definition.voted.is_some());
-                let check = check.ok_or_else(|| "votes stand after no voted check".to_owned())?;
-                state.put_check(CheckRow::voted(check, assignment));
-            }
-            Kind::Coordinate => {
-                let CoordinateRecord { coordinate, index } = parse(&body)?;
-                let key = key_of(&coordinate.node);
-                self.view.coordinates.insert(key, Arc::new(CoordinateRow::new(coordinate, index)));
-            }
-            Kind::Group => {
-                self.place_node();
-                let GroupRecord { lookup, name, index } = parse(&body)?;
-                self.view.place_index(lookup, &name, index);
-            }
-            Kind::Removal => {
-                let RemovalRecord { datacenter, cluster } = parse(&body)?;
-                Arc::make_mut(&mut self.view.removals).remove(&datacenter, cluster);
-            }
-            Kind::Autopilot => self.view.autopilot = Some(Arc::new(parse(&body)?)),
+            Kind::Node | Kind::Service | Kind::Check | Kind::Votes | Kind::Group => self.loading.take(catalog, kind, &body)?,
+            Kind::Coordinate => coordinates.load(&body)?,
+            Kind::Removal => removals::load(removals, &body)?,
+            Kind::Autopilot => *autopilot = Some(Arc::new(parse(&body)?)),
             Kind::End => {}
         }
         Ok(())
     }
 
-    fn open_node(&mut self) -> Result<&mut NodeState, String> {
-        self.node.as_mut().ok_or_else(|| "a service or check stands before any node".to_owned())
-    }
-
-    fn place_node(&mut self) {
-        if let Some(state) = self.node.take() {
-            self.view.place(state);
-        }
-    }
-
     fn finish(mut self) -> Result<(View, Vec<u8>), String> {
-        self.place_node();
+        self.loading.finish(&mut self.view.catalog);
         let meta = self.meta.ok_or("the record of metadata is missing")?;
         if self.catalog_seen { Ok((self.view, meta)) } else { Err("the record of the catalog is missing".to_owned()) }
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+/// The value that a record holds.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(body).map_err(|error| format!("a record does not parse: {error}"))
 }

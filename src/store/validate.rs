@@ -3,11 +3,12 @@
 //! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
 //! does again, so that no log entry, however it came about, can make an impossible row.
 
-use crate::config::defaults::COMMAND_BYTES;
+use crate::defaults::{CHECK_NAME_BYTES, NAME_BYTES};
 use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
+use crate::model::rules;
 use crate::model::service::{NodeService, Weights};
 use std::net::IpAddr;
 
@@ -46,19 +47,17 @@ pub(super) fn deregister(request: &Deregister) -> Result<(), Fault> {
     if request.node.is_empty() { Err(Fault::failed("Must provide node")) } else { Ok(()) }
 }
 
-/// Every check carries the tags of its instance, so that a small body with many of both could make gigabytes.
+/// Refuses more checks of the instance registered with them than could be in any state.
 fn tags_of_checks(request: &Register) -> Result<(), Fault> {
     let Some(service) = &request.service else { return Ok(()) };
     let id = if service.id.is_empty() { &service.service } else { &service.id };
     let checks = request.check.iter().chain(&request.checks).filter(|check| check.service_id == *id).count();
-    let tags: usize = service.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum::<usize>() + service.service.len();
-    if checks.saturating_mul(tags) > COMMAND_BYTES {
-        return Err(Fault::bad_request(format!(
-            "Each of the {checks} checks carries the {tags} bytes of its service's name and tags, more than {COMMAND_BYTES} bytes in all; \
-             register fewer checks or tags at a time"
-        )));
-    }
-    Ok(())
+    copies(service, checks)
+}
+
+/// Refuses so many checks of an instance when the copies of its tags are too much.
+pub(super) fn copies(service: &NodeService, checks: usize) -> Result<(), Fault> {
+    rules::copies(&service.id, &service.service, &service.tags, checks).map_err(Fault::bad_request)
 }
 
 /// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
@@ -66,6 +65,7 @@ pub fn register(request: &Register) -> Result<(), Fault> {
     if request.node.is_empty() {
         return Err(Fault::failed("Must provide node"));
     }
+    length("node name", &request.node, NAME_BYTES)?;
     if request.address.is_empty() && !request.skip_node_update {
         return Err(Fault::failed("Must provide address if SkipNodeUpdate is not set"));
     }
@@ -76,6 +76,10 @@ pub fn register(request: &Register) -> Result<(), Fault> {
     request.check.iter().chain(&request.checks).try_for_each(|of| check(of, &request.node))
 }
 
+fn length(what: &str, text: &str, max: usize) -> Result<(), Fault> {
+    rules::length(what, text, max).map_err(Fault::bad_request)
+}
+
 fn check(check: &HealthCheck, node: &str) -> Result<(), Fault> {
     if !check.node.is_empty() && !check.node.eq_ignore_ascii_case(node) {
         return Err(Fault::failed(format!("check node {:?} does not match node {node:?}", check.node)));
@@ -83,13 +87,16 @@ fn check(check: &HealthCheck, node: &str) -> Result<(), Fault> {
     if check.check_id.is_empty() && check.name.is_empty() {
         return Err(Fault::failed("Must provide a CheckID or a Name for each check"));
     }
-    Ok(())
+    length("check ID", &check.check_id, CHECK_NAME_BYTES)?;
+    length("check name", &check.name, CHECK_NAME_BYTES)
 }
 
 fn service(service: &NodeService) -> Result<(), Fault> {
     if service.service.is_empty() {
         return Err(Fault::failed("Must provide service name with ID"));
     }
+    length("service name", &service.service, NAME_BYTES)?;
+    length("service ID", &service.id, NAME_BYTES)?;
     let bare = service.address.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(Fault::failed("Invalid service address"));
@@ -103,6 +110,7 @@ fn service(service: &NodeService) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defaults::COMMAND_BYTES;
     use std::collections::BTreeMap;
 
     fn request() -> Register {
@@ -135,6 +143,26 @@ mod tests {
         assert_eq!(text(&with(strange)), r#"check node "n2" does not match node "n1""#);
         let named = HealthCheck { node: "N1".to_owned(), name: "c".to_owned(), ..HealthCheck::default() };
         assert!(register(&with(named)).is_ok());
+    }
+
+    #[test]
+    fn names_and_ids_are_bounded_before_they_are_proposed() {
+        let long = |max: usize| "x".repeat(max + 1);
+        let with_service = |service| Register { service: Some(service), ..request() };
+        let with_check = |check| Register { checks: vec![check], ..request() };
+        let (name, check) = (|| long(NAME_BYTES), || long(CHECK_NAME_BYTES));
+        let of = |service: String, id: String| with_service(NodeService { service, id, ..NodeService::default() });
+        for (request, what) in [
+            (Register { node: name(), ..request() }, "node name"),
+            (of(name(), String::new()), "service name"),
+            (of("web".to_owned(), name()), "service ID"),
+            (with_check(HealthCheck { check_id: check(), ..HealthCheck::default() }), "check ID"),
+            (with_check(HealthCheck { name: check(), ..HealthCheck::default() }), "check name"),
+        ] {
+            let fault = command(&Command::Register(Box::new(request))).unwrap_err();
+            assert!(fault.kind == crate::model::fault::FaultKind::BadRequest && fault.message.contains(what), "{fault}");
+        }
+        assert!(register(&of("x".repeat(NAME_BYTES), "x".repeat(NAME_BYTES))).is_ok());
     }
 
     #[test]

@@ -4,56 +4,23 @@
 //! published; so a change falls either into the view that is read or upon the watch. A parked watch
 //! is one small allocation and an entry under each of its keys; dropping it removes both.
 
-use crate::config::defaults::WATCH_SHARDS;
-use crate::model::check::CheckStatus;
+use super::key::{Key, Scope};
+use super::prefixes::Prefixes;
+use crate::defaults::WATCH_SHARDS;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// A thing that changes as one. Names are in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
-    /// The list of nodes.
-    Nodes,
-    /// The list of instances.
-    Services,
-    /// The list of checks.
-    Checks,
-    /// The list of coordinates.
-    Coordinates,
-    /// The checks that are in one state.
-    State(CheckStatus),
-    /// A node and its services.
-    Node(Arc<str>),
-    /// The checks of a node.
-    NodeChecks(Arc<str>),
-    /// The coordinate of a node.
-    Coordinate(Arc<str>),
-    /// The instances of a service, their nodes and checks.
-    Service(Arc<str>),
-    /// The instances that speak for a service in a mesh.
-    Connect(Arc<str>),
-    /// Some service lost its last instance.
-    ServiceGone,
-    /// Which clusters of other datacenters are removed.
-    Removals,
-    /// How servers are treated.
-    Autopilot,
-    /// Which checks are voted on, and who observes them.
-    Voted,
-    /// Which checks an agent observes, and how they are probed.
-    Observed(Arc<str>),
-}
-
-type Waiters = BTreeMap<u64, Arc<Call>>;
+pub(super) type Waiters = BTreeMap<u64, Arc<Call>>;
 type Shard = HashMap<Key, Waiters>;
 
 /// All watches of one store.
 #[derive(Debug)]
 pub(super) struct Registry {
     shards: Vec<Mutex<Shard>>,
+    prefixes: Mutex<Prefixes>,
     hasher: RandomState,
     next_id: AtomicU64,
     /// Whether a view is published whose watches are not all called yet.
@@ -77,8 +44,13 @@ impl Call {
 
 impl Registry {
     pub(super) fn new() -> Registry {
-        let shards = (0..WATCH_SHARDS).map(|_| Mutex::default()).collect();
-        Registry { shards, hasher: RandomState::new(), next_id: AtomicU64::new(0), publishing: AtomicBool::new(false) }
+        Registry {
+            shards: (0..WATCH_SHARDS).map(|_| Mutex::default()).collect(),
+            prefixes: Mutex::default(),
+            hasher: RandomState::new(),
+            next_id: AtomicU64::new(0),
+            publishing: AtomicBool::new(false),
+        }
     }
 
     /// Runs `publish`, which swaps a view in and then calls whom that concerns. In between every watch
@@ -89,22 +61,28 @@ impl Registry {
         self.publishing.store(false, Ordering::SeqCst);
     }
 
-    /// A watch that hears of each of `keys`.
-    pub(super) fn watch(self: &Arc<Registry>, keys: Vec<Key>) -> Watch {
+    /// A watch that hears of each of `scopes`.
+    pub(super) fn watch(self: &Arc<Registry>, scopes: Vec<Scope>) -> Watch {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let called = Arc::new(Call::default());
-        for key in &keys {
-            self.shard(key).entry(key.clone()).or_default().insert(id, called.clone());
+        for scope in &scopes {
+            match scope {
+                Scope::Exact(key) => self.shard(key).entry(key.clone()).or_default().insert(id, called.clone()),
+                Scope::Prefix(key) => self.prefixes().entry(key).insert(id, called.clone()),
+            };
         }
-        Watch { registry: self.clone(), keys, id, called }
+        Watch { registry: self.clone(), scopes, id, called }
     }
 
-    /// Calls everybody who waits for one of `keys`.
+    /// Calls everybody who waits for one of `keys`, or for a beginning of one.
     pub(super) fn wake(&self, keys: &BTreeSet<Key>) {
         for key in keys {
             let waiters: Vec<Arc<Call>> = self.shard(key).get(key).into_iter().flat_map(Waiters::values).cloned().collect();
             waiters.iter().for_each(|called| called.call());
         }
+        let prefixes = self.prefixes();
+        let waiters = keys.iter().flat_map(|key| prefixes.of(key)).flat_map(Waiters::values);
+        waiters.for_each(|called| called.call());
     }
 
     /// Calls everybody: the world is another.
@@ -113,16 +91,26 @@ impl Registry {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.values().flat_map(Waiters::values).for_each(|called| called.call());
         }
+        self.prefixes().all().flat_map(Waiters::values).for_each(|called| called.call());
     }
 
-    fn forget(&self, key: &Key, id: u64) {
-        let mut shard = self.shard(key);
-        if let Some(waiters) = shard.get_mut(key) {
-            waiters.remove(&id);
-            if waiters.is_empty() {
-                shard.remove(key);
+    fn forget(&self, scope: &Scope, id: u64) {
+        match scope {
+            Scope::Exact(key) => {
+                let mut shard = self.shard(key);
+                if let Some(waiters) = shard.get_mut(key) {
+                    waiters.remove(&id);
+                    if waiters.is_empty() {
+                        shard.remove(key);
+                    }
+                }
             }
+            Scope::Prefix(key) => self.prefixes().forget(key, id),
         }
+    }
+
+    fn prefixes(&self) -> MutexGuard<'_, Prefixes> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
@@ -130,10 +118,11 @@ impl Registry {
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many keys are waited for.
+    /// How many keys and beginnings of keys are waited for.
     #[cfg(test)]
     pub(super) fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().expect("not poisoned").len()).sum()
+        let exact: usize = self.shards.iter().map(|shard| shard.lock().expect("not poisoned").len()).sum();
+        exact + self.prefixes().len()
     }
 }
 
@@ -141,7 +130,7 @@ impl Registry {
 #[derive(Debug)]
 pub struct Watch {
     registry: Arc<Registry>,
-    keys: Vec<Key>,
+    scopes: Vec<Scope>,
     id: u64,
     called: Arc<Call>,
 }
@@ -162,8 +151,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        for key in &self.keys {
-            self.registry.forget(key, self.id);
+        for scope in &self.scopes {
+            self.registry.forget(scope, self.id);
         }
     }
 }
@@ -177,10 +166,14 @@ mod tests {
         Key::Service(name.into())
     }
 
+    fn watch<const N: usize>(registry: &Arc<Registry>, keys: [Key; N]) -> Watch {
+        registry.watch(keys.map(Scope::Exact).into())
+    }
+
     #[test]
     fn a_call_before_the_wait_is_not_missed_and_is_heard_once() {
         let registry = Arc::new(Registry::new());
-        let watch = registry.watch(vec![service("web")]);
+        let watch = watch(&registry, [service("web")]);
         registry.wake(&BTreeSet::from([service("web")]));
         registry.wake(&BTreeSet::from([service("web")]));
         assert!(watch.changed().now_or_never().is_some());
@@ -190,8 +183,8 @@ mod tests {
     #[test]
     fn another_s_change_wakes_nobody_and_a_new_world_wakes_all() {
         let registry = Arc::new(Registry::new());
-        let web = registry.watch(vec![service("web"), Key::ServiceGone]);
-        let nodes = registry.watch(vec![Key::Nodes]);
+        let web = watch(&registry, [service("web"), Key::ServiceGone]);
+        let nodes = watch(&registry, [Key::Nodes]);
         registry.wake(&BTreeSet::from([service("db"), Key::Checks]));
         assert!(web.changed().now_or_never().is_none() && nodes.changed().now_or_never().is_none());
         registry.wake_all();
@@ -199,9 +192,23 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_beginning_hears_of_every_name_that_begins_so() {
+        let registry = Arc::new(Registry::new());
+        let prefix = |name: &str| registry.watch(vec![Scope::Prefix(service(name))]);
+        let watches = ["", "we", "web", "web-1", "x"].map(prefix);
+        let woken = || watches.each_ref().map(|watch| watch.changed().now_or_never().is_some());
+        registry.wake(&BTreeSet::from([service("web"), Key::Node("x".into())]));
+        assert_eq!(woken(), [true, true, true, false, false]);
+        registry.wake_all();
+        assert_eq!(woken(), [true; 5]);
+        drop(watches);
+        assert_eq!(registry.keys(), 0);
+    }
+
+    #[test]
     fn while_a_view_is_published_no_watch_counts_as_quiet() {
         let registry = Arc::new(Registry::new());
-        let web = registry.watch(vec![service("web")]);
+        let web = watch(&registry, [service("web")]);
         registry.during(|registry| {
             // Whoever reads now sees the new view, and the watch is not called yet.
             assert!(web.called() && web.changed().now_or_never().is_none());
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn dropped_watches_leave_nothing_behind() {
         let registry = Arc::new(Registry::new());
-        let watches: Vec<Watch> = (0..100).map(|n| registry.watch(vec![service(&format!("s{}", n % 7)), Key::Nodes])).collect();
+        let watches: Vec<Watch> = (0..100).map(|n| watch(&registry, [service(&format!("s{}", n % 7)), Key::Nodes])).collect();
         assert_eq!(registry.keys(), 8);
         drop(watches);
         assert_eq!(registry.keys(), 0);

@@ -52,8 +52,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _context: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut said = Said::default();
-        event.record(&mut said);
+        let mut said = Said::of(event);
         // Events of the crate `log` tell their module by a field.
         let target = said.target.take().unwrap_or_else(|| event.metadata().target().to_owned());
         let line = Line { at: OffsetDateTime::now_utc(), level: *event.metadata().level(), subsystem: subsystem(&target), said };
@@ -63,13 +62,20 @@ where
 
 /// What an event says.
 #[derive(Debug, Default)]
-struct Said {
-    message: String,
-    target: Option<String>,
+pub(super) struct Said {
+    pub(super) message: String,
+    /// The module that speaks, where the event is one of the crate `log`.
+    pub(super) target: Option<String>,
     fields: Vec<(&'static str, Value)>,
 }
 
 impl Said {
+    pub(super) fn of(event: &Event<'_>) -> Said {
+        let mut said = Said::default();
+        event.record(&mut said);
+        said
+    }
+
     fn put(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,

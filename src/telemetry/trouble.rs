@@ -1,26 +1,40 @@
 //! When to warn of what goes wrong again and again: not in the first moment, and not each time.
 //!
 //! While agents start, dials fail and nobody leads; that is normal and passes. Gossip, bridge, Raft
-//! and local keep one [`Trouble`] for each thing they try again. It reads no clock and logs nothing.
+//! and local keep one [`Trouble`] for each thing they try again, and those who are asked again and again keep
+//! [`Troubles`](super::Troubles) of whom they refuse. It reads no clock and logs nothing.
 
-use crate::config::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
-use std::time::Instant;
+use crate::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
+use std::time::{Duration, Instant};
 
 /// One thing that is tried until it works.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Trouble {
+    patience: Duration,
+    repeat: Duration,
     since: Option<Instant>,
     warned: Option<Instant>,
 }
 
+impl Default for Trouble {
+    /// What may pass by itself: it is worth a warning after [`TROUBLE_PATIENCE`], then once each [`TROUBLE_REPEAT`].
+    fn default() -> Trouble {
+        Trouble { patience: TROUBLE_PATIENCE, repeat: TROUBLE_REPEAT, since: None, warned: None }
+    }
+}
+
 impl Trouble {
-    /// It has failed at `now`; whether that is worth a warning: first after
-    /// [`TROUBLE_PATIENCE`], then once each [`TROUBLE_REPEAT`].
+    /// What is worth a warning at once, and then once each `repeat`.
+    pub fn at_once(repeat: Duration) -> Trouble {
+        Trouble { patience: Duration::ZERO, repeat, ..Trouble::default() }
+    }
+
+    /// It has failed at `now`; whether that is worth a warning.
     pub fn failed(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let due = match self.warned {
-            None => now.saturating_duration_since(since) >= TROUBLE_PATIENCE,
-            Some(warned) => now.saturating_duration_since(warned) >= TROUBLE_REPEAT,
+            None => now.saturating_duration_since(since) >= self.patience,
+            Some(warned) => now.saturating_duration_since(warned) >= self.repeat,
         };
         if due {
             self.warned = Some(now);
@@ -44,14 +58,14 @@ impl Trouble {
 
     /// It works; whether there was a warning, so that its end is worth a line too.
     pub fn worked(&mut self) -> bool {
-        std::mem::take(self).warned.is_some()
+        self.since = None;
+        self.warned.take().is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn what_passes_is_never_warned_of_and_what_lasts_is_not_warned_of_each_time() {

@@ -4,9 +4,10 @@
 //! and its certificate lie in one file, because the others pin the certificate and signing it anew
 //! would give another fingerprint.
 
-use super::judge::is_unusual;
+use super::certificate::{fingerprint_of, is_unusual, parse, server_dc, validity_refusal};
 use super::material::{OwnCert, TlsMaterial};
-use super::verify::{PeerVerifier, Trust, parse, server_dc, validity_refusal};
+use super::verifier::Verifier;
+use super::verify::{PeerJudge, Trust};
 use super::{provider, server_name};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::client::Resumption;
@@ -124,7 +125,7 @@ impl BridgeIdentity {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| format!("TLS 1.3: {error}"))?
-            .with_client_cert_verifier(Arc::new(PeerVerifier::accepting(Arc::clone(trust))))
+            .with_client_cert_verifier(Arc::new(Verifier::new(PeerJudge::accepting(Arc::clone(trust)))))
             .with_single_cert(self.own.chain.clone(), self.own.key.clone_key())
             .map_err(|error| format!("{}: {error}", self.own.source))?;
         config.send_tls13_tickets = 0;
@@ -135,7 +136,7 @@ impl BridgeIdentity {
     /// For one connection to a server of `dc` that has one of `pins` when it is known by any.
     pub(crate) fn client_config(&self, trust: &Arc<Trust>, dc: &str, pins: &BTreeSet<String>) -> Result<ClientConfig, String> {
         let pins = pins.iter().map(|pin| pin.to_ascii_lowercase()).collect();
-        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), pins);
+        let verifier = Verifier::new(PeerJudge::dialling(Arc::clone(trust), dc.to_owned(), pins));
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| format!("TLS 1.3: {error}"))?
@@ -155,11 +156,6 @@ impl BridgeIdentity {
         hash.update(self.own.key.secret_der());
         hash.finalize().into()
     }
-}
-
-/// SHA-256 of a certificate in lower-case hex.
-pub(super) fn fingerprint_of(certificate: &CertificateDer<'_>) -> String {
-    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_pem(text: &[u8], source: String) -> Result<BridgeIdentity, String> {

@@ -4,19 +4,20 @@
 //! from nobody, and Consul's library does, is judged here: the certificate of an authority that an agent
 //! shows as its own, and certificates of X.509 version 1 and 2.
 
+use super::certificate::{has_extensions, is_unusual, parse};
 use super::provider;
-use super::verify::parse;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use super::verifier::{ClientJudge, ServerJudge, Verifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{CertificateError, DistinguishedName, Error, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Version};
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 /// The longest chain that is followed, for certificates that webpki does not judge.
 const MAX_CHAIN: usize = 6;
@@ -33,16 +34,6 @@ pub(super) struct Authorities {
 enum Usage {
     Server,
     Client,
-}
-
-/// Whether a certificate is of a kind that webpki takes from nobody.
-pub(super) fn is_unusual(certificate: &X509Certificate<'_>) -> bool {
-    certificate.is_ca() || !has_extensions(certificate)
-}
-
-/// Whether it is of the version of X.509 that has names in it.
-pub(super) fn has_extensions(certificate: &X509Certificate<'_>) -> bool {
-    certificate.version() == X509Version::V3
 }
 
 impl Authorities {
@@ -162,147 +153,80 @@ fn readable<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'
     parse(certificate).map_err(|_refusal| CertificateError::BadEncoding.into())
 }
 
-/// The handshake's signature over `message`, by the key of whatever certificate was shown.
-fn signed_handshake(
-    message: &[u8],
-    certificate: &CertificateDer<'_>,
-    signed: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Result<HandshakeSignatureValid, Error> {
-    let parsed = readable(certificate)?;
-    if has_extensions(&parsed) {
-        return verify_tls13_signature(message, certificate, signed, algorithms);
-    }
-    let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
-    rustls::crypto::verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
-}
-
 /// Judges servers, by their name too where it is to be checked.
 #[derive(Debug)]
-pub(super) struct ServerJudge {
+pub(super) struct KnownServers {
     authorities: Option<Authorities>,
     check_name: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerJudge {
+impl KnownServers {
     /// By `authorities`; without any nobody passes.
-    pub(super) fn new(authorities: Option<Authorities>, check_name: bool) -> ServerJudge {
-        ServerJudge { authorities, check_name, algorithms: provider().signature_verification_algorithms }
+    pub(super) fn new(authorities: Option<Authorities>, check_name: bool) -> KnownServers {
+        KnownServers { authorities, check_name, algorithms: provider().signature_verification_algorithms }
     }
 }
 
-impl ServerCertVerifier for ServerJudge {
-    fn verify_server_cert(
+impl ServerJudge for KnownServers {
+    fn judge_server(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) -> Result<(), Error> {
         let authorities = self.authorities.as_ref().ok_or(CertificateError::UnknownIssuer)?;
-        let leaf = readable(end_entity)?;
-        if is_unusual(&leaf) {
-            authorities.vouch(&leaf, intermediates, Usage::Server, now)?;
+        let parsed = readable(leaf)?;
+        if is_unusual(&parsed) {
+            authorities.vouch(&parsed, rest, Usage::Server, now)?;
         } else {
-            let leaf = ParsedCertificate::try_from(end_entity)?;
-            verify_server_cert_signed_by_trust_anchor(&leaf, &authorities.store, intermediates, now, self.algorithms.all)?;
+            let leaf = ParsedCertificate::try_from(leaf)?;
+            verify_server_cert_signed_by_trust_anchor(&leaf, &authorities.store, rest, now, self.algorithms.all)?;
         }
         if self.check_name {
-            if !has_extensions(&leaf) {
+            if !has_extensions(&parsed) {
                 return Err(CertificateError::NotValidForName.into());
             }
-            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signed_handshake(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        Ok(())
     }
 }
 
 /// Judges servers and their names by these authorities.
 pub fn server_judge(authorities: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    Ok(Arc::new(ServerJudge::new(Some(Authorities::new(authorities)?), true)))
+    Ok(Arc::new(Verifier::new(KnownServers::new(Some(Authorities::new(authorities)?), true))))
 }
 
 /// Judges clients, each of which must show a certificate.
 #[derive(Debug)]
-pub(super) struct ClientJudge {
+pub(super) struct KnownClients {
     authorities: Authorities,
     usual: Arc<dyn ClientCertVerifier>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ClientJudge {
+impl KnownClients {
     /// By `authorities`.
-    pub(super) fn new(authorities: Authorities) -> Result<ClientJudge, String> {
+    pub(super) fn new(authorities: Authorities) -> Result<KnownClients, String> {
         let usual = WebPkiClientVerifier::builder_with_provider(authorities.store(), provider())
             .build()
             .map_err(|error| format!("verify_incoming: the authorities cannot be used: {error}"))?;
-        Ok(ClientJudge { authorities, usual, algorithms: provider().signature_verification_algorithms })
+        Ok(KnownClients { authorities, usual })
     }
 }
 
-impl ClientCertVerifier for ClientJudge {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+impl ClientJudge for KnownClients {
+    fn root_hints(&self) -> &[DistinguishedName] {
         self.usual.root_hint_subjects()
     }
 
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let leaf = readable(end_entity)?;
-        if !is_unusual(&leaf) {
-            return self.usual.verify_client_cert(end_entity, intermediates, now);
+    fn judge_client(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+        let parsed = readable(leaf)?;
+        if !is_unusual(&parsed) {
+            return self.usual.verify_client_cert(leaf, rest, now).map(drop);
         }
-        self.authorities.vouch(&leaf, intermediates, Usage::Client, now)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        signed_handshake(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.authorities.vouch(&parsed, rest, Usage::Client, now)
     }
 }
 
@@ -327,10 +251,10 @@ mod tests {
         let name = ServerName::try_from("server.dc1.consul").unwrap();
         let (leaf, rest) = chain.split_first().unwrap();
         let server = |check_name| {
-            let judge = ServerJudge::new(Some(authorities.clone()), check_name);
-            judge.verify_server_cert(leaf, rest, &name, &[], UnixTime::now()).map(drop)
+            let judge = KnownServers::new(Some(authorities.clone()), check_name);
+            judge.judge_server(leaf, rest, &name, UnixTime::now())
         };
-        let client = ClientJudge::new(authorities.clone()).unwrap().verify_client_cert(leaf, rest, UnixTime::now()).map(drop);
+        let client = KnownClients::new(authorities.clone()).unwrap().judge_client(leaf, rest, UnixTime::now());
         [server(false), server(true), client]
     }
 

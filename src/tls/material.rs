@@ -5,9 +5,9 @@
 //! the start with its name and not the first connection with a riddle. What can be used and had better
 //! not be is told ([`TlsMaterial::remarks`]).
 
-use super::judge::{Authorities, ClientJudge, ServerJudge, has_extensions};
-use super::rpc::{RpcRules, RpcTls};
-use super::verify::{parse, server_dc};
+use super::certificate::{has_extensions, parse, server_dc, validity_refusal};
+use super::judge::{Authorities, KnownClients, KnownServers};
+use super::verifier::Verifier;
 use super::{provider, server_name};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::verify_server_name;
@@ -16,7 +16,7 @@ use rustls::server::{ParsedCertificate, ResolvesServerCertUsingSni, WebPkiClient
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -121,11 +121,6 @@ impl TlsMaterial {
         Ok(Arc::new(config))
     }
 
-    /// Both ends of the RPC port.
-    pub fn rpc_tls(&self, rules: RpcRules) -> Result<RpcTls, String> {
-        RpcTls::new(self, rules)
-    }
-
     /// Refuses a server's certificate that the other agents of `dc` refuse with `verify_server_hostname`.
     pub fn check_server_name(&self, dc: &str, domain: &str) -> Result<(), String> {
         let Some((own, leaf)) = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?))) else { return Ok(()) };
@@ -136,6 +131,15 @@ impl TlsMaterial {
             let source = &own.source;
             format!("{source}: expected the name {expected}, which verify_server_hostname asks of servers and this one lacks")
         })
+    }
+
+    /// Refuses a certificate of this agent that is not valid yet, or no more.
+    pub fn check_dates(&self) -> Result<(), String> {
+        let leaf = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?)));
+        match leaf.and_then(|(own, leaf)| Some((own, validity_refusal(leaf, UnixTime::now())?))) {
+            Some((own, refusal)) => Err(format!("{}: {refusal}", own.source)),
+            None => Ok(()),
+        }
     }
 
     /// Whether the certificate of this agent is that of a server of another datacenter.
@@ -197,12 +201,12 @@ impl TlsMaterial {
             return Ok(WebPkiClientVerifier::no_client_auth());
         }
         let authorities = self.authorities.clone().ok_or("verify_incoming needs ca_file or ca_path; neither is set")?;
-        Ok(Arc::new(ClientJudge::new(authorities)?))
+        Ok(Arc::new(Verifier::new(KnownClients::new(authorities)?)))
     }
 
     /// For connections to servers that are judged by the authorities, and by their name where it is checked.
     pub(super) fn client(&self, check_name: bool) -> Result<ClientConfig, String> {
-        self.client_by(Arc::new(ServerJudge::new(self.authorities.clone(), check_name)))
+        self.client_by(Arc::new(Verifier::new(KnownServers::new(self.authorities.clone(), check_name))))
     }
 
     pub(super) fn client_by(&self, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, String> {
@@ -290,6 +294,7 @@ fn own_cert(cert: &Path, key: &Path) -> Result<OwnCert, String> {
 mod tests {
     use super::super::create_ca;
     use super::super::testing::{dated_cert, load, server_cert, signing_cert, version_1_cert};
+    use super::super::{RpcRules, RpcTls};
     use super::*;
 
     fn written(folder: &Path, name: &str, text: &str) -> Option<PathBuf> {
@@ -352,7 +357,7 @@ mod tests {
         };
         let material = TlsMaterial::load(&files).unwrap();
         assert!(material.https(true).is_ok());
-        assert!(material.rpc_tls(strict()).is_ok());
+        assert!(RpcTls::new(&material, strict()).is_ok());
     }
 
     #[test]
@@ -392,7 +397,7 @@ mod tests {
     #[test]
     fn what_is_verified_needs_an_authority() {
         let material = TlsMaterial::load(&TlsFiles::default()).unwrap();
-        assert!(material.rpc_tls(strict()).unwrap_err().contains("ca_file"));
+        assert!(RpcTls::new(&material, strict()).unwrap_err().contains("ca_file"));
         assert!(material.https(false).unwrap_err().contains("cert_file"));
     }
 
@@ -402,7 +407,8 @@ mod tests {
         let remarks = |(cert, key): &(String, String)| {
             let material = load(&ca.0, cert, key);
             assert!(
-                material.https(true).is_ok() && material.rpc_tls(RpcRules { verify_server_hostname: false, ..strict() }).is_ok()
+                material.https(true).is_ok()
+                    && RpcTls::new(&material, RpcRules { verify_server_hostname: false, ..strict() }).is_ok()
             );
             material.remarks().join("\n")
         };

@@ -1,21 +1,24 @@
 //! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the
 //! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`) or one of this datacenter
-//! (`judge`, by the rules of `rpc`), told to operators (`shown`);
+//! (`judge`, by the rules of `rpc`) behind the one `verifier`, told to operators (`shown`);
 //! and how checks and watches speak TLS to servers that belong to nobody here (`outgoing`).
 //!
 //! Used by `rpc`, `bridge`, `local`, `watch`, `http` and `cli`. It knows no configuration files and opens no sockets,
 //! and no key ever reaches a log line or an error.
 
 mod authority;
+mod certificate;
 mod identity;
 mod judge;
 mod material;
 mod outgoing;
+mod refusal;
 mod rpc;
 mod shown;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unverified;
+mod verifier;
 mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
@@ -23,10 +26,11 @@ pub use identity::BridgeIdentity;
 pub use judge::server_judge;
 pub use material::{Ending, TlsFiles, TlsMaterial};
 pub use outgoing::{OutgoingTls, system_roots};
+pub use refusal::Refusal;
 pub use rpc::{Outgoing, RpcRules, RpcTls};
 pub use shown::{ShownCertificate, days_between};
-pub use unverified::AnyCertificate;
-pub use verify::{PinTable, Refusal, Trust};
+pub use unverified::any_certificate;
+pub use verify::{PinTable, Trust};
 
 use std::sync::Arc;
 

@@ -4,10 +4,10 @@
 //! system and no certificate is shown; with `enable_agent_tls_for_checks` by this agent's, which then
 //! shows its own. Nothing is read from disk before the first check that needs it.
 
-use super::judge::ServerJudge;
+use super::judge::KnownServers;
 use super::material::TlsMaterial;
-use super::provider;
-use super::unverified::AnyCertificate;
+use super::verifier::Verifier;
+use super::{any_certificate, provider};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 
@@ -72,11 +72,12 @@ impl OutgoingTls {
             true => match self.inner.agent.as_ref().and_then(|agent| agent.material.authorities()) {
                 // This agent's authorities where it has some, as Consul does; else those of the system.
                 Some(own) => {
-                    builder.dangerous().with_custom_certificate_verifier(Arc::new(ServerJudge::new(Some(own.clone()), true)))
+                    let verifier = Verifier::new(KnownServers::new(Some(own.clone()), true));
+                    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
                 }
                 None => builder.with_root_certificates(self.system()?),
             },
-            false => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default())),
+            false => builder.dangerous().with_custom_certificate_verifier(any_certificate()),
         };
         match self.inner.agent.as_ref().and_then(|agent| agent.material.own()) {
             None => Ok(builder.with_no_client_auth()),

@@ -1,11 +1,11 @@
 //! TLS of the RPC port: how an agent connects, what it accepts, and which peers may speak as servers.
 //!
-//! Built from the files by `material`, used by `rpc`. The rules are Consul's (`verify_incoming`,
+//! Built from what `material` has loaded, used by `rpc`. The rules are Consul's (`verify_incoming`,
 //! `verify_outgoing`, `verify_server_hostname`), but for plain text, which has to be asked for beside TLS.
 
+use super::certificate::server_dc;
 use super::material::TlsMaterial;
-use super::verify::server_dc;
-use super::{AnyCertificate, server_name};
+use super::{any_certificate, server_name};
 use arc_swap::ArcSwap;
 use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
@@ -56,8 +56,8 @@ pub struct RpcTls {
 }
 
 impl RpcTls {
-    /// An agent without a certificate accepts no TLS connection; it can still connect.
-    pub(super) fn new(material: &TlsMaterial, rules: RpcRules) -> Result<RpcTls, String> {
+    /// Both ends of the RPC port. An agent without a certificate accepts no TLS connection; it can still connect.
+    pub fn new(material: &TlsMaterial, rules: RpcRules) -> Result<RpcTls, String> {
         let server_name = match rules.verify_server_hostname {
             true => Some(name_of(&rules)?),
             false => None,
@@ -66,7 +66,7 @@ impl RpcTls {
         server.alpn_protocols = vec![b"h2".to_vec()];
         let mut client = match rules.verify_outgoing {
             true => material.client(rules.verify_server_hostname)?,
-            false => material.client_by(Arc::new(AnyCertificate::default()))?,
+            false => material.client_by(any_certificate())?,
         };
         client.alpn_protocols = vec![b"h2".to_vec()];
         Ok(RpcTls {

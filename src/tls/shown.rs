@@ -2,9 +2,9 @@
 //!
 //! `bridge` asks it for its reports. It judges nothing that `verify` has not judged.
 
-use super::Trust;
-use super::identity::fingerprint_of;
-use super::verify::{PeerVerifier, Refusal, parse};
+use super::certificate::{fingerprint_of, parse};
+use super::verify::PeerJudge;
+use super::{Refusal, Trust};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,11 +30,11 @@ impl ShownCertificate {
             return Err(Refusal::Malformed("no certificate was shown".to_owned()));
         };
         let seconds = u64::try_from(parse(leaf)?.validity().not_after.timestamp()).unwrap_or(0);
-        let verifier = PeerVerifier::dialling(Arc::clone(trust), dc.to_owned(), BTreeSet::new());
+        let judge = PeerJudge::dialling(Arc::clone(trust), dc.to_owned(), BTreeSet::new());
         Ok(ShownCertificate {
             fingerprint: fingerprint_of(leaf),
             expires: UNIX_EPOCH + Duration::from_secs(seconds),
-            from_ca: verifier.judge_chain(leaf, rest, dc, UnixTime::now()).is_ok(),
+            from_ca: judge.judge_chain(leaf, rest, dc, UnixTime::now()).is_ok(),
         })
     }
 }

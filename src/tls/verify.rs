@@ -5,62 +5,20 @@
 //! names itself: exactly one `server.<dc>.<domain>`. The handshake's signature is verified always;
 //! nothing here turns that off. Each refusal says which rule was broken.
 
-use super::identity::fingerprint_of;
-use super::{provider, server_name};
+use super::certificate::{fingerprint_of, parse, server_dc, validity_refusal};
+use super::verifier::{ClientJudge, ServerJudge};
+use super::{Refusal, provider, server_name};
 use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::time::ASN1Time;
 
 /// Datacenter to the fingerprints its servers are known by. A known datacenter may have none.
 pub type PinTable = BTreeMap<String, BTreeSet<String>>;
-
-/// Why a peer's certificate is not accepted. Each text begins with a word of its own that users
-/// meet in logs and in `X-Kontor-Reason`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Not a certificate at all, or one without the name a server carries.
-    #[error("malformed: {0}")]
-    Malformed(String),
-    /// A server of a datacenter that is not the one expected.
-    #[error("wrong-datacenter: expected a server of {expected:?}, its certificate names {came:?}")]
-    WrongDatacenter { expected: String, came: String },
-    /// Its time is over.
-    #[error("expired: its certificate was valid until {0}")]
-    Expired(String),
-    /// Its time has not come; one of the two clocks is wrong.
-    #[error("not-yet-valid: its certificate is valid from {0}")]
-    NotYetValid(String),
-    /// Its chain does not lead to the CA configured here.
-    #[error("another-ca: its certificate is not from the CA configured here ({0})")]
-    AnotherCa(String),
-    /// It has a fingerprint, and not the one its datacenter tells.
-    #[error("pin-mismatch: fingerprint {came} is not the one that servers of {dc:?} are known by")]
-    PinMismatch { dc: String, came: String },
-    /// Nothing is known yet by which it could be told from a stranger.
-    #[error("not-yet-known: no fingerprint of a server of {dc:?} is known yet")]
-    NotYetKnown { dc: String },
-    /// It would have to be pinned, and pins do not count here.
-    #[error("require-ca: its certificate is self-made, and where it was shown only those of the CA count")]
-    PinsRefused,
-}
-
-impl From<Refusal> for rustls::Error {
-    fn from(refusal: Refusal) -> rustls::Error {
-        rustls::Error::Other(OtherError(Arc::new(refusal)))
-    }
-}
 
 /// What peers are judged by. The pins change while it is in use.
 #[derive(Debug)]
@@ -70,20 +28,17 @@ pub struct Trust {
     roots: Option<Arc<RootCertStore>>,
     require_ca: bool,
     pins: ArcSwap<PinTable>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Trust {
     /// Judges by `roots` at first; pins come with [`Trust::set_pins`].
     pub fn new(own_dc: &str, domain: &str, roots: Option<Arc<RootCertStore>>, require_ca: bool) -> Trust {
-        Trust {
-            own_dc: own_dc.to_owned(),
-            domain: domain.to_owned(),
-            roots,
-            require_ca,
-            pins: ArcSwap::default(),
-            algorithms: provider().signature_verification_algorithms,
-        }
+        Trust { own_dc: own_dc.to_owned(), domain: domain.to_owned(), roots, require_ca, pins: ArcSwap::default() }
+    }
+
+    /// Whether fingerprints make nobody a server of another datacenter.
+    pub fn requires_ca(&self) -> bool {
+        self.require_ca
     }
 
     /// Replaces all pins. Connections that stand are not touched.
@@ -115,53 +70,9 @@ impl Trust {
     }
 }
 
-/// The datacenter a certificate names: of its one name of the form `server.<dc>.<domain>`.
-pub(super) fn server_dc(leaf: &CertificateDer<'_>, domain: &str) -> Result<String, Refusal> {
-    let parsed = parse(leaf)?;
-    let names =
-        parsed.subject_alternative_name().map_err(|error| Refusal::Malformed(format!("its names cannot be read: {error}")))?;
-    let suffix = format!(".{}", domain.to_ascii_lowercase());
-    let mut found = BTreeSet::new();
-    for name in names.iter().flat_map(|names| &names.value.general_names) {
-        let GeneralName::DNSName(name) = name else { continue };
-        let name = name.to_ascii_lowercase();
-        let dc = name.strip_prefix("server.").and_then(|rest| rest.strip_suffix(&suffix));
-        if let Some(dc) = dc.filter(|dc| !dc.is_empty() && !dc.contains('.')) {
-            found.insert(dc.to_owned());
-        }
-    }
-    match (found.pop_first(), found.pop_first()) {
-        (Some(dc), None) => Ok(dc),
-        (None, _) => Err(Refusal::Malformed(format!("its certificate carries no name server.<datacenter>{suffix}"))),
-        (Some(one), Some(two)) => {
-            Err(Refusal::Malformed(format!("its certificate names several datacenters, {one:?} and {two:?}")))
-        }
-    }
-}
-
-/// Why a certificate does not count now, as far as its dates go.
-pub(super) fn validity_refusal(leaf: &CertificateDer<'_>, now: UnixTime) -> Option<Refusal> {
-    let parsed = match parse(leaf) {
-        Ok(parsed) => parsed,
-        Err(refusal) => return Some(refusal),
-    };
-    let now = i64::try_from(now.as_secs()).ok().and_then(|seconds| ASN1Time::from_timestamp(seconds).ok())?;
-    if now > parsed.validity().not_after {
-        return Some(Refusal::Expired(parsed.validity().not_after.to_string()));
-    }
-    (now < parsed.validity().not_before).then(|| Refusal::NotYetValid(parsed.validity().not_before.to_string()))
-}
-
-pub(super) fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
-    match x509_parser::parse_x509_certificate(leaf) {
-        Ok((_rest, parsed)) => Ok(parsed),
-        Err(error) => Err(Refusal::Malformed(format!("not a certificate: {error}"))),
-    }
-}
-
-/// Rustls' two verifiers over one [`Trust`], for one direction.
+/// Judges peers by one [`Trust`], for one direction.
 #[derive(Debug)]
-pub(super) struct PeerVerifier {
+pub(super) struct PeerJudge {
     trust: Arc<Trust>,
     direction: Direction,
 }
@@ -174,13 +85,13 @@ enum Direction {
     Dialling { dc: String, pins: BTreeSet<String> },
 }
 
-impl PeerVerifier {
-    pub(super) fn accepting(trust: Arc<Trust>) -> PeerVerifier {
-        PeerVerifier { trust, direction: Direction::Accepting }
+impl PeerJudge {
+    pub(super) fn accepting(trust: Arc<Trust>) -> PeerJudge {
+        PeerJudge { trust, direction: Direction::Accepting }
     }
 
-    pub(super) fn dialling(trust: Arc<Trust>, dc: String, pins: BTreeSet<String>) -> PeerVerifier {
-        PeerVerifier { trust, direction: Direction::Dialling { dc, pins } }
+    pub(super) fn dialling(trust: Arc<Trust>, dc: String, pins: BTreeSet<String>) -> PeerJudge {
+        PeerJudge { trust, direction: Direction::Dialling { dc, pins } }
     }
 
     /// Name, dates, then CA or pin; in this order, so that the reason given is the plainest one.
@@ -255,79 +166,21 @@ fn is_self_made(leaf: &CertificateDer<'_>) -> bool {
     parse(leaf).is_ok_and(|parsed| parsed.issuer() == parsed.subject())
 }
 
-impl ServerCertVerifier for PeerVerifier {
-    fn verify_server_cert(
+impl ServerJudge for PeerJudge {
+    fn judge_server(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge(end_entity, intermediates, now)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // QUIC has no TLS 1.2.
-        Err(PeerMisbehaved::SelectedUnofferedCipherSuite.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.trust.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+    ) -> Result<(), rustls::Error> {
+        Ok(self.judge(leaf, rest, now)?)
     }
 }
 
-impl ClientCertVerifier for PeerVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.judge(end_entity, intermediates, now)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // QUIC has no TLS 1.2.
-        Err(PeerMisbehaved::SelectedUnofferedCipherSuite.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.trust.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+impl ClientJudge for PeerJudge {
+    fn judge_client(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
+        Ok(self.judge(leaf, rest, now)?)
     }
 }
 
@@ -357,9 +210,9 @@ mod tests {
     #[test]
     fn a_pin_vouches_for_its_own_datacenter_only() {
         let two = leaf(&["server.dc2.consul"]);
-        let accepting = PeerVerifier::accepting(trust(&[("dc2", &two)]));
+        let accepting = PeerJudge::accepting(trust(&[("dc2", &two)]));
         assert_eq!(accepting.judge(&two, &[], at(NOW)), Ok(()));
-        let as_three = PeerVerifier::accepting(trust(&[("dc3", &two)]));
+        let as_three = PeerJudge::accepting(trust(&[("dc3", &two)]));
         assert!(matches!(as_three.judge(&two, &[], at(NOW)), Err(Refusal::NotYetKnown { .. })));
         let other = leaf(&["server.dc2.consul"]);
         assert!(matches!(accepting.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
@@ -369,7 +222,7 @@ mod tests {
     fn pins_can_be_withdrawn_while_in_use() {
         let two = leaf(&["server.dc2.consul"]);
         let trust = trust(&[("dc2", &two)]);
-        let accepting = PeerVerifier::accepting(Arc::clone(&trust));
+        let accepting = PeerJudge::accepting(Arc::clone(&trust));
         assert_eq!(accepting.judge(&two, &[], at(NOW)), Ok(()));
         trust.set_pins(PinTable::new());
         assert!(accepting.judge(&two, &[], at(NOW)).is_err());
@@ -379,7 +232,7 @@ mod tests {
     fn a_certificate_for_several_datacenters_or_none_is_refused() {
         let both = leaf(&["server.dc2.consul", "server.dc3.consul"]);
         let none = leaf(&["client.dc2.consul", "server.dc2.example", "a.server.dc2.consul", "server..consul"]);
-        let accepting = PeerVerifier::accepting(trust(&[("dc2", &both)]));
+        let accepting = PeerJudge::accepting(trust(&[("dc2", &both)]));
         assert!(matches!(accepting.judge(&both, &[], at(NOW)), Err(Refusal::Malformed(_))));
         assert!(matches!(accepting.judge(&none, &[], at(NOW)), Err(Refusal::Malformed(_))));
         assert!(matches!(accepting.judge(&CertificateDer::from(vec![1, 2, 3]), &[], at(NOW)), Err(Refusal::Malformed(_))));
@@ -389,7 +242,7 @@ mod tests {
     fn a_dialled_server_must_have_its_own_pin_and_not_a_neighbours() {
         let (one, other) = (leaf(&["server.dc2.consul"]), leaf(&["server.dc2.consul"]));
         let trust = trust(&[("dc2", &other)]);
-        let dialling = PeerVerifier::dialling(trust, "dc2".to_owned(), [fingerprint_of(&one)].into());
+        let dialling = PeerJudge::dialling(trust, "dc2".to_owned(), [fingerprint_of(&one)].into());
         assert_eq!(dialling.judge(&one, &[], at(NOW)), Ok(()));
         assert!(matches!(dialling.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
     }
@@ -397,7 +250,7 @@ mod tests {
     #[test]
     fn dates_count_for_pinned_certificates_too() {
         let two = leaf(&["server.dc2.consul"]);
-        let accepting = PeerVerifier::accepting(trust(&[("dc2", &two)]));
+        let accepting = PeerJudge::accepting(trust(&[("dc2", &two)]));
         assert!(matches!(accepting.judge(&two, &[], at(100)), Err(Refusal::NotYetValid(_))));
         assert!(matches!(accepting.judge(&two, &[], at(70_000_000_000)), Err(Refusal::Expired(_))));
     }
@@ -408,7 +261,7 @@ mod tests {
         let issuer = rcgen::Issuer::from_ca_cert_pem(&ca, rcgen::KeyPair::from_pem(&key).unwrap()).unwrap();
         let params = rcgen::CertificateParams::new(vec!["server.dc2.consul".to_owned()]).unwrap();
         let signed = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
-        let accepting = PeerVerifier::accepting(trust(&[]));
+        let accepting = PeerJudge::accepting(trust(&[]));
         assert!(matches!(accepting.judge(&signed, &[], at(NOW)), Err(Refusal::AnotherCa(_))));
         let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
         assert!(own.trust("dc1", "consul", false).roots.is_none());

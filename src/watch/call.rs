@@ -4,7 +4,8 @@
 //! followed: the answer says nothing that a watch could use.
 
 use super::plan::News;
-use crate::config::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
+use crate::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
+use crate::http1;
 use crate::model::tail::Tail;
 use crate::model::watch::HttpHandler;
 use crate::proxy::{Proxies, Proxy};
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, Uri, header};
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -40,13 +40,14 @@ async fn exchange(proxies: &Proxies, handler: &HttpHandler, news: &News) -> Resu
     let proxy = proxies.before(secure, &bare)?;
     let request = request(handler, news, &uri, authority.as_str(), proxy.as_ref().filter(|_| !secure))?;
     let next = proxy.as_ref().map_or((bare.as_str(), port), |proxy| (proxy.host.as_str(), proxy.port));
-    let mut stream = TcpStream::connect(next).await.map_err(|error| format!("{} port {}: {error}", next.0, next.1))?;
+    let stream = TcpStream::connect(next).await.map_err(|error| format!("{} port {}: {error}", next.0, next.1))?;
     if !secure {
         return converse(stream, request).await;
     }
-    if let Some(proxy) = &proxy {
-        proxy.tunnel(&mut stream, &format!("{host}:{port}")).await?;
-    }
+    let stream = match &proxy {
+        Some(proxy) => proxy.tunnel(stream, &format!("{host}:{port}")).await?,
+        None => stream,
+    };
     let verify = !handler.tls_skip_verify;
     // Reads the authorities of this host from files.
     let config = tokio::task::spawn_blocking(move || OutgoingTls::of_system().config(verify, false))
@@ -89,23 +90,12 @@ async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<String,
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let shake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = shake.map_err(|error| error.to_string())?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let asked = http1::exchange(stream, request, |response| async {
         let status = response.status();
         let text = read(response).await;
         if status.is_success() { Ok(text) } else { Err(format!("it answered {status}: {text}")) }
-    };
-    // The connection is driven here, not in a task, so that it ends with the call.
-    let driven = async {
-        _ = connection.await;
-        std::future::pending().await
-    };
-    tokio::select! {
-        answer = exchange => answer,
-        never = driven => never,
-    }
+    });
+    asked.await.map_err(|error| error.to_string())?
 }
 
 /// The end of the body, or of its beginning where it is long.

@@ -5,7 +5,7 @@
 //! service that it has started should.
 
 use super::plan::News;
-use crate::config::defaults::{WATCH_OUTPUT_BYTES, WATCH_OUTPUT_GRACE};
+use crate::defaults::{WATCH_OUTPUT_BYTES, WATCH_OUTPUT_GRACE};
 use crate::model::tail::Tail;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, PipeWriter};

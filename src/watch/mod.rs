@@ -12,7 +12,7 @@ mod plan;
 pub use handler::{Group, Output, Running, shell};
 pub use plan::{Failure, News, Plan, Question, Told, Verdict};
 
-use crate::config::defaults::WATCH_PAUSE;
+use crate::defaults::WATCH_PAUSE;
 use crate::model::request::BoxFuture;
 use crate::model::watch::{Handler, Watch};
 

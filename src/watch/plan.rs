@@ -1,7 +1,7 @@
 //! What to ask next, and whether an answer is a change. No I/O and no clock: `Watcher` asks, and
 //! hands every answer in.
 
-use crate::config::defaults::{WATCH_RETRY, WATCH_RETRY_MAX, WATCH_WAIT};
+use crate::defaults::{WATCH_RETRY, WATCH_RETRY_MAX, WATCH_WAIT};
 use crate::model::duration;
 use crate::model::ids::Token;
 use crate::model::json::elements;

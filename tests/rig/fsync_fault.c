@@ -1,7 +1,8 @@
 /* Preloaded into an agent by tests/disk.rs: while the file that KONTOR_TEST_FSYNC names holds "fail",
    an fsync below a folder "raft" fails as that of a broken disk does; while it holds "hang", it does
    not come back; while it holds "slow", one below "services" or "checks" does not. While it holds
-   "room", no write below "raft" finds room but for its first bytes, as on a disk that is full. */
+   "room", no write below "raft" finds room but for its first bytes, as on a disk that is full; while it
+   holds "tables", none of a table of the log store does, as with a quota. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +49,10 @@ ssize_t write(int fd, const void *bytes, size_t count) {
         /* A part of it may still find room. */
         if (count > 64) return syscall(SYS_write, fd, bytes, (size_t)7);
         errno = ENOSPC;
+        return -1;
+    }
+    if (wanted() == 't' && below(fd, "/raft") && below(fd, "/tables/")) {
+        errno = EDQUOT;
         return -1;
     }
     return syscall(SYS_write, fd, bytes, count);

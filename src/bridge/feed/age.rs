@@ -7,7 +7,7 @@
 //! [`Vouch`] is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
 
 use super::message::{Echo, Ping};
-use crate::config::defaults::BRIDGE_PINGS_UNHEARD;
+use crate::defaults::BRIDGE_PINGS_UNHEARD;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -9,7 +9,7 @@ use super::places::{Place, Places};
 use super::stream::{End, Stream};
 use crate::bridge::datacenter::{Datacenter, Way};
 use crate::bridge::links::Links;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use futures_util::future::{Either, select};
 use std::pin::pin;

@@ -9,7 +9,7 @@ use super::message::Known;
 use super::order::Order;
 use super::pulse::Pulse;
 use crate::bridge::cache::Held;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
 use crate::model::query::Identity;

@@ -4,7 +4,7 @@
 //! `follower` takes a place for each feed before it opens it.
 
 use super::holding::Holding;
-use crate::config::defaults;
+use crate::defaults;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;

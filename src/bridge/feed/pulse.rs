@@ -8,7 +8,7 @@ use super::age::{Ages, AsOf};
 use super::message::Echo;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
 use crate::clock;
-use crate::config::defaults;
+use crate::defaults;
 use quinn::{Connection, RecvStream, VarInt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -7,7 +7,7 @@
 use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::message::{Known, Open, Ping, Push, Took};
 use super::pushing::{Pushing, Refusal, Seat};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use bytes::Bytes;

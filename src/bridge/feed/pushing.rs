@@ -5,7 +5,7 @@
 use super::super::frame::{self, FrameError};
 use super::message::{Echo, Known, Ping};
 use super::vouching::{Basis, Poll, Vouching};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::Identity;
 use crate::model::request::{Interest, Source};

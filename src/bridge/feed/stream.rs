@@ -8,7 +8,7 @@ use super::pulse::{FeedNumber, Pulse};
 use crate::bridge::datacenter::Way;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::clock;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::Found;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;

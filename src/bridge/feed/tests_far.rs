@@ -6,7 +6,7 @@ use crate::bridge::endpoint::Endpoint;
 use crate::bridge::frame::{self, Frame, Kind, Outgoing, read_header, read_payload};
 use crate::bridge::link::Greeting;
 use crate::bridge::{Admission, Bridge, BridgeSettings, RemoteServer};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;

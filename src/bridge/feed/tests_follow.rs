@@ -5,7 +5,7 @@ use super::tests_far::{CLUSTER, Far, Fed, LONG, Near, answer, body, meta, query}
 use crate::bridge::Admission;
 use crate::bridge::cache::{Bounds, Followed, Held};
 use crate::bridge::frame::{self, Frame, Kind};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::{AnswerMeta, DatacenterPart};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;

@@ -3,7 +3,7 @@
 use super::super::frame::{self, Frame, Kind, read_header};
 use super::message::{Echo, Known, Open, Ping, fingerprint};
 use super::tests_room::{LONG, Room, cluster, query};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::testing::QueryOptions;
 use bytes::Bytes;

@@ -4,7 +4,7 @@ use super::super::endpoint::Endpoint;
 use super::super::frame::{self, Frame, Kind, Outgoing, REFUSED, read_header, read_payload};
 use super::super::{Bridge, BridgeSettings, RemoteServer};
 use super::message::{Echo, Known, Open, Ping, Push, Took};
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;

@@ -126,8 +126,8 @@ async fn other_certificates_come_into_force_without_a_dropped_link() {
     one.knows([two.remote()]);
     one.until("dc2", None).await;
     let before = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
-    one.bridge.reload(identity(&new, "dc1")).unwrap();
-    two.bridge.reload(identity(&new, "dc2")).unwrap();
+    one.bridge.reload(identity(&new, "dc1"), false).unwrap();
+    two.bridge.reload(identity(&new, "dc2"), false).unwrap();
     assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
     assert!(before.close_reason().is_none());
     // Who comes now is judged by the new CA.

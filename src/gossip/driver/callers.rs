@@ -1,7 +1,7 @@
 //! The places of those who connect. Nobody has proved anything yet, so an address has some of them only,
 //! and whoever has not said all it wants gives way to newcomers: first who has said nothing at all.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::entrance::{Entrance, Full, Seat, counted_as};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,14 +1,13 @@
 //! What an operator has to hear of peers that are refused: once a minute for each kind and address, for
 //! who is refused comes again and again. What is not told here is counted all the same.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::gossip::Pool;
 use crate::gossip::envelope::Refusal;
 use crate::gossip::info::{Denied, NodeInfo};
 use crate::gossip::memberlist::CONSUL;
-use std::collections::HashMap;
+use crate::telemetry::{Trouble, Troubles};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tracing::{debug, warn};
 
@@ -16,12 +15,13 @@ use tracing::{debug, warn};
 #[derive(Debug)]
 pub(in crate::gossip) struct Complaints {
     pool: Pool,
-    told: Mutex<HashMap<(&'static str, IpAddr), Instant>>,
+    refusals: Troubles<(&'static str, IpAddr)>,
 }
 
 impl Complaints {
     pub(super) fn new(pool: Pool) -> Complaints {
-        Complaints { pool, told: Mutex::default() }
+        let refusal = Trouble::at_once(defaults::GOSSIP_WARN_EVERY);
+        Complaints { pool, refusals: Troubles::new(refusal, defaults::GOSSIP_WARN_EVERY, defaults::GOSSIP_MAX_WARNED) }
     }
 
     /// A packet or a frame of this peer was refused.
@@ -56,13 +56,7 @@ impl Complaints {
     }
 
     fn is_due(&self, kind: &'static str, peer: IpAddr) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|_, at| at.elapsed() < defaults::GOSSIP_WARN_EVERY);
-        if told.contains_key(&(kind, peer)) || told.len() >= defaults::GOSSIP_MAX_WARNED {
-            return false;
-        }
-        told.insert((kind, peer), Instant::now());
-        true
+        self.refusals.failed((kind, peer), Instant::now()).is_due
     }
 }
 
@@ -76,9 +70,7 @@ mod tests {
         let at = |number: u32| IpAddr::from(number.to_be_bytes());
         assert!(complaints.is_due("key", at(1)) && !complaints.is_due("key", at(1)));
         assert!(complaints.is_due("pool", at(1)) && complaints.is_due("key", at(2)));
-        for number in 0..2 * u32::try_from(defaults::GOSSIP_MAX_WARNED).unwrap() {
-            complaints.is_due("key", at(number));
-        }
-        assert!(complaints.told.lock().unwrap().len() <= defaults::GOSSIP_MAX_WARNED);
+        let told = (10..).take(2 * defaults::GOSSIP_MAX_WARNED).filter(|number| complaints.is_due("key", at(*number)));
+        assert!(told.count() <= defaults::GOSSIP_MAX_WARNED);
     }
 }

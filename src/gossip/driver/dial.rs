@@ -7,7 +7,7 @@ use super::super::memberlist::{self, CONSUL};
 use super::super::stream::{self, LENGTH_BYTES};
 use super::CoreHandle;
 use super::callers::{Caller, Callers};
-use crate::config::defaults;
+use crate::defaults;
 use crate::listener::Listener;
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;

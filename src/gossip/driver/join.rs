@@ -6,7 +6,7 @@ use super::super::core::Contact;
 use super::super::{GossipError, Joined, Pool, Roster};
 use super::CoreHandle;
 use super::dial::exchange;
-use crate::config::defaults;
+use crate::defaults;
 use crate::model::member::{Member, MemberStatus, cloud_provider};
 use crate::telemetry::Trouble;
 use futures_util::StreamExt;

@@ -1,7 +1,7 @@
 //! `agent/self`, `agent/version`, `agent/reload`: who this agent is and how it is set up.
 
 use super::members::RosterEntry;
-use crate::config::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
+use crate::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::error::Refusal;

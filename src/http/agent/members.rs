@@ -1,6 +1,6 @@
 //! `agent/members`, `join`, `leave`, `force-leave`: the pools this agent is in.
 
-use crate::config::defaults::{FEDERATION_READMIT_RETRY, FEDERATION_READMIT_WAIT};
+use crate::defaults::{FEDERATION_READMIT_RETRY, FEDERATION_READMIT_WAIT};
 use crate::gossip::{Gossip, Roster};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};

@@ -1,6 +1,6 @@
 //! `agent/services` and `agent/service/…`: the services registered with this agent.
 
-use crate::config::defaults;
+use crate::defaults;
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::body;

@@ -4,7 +4,7 @@
 //! node is followed in the catalog by [`follow`], a task for each.
 
 use super::probe::Finding;
-use crate::config::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
+use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::fault::Fault;
 use crate::model::operation::{CatalogRead, HealthRead, Read};

@@ -2,7 +2,7 @@
 //!
 //! Used by the kinds of network checks, each of which bounds the time.
 
-use crate::config::defaults::CHECK_LOOKUPS;
+use crate::defaults::CHECK_LOOKUPS;
 use crate::proxy::Proxy;
 use crate::tls::OutgoingTls;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
@@ -100,11 +100,11 @@ pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Stre
 /// requests to it otherwise.
 pub(super) async fn connect_by(proxy: &Proxy, address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
     let next = Address { host: proxy.host.clone(), port: proxy.port };
-    let mut tcp = dial(&next).await.map_err(|why| format!("proxyconnect tcp: {why}"))?;
-    if tls.is_some() {
-        proxy.tunnel(&mut tcp, &address.to_string()).await?;
+    let tcp = dial(&next).await.map_err(|why| format!("proxyconnect tcp: {why}"))?;
+    match tls {
+        Some(_) => shake(address, tls, proxy.tunnel(tcp, &address.to_string()).await?).await,
+        None => Ok(Stream::Plain(tcp)),
     }
-    shake(address, tls, tcp).await
 }
 
 async fn shake(address: &Address, tls: Option<&Tls>, tcp: TcpStream) -> Result<Stream, String> {

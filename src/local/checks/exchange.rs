@@ -1,17 +1,12 @@
-//! One HTTP/1.1 request and its answer over a connection of its own. Used by `http` and `docker`.
-//!
-//! The connection is driven by whoever waits for the answer, not by a task, so that it ends with it.
+//! The answer of a target that is asked over HTTP/1.1, as far as it has come. Used by `http` and `docker`.
 
 use super::frames::Frames;
-use crate::config::defaults::CHECK_HEAD_BYTES;
+use crate::http1;
 use crate::model::tail::Tail;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
-use hyper::client::conn::http1;
-use hyper::ext::ReasonPhrase;
 use hyper::http::response::Parts;
-use hyper_util::rt::TokioIo;
 use std::error::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -48,31 +43,22 @@ impl Answer {
 
     /// `200 OK`, as the server says it.
     pub(super) fn status_line(&self) -> String {
-        let Some(head) = &self.head else { return String::new() };
-        let said = head.extensions.get::<ReasonPhrase>().map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
-        let reason = said.unwrap_or_else(|| head.status.canonical_reason().unwrap_or_default().to_owned());
-        // Made by the other side: no more of it than a status line needs.
-        let reason: String = reason.chars().take(64).collect();
-        format!("{} {reason}", head.status.as_u16()).trim_end().to_owned()
+        self.head.as_ref().map(http1::status_line).unwrap_or_default()
     }
 }
 
-/// Sends `request` over `io` and fills `answer` as it comes; its body only where `wanted` says so by
+/// Sends `request` over `stream` and fills `answer` as it comes; its body only where `wanted` says so by
 /// the head. The error says why it is not whole.
 pub(super) async fn ask<S>(
-    io: S,
+    stream: S,
     request: Request<Full<Bytes>>,
     answer: &mut Answer,
     wanted: impl Fn(&Parts) -> bool,
 ) -> Result<(), String>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(CHECK_HEAD_BYTES);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|error| told(&error))?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
+    let read = http1::exchange(stream, request, |response| async {
         let (head, mut body) = response.into_parts();
         let skipped = !wanted(&head);
         answer.head = Some(head);
@@ -88,16 +74,8 @@ where
             }
         }
         Ok(())
-    };
-    tokio::pin!(connection, exchange);
-    let mut closed = false;
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut exchange => return done,
-            _end = &mut connection, if !closed => closed = true,
-        }
-    }
+    });
+    read.await.map_err(|error| told(&error))?
 }
 
 /// The innermost cause: what is around it only says that a request failed.

@@ -4,7 +4,7 @@
 
 use super::connect::{Address, Stream, Tls, connect, within};
 use super::probe::Finding;
-use crate::config::defaults::{CHECK_GRPC_BYTES, CHECK_HEAD_LIST_BYTES};
+use crate::defaults::{CHECK_GRPC_BYTES, CHECK_HEAD_LIST_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{Builder, SendRequest};

@@ -2,7 +2,7 @@
 
 use super::connect::{Address, Tls, connect, within};
 use super::probe::Finding;
-use crate::config::defaults::CHECK_HEAD_LIST_BYTES;
+use crate::defaults::CHECK_HEAD_LIST_BYTES;
 use h2::Ping;
 use h2::client::Builder;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use super::os_service::OsServiceProbe;
 use super::script::ScriptProbe;
 use super::tcp::TcpProbe;
 use super::udp::UdpProbe;
-use crate::config::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
+use crate::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
 use crate::local::definition;
 use crate::model::check::{CheckStatus, CheckType};
 use crate::proxy::Proxies;

@@ -4,7 +4,7 @@
 //! of the group when the command has ended, or its time is over, or the check is stopped, is killed;
 //! a daemon that is meant to stay makes itself a session, and with it a group, of its own.
 
-use crate::config::defaults::CHECK_PIPE_BYTES;
+use crate::defaults::CHECK_PIPE_BYTES;
 use crate::model::tail::Tail;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;

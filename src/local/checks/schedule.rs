@@ -1,6 +1,6 @@
 //! When a check runs. Chance is passed in; `runners` sleeps.
 
-use crate::config::defaults::CHECK_INTERVAL_MIN;
+use crate::defaults::CHECK_INTERVAL_MIN;
 use std::time::Duration;
 
 /// The pauses of one check.

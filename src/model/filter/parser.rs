@@ -2,7 +2,7 @@
 
 use super::expression::{Expression, Match, Operator};
 use super::lexer::{self, Token, Word};
-use crate::config::defaults::{FILTER_BYTES, FILTER_DEPTH, FILTER_REGEX_BYTES};
+use crate::defaults::{FILTER_BYTES, FILTER_DEPTH, FILTER_REGEX_BYTES};
 use regex::RegexBuilder;
 
 /// Parses a whole expression.

@@ -3,7 +3,7 @@
 //! [`decode`](super::decode) calls it. No key has a meaning of its own here, whatever features of the parser
 //! some dependency turns on.
 
-use crate::config::defaults::{JSON_DEPTH, JSON_VALUES};
+use crate::defaults::{JSON_DEPTH, JSON_VALUES};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;

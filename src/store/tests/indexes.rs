@@ -284,3 +284,28 @@ fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
     assert!(woken(&mut found));
     assert_eq!(catalog.get(by("40f")), json!(null));
 }
+
+#[test]
+fn who_waits_for_the_beginning_of_an_id_hears_of_the_nodes_whose_id_begins_so_and_of_no_others() {
+    let mut catalog = Catalog::new();
+    let by = |text: &str| Read::Catalog(CatalogRead::Node { node: text.to_owned() });
+    let named = |catalog: &Catalog| catalog.get(by("40e"))["Node"]["Node"].clone();
+    let mut absent = watch(&catalog, by("40e"));
+    catalog.register(Register { id: ID_2.to_owned(), ..node("n2") });
+    assert!(!woken(&mut absent), "it has another id");
+    catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
+    assert!(woken(&mut absent) && named(&catalog) == "n1");
+    let mut found = watch(&catalog, by("40e"));
+    catalog.register(Register { id: ID_1.to_owned(), node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
+    assert!(woken(&mut found), "the node itself has changed");
+    catalog.register(Register { id: ID_1.replace("40e4", "40ef"), ..node("n3") });
+    assert!(woken(&mut found) && named(&catalog) == json!(null), "it means two now");
+    let mut ambiguous = watch(&catalog, by("40e"));
+    catalog.register(Register { id: ID_2.to_owned(), node_meta: pairs(&[("rack", "r1")]), ..node("n2") });
+    assert!(!woken(&mut ambiguous));
+    catalog.deregister("n1", "", "");
+    assert!(woken(&mut ambiguous) && named(&catalog) == "n3");
+    let mut found = watch(&catalog, by("40e"));
+    catalog.register(node("40e"));
+    assert!(woken(&mut found) && named(&catalog) == "40e", "a name comes before an id");
+}

@@ -43,6 +43,8 @@ impl Catalog {
         self.index += 1;
         let outcome = self.store.apply(self.index, &command);
         self.store.publish();
+        let view = self.store.view();
+        view.tables().iter().for_each(|table| table.verify(&view));
         outcome
     }
 

@@ -191,8 +191,8 @@ proptest! {
             let (kept, made) = (catalog.reader.read(of_view(&query)), store.reader().read(of_view(&query)));
             prop_assert_eq!(kept.expect("answers").body, made.expect("answers").body);
         }
-        for (id, key) in &view.ids {
-            prop_assert_eq!(view.nodes.get(key).map(|state| state.row.node.id.to_lowercase()), Some(id.to_string()));
+        for (id, key) in &view.catalog.ids {
+            prop_assert_eq!(view.catalog.nodes.get(key).map(|state| state.row.node.id.to_lowercase()), Some(id.to_string()));
         }
     }
 }

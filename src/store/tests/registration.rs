@@ -1,6 +1,7 @@
 //! What registering and deregistering do, and what is refused.
 
 use super::*;
+use crate::defaults::COMMAND_BYTES;
 use serde_json::json;
 
 #[test]
@@ -229,4 +230,25 @@ fn coordinates_of_unknown_nodes_and_broken_ones_are_passed_over() {
         .expect("answered");
     assert!(rendered.found && rendered.index == index, "the same place again is no change");
     assert_eq!(column(&catalog.get(Read::Coordinate(CoordinateRead::Nodes)), "/Node"), ["n1"]);
+}
+
+#[test]
+fn copies_of_tags_are_bounded_over_several_registrations() {
+    let mut catalog = Catalog::new();
+    let tags = |bytes: usize| instance("n1", "web", "web", &["t".repeat(bytes).as_str()]);
+    let check = |number: usize| checked("n1", &format!("c{number}"), "web", CheckStatus::Passing);
+    catalog.register(tags(COMMAND_BYTES / 10));
+    for number in 0..9 {
+        catalog.register(check(number));
+    }
+    let before = catalog.get(health("web"));
+    assert!(catalog.refusal(check(9)).contains("register fewer checks or tags"));
+    assert!(catalog.refusal(tags(COMMAND_BYTES / 9)).contains("register fewer checks or tags"));
+    assert_eq!(catalog.get(health("web")), before, "nothing of it was done");
+    catalog.register(instance("n1", "other", "other", &[]));
+    catalog.register(checked("n1", "moves", "other", CheckStatus::Passing));
+    assert!(catalog.refusal(checked("n1", "moves", "web", CheckStatus::Passing)).contains("register fewer checks"));
+    catalog.register(checked("n1", "c0", "web", CheckStatus::Critical));
+    catalog.register(tags(COMMAND_BYTES / 20));
+    catalog.register(check(9));
 }

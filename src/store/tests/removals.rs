@@ -1,7 +1,7 @@
 //! Removed datacenters: remembered, called about, written out and read back.
 
 use super::*;
-use crate::config::defaults::FEDERATION_MAX_REMOVED;
+use crate::defaults::FEDERATION_MAX_REMOVED;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
 use crate::store::snapshot::{decode, encode};

@@ -112,7 +112,33 @@ fn an_empty_catalog_is_a_snapshot_too() {
     let written = bytes(&Catalog::new());
     let (view, meta) = decode(&mut written.as_slice()).expect("is read");
     assert_eq!(meta, b"raft's own");
-    assert!(view.nodes.is_empty());
+    assert!(view.catalog.nodes.is_empty());
+}
+
+/// Servers of all builds send each other snapshots: the record has the fields that it had before each table
+/// kept its own index.
+#[test]
+fn the_indexes_of_all_lists_stand_in_the_record_of_the_catalog() {
+    let record = serde_json::json!({"datacenter": "dc1", "indexes": {
+        "nodes": 1, "services": 2, "checks": 3, "coordinates": 4, "observers": 5, "states": [6, 7, 8],
+        "service_gone": 9, "node_gone": 10,
+    }});
+    let body = rmp_serde::to_vec_named(&record).expect("is written");
+    let mut bytes = b"KONTORSS\x01\0\0\0".to_vec();
+    for (kind, body) in [(1, Vec::new()), (2, body), (8, Vec::new())] {
+        bytes.push(kind);
+        bytes.extend((body.len() as u32).to_le_bytes());
+        bytes.extend(body);
+    }
+    bytes.extend(Sha256::digest(&bytes));
+    let (view, _) = decode(&mut bytes.as_slice()).expect("is read");
+    let mut store = Store::new("dc1");
+    store.restore(view);
+    let read = Catalog { reader: store.reader(), store, index: 10 };
+    assert_eq!(read.index_of(Read::Catalog(CatalogRead::Nodes)), 1);
+    assert_eq!(read.index_of(Read::Coordinate(CoordinateRead::Nodes)), 4);
+    assert_eq!(read.index_of(Read::Health(HealthRead::State { state: "critical".to_owned() })), 8);
+    assert_eq!(read.index_of(health("web")), 9);
 }
 
 proptest! {

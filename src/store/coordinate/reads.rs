@@ -1,0 +1,59 @@
+//! What is read of coordinates: rows with their JSON, the keys that wake a reader, and the index.
+
+use super::CoordinateRow;
+use crate::model::operation::CoordinateRead;
+use crate::store::json::List;
+use crate::store::key::{Key, Scope, key_of};
+use crate::store::view::View;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The rows of one read, by what is shown of them.
+#[derive(Debug)]
+pub enum CoordinateRows<'v> {
+    /// `coordinate/nodes`
+    Nodes(Vec<&'v Arc<CoordinateRow>>),
+    /// `coordinate/node/:node`
+    Node(Option<&'v Arc<CoordinateRow>>),
+}
+
+pub(crate) fn rows<'v>(view: &'v View, read: &CoordinateRead) -> CoordinateRows<'v> {
+    match read {
+        CoordinateRead::Nodes => CoordinateRows::Nodes(view.coordinates.rows.values().collect()),
+        CoordinateRead::Node { node } => CoordinateRows::Node(view.coordinates.of(node)),
+    }
+}
+
+impl CoordinateRows<'_> {
+    /// False for what answers 404.
+    pub(crate) fn found(&self) -> bool {
+        !matches!(self, CoordinateRows::Node(None))
+    }
+
+    /// The JSON; of one node a list of one, for there is one network segment.
+    pub(crate) fn render(&self) -> Bytes {
+        let mut list = List::new();
+        match self {
+            CoordinateRows::Nodes(rows) => rows.iter().for_each(|row| list.push(&[row.json()])),
+            CoordinateRows::Node(row) => row.iter().for_each(|row| list.push(&[row.json()])),
+        }
+        list.finish()
+    }
+}
+
+/// What wakes a read.
+pub(crate) fn scopes(read: &CoordinateRead) -> Vec<Scope> {
+    let key = match read {
+        CoordinateRead::Nodes => Key::Coordinates,
+        CoordinateRead::Node { node } => Key::Coordinate(key_of(node)),
+    };
+    vec![Scope::Exact(key)]
+}
+
+/// The index of its answer.
+pub(crate) fn index(view: &View, read: &CoordinateRead) -> u64 {
+    match read {
+        CoordinateRead::Nodes => view.coordinates.index,
+        CoordinateRead::Node { node } => view.coordinates.of(node).map_or(view.catalog.indexes.node_gone, |row| row.index),
+    }
+}

@@ -1,0 +1,69 @@
+//! JSON of rows, made once and kept with them, and lists put together from it.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::OnceLock;
+
+/// JSON that is made when it is first asked for.
+#[derive(Debug, Default)]
+pub(super) struct Fragment(OnceLock<Bytes>);
+
+impl Fragment {
+    pub(super) fn get(&self, render: impl FnOnce() -> Bytes) -> &Bytes {
+        self.0.get_or_init(render)
+    }
+}
+
+/// The JSON of what cannot fail to have one: plain structs with text keys.
+pub(super) fn fragment(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from)
+}
+
+/// The same as a value, for filters.
+pub(super) fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+/// A JSON list, or an object, in the making: parts one after the other.
+#[derive(Debug)]
+pub(super) struct List {
+    json: Vec<u8>,
+    close: u8,
+}
+
+impl List {
+    pub(super) fn new() -> List {
+        List { json: vec![b'['], close: b']' }
+    }
+
+    pub(super) fn object() -> List {
+        List { json: vec![b'{'], close: b'}' }
+    }
+
+    /// Adds an element that consists of `parts`.
+    pub(super) fn push(&mut self, parts: &[&[u8]]) {
+        self.begin();
+        parts.iter().for_each(|part| self.extend(part));
+    }
+
+    /// Starts an element, which [`List::extend`] fills.
+    pub(super) fn begin(&mut self) {
+        if self.json.len() > 1 {
+            self.json.push(b',');
+        }
+    }
+
+    pub(super) fn extend(&mut self, part: &[u8]) {
+        self.json.extend_from_slice(part);
+    }
+
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.json.reserve(bytes);
+    }
+
+    pub(super) fn finish(mut self) -> Bytes {
+        self.json.push(self.close);
+        self.json.into()
+    }
+}

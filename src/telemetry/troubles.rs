@@ -1,0 +1,99 @@
+//! Troubles of many kinds: peers that are refused, requests that fail.
+//!
+//! Who is refused comes again and again, and the log shall not tell each time.
+
+use super::Trouble;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One [`Trouble`] for each kind. Kinds that came lately are remembered, and a bounded number of them.
+#[derive(Debug)]
+pub struct Troubles<K> {
+    new: Trouble,
+    remember: Duration,
+    max: usize,
+    kinds: Mutex<HashMap<K, Kind>>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    trouble: Trouble,
+    last: Instant,
+    untold: u64,
+}
+
+/// One failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// None of its kind is remembered.
+    pub is_first: bool,
+    /// It is worth a warning.
+    pub is_due: bool,
+    /// How many of its kind were not worth one since the last that was.
+    pub untold: u64,
+}
+
+impl<K: Eq + Hash> Troubles<K> {
+    /// Each kind is a `new` one. A kind is forgotten that has not failed for `remember`; of more than `max` none
+    /// is told.
+    pub fn new(new: Trouble, remember: Duration, max: usize) -> Troubles<K> {
+        Troubles { new, remember, max, kinds: Mutex::default() }
+    }
+
+    /// Something of this kind has failed at `now`.
+    pub fn failed(&self, kind: K, now: Instant) -> Failure {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.retain(|_, kind| now.saturating_duration_since(kind.last) < self.remember);
+        if kinds.len() >= self.max && !kinds.contains_key(&kind) {
+            return Failure::default();
+        }
+        let kind = kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, untold: 0 });
+        let (is_first, is_due, untold) = (kind.trouble.is_over(), kind.trouble.failed(now), kind.untold);
+        kind.last = now;
+        kind.untold = if is_due { 0 } else { untold.saturating_add(1) };
+        Failure { is_first, is_due, untold }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPEAT: Duration = Duration::from_secs(60);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn each_kind_is_told_at_once_and_then_once_in_a_while_with_its_count() {
+        let (troubles, start) = (Troubles::new(Trouble::at_once(REPEAT), REPEAT, 10), Instant::now());
+        let told = |kind, after| {
+            let failure = troubles.failed(kind, start + after);
+            failure.is_due.then_some(failure.untold)
+        };
+        assert_eq!(told("a", Duration::ZERO), Some(0));
+        assert_eq!((told("a", SECOND), told("b", SECOND)), (None, Some(0)), "each kind by itself");
+        assert_eq!(told("a", REPEAT - SECOND), None);
+        assert_eq!(told("a", REPEAT), Some(2));
+        assert_eq!(told("a", REPEAT * 3), Some(0), "and anew once it was forgotten");
+    }
+
+    #[test]
+    fn what_may_pass_is_told_once_it_lasts_and_is_new_again_after_a_while() {
+        let (troubles, start) = (Troubles::new(Trouble::default(), REPEAT, 10), Instant::now());
+        let first = Failure { is_first: true, ..Failure::default() };
+        assert_eq!(troubles.failed("a", start), first);
+        let lasts = troubles.failed("a", start + REPEAT / 2);
+        assert!(lasts.is_due && !lasts.is_first);
+        assert_eq!(troubles.failed("a", start + REPEAT * 2), first);
+    }
+
+    #[test]
+    fn kinds_are_bounded() {
+        let (troubles, start) = (Troubles::new(Trouble::at_once(REPEAT), REPEAT, 2), Instant::now());
+        assert!((0..2).all(|kind| troubles.failed(kind, start).is_due));
+        assert_eq!(troubles.failed(2, start), Failure::default());
+        assert!(!troubles.failed(1, start + SECOND).is_due, "those that are known go on");
+        assert!(troubles.failed(2, start + REPEAT + SECOND).is_due, "there is room once others are forgotten");
+    }
+}
