@@ -5,7 +5,7 @@
 
 use super::Core;
 use super::blocking;
-use super::entry::{LEAST_WAIT, crosses, is_stale_allowed};
+use super::freshness::{LEAST_WAIT, crosses};
 use super::merge;
 use super::paths::{Catalog, Datacenters};
 use super::route::{Leader, Route, Situation, need, route, wanted_dc};
@@ -164,7 +164,7 @@ impl Core {
             return Box::pin(std::future::ready(Err(fault)));
         }
         match request.ask {
-            Ask::Read(query) if is_stale_allowed(&query.options) => {
+            Ask::Read(query) if query.freshness.is_stale_allowed() => {
                 self.read_afar(bridge, dc, query, request.hops.aside, progress)
             }
             ask => Box::pin(self.cross_or_aside(bridge, dc, Request { ask, hops: request.hops }, progress)),
@@ -253,6 +253,6 @@ fn show_wait(request: &Request, progress: &Progress) {
 /// Leaves to a blocking query that is sent anew what is left of its wait.
 pub(super) fn shorten(request: &mut Request, deadline: Option<Instant>) {
     if let (Ask::Read(query), Some(deadline)) = (&mut request.ask, deadline) {
-        query.options.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
+        query.freshness.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
     }
 }

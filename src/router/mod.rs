@@ -21,10 +21,10 @@ mod cached;
 mod crossing;
 mod datacenters;
 mod deliver;
-mod entry;
 mod everywhere;
 mod federation;
 mod feed;
+mod freshness;
 mod health;
 mod hold;
 mod marks;
@@ -41,6 +41,11 @@ mod source;
 mod tries;
 mod votes;
 mod write;
+
+#[cfg(test)]
+mod identity_test;
+#[cfg(test)]
+mod testing;
 
 use crate::clock;
 use crate::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
@@ -142,9 +147,9 @@ impl Router {
     pub fn query(&self, query: Query) -> impl Future<Output = Result<Answer, Fault>> + Send + '_ {
         // Boxed once: each future on the way would have room for a query of its own, for as long as
         // a watch is parked.
-        let query = Box::new(entry::prepared(&self.core.settings, query));
+        let query = Box::new(freshness::prepared(&self.core.settings, query));
         async move {
-            if entry::is_cached(&self.core.settings, &query) {
+            if freshness::is_cached(&self.core.settings, &query) {
                 return Box::pin(self.read_cached(query)).await;
             }
             if self.core.is_for_all(&query, Hops::default()) {
@@ -158,9 +163,9 @@ impl Router {
     async fn read_cached(&self, query: Box<Query>) -> Result<Answer, Fault> {
         let began = Instant::now();
         let answer = self.feeds.answer(&query).await?;
-        match entry::instead_of_too_old(&query, &answer, began.elapsed()) {
+        match freshness::instead_of_too_old(&query, &answer, began.elapsed()) {
             Some(mut fresh) => {
-                fresh.options.cached = None;
+                fresh.freshness.cached = None;
                 self.core.read(Box::new(fresh)).await
             }
             None => Ok(answer),
@@ -191,10 +196,10 @@ impl Router {
 impl Core {
     /// Has `query` answered, once more in default mode where the answer is older than it takes.
     async fn read_in_time(&self, query: Box<Query>) -> Result<Answer, Fault> {
-        let bounded = query.options.max_stale.is_some().then(|| query.clone());
+        let bounded = query.freshness.max_stale.is_some().then(|| query.clone());
         let began = Instant::now();
         let answer = self.read(query).await?;
-        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer, began.elapsed())) {
+        match bounded.and_then(|query| freshness::instead_of_too_old(&query, &answer, began.elapsed())) {
             Some(fresh) => Box::pin(self.read(Box::new(fresh))).await,
             None => Ok(answer),
         }
@@ -248,7 +253,7 @@ impl Handler for Router {
             federation::only_what_we_know(&mut request.ask);
         }
         let core = Arc::clone(&self.core);
-        let request = Box::new(entry::received(&core.settings, request));
+        let request = Box::new(freshness::received(&core.settings, request));
         let began = clock::now();
         Box::pin(async move {
             let mut reply = core.handle(request, &progress).await?;
@@ -268,7 +273,7 @@ fn origin(core: &Arc<Core>) -> Origin {
         let core = reading.upgrade();
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
-            let query = entry::prepared(&core.settings, query);
+            let query = freshness::prepared(&core.settings, query);
             let request = Box::new(Request { ask: Ask::Read(query), hops: Hops::default() });
             answered(core.deliver(request, &progress).await?)
         })

@@ -14,7 +14,7 @@ use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::fault::Fault;
 use crate::model::operation::{Answered, FederationRead, Need, OperatorRead, ReadSpec, ServersRead, StatusRead};
-use crate::model::query::{Consistency, Query, ViewQuery};
+use crate::model::query::{Consistency, Freshness, Query, ViewQuery};
 use crate::model::request::Progress;
 use crate::raft::Leadership;
 use crate::store::{Rendered, Watch};
@@ -28,24 +28,24 @@ use std::time::{Duration, SystemTime};
 impl Core {
     /// Answers `query` on this server.
     pub(super) async fn read_here(&self, catalog: &dyn Catalog, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
-        let (body, found) = match query.read.spec().answered {
+        let (body, found) = match query.identity.read.spec().answered {
             Answered::View(read) => {
-                let query = ViewQuery { read, options: &query.options };
-                return self.read_catalog(&Local { core: self, catalog, query }, progress).await;
+                let (freshness, query) = (query.freshness, query.identity.with(read));
+                return self.read_catalog(&Local { core: self, catalog, query, freshness }, progress).await;
             }
             Answered::Servers(read) => Box::pin(self.read_servers(catalog, query, read)).await?,
             Answered::ThisSide(read) => (Box::pin(self.read_federation(read, progress)).await?, Found::Yes),
         };
-        let meta = AnswerMeta { found, ..self.meta(catalog, query.options.consistency) };
+        let meta = AnswerMeta { found, ..self.meta(catalog, query.freshness.consistency) };
         Ok(Answer { meta, body })
     }
 
     async fn read_catalog(&self, here: &Local<'_>, progress: &Progress) -> Result<Answer, Fault> {
-        let options = here.query.options;
-        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let Freshness { min_index, wait, .. } = here.freshness;
+        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
         let began = clock::now();
-        let mut answer = blocking::answer(here, options.min_index, wait, progress).await?;
+        let mut answer = blocking::answer(here, min_index, wait, progress).await?;
         // What was parked here is not older for it.
         answer.ready(clock::since(began));
         Ok(answer)
@@ -83,9 +83,9 @@ impl Core {
     /// What is told of the servers themselves. A leader makes sure that it leads, but for what it alone knows in
     /// any mode: that is told as it sees it.
     async fn read_servers(&self, catalog: &dyn Catalog, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
-        let ReadSpec { stale, fresh, .. } = query.read.spec();
-        if fresh == Need::Leader && stale != Need::Leader && query.options.consistency != Consistency::Stale {
-            authority(catalog, query.options.consistency).await?;
+        let ReadSpec { stale, fresh, .. } = query.identity.read.spec();
+        if fresh == Need::Leader && stale != Need::Leader && query.freshness.consistency != Consistency::Stale {
+            authority(catalog, query.freshness.consistency).await?;
         }
         self.servers_as_seen_here(catalog, read)
     }
@@ -184,6 +184,7 @@ struct Local<'a> {
     core: &'a Core,
     catalog: &'a dyn Catalog,
     query: ViewQuery<'a>,
+    freshness: Freshness,
 }
 
 impl Local<'_> {
@@ -192,7 +193,7 @@ impl Local<'_> {
     }
 
     fn answer(&self, rendered: Rendered, age: Duration) -> Answer {
-        self.core.rendered(self.catalog, rendered, self.query.options.consistency, age)
+        self.core.rendered(self.catalog, rendered, self.freshness.consistency, age)
     }
 }
 
@@ -209,7 +210,7 @@ impl Place for Local<'_> {
     }
 
     async fn read(&self) -> Result<Answer, Fault> {
-        let consistency = self.query.options.consistency;
+        let consistency = self.freshness.consistency;
         if consistency == Consistency::Stale {
             let age = self.age()?;
             return Ok(self.answer(self.catalog.reader().read(self.query)?, age));
@@ -226,7 +227,7 @@ impl Place for Local<'_> {
     }
 
     async fn lost(&self) -> Fault {
-        if self.query.options.consistency == Consistency::Stale {
+        if self.freshness.consistency == Consistency::Stale {
             return pending().await;
         }
         let is_lost = self.catalog.leadership().wait_for(|leadership| !leadership.is_self).await.is_ok();
@@ -235,8 +236,8 @@ impl Place for Local<'_> {
     }
 
     async fn outdated(&self) {
-        match self.query.options.max_stale {
-            Some(bound) if self.query.options.consistency == Consistency::Stale => Box::pin(outgrown(self.catalog, bound)).await,
+        match self.freshness.max_stale {
+            Some(bound) if self.freshness.consistency == Consistency::Stale => Box::pin(outgrown(self.catalog, bound)).await,
             _ => pending().await,
         }
     }

@@ -6,7 +6,7 @@ use super::{Core, Router};
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{Answered, Crosses};
-use crate::model::query::{Consistency, Query, ViewQuery};
+use crate::model::query::{Consistency, Identity};
 use crate::model::request::{Interest, Source};
 use crate::store::Watch;
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 impl Core {
-    fn read_own_view(&self, query: &Query) -> Result<Answer, Fault> {
+    fn read_own_view(&self, query: &Identity) -> Result<Answer, Fault> {
         let Some(catalog) = self.paths.catalog.as_deref() else { return Err(Fault::no_leader()) };
         let age = catalog.age_of_view().ok_or_else(Fault::no_leader)?;
         let spec = query.read.spec();
@@ -23,7 +23,7 @@ impl Core {
         }
         match spec.answered {
             Answered::View(read) => {
-                let rendered = catalog.reader().read(ViewQuery { read, options: &query.options })?;
+                let rendered = catalog.reader().read(query.with(read))?;
                 Ok(self.rendered(catalog, rendered, Consistency::Stale, age))
             }
             Answered::Servers(read) if spec.shared.fed => {
@@ -40,12 +40,12 @@ impl Source for Router {
         self.core.paths.catalog.as_ref()?.age_of_view()
     }
 
-    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
+    fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>> {
         let reader = self.core.paths.catalog.as_ref()?.reader();
         query.of_view().map(|query| Box::new(reader.watch(query)) as Box<dyn Interest>)
     }
 
-    fn read(&self, query: &Query) -> Result<Answer, Fault> {
+    fn read(&self, query: &Identity) -> Result<Answer, Fault> {
         self.core.read_own_view(query)
     }
 }

@@ -68,8 +68,8 @@ fn cut(output: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::Token;
     use crate::model::member::{MemberStatus, tag};
+    use crate::model::principal::Principal;
     use crate::model::request::{Hops, WriteRequest};
 
     fn roster() -> Roster {
@@ -85,7 +85,7 @@ mod tests {
 
     fn ballot(observer: &str) -> Request {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
-        let ask = Ask::Write(WriteRequest { dc: None, token: Token::default(), write });
+        let ask = Ask::Write(WriteRequest { dc: None, principal: Principal::anonymous(), write });
         Request { ask, hops: Hops::default() }
     }
 

@@ -4,11 +4,12 @@ use crate::bridge::{Bridge, Followed, Held};
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, Examination};
 use crate::model::ids::ClusterId;
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use crate::model::request::{Reply, Request};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ pub(in crate::router) trait Datacenters: Debug + Send + Sync + 'static {
     fn has_way<'a>(&'a self, dc: &'a str, until: Instant) -> BoxFuture<'a, bool>;
 
     /// The answer to `query`, which neither blocks nor bounds its age, that `dc` keeps up to date here.
-    fn follow(&self, dc: &str, query: &Query) -> Box<dyn Follow>;
+    fn follow(&self, dc: &str, query: &Arc<Identity>) -> Box<dyn Follow>;
 
     /// Why nothing of `dc` is read, not even what is held here; unset where it may be.
     fn closed(&self, dc: &str) -> Option<Fault>;
@@ -77,7 +78,7 @@ impl Datacenters for Bridge {
         Box::pin(Bridge::has_way(self, dc, until))
     }
 
-    fn follow(&self, dc: &str, query: &Query) -> Box<dyn Follow> {
+    fn follow(&self, dc: &str, query: &Arc<Identity>) -> Box<dyn Follow> {
         Box::new(Bridge::follow(self, dc, query))
     }
 
