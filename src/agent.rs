@@ -26,8 +26,9 @@ use crate::config::Config;
 use crate::defaults;
 use crate::gossip::Gossip;
 use crate::local::Local;
-use crate::model::ids::{NodeId, Token};
+use crate::model::ids::NodeId;
 use crate::model::operation::{OperatorWrite, PeerRef, Write};
+use crate::model::principal::Principal;
 use crate::model::request::WriteRequest;
 use crate::raft::Raft;
 use crate::router::Router;
@@ -191,7 +192,7 @@ impl Agent {
             warn!(%fault, "leadership could not be handed over before leaving");
         }
         let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id(self.node_id.to_string())));
-        let request = WriteRequest { dc: None, token: Token::default(), write };
+        let request = WriteRequest { dc: None, principal: Principal::agent(&self.node_name), write };
         match tokio::time::timeout(defaults::RAFT_REMOVAL_WAIT, self.router.write(request)).await {
             Ok(Ok(_)) => info!("removed from the Raft configuration"),
             Ok(Err(fault)) => {

@@ -11,7 +11,8 @@ use crate::config::{Config, Sources, resolve};
 use crate::local::Source;
 use crate::model::definition::ServiceDefinition;
 use crate::model::operation::{CatalogRead, Read};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::{Freshness, Identity, Query};
 use crate::telemetry;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -129,7 +130,8 @@ async fn wait_for(agents: &[Agent], what: &str, done: impl Fn(&Agent) -> bool) -
 async fn until_answered(agent: &Agent, dc: &str) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     let read = Read::Catalog(CatalogRead::Service { name: "web".to_owned(), lookup: crate::model::operation::Lookup::Plain });
-    let query = Query { read, options: QueryOptions { dc: Some(dc.to_owned()), ..QueryOptions::default() } };
+    let identity = Identity { dc: Some(dc.to_owned()), ..Identity::new(read, Principal::anonymous()) };
+    let query = Query::of(identity, Freshness::default());
     loop {
         let last = match agent.router().query(query.clone()).await {
             Ok(answer) if answer.body.len() > 2 => return Ok(()),

@@ -7,7 +7,7 @@
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::raft::{self, Raft, TransportError};
 use crate::router::Router;
@@ -52,11 +52,11 @@ impl Source for Dispatch {
         self.router.get()?.age()
     }
 
-    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
+    fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>> {
         self.router.get()?.watch(query)
     }
 
-    fn read(&self, query: &Query) -> Result<Answer, Fault> {
+    fn read(&self, query: &Identity) -> Result<Answer, Fault> {
         match self.router.get() {
             Some(router) => Source::read(router, query),
             None => Err(Fault::no_leader().because("agent is starting")),

@@ -269,7 +269,7 @@ impl Start<'_> {
     ) -> Router {
         let Ground { raft, reader, bridge, lan, wan } = ground;
         let catalog = raft.clone().zip(reader.clone());
-        let paths = Paths { catalog, rpc, bridge: bridge.clone(), lan: lan.clone(), wan: wan.clone() };
+        let paths = Paths::new(catalog, rpc, bridge.clone(), lan.clone(), wan.clone());
         let router = Router::new(parts::router_settings(self.config, self.node_id), paths, &self.tasks.duties);
         dispatch.connect(router.clone());
         let sink = raft.is_some().then_some(inbox as Arc<dyn rpc::RaftSink>);

@@ -1,8 +1,8 @@
 //! The answers of other datacenters that this side holds, by query.
 //!
 //! `router` reads through [`Followed`]. Each query that is read has a feed, which brings every new
-//! answer; the answers are bounded in bytes, the feeds that stand in number. No token ever gets
-//! another's answer: the token is part of the query, and the query is the key.
+//! answer; the answers are bounded in bytes, the feeds that stand in number. The key is the identity of a query,
+//! of which its datacenter and its principal are parts: nobody gets another's answer.
 
 use super::client;
 use super::feed::follower::Follower;
@@ -13,14 +13,13 @@ use crate::clock;
 use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::query::{Consistency, Query};
+use crate::model::query::{Consistency, Freshness, Identity, Query};
 use crate::model::request::{Ask, Hops, Reply, Request};
 use crate::shutdown::Shutdown;
 use futures_util::future::{Either, select};
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -58,7 +57,7 @@ impl Default for Bounds {
 
 /// All that is held.
 pub(super) struct Answers {
-    held: Cache<Query, Arc<Holding>>,
+    held: Cache<Arc<Identity>, Arc<Holding>>,
     links: Arc<Links>,
     places: Arc<Places>,
     idle: Duration,
@@ -80,7 +79,7 @@ impl Answers {
     pub(super) fn new(links: Arc<Links>, bytes: u64, bounds: Bounds, shutdown: Shutdown) -> Answers {
         let held = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_query: &Query, holding: &Arc<Holding>| holding.weight())
+            .weigher(|_query: &Arc<Identity>, holding: &Arc<Holding>| holding.weight())
             .eviction_listener(|_query, holding: Arc<Holding>, cause| {
                 if cause == RemovalCause::Size {
                     metrics::counter!("kontor.bridge.answers_evicted").increment(1);
@@ -103,15 +102,13 @@ impl Answers {
         }
     }
 
-    /// What is held of `query`, if anything is to be had from `dc`; an unknown datacenter takes no place.
-    fn holding(&self, dc: &str, query: &Query) -> Arc<Holding> {
-        let query = key(dc, query);
-        if let Some(holding) = self.held.get(query.as_ref()) {
+    /// What is held of `query`, which is of `dc`, if anything is to be had from there; an unknown datacenter takes no place.
+    fn holding(&self, dc: &str, query: &Arc<Identity>) -> Arc<Holding> {
+        if let Some(holding) = self.held.get(query) {
             return holding;
         }
-        let dc = query.options.dc.as_deref().unwrap_or(dc);
-        let begin = || Arc::new(Holding::new(query.clone().into_owned(), dc, self.epoch));
-        if self.links.of(dc).is_err() { begin() } else { self.held.get_with_by_ref(query.as_ref(), begin) }
+        let begin = || Arc::new(Holding::new(Arc::clone(query), dc, self.epoch));
+        if self.links.of(dc).is_err() { begin() } else { self.held.get_with_by_ref(query, begin) }
     }
 
     /// Begins a feed if there is none, and a datacenter that could have one.
@@ -177,25 +174,6 @@ impl Answers {
     }
 }
 
-/// The query as its feed asks it. One that already is that is not copied.
-fn key<'a>(dc: &str, query: &'a Query) -> Cow<'a, Query> {
-    let options = &query.options;
-    let is_of_dc = options.dc.as_deref().is_some_and(|named| named == dc && !named.contains(|c: char| c.is_ascii_uppercase()));
-    let is_plain = options.cached.is_none() && options.min_index == 0 && options.wait.is_zero() && options.max_stale.is_none();
-    if is_of_dc && is_plain && options.near.is_none() && options.consistency == Consistency::Stale {
-        return Cow::Borrowed(query);
-    }
-    let mut key = query.clone();
-    key.options.dc = Some(dc.to_ascii_lowercase());
-    key.options.cached = None;
-    key.options.min_index = 0;
-    key.options.wait = Duration::ZERO;
-    key.options.max_stale = None;
-    key.options.near = None;
-    key.options.consistency = Consistency::Stale;
-    Cow::Owned(key)
-}
-
 /// One query of another datacenter, as the router holds it while it answers from it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Followed {
@@ -204,7 +182,7 @@ pub struct Followed {
 }
 
 impl Followed {
-    pub(super) fn new(answers: &Arc<Answers>, dc: &str, query: &Query) -> Followed {
+    pub(super) fn new(answers: &Arc<Answers>, dc: &str, query: &Arc<Identity>) -> Followed {
         Followed { holding: answers.holding(dc, query), answers: Arc::clone(answers) }
     }
 
@@ -350,8 +328,7 @@ impl Followed {
 
     /// The answer to a question that is asked now, and the time that it is of.
     async fn ask(&self, consistency: Consistency, began: Instant) -> Result<(Arc<Answer>, Instant), Fault> {
-        let mut query = self.holding.query().clone();
-        query.options.consistency = consistency;
+        let query = Query::of(Arc::clone(self.holding.query()), Freshness { consistency, ..Freshness::default() });
         let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.answers.links, self.holding.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await? {
             Reply::Answer(mut answer) => {

@@ -43,7 +43,7 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let give_up = now + defaults::BRIDGE_PROGRESS_TIMEOUT;
     let asked = Asked { frame: &frame, began, give_up, whole: now + patience, held: &Notify::new() };
     if let Ask::Read(query) = &request.ask
-        && query.options.min_index == 0
+        && query.freshness.min_index == 0
         && datacenter.ways().is_empty()
         // Boxed: it is for the first moments of a process, and every call would carry its room.
         && let Some(answered) = Box::pin(asked.read_with_greeting(&datacenter)).await
@@ -95,7 +95,7 @@ impl Asked<'_> {
         };
         match ask {
             Ask::Write(_) => self.write(live, ways.get(1)).await,
-            Ask::Read(query) if query.options.min_index > 0 => self.park(datacenter, &ways).await,
+            Ask::Read(query) if query.freshness.min_index > 0 => self.park(datacenter, &ways).await,
             Ask::Read(_) => self.read(datacenter, live, ways.get(1).map(|way| &way.connection)).await,
         }
     }

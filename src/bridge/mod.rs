@@ -26,7 +26,7 @@ mod serve;
 use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use crate::model::request::{Handler, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
@@ -213,7 +213,7 @@ impl Bridge {
 
     /// The feed of a stale-allowed read of `dc`, begun if there is none. `query` is without what is
     /// each asker's own: it neither blocks nor bounds its age.
-    pub fn follow(&self, dc: &str, query: &Query) -> Followed {
+    pub fn follow(&self, dc: &str, query: &Arc<Identity>) -> Followed {
         Followed::new(&self.answers, dc, query)
     }
 

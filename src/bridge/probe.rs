@@ -15,7 +15,8 @@ use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::federation::Examination;
 use crate::model::operation::{FederationRead, Read};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::Query;
 use crate::model::request::{Ask, Hops, Reply, Request};
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
@@ -105,10 +106,8 @@ impl Bridge {
 
     async fn ask_to_dial_back(&self, dc: &str) -> Result<DialBack, Fault> {
         // The other side puts in the datacenter that our certificate proves.
-        let query = Query {
-            read: Read::Federation(FederationRead::DialBack { dc: self.us.datacenter.clone() }),
-            options: QueryOptions::default(),
-        };
+        let read = Read::Federation(FederationRead::DialBack { dc: self.us.datacenter.clone() });
+        let query = Query::new(read, Principal::agent(&self.us.node));
         let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.links, dc, &request, defaults::DOCTOR_PATIENCE).await? {
             Reply::Answer(answer) => DialBack::read(&answer.body),

@@ -8,7 +8,9 @@ use crate::model::command::{Deregister, Effect, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::operation::{CatalogWrite, FederationRead, HealthRead, Read, Write};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::testing::QueryOptions;
+use crate::model::query::{Identity, Query};
 use crate::model::removals::Removals;
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, WriteRequest};
 use crate::shutdown::Shutdown;
@@ -52,14 +54,16 @@ impl Handler for Scripted {
         Box::pin(async move {
             assert!(request.hops.crossed);
             let state = match request.ask {
-                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) => state,
-                Ask::Read(Query { read: Read::Federation(FederationRead::DialBack { dc }), .. }) => {
-                    progress.set(Phase::Parked);
-                    let body = bridge.unwrap().dial_back(&dc).await?;
-                    return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
-                }
+                Ask::Read(query) => match &query.identity.read {
+                    Read::Health(HealthRead::State { state }) => state.clone(),
+                    Read::Federation(FederationRead::DialBack { dc }) => {
+                        progress.set(Phase::Parked);
+                        let body = bridge.unwrap().dial_back(dc).await?;
+                        return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
+                    }
+                    other => return Err(Fault::failed(format!("{other:?}"))),
+                },
                 Ask::Write(WriteRequest { dc, .. }) => dc.unwrap_or_default(),
-                other => return Err(Fault::failed(format!("{other:?}"))),
             };
             let _tells = DropTells(events.clone());
             let _ = events.send(format!("{name} {state}"));
@@ -105,31 +109,28 @@ impl Source for Scripted {
         None
     }
 
-    fn watch(&self, _: &Query) -> Option<Box<dyn Interest>> {
+    fn watch(&self, _: &Identity) -> Option<Box<dyn Interest>> {
         None
     }
 
-    fn read(&self, _: &Query) -> Result<Answer, Fault> {
+    fn read(&self, _: &Identity) -> Result<Answer, Fault> {
         Err(Fault::no_leader())
     }
 }
 
 fn read(state: &str) -> Request {
-    let query = Query { read: Read::Health(HealthRead::State { state: state.to_owned() }), options: QueryOptions::default() };
+    let query = Query::new(Read::Health(HealthRead::State { state: state.to_owned() }), Principal::anonymous());
     Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
     let options = QueryOptions { min_index: 5, ..QueryOptions::default() };
-    Request {
-        ask: Ask::Read(Query { read: Read::Health(HealthRead::State { state: state.to_owned() }), options }),
-        hops: Hops::default(),
-    }
+    Request { ask: Ask::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))), hops: Hops::default() }
 }
 
 fn write(what: &str) -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
-    let request = WriteRequest { dc: Some(what.to_owned()), token: Default::default(), write };
+    let request = WriteRequest { dc: Some(what.to_owned()), principal: Principal::anonymous(), write };
     Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
@@ -203,7 +204,7 @@ impl House {
     /// A stale read of dc2 that nothing is held for.
     async fn first(&self, what: &str) -> Result<String, Fault> {
         let Ask::Read(query) = read(what).ask else { unreachable!("a read is asked") };
-        let held = self.bridge.follow("dc2", &query).first().await?;
+        let held = self.bridge.follow("dc2", &query.identity).first().await?;
         Ok(String::from_utf8(held.answer.body.to_vec()).unwrap())
     }
 

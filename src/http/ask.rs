@@ -13,7 +13,7 @@ use super::respond::Reply;
 use crate::model::command::Written;
 use crate::model::ids::Token;
 use crate::model::operation::{Read, Write};
-use crate::model::query::Query;
+use crate::model::principal::Principal;
 use crate::model::request::{BoxFuture, WriteRequest};
 use hyper::HeaderMap;
 use std::future::Future;
@@ -48,6 +48,11 @@ impl Call {
     pub(super) fn token(&self) -> Token {
         options::token(&self.parameters, &self.headers)
     }
+
+    /// Whose request it is: whoever has its token.
+    pub(super) fn principal(&self) -> Principal {
+        Principal::Token(self.token())
+    }
 }
 
 /// An endpoint's work as a [`Pending`].
@@ -65,11 +70,7 @@ pub(super) fn ready(answer: Result<Reply, Refusal>) -> Pending {
 
 /// Has the router answer `read`; an endpoint that has found nothing to ask passes its refusal.
 pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, Refusal>) -> Pending {
-    let query = read.and_then(|read| {
-        let options = options::query_options(&read, &call.parameters, &call.headers, &api.settings)?;
-        Ok(Query { read, options })
-    });
-    match query {
+    match read.and_then(|read| options::query(read, &call.parameters, &call.headers, &api.settings)) {
         Ok(query) => {
             let router = api.router.clone();
             pending(async move { Ok(Reply::from(router.query(query).await?)) })
@@ -79,6 +80,6 @@ pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, Refusal
 }
 
 /// Has the router do `write` in `dc`, or in the agent's own datacenter.
-pub(super) async fn write(api: &HttpParts, dc: Option<String>, token: Token, write: Write) -> Result<Written, Refusal> {
-    Ok(api.router.write(WriteRequest { dc, token, write }).await?)
+pub(super) async fn write(api: &HttpParts, dc: Option<String>, principal: Principal, write: Write) -> Result<Written, Refusal> {
+    Ok(api.router.write(WriteRequest { dc, principal, write }).await?)
 }

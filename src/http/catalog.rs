@@ -16,11 +16,11 @@ use std::sync::Arc;
 pub(super) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let token = call.token();
+        let principal = call.principal();
         let asked = options::datacenter(&call.parameters);
         let register: Register = body::decode(call.body).await?;
         let dc = named(&register.datacenter).or(asked);
-        ask::write(&api, dc, token, Write::Catalog(CatalogWrite::Register(Box::new(register)))).await?;
+        ask::write(&api, dc, principal, Write::Catalog(CatalogWrite::Register(Box::new(register)))).await?;
         Ok(Reply::json("true"))
     })
 }
@@ -29,11 +29,11 @@ pub(super) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
 pub(super) fn deregister(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let token = call.token();
+        let principal = call.principal();
         let asked = options::datacenter(&call.parameters);
         let deregister: Deregister = body::decode(call.body).await?;
         let dc = named(&deregister.datacenter).or(asked);
-        ask::write(&api, dc, token, Write::Catalog(CatalogWrite::Deregister(deregister))).await?;
+        ask::write(&api, dc, principal, Write::Catalog(CatalogWrite::Deregister(deregister))).await?;
         Ok(Reply::json("true"))
     })
 }

@@ -53,13 +53,13 @@ fn names_a_segment(call: &Call) -> bool {
 pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let token = call.token();
+        let principal = call.principal();
         let asked = options::datacenter(&call.parameters);
         let update: Update = body::decode(call.body).await?;
         // Here `?dc` counts for more than the body, as in Consul.
         let dc = asked.or_else(|| (!update.datacenter.is_empty()).then(|| update.datacenter.clone()));
         let coordinate = checked(update)?;
-        ask::write(&api, dc, token, Write::Coordinate(CoordinateWrite::Update(coordinate))).await?;
+        ask::write(&api, dc, principal, Write::Coordinate(CoordinateWrite::Update(coordinate))).await?;
         Ok(Reply::empty())
     })
 }

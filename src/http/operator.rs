@@ -25,10 +25,10 @@ pub(super) fn autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pendi
 pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let (dc, token, only_at) = (options::datacenter(&call.parameters), call.token(), cas(&call.parameters)?);
+        let (dc, principal, only_at) = (options::datacenter(&call.parameters), call.principal(), cas(&call.parameters)?);
         let config = body::decode_as(call.body, "Bad request: Error parsing autopilot config").await?;
         let write = Write::Operator(OperatorWrite::SetAutopilot { config: Box::new(config), only_at });
-        let is_set = ask::write(&api, dc, token, write).await?.effect != Effect::Set(false);
+        let is_set = ask::write(&api, dc, principal, write).await?.effect != Effect::Set(false);
         Ok(Reply::json(if is_set { "true" } else { "false" }))
     })
 }
@@ -69,9 +69,9 @@ pub(super) fn transfer_leader(api: &Arc<HttpParts>, call: Call) -> Pending {
 
 fn change(api: &Arc<HttpParts>, call: &Call, write: Write, done: Reply) -> Pending {
     let api = Arc::clone(api);
-    let (dc, token) = (options::datacenter(&call.parameters), call.token());
+    let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
     pending(async move {
-        ask::write(&api, dc, token, write).await?;
+        ask::write(&api, dc, principal, write).await?;
         Ok(done)
     })
 }

@@ -9,7 +9,8 @@ use super::parameters::{Parameters, parse_bool};
 use crate::model::duration;
 use crate::model::ids::Token;
 use crate::model::operation::{Read, Takes};
-use crate::model::query::{CacheControl, Consistency, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query, Selection};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName};
 use std::time::Duration;
 
@@ -17,42 +18,34 @@ const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-consul-namespace");
 const PARTITION: HeaderName = HeaderName::from_static("x-consul-partition");
 
-/// The options of `read`.
-pub(super) fn query_options(
-    read: &Read,
-    parameters: &Parameters,
-    headers: &HeaderMap,
-    settings: &HttpSettings,
-) -> Result<QueryOptions, Refusal> {
+/// `read` with its options.
+pub(super) fn query(read: Read, parameters: &Parameters, headers: &HeaderMap, settings: &HttpSettings) -> Result<Query, Refusal> {
     let dc = datacenter(parameters);
     let abroad = dc.as_ref().is_some_and(|dc| !dc.eq_ignore_ascii_case(&settings.datacenter));
     let (min_index, wait) = blocking(parameters)?;
-    let mut options = QueryOptions {
+    let spec = read.spec();
+    let mut selection = Selection {
         near: near(parameters, settings).filter(|_| !abroad),
         translate: abroad && settings.translate_wan_addrs,
-        dc,
-        min_index,
-        wait,
         node_meta: parameters.all("node-meta").map(pair).collect(),
         filter: parameters.filled("filter").map(str::to_owned),
-        token: token(parameters, headers),
-        ..QueryOptions::default()
+        ..Selection::default()
     };
-    let spec = read.spec();
     if spec.takes != Takes::Common {
-        options.tags = parameters.all("tag").map(str::to_owned).collect();
+        selection.tags = parameters.all("tag").map(str::to_owned).collect();
     }
     if spec.takes == Takes::TagsAndPassing {
-        options.passing = passing(parameters)?;
+        selection.passing = passing(parameters)?;
     }
     // Of another datacenter every read may be cached.
     let takes_cached = abroad || spec.shared.cached;
-    freshness(takes_cached, parameters, headers, &mut options)?;
-    if abroad && parameters.has("leader") && options.consistency != Consistency::Consistent {
+    let mut freshness = Freshness { min_index, wait, ..freshness(takes_cached, parameters, headers)? };
+    if abroad && parameters.has("leader") && freshness.consistency != Consistency::Consistent {
         // Of what contradicts itself the strictest counts: another datacenter may be far behind.
-        (options.cached, options.consistency, options.max_stale) = (None, Consistency::Default, Some(Duration::ZERO));
+        freshness = Freshness { cached: None, consistency: Consistency::Default, max_stale: Some(Duration::ZERO), ..freshness };
     }
-    Ok(options)
+    let principal = Principal::Token(token(parameters, headers));
+    Ok(Query::of(Identity { read, dc, selection, principal }, freshness))
 }
 
 /// `dc`, or its long form, when given.
@@ -111,12 +104,8 @@ pub(super) fn wait(parameters: &Parameters) -> Result<Duration, Refusal> {
 }
 
 /// `stale`, `consistent`, `leader`, `cached`, `max_stale` and `Cache-Control`.
-fn freshness(
-    takes_cached: bool,
-    parameters: &Parameters,
-    headers: &HeaderMap,
-    options: &mut QueryOptions,
-) -> Result<(), Refusal> {
+fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -> Result<Freshness, Refusal> {
+    let mut freshness = Freshness::default();
     let mut stale = parameters.has("stale");
     let consistent = parameters.has("consistent");
     let cached = parameters.has("cached");
@@ -124,10 +113,10 @@ fn freshness(
         let age = duration::parse(text);
         let age = age.map_err(|_| Refusal::bad_request(format!("Invalid max_stale value {text:?}")))?;
         stale |= !age.is_zero();
-        options.max_stale = Some(age);
+        freshness.max_stale = Some(age);
     } else if parameters.has("leader") || (cached && !takes_cached) {
         // An explicit "not stale": `discovery_max_stale` applies only to reads that say nothing.
-        options.max_stale = Some(Duration::ZERO);
+        freshness.max_stale = Some(Duration::ZERO);
     }
     if stale && consistent {
         return Err(Refusal::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
@@ -135,14 +124,14 @@ fn freshness(
     if cached && consistent {
         return Err(Refusal::bad_request("Cannot specify ?cached with ?consistent, conflicting semantics."));
     }
-    options.consistency = match (stale, consistent) {
+    freshness.consistency = match (stale, consistent) {
         (true, _) => Consistency::Stale,
         (_, true) => Consistency::Consistent,
         _ => Consistency::Default,
     };
     let control = cache_control(headers)?;
-    options.cached = (cached && takes_cached).then_some(control);
-    Ok(())
+    freshness.cached = (cached && takes_cached).then_some(control);
+    Ok(freshness)
 }
 
 /// What `Cache-Control` asks for.
@@ -197,6 +186,7 @@ fn pair(text: &str) -> (String, String) {
 mod tests {
     use super::*;
     use crate::model::operation::{CatalogRead, HealthRead, Lookup};
+    use crate::model::query::testing::QueryOptions;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -223,7 +213,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        query_options(read, &Parameters::parse(Some(query)).unwrap(), &map, &settings())
+        super::query(read.clone(), &Parameters::parse(Some(query)).unwrap(), &map, &settings()).map(QueryOptions::from)
     }
 
     #[test]

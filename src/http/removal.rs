@@ -24,10 +24,10 @@ pub(super) fn readmission(dc: String) -> Write {
 }
 
 fn change(api: &Arc<HttpParts>, mut call: Call, write: fn(String) -> Write) -> Pending {
-    let (api, token, dc) = (Arc::clone(api), call.token(), options::datacenter(&call.parameters));
+    let (api, principal, dc) = (Arc::clone(api), call.principal(), options::datacenter(&call.parameters));
     let named = call.named("Missing datacenter");
     pending(async move {
-        ask::write(&api, dc, token, write(named?)).await?;
+        ask::write(&api, dc, principal, write(named?)).await?;
         Ok(Reply::json("true"))
     })
 }

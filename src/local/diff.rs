@@ -5,7 +5,7 @@
 
 use super::Source;
 use super::state::{CheckEntry, Mark, State};
-use crate::model::check::{HealthCheck, SERF_HEALTH};
+use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
 use crate::model::command::{Deregister, Register};
 use crate::model::ids::Token;
 use crate::model::node::Node;
@@ -14,6 +14,7 @@ use crate::model::service::NodeService;
 use crate::router::NodeRows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The service that the leader keeps for servers.
 const CONSUL_SERVICE: &str = "consul";
@@ -63,6 +64,15 @@ impl State {
         let changed = self.take_overridden_tags(remote);
         self.compare_checks(remote);
         changed
+    }
+
+    /// Takes how long voted checks have been critical from their votes, as the catalog has them: what this
+    /// agent alone finds deregisters nothing.
+    pub(super) fn heed_votes(&mut self, remote: &Remote, now: Instant) {
+        for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
+            let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
+            entry.critical_since = is_critical.then(|| entry.critical_since.unwrap_or(now));
+        }
     }
 
     /// The writes that bring the catalog what it lacks: the node, removals, services with those of

@@ -8,6 +8,7 @@ use super::definition;
 use crate::defaults::{CHECK_INTERVAL_MIN, DEREGISTER_CRITICAL_MIN};
 use crate::model::check::CheckType;
 use crate::model::ids::Token;
+use crate::model::principal::Principal;
 use crate::router::Router;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -144,7 +145,8 @@ impl Engine {
                 self.runners.start(id, probe, run.check.interval, Thresholds::of(&run.check), report);
             }
             None => {
-                let catalog = RouterElsewhere { router: self.router.clone(), token: run.token.clone() };
+                let catalog =
+                    RouterElsewhere { router: self.router.clone(), principal: Principal::of_registration(&run.token, node_name) };
                 let name = id.to_owned();
                 let report = move |finding| report(&name, start, finding);
                 self.runners.keep(id, follow(Alias::of(&run.check, node_name), catalog, report));

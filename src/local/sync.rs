@@ -13,7 +13,8 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
 use crate::model::member::{Member, tag};
 use crate::model::operation::{CatalogRead, CatalogWrite, HealthRead, Read, Write};
-use crate::model::query::{Consistency, Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::WriteRequest;
 use crate::router::{Router, TypedRows};
 use crate::telemetry::Trouble;
@@ -47,9 +48,9 @@ impl RouterCatalog {
     }
 
     async fn rows<T: TypedRows>(&self, read: Read) -> Result<T, Fault> {
-        let options =
-            QueryOptions { consistency: Consistency::Stale, max_stale: Some(SYNC_MAX_STALE), ..QueryOptions::default() };
-        self.router.rows(Query { read, options }).await.map(|(rows, _index)| rows)
+        let freshness = Freshness { max_stale: Some(SYNC_MAX_STALE), ..Freshness::STALE };
+        let identity = Identity::new(read, Principal::agent(&self.node_name));
+        self.router.rows(Query::of(identity, freshness)).await.map(|(rows, _index)| rows)
     }
 }
 
@@ -61,7 +62,8 @@ impl Catalog for RouterCatalog {
     }
 
     async fn write(&self, write: CatalogWrite, token: Token) -> Result<(), Fault> {
-        let request = WriteRequest { dc: None, token, write: Write::Catalog(write) };
+        let principal = Principal::of_registration(&token, &self.node_name);
+        let request = WriteRequest { dc: None, principal, write: Write::Catalog(write) };
         self.router.write(request).await.map(|_written| ())
     }
 

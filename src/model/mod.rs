@@ -25,6 +25,7 @@ pub mod node;
 pub mod operation;
 pub mod packed;
 pub mod part;
+pub mod principal;
 pub mod query;
 pub mod removals;
 pub mod request;

@@ -1,8 +1,9 @@
-//! What is asked: a read and its options.
+//! What is asked: a read, which rows of it, how fresh, and for whom.
 
-use super::ids::Token;
 use super::operation::{Read, ViewRead};
+use super::principal::Principal;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How fresh an answer must be.
@@ -28,22 +29,10 @@ pub struct CacheControl {
     pub must_revalidate: bool,
 }
 
-/// The options of a read.
+/// Which rows an answer holds, in which order and form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
-pub struct QueryOptions {
-    /// The datacenter that shall answer; the agent's own when unset.
-    pub dc: Option<String>,
-    /// How fresh the answer must be.
-    pub consistency: Consistency,
-    /// The age a stale answer may have.
-    pub max_stale: Option<Duration>,
-    /// Set by `?cached`.
-    pub cached: Option<CacheControl>,
-    /// Wait until the index is greater than this; 0 for at once.
-    pub min_index: u64,
-    /// How long to wait, jitter not yet added; zero for the default.
-    pub wait: Duration,
+pub struct Selection {
     /// Sort by round-trip time from this node. The edge has resolved `_agent` already.
     pub near: Option<String>,
     /// Pairs that a node's metadata must have.
@@ -56,17 +45,61 @@ pub struct QueryOptions {
     pub filter: Option<String>,
     /// Whether WAN addresses take the place of LAN ones (`translate_wan_addrs`, another dc).
     pub translate: bool,
-    /// The access token.
-    pub token: Token,
 }
 
-/// A read with its options.
+/// How fresh an answer must be, and how long a newer one is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Freshness {
+    /// Who answers.
+    pub consistency: Consistency,
+    /// The age a stale answer may have.
+    pub max_stale: Option<Duration>,
+    /// Set by `?cached`.
+    pub cached: Option<CacheControl>,
+    /// Wait until the index is greater than this; 0 for at once.
+    pub min_index: u64,
+    /// How long to wait, jitter not yet added; zero for the default.
+    pub wait: Duration,
+}
+
+impl Freshness {
+    /// Any server's answer, at once.
+    pub const STALE: Freshness =
+        Freshness { consistency: Consistency::Stale, max_stale: None, cached: None, min_index: 0, wait: Duration::ZERO };
+
+    /// Whether any answer will do whose age is told.
+    pub fn is_stale_allowed(&self) -> bool {
+        self.consistency == Consistency::Stale || self.cached.is_some()
+    }
+
+    /// Whether the user has left open how fresh the answer must be.
+    pub fn is_left_open(&self) -> bool {
+        self.consistency == Consistency::Default && self.max_stale.is_none() && self.cached.is_none()
+    }
+}
+
+/// All that the body of an answer depends on. Two users may share an answer where their identities are equal and
+/// nowhere else: it is the key of every cache and of every feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Query {
+pub struct Identity {
     /// What is read.
     pub read: Read,
-    /// How.
-    pub options: QueryOptions,
+    /// The datacenter that shall answer; unset for the agent's own, in lower case once a router has it.
+    pub dc: Option<String>,
+    /// Which rows.
+    pub selection: Selection,
+    /// For whom.
+    pub principal: Principal,
+}
+
+/// A read with its options. Its identity is shared by all who hold it in this process, for a watch parks with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// What the body depends on.
+    pub identity: Arc<Identity>,
+    /// How fresh it must be.
+    pub freshness: Freshness,
 }
 
 /// A read that the store answers, with its options.
@@ -74,13 +107,113 @@ pub struct Query {
 pub struct ViewQuery<'a> {
     /// What is read.
     pub read: ViewRead<'a>,
-    /// How.
-    pub options: &'a QueryOptions,
+    /// Which rows.
+    pub selection: &'a Selection,
+    /// For whom.
+    pub principal: &'a Principal,
+}
+
+impl Identity {
+    /// All rows of `read` in the agent's own datacenter.
+    pub fn new(read: Read, principal: Principal) -> Identity {
+        Identity { read, dc: None, selection: Selection::default(), principal }
+    }
+
+    /// The same for the store; unset for what is answered elsewhere.
+    pub fn of_view(&self) -> Option<ViewQuery<'_>> {
+        self.read.spec().view().map(|read| self.with(read))
+    }
+
+    /// `read`, which is this one's, with its options.
+    pub fn with<'a>(&'a self, read: ViewRead<'a>) -> ViewQuery<'a> {
+        ViewQuery { read, selection: &self.selection, principal: &self.principal }
+    }
+
+    /// Bytes in memory of its texts, which are as many as its user likes.
+    pub fn text_bytes(&self) -> usize {
+        let Identity { read, dc, selection, principal } = self;
+        let Selection { near, node_meta, tags, passing: _, filter, translate: _ } = selection;
+        let named: usize = read.spec().texts.iter().map(|text| text.len()).sum();
+        let pairs: usize = node_meta.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>()).sum();
+        let tags: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+        let texts = [dc, near, filter].into_iter().flatten().map(String::len).sum::<usize>();
+        named + pairs + tags + texts + principal.text_bytes()
+    }
 }
 
 impl Query {
-    /// The same for the store; unset for what is answered elsewhere.
-    pub fn of_view(&self) -> Option<ViewQuery<'_>> {
-        self.read.spec().view().map(|read| ViewQuery { read, options: &self.options })
+    /// `read` in default mode, all rows, in the agent's own datacenter.
+    pub fn new(read: Read, principal: Principal) -> Query {
+        Query::of(Identity::new(read, principal), Freshness::default())
+    }
+
+    /// The same as `identity`, this fresh.
+    pub fn of(identity: impl Into<Arc<Identity>>, freshness: Freshness) -> Query {
+        Query { identity: identity.into(), freshness }
+    }
+
+    /// What the body depends on, to be changed for this one alone.
+    pub fn identity_mut(&mut self) -> &mut Identity {
+        Arc::make_mut(&mut self.identity)
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    //! The options of a read in one, as tests write them down.
+
+    use super::*;
+    use crate::model::ids::Token;
+
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct QueryOptions {
+        pub dc: Option<String>,
+        pub consistency: Consistency,
+        pub max_stale: Option<Duration>,
+        pub cached: Option<CacheControl>,
+        pub min_index: u64,
+        pub wait: Duration,
+        pub near: Option<String>,
+        pub node_meta: Vec<(String, String)>,
+        pub tags: Vec<String>,
+        pub passing: bool,
+        pub filter: Option<String>,
+        pub translate: bool,
+        pub token: Token,
+    }
+
+    impl QueryOptions {
+        /// `read` with these options.
+        pub fn ask(self, read: Read) -> Query {
+            let QueryOptions { dc, consistency, max_stale, cached, min_index, wait, .. } = self;
+            let QueryOptions { near, node_meta, tags, passing, filter, translate, token, .. } = self;
+            let selection = Selection { near, node_meta, tags, passing, filter, translate };
+            let identity = Identity { read, dc, selection, principal: Principal::Token(token) };
+            Query::of(identity, Freshness { consistency, max_stale, cached, min_index, wait })
+        }
+    }
+
+    impl From<Query> for QueryOptions {
+        fn from(query: Query) -> QueryOptions {
+            let Freshness { consistency, max_stale, cached, min_index, wait } = query.freshness;
+            let Identity { read: _, dc, selection, principal } = Arc::unwrap_or_clone(query.identity);
+            let Selection { near, node_meta, tags, passing, filter, translate } = selection;
+            let Principal::Token(token) = principal else { panic!("of no user: {principal:?}") };
+            QueryOptions {
+                dc,
+                consistency,
+                max_stale,
+                cached,
+                min_index,
+                wait,
+                near,
+                node_meta,
+                tags,
+                passing,
+                filter,
+                translate,
+                token,
+            }
+        }
     }
 }

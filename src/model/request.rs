@@ -3,9 +3,9 @@
 use super::answer::Answer;
 use super::command::Written;
 use super::fault::Fault;
-use super::ids::Token;
 use super::operation::Write;
-use super::query::Query;
+use super::principal::Principal;
+use super::query::{Identity, Query};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::net::IpAddr;
@@ -19,8 +19,8 @@ use std::time::Duration;
 pub struct WriteRequest {
     /// The datacenter it is for; the agent's own when unset.
     pub dc: Option<String>,
-    /// The access token.
-    pub token: Token,
+    /// Whose it is.
+    pub principal: Principal,
     /// What is changed.
     pub write: Write,
 }
@@ -61,7 +61,7 @@ impl Request {
     /// How long it may park as a blocking query; `None` for what does not block.
     pub fn wait(&self) -> Option<Duration> {
         match &self.ask {
-            Ask::Read(query) if query.options.min_index > 0 => Some(query.options.wait),
+            Ask::Read(query) if query.freshness.min_index > 0 => Some(query.freshness.wait),
             Ask::Read(_) | Ask::Write(_) => None,
         }
     }
@@ -146,12 +146,12 @@ pub trait Source: Send + Sync + 'static {
     /// acknowledged up to that long ago has called the interests it concerns.
     fn age(&self) -> Option<Duration>;
 
-    /// Registers interest in what `query` depends on; to be made before the read. Unset for answers
+    /// Registers interest in what the answer depends on; to be made before the read. Unset for answers
     /// that nobody calls about: they are to be read again at each ping.
-    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>>;
+    fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>>;
 
-    /// Reads `query` as a stale one. What cannot be pushed (it needs the leader) is a fault.
-    fn read(&self, query: &Query) -> Result<Answer, Fault>;
+    /// Reads it in stale mode. What cannot be pushed (it needs the leader) is a fault.
+    fn read(&self, query: &Identity) -> Result<Answer, Fault>;
 }
 
 /// Interest in what one query depends on; dropping it frees what it held.

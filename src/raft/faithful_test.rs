@@ -7,9 +7,9 @@ use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Effect, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::FaultKind;
-use crate::model::ids::Token;
 use crate::model::operation::{CatalogRead, CatalogWrite, Read, Write};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::Query;
 use crate::model::request::{Ask, Hops, Request, WriteRequest};
 use crate::model::{json, packed};
 use crate::store::{Store, snapshot};
@@ -82,7 +82,7 @@ fn body(proxy: &Value, key: &str, text: &str, interval: u64) -> Value {
 /// Sends `register` the whole way: to a server, into the log, into a snapshot. What the catalog has in the end.
 fn travelled(register: Register) -> Store {
     let write = Write::Catalog(CatalogWrite::Register(Box::new(register)));
-    let write = WriteRequest { dc: None, token: Token::default(), write };
+    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
     let request = Request { ask: Ask::Write(write), hops: Hops::default() };
     let bytes = packed::encode(&request).unwrap();
     packed::check(&bytes, packed::MESSAGE).unwrap();
@@ -117,8 +117,8 @@ proptest! {
         let register: Register = json::decode(text.as_bytes()).unwrap();
         prop_assert_eq!(&register.service.as_ref().unwrap().proxy, &proxy);
         let store = travelled(register);
-        let read = Query { read: Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), options: QueryOptions::default() };
-        let told: Value = serde_json::from_slice(&store.reader().read(read.of_view().unwrap()).unwrap().body).unwrap();
+        let read = Query::new(Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), Principal::anonymous());
+        let told: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
         prop_assert_eq!(&told["Services"][0]["Proxy"], &proxy);
         prop_assert_eq!(&told["Services"][0]["Connect"][&key], &proxy);
     }

@@ -5,10 +5,10 @@
 
 use super::message::{self, Ask, Counts, Echo, Envelope, Moment, Reply, SnapshotPart};
 use super::openraft_types::{
-    AppendRequest, AppendResponse, Metrics, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote,
-    VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Metrics, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,
+    VoteResponse,
 };
-use super::snapshot_file::SnapshotImage;
+use super::snapshot_file::{Snapshot, SnapshotImage};
 use super::{Lane, Transport, TransportError};
 use crate::defaults::{RAFT_APPEND_TIMEOUT, RAFT_MEMBERS_MAX, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};

@@ -125,7 +125,6 @@ pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub(crate) type Membership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
-pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, super::snapshot_file::SnapshotImage>;
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 pub(crate) type AppendResponse = openraft::raft::AppendEntriesResponse<TypeConfig>;
 pub(crate) type VoteRequest = openraft::raft::VoteRequest<TypeConfig>;
@@ -134,7 +133,6 @@ pub(crate) type SnapshotResponse = openraft::raft::SnapshotResponse<TypeConfig>;
 pub(crate) type TransferRequest = openraft::raft::TransferLeaderRequest<TypeConfig>;
 pub(crate) type TransferResponse = openraft::raft::TransferLeaderResponse<TypeConfig>;
 pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
-pub(crate) type Core = openraft::Raft<TypeConfig, super::state_machine::StateMachine>;
 
 /// How many bytes of the log an entry stands for, roughly; for bounds in bytes.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {

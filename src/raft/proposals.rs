@@ -5,7 +5,8 @@
 //! in flight a command leaves at once; while entries are with the disks, the next is gathered.
 
 use super::machine::Checker;
-use super::openraft_types::{Core, LoggedCommand, LoggedGroup};
+use super::openraft_types::{LoggedCommand, LoggedGroup};
+use super::state_machine::Core;
 use crate::defaults::{
     COMMAND_BYTES, RAFT_APPEND_BYTES, RAFT_GROUP_BYTES, RAFT_GROUP_COMMANDS, RAFT_GROUPS_IN_FLIGHT, RAFT_PROPOSAL_TIMEOUT,
     RAFT_PROPOSALS, RPC_MAX_RAFT_BYTES,

@@ -4,7 +4,8 @@
 
 use super::machine::Verifier;
 use super::message::SnapshotPart;
-use super::openraft_types::{Snapshot, Vote};
+use super::openraft_types::Vote;
+use super::snapshot_file::Snapshot;
 use super::snapshot_file::{Draft, SnapshotShelf};
 use super::state_machine::decode_meta;
 use crate::model::ids::NodeId;

@@ -6,8 +6,8 @@
 
 use super::RaftError;
 use super::machine::{Frozen, Machine};
-use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, Snapshot, SnapshotMeta, TypeConfig};
-use super::snapshot_file::{SnapshotImage, SnapshotShelf};
+use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, SnapshotMeta, TypeConfig};
+use super::snapshot_file::{Snapshot, SnapshotImage, SnapshotShelf};
 use crate::defaults::{RAFT_APPLY_BATCH, RAFT_SNAPSHOT_RETRY};
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
@@ -21,6 +21,9 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// openraft over our state machine.
+pub(crate) type Core = openraft::Raft<TypeConfig, StateMachine>;
 
 /// What readers see, for who must not wait for openraft's metrics.
 #[derive(Debug, Default)]

@@ -8,20 +8,22 @@ use super::Core;
 use super::blocking::{self, Place};
 use super::bounds::{Bounds, Verdict};
 use super::deliver::Crossing;
-use super::entry::LEAST_WAIT;
+use super::freshness::{self, LEAST_WAIT};
 use super::neighbours::Told;
+use super::paths::{Datacenters, Follow};
 use super::tries::leaves_hope;
-use crate::bridge::{Bridge, Followed, Held};
+use crate::bridge::Held;
 use crate::clock;
 use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
-use crate::model::query::{CacheControl, Consistency, Query};
+use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query};
 use crate::model::request::{Ask, Hops, Progress, Reply, Request};
 use futures_util::future::{Either, select};
 use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -31,17 +33,16 @@ impl Core {
     /// One that comes from `aside` is answered with what this server has or can get itself.
     pub(super) fn read_afar<'a>(
         &'a self,
-        bridge: &'a Bridge,
+        bridge: &'a dyn Datacenters,
         dc: String,
         query: Query,
         aside: bool,
         progress: &'a Progress,
     ) -> Crossing<'a> {
-        let options = &query.options;
-        let (max_stale, control, min_index) = (options.max_stale, options.cached, options.min_index);
-        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let Freshness { max_stale, cached: control, min_index, wait, .. } = query.freshness;
+        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
-        let afar = Afar { core: self, bridge, max_stale, control, key: key(query, &dc), aside };
+        let afar = Afar { core: self, bridge, max_stale, control, key: query.identity, dc, aside };
         Box::pin(async move {
             if min_index == 0 {
                 return Ok(Reply::Answer(Box::pin(afar.now()).await?.answer));
@@ -51,21 +52,12 @@ impl Core {
     }
 }
 
-/// What distinguishes feeds: the query without what is each asker's own.
-fn key(mut query: Query, dc: &str) -> Query {
-    let options = &mut query.options;
-    options.dc = Some(dc.to_owned());
-    options.consistency = Consistency::Stale;
-    (options.cached, options.max_stale, options.near) = (None, None, None);
-    (options.min_index, options.wait) = (0, Duration::ZERO);
-    query
-}
-
 /// One read of another datacenter.
 struct Afar<'a> {
     core: &'a Core,
-    bridge: &'a Bridge,
-    key: Query,
+    bridge: &'a dyn Datacenters,
+    key: Arc<Identity>,
+    dc: String,
     max_stale: Option<Duration>,
     control: Option<CacheControl>,
     aside: bool,
@@ -98,7 +90,7 @@ fn told(held: &Held, hit: bool) -> Answer {
 }
 
 /// Whether to try elsewhere after this fault. What is closed here is not read by way of others either.
-pub(super) fn has_hope(bridge: &Bridge, dc: &str, fault: &Fault) -> bool {
+pub(super) fn has_hope(bridge: &dyn Datacenters, dc: &str, fault: &Fault) -> bool {
     leaves_hope(fault) && bridge.closed(dc).is_none()
 }
 
@@ -108,12 +100,12 @@ impl Afar<'_> {
         Bounds::of(self.max_stale, self.control)
     }
 
-    fn dc(&self) -> &str {
-        self.key.options.dc.as_deref().unwrap_or_default()
+    fn asked(&self, freshness: Freshness) -> Query {
+        Query::of(Arc::clone(&self.key), freshness)
     }
 
-    fn followed(&self) -> Followed {
-        self.bridge.follow(self.dc(), &self.key)
+    fn followed(&self) -> Box<dyn Follow> {
+        self.bridge.follow(&self.dc, &self.key)
     }
 
     /// An answer within the bounds, without parking.
@@ -172,22 +164,19 @@ impl Afar<'_> {
 
     /// Whether to try elsewhere, or again.
     fn has_hope(&self, fault: &Fault) -> bool {
-        has_hope(self.bridge, self.dc(), fault)
+        has_hope(self.bridge, &self.dc, fault)
     }
 
     /// When an answer that the bridge still waits for is late.
     fn lateness(&self) -> Duration {
-        let round_trips = self.bridge.rtt(self.dc()).unwrap_or_default() * BRIDGE_LATE_ROUND_TRIPS;
+        let round_trips = self.bridge.rtt(&self.dc).unwrap_or_default() * BRIDGE_LATE_ROUND_TRIPS;
         round_trips.max(BRIDGE_LATE_MIN)
     }
 
     /// What the neighbours are asked: the same, but for what is forgiven, which is decided here.
     fn question(&self) -> Query {
-        let mut query = self.key.clone();
-        query.options.max_stale = self.max_stale;
-        query.options.cached =
-            self.control.filter(|_| self.bounds().are_set()).map(|control| CacheControl { stale_if_error: None, ..control });
-        query
+        let control = self.control.filter(|_| self.bounds().are_set());
+        self.asked(freshness::of_neighbour(self.max_stale, control))
     }
 
     /// Parks until there is an answer newer than `min_index`, or until `wait` is over.
@@ -197,7 +186,7 @@ impl Afar<'_> {
             if turn > 0 {
                 // A way that fails at once, again and again, shall not have its user ask all the time.
                 Box::pin(sleep(FAR_WAIT_PAUSE)).await;
-                if let Some(fault) = self.bridge.closed(self.dc()) {
+                if let Some(fault) = self.bridge.closed(&self.dc) {
                     return Err(fault);
                 }
             }
@@ -230,7 +219,7 @@ impl Afar<'_> {
         let sent = clock::now();
         let reply = tokio::select! {
             reply = self.core.call(addr, &request, 1, progress) => reply,
-            fault = self.bridge.until_closed(self.dc()) => return Err(fault),
+            fault = self.bridge.until_closed(&self.dc) => return Err(fault),
         };
         match reply {
             Ok(Reply::Answer(mut answer)) => {
@@ -245,8 +234,8 @@ impl Afar<'_> {
     /// Parks in the other datacenter: what is not held here cannot be watched here.
     async fn wait_there(&self, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
         let sent = clock::now();
-        let mut request = self.parking(self.key.clone(), min_index, left, Hops::default());
-        let mut answer = match self.core.call_across(self.bridge, self.dc(), &mut request, progress).await? {
+        let mut request = self.parking(self.asked(Freshness::STALE), min_index, left, Hops::default());
+        let mut answer = match self.core.call_across(self.bridge, &self.dc, &mut request, progress).await? {
             Reply::Answer(answer) => answer,
             Reply::Written(_) => return Err(Fault::failed("expected an answer to a read, got the result of a write")),
         };
@@ -262,8 +251,7 @@ impl Afar<'_> {
     }
 
     fn parking(&self, mut query: Query, min_index: u64, left: Duration, hops: Hops) -> Request {
-        query.options.min_index = min_index;
-        query.options.wait = left.max(LEAST_WAIT);
+        query.freshness = Freshness { min_index, wait: left.max(LEAST_WAIT), ..query.freshness };
         Request { ask: Ask::Read(query), hops }
     }
 }
@@ -286,12 +274,12 @@ impl Place for Afar<'_> {
     }
 
     async fn read(&self) -> Result<Answer, Fault> {
-        if let Some(fault) = self.bridge.closed(self.dc()) {
+        if let Some(fault) = self.bridge.closed(&self.dc) {
             return Err(fault);
         }
         match self.followed().held() {
             Some(held) => Ok(told(&held, true)),
-            None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc()))),
+            None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc))),
         }
     }
 
@@ -304,26 +292,6 @@ impl Place for Afar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::Token;
-    use crate::model::operation::{HealthRead, Lookup, Read};
-    use crate::model::query::QueryOptions;
-    use std::sync::Arc;
-
-    #[test]
-    fn feeds_are_shared_but_for_what_changes_the_answer() {
-        let read = Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Plain });
-        let plain = Query { read, options: QueryOptions::default() };
-        let mut own = plain.clone();
-        own.options.cached = Some(CacheControl::default());
-        own.options.max_stale = Some(Duration::from_secs(1));
-        (own.options.min_index, own.options.wait) = (7, Duration::from_secs(9));
-        (own.options.dc, own.options.near) = (Some("DC2".into()), Some("n1".into()));
-        assert_eq!(key(own, "dc2"), key(plain.clone(), "dc2"));
-        let mut other = plain.clone();
-        other.options.token = Token("secret".into());
-        assert_ne!(key(other, "dc2"), key(plain.clone(), "dc2"));
-        assert_ne!(key(plain.clone(), "dc3"), key(plain, "dc2"));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_held_is_told_with_its_true_age() {

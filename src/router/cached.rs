@@ -7,7 +7,7 @@ use super::feed::{Contact, Feed, Origin, State};
 use crate::defaults::{CACHED_BYTES_MAX, CACHED_FEED_OVERHEAD};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
-use crate::model::query::{CacheControl, Consistency, Query};
+use crate::model::query::{CacheControl, Freshness, Identity, Query};
 use crate::shutdown::Shutdown;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The feeds by their query. The token is part of the query, so nobody gets another's answer.
-pub(super) type FeedCache = Cache<Query, Arc<Feed>>;
+/// The feeds by the identity of their query. Its principal is part of that, so nobody gets another's answer.
+pub(super) type FeedCache = Cache<Arc<Identity>, Arc<Feed>>;
 
 /// All feeds of this agent.
 pub(super) struct Feeds {
@@ -37,7 +37,7 @@ impl Feeds {
     pub(super) fn new(origin: Origin, shutdown: &Shutdown) -> Feeds {
         let cache = Cache::builder()
             .max_capacity(CACHED_BYTES_MAX)
-            .weigher(|_query: &Query, feed: &Arc<Feed>| feed.body_len().saturating_add(CACHED_FEED_OVERHEAD))
+            .weigher(|_query: &Arc<Identity>, feed: &Arc<Feed>| feed.body_len().saturating_add(CACHED_FEED_OVERHEAD))
             .eviction_listener(|_query, feed: Arc<Feed>, cause| match cause {
                 RemovalCause::Replaced => {}
                 RemovalCause::Size => {
@@ -53,9 +53,9 @@ impl Feeds {
     /// Answers `query` from its feed; a feed that is new, or whose answer `query` does not take, is
     /// waited for. However many ask, one fetch is under way.
     pub(super) async fn answer(&self, query: &Query) -> Result<Answer, Fault> {
-        let options = &query.options;
-        let asked = Asked { at: Instant::now(), control: options.cached.unwrap_or_default(), max_stale: options.max_stale };
-        let (feed, mut states) = self.subscribe(query);
+        let Freshness { cached, max_stale, min_index, .. } = query.freshness;
+        let asked = Asked { at: Instant::now(), control: cached.unwrap_or_default(), max_stale };
+        let (feed, mut states) = self.subscribe(&query.identity);
         let found = states.borrow_and_update().clone();
         let hit = found.held.as_ref().is_some_and(|held| asked.takes(held.age(&self.origin.contact)));
         let state = if hit {
@@ -68,12 +68,12 @@ impl Feeds {
             settled(&mut states, |state| if pending { !state.is_pending() } else { state.is_settled_since(asked.at) }).await?
         };
         let answer = asked.outcome(&state, hit, &self.origin.contact)?;
-        if query.options.min_index == 0 { Ok(answer) } else { self.newer(query, answer, &mut states).await }
+        if min_index == 0 { Ok(answer) } else { self.newer(query, answer, &mut states).await }
     }
 
     /// Parks on the feed until its answer is newer than the asker's, or until its wait is over.
     async fn newer(&self, query: &Query, current: Answer, states: &mut watch::Receiver<State>) -> Result<Answer, Fault> {
-        let (min_index, first) = (query.options.min_index, current.meta.index);
+        let (min_index, first) = (query.freshness.min_index, current.meta.index);
         if first > min_index {
             return Ok(current);
         }
@@ -82,42 +82,29 @@ impl Feeds {
             // An index that goes down tells of a restore.
             index.is_some_and(|index| index > min_index || index < first)
         };
-        match tokio::time::timeout(query.options.wait, settled(states, is_newer)).await {
+        match tokio::time::timeout(query.freshness.wait, settled(states, is_newer)).await {
             Ok(state) => state?.answer(false, &self.origin.contact),
             Err(_elapsed) => states.borrow().answer(true, &self.origin.contact),
         }
     }
 
     /// The feed of `query` and its state. One that has just ended is passed over for a new one.
-    fn subscribe(&self, query: &Query) -> (Arc<Feed>, watch::Receiver<State>) {
-        let key = key(query);
+    fn subscribe(&self, key: &Arc<Identity>) -> (Arc<Feed>, watch::Receiver<State>) {
         loop {
-            let feed = self.feed(&key);
+            let feed = self.feed(key);
             feed.touch();
             let states = feed.subscribe();
             if states.has_changed().is_ok() || self.shutdown.is_triggered() {
                 return (feed, states);
             }
-            self.cache.invalidate(&key);
+            self.cache.invalidate(key);
         }
     }
 
     /// The feed of this key, begun if there is none.
-    fn feed(&self, key: &Query) -> Arc<Feed> {
-        self.cache.get_with_by_ref(key, || Feed::start(key.clone(), self.cache.clone(), self.origin.clone(), &self.shutdown))
+    fn feed(&self, key: &Arc<Identity>) -> Arc<Feed> {
+        self.cache.get_with_by_ref(key, || Feed::start(Arc::clone(key), self.cache.clone(), self.origin.clone(), &self.shutdown))
     }
-}
-
-/// What distinguishes feeds: the query without what is each asker's own. A feed reads in stale mode,
-/// because what comes from a cache can be of any age anyhow.
-fn key(query: &Query) -> Query {
-    let mut key = query.clone();
-    key.options.cached = None;
-    key.options.min_index = 0;
-    key.options.wait = Duration::ZERO;
-    key.options.max_stale = None;
-    key.options.consistency = Consistency::Stale;
-    key
 }
 
 /// Waits until the state of a feed satisfies `done`.
@@ -176,7 +163,9 @@ mod tests {
     use crate::clock;
     use crate::defaults::{CACHED_IDLE, CACHED_RETRY};
     use crate::model::operation::{HealthRead, Lookup, Read};
-    use crate::model::query::QueryOptions;
+    use crate::model::principal::Principal;
+    use crate::model::query::Consistency;
+    use crate::model::query::testing::QueryOptions;
     use crate::model::request::{BoxFuture, Phase, Progress};
     use crate::router::feed::Fetch;
     use std::sync::Mutex;
@@ -209,14 +198,14 @@ mod tests {
         }
 
         async fn read(self, query: Query, progress: Progress) -> Result<Answer, Fault> {
-            assert_eq!((query.options.consistency, query.options.cached), (Consistency::Stale, None));
+            assert_eq!((query.freshness.consistency, query.freshness.cached), (Consistency::Stale, None));
             self.fetches.fetch_add(1, Ordering::SeqCst);
             self.parked.fetch_add(1, Ordering::SeqCst);
             let _leave = Leave(Arc::clone(&self.parked));
             // The time of a round trip, so that fetches can overlap.
             tokio::time::sleep(Duration::from_millis(1)).await;
             let mut content = self.content.subscribe();
-            let min_index = query.options.min_index;
+            let min_index = query.freshness.min_index;
             progress.set(Phase::Parked);
             let news = content.wait_for(|now| now.is_none_or(|index| index > min_index));
             let _ = tokio::time::timeout(WAIT, news).await;
@@ -242,7 +231,7 @@ mod tests {
 
     fn query(control: CacheControl) -> Query {
         let read = Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Plain });
-        Query { read, options: QueryOptions { cached: Some(control), ..QueryOptions::default() } }
+        QueryOptions { cached: Some(control), ..QueryOptions::default() }.ask(read)
     }
 
     fn any() -> Query {
@@ -361,9 +350,9 @@ mod tests {
         *far.contact.lock().unwrap() = Some(Duration::from_secs(5));
         pass(Duration::from_secs(9)).await;
         let mut bounded = any();
-        bounded.options.max_stale = Some(Duration::from_secs(10));
+        bounded.freshness.max_stale = Some(Duration::from_secs(10));
         assert!(told(&feeds.answer(&bounded).await.unwrap()).0);
-        bounded.options.max_stale = Some(Duration::from_secs(2));
+        bounded.freshness.max_stale = Some(Duration::from_secs(2));
         assert!(!told(&feeds.answer(&bounded).await.unwrap()).0);
     }
 
@@ -395,8 +384,8 @@ mod tests {
         let feeds = far.feeds(&shutdown);
         feeds.answer(&any()).await.unwrap();
         let mut blocking = any();
-        blocking.options.min_index = 7;
-        blocking.options.wait = Duration::from_secs(10);
+        blocking.freshness.min_index = 7;
+        blocking.freshness.wait = Duration::from_secs(10);
         let began = Instant::now();
         assert_eq!(feeds.answer(&blocking).await.unwrap().meta.index, 7);
         assert_eq!(began.elapsed().as_secs(), 10);
@@ -407,7 +396,7 @@ mod tests {
         let began = Instant::now();
         let (answer, ()) = tokio::join!(feeds.answer(&blocking), change);
         assert_eq!((told(&answer.unwrap()), began.elapsed().as_secs()), ((false, 0, 8), 2));
-        blocking.options.min_index = 3;
+        blocking.freshness.min_index = 3;
         assert!(told(&feeds.answer(&blocking).await.unwrap()).0, "an index that is passed already is a hit");
     }
 
@@ -417,13 +406,13 @@ mod tests {
         let feeds = far.feeds(&shutdown);
         feeds.answer(&any()).await.unwrap();
         let mut other = any();
-        other.options.token = crate::model::ids::Token("secret".into());
+        other.identity_mut().principal = Principal::Token(crate::model::ids::Token("secret".into()));
         assert!(!told(&feeds.answer(&other).await.unwrap()).0);
         let mut tagged = any();
-        tagged.options.tags = vec!["v1".into()];
+        tagged.identity_mut().selection.tags = vec!["v1".into()];
         assert!(!told(&feeds.answer(&tagged).await.unwrap()).0);
         let mut consistency = any();
-        consistency.options.consistency = Consistency::Stale;
+        consistency.freshness.consistency = Consistency::Stale;
         assert!(told(&feeds.answer(&consistency).await.unwrap()).0, "the mode makes no other feed");
     }
 
@@ -448,7 +437,7 @@ mod tests {
         feeds.answer(&any()).await.unwrap();
         pass(Duration::from_secs(1)).await;
         assert_eq!(far.parked.load(Ordering::SeqCst), 1);
-        feeds.cache.invalidate(&key(&any()));
+        feeds.cache.invalidate(&any().identity);
         pass(Duration::from_secs(1)).await;
         assert_eq!(far.parked.load(Ordering::SeqCst), 0);
     }

@@ -11,7 +11,7 @@ use crate::model::request::Ask;
 /// it where `operators_may` says so.
 pub(super) fn check(ask: &Ask, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
     let crosses = match ask {
-        Ask::Read(query) => query.read.spec().crosses,
+        Ask::Read(query) => query.identity.read.spec().crosses,
         Ask::Write(request) => request.write.spec().crosses,
     };
     let text = match crosses {
@@ -31,21 +31,21 @@ mod tests {
     use super::*;
     use crate::model::command::Deregister;
     use crate::model::coordinate::NodeCoordinate;
-    use crate::model::ids::Token;
     use crate::model::operation::{
         CatalogRead, CatalogWrite, CoordinateWrite, FederationRead, FederationWrite, HealthRead, HealthWrite, OperatorRead,
         OperatorWrite, PeerRef, Read, Removal, Write,
     };
-    use crate::model::query::{Query, QueryOptions};
+    use crate::model::principal::Principal;
+    use crate::model::query::Query;
     use crate::model::request::WriteRequest;
     use crate::model::vote::Ballot;
 
     fn write(write: Write) -> Ask {
-        Ask::Write(WriteRequest { dc: None, token: Token::default(), write })
+        Ask::Write(WriteRequest { dc: None, principal: Principal::anonymous(), write })
     }
 
     fn read(read: Read) -> Ask {
-        Ask::Read(Query { read, options: QueryOptions::default() })
+        Ask::Read(Query::new(read, Principal::anonymous()))
     }
 
     #[test]

@@ -1,52 +1,35 @@
 //! `?dc=*`: one read asked of all datacenters at once, and answered with one list.
 //!
-//! `deliver.rs` comes here on servers. Each part goes the way that the read would go if it named the
-//! datacenter, under the same options; one that is late or fails does not hold up the others.
+//! Servers come here before delivery. Each part is delivered as the read would be if it named the datacenter, under
+//! the same options, and delivery never comes back here. A part that is late or fails holds up no other.
 
 use super::merge::{self, Part, Shape};
-use super::{Core, blocking, entry};
+use super::{Core, blocking, freshness};
 use crate::clock;
 use crate::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVERYWHERE_PATIENCE, EVERYWHERE_RETRY};
 use crate::model::answer::{Answer, DatacenterPart};
 use crate::model::fault::Fault;
-use crate::model::query::{Consistency, Query};
-use crate::model::request::{Ask, Phase, Progress, Reply};
+use crate::model::query::{Freshness, Query};
+use crate::model::request::{Phase, Progress};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
-use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// A read of all datacenters on its way.
-type Merging<'a> = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send + 'a>>;
-
-/// A read of one of them on its way.
-type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send + 'a>>;
-
 impl Core {
-    /// Answers `ask`, which is for all datacenters.
-    pub(super) fn read_everywhere<'a>(&'a self, ask: Ask, progress: &'a Progress) -> Merging<'a> {
-        Box::pin(async move {
-            merge::check(&ask)?;
-            match ask {
-                Ask::Read(query) => self.merge_all(&query, progress).await.map(Reply::Answer),
-                Ask::Write(_) => Err(Fault::bad_request("A write is done in one datacenter")),
-            }
-        })
-    }
-
-    /// The merged answer; parks while its index is exactly the one that `query` names.
-    async fn merge_all(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
-        let shape = Shape::wanted(&query.read)?;
-        let options = &query.options;
-        let wait = blocking::clamp(options.wait, self.settings.default_query_time, self.settings.max_query_time);
+    /// The merged answer to `query`; parks while its index is exactly the one that `query` names.
+    pub(super) async fn read_everywhere(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
+        let shape = Shape::wanted(&query.identity.read)?;
+        let Freshness { consistency, min_index, wait, .. } = query.freshness;
+        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
         let deadline = Instant::now() + wait;
         loop {
             let turn = Instant::now();
-            let mut answer = merge::merged(shape, self.gather(query).await, options.consistency)?;
+            let mut answer = merge::merged(shape, self.gather(query).await, consistency)?;
             answer.meta.index = self.marks.index(query, &answer.body, SystemTime::now());
-            if options.min_index != answer.meta.index || Instant::now() >= deadline {
+            if min_index != answer.meta.index || Instant::now() >= deadline {
                 return Ok(answer);
             }
             // Neither bodies nor headers are kept while parked.
@@ -76,22 +59,16 @@ impl Core {
         parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came))).collect()
     }
 
-    /// Asks one datacenter. Boxed, because it goes the whole way of a read again.
-    fn part<'a>(&'a self, name: &str, query: &Query, min_index: u64, wait: Duration) -> Asking<'a> {
+    /// Asks one datacenter. Boxed, because some are parked at a time.
+    fn part<'a>(&'a self, name: &str, query: &Query, min_index: u64, wait: Duration) -> BoxFuture<'a, Result<Answer, Fault>> {
         let mut query = query.clone();
-        let options = &mut query.options;
-        (options.min_index, options.wait) = (min_index, wait);
-        if name == self.settings.datacenter {
-            options.dc = None;
-            options.translate = false;
-            if let Some(control) = options.cached.take().filter(|control| !control.must_revalidate) {
-                // What is here is not cached: it is as old as this server's view.
-                options.consistency = Consistency::Stale;
-                options.max_stale = [options.max_stale, control.max_age].into_iter().flatten().min();
-            }
-        } else {
-            options.dc = Some(name.to_owned());
+        query.freshness = Freshness { min_index, wait, ..query.freshness };
+        let is_own = name == self.settings.datacenter;
+        if is_own {
+            query.freshness = freshness::of_own_part(query.freshness);
+            query.identity_mut().selection.translate = false;
         }
+        query.identity_mut().dc = (!is_own).then(|| name.to_lowercase());
         Box::pin(self.read_in_time(Box::new(query)))
     }
 
@@ -112,7 +89,7 @@ impl Core {
 
     async fn part_changes(&self, query: &Query, part: &DatacenterPart, deadline: Instant) {
         if part.error.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now()).max(entry::LEAST_WAIT);
+            let left = deadline.saturating_duration_since(Instant::now()).max(freshness::LEAST_WAIT);
             // One that fails from now on has changed too.
             if self.part(&part.name, query, part.index.max(1), left).await.is_err() {
                 sleep(EVERYWHERE_RETRY).await;

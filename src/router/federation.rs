@@ -5,13 +5,12 @@
 
 use super::Core;
 use super::datacenters::Site;
-use super::entry::crosses;
-use crate::bridge::Bridge;
+use super::freshness::crosses;
+use super::paths::Datacenters;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
 use crate::model::operation::{FederationRead, FederationWrite, Read, Removal, Write};
-use crate::model::query::Query;
 use crate::model::request::{Ask, Phase, Progress, WriteRequest};
 use bytes::Bytes;
 
@@ -56,16 +55,16 @@ impl Core {
         if !is_own {
             return;
         }
-        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.bridge.as_ref());
-        let roster = self.paths.wan.as_ref().map(|wan| wan.roster());
+        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.datacenters.as_ref());
+        let roster = self.paths.members.wan();
         let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
         removal.is_known |= members().next().is_some() || bridge.is_some_and(|bridge| bridge.knows(&dc));
         let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
         removal.clusters.extend(told.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
     }
 
-    fn bridge(&self) -> Result<&Bridge, Fault> {
-        self.paths.bridge.as_ref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
+    fn bridge(&self) -> Result<&dyn Datacenters, Fault> {
+        self.paths.datacenters.as_deref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
     }
 
     fn not_known(&self, dc: &str) -> Fault {
@@ -80,7 +79,9 @@ impl Core {
 
 /// Whatever a server of `from_dc` asks for: it has only its own datacenter dialled.
 pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
-    if let Ask::Read(Query { read: Read::Federation(FederationRead::DialBack { dc }), .. }) = ask {
+    if let Ask::Read(query) = ask
+        && let Read::Federation(FederationRead::DialBack { dc }) = &mut query.identity_mut().read
+    {
         from_dc.clone_into(dc);
     }
 }
@@ -123,7 +124,8 @@ mod tests {
     use super::*;
     use crate::model::member::{Member, tag};
     use crate::model::operation::CatalogRead;
-    use crate::model::query::QueryOptions;
+    use crate::model::principal::Principal;
+    use crate::model::query::Query;
     use std::net::SocketAddr;
 
     fn server(node: &str, dc: &str, status: MemberStatus) -> Member {
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn another_datacenter_has_none_but_its_own_servers_dialled() {
-        let read = |read| Ask::Read(Query { read, options: QueryOptions::default() });
+        let read = |read| Ask::Read(Query::new(read, Principal::anonymous()));
         let mut ask = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
         only_the_asker(&mut ask, "dc2");
         assert_eq!(ask, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
-use crate::model::query::{Consistency, Query};
+use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{BoxFuture, Phase, Progress};
 use crate::shutdown::Shutdown;
 use moka::ops::compute::Op;
@@ -98,7 +98,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Starts a feed of `query`, which tells `cache` when its size changes.
-    pub(super) fn start(query: Query, cache: FeedCache, origin: Origin, shutdown: &Shutdown) -> Arc<Feed> {
+    pub(super) fn start(query: Arc<Identity>, cache: FeedCache, origin: Origin, shutdown: &Shutdown) -> Arc<Feed> {
         let sender = watch::Sender::new(State::default());
         let feed = Arc::new(Feed {
             state: sender.subscribe(),
@@ -152,7 +152,7 @@ fn later(retry: &mut Duration) -> Instant {
 struct Keeper {
     feed: Arc<Feed>,
     state: watch::Sender<State>,
-    query: Query,
+    query: Arc<Identity>,
     cache: FeedCache,
     origin: Origin,
 }
@@ -210,14 +210,10 @@ impl Keeper {
 
     /// The next question: parked when it names an index.
     fn question(&self, index: u64, behind: bool) -> Query {
-        let mut query = self.query.clone();
-        query.options.min_index = index;
         // A read that is parked on a view that has become old must not stay there.
-        query.options.max_stale = Some(CACHED_VIEW_AGE);
-        if behind {
-            (query.options.consistency, query.options.max_stale) = (Consistency::Default, None);
-        }
-        query
+        let stale = Freshness { max_stale: Some(CACHED_VIEW_AGE), ..Freshness::STALE };
+        let freshness = if behind { Freshness::default() } else { stale };
+        Query::of(Arc::clone(&self.query), Freshness { min_index: index, ..freshness })
     }
 
     /// Notes which fetch is parked for what follows on the answer held. Nobody is woken for it.

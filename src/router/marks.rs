@@ -10,7 +10,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// When the merged answer of each query last changed.
 #[derive(Debug)]
@@ -35,18 +35,20 @@ impl Marks {
         Marks { marks, newest: AtomicU64::new(0), hasher: RandomState::new() }
     }
 
-    /// The index of `query`'s answer, which is `body` now.
+    /// The index of `query`'s answer, which is `body` now. The mode counts too: two modes may differ for a while.
     pub(super) fn index(&self, query: &Query, body: &[u8], now: SystemTime) -> u64 {
         let body = self.hasher.hash_one(body);
         let mut index = 0;
-        self.marks.entry(self.hasher.hash_one(key(query))).and_compute_with(|entry| match entry {
-            Some(entry) if entry.value().body == body => {
-                index = entry.value().index;
-                Op::Nop
-            }
-            _ => {
-                index = self.next(now);
-                Op::Put(Mark { index, body })
+        self.marks.entry(self.hasher.hash_one((&query.identity, query.freshness.consistency))).and_compute_with(|entry| {
+            match entry {
+                Some(entry) if entry.value().body == body => {
+                    index = entry.value().index;
+                    Op::Nop
+                }
+                _ => {
+                    index = self.next(now);
+                    Op::Put(Mark { index, body })
+                }
             }
         });
         index
@@ -61,26 +63,19 @@ impl Marks {
     }
 }
 
-/// The query without what is each asker's own. The mode stays: two modes may differ for a while.
-fn key(query: &Query) -> Query {
-    let mut key = query.clone();
-    (key.options.min_index, key.options.wait) = (0, Duration::ZERO);
-    (key.options.max_stale, key.options.cached) = (None, None);
-    key
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::operation::{CatalogRead, Read};
-    use crate::model::query::QueryOptions;
+    use crate::model::principal::Principal;
+    use std::time::Duration;
 
     fn at(millis: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(millis)
     }
 
     fn query(read: Read) -> Query {
-        Query { read, options: QueryOptions::default() }
+        Query::new(read, Principal::anonymous())
     }
 
     #[test]
@@ -91,7 +86,7 @@ mod tests {
         assert_eq!(marks.index(&nodes, b"[2]", at(7_000)), 7_000);
         assert_eq!(marks.index(&nodes, b"[1]", at(8_000)), 8_000, "back again is a change too");
         let mut parked = nodes.clone();
-        (parked.options.min_index, parked.options.wait) = (8_000, Duration::from_secs(60));
+        (parked.freshness.min_index, parked.freshness.wait) = (8_000, Duration::from_secs(60));
         assert_eq!(marks.index(&parked, b"[1]", at(9_000)), 8_000, "who waits asks for the same");
     }
 

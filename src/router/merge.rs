@@ -50,7 +50,7 @@ impl Shape {
 pub(super) fn check(ask: &Ask) -> Result<(), Fault> {
     match ask {
         _ if wanted_dc(ask) != Some(EVERYWHERE) => Ok(()),
-        Ask::Read(query) => Shape::wanted(&query.read).map(|_shape| ()),
+        Ask::Read(query) => Shape::wanted(&query.identity.read).map(|_shape| ()),
         Ask::Write(_) => Err(Fault::bad_request("A write is done in one datacenter: name it instead of *")),
     }
 }
@@ -175,9 +175,9 @@ fn rows(json: &[u8]) -> Result<&[u8], Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::Token;
     use crate::model::operation::{CatalogRead, CoordinateRead, FederationRead, OperatorWrite, PeerRef, StatusRead, Write};
-    use crate::model::query::{Query, QueryOptions};
+    use crate::model::principal::Principal;
+    use crate::model::query::testing::QueryOptions;
     use crate::model::request::WriteRequest;
     use std::time::Duration;
 
@@ -259,7 +259,7 @@ mod tests {
     fn what_has_no_list_and_writes_are_refused() {
         let read = |read, dc: &str| {
             let options = QueryOptions { dc: Some(dc.into()), ..QueryOptions::default() };
-            check(&Ask::Read(Query { read, options }))
+            check(&Ask::Read(options.ask(read)))
         };
         assert_eq!(read(Read::Catalog(CatalogRead::Nodes), "*"), Ok(()));
         assert_eq!(read(Read::Federation(FederationRead::Datacenters), "*"), Ok(()), "it is the same everywhere");
@@ -272,7 +272,7 @@ mod tests {
             assert!(read(refused, "*").unwrap_err().message.contains("catalog/services"));
         }
         let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id("x".into())));
-        let request = WriteRequest { dc: Some("*".into()), token: Token::default(), write };
+        let request = WriteRequest { dc: Some("*".into()), principal: Principal::anonymous(), write };
         assert!(check(&Ask::Write(request)).unwrap_err().message.contains("one datacenter"));
     }
 }

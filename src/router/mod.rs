@@ -1,6 +1,14 @@
 //! The one place that decides where a request is answered: here, by the leader, by any server, or
 //! across the bridge.
 //!
+//! A request goes one way, and nothing on it leads back:
+//!
+//! ```text
+//! query, handle --?dc=*--> everywhere --one read for each datacenter--> read_in_time --> deliver --> here, paths/
+//!       |                                                                  ^
+//!       +--------------------------- all else -----------------------------+
+//! ```
+//!
 //! The edges (`http`, `dns`), `local` and `leader` call [`Router::query`] and [`Router::write`];
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
@@ -13,16 +21,17 @@ mod cached;
 mod crossing;
 mod datacenters;
 mod deliver;
-mod entry;
 mod everywhere;
 mod federation;
 mod feed;
+mod freshness;
 mod health;
 mod hold;
 mod marks;
 mod merge;
 mod neighbours;
 mod operator;
+mod paths;
 mod read;
 mod remote_stale;
 mod route;
@@ -33,10 +42,13 @@ mod tries;
 mod votes;
 mod write;
 
-use crate::bridge::Bridge;
+#[cfg(test)]
+mod identity_test;
+#[cfg(test)]
+mod testing;
+
 use crate::clock;
 use crate::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
-use crate::gossip::Gossip;
 use crate::model::answer::Answer;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Written;
@@ -44,22 +56,21 @@ use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::query::Query;
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
-use crate::raft::Raft;
-use crate::rpc::RpcClient;
 use crate::shutdown::Shutdown;
-use crate::store::Reader;
 use cached::Feeds;
 use feed::Origin;
 use health::Stability;
 use hold::Holds;
 use marks::Marks;
 use neighbours::Neighbours;
+use paths::Catalog;
 use servers::ServerList;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub use paths::Paths;
 pub use remote_stale::RemoteStale;
 pub use rows::{NodeRows, TypedRows};
 
@@ -94,21 +105,6 @@ pub struct RouterSettings {
     pub autopilot: AutopilotConfig,
 }
 
-/// What the router sends requests to.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    /// On servers: the catalog here.
-    pub catalog: Option<(Raft, Reader)>,
-    /// To the other agents of the datacenter.
-    pub rpc: RpcClient,
-    /// On servers: to other datacenters.
-    pub bridge: Option<Bridge>,
-    /// Who is in the datacenter.
-    pub lan: Gossip,
-    /// On servers: who serves the other datacenters.
-    pub wan: Option<Gossip>,
-}
-
 /// Decides and forwards; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Router {
@@ -141,8 +137,8 @@ impl Router {
             marks: Marks::new(),
         });
         let feeds = Arc::new(Feeds::new(origin(&core), shutdown));
-        if let Some((raft, _)) = &core.paths.catalog {
-            shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), raft.clone()));
+        if let Some(catalog) = &core.paths.catalog {
+            shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), Arc::clone(catalog)));
         }
         Router { core, feeds }
     }
@@ -151,10 +147,13 @@ impl Router {
     pub fn query(&self, query: Query) -> impl Future<Output = Result<Answer, Fault>> + Send + '_ {
         // Boxed once: each future on the way would have room for a query of its own, for as long as
         // a watch is parked.
-        let query = Box::new(entry::prepared(&self.core.settings, query));
+        let query = Box::new(freshness::prepared(&self.core.settings, query));
         async move {
-            if entry::is_cached(&self.core.settings, &query) {
+            if freshness::is_cached(&self.core.settings, &query) {
                 return Box::pin(self.read_cached(query)).await;
+            }
+            if self.core.is_for_all(&query, Hops::default()) {
+                return Box::pin(async move { self.core.read_everywhere(&query, &Progress::default()).await }).await;
             }
             self.core.read_in_time(query).await
         }
@@ -164,9 +163,9 @@ impl Router {
     async fn read_cached(&self, query: Box<Query>) -> Result<Answer, Fault> {
         let began = Instant::now();
         let answer = self.feeds.answer(&query).await?;
-        match entry::instead_of_too_old(&query, &answer, began.elapsed()) {
+        match freshness::instead_of_too_old(&query, &answer, began.elapsed()) {
             Some(mut fresh) => {
-                fresh.options.cached = None;
+                fresh.freshness.cached = None;
                 self.core.read(Box::new(fresh)).await
             }
             None => Ok(answer),
@@ -197,10 +196,10 @@ impl Router {
 impl Core {
     /// Has `query` answered, once more in default mode where the answer is older than it takes.
     async fn read_in_time(&self, query: Box<Query>) -> Result<Answer, Fault> {
-        let bounded = query.options.max_stale.is_some().then(|| query.clone());
+        let bounded = query.freshness.max_stale.is_some().then(|| query.clone());
         let began = Instant::now();
         let answer = self.read(query).await?;
-        match bounded.and_then(|query| entry::instead_of_too_old(&query, &answer, began.elapsed())) {
+        match bounded.and_then(|query| freshness::instead_of_too_old(&query, &answer, began.elapsed())) {
             Some(fresh) => Box::pin(self.read(Box::new(fresh))).await,
             None => Ok(answer),
         }
@@ -216,7 +215,17 @@ impl Core {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
-        self.deliver(request, progress).await
+        match &request.ask {
+            Ask::Read(query) if self.is_for_all(query, request.hops) => {
+                Box::pin(self.read_everywhere(query, progress)).await.map(Reply::Answer)
+            }
+            _ => self.deliver(request, progress).await,
+        }
+    }
+
+    /// Whether this agent is to ask all datacenters and merge their answers: servers do so for their own datacenter.
+    fn is_for_all(&self, query: &Query, hops: Hops) -> bool {
+        self.paths.catalog.is_some() && !hops.crossed && route::is_for_all(query)
     }
 }
 
@@ -229,7 +238,7 @@ fn answered(reply: Reply) -> Result<Answer, Fault> {
 
 impl Handler for Router {
     fn admit(&self, request: &Request, from: IpAddr) -> Result<(), Fault> {
-        votes::check_sender(request, from, || self.core.paths.lan.roster())
+        votes::check_sender(request, from, || self.core.paths.members.lan())
     }
 
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
@@ -244,7 +253,7 @@ impl Handler for Router {
             federation::only_what_we_know(&mut request.ask);
         }
         let core = Arc::clone(&self.core);
-        let request = Box::new(entry::received(&core.settings, request));
+        let request = Box::new(freshness::received(&core.settings, request));
         let began = clock::now();
         Box::pin(async move {
             let mut reply = core.handle(request, &progress).await?;
@@ -264,15 +273,15 @@ fn origin(core: &Arc<Core>) -> Origin {
         let core = reading.upgrade();
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
-            let query = entry::prepared(&core.settings, query);
+            let query = freshness::prepared(&core.settings, query);
             let request = Box::new(Request { ask: Ask::Read(query), hops: Hops::default() });
             answered(core.deliver(request, &progress).await?)
         })
     });
     let contact: feed::Contact = match &core.paths.catalog {
-        Some((raft, _)) => {
-            let raft = raft.clone();
-            Arc::new(move |_| source::age_of_view(&raft).map(|age| age.saturating_add(CACHED_PACE)))
+        Some(catalog) => {
+            let catalog = Arc::clone(catalog);
+            Arc::new(move |_| catalog.age_of_view().map(|age| age.saturating_add(CACHED_PACE)))
         }
         // Parked anew, it may have been with nobody in between.
         None => Arc::new(|progress| (progress.parkings() == 1).then_some(CACHED_PARKED_AGE)),
@@ -282,14 +291,14 @@ fn origin(core: &Arc<Core>) -> Origin {
 
 /// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts
 /// changes that nobody asked about.
-async fn watch_health(core: Weak<Core>, raft: Raft) {
+async fn watch_health(core: Weak<Core>, catalog: Arc<dyn Catalog>) {
     let mut turns = tokio::time::interval(SERVER_HEALTH_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
         let Some(core) = core.upgrade() else { return };
-        if raft.leadership().borrow().is_self {
-            core.server_health(&raft);
+        if catalog.leadership().borrow().is_self {
+            core.server_health(&*catalog);
         } else {
             core.stability.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }

@@ -10,7 +10,7 @@ use crate::defaults::{
     CACHED_FEED_OVERHEAD, NEIGHBOURS_ASKS_MAX, NEIGHBOURS_KEPT, NEIGHBOURS_KEPT_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_PATIENCE,
 };
 use crate::model::answer::{Answer, CacheUse};
-use crate::model::query::Query;
+use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Ask, Hops, Reply, Request};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -52,15 +52,14 @@ impl Told {
 /// What is shared by all questions to the neighbours.
 #[derive(Debug)]
 pub(super) struct Neighbours {
-    /// What was told just now, for those who ask the same under the same bounds. The token is part of
-    /// the query, so nobody gets another's answer.
-    told: Cache<Query, Told>,
+    /// What was told just now, for those who ask the same under the same bounds.
+    told: Cache<(Arc<Identity>, Freshness), Told>,
     places: Semaphore,
 }
 
 impl Neighbours {
     pub(super) fn new() -> Neighbours {
-        let weight = |_: &Query, told: &Told| {
+        let weight = |_: &(Arc<Identity>, Freshness), told: &Told| {
             u32::try_from(told.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
         };
         let told = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
@@ -73,7 +72,8 @@ impl Core {
     /// the first good answer, one question for all who wait for it; else the freshest within `bounds`.
     pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Told> {
         if !bounds.must_look() {
-            let told = self.neighbours.told.optionally_get_with_by_ref(query, self.ask_each(query, bounds)).await;
+            let key = (Arc::clone(&query.identity), query.freshness);
+            let told = self.neighbours.told.optionally_get_with(key, self.ask_each(query, bounds)).await;
             if told.as_ref().is_none_or(|told| !bounds.is_too_old(told.age())) {
                 return told;
             }
@@ -95,7 +95,7 @@ impl Core {
         let asked = clock::now();
         let ask = |from| {
             let request = &request;
-            async move { (from, self.paths.rpc.call(from, request, NEIGHBOURS_PATIENCE).await) }
+            async move { (from, self.paths.peers.call(from, request, NEIGHBOURS_PATIENCE).await) }
         };
         let mut replies: FuturesUnordered<_> = servers.into_iter().map(ask).collect();
         let mut best: Option<Told> = None;

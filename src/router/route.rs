@@ -5,7 +5,7 @@
 
 use crate::model::fault::Fault;
 use crate::model::operation::Need;
-use crate::model::query::Consistency;
+use crate::model::query::{Consistency, Query};
 use crate::model::request::{Ask, Hops};
 use std::net::SocketAddr;
 
@@ -13,22 +13,27 @@ use std::net::SocketAddr;
 pub(super) fn need(ask: &Ask) -> Need {
     match ask {
         Ask::Write(_) => Need::Leader,
-        Ask::Read(query) if query.options.consistency == Consistency::Stale => query.read.spec().stale,
-        Ask::Read(query) => query.read.spec().fresh,
+        Ask::Read(query) if query.freshness.consistency == Consistency::Stale => query.identity.read.spec().stale,
+        Ask::Read(query) => query.identity.read.spec().fresh,
     }
 }
 
 /// The datacenter that `ask` names; `None` for what is never asked of another one.
 pub(super) fn wanted_dc(ask: &Ask) -> Option<&str> {
     match ask {
-        Ask::Read(query) if query.read.spec().is_of_this_side() => None,
-        Ask::Read(query) => query.options.dc.as_deref(),
+        Ask::Read(query) if query.identity.read.spec().is_of_this_side() => None,
+        Ask::Read(query) => query.identity.dc.as_deref(),
         Ask::Write(request) => request.dc.as_deref(),
     }
 }
 
 /// What stands for all datacenters where one is named.
 pub(super) const EVERYWHERE: &str = "*";
+
+/// Whether `query` is for all datacenters at once.
+pub(super) fn is_for_all(query: &Query) -> bool {
+    !query.identity.read.spec().is_of_this_side() && query.identity.dc.as_deref() == Some(EVERYWHERE)
+}
 
 /// Whether `dc` names a datacenter other than `own`, or all of them; names are compared without regard to case.
 pub(super) fn is_elsewhere(own: &str, dc: Option<&str>) -> bool {
@@ -70,8 +75,6 @@ pub(super) enum Route {
     AnyServer,
     /// To another datacenter.
     Bridge(String),
-    /// To all datacenters, and what they answer is made one.
-    Everywhere,
     /// It waits for a leader.
     Hold,
     /// It fails.
@@ -83,7 +86,6 @@ pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, nee
     if let Some(dc) = dc.filter(|dc| is_elsewhere(situation.own_dc, Some(dc))) {
         return match (hops.crossed, situation.is_server) {
             (true, _) => Route::Refuse(Fault::no_path("a request that has crossed once does not cross again")),
-            (false, true) if dc == EVERYWHERE => Route::Everywhere,
             (false, true) => Route::Bridge(dc.to_ascii_lowercase()),
             (false, false) => Route::AnyServer,
         };
@@ -105,9 +107,9 @@ pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, nee
 mod tests {
     use super::*;
     use crate::model::fault::FaultKind;
-    use crate::model::ids::Token;
     use crate::model::operation::{CatalogRead, FederationRead, OperatorRead, OperatorWrite, Read, StatusRead, Write};
-    use crate::model::query::{Query, QueryOptions};
+    use crate::model::principal::Principal;
+    use crate::model::query::testing::QueryOptions;
     use crate::model::request::WriteRequest;
 
     const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false };
@@ -201,9 +203,7 @@ mod tests {
 
     #[test]
     fn what_needs_no_leader_is_asked_of_any_server() {
-        let of = |read: Read, consistency| {
-            need(&Ask::Read(Query { read, options: QueryOptions { consistency, ..QueryOptions::default() } }))
-        };
+        let of = |read: Read, consistency| need(&Ask::Read(QueryOptions { consistency, ..QueryOptions::default() }.ask(read)));
         use Consistency::{Consistent, Default, Stale};
         for (read, consistency, expected) in [
             (Read::Federation(FederationRead::Datacenters), Default, Need::AnyServer),
@@ -222,14 +222,14 @@ mod tests {
         ] {
             assert_eq!(of(read.clone(), consistency), expected, "{read:?} {consistency:?}");
         }
-        let write =
-            WriteRequest { dc: None, token: Token::default(), write: Write::Operator(OperatorWrite::TransferLeader(None)) };
+        let write = Write::Operator(OperatorWrite::TransferLeader(None));
+        let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
         assert_eq!(need(&Ask::Write(write)), Need::Leader);
     }
 
     #[test]
     fn a_list_of_datacenters_is_never_asked_of_another_one() {
-        let ask = |read| Ask::Read(Query { read, options: QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() } });
+        let ask = |read| Ask::Read(QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() }.ask(read));
         assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Datacenters))), None);
         assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Coordinates))), None);
         assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Report { dc: Some("dc2".into()) }))), None);

@@ -2,9 +2,9 @@
 //! those in the JSON of another server. Nowhere else is the JSON of a catalog parsed.
 
 use super::blocking::{self, News, Place, Seen};
+use super::paths::Catalog;
 use super::read::outgrown;
-use super::source::age_of_view;
-use super::{Core, Router, entry};
+use super::{Core, Router, freshness};
 use crate::model::check::HealthCheck;
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
@@ -13,12 +13,12 @@ use crate::model::query::{Consistency, Query, ViewQuery};
 use crate::model::request::Progress;
 use crate::model::service::NodeService;
 use crate::model::vote::VotedCheck;
-use crate::raft::Raft;
-use crate::store::{CatalogRows, Reader, Rows, View, Watch};
+use crate::store::{CatalogRows, Rows, View, Watch};
 use serde::Deserialize;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The rows of one kind of read.
 pub trait TypedRows: Sized {
@@ -86,12 +86,12 @@ impl Router {
     /// Answers a read of the catalog of this datacenter with its rows and its index, and blocks as it says.
     pub async fn rows<T: TypedRows>(&self, query: Query) -> Result<(T, u64), Fault> {
         if let Some((view, index)) = self.core.view_for(&query).await {
-            let found = query.of_view().map(|query| view.find(query, 0)).transpose()?;
+            let found = query.identity.of_view().map(|query| view.find(query, 0)).transpose()?;
             if let Some(rows) = found.and_then(|found| T::of(&found.rows)) {
                 return Ok((rows, index));
             }
         }
-        let path = query.read.spec().path;
+        let path = query.identity.read.spec().path;
         let answer = self.query(query).await?;
         let rows = T::parse(&answer.body);
         let rows = rows.map_err(|error| Fault::failed(format!("a server's answer to {path} cannot be read: {error}")))?;
@@ -103,22 +103,22 @@ impl Core {
     /// The view here that answers `query`, once it does, with the index of its answer. Unset where another server
     /// is to be asked: there is none here, or it may be too old.
     async fn view_for(&self, query: &Query) -> Option<(Arc<View>, u64)> {
-        let (raft, reader) = self.paths.catalog.as_ref()?;
-        let query = entry::prepared(&self.settings, query.clone());
-        let is_own = query.options.dc.is_none() && query.options.consistency == Consistency::Stale;
-        let place = Here { raft, reader, query: query.of_view().filter(|_| is_own)? };
-        let wait = blocking::clamp(query.options.wait, self.settings.default_query_time, self.settings.max_query_time);
+        let catalog = self.paths.catalog.as_deref()?;
+        let query = freshness::prepared(&self.settings, query.clone());
+        let is_own = query.identity.dc.is_none() && query.freshness.consistency == Consistency::Stale;
+        let place = Here { catalog, query: query.identity.of_view().filter(|_| is_own)?, max_stale: query.freshness.max_stale };
+        let wait = blocking::clamp(query.freshness.wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
-        let seen = blocking::answer(&place, query.options.min_index, wait, &Progress::default()).await;
+        let seen = blocking::answer(&place, query.freshness.min_index, wait, &Progress::default()).await;
         seen.ok().map(|at| (at.view, at.index))
     }
 }
 
 /// The view of this server, for one stale query.
 struct Here<'a> {
-    raft: &'a Raft,
-    reader: &'a Reader,
+    catalog: &'a dyn Catalog,
     query: ViewQuery<'a>,
+    max_stale: Option<Duration>,
 }
 
 /// A view, as far as it tells whether a query has another answer.
@@ -140,7 +140,7 @@ impl Place for Here<'_> {
     type Watch = Watch;
 
     fn watch(&self) -> Watch {
-        self.reader.watch(self.query)
+        self.catalog.reader().watch(self.query)
     }
 
     async fn changed(watch: &mut Watch) {
@@ -148,13 +148,13 @@ impl Place for Here<'_> {
     }
 
     async fn read(&self) -> Result<At, Fault> {
-        let age = age_of_view(self.raft).ok_or_else(Fault::no_leader)?;
-        if self.query.options.max_stale.is_some_and(|bound| age > bound) {
+        let age = self.catalog.age_of_view().ok_or_else(Fault::no_leader)?;
+        if self.max_stale.is_some_and(|bound| age > bound) {
             return Err(Fault::no_leader().because("the view here is too old"));
         }
-        let view = self.reader.view();
+        let view = self.catalog.reader().view();
         let index = view.index_of(self.query);
-        Ok(At { view, index, cluster: self.raft.cluster().borrow().unwrap_or_default() })
+        Ok(At { view, index, cluster: self.catalog.cluster().unwrap_or_default() })
     }
 
     async fn lost(&self) -> Fault {
@@ -163,8 +163,8 @@ impl Place for Here<'_> {
     }
 
     async fn outdated(&self) {
-        match self.query.options.max_stale {
-            Some(bound) => outgrown(self.raft, bound).await,
+        match self.max_stale {
+            Some(bound) => outgrown(self.catalog, bound).await,
             None => pending().await,
         }
     }
@@ -176,9 +176,9 @@ mod tests {
     use crate::model::check::CheckStatus;
     use crate::model::command::{Command, Register};
     use crate::model::operation::{CatalogRead, HealthRead, Read};
-    use crate::model::query::QueryOptions;
+    use crate::model::principal::Principal;
     use crate::model::vote::{Assign, VotedDefinition};
-    use crate::store::Store;
+    use crate::store::{Reader, Store};
     use std::fmt::Debug;
 
     /// A node with a service of every kind of field, an ordinary check and a voted one.
@@ -207,8 +207,8 @@ mod tests {
     }
 
     fn both<T: TypedRows + Debug + PartialEq>(read: Read) -> T {
-        let (reader, query) = (catalog(), Query { read, options: QueryOptions::default() });
-        let (view, query) = (reader.view(), query.of_view().unwrap());
+        let (reader, query) = (catalog(), Query::new(read, Principal::agent("n1")));
+        let (view, query) = (reader.view(), query.identity.of_view().unwrap());
         let found = view.find(query, 0).unwrap();
         let (here, told) = (T::of(&found.rows).unwrap(), T::parse(&found.render().body).unwrap());
         assert_eq!(here, told);

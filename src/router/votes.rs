@@ -5,6 +5,7 @@
 //! connections leave from another address is taken by its word, as everybody in the pool is.
 
 use super::Core;
+use super::paths::Catalog;
 use crate::defaults::{VOTE_OUTPUT_BYTES, VOTES_PER_BALLOT};
 use crate::gossip::Roster;
 use crate::model::command::Command;
@@ -42,13 +43,12 @@ fn sent_by_itself(ballot: &Ballot, from: IpAddr, roster: &Roster) -> Result<(), 
 impl Core {
     /// The command that counts those votes of `ballot` that are of an assignment that still stands; nothing where none
     /// is.
-    pub(super) fn counted(&self, ballot: &Ballot) -> Result<Option<Command>, Fault> {
+    pub(super) fn counted(&self, catalog: &dyn Catalog, ballot: &Ballot) -> Result<Option<Command>, Fault> {
         if ballot.votes.len() > VOTES_PER_BALLOT {
             let text = format!("expected at most {VOTES_PER_BALLOT} votes in one ballot, got {}", ballot.votes.len());
             return Err(Fault::bad_request(text));
         }
-        let Some((_, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
-        let mut ballot = reader.countable(ballot);
+        let mut ballot = catalog.reader().countable(ballot);
         if ballot.votes.is_empty() {
             return Ok(None);
         }
@@ -68,8 +68,8 @@ fn cut(output: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::Token;
     use crate::model::member::{MemberStatus, tag};
+    use crate::model::principal::Principal;
     use crate::model::request::{Hops, WriteRequest};
 
     fn roster() -> Roster {
@@ -85,7 +85,7 @@ mod tests {
 
     fn ballot(observer: &str) -> Request {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
-        let ask = Ask::Write(WriteRequest { dc: None, token: Token::default(), write });
+        let ask = Ask::Write(WriteRequest { dc: None, principal: Principal::anonymous(), write });
         Request { ask, hops: Hops::default() }
     }
 

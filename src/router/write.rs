@@ -5,21 +5,21 @@
 
 use super::Core;
 use super::operator::Servers;
+use super::paths::Catalog;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
 use crate::model::operation::{
     CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, Write,
 };
-use crate::raft::Raft;
 
 impl Core {
-    /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
-    pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
+    /// Does `write` in `catalog`, whose server leads. `NoLeader` says that it was certainly not done.
+    pub(super) async fn write_here(&self, catalog: &dyn Catalog, write: &Write) -> Result<Written, Fault> {
         let command = match write {
             Write::Catalog(CatalogWrite::Register(request)) => Command::Register(request.clone()),
             Write::Catalog(CatalogWrite::Deregister(request)) => Command::Deregister(request.clone()),
-            Write::Health(HealthWrite::Vote(ballot)) => match self.counted(ballot)? {
+            Write::Health(HealthWrite::Vote(ballot)) => match self.counted(catalog, ballot)? {
                 Some(command) => command,
                 None => return Ok(Written::default()),
             },
@@ -28,27 +28,27 @@ impl Core {
                 Command::SetAutopilot { config: config.clone(), only_at: *only_at }
             }
             Write::Operator(OperatorWrite::RemovePeer(peer)) => {
-                let id = self.find_peer(raft, peer)?;
-                return raft.remove(id).await.map(|()| Written::default());
+                let id = self.find_peer(catalog, peer)?;
+                return catalog.remove(id).await.map(|()| Written::default());
             }
             Write::Operator(OperatorWrite::TransferLeader(to)) => {
                 if let Some(id) = to {
-                    self.find_peer(raft, &PeerRef::Id(id.to_string()))?;
+                    self.find_peer(catalog, &PeerRef::Id(id.to_string()))?;
                 }
-                return raft.transfer_leadership(*to).await.map(|()| Written::default());
+                return catalog.transfer_leadership(*to).await.map(|()| Written::default());
             }
             Write::Federation(FederationWrite::Remove(wanted)) => {
-                let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
+                let is_removed = catalog.reader().removals().names(&wanted.dc);
                 removal(wanted, &self.settings.datacenter, is_removed)?
             }
             Write::Federation(FederationWrite::Readmit { dc }) => Command::ReadmitDatacenter { datacenter: dc.clone() },
         };
-        raft.propose(command).await
+        catalog.propose(command).await
     }
 
-    fn find_peer(&self, raft: &Raft, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
-        let (peers, roster) = (raft.peers(), self.paths.lan.roster());
-        let leadership = *raft.leadership().borrow();
+    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
+        let (peers, roster) = (catalog.peers(), self.paths.members.lan());
+        let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
     }
 }

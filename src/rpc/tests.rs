@@ -6,7 +6,8 @@ use crate::model::answer::Answer;
 use crate::model::command::Register;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{CatalogWrite, HealthRead, Read, Write};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::Query;
 use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
 use crate::model::service::NodeService;
 use crate::shutdown::Shutdown;
@@ -44,22 +45,17 @@ impl Handler for Scripted {
     fn handle(&self, request: Request, _from_dc: Option<&str>, _progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         let events = self.events.clone();
         Box::pin(async move {
-            match request.ask {
-                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) if state == "hang" => {
+            let Ask::Read(query) = &request.ask else { panic!("{request:?}") };
+            let Read::Health(HealthRead::State { state }) = &query.identity.read else { panic!("{query:?}") };
+            match state.as_str() {
+                "hang" => {
                     let _tells = DropTells(events.clone());
                     let _ = events.send("started");
                     std::future::pending().await
                 }
-                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) if state == "fault" => {
-                    Err(Fault::no_leader())
-                }
-                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) if state == "large" => {
-                    Ok(Reply::Answer(Answer { body: Bytes::from(vec![b'x'; LARGE]), ..Answer::default() }))
-                }
-                Ask::Read(Query { read: Read::Health(HealthRead::State { state }), .. }) => {
-                    Ok(Reply::Answer(Answer { body: Bytes::from(state), ..Answer::default() }))
-                }
-                other => Err(Fault::failed(format!("{other:?}"))),
+                "fault" => Err(Fault::no_leader()),
+                "large" => Ok(Reply::Answer(Answer { body: Bytes::from(vec![b'x'; LARGE]), ..Answer::default() })),
+                state => Ok(Reply::Answer(Answer { body: Bytes::from(state.to_owned()), ..Answer::default() })),
             }
         })
     }
@@ -72,7 +68,7 @@ impl RaftSink for Scripted {
 }
 
 fn read(state: impl Into<String>) -> Request {
-    let query = Query { read: Read::Health(HealthRead::State { state: state.into() }), options: QueryOptions::default() };
+    let query = Query::new(Read::Health(HealthRead::State { state: state.into() }), Principal::anonymous());
     Request { ask: Ask::Read(query), hops: Hops::default() }
 }
 
@@ -263,7 +259,7 @@ async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_se
     let deep = (0..=defaults::MESSAGE_DEPTH).fold(serde_json::json!({}), |inner, _| serde_json::json!({ "a": inner }));
     let service = NodeService { proxy: deep, ..NodeService::default() };
     let write = Write::Catalog(CatalogWrite::Register(Box::new(Register { service: Some(service), ..Register::default() })));
-    let write = WriteRequest { dc: None, token: Default::default(), write };
+    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
     let outcome = client.call(server.addr, &Request { ask: Ask::Write(write), hops: Hops::default() }, LONG).await;
     let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
     assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));

@@ -38,7 +38,7 @@ pub enum Rows<'v> {
 impl View {
     /// Answers `query`, with all instances where fewer than `panic_threshold` percent pass.
     pub fn find(&self, query: ViewQuery<'_>, panic_threshold: u8) -> Result<Found<'_>, Fault> {
-        let mut select = Select::new(self, query.options)?;
+        let mut select = Select::new(self, query.selection)?;
         let mut panic = None;
         let rows = match query.read {
             ViewRead::Catalog(read) => Rows::Catalog(reads::of_catalog(self, read, &select)?),
@@ -54,7 +54,7 @@ impl View {
 
     /// The index that the answer to `query` carries, at least 1.
     pub fn index_of(&self, query: ViewQuery<'_>) -> u64 {
-        let by_meta = !query.options.node_meta.is_empty();
+        let by_meta = !query.selection.node_meta.is_empty();
         let index = match query.read {
             ViewRead::Catalog(read) => interest::catalog_index(self, read, by_meta),
             ViewRead::Health(read) => interest::health_index(self, read, by_meta),
@@ -65,7 +65,7 @@ impl View {
 
     /// What a watch on `query` hears of.
     pub(super) fn scopes_of(&self, query: ViewQuery<'_>) -> Vec<Scope> {
-        let by_meta = !query.options.node_meta.is_empty();
+        let by_meta = !query.selection.node_meta.is_empty();
         match query.read {
             ViewRead::Catalog(read) => interest::catalog_scopes(self, read, by_meta),
             ViewRead::Health(read) => interest::health_scopes(self, read, by_meta),

@@ -10,7 +10,7 @@ use crate::model::coordinate::Coordinate;
 use crate::model::fault::Fault;
 use crate::model::filter::Filter;
 use crate::model::node::Node;
-use crate::model::query::QueryOptions;
+use crate::model::query::Selection;
 use crate::model::service::NodeService;
 use serde_json::Value;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Select<'a> {
     view: &'a View,
-    options: &'a QueryOptions,
+    selection: &'a Selection,
     filter: Option<Filter>,
     /// Where the node lies that `near` names; unset when that is not known.
     near: Option<&'a Coordinate>,
@@ -28,11 +28,11 @@ pub(super) struct Select<'a> {
 }
 
 impl<'a> Select<'a> {
-    pub(super) fn new(view: &'a View, options: &'a QueryOptions) -> Result<Select<'a>, Fault> {
-        let text = options.filter.as_deref().filter(|text| !text.is_empty());
+    pub(super) fn new(view: &'a View, selection: &'a Selection) -> Result<Select<'a>, Fault> {
+        let text = selection.filter.as_deref().filter(|text| !text.is_empty());
         let filter = text.map(Filter::parse).transpose().map_err(Fault::bad_request)?;
-        let near = options.near.as_ref().and_then(|name| view.coordinates.of(name));
-        Ok(Select { view, options, filter, near: near.map(|row| &row.coordinate.coord), passing: options.passing })
+        let near = selection.near.as_ref().and_then(|name| view.coordinates.of(name));
+        Ok(Select { view, selection, filter, near: near.map(|row| &row.coordinate.coord), passing: selection.passing })
     }
 
     /// Whether instances are left out that do not pass.
@@ -47,32 +47,32 @@ impl<'a> Select<'a> {
 
     /// Whether every row is wanted as it is, in any order.
     pub(super) fn is_plain(&self) -> bool {
-        let QueryOptions { tags, node_meta, translate, .. } = self.options;
+        let Selection { tags, node_meta, translate, .. } = self.selection;
         let chosen = !tags.is_empty() || !node_meta.is_empty() || self.passing || self.filter.is_some();
         !chosen && !translate && self.near.is_none()
     }
 
     /// Whether addresses of the wide area take the place of local ones.
     pub(super) fn translates(&self) -> bool {
-        self.options.translate
+        self.selection.translate
     }
 
     /// Whether a `node-meta` is asked for.
     pub(super) fn is_by_meta(&self) -> bool {
-        !self.options.node_meta.is_empty()
+        !self.selection.node_meta.is_empty()
     }
 
     /// Whether the node has all the metadata asked for.
     pub(super) fn wants_node(&self, row: &NodeRow) -> bool {
         let has = |(key, value): &(String, String)| row.node.meta.as_ref().is_some_and(|meta| meta.get(key) == Some(value));
-        self.options.node_meta.iter().all(has)
+        self.selection.node_meta.iter().all(has)
     }
 
     /// Whether the instance has the tags, its node the metadata, and both the health asked for.
     pub(super) fn wants_entry(&self, entry: &Entry) -> bool {
         let tags = &entry.service.service.tags;
         let has = |wanted: &String| tags.iter().any(|tag| same_tag(tag, wanted));
-        (!self.passing || entry.passing) && self.options.tags.iter().all(has) && self.wants_node(&entry.node)
+        (!self.passing || entry.passing) && self.selection.tags.iter().all(has) && self.wants_node(&entry.node)
     }
 
     /// Sorts by round-trip time from the node that `near` names. What lies at an unknown place goes

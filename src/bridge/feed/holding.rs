@@ -5,13 +5,13 @@
 //! its feeds: an answer whose feed has ended, or whose datacenter is cut off, stays and grows old.
 
 use super::age::AsOf;
-use super::message::{Known, text_bytes};
+use super::message::Known;
 use super::order::Order;
 use super::pulse::Pulse;
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +38,7 @@ pub struct Held {
 /// One query and what is held of it.
 #[derive(Debug)]
 pub(in crate::bridge) struct Holding {
-    query: Query,
+    query: Arc<Identity>,
     dc: String,
     key_bytes: u32,
     stored: ArcSwapOption<Stored>,
@@ -137,9 +137,9 @@ impl Stored {
 }
 
 impl Holding {
-    pub(in crate::bridge) fn new(query: Query, dc: &str, epoch: Instant) -> Holding {
+    pub(in crate::bridge) fn new(query: Arc<Identity>, dc: &str, epoch: Instant) -> Holding {
         Holding {
-            key_bytes: u32::try_from(text_bytes(&query) + dc.len()).unwrap_or(u32::MAX),
+            key_bytes: u32::try_from(query.text_bytes() + dc.len()).unwrap_or(u32::MAX),
             query,
             dc: dc.to_owned(),
             stored: ArcSwapOption::empty(),
@@ -156,7 +156,7 @@ impl Holding {
         }
     }
 
-    pub(in crate::bridge) fn query(&self) -> &Query {
+    pub(in crate::bridge) fn query(&self) -> &Arc<Identity> {
         &self.query
     }
 

@@ -6,10 +6,11 @@
 
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::ids::ClusterId;
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens a feed.
@@ -17,8 +18,8 @@ use std::time::Duration;
 pub(in crate::bridge) struct Open {
     /// The feed's number, chosen by who follows, used once on a link.
     pub(in crate::bridge) feed: u64,
-    /// What is to be answered: stale, not blocking, without what is each asker's own.
-    pub(in crate::bridge) query: Query,
+    /// What is to be answered, in stale mode.
+    pub(in crate::bridge) query: Arc<Identity>,
     /// The answer that the follower holds already, from another link or another time.
     pub(in crate::bridge) known: Option<Known>,
 }
@@ -93,14 +94,4 @@ pub(in crate::bridge) fn fingerprint(found: bool, body: &[u8]) -> u64 {
 /// Whether the thing asked for is there, as fingerprints have it.
 pub(super) fn is_there(found: Found) -> bool {
     found != Found::No
-}
-
-/// Bytes in memory of the texts of a query, which are as many as its user likes.
-pub(super) fn text_bytes(query: &Query) -> usize {
-    let named: usize = query.read.spec().texts.iter().map(|text| text.len()).sum();
-    let options = &query.options;
-    let pairs: usize = options.node_meta.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>()).sum();
-    let tags: usize = options.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
-    let texts = [&options.dc, &options.near, &options.filter].into_iter().flatten().map(String::len).sum::<usize>();
-    named + pairs + tags + texts + options.token.0.len()
 }

@@ -110,15 +110,13 @@ impl Drop for Place {
 mod tests {
     use super::*;
     use crate::model::operation::{HealthRead, Read};
-    use crate::model::query::{Query, QueryOptions};
+    use crate::model::principal::Principal;
+    use crate::model::query::Identity;
     use tokio::time::Instant;
 
     fn holding(node: String, epoch: Instant) -> Arc<Holding> {
-        Arc::new(Holding::new(
-            Query { read: Read::Health(HealthRead::Node { node }), options: QueryOptions::default() },
-            "dc2",
-            epoch,
-        ))
+        let identity = Identity::new(Read::Health(HealthRead::Node { node }), Principal::anonymous());
+        Arc::new(Holding::new(Arc::new(identity), "dc2", epoch))
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,11 +3,11 @@
 //! `pusher` takes a [`Seat`] for each; what echoes say of them is for `vouching` to decide.
 
 use super::super::frame::{self, FrameError};
-use super::message::{Echo, Known, Ping, text_bytes};
+use super::message::{Echo, Known, Ping};
 use super::vouching::{Basis, Poll, Vouching};
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use crate::model::request::{Interest, Source};
 use quinn::{Connection, VarInt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,9 +81,9 @@ impl Pushing {
     }
 
     /// A place for a feed, whose query came as `size` bytes.
-    pub(super) fn open(self: &Arc<Pushing>, feed: u64, query: Query, size: usize) -> Result<Seat, Refusal> {
+    pub(super) fn open(self: &Arc<Pushing>, feed: u64, query: Arc<Identity>, size: usize) -> Result<Seat, Refusal> {
         // In memory a short text takes more than on its way.
-        let size = size.max(text_bytes(&query));
+        let size = size.max(query.text_bytes());
         let mut state = self.state();
         if state.standing.len() >= defaults::FEED_MAX_PER_LINK {
             return Err(full(format!("{} feeds stand on this link already", defaults::FEED_MAX_PER_LINK)));
@@ -101,7 +101,7 @@ impl Pushing {
             self.connection.set_max_concurrent_bi_streams(streams);
         }
         metrics::gauge!("kontor.bridge.feeds_open").increment(1.0);
-        Ok(Seat { pushing: Arc::clone(self), feed, query: Arc::new(query), size, is_polled: false, news: Arc::default() })
+        Ok(Seat { pushing: Arc::clone(self), feed, query, size, is_polled: false, news: Arc::default() })
     }
 
     /// The place of the pulse; unset when it is taken.
@@ -123,7 +123,7 @@ impl Pushing {
             let state = self.state();
             if state.polled == 0 { Vec::new() } else { state.standing.polls() }
         };
-        let read = |query: &Query| self.source.read(query).ok().as_ref().map(Known::of);
+        let read = |query: &Identity| self.source.read(query).ok().as_ref().map(Known::of);
         let seen = polls.into_iter().filter_map(|(feed, query)| Some((feed, read(&query)?))).collect();
         let mut state = self.state();
         // Feeds lose their places once they are stopped, and an echo would take them for settled.
@@ -150,7 +150,7 @@ impl State {
 pub(super) struct Seat {
     pushing: Arc<Pushing>,
     feed: u64,
-    pub(super) query: Arc<Query>,
+    pub(super) query: Arc<Identity>,
     size: usize,
     is_polled: bool,
     news: Arc<Notify>,

@@ -9,7 +9,8 @@ use super::message::{Echo, Known, Ping};
 use super::vouching::{Basis, Poll, Vouching};
 use crate::model::ids::ClusterId;
 use crate::model::operation::{Read, StatusRead};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::Identity;
 use crate::model::request::Interest;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -328,7 +329,7 @@ impl World {
                 let watched = Watched { far: Arc::clone(&self.far), server: link, query: task.query, from };
                 let watched = Arc::new(watched);
                 let basis = if task.query == POLLED {
-                    let query = Arc::new(Query { read: Read::Status(StatusRead::Leader), options: QueryOptions::default() });
+                    let query = Arc::new(Identity::new(Read::Status(StatusRead::Leader), Principal::anonymous()));
                     Basis::Polled(Arc::new(Poll { query, told: read, news: Arc::clone(&task.news) }))
                 } else {
                     task.basis = Some(Arc::clone(&watched));

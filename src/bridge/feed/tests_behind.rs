@@ -6,6 +6,8 @@ use crate::model::answer::Answer;
 use crate::model::command::Deregister;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{CatalogWrite, Write};
+use crate::model::principal::Principal;
+use crate::model::query::{Freshness, Query};
 use crate::model::request::{Ask, Hops, Reply, Request, WriteRequest};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,7 +36,7 @@ impl Near {
 
 fn write() -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
-    let request = WriteRequest { dc: Some("dc2".to_owned()), token: Default::default(), write };
+    let request = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::anonymous(), write };
     Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
@@ -80,8 +82,7 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
     assert_eq!((&done.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 1));
 
     // So is a watch that was parked there.
-    let mut watch = query("n");
-    watch.options.min_index = 5;
+    let watch = Query::of(query("n"), Freshness { min_index: 5, ..Freshness::STALE });
     let watch = Request { ask: Ask::Read(watch), hops: Hops::default() };
     let Reply::Answer(seen) = near.bridge.call("dc2", &watch, LONG).await.unwrap() else { panic!("a read is answered") };
     assert_eq!((&seen.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 2));

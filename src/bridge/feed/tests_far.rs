@@ -12,7 +12,8 @@ use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
 use crate::model::operation::{HealthRead, Read};
-use crate::model::query::{Consistency, Query, QueryOptions};
+use crate::model::query::testing::QueryOptions;
+use crate::model::query::{Consistency, Identity};
 use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::BridgeIdentity;
@@ -44,11 +45,11 @@ impl Source for Mute {
         None
     }
 
-    fn watch(&self, _: &Query) -> Option<Box<dyn Interest>> {
+    fn watch(&self, _: &Identity) -> Option<Box<dyn Interest>> {
         None
     }
 
-    fn read(&self, _: &Query) -> Result<Answer, Fault> {
+    fn read(&self, _: &Identity) -> Result<Answer, Fault> {
         Err(Fault::no_leader())
     }
 }
@@ -306,9 +307,9 @@ impl Near {
     }
 }
 
-pub(super) fn query(node: &str) -> Query {
-    let options = QueryOptions { dc: Some("dc2".to_owned()), consistency: Consistency::Stale, ..QueryOptions::default() };
-    Query { read: Read::Health(HealthRead::Node { node: node.to_owned() }), options }
+pub(super) fn query(node: &str) -> Arc<Identity> {
+    let options = QueryOptions { dc: Some("dc2".to_owned()), ..QueryOptions::default() };
+    options.ask(Read::Health(HealthRead::Node { node: node.to_owned() })).identity
 }
 
 pub(super) fn body(held: &Held) -> String {

@@ -5,7 +5,7 @@ use super::message::{Echo, Known, Open, Ping, fingerprint};
 use super::tests_room::{LONG, Room, cluster, query};
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::query::testing::QueryOptions;
 use bytes::Bytes;
 use quinn::VarInt;
 use std::time::{Duration, Instant};
@@ -209,7 +209,7 @@ async fn the_queries_of_a_link_are_bounded_in_bytes() {
     let mut streams = Vec::new();
     let refused = loop {
         let feed = streams.len() as u64;
-        let query = Query { options: options.clone(), ..query("web") };
+        let query = options.clone().ask(query("web").read.clone()).identity;
         let mut stream = link.stream(Frame::of(Kind::Open, &Open { feed, query, known: None }).unwrap()).await;
         let (kind, payload) = stream.frame().await;
         if kind == Kind::Fault {
@@ -228,7 +228,7 @@ async fn short_texts_count_as_what_they_take_in_memory() {
     let link = room.link().await;
     let tags = vec![String::new(); 200_000];
     let taken = tags.len() * size_of::<String>();
-    let query = Query { options: QueryOptions { tags, ..QueryOptions::default() }, ..query("web") };
+    let query = QueryOptions { tags, ..QueryOptions::default() }.ask(query("web").read.clone()).identity;
     let mut streams = Vec::new();
     loop {
         let open = Open { feed: streams.len() as u64, query: query.clone(), known: None };

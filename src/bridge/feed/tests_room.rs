@@ -9,7 +9,8 @@ use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
 use crate::model::operation::{HealthRead, Read, StatusRead};
-use crate::model::query::{Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::Identity;
 use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::BridgeIdentity;
@@ -54,7 +55,7 @@ impl Interest for Watching {
     }
 }
 
-fn name_of(query: &Query) -> String {
+fn name_of(query: &Identity) -> String {
     match &query.read {
         Read::Health(HealthRead::State { state }) => state.clone(),
         _ => "polled".to_owned(),
@@ -86,7 +87,7 @@ impl Source for Shelf {
         *self.age.lock().unwrap()
     }
 
-    fn watch(&self, query: &Query) -> Option<Box<dyn Interest>> {
+    fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>> {
         let name = name_of(query);
         if name == "polled" {
             return None;
@@ -96,7 +97,7 @@ impl Source for Shelf {
         Some(Box::new(Watching(bell)))
     }
 
-    fn read(&self, query: &Query) -> Result<Answer, Fault> {
+    fn read(&self, query: &Identity) -> Result<Answer, Fault> {
         let text = self.texts.lock().unwrap().get(&name_of(query)).cloned();
         let (index, body) = text.unwrap_or_else(|| Err(Fault::no_leader()))?;
         Ok(Answer { meta: AnswerMeta { index, cluster: cluster(1), ..AnswerMeta::default() }, body })
@@ -113,13 +114,13 @@ pub(super) fn cluster(number: u128) -> ClusterId {
     ClusterId(uuid::Uuid::from_u128(number))
 }
 
-pub(super) fn query(name: &str) -> Query {
+pub(super) fn query(name: &str) -> Arc<Identity> {
     let read = if name == "polled" {
         Read::Status(StatusRead::Leader)
     } else {
         Read::Health(HealthRead::State { state: name.to_owned() })
     };
-    Query { read, options: QueryOptions::default() }
+    Arc::new(Identity::new(read, Principal::anonymous()))
 }
 
 /// A bridge that pushes, and the endpoint of who follows.

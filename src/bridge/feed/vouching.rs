@@ -6,7 +6,7 @@
 
 use super::age::Vouch;
 use super::message::{Echo, Known, Ping};
-use crate::model::query::Query;
+use crate::model::query::Identity;
 use crate::model::request::Interest;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) enum Basis {
 
 /// A feed that nobody calls.
 pub(super) struct Poll {
-    pub(super) query: Arc<Query>,
+    pub(super) query: Arc<Identity>,
     /// What was pushed last.
     pub(super) told: Known,
     /// Told when a read tells something else.
@@ -75,7 +75,7 @@ impl Vouching {
     }
 
     /// The feeds that must be read for the next echo, after the age for it is taken.
-    pub(super) fn polls(&self) -> Vec<(u64, Arc<Query>)> {
+    pub(super) fn polls(&self) -> Vec<(u64, Arc<Identity>)> {
         let polls = self.feeds.iter().filter_map(|(feed, basis)| match basis {
             Basis::Polled(poll) => Some((*feed, Arc::clone(&poll.query))),
             Basis::Unknown | Basis::Called(_) => None,

@@ -8,8 +8,8 @@ use crate::http::error::Refusal;
 use crate::http::removal::readmission;
 use crate::http::respond::Reply;
 use crate::model::fault::FaultKind;
-use crate::model::ids::Token;
 use crate::model::member::Member;
+use crate::model::principal::Principal;
 use crate::model::request::WriteRequest;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
         (true, Some(wan)) => wan.clone(),
         (true, None) => return ready(Err(Refusal::failed("WAN pool is not available on this agent: ask a server"))),
     };
-    let (api, token) = (Arc::clone(api), call.token());
+    let (api, principal) = (Arc::clone(api), call.principal());
     let address = call.named("Missing address to join");
     pending(async move {
         let addresses = [address?];
@@ -87,7 +87,7 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
         }
         // Who joins a datacenter that was removed here wants it back.
         for dc in &removed {
-            readmit(&api, dc, &token).await?;
+            readmit(&api, dc, &principal).await?;
         }
         let deadline = Instant::now() + FEDERATION_READMIT_WAIT;
         // The pool hears of it as soon as this server has applied it.
@@ -108,8 +108,8 @@ async fn joined(pool: &Gossip, addresses: &[String]) -> Result<BTreeSet<String>,
     Ok(joined.removed)
 }
 
-async fn readmit(api: &HttpParts, dc: &str, token: &Token) -> Result<(), Refusal> {
-    match api.router.write(WriteRequest { dc: None, token: token.clone(), write: readmission(dc.to_owned()) }).await {
+async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(), Refusal> {
+    match api.router.write(WriteRequest { dc: None, principal: principal.clone(), write: readmission(dc.to_owned()) }).await {
         // Somebody else was faster.
         Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
         done => Ok(done.map(drop)?),

@@ -7,9 +7,9 @@ use super::finding::Finding;
 use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::fault::Fault;
-use crate::model::ids::Token;
 use crate::model::operation::{CatalogRead, HealthRead, Read};
-use crate::model::query::{Consistency, Query, QueryOptions};
+use crate::model::principal::Principal;
+use crate::model::query::{Freshness, Identity, Query};
 use crate::router::{NodeRows, Router, TypedRows};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -59,23 +59,17 @@ pub(crate) trait Elsewhere: Send + Sync + 'static {
     fn has(&self, node: &str, service: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
 
-/// The catalog behind the router, asked with the token of the check.
+/// The catalog behind the router, asked by whose check it is.
 #[derive(Clone, Debug)]
 pub(crate) struct RouterElsewhere {
     pub(crate) router: Router,
-    pub(crate) token: Token,
+    pub(crate) principal: Principal,
 }
 
 impl RouterElsewhere {
     async fn rows<T: TypedRows>(&self, read: Read, min_index: u64) -> Result<(T, u64), Fault> {
-        let options = QueryOptions {
-            consistency: Consistency::Stale,
-            min_index,
-            wait: ALIAS_WAIT,
-            token: self.token.clone(),
-            ..QueryOptions::default()
-        };
-        self.router.rows(Query { read, options }).await
+        let freshness = Freshness { min_index, wait: ALIAS_WAIT, ..Freshness::STALE };
+        self.router.rows(Query::of(Identity::new(read, self.principal.clone()), freshness)).await
     }
 }
 

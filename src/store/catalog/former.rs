@@ -12,10 +12,13 @@ use crate::store::view::View;
 
 /// Refuses a registration that the level of `view` has no place for.
 pub(super) fn check(view: &View, request: &Register) -> Result<(), Fault> {
-    if view.format.is_of(level::AUTOPILOT) {
+    if view.format.is_of(level::COMMAND_INDEXES) {
         return validate::register(request);
     }
-    validate::unweighed(request)?;
+    validate::basics(request)?;
+    if view.format.is_of(level::AUTOPILOT) {
+        return validate::weights(request);
+    }
     if request.skip_node_update && request.address.is_empty() && view.catalog.node(&request.node).is_none() {
         return Err(Fault::failed("Missing node registration"));
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 type Step = (fn(&mut Catalog) -> u64, bool, bool);
 
 fn watch(catalog: &Catalog, read: Read) -> Watch {
-    catalog.reader.watch(of_view(&Query { read, options: QueryOptions::default() }))
+    catalog.reader.watch(of_view(&Query::new(read, Principal::anonymous())))
 }
 
 fn woken(watch: &mut Watch) -> bool {
@@ -185,7 +185,7 @@ async fn readers_that_park_while_a_writer_is_at_work_all_see_its_last_word() {
 
 /// Reads and parks, as a blocking query does, until the service has `tag`.
 async fn wait_for_tag(reader: Reader, tag: String) {
-    let query = Query { read: service("web"), options: QueryOptions::default() };
+    let query = Query::new(service("web"), Principal::anonymous());
     loop {
         let watch = reader.watch(of_view(&query));
         let body = reader.read(of_view(&query)).expect("is answered").body;
@@ -217,7 +217,7 @@ fn a_watch_by_node_meta_hears_of_nodes_too() {
     let mut catalog = Catalog::new();
     catalog.register(instance("n1", "web", "web", &[]));
     let options = QueryOptions { node_meta: vec![("rack".to_owned(), "r1".to_owned())], ..QueryOptions::default() };
-    let query = Query { read: Read::Catalog(CatalogRead::Services), options };
+    let query = options.ask(Read::Catalog(CatalogRead::Services));
     let mut watch = catalog.reader.watch(of_view(&query));
     let index = catalog.register(Register { node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
     assert!(woken(&mut watch));

@@ -18,7 +18,9 @@ use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::Fault;
 use crate::model::level::{self, Level};
 use crate::model::operation::{CatalogRead, CoordinateRead, HealthRead, Lookup, Read};
-use crate::model::query::{Query, QueryOptions, ViewQuery};
+use crate::model::principal::Principal;
+use crate::model::query::testing::QueryOptions;
+use crate::model::query::{Query, ViewQuery};
 use crate::model::service::{NodeService, Weights};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -77,7 +79,7 @@ impl Catalog {
     }
 
     pub(super) fn try_read(&self, read: Read, options: QueryOptions) -> Result<Rendered, Fault> {
-        self.reader.read(of_view(&Query { read, options }))
+        self.reader.read(of_view(&options.ask(read)))
     }
 
     pub(super) fn json(&self, read: Read, options: QueryOptions) -> Value {
@@ -116,7 +118,7 @@ pub(super) fn pairs(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> 
 
 /// The query as the store takes it.
 pub(super) fn of_view(query: &Query) -> ViewQuery<'_> {
-    query.of_view().expect("is of the store")
+    query.identity.of_view().expect("is of the store")
 }
 
 pub(super) fn health(name: &str) -> Read {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::level::{self, Level};
 use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead};
+use crate::model::principal::Principal;
 use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
 use crate::store::View;
 use crate::store::snapshot::{decode, encode};
@@ -119,7 +120,7 @@ fn reads() -> Vec<Query> {
         any_votes,
     ];
     let all = of_names.chain(of_nodes).chain(of_states).chain(tables);
-    all.map(|read| Query { read, options: QueryOptions::default() }).collect()
+    all.map(|read| Query::new(read, Principal::anonymous())).collect()
 }
 
 proptest! {
@@ -169,9 +170,9 @@ proptest! {
             for ((watch, query), before) in waits.iter_mut().zip(before) {
                 let after = catalog.reader.read(of_view(query)).expect("answers");
                 let woken = watch.changed().now_or_never().is_some();
-                prop_assert!(after.index >= before.index, "{:?} went back", query.read);
+                prop_assert!(after.index >= before.index, "{:?} went back", query.identity.read);
                 let changed = after.body != before.body || after.found != before.found;
-                prop_assert!(!changed || (woken && (first || after.index > before.index)), "{:?} after {command:?}", query.read);
+                prop_assert!(!changed || (woken && (first || after.index > before.index)), "{:?} after {command:?}", query.identity.read);
                 prop_assert!(!(woken && matches!((&outcome, &command), (Err(_), Command::Register(_)))), "woken by a refusal");
                 *watch = catalog.reader.watch(of_view(query));
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::operation::{CheckRef, HealthRead};
+use crate::model::principal::Principal;
 use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
 use crate::store::snapshot::{decode, encode};
 use futures_util::FutureExt;
@@ -155,8 +156,7 @@ fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     assert_eq!((told[0]["Node"].clone(), told[0]["Epoch"].clone()), (json!("n1"), json!(epoch)));
     assert_eq!(told[0]["Definition"]["HTTP"], "http://a");
     assert_eq!(catalog.get(of("n4")), json!([]));
-    let watches =
-        ["n2", "n4"].map(|node| catalog.reader.watch(of_view(&Query { read: of(node), options: QueryOptions::default() })));
+    let watches = ["n2", "n4"].map(|node| catalog.reader.watch(of_view(&Query::new(of(node), Principal::anonymous()))));
     let leader = catalog.reader.watch_observed();
     let called = |watch: &crate::store::Watch| watch.changed().now_or_never().is_some();
     catalog.vote("n1", epoch, CheckStatus::Critical);
@@ -211,7 +211,7 @@ fn where_too_few_pass_all_are_listed_and_it_is_said() {
     let listed = |threshold: u8, passing: bool, filter: Option<&str>| {
         let reader = catalog.reader.clone().with_panic_threshold(threshold);
         let options = QueryOptions { passing, filter: filter.map(str::to_owned), ..QueryOptions::default() };
-        let rendered = reader.read(of_view(&Query { read: health("web"), options })).expect("answers");
+        let rendered = reader.read(of_view(&options.ask(health("web")))).expect("answers");
         let rows: Value = serde_json::from_slice(&rendered.body).expect("is JSON");
         (rows.as_array().expect("a list").len(), rendered.panic.is_some())
     };

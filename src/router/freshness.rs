@@ -1,14 +1,15 @@
-//! What the agent that a user asks makes of a read before it is sent anywhere.
+//! How fresh the answer of a read must be: decided once, where the read enters this agent.
 //!
-//! [`Router::query`](super::Router::query) alone uses it; requests that come from other agents have
-//! been through it there. Pure.
+//! [`Router::query`](super::Router::query) has what its users ask [`prepared`], the handler what other agents ask
+//! [`received`]; what is sent on from here in the name of a read is derived here too. Its identity is made canonical
+//! at the same time: equal questions share caches and feeds from then on. Pure.
 
 use super::RouterSettings;
 use super::blocking;
 use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
 use crate::model::operation::{Read, ViewRead};
-use crate::model::query::{Consistency, Query, QueryOptions};
+use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query};
 use crate::model::request::{Ask, Request};
 use std::time::Duration;
 
@@ -17,45 +18,66 @@ pub(super) const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// `query` with this agent's settings applied.
 pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
-    // An agent that caches nothing takes a `?cached` for not said.
-    query.options.cached = query.options.cached.filter(|_| settings.use_cache);
-    let elsewhere = is_elsewhere(&settings.datacenter, query.options.dc.as_deref());
-    let plain = is_plain(&query);
-    // What is said of other datacenters alone counts more there than what is said of all.
-    let stale_by_default = elsewhere && plain && settings.remote_stale.covers(&query.read);
-    let discovered = is_discovery(&query.read) && plain && !settings.discovery_max_stale.is_zero();
-    let options = &mut query.options;
-    if stale_by_default {
-        options.consistency = Consistency::Stale;
-    } else if discovered {
-        options.max_stale = Some(settings.discovery_max_stale);
-    }
-    options.max_stale = options.max_stale.filter(|age| !age.is_zero());
-    if options.max_stale.is_some() && options.consistency == Consistency::Default {
-        options.consistency = Consistency::Stale;
-    }
-    if elsewhere {
-        // A node here is no origin for distances there, and its addresses here cannot be reached from there.
-        options.near = None;
-        options.translate = settings.translate_wan_addrs;
-        bound(settings, options);
-    } else {
-        options.dc = None;
-        options.translate = false;
-    }
-    if !query.read.spec().blocks() {
-        query.options.min_index = 0;
-    } else if query.options.min_index > 0 {
-        query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
+    let elsewhere = is_elsewhere(&settings.datacenter, query.identity.dc.as_deref());
+    query.freshness = wanted(settings, &query, elsewhere);
+    make_canonical(&mut query, elsewhere, settings.translate_wan_addrs);
+    if !query.identity.read.spec().blocks() {
+        query.freshness.min_index = 0;
+    } else if query.freshness.min_index > 0 {
+        let wait = query.freshness.wait;
+        query.freshness.wait = blocking::clamp(wait, settings.default_query_time, settings.max_query_time);
     }
     query
 }
 
+/// How fresh the answer must be by what the user has said, and where that is nothing by this agent's settings.
+fn wanted(settings: &RouterSettings, query: &Query, elsewhere: bool) -> Freshness {
+    // An agent that caches nothing takes a `?cached` for not said.
+    let cached = query.freshness.cached.filter(|_| settings.use_cache);
+    let mut freshness = Freshness { cached, ..query.freshness };
+    let read = &query.identity.read;
+    let left_open = freshness.is_left_open();
+    // What is said of other datacenters alone counts more there than what is said of all.
+    if left_open && elsewhere && settings.remote_stale.covers(read) {
+        freshness.consistency = Consistency::Stale;
+    } else if left_open && is_discovery(read) && !settings.discovery_max_stale.is_zero() {
+        freshness.max_stale = Some(settings.discovery_max_stale);
+    }
+    freshness.max_stale = freshness.max_stale.filter(|age| !age.is_zero());
+    if freshness.max_stale.is_some() && freshness.consistency == Consistency::Default {
+        freshness.consistency = Consistency::Stale;
+    }
+    if elsewhere {
+        bound(settings, &mut freshness);
+    }
+    freshness
+}
+
 /// Has what comes from another datacenter be no older than this agent's operator wants.
-fn bound(settings: &RouterSettings, options: &mut QueryOptions) {
+fn bound(settings: &RouterSettings, freshness: &mut Freshness) {
     let bound = settings.remote_max_stale;
-    if !bound.is_zero() && is_stale_allowed(options) {
-        options.max_stale = Some(options.max_stale.map_or(bound, |asked| asked.min(bound)));
+    if !bound.is_zero() && freshness.is_stale_allowed() {
+        freshness.max_stale = Some(freshness.max_stale.map_or(bound, |asked| asked.min(bound)));
+    }
+}
+
+/// Leaves out of the identity what means nothing where the query goes, and writes the rest in one way.
+fn make_canonical(query: &mut Query, elsewhere: bool, translate: bool) {
+    let Identity { dc, selection, .. } = &*query.identity;
+    let translate = elsewhere && translate;
+    let is_lower = |dc: &String| !dc.contains(|c: char| c.is_ascii_uppercase());
+    let is_named_so = if elsewhere { selection.near.is_none() && dc.as_ref().is_none_or(is_lower) } else { dc.is_none() };
+    if is_named_so && selection.translate == translate {
+        return;
+    }
+    let identity = query.identity_mut();
+    identity.selection.translate = translate;
+    if elsewhere {
+        // A node here is no origin for distances there, and its addresses here cannot be reached from there.
+        identity.selection.near = None;
+        identity.dc.iter_mut().for_each(|dc| dc.make_ascii_lowercase());
+    } else {
+        identity.dc = None;
     }
 }
 
@@ -64,11 +86,14 @@ pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Reque
     let elsewhere = crosses(&settings.datacenter, &request.ask);
     if let Ask::Read(query) = &mut request.ask {
         if elsewhere {
-            bound(settings, &mut query.options);
+            bound(settings, &mut query.freshness);
+            let translate = query.identity.selection.translate;
+            make_canonical(query, elsewhere, translate);
         }
-        query.options.wait = blocking::clamp(query.options.wait, settings.default_query_time, settings.max_query_time);
-        if !query.read.spec().blocks() {
-            query.options.min_index = 0;
+        let freshness = &mut query.freshness;
+        freshness.wait = blocking::clamp(freshness.wait, settings.default_query_time, settings.max_query_time);
+        if !query.identity.read.spec().blocks() {
+            query.freshness.min_index = 0;
         }
     }
     request
@@ -76,29 +101,44 @@ pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Reque
 
 /// Whether `query` is answered from a feed that this agent holds.
 pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
-    settings.use_cache && query.read.spec().shared.cached && query.options.cached.is_some() && query.options.dc.is_none()
-}
-
-/// Whether any answer will do whose age is told.
-pub(super) fn is_stale_allowed(options: &QueryOptions) -> bool {
-    options.consistency == Consistency::Stale || options.cached.is_some()
+    let offered = query.identity.read.spec().shared.cached;
+    settings.use_cache && offered && query.freshness.cached.is_some() && query.identity.dc.is_none()
 }
 
 /// The read to do in place of one whose answer, which took `waited`, is older than its asker takes:
 /// once, in default mode, and for what is left of its wait, or the asker would give up before. Only
 /// for the own datacenter: what comes from another is within the bound, or its server has said why.
 pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duration) -> Option<Query> {
-    let own = query.options.dc.is_none();
-    let too_old = own && query.options.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
+    let own = query.identity.dc.is_none();
+    let too_old = own && query.freshness.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
     too_old.then(|| {
         let mut fresh = query.clone();
-        fresh.options.consistency = Consistency::Default;
-        fresh.options.max_stale = None;
-        if fresh.options.min_index > 0 {
-            fresh.options.wait = fresh.options.wait.saturating_sub(waited).max(LEAST_WAIT);
+        fresh.freshness.consistency = Consistency::Default;
+        fresh.freshness.max_stale = None;
+        if fresh.freshness.min_index > 0 {
+            fresh.freshness.wait = fresh.freshness.wait.saturating_sub(waited).max(LEAST_WAIT);
         }
         fresh
     })
+}
+
+/// How fresh the part of the own datacenter must be in an answer of all of them, each of which may be cached. What
+/// is here is not: it is as old as this server's view.
+pub(super) fn of_own_part(freshness: Freshness) -> Freshness {
+    match freshness.cached {
+        Some(control) if !control.must_revalidate => {
+            let max_stale = [freshness.max_stale, control.max_age].into_iter().flatten().min();
+            Freshness { cached: None, consistency: Consistency::Stale, max_stale, ..freshness }
+        }
+        _ => Freshness { cached: None, ..freshness },
+    }
+}
+
+/// How fresh a server beside this one is asked for what it holds: within the asker's bounds, but for what is
+/// forgiven, which is decided here.
+pub(super) fn of_neighbour(max_stale: Option<Duration>, control: Option<CacheControl>) -> Freshness {
+    let cached = control.map(|control| CacheControl { stale_if_error: None, ..control });
+    Freshness { max_stale, cached, ..Freshness::STALE }
 }
 
 /// Whether `discovery_max_stale` is meant for it: what catalog and health tell of nodes and services.
@@ -109,12 +149,6 @@ fn is_discovery(read: &Read) -> bool {
     }
 }
 
-/// Whether the user has left open how fresh the answer must be.
-fn is_plain(query: &Query) -> bool {
-    let options = &query.options;
-    options.consistency == Consistency::Default && options.max_stale.is_none() && options.cached.is_none()
-}
-
 /// Whether `ask` goes to another datacenter than `own`.
 pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
     is_elsewhere(own, wanted_dc(ask))
@@ -123,35 +157,22 @@ pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::remote_stale::RemoteStale;
+    use super::super::testing::settings;
     use super::*;
-    use crate::model::autopilot::AutopilotConfig;
-    use crate::model::ids::NodeId;
+    use crate::model::ids::Token;
     use crate::model::operation::{
         CatalogRead, CoordinateRead, Family, FederationRead, HealthRead, Lookup, OperatorRead, StatusRead,
     };
     use crate::model::query::CacheControl;
+    use crate::model::query::testing::QueryOptions;
     use crate::model::request::Hops;
 
-    fn settings() -> RouterSettings {
-        RouterSettings {
-            accept_operator_writes: false,
-            node_name: "n1".into(),
-            node_id: NodeId::default(),
-            datacenter: "dc1".into(),
-            rpc_hold: Duration::from_secs(7),
-            default_query_time: Duration::from_secs(300),
-            max_query_time: Duration::from_secs(600),
-            discovery_max_stale: Duration::ZERO,
-            use_cache: true,
-            translate_wan_addrs: true,
-            remote_stale: RemoteStale::None,
-            remote_max_stale: Duration::ZERO,
-            autopilot: AutopilotConfig::default(),
-        }
+    fn query(read: Read, options: QueryOptions) -> Query {
+        options.ask(read)
     }
 
-    fn query(read: Read, options: QueryOptions) -> Query {
-        Query { read, options }
+    fn entered(settings: &RouterSettings, query: Query) -> QueryOptions {
+        prepared(settings, query).into()
     }
 
     fn web() -> Read {
@@ -162,7 +183,7 @@ mod tests {
     fn the_own_datacenter_by_name_is_as_none_and_never_translated() {
         let options =
             QueryOptions { dc: Some("DC1".into()), near: Some("n1".into()), translate: true, ..QueryOptions::default() };
-        let found = prepared(&settings(), query(web(), options)).options;
+        let found = entered(&settings(), query(web(), options));
         assert_eq!((found.dc, found.near.as_deref(), found.translate), (None, Some("n1"), false));
     }
 
@@ -170,7 +191,7 @@ mod tests {
     fn another_datacenter_is_asked_without_near_and_with_translation_as_configured() {
         for translate_wan_addrs in [true, false] {
             let options = QueryOptions { dc: Some("dc2".into()), near: Some("n1".into()), ..QueryOptions::default() };
-            let found = prepared(&RouterSettings { translate_wan_addrs, ..settings() }, query(web(), options)).options;
+            let found = entered(&RouterSettings { translate_wan_addrs, ..settings() }, query(web(), options));
             assert_eq!((found.dc.as_deref(), found.near, found.translate), (Some("dc2"), None, translate_wan_addrs));
         }
     }
@@ -180,7 +201,7 @@ mod tests {
         let bound = Duration::from_secs(5);
         let settings = RouterSettings { discovery_max_stale: bound, ..settings() };
         let of = |read, options| {
-            let found = prepared(&settings, query(read, options)).options;
+            let found = entered(&settings, query(read, options));
             (found.consistency, found.max_stale)
         };
         let plain = QueryOptions::default;
@@ -195,14 +216,14 @@ mod tests {
         let cached = QueryOptions { cached: Some(CacheControl::default()), ..plain() };
         assert_eq!(of(web(), cached.clone()), (Consistency::Default, None));
         let uncached = RouterSettings { use_cache: false, ..settings.clone() };
-        assert_eq!(prepared(&uncached, query(web(), cached)).options.max_stale, Some(bound));
+        assert_eq!(entered(&uncached, query(web(), cached)).max_stale, Some(bound));
     }
 
     #[test]
     fn a_max_stale_means_stale_and_zero_means_none() {
         let of = |seconds| {
             let options = QueryOptions { max_stale: Some(Duration::from_secs(seconds)), ..QueryOptions::default() };
-            prepared(&settings(), query(web(), options)).options
+            entered(&settings(), query(web(), options))
         };
         assert_eq!((of(3).consistency, of(3).max_stale), (Consistency::Stale, Some(Duration::from_secs(3))));
         assert_eq!((of(0).consistency, of(0).max_stale), (Consistency::Default, None));
@@ -214,7 +235,7 @@ mod tests {
         let discovery_max_stale = Duration::from_secs(5);
         let settings = RouterSettings { remote_stale: only_catalog, discovery_max_stale, ..settings() };
         let of = |read, dc: &str, options: QueryOptions| {
-            let found = prepared(&settings, query(read, QueryOptions { dc: Some(dc.to_owned()), ..options })).options;
+            let found = entered(&settings, query(read, QueryOptions { dc: Some(dc.to_owned()), ..options }));
             (found.consistency, found.max_stale)
         };
         let plain = QueryOptions::default;
@@ -241,10 +262,10 @@ mod tests {
             ..QueryOptions::default()
         };
         let both = |options: QueryOptions| {
-            let entered = prepared(&settings, query(web(), options.clone())).options.max_stale;
+            let entered = entered(&settings, query(web(), options.clone())).max_stale;
             let request = Request { ask: Ask::Read(query(web(), options)), hops: Hops::default() };
             let Ask::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
-            assert_eq!(entered, received.options.max_stale, "here as for a client agent");
+            assert_eq!(entered, received.freshness.max_stale, "here as for a client agent");
             entered
         };
         assert_eq!(both(stale(Some("dc2"), None)), Some(bound));
@@ -278,11 +299,11 @@ mod tests {
         assert_eq!(instead_of_too_old(&query, &answer, took), None);
         answer.meta.last_contact = Duration::from_millis(3_001);
         let mut parked = query.clone();
-        (parked.options.min_index, parked.options.wait) = (7, Duration::from_secs(60));
-        let rest = |took| instead_of_too_old(&parked, &answer, took).unwrap().options.wait;
+        (parked.freshness.min_index, parked.freshness.wait) = (7, Duration::from_secs(60));
+        let rest = |took| instead_of_too_old(&parked, &answer, took).unwrap().freshness.wait;
         assert_eq!((rest(took), rest(Duration::from_secs(61))), (Duration::from_secs(51), LEAST_WAIT));
         let again = instead_of_too_old(&query, &answer, took).unwrap();
-        assert_eq!((again.options.consistency, again.options.max_stale), (Consistency::Default, None));
+        assert_eq!((again.freshness.consistency, again.freshness.max_stale), (Consistency::Default, None));
         assert_eq!(instead_of_too_old(&again, &answer, took), None);
     }
 
@@ -290,7 +311,7 @@ mod tests {
     fn only_what_has_an_index_blocks() {
         let of = |read| {
             let options = QueryOptions { min_index: 5, wait: Duration::from_secs(9999), ..QueryOptions::default() };
-            let found = prepared(&settings(), query(read, options)).options;
+            let found = entered(&settings(), query(read, options));
             (found.min_index, found.wait)
         };
         assert_eq!(of(web()), (5, Duration::from_secs(600)));
@@ -316,5 +337,25 @@ mod tests {
         assert!(!is(&settings(), web(), QueryOptions::default()));
         assert!(!is(&settings(), Read::Catalog(CatalogRead::Nodes), cached(None)));
         assert!(!is(&RouterSettings { use_cache: false, ..settings() }, web(), cached(None)));
+    }
+
+    #[test]
+    fn caches_and_feeds_are_shared_but_for_what_changes_the_answer() {
+        let identity = |options: QueryOptions| prepared(&settings(), query(web(), options)).identity;
+        let dc2 = || QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() };
+        let own = QueryOptions {
+            dc: Some("DC2".into()),
+            near: Some("n1".into()),
+            cached: Some(CacheControl::default()),
+            max_stale: Some(Duration::from_secs(1)),
+            min_index: 7,
+            wait: Duration::from_secs(9),
+            ..QueryOptions::default()
+        };
+        assert_eq!(identity(own), identity(dc2()));
+        let other = QueryOptions { token: Token("secret".into()), ..dc2() };
+        assert_ne!(identity(other), identity(dc2()));
+        let dc3 = QueryOptions { dc: Some("dc3".into()), ..QueryOptions::default() };
+        assert_ne!(identity(dc3), identity(dc2()));
     }
 }
