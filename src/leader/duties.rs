@@ -20,6 +20,8 @@ use crate::model::command::{Command, Outcome};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
 use crate::model::member::level;
+use crate::model::operation::Access;
+use crate::model::principal::Principal;
 use crate::telemetry::Trouble;
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -326,6 +328,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 /// Through this server alone: what one that no longer leads has seen is not for its successor to write.
 async fn write(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
+    parts.reader.permit(&Principal::Leader, Access::Leader, &parts.node_name)?;
     match parts.raft.propose(command).await? {
         (_index, Outcome::Done) => Ok(()),
         (_index, Outcome::Refused(fault)) => Err(fault),

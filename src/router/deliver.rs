@@ -94,6 +94,7 @@ impl Core {
     }
 
     async fn answer_here(&self, raft: &Raft, reader: &Reader, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
+        self.permit(reader, &request.ask)?;
         match &request.ask {
             Ask::Read(query) => self.read_here(raft, reader, query, progress).await.map(Reply::Answer),
             Ask::Write(write) => Box::pin(self.write_here(raft, &write.write)).await.map(Reply::Written),

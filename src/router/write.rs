@@ -6,10 +6,9 @@
 use super::Core;
 use super::operator::Servers;
 use crate::model::command::{Command, Outcome};
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
 use crate::model::member::level;
-use crate::model::operation::{Access, WriteSpec};
 use crate::model::request::{PeerRef, Removal, Write, Written};
 use crate::raft::Raft;
 
@@ -19,9 +18,6 @@ impl Core {
         match write {
             Write::Apply(command) => {
                 let specs = command.specs();
-                if is_of_the_leader(&specs) {
-                    return Err(Fault::new(FaultKind::Denied, "only the leader assigns observers and counts votes"));
-                }
                 self.all_read(specs.iter().map(|spec| spec.level).max().unwrap_or(level::BASE))?;
                 propose(raft, command.clone()).await
             }
@@ -67,11 +63,6 @@ impl Core {
     }
 }
 
-/// Whether a write, or a part of it, is one that only this server itself proposes.
-fn is_of_the_leader(specs: &[WriteSpec]) -> bool {
-    specs.iter().any(|spec| spec.access == Access::Leader)
-}
-
 pub(super) async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
     match raft.propose(command).await? {
         (index, Outcome::Done) => Ok(Written { index }),
@@ -101,16 +92,6 @@ fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vote::Ballot;
-
-    #[test]
-    fn nobody_but_the_leader_assigns_or_counts() {
-        let of_the_leader = |command: &Command| is_of_the_leader(&command.specs());
-        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
-        assert!(of_the_leader(&Command::Batch(vec![Command::UpdateCoordinates(Vec::new()), vote])));
-        assert!(of_the_leader(&Command::AssignObservers(Vec::new())));
-        assert!(!of_the_leader(&Command::Register(Box::default())));
-    }
 
     #[test]
     fn a_removal_names_each_cluster_that_is_known_or_else_the_name() {
