@@ -34,7 +34,7 @@ impl Dispatch {
 }
 
 impl Handler for Dispatch {
-    fn admit(&self, request: &Request, from: IpAddr) -> Result<(), Fault> {
+    fn admit(&self, request: &mut Request, from: IpAddr) -> Result<(), Fault> {
         // Without a router there is nothing to be had.
         self.router.get().map_or(Ok(()), |router| router.admit(request, from))
     }

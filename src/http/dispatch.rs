@@ -121,9 +121,10 @@ impl Dispatch {
             let allow = HeaderValue::try_from(route.allow()).unwrap_or(HeaderValue::from_static("OPTIONS"));
             return Ok(ready(Ok(Reply::empty().with_header(ALLOW, allow))));
         }
-        let endpoint = route.endpoint(&head.method)?;
+        let (needs, endpoint) = route.endpoint(&head.method)?;
         options::refuse_namespaces(&parameters, &head.headers)?;
         let call = Call { argument: argument.to_owned(), parameters, headers: head.headers, body };
+        needs.permit(&call.principal())?;
         Ok((self.run)(endpoint, call))
     }
 

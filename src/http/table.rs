@@ -8,7 +8,9 @@ use super::absent::ABSENT;
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::Refusal;
 use super::{HttpParts, agent, catalog, coordinate, federation, health, operator, removal, status};
+use crate::model::operation::{Access, Resource, Right};
 use crate::model::part::Part;
+use crate::model::principal::Principal;
 use hyper::Method;
 use std::sync::Arc;
 
@@ -22,9 +24,44 @@ pub(super) struct Route {
 /// What answers a method of a path.
 #[derive(Clone, Copy, Debug)]
 enum Served {
-    By(Endpoint),
+    By(Needs, Endpoint),
     NotYet(Part),
 }
+
+/// What an endpoint needs of who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Needs {
+    /// What the operation does that it has the router answer or do: the table of operations says it.
+    Operation,
+    /// This, of what the agent itself has and does. There are no rights yet, so everybody has it.
+    Here(Access),
+}
+
+use Needs::{Here, Operation};
+
+impl Needs {
+    /// Refuses the request of who does not have it.
+    pub(super) fn permit(self, principal: &Principal) -> Result<(), Refusal> {
+        match (self, principal) {
+            (Operation | Here(Access::Open), _) => Ok(()),
+            (Here(Access::Each(..) | Access::Whole(..)), Principal::Token(_) | Principal::Agent(_) | Principal::Leader) => Ok(()),
+            (Here(Access::Agent | Access::Server | Access::Leader), _) => Err(Refusal::restricted()),
+        }
+    }
+}
+
+const OPEN: Needs = Here(Access::Open);
+const AGENT_READ: Needs = Here(Access::Whole(Right::Read, Resource::Agent));
+const AGENT_WRITE: Needs = Here(Access::Whole(Right::Write, Resource::Agent));
+const OPERATOR_READ: Needs = Here(Access::Whole(Right::Read, Resource::Operator));
+const OPERATOR_WRITE: Needs = Here(Access::Whole(Right::Write, Resource::Operator));
+const NODES_READ: Needs = Here(Access::Each(Right::Read, &[Resource::Node]));
+const NODE_WRITE: Needs = Here(Access::Whole(Right::Write, Resource::Node));
+const SERVICES_READ: Needs = Here(Access::Each(Right::Read, &[Resource::Service]));
+const SERVICE_READ: Needs = Here(Access::Whole(Right::Read, Resource::Service));
+const SERVICE_WRITE: Needs = Here(Access::Whole(Right::Write, Resource::Service));
+const CHECKS_READ: Needs = Here(Access::Each(Right::Read, &[Resource::Node, Resource::Service]));
+const CHECK_WRITE: Needs = Here(Access::Each(Right::Write, &[Resource::Node, Resource::Service]));
 
 impl Route {
     /// The subtree's path without its closing slash; nothing for a path that is no subtree.
@@ -32,10 +69,10 @@ impl Route {
         self.path.strip_suffix('/')
     }
 
-    /// The endpoint for `method`, or why there is none.
-    pub(super) fn endpoint(&self, method: &Method) -> Result<Endpoint, Refusal> {
+    /// The endpoint for `method` with what it needs, or why there is none.
+    pub(super) fn endpoint(&self, method: &Method) -> Result<(Needs, Endpoint), Refusal> {
         match self.methods.iter().find(|(known, _)| known == method) {
-            Some((_, Served::By(endpoint))) => Ok(*endpoint),
+            Some((_, Served::By(needs, endpoint))) => Ok((*needs, *endpoint)),
             Some((_, Served::NotYet(part))) => Err(Refusal::not_offered(*part)),
             None => Err(Refusal::method_not_allowed(method, self.allow())),
         }
@@ -53,29 +90,29 @@ impl Route {
     }
 }
 
-fn get(path: &'static str, endpoint: Endpoint) -> Route {
-    by([Method::GET], path, endpoint)
+fn get(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
+    by([Method::GET], path, needs, endpoint)
 }
 
-fn put(path: &'static str, endpoint: Endpoint) -> Route {
-    by([Method::PUT], path, endpoint)
+fn put(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
+    by([Method::PUT], path, needs, endpoint)
 }
 
-fn post(path: &'static str, endpoint: Endpoint) -> Route {
-    by([Method::POST], path, endpoint)
+fn post(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
+    by([Method::POST], path, needs, endpoint)
 }
 
-fn delete(path: &'static str, endpoint: Endpoint) -> Route {
-    by([Method::DELETE], path, endpoint)
+fn delete(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
+    by([Method::DELETE], path, needs, endpoint)
 }
 
 /// A thing that is read, written and removed.
-fn object(path: &'static str, endpoint: Endpoint) -> Route {
-    by([Method::GET, Method::PUT, Method::DELETE], path, endpoint)
+fn object(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
+    by([Method::GET, Method::PUT, Method::DELETE], path, needs, endpoint)
 }
 
-fn by<const N: usize>(methods: [Method; N], path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, methods: methods.map(|method| (method, Served::By(endpoint))).into() }
+fn by<const N: usize>(methods: [Method; N], path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
+    Route { path, methods: methods.map(|method| (method, Served::By(needs, endpoint))).into() }
 }
 
 /// All routes.
@@ -91,35 +128,35 @@ pub(super) fn routes() -> Vec<Route> {
 #[rustfmt::skip]
 fn acl() -> Vec<Route> {
     vec![
-        put("/v1/acl/bootstrap", acl_disabled),
-        post("/v1/acl/login", acl_disabled),
-        post("/v1/acl/logout", acl_disabled),
-        get("/v1/acl/replication", acl_disabled),
-        get("/v1/acl/policies", acl_disabled),
-        put("/v1/acl/policy", acl_disabled),
-        object("/v1/acl/policy/", acl_disabled),
-        get("/v1/acl/policy/name/", acl_disabled),
-        get("/v1/acl/roles", acl_disabled),
-        put("/v1/acl/role", acl_disabled),
-        object("/v1/acl/role/", acl_disabled),
-        get("/v1/acl/role/name/", acl_disabled),
-        get("/v1/acl/binding-rules", acl_disabled),
-        put("/v1/acl/binding-rule", acl_disabled),
-        object("/v1/acl/binding-rule/", acl_disabled),
-        get("/v1/acl/auth-methods", acl_disabled),
-        put("/v1/acl/auth-method", acl_disabled),
-        object("/v1/acl/auth-method/", acl_disabled),
-        get("/v1/acl/tokens", acl_disabled),
-        put("/v1/acl/token", acl_disabled),
-        get("/v1/acl/token/self", acl_disabled),
-        object("/v1/acl/token/", acl_disabled),
-        post("/v1/acl/rules/translate", acl_disabled),
-        get("/v1/acl/rules/translate/", acl_disabled),
-        get("/v1/acl/templated-policies", acl_disabled),
-        get("/v1/acl/templated-policy/name/", acl_disabled),
-        post("/v1/acl/templated-policy/preview/", acl_disabled),
-        put("/v1/agent/token/", acl_disabled),
-        post("/v1/internal/acl/authorize", acl_disabled),
+        put("/v1/acl/bootstrap", OPEN, acl_disabled),
+        post("/v1/acl/login", OPEN, acl_disabled),
+        post("/v1/acl/logout", OPEN, acl_disabled),
+        get("/v1/acl/replication", OPEN, acl_disabled),
+        get("/v1/acl/policies", OPEN, acl_disabled),
+        put("/v1/acl/policy", OPEN, acl_disabled),
+        object("/v1/acl/policy/", OPEN, acl_disabled),
+        get("/v1/acl/policy/name/", OPEN, acl_disabled),
+        get("/v1/acl/roles", OPEN, acl_disabled),
+        put("/v1/acl/role", OPEN, acl_disabled),
+        object("/v1/acl/role/", OPEN, acl_disabled),
+        get("/v1/acl/role/name/", OPEN, acl_disabled),
+        get("/v1/acl/binding-rules", OPEN, acl_disabled),
+        put("/v1/acl/binding-rule", OPEN, acl_disabled),
+        object("/v1/acl/binding-rule/", OPEN, acl_disabled),
+        get("/v1/acl/auth-methods", OPEN, acl_disabled),
+        put("/v1/acl/auth-method", OPEN, acl_disabled),
+        object("/v1/acl/auth-method/", OPEN, acl_disabled),
+        get("/v1/acl/tokens", OPEN, acl_disabled),
+        put("/v1/acl/token", OPEN, acl_disabled),
+        get("/v1/acl/token/self", OPEN, acl_disabled),
+        object("/v1/acl/token/", OPEN, acl_disabled),
+        post("/v1/acl/rules/translate", OPEN, acl_disabled),
+        get("/v1/acl/rules/translate/", OPEN, acl_disabled),
+        get("/v1/acl/templated-policies", OPEN, acl_disabled),
+        get("/v1/acl/templated-policy/name/", OPEN, acl_disabled),
+        post("/v1/acl/templated-policy/preview/", OPEN, acl_disabled),
+        put("/v1/agent/token/", OPEN, acl_disabled),
+        post("/v1/internal/acl/authorize", OPEN, acl_disabled),
     ]
 }
 
@@ -127,71 +164,71 @@ fn acl() -> Vec<Route> {
 #[rustfmt::skip]
 fn offered() -> Vec<Route> {
     vec![
-        get("/v1/agent/self", agent::identity::identity),
-        get("/v1/agent/version", agent::identity::version),
-        get("/v1/agent/host", agent::host::host),
-        get("/v1/agent/members", agent::members::members),
-        get("/v1/agent/metrics", agent::metrics::metrics),
-        put("/v1/agent/join/", agent::members::join),
-        put("/v1/agent/leave", agent::members::leave),
-        put("/v1/agent/force-leave/", agent::members::force_leave),
-        put("/v1/agent/reload", agent::identity::reload),
-        put("/v1/agent/maintenance", agent::maintenance::node),
-        get("/v1/agent/services", agent::services::services),
-        get("/v1/agent/service/", agent::services::service),
-        put("/v1/agent/service/register", agent::services::register),
-        put("/v1/agent/service/deregister/", agent::services::deregister),
-        put("/v1/agent/service/maintenance/", agent::maintenance::service),
-        get("/v1/agent/checks", agent::checks::checks),
-        put("/v1/agent/check/register", agent::checks::register),
-        put("/v1/agent/check/deregister/", agent::checks::deregister),
-        put("/v1/agent/check/pass/", agent::checks::pass),
-        put("/v1/agent/check/warn/", agent::checks::warn),
-        put("/v1/agent/check/fail/", agent::checks::fail),
-        put("/v1/agent/check/update/", agent::checks::update),
-        get("/v1/agent/health/service/id/", agent::health::by_id),
-        get("/v1/agent/health/service/name/", agent::health::by_name),
+        get("/v1/agent/self", AGENT_READ, agent::identity::identity),
+        get("/v1/agent/version", OPEN, agent::identity::version),
+        get("/v1/agent/host", OPERATOR_READ, agent::host::host),
+        get("/v1/agent/members", NODES_READ, agent::members::members),
+        get("/v1/agent/metrics", AGENT_READ, agent::metrics::metrics),
+        put("/v1/agent/join/", AGENT_WRITE, agent::members::join),
+        put("/v1/agent/leave", AGENT_WRITE, agent::members::leave),
+        put("/v1/agent/force-leave/", OPERATOR_WRITE, agent::members::force_leave),
+        put("/v1/agent/reload", AGENT_WRITE, agent::identity::reload),
+        put("/v1/agent/maintenance", NODE_WRITE, agent::maintenance::node),
+        get("/v1/agent/services", SERVICES_READ, agent::services::services),
+        get("/v1/agent/service/", SERVICE_READ, agent::services::service),
+        put("/v1/agent/service/register", SERVICE_WRITE, agent::services::register),
+        put("/v1/agent/service/deregister/", SERVICE_WRITE, agent::services::deregister),
+        put("/v1/agent/service/maintenance/", SERVICE_WRITE, agent::maintenance::service),
+        get("/v1/agent/checks", CHECKS_READ, agent::checks::checks),
+        put("/v1/agent/check/register", CHECK_WRITE, agent::checks::register),
+        put("/v1/agent/check/deregister/", CHECK_WRITE, agent::checks::deregister),
+        put("/v1/agent/check/pass/", CHECK_WRITE, agent::checks::pass),
+        put("/v1/agent/check/warn/", CHECK_WRITE, agent::checks::warn),
+        put("/v1/agent/check/fail/", CHECK_WRITE, agent::checks::fail),
+        put("/v1/agent/check/update/", CHECK_WRITE, agent::checks::update),
+        get("/v1/agent/health/service/id/", SERVICE_READ, agent::health::by_id),
+        get("/v1/agent/health/service/name/", SERVICE_READ, agent::health::by_name),
 
-        put("/v1/catalog/register", catalog::register),
-        put("/v1/catalog/deregister", catalog::deregister),
-        get("/v1/catalog/datacenters", catalog::datacenters),
-        get("/v1/catalog/nodes", catalog::nodes),
-        get("/v1/catalog/services", catalog::services),
-        get("/v1/catalog/service/", catalog::service),
-        get("/v1/catalog/connect/", catalog::connect),
-        get("/v1/catalog/node/", catalog::node),
-        get("/v1/catalog/node-services/", catalog::node_services),
-        get("/v1/catalog/gateway-services/", catalog::gateway_services),
+        put("/v1/catalog/register", Operation, catalog::register),
+        put("/v1/catalog/deregister", Operation, catalog::deregister),
+        get("/v1/catalog/datacenters", Operation, catalog::datacenters),
+        get("/v1/catalog/nodes", Operation, catalog::nodes),
+        get("/v1/catalog/services", Operation, catalog::services),
+        get("/v1/catalog/service/", Operation, catalog::service),
+        get("/v1/catalog/connect/", Operation, catalog::connect),
+        get("/v1/catalog/node/", Operation, catalog::node),
+        get("/v1/catalog/node-services/", Operation, catalog::node_services),
+        get("/v1/catalog/gateway-services/", Operation, catalog::gateway_services),
 
-        get("/v1/coordinate/datacenters", coordinate::datacenters),
-        get("/v1/coordinate/nodes", coordinate::nodes),
-        get("/v1/coordinate/node/", coordinate::node),
-        put("/v1/coordinate/update", coordinate::update),
+        get("/v1/coordinate/datacenters", Operation, coordinate::datacenters),
+        get("/v1/coordinate/nodes", Operation, coordinate::nodes),
+        get("/v1/coordinate/node/", Operation, coordinate::node),
+        put("/v1/coordinate/update", Operation, coordinate::update),
 
-        get("/v1/federation", federation::all),
-        get("/v1/federation/", federation::one),
-        put("/v1/federation/doctor/", federation::doctor),
-        put("/v1/federation/remove/", removal::remove),
-        put("/v1/federation/readmit/", removal::readmit),
+        get("/v1/federation", Operation, federation::all),
+        get("/v1/federation/", Operation, federation::one),
+        put("/v1/federation/doctor/", Operation, federation::doctor),
+        put("/v1/federation/remove/", Operation, removal::remove),
+        put("/v1/federation/readmit/", Operation, removal::readmit),
 
-        get("/v1/health/node/", health::node),
-        get("/v1/health/checks/", health::checks),
-        get("/v1/health/state/", health::state),
-        get("/v1/health/service/", health::service),
-        get("/v1/health/connect/", health::connect),
-        get("/v1/health/ingress/", health::ingress),
-        get("/v1/health/votes/", health::votes),
+        get("/v1/health/node/", Operation, health::node),
+        get("/v1/health/checks/", Operation, health::checks),
+        get("/v1/health/state/", Operation, health::state),
+        get("/v1/health/service/", Operation, health::service),
+        get("/v1/health/connect/", Operation, health::connect),
+        get("/v1/health/ingress/", Operation, health::ingress),
+        get("/v1/health/votes/", Operation, health::votes),
 
-        get("/v1/operator/raft/configuration", operator::raft_configuration),
-        delete("/v1/operator/raft/peer", operator::remove_peer),
-        post("/v1/operator/raft/transfer-leader", operator::transfer_leader),
-        get("/v1/operator/autopilot/configuration", operator::autopilot_configuration)
-            .and(put("/v1/operator/autopilot/configuration", operator::set_autopilot_configuration)),
-        get("/v1/operator/autopilot/health", operator::autopilot_health),
-        get("/v1/operator/autopilot/state", operator::autopilot_state),
+        get("/v1/operator/raft/configuration", Operation, operator::raft_configuration),
+        delete("/v1/operator/raft/peer", Operation, operator::remove_peer),
+        post("/v1/operator/raft/transfer-leader", Operation, operator::transfer_leader),
+        get("/v1/operator/autopilot/configuration", Operation, operator::autopilot_configuration)
+            .and(put("/v1/operator/autopilot/configuration", Operation, operator::set_autopilot_configuration)),
+        get("/v1/operator/autopilot/health", Operation, operator::autopilot_health),
+        get("/v1/operator/autopilot/state", Operation, operator::autopilot_state),
 
-        get("/v1/status/leader", status::leader),
-        get("/v1/status/peers", status::peers),
+        get("/v1/status/leader", Operation, status::leader),
+        get("/v1/status/peers", Operation, status::peers),
     ]
 }
 

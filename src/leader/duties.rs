@@ -19,6 +19,8 @@ use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
+use crate::model::operation::Access;
+use crate::model::principal::Principal;
 use crate::telemetry::Trouble;
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -347,6 +349,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 
 /// Through this server alone: what one that no longer leads has seen is not for its successor to write.
 async fn propose(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
+    parts.reader.permit(&Principal::Leader, Access::Leader, &parts.node_name)?;
     parts.raft.propose(command).await.map(drop)
 }
 

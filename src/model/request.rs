@@ -129,9 +129,10 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 /// Answers requests that came over `rpc` or `bridge`. `agent` hands one to both, so that neither
 /// knows the router. Dropping the future cancels the request and frees all it held.
 pub trait Handler: Send + Sync + 'static {
-    /// Refuses what an agent of the own datacenter may not ask, going by the address it asks from. `rpc`
+    /// Settles whose a request of the own datacenter is, going by the address it comes from, and refuses what may
+    /// not come from there. `rpc`
     /// calls it before [`Handler::handle`]; by default everybody may ask everything.
-    fn admit(&self, _request: &Request, _from: IpAddr) -> Result<(), Fault> {
+    fn admit(&self, _request: &mut Request, _from: IpAddr) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -91,6 +91,7 @@ impl Core {
     }
 
     async fn answer_here(&self, catalog: &dyn Catalog, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
+        self.permit(catalog.reader(), &request.ask)?;
         match &request.ask {
             Ask::Read(query) => self.read_here(catalog, query, progress).await.map(Reply::Answer),
             Ask::Write(write) => Box::pin(self.write_here(catalog, &write.write)).await.map(Reply::Written),

@@ -32,6 +32,7 @@ mod merge;
 mod neighbours;
 mod operator;
 mod paths;
+mod principal;
 mod read;
 mod remote_stale;
 mod route;
@@ -237,8 +238,8 @@ fn answered(reply: Reply) -> Result<Answer, Fault> {
 }
 
 impl Handler for Router {
-    fn admit(&self, request: &Request, from: IpAddr) -> Result<(), Fault> {
-        votes::check_sender(request, from, || self.core.paths.members.lan())
+    fn admit(&self, request: &mut Request, from: IpAddr) -> Result<(), Fault> {
+        principal::admit(request, from, || self.core.paths.members.lan())
     }
 
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
@@ -246,7 +247,9 @@ impl Handler for Router {
             // What another datacenter says of the way within its own is of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
             let settings = &self.core.settings;
-            if let Err(fault) = crossing::check(&request.ask, from_dc, &settings.datacenter, settings.accept_operator_writes) {
+            let admitted = principal::admit_across(&request.ask, from_dc)
+                .and_then(|()| crossing::check(&request.ask, from_dc, &settings.datacenter, settings.accept_operator_writes));
+            if let Err(fault) = admitted {
                 return Box::pin(std::future::ready(Err(fault)));
             }
             federation::only_the_asker(&mut request.ask, from_dc);

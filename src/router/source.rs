@@ -2,7 +2,7 @@
 //!
 //! `bridge` reads through it, by way of `agent`. Nothing here waits.
 
-use super::{Core, Router};
+use super::{Core, Router, principal};
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{Answered, Crosses};
@@ -21,6 +21,8 @@ impl Core {
         if spec.crosses != Crosses::Users {
             return Err(Fault::new(FaultKind::Denied, format!("{} is told within this datacenter alone", spec.path)));
         }
+        principal::admit_feed(&query.principal)?;
+        catalog.reader().permit_read(&query.principal, spec.access, spec.texts[0])?;
         match spec.answered {
             Answered::View(read) => {
                 let rendered = catalog.reader().read(query.with(read))?;

@@ -246,7 +246,7 @@ impl Server {
     async fn request(&self, body: Incoming, peer: &Peer) -> Result<Bytes, Refusal> {
         let share = self.requests.share(peer.at.ip());
         let (message, room) = take(body, defaults::RPC_MAX_REQUEST_BYTES, share).await?;
-        let request: Request = packed::decode(&message)
+        let mut request: Request = packed::decode(&message)
             .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
         let length = message.len();
         drop(message);
@@ -260,7 +260,7 @@ impl Server {
                 return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
             }
         };
-        let outcome = match self.handler.admit(&request, peer.at.ip()) {
+        let outcome = match self.handler.admit(&mut request, peer.at.ip()) {
             Ok(()) => self.handler.handle(request, None, Progress::default()).await,
             Err(fault) => Err(fault),
         };

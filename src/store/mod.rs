@@ -11,6 +11,7 @@
 //! the beginning of it (`prefixes`); `snapshot` writes a view out and reads it back.
 
 mod apply;
+mod authorizer;
 mod autopilot;
 mod catalog;
 mod change;
@@ -41,6 +42,8 @@ use crate::model::answer::Panic;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
+use crate::model::operation::Access;
+use crate::model::principal::Principal;
 use crate::model::query::ViewQuery;
 use crate::model::removals::Removals;
 use crate::model::vote::Ballot;
@@ -160,6 +163,16 @@ impl Reader {
     /// Runs a query on the newest view.
     pub fn read(&self, query: ViewQuery<'_>) -> Result<Rendered, Fault> {
         Ok(self.published.view.load().find(query, self.panic_threshold)?.render())
+    }
+
+    /// Refuses a read of which its principal may see nothing, by the newest view. `name` is what is read.
+    pub fn permit_read(&self, principal: &Principal, access: Access, name: &str) -> Result<(), Fault> {
+        self.published.view.load().authorizer(principal).permit_read(access, name)
+    }
+
+    /// Refuses what its principal may not do, by the newest view. `name` is what it is done to.
+    pub fn permit(&self, principal: &Principal, access: Access, name: &str) -> Result<(), Fault> {
+        self.published.view.load().authorizer(principal).permit(access, name)
     }
 
     /// Which clusters of other datacenters are removed.

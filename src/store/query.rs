@@ -38,7 +38,7 @@ pub enum Rows<'v> {
 impl View {
     /// Answers `query`, with all instances where fewer than `panic_threshold` percent pass.
     pub fn find(&self, query: ViewQuery<'_>, panic_threshold: u8) -> Result<Found<'_>, Fault> {
-        let mut select = Select::new(self, query.selection)?;
+        let mut select = Select::new(self, query)?;
         let mut panic = None;
         let rows = match query.read {
             ViewRead::Catalog(read) => Rows::Catalog(reads::of_catalog(self, read, &select)?),
@@ -47,7 +47,7 @@ impl View {
                 (rows, panic) = reads::of_health(self, read, &mut select, panic_threshold)?;
                 Rows::Catalog(rows)
             }
-            ViewRead::Coordinate(read) => Rows::Coordinate(coordinates::rows(self, read)),
+            ViewRead::Coordinate(read) => Rows::Coordinate(coordinates::rows(self, read, &select)),
         };
         Ok(Found { index: self.index_of(query), rows, panic, translate: select.translates() })
     }

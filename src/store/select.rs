@@ -3,14 +3,17 @@
 //!
 //! `catalog` and `health` ask it about each row; an option that is not set costs nothing.
 
+use super::authorizer::Authorizer;
 use super::catalog::group::Entry;
 use super::catalog::rows::{NodeRow, ServiceRow};
 use super::view::View;
+use crate::model::check::HealthCheck;
 use crate::model::coordinate::Coordinate;
 use crate::model::fault::Fault;
 use crate::model::filter::Filter;
 use crate::model::node::Node;
-use crate::model::query::Selection;
+use crate::model::operation::{Resource, Right};
+use crate::model::query::{Selection, ViewQuery};
 use crate::model::service::NodeService;
 use serde_json::Value;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use std::time::Duration;
 pub(super) struct Select<'a> {
     view: &'a View,
     selection: &'a Selection,
+    authorizer: Authorizer<'a>,
     filter: Option<Filter>,
     /// Where the node lies that `near` names; unset when that is not known.
     near: Option<&'a Coordinate>,
@@ -28,11 +32,13 @@ pub(super) struct Select<'a> {
 }
 
 impl<'a> Select<'a> {
-    pub(super) fn new(view: &'a View, selection: &'a Selection) -> Result<Select<'a>, Fault> {
+    pub(super) fn new(view: &'a View, query: ViewQuery<'a>) -> Result<Select<'a>, Fault> {
+        let ViewQuery { selection, principal, .. } = query;
         let text = selection.filter.as_deref().filter(|text| !text.is_empty());
         let filter = text.map(Filter::parse).transpose().map_err(Fault::bad_request)?;
         let near = selection.near.as_ref().and_then(|name| view.coordinates.of(name));
-        Ok(Select { view, selection, filter, near: near.map(|row| &row.coordinate.coord), passing: selection.passing })
+        let (authorizer, near) = (view.authorizer(principal), near.map(|row| &row.coordinate.coord));
+        Ok(Select { view, selection, authorizer, filter, near, passing: selection.passing })
     }
 
     /// Whether instances are left out that do not pass.
@@ -49,7 +55,7 @@ impl<'a> Select<'a> {
     pub(super) fn is_plain(&self) -> bool {
         let Selection { tags, node_meta, translate, .. } = self.selection;
         let chosen = !tags.is_empty() || !node_meta.is_empty() || self.passing || self.filter.is_some();
-        !chosen && !translate && self.near.is_none()
+        !chosen && !translate && self.near.is_none() && self.authorizer.has_all()
     }
 
     /// Whether addresses of the wide area take the place of local ones.
@@ -57,22 +63,45 @@ impl<'a> Select<'a> {
         self.selection.translate
     }
 
-    /// Whether a `node-meta` is asked for.
-    pub(super) fn is_by_meta(&self) -> bool {
-        !self.selection.node_meta.is_empty()
+    /// Whether every instance is wanted, whatever its node.
+    pub(super) fn is_of_all_nodes(&self) -> bool {
+        self.selection.node_meta.is_empty() && self.authorizer.has_all()
+    }
+
+    /// Whether the asker may see the node.
+    pub(super) fn sees_node(&self, name: &str) -> bool {
+        self.authorizer.may(Right::Read, Resource::Node, name)
+    }
+
+    /// Whether the asker may see the service.
+    pub(super) fn sees_service(&self, name: &str) -> bool {
+        self.authorizer.may(Right::Read, Resource::Service, name)
+    }
+
+    /// Whether the asker may see the check: its node, and its service where it has one.
+    pub(super) fn sees_check(&self, check: &HealthCheck) -> bool {
+        self.sees_node(&check.node) && (check.service_id.is_empty() || self.sees_service(&check.service_name))
+    }
+
+    /// Whether the node is seen and has all the metadata asked for.
+    pub(super) fn wants_node(&self, row: &NodeRow) -> bool {
+        self.sees_node(&row.node.node) && self.has_meta(row)
     }
 
     /// Whether the node has all the metadata asked for.
-    pub(super) fn wants_node(&self, row: &NodeRow) -> bool {
+    pub(super) fn has_meta(&self, row: &NodeRow) -> bool {
         let has = |(key, value): &(String, String)| row.node.meta.as_ref().is_some_and(|meta| meta.get(key) == Some(value));
         self.selection.node_meta.iter().all(has)
     }
 
-    /// Whether the instance has the tags, its node the metadata, and both the health asked for.
+    /// Whether the instance is seen, has the tags, its node the metadata, and both the health asked for.
     pub(super) fn wants_entry(&self, entry: &Entry) -> bool {
-        let tags = &entry.service.service.tags;
+        let (tags, name) = (&entry.service.service.tags, &entry.service.service.service);
         let has = |wanted: &String| tags.iter().any(|tag| same_tag(tag, wanted));
-        (!self.passing || entry.passing) && self.selection.tags.iter().all(has) && self.wants_node(&entry.node)
+        (!self.passing || entry.passing)
+            && self.selection.tags.iter().all(has)
+            && self.wants_node(&entry.node)
+            && self.sees_service(name)
     }
 
     /// Sorts by round-trip time from the node that `near` names. What lies at an unknown place goes

@@ -5,11 +5,13 @@ use super::write::{CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, 
 
 /// One row: all that is decided by the kind of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WriteSpec {
+pub struct WriteSpec<'a> {
     /// Who may ask for it from another datacenter.
     pub crosses: Crosses,
     /// What the asker must be, or have.
     pub access: Access,
+    /// The name of what is changed, where the access goes by it.
+    pub name: &'a str,
 }
 
 const CATALOG: Access = Access::Each(Right::Write, &[Resource::Node, Resource::Service]);
@@ -19,21 +21,21 @@ const OPERATOR: Access = Access::Whole(Right::Write, Resource::Operator);
 impl Write {
     /// Its row.
     #[rustfmt::skip]
-    pub fn spec(&self) -> WriteSpec {
+    pub fn spec(&self) -> WriteSpec<'_> {
         match self {
-            Write::Catalog(CatalogWrite::Register(_))            => row(Crosses::Users,     CATALOG),
-            Write::Catalog(CatalogWrite::Deregister(_))          => row(Crosses::Users,     CATALOG),
-            Write::Health(HealthWrite::Vote(_))                  => row(Crosses::Nobody,    Access::Agent),
-            Write::Coordinate(CoordinateWrite::Update(_))        => row(Crosses::Users,     NODES),
-            Write::Operator(OperatorWrite::SetAutopilot { .. })  => row(Crosses::Operators, OPERATOR),
-            Write::Operator(OperatorWrite::RemovePeer(_))        => row(Crosses::Operators, OPERATOR),
-            Write::Operator(OperatorWrite::TransferLeader(_))    => row(Crosses::Operators, OPERATOR),
-            Write::Federation(FederationWrite::Remove(_))        => row(Crosses::Operators, OPERATOR),
-            Write::Federation(FederationWrite::Readmit { .. })   => row(Crosses::Operators, OPERATOR),
+            Write::Catalog(CatalogWrite::Register(_))            => row(Crosses::Users,     CATALOG, ""),
+            Write::Catalog(CatalogWrite::Deregister(_))          => row(Crosses::Users,     CATALOG, ""),
+            Write::Health(HealthWrite::Vote(ballot))             => row(Crosses::Nobody,    Access::Agent, &ballot.observer),
+            Write::Coordinate(CoordinateWrite::Update(_))        => row(Crosses::Users,     NODES, ""),
+            Write::Operator(OperatorWrite::SetAutopilot { .. })  => row(Crosses::Operators, OPERATOR, ""),
+            Write::Operator(OperatorWrite::RemovePeer(_))        => row(Crosses::Operators, OPERATOR, ""),
+            Write::Operator(OperatorWrite::TransferLeader(_))    => row(Crosses::Operators, OPERATOR, ""),
+            Write::Federation(FederationWrite::Remove(_))        => row(Crosses::Operators, OPERATOR, ""),
+            Write::Federation(FederationWrite::Readmit { .. })   => row(Crosses::Operators, OPERATOR, ""),
         }
     }
 }
 
-fn row(crosses: Crosses, access: Access) -> WriteSpec {
-    WriteSpec { crosses, access }
+fn row(crosses: Crosses, access: Access, name: &str) -> WriteSpec<'_> {
+    WriteSpec { crosses, access, name }
 }

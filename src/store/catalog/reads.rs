@@ -54,7 +54,7 @@ pub(crate) fn of_health<'v>(
             let rows = CatalogRows::Health(instances(group, select, Entry::value)?);
             return Ok((rows, panics.then(|| Box::new(Panic { service: name.clone() }))));
         }
-        HealthRead::Votes { of } => CatalogRows::Votes(voted(view, &of.check_id, of.node.as_deref())),
+        HealthRead::Votes { of } => CatalogRows::Votes(voted(view, &of.check_id, of.node.as_deref(), select)),
         HealthRead::ObservedBy { node } => {
             let rows = view.catalog.voted.values();
             CatalogRows::Observed(rows.filter(|row| row.observer(node).is_some()).collect())
@@ -77,10 +77,11 @@ fn nodes<'v>(view: &'v View, select: &Select<'_>) -> Result<Vec<&'v Arc<NodeRow>
 
 fn names<'v>(view: &'v View, select: &Select<'_>) -> Names<'v> {
     let groups = &view.catalog.services;
-    if !select.is_by_meta() {
+    if select.is_of_all_nodes() {
         return Names::All(groups);
     }
-    Names::Some(groups.values().map(|group| group.tags_by_name(|entry| select.wants_node(&entry.node))).collect())
+    let wanted = |entry: &Entry| select.has_meta(&entry.node) && select.sees_service(&entry.service.service.service);
+    Names::Some(groups.values().map(|group| group.tags_by_name(wanted)).collect())
 }
 
 /// Filtered by the `value` of each.
@@ -106,9 +107,9 @@ fn instances<'v>(group: Option<&'v Arc<Group>>, select: &Select<'_>, value: fn(&
 
 fn services_of<'v>(state: Option<&'v Arc<NodeState>>, select: &Select<'_>) -> Result<Option<NodeServices<'v>>, Fault> {
     select.check_filter(|| ServiceRow::new(NodeService::default()).value())?;
-    let Some(state) = state else { return Ok(None) };
+    let Some(state) = state.filter(|state| select.sees_node(&state.row.node.node)) else { return Ok(None) };
     let mut services = Vec::new();
-    for row in &state.services {
+    for row in state.services.iter().filter(|row| select.sees_service(&row.service.service)) {
         if select.matches(|| row.value())? {
             services.push(row);
         }
@@ -136,7 +137,7 @@ fn in_state<'v>(view: &'v View, state: &str, select: &Select<'_>) -> Result<Vec<
 fn checks<'v>(rows: impl Iterator<Item = &'v Arc<CheckRow>>, select: &Select<'_>) -> Result<Vec<&'v Arc<CheckRow>>, Fault> {
     select.check_filter(|| CheckRow::new(HealthCheck::default()).value())?;
     let mut wanted = Vec::new();
-    for row in rows {
+    for row in rows.filter(|row| select.sees_check(&row.check)) {
         if select.matches(|| row.value())? {
             wanted.push(row);
         }
@@ -146,9 +147,10 @@ fn checks<'v>(rows: impl Iterator<Item = &'v Arc<CheckRow>>, select: &Select<'_>
 }
 
 /// Of several nodes with a voted check so called the first by name.
-fn voted<'v>(view: &'v View, check_id: &str, node: Option<&str>) -> Option<&'v Arc<CheckRow>> {
+fn voted<'v>(view: &'v View, check_id: &str, node: Option<&str>, select: &Select<'_>) -> Option<&'v Arc<CheckRow>> {
+    let sees = |row: &&'v Arc<CheckRow>| select.sees_check(&row.check);
     match node {
-        Some(node) => view.catalog.node(node).and_then(|state| state.check(check_id)).filter(|row| row.is_voted()),
-        None => view.catalog.voted.values().find(|row| row.check.check_id == check_id),
+        Some(node) => view.catalog.node(node).and_then(|state| state.check(check_id)).filter(|row| row.is_voted()).filter(sees),
+        None => view.catalog.voted.values().filter(sees).find(|row| row.check.check_id == check_id),
     }
 }

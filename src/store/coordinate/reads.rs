@@ -4,6 +4,7 @@ use super::CoordinateRow;
 use crate::model::operation::CoordinateRead;
 use crate::store::json::List;
 use crate::store::key::{Key, Scope, key_of};
+use crate::store::select::Select;
 use crate::store::view::View;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -17,10 +18,11 @@ pub enum CoordinateRows<'v> {
     Node(Option<&'v Arc<CoordinateRow>>),
 }
 
-pub(crate) fn rows<'v>(view: &'v View, read: &CoordinateRead) -> CoordinateRows<'v> {
+pub(crate) fn rows<'v>(view: &'v View, read: &CoordinateRead, select: &Select<'_>) -> CoordinateRows<'v> {
+    let sees = |row: &&'v Arc<CoordinateRow>| select.sees_node(&row.coordinate.node);
     match read {
-        CoordinateRead::Nodes => CoordinateRows::Nodes(view.coordinates.rows.values().collect()),
-        CoordinateRead::Node { node } => CoordinateRows::Node(view.coordinates.of(node)),
+        CoordinateRead::Nodes => CoordinateRows::Nodes(view.coordinates.rows.values().filter(sees).collect()),
+        CoordinateRead::Node { node } => CoordinateRows::Node(view.coordinates.of(node).filter(sees)),
     }
 }
 

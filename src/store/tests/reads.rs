@@ -1,12 +1,42 @@
 //! The shapes of answers.
 
 use super::*;
+use crate::model::ids::Token;
 use crate::model::service::ServiceAddress;
 use serde_json::json;
 
 fn body(catalog: &Catalog, read: Read) -> String {
     let rendered = catalog.try_read(read, QueryOptions::default()).expect("is answered");
     String::from_utf8(rendered.body.to_vec()).expect("is UTF-8")
+}
+
+#[test]
+fn every_row_is_asked_about() {
+    let mut catalog = Catalog::new();
+    catalog.register(instance("n1", "web1", "web", &["v1"]));
+    catalog.register(checked("n1", "c1", "web1", CheckStatus::Critical));
+    catalog.register(checked("n1", "c2", "", CheckStatus::Critical));
+    catalog.coordinate("n1", 0.1);
+    let node = || "n1".to_owned();
+    for read in [
+        Read::Catalog(CatalogRead::Nodes),
+        Read::Catalog(CatalogRead::Services),
+        service("web"),
+        health("web"),
+        Read::Catalog(CatalogRead::Node { node: node() }),
+        Read::Catalog(CatalogRead::NodeServices { node: node() }),
+        Read::Health(HealthRead::Node { node: node() }),
+        Read::Health(HealthRead::Checks { service: "web".to_owned() }),
+        Read::Health(HealthRead::State { state: "any".to_owned() }),
+        Read::Coordinate(CoordinateRead::Nodes),
+        Read::Coordinate(CoordinateRead::Node { node: node() }),
+    ] {
+        let blind = QueryOptions { token: Token("blind".to_owned()), ..QueryOptions::default() };
+        let (seen, of_nobody) = (body(&catalog, read.clone()), catalog.try_read(read.clone(), blind).expect("is answered"));
+        let of_nobody = String::from_utf8(of_nobody.body.to_vec()).expect("is UTF-8");
+        assert!(seen.contains("n1") || seen.contains("web"), "{read:?}: {seen}");
+        assert!(!of_nobody.contains("n1") && !of_nobody.contains("web"), "{read:?}: {of_nobody}");
+    }
 }
 
 #[test]

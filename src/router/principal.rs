@@ -1,0 +1,201 @@
+//! Whose word another agent is believed to be: decided here, for everything that comes over a wire.
+//!
+//! A token proves itself. An agent speaks for itself and nobody else, as far as its connection proves who it is; a
+//! server passes on what it gets. `mod` asks before anything else is looked at.
+
+use super::Core;
+use crate::gossip::Roster;
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::member::Member;
+use crate::model::operation::Access;
+use crate::model::principal::Principal;
+use crate::model::request::{Ask, Request};
+use crate::store::Reader;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Settles whose a request of this datacenter is. Its connection proves the address it comes from: that of another
+/// member makes a user without a token of an agent, and what only the agent itself may do is refused then. An agent
+/// whose connections leave from an address that no member tells is taken by its word, as everybody in the pool is.
+pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
+    let refused = match principal(&request.ask) {
+        Principal::Token(_) => return Ok(()),
+        Principal::Agent(name) => match not_itself(name, from, &roster()) {
+            Some(other) if access(&request.ask) == Access::Agent => {
+                format!("votes of {name} came from {from}, which is the address of {other}")
+            }
+            Some(_other) => {
+                *principal_mut(&mut request.ask) = Principal::anonymous();
+                return Ok(());
+            }
+            None => return Ok(()),
+        },
+        Principal::Leader => format!("a request of the leader came from {from}: its duties are done at the leader alone"),
+    };
+    metrics::counter!("kontor.router.votes_refused").increment(1);
+    Err(Fault::new(FaultKind::Denied, refused))
+}
+
+/// Refuses a request of `from_dc` in the name of anybody but a user. What servers ask each other is believed of a
+/// server there, which its certificate proves; names of nodes there mean nothing here.
+pub(super) fn admit_across(ask: &Ask, from_dc: &str) -> Result<(), Fault> {
+    let is_between_servers = access(ask) == Access::Server;
+    match principal(ask) {
+        Principal::Token(_) => Ok(()),
+        Principal::Agent(_) if is_between_servers => Ok(()),
+        Principal::Agent(_) | Principal::Leader => Err(not_of_users(from_dc)),
+    }
+}
+
+/// Refuses to feed another datacenter with what is for anybody but a user.
+pub(super) fn admit_feed(principal: &Principal) -> Result<(), Fault> {
+    match principal {
+        Principal::Token(_) => Ok(()),
+        Principal::Agent(_) | Principal::Leader => Err(not_of_users("another datacenter")),
+    }
+}
+
+fn not_of_users(from: &str) -> Fault {
+    metrics::counter!("kontor.router.crossings_refused").increment(1);
+    Fault::new(FaultKind::Denied, format!("agents of {from} have no rights of their own here"))
+}
+
+fn principal(ask: &Ask) -> &Principal {
+    match ask {
+        Ask::Read(query) => &query.identity.principal,
+        Ask::Write(request) => &request.principal,
+    }
+}
+
+fn principal_mut(ask: &mut Ask) -> &mut Principal {
+    match ask {
+        Ask::Read(query) => &mut query.identity_mut().principal,
+        Ask::Write(request) => &mut request.principal,
+    }
+}
+
+/// What its operation needs.
+fn access(ask: &Ask) -> Access {
+    match ask {
+        Ask::Read(query) => query.identity.read.spec().access,
+        Ask::Write(request) => request.write.spec().access,
+    }
+}
+
+/// The member whose address `from` is, where that is neither the agent called `name` nor a server.
+fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r str> {
+    let is_there = |address: SocketAddr| address.ip() == from;
+    let is_at = |member: &&Member| is_there(member.addr) || member.rpc_addr().is_some_and(is_there);
+    if roster.members.get(name).as_ref().is_some_and(is_at) {
+        return None;
+    }
+    let may = |member: &&Member| member.is_server() || member.name.eq_ignore_ascii_case(name);
+    let mut there = roster.members.values().filter(is_at);
+    let first = there.next()?;
+    if may(&first) || there.any(|member| may(&member)) { None } else { Some(&first.name) }
+}
+
+impl Core {
+    /// Refuses what the principal may not ask, before it is answered or proposed here. Of a read that is answered
+    /// row by row the store leaves out what is not for it.
+    pub(super) fn permit(&self, reader: &Reader, ask: &Ask) -> Result<(), Fault> {
+        match ask {
+            Ask::Read(query) => {
+                let spec = query.identity.read.spec();
+                reader.permit_read(&query.identity.principal, spec.access, spec.texts[0])
+            }
+            Ask::Write(request) => {
+                let spec = request.write.spec();
+                reader.permit(&request.principal, spec.access, spec.name)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Token;
+    use crate::model::member::{MemberStatus, tag};
+    use crate::model::operation::{CatalogRead, FederationRead, HealthWrite, Read, Write};
+    use crate::model::query::Query;
+    use crate::model::request::{Hops, WriteRequest};
+    use crate::model::vote::Ballot;
+    use crate::store::Store;
+
+    fn roster() -> Roster {
+        let member = |name: &str, last: u8, role: &str| Member {
+            name: name.to_owned(),
+            addr: ([10, 0, 0, last], 8301).into(),
+            tags: [(tag::ROLE.to_owned(), role.to_owned())].into(),
+            status: MemberStatus::Alive,
+        };
+        let members = [member("s1", 1, "consul"), member("c1", 2, "node"), member("c2", 3, "node")];
+        Roster { members: members.map(|member| (member.name.clone(), member)).into() }
+    }
+
+    fn ballot(observer: &str) -> Request {
+        let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
+        let ask = Ask::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
+        Request { ask, hops: Hops::default() }
+    }
+
+    fn read(principal: Principal) -> Ask {
+        Ask::Read(Query::new(Read::Catalog(CatalogRead::Nodes), principal))
+    }
+
+    #[test]
+    fn an_agent_votes_for_itself_alone_and_servers_pass_on() {
+        let refused = |observer: &str, last: u8| {
+            let sent = admit(&mut ballot(observer), [10, 0, 0, last].into(), || Arc::new(roster()));
+            sent.err().map(|fault| fault.message)
+        };
+        assert_eq!(refused("c1", 2), None);
+        assert_eq!(refused("C1", 2), None);
+        assert_eq!(refused("c1", 1), None, "a server passes it on");
+        assert_eq!(refused("c1", 9), None, "an address that nobody tells");
+        assert_eq!(refused("c1", 3).expect("is refused"), "votes of c1 came from 10.0.0.3, which is the address of c2");
+    }
+
+    #[test]
+    fn an_agent_votes_in_its_own_name_alone_and_the_duties_are_the_leader_s() {
+        let reader = Store::new("dc1").reader();
+        let may = |principal: &Principal, access| reader.permit(principal, access, "c1").is_ok();
+        for other in [Principal::anonymous(), Principal::agent("c1")] {
+            assert!(!may(&other, Access::Leader), "{other:?}");
+        }
+        assert!(may(&Principal::Leader, Access::Leader));
+        assert!(may(&Principal::agent("C1"), Access::Agent) && !may(&Principal::agent("c2"), Access::Agent));
+    }
+
+    #[test]
+    fn nobody_is_believed_to_be_the_leader() {
+        for last in [1, 2, 9] {
+            let mut request = Request { ask: read(Principal::Leader), hops: Hops::default() };
+            assert!(admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).is_err());
+        }
+    }
+
+    #[test]
+    fn an_agent_at_the_address_of_another_is_no_more_than_a_user() {
+        let settled = |last: u8| {
+            let mut request = Request { ask: read(Principal::agent("c1")), hops: Hops::default() };
+            admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).unwrap();
+            principal(&request.ask).clone()
+        };
+        assert_eq!((settled(2), settled(3)), (Principal::agent("c1"), Principal::anonymous()));
+    }
+
+    #[test]
+    fn from_another_datacenter_only_users_ask_and_servers_what_is_between_servers() {
+        let dial_back = Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() });
+        assert_eq!(admit_across(&read(Principal::Token(Token("secret".to_owned()))), "dc2"), Ok(()));
+        assert_eq!(admit_across(&Ask::Read(Query::new(dial_back.clone(), Principal::agent("s1"))), "dc2"), Ok(()));
+        for refused in
+            [read(Principal::agent("s1")), read(Principal::Leader), Ask::Read(Query::new(dial_back, Principal::Leader))]
+        {
+            assert_eq!(admit_across(&refused, "dc2").unwrap_err().kind, FaultKind::Denied);
+        }
+        assert!(admit_feed(&Principal::agent("s1")).is_err() && admit_feed(&Principal::anonymous()).is_ok());
+    }
+}
