@@ -22,7 +22,7 @@ pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64
             first_refusal.get_or_insert(fault);
         }
     }
-    first_refusal.map_or(Ok(Written { index: view.format.index(), effect: Effect::Done }), Err)
+    first_refusal.map_or(Ok(Written { index: view.format.last(log_index), effect: Effect::Done }), Err)
 }
 
 fn single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {

@@ -22,9 +22,10 @@ impl Format {
         self.level.number
     }
 
-    /// The index of the last command.
-    pub(super) fn index(&self) -> u64 {
-        self.index
+    /// The index that a reader waits for who has seen the log entry at `log_index`, also one without a command. Below
+    /// the level at which each has one of its own no snapshot holds the count.
+    pub(super) fn last(&self, log_index: u64) -> u64 {
+        if self.is_of(level::COMMAND_INDEXES) { self.index } else { log_index }
     }
 
     /// Whether the level in force is at least `level`.

@@ -12,6 +12,7 @@ mod selection;
 mod snapshots;
 mod votes;
 
+use super::table::Table;
 use super::{Reader, Rendered, Store};
 use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::command::{Command, Deregister, Register, Written};
@@ -49,7 +50,7 @@ impl Catalog {
         self.store.publish();
         let view = self.store.view();
         view.tables().iter().for_each(|table| table.verify(&view));
-        self.index = view.format.index();
+        self.index = Table::index(&view.format);
         result
     }
 
