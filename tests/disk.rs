@@ -59,12 +59,7 @@ fn an_fsync_that_fails_ends_the_server_with_its_reason_and_acknowledges_nothing(
 fn a_leader_whose_fsync_does_not_come_back_makes_room_for_another() {
     let root = tempfile::tempdir().unwrap();
     let library = shim(root.path());
-    let first = breakable(Plan::server(root.path(), "dc1", "s1", 3), &library);
-    let others = ["s2", "s3"].map(|name| breakable(Plan::server(root.path(), "dc1", name, 3).join(&[&first]), &library));
-    let servers: Vec<Agent> = std::iter::once(&first).chain(&others).map(Plan::start).collect();
-    servers.iter().for_each(|server| {
-        server.wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().unwrap().len() == 3);
-    });
+    let servers = Datacenter::start_with(root.path(), "dc1", 0, |plan| breakable(plan, &library)).servers;
     let leads = |agent: &&Agent| agent.get("/v1/agent/self").json()["Stats"]["consul"]["leader"] == "true";
     let leader = wait_until("a leader", || servers.iter().find(leads));
     disk(leader, "hang");
@@ -84,12 +79,7 @@ fn a_leader_whose_fsync_does_not_come_back_makes_room_for_another() {
 fn registrations_that_wait_for_the_disk_hold_nothing_else_up() {
     let root = tempfile::tempdir().unwrap();
     let library = shim(root.path());
-    let first = breakable(Plan::server(root.path(), "dc1", "s1", 3), &library);
-    let others = ["s2", "s3"].map(|name| breakable(Plan::server(root.path(), "dc1", name, 3).join(&[&first]), &library));
-    let servers: Vec<Agent> = std::iter::once(&first).chain(&others).map(Plan::start).collect();
-    servers.iter().for_each(|server| {
-        server.wait_for("/v1/catalog/nodes", |nodes| nodes.as_array().unwrap().len() == 3);
-    });
+    let servers = Datacenter::start_with(root.path(), "dc1", 0, |plan| breakable(plan, &library)).servers;
     let state = |agent: &Agent| agent.get("/v1/agent/self").json()["Stats"].clone();
     let leader = wait_until("a leader", || servers.iter().find(|agent| state(agent)["consul"]["leader"] == "true"));
     let held = r#"{"Name": "held", "Check": {"TTL": "1h", "Status": "passing"}}"#;

@@ -6,7 +6,7 @@
 mod rig;
 
 use rig::{Agent, Datacenter, Plan, request, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -187,6 +187,15 @@ fn operators_of_elsewhere_are_refused_unless_they_may_and_a_stop_is_no_error() {
     assert_eq!(there.put("/v1/federation/remove/dc2?dc=dc1", "").status, 403);
     assert_eq!(there.get("/v1/operator/raft/configuration?dc=dc1").status, 200, "operators may look");
     wait_until("dc2 lets them", || (post(here, "/v1/operator/raft/transfer-leader?dc=dc2").status == 200).then_some(()));
+    // Whether it is set comes back by a client agent, its server, the bridge, and there the leader.
+    const AUTOPILOT: &str = "/v1/operator/autopilot/configuration";
+    let known = there.wait_for(AUTOPILOT, |config| config["ModifyIndex"] != 0)["ModifyIndex"].clone();
+    let set =
+        |agent: &Agent, dc: &str, at: &Value| agent.put(&format!("{AUTOPILOT}?dc={dc}&cas={at}"), "{}").body.trim().to_owned();
+    assert_eq!([set(&dc1.clients[0], "dc2", &known), set(&dc1.clients[0], "dc2", &known)], ["true", "false"]);
+    for agent in &dc2.servers {
+        assert_eq!(set(agent, "dc2", &known), "false", "as every server tells, whoever leads");
+    }
     let logs: Vec<_> = dc1.servers.iter().chain(&dc2.servers).map(|agent| agent.plan.data_dir.join("agent.log")).collect();
     for agent in dc1.clients.into_iter().chain(dc2.clients).chain(dc1.servers).chain(dc2.servers) {
         agent.terminate();

@@ -7,8 +7,9 @@ mod rig;
 use kontor::config::{Sources, resolve};
 use kontor::model::check::CheckStatus;
 use kontor::model::fault::FaultKind;
+use kontor::model::operation::{HealthWrite, Write as Change};
 use kontor::model::principal::Principal;
-use kontor::model::request::{Write as Change, WriteRequest};
+use kontor::model::request::WriteRequest;
 use kontor::model::vote::{Ballot, Vote};
 use rig::target::Target;
 use rig::{Agent, Datacenter, Plan, wait_until};
@@ -50,7 +51,7 @@ impl Liar {
     /// Casts a vote in the name of `observer`.
     fn says(&self, observer: &str, epoch: u64, status: CheckStatus) -> Result<(), FaultKind> {
         let vote = Vote { node: "c1".into(), check_id: "service:web".into(), epoch, status, output: "lies".into() };
-        let write = Change::Vote(Ballot { observer: observer.to_owned(), votes: vec![vote] });
+        let write = Change::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: vec![vote] }));
         let request = WriteRequest { dc: None, principal: Principal::agent(observer), write };
         self.runtime.block_on(self.agent.router().write(request)).map(|_| ()).map_err(|fault| fault.kind)
     }

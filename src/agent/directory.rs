@@ -34,9 +34,8 @@ pub(super) fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
 pub(super) fn raft_addresses(roster: &Roster) -> RaftAddresses {
     let servers = roster.members.values().filter(|member| member.is_server());
     let addr = |member: &Member| member.rpc_addr().filter(|_| member.status != MemberStatus::Left);
-    Arc::new(
-        servers.filter_map(|member| Some((member.id()?, RaftServer { name: member.name.clone(), addr: addr(member) }))).collect(),
-    )
+    let server = |member: &Member| RaftServer { name: member.name.clone(), addr: addr(member), level: member.level() };
+    Arc::new(servers.filter_map(|member| Some((member.id()?, server(member)))).collect())
 }
 
 /// The servers of other datacenters, with the estimated way to each.

@@ -103,6 +103,8 @@ pub(super) struct RaftServer {
     pub name: String,
     /// Where it takes messages; nowhere once it has left.
     pub addr: Option<SocketAddr>,
+    /// Up to which format level it reads.
+    pub level: u32,
 }
 
 /// The servers of this datacenter by node id.
@@ -148,5 +150,9 @@ impl raft::Transport for RaftOutbox {
 
     fn name_of(&self, server: NodeId) -> Option<String> {
         self.addresses.borrow().get(&server).map(|server| server.name.clone())
+    }
+
+    fn level_of(&self, server: NodeId) -> Option<u32> {
+        self.addresses.borrow().get(&server).map(|server| server.level)
     }
 }

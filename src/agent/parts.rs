@@ -3,16 +3,17 @@
 use super::data_dir::DataDir;
 use super::directory::{TagFacts, own_tags};
 use super::doors::Door;
-use super::listen;
 use super::trust::{Tls, https};
 use crate::bridge::{Admission, BridgeSettings};
 use crate::config::{Config, HttpAddress, StaleByDefault, UnixSockets};
 use crate::defaults;
 use crate::gossip::{Gossip, GossipSettings, Pool};
 use crate::http::{Handshakes, HttpListener, HttpSettings};
+use crate::listener::cannot_listen;
 use crate::local::{LocalSettings, ScriptChecks};
 use crate::model::ids::{ClusterId, NodeId};
-use crate::model::member::{level, tag};
+use crate::model::level;
+use crate::model::member::tag;
 use crate::model::operation::Family;
 use crate::proxy::Proxies;
 use crate::raft::RaftSettings;
@@ -25,6 +26,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// The bound listeners of the API, with the addresses they really have.
@@ -100,6 +102,11 @@ fn unix_listener(path: &Path, kept: &UnixSockets) -> Result<tokio::net::UnixList
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(kept_as)?;
     }
     Ok(bound)
+}
+
+/// Binds a TCP listener or says which address could not be had.
+pub(super) async fn listen(addr: SocketAddr, what: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(addr).await.map_err(|error| cannot_listen(addr, what, &error))
 }
 
 /// For Raft.

@@ -6,7 +6,7 @@
 
 use super::client;
 use super::feed::follower::Follower;
-use super::feed::holding::{Asked, Holding, Phase};
+use super::feed::holding::{Asked, Held, Holding, Phase};
 use super::feed::places::Places;
 use super::links::Links;
 use crate::clock;
@@ -26,17 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
-
-/// The newest answer of a feed.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The answer as it was pushed; its `last_contact` says nothing here.
-    pub answer: Arc<Answer>,
-    /// The answer is known to have been the newest at this time of this agent's clock.
-    pub as_of: Instant,
-    /// Whether a feed stands that would bring a newer one.
-    pub in_contact: bool,
-}
 
 /// What is held of one datacenter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -378,11 +367,6 @@ fn ending() -> Fault {
 fn may_pass(kind: FaultKind) -> bool {
     match kind {
         FaultKind::NoLeader | FaultKind::Busy | FaultKind::NoPath | FaultKind::Unreachable => true,
-        FaultKind::BadRequest
-        | FaultKind::NotFound
-        | FaultKind::Denied
-        | FaultKind::Conflict
-        | FaultKind::Failed
-        | FaultKind::OutcomeUnknown => false,
+        FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Denied | FaultKind::Failed | FaultKind::OutcomeUnknown => false,
     }
 }

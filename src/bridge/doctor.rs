@@ -3,8 +3,8 @@
 //! Each finding says what was expected, what came and what to do.
 
 use super::UnresolvedName;
+use super::dialled::{DialBack, Dialled, Met};
 use super::link::{BY_OTHERS, Cause, REFUSED_BY_OTHERS};
-use super::probe::{DialBack, Dialled, Met};
 use crate::defaults;
 use crate::model::fault::Fault;
 use crate::model::federation::{CertificateReport, Check, Finding, Level, Voucher};

@@ -9,6 +9,7 @@ mod cache;
 mod choice;
 mod client;
 mod datacenter;
+mod dialled;
 mod doctor;
 mod endpoint;
 mod feed;
@@ -46,7 +47,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use admission::Admission;
-pub use cache::{FeedReport, Followed, Held};
+pub use cache::{FeedReport, Followed};
+pub use feed::holding::Held;
 
 /// A server of another datacenter, as the WAN pool knows it or the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

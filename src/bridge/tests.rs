@@ -4,17 +4,15 @@ use super::frame::{CANCELLED, Frame, Kind};
 use super::{Admission, Bridge, BridgeSettings, RemoteServer};
 use crate::defaults;
 use crate::model::answer::Answer;
-use crate::model::command::{Command, Deregister};
+use crate::model::command::{Deregister, Effect, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
-use crate::model::operation::{FederationRead, HealthRead, Read};
+use crate::model::operation::{CatalogWrite, FederationRead, HealthRead, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::testing::QueryOptions;
 use crate::model::query::{Identity, Query};
 use crate::model::removals::Removals;
-use crate::model::request::{
-    Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, Write, WriteRequest, Written,
-};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, WriteRequest};
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{load, server_cert};
 use crate::tls::{BridgeIdentity, TlsMaterial, create_ca};
@@ -96,7 +94,7 @@ impl Handler for Scripted {
                     let body = Bytes::from(vec![b'x'; 20 << 20]);
                     return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
                 }
-                "write" => return Ok(Reply::Written(Written { index: 7 })),
+                "write" => return Ok(Reply::Written(Written { index: 7, effect: Effect::Set(true) })),
                 _ => {}
             }
             let body = Bytes::from(format!("{state} of {} at {name}", from_dc.unwrap_or_default()));
@@ -131,7 +129,7 @@ fn blocking(state: &str) -> Request {
 }
 
 fn write(what: &str) -> Request {
-    let write = Write::Apply(Command::Deregister(Deregister::default()));
+    let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), principal: Principal::anonymous(), write };
     Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
@@ -199,7 +197,7 @@ impl House {
     async fn ask(&self, dc: &str, request: Request) -> Result<String, Fault> {
         match self.bridge.call(dc, &request, LONG).await? {
             Reply::Answer(answer) => Ok(String::from_utf8(answer.body.to_vec()).unwrap()),
-            Reply::Written(written) => Ok(format!("written {}", written.index)),
+            Reply::Written(written) => Ok(format!("written {} {:?}", written.index, written.effect)),
         }
     }
 

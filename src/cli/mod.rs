@@ -17,6 +17,7 @@ mod maint;
 mod members;
 mod membership;
 mod operator;
+mod pem_file;
 mod rtt;
 mod services;
 mod table;

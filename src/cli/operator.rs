@@ -235,15 +235,17 @@ mod tests {
     #[test]
     fn peers_are_listed_as_consul_does() {
         let configuration: Configuration = serde_json::from_value(json!({"Servers": [
-            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-111111111111", "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true},
-            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-222222222222", "Node": "s2", "Address": "10.0.0.2:8300", "Leader": false, "ProtocolVersion": "3", "Voter": false}
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-111111111111", "Node": "s1", "Address": "10.0.0.1:8300", "Leader": true, "ProtocolVersion": "3", "Voter": true, "LastIndex": 90},
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-222222222222", "Node": "s2", "Address": "10.0.0.2:8300", "Leader": false, "ProtocolVersion": "3", "Voter": false, "LastIndex": 89},
+            {"ID": "0bc1c4c3-5a9a-4a6a-9d1d-333333333333", "Node": "s3", "Address": "10.0.0.3:8300", "Leader": false, "ProtocolVersion": "3", "Voter": true}
         ], "Index": 22}))
         .unwrap();
         assert_eq!(
             layout(&peer_rows(&configuration.servers), 2),
-            "Node  ID                                    Address        State     Voter  RaftProtocol\n\
-             s1    0bc1c4c3-5a9a-4a6a-9d1d-111111111111  10.0.0.1:8300  leader    true   3\n\
-             s2    0bc1c4c3-5a9a-4a6a-9d1d-222222222222  10.0.0.2:8300  follower  false  3\n"
+            "Node  ID                                    Address        State     Voter  RaftProtocol  Commit Index  Trails Leader By\n\
+             s1    0bc1c4c3-5a9a-4a6a-9d1d-111111111111  10.0.0.1:8300  leader    true   3             90            -\n\
+             s2    0bc1c4c3-5a9a-4a6a-9d1d-222222222222  10.0.0.2:8300  follower  false  3             89            1 commit\n\
+             s3    0bc1c4c3-5a9a-4a6a-9d1d-333333333333  10.0.0.3:8300  follower  true   3             0             90 commits\n"
         );
     }
 

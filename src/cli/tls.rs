@@ -3,13 +3,12 @@
 //! The certificates themselves are made by `crate::tls`; this writes files, never over an old one.
 
 use super::Done;
+use super::pem_file::{read, write_new};
 use super::tls_init::InitArgs;
 use crate::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
 use clap::{Args, Subcommand};
-use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Make a certificate authority and certificates
@@ -172,11 +171,6 @@ impl CertArgs {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<String, String> {
-    let hint = "make one with `kontor tls ca create`, or name it with -ca and -key";
-    std::fs::read_to_string(path).map_err(|error| format!("the authority's {} cannot be read: {error}; {hint}", path.display()))
-}
-
 /// Writes certificate and key under the first number of which neither file exists.
 fn write_numbered(
     folder: &Path,
@@ -193,16 +187,6 @@ fn write_numbered(
         }
     }
     Err(format!("there are {} certificates {prefix}-<number>.pem already; move them away", defaults::CERT_FILE_NUMBERS))
-}
-
-/// Never over an old file, and never readable by more than `mode` says, not even for a moment.
-pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), String> {
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => format!("{} already exists and is not overwritten", path.display()),
-        _ => format!("{} cannot be written: {error}", path.display()),
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! For installations that are put together by a machine (a container that runs before the agents):
 //! run again, it makes what is missing and leaves what is there.
 
-use super::tls::{read, write_new};
+use super::pem_file::{read, write_new};
 use super::{Done, keygen};
 use crate::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};

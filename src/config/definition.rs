@@ -4,7 +4,8 @@
 //! Used by `file`, and by `cli` for `services register`. Keys of free maps (`meta`, `header`,
 //! names of tagged addresses) and mesh settings pass through untouched.
 
-use super::merge::{Problems, Setting, join_key, read_object};
+use super::merge::{Setting, join_key, read_object};
+use super::problems::Problems;
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
 use crate::model::{duration, mesh, rules};

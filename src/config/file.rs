@@ -6,8 +6,9 @@
 
 use super::definition::{CheckDefinitions, ServiceDefinitions};
 use super::document::{Document, Fault};
-use super::federation::{StaleByDefault, StaticLists};
 use super::merge::stanza;
+use super::stale_by_default::StaleByDefault;
+use super::static_servers::StaticLists;
 use super::watches::WatchDefinitions;
 use super::{hcl, json};
 use std::collections::BTreeMap;

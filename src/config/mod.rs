@@ -4,13 +4,14 @@
 //! errors are told at once.
 //!
 //! The way of a setting: `hcl` and `json` make a `document` of a text, `file` says which keys there are, `merge` reads
-//! and joins them, `support`
-//! judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns the
-//! rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters.
-//! Addresses are chosen by `template` on what `interfaces` tells; `places` does it again while an agent runs.
+//! and joins them, `support` judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns
+//! the rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters. All that is
+//! wrong is collected by `problems`. Addresses are chosen by `chooser` and `template` on what `interfaces` tells;
+//! `places` does it again while an agent runs.
 
 mod banner;
 mod baseline;
+mod chooser;
 mod debug;
 mod definition;
 mod document;
@@ -22,24 +23,29 @@ mod json;
 mod merge;
 mod network;
 mod places;
+mod problems;
 mod ranges;
 mod resolve;
 mod safety;
 mod sources;
+mod stale_by_default;
+mod static_servers;
 mod support;
 mod template;
 mod unix_sockets;
+mod values;
 mod watches;
 
 pub use banner::banner;
 pub use document::Position;
-pub use federation::{StaleByDefault, StaticServer};
 pub use file::Format;
 pub use interfaces::{Flags, Host, Interface};
-pub use merge::ConfigError;
 pub use places::{Located, Places};
+pub use problems::ConfigError;
 pub use resolve::{resolve, resolve_on};
 pub use sources::{Sources, services_of};
+pub use stale_by_default::StaleByDefault;
+pub use static_servers::StaticServer;
 
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::check::CheckType;

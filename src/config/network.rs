@@ -2,10 +2,10 @@
 //!
 //! `resolve` calls it at start, and `agent` through [`Config::located`] while it runs.
 
+use super::chooser::Chooser;
 use super::file::{Addresses, File, Ports};
 use super::interfaces::Host;
-use super::merge::Problems;
-use super::places::Chooser;
+use super::problems::Problems;
 use super::{Config, HttpAddress};
 use crate::defaults;
 use ipnet::IpNet;

@@ -3,15 +3,12 @@
 //! `network` reads addresses with a [`Chooser`]; `agent` asks [`Config::located`] again and again,
 //! on the host as it is then.
 
+use super::chooser::{Chooser, Found, ONLY};
 use super::file::File;
 use super::interfaces::Host;
-use super::merge::Problems;
+use super::problems::Problems;
 use super::{Config, network, template};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-/// The key of the address that is told when none is named.
-const ONLY: &str = "the only address";
 
 /// The settings that name addresses, and what they came to last.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,9 +17,6 @@ pub struct Places {
     file: Box<File>,
     found: Found,
 }
-
-/// Addresses by the key that named them.
-type Found = BTreeMap<&'static str, Vec<IpAddr>>;
 
 /// Where a running agent is to be.
 #[derive(Clone, Debug)]
@@ -74,7 +68,7 @@ impl Config {
 
     /// The same agent on the host as it is now. An address that is not found stays as it was.
     pub fn located(&self, host: &Host) -> Located {
-        let mut chooser = Chooser { host, before: self.places.found.clone(), found: Found::new(), missing: Vec::new() };
+        let mut chooser = Chooser::anew(host, self.places.found.clone());
         let (mut config, mut problems) = (self.clone(), Problems::default());
         (config.http, config.https, config.dns) = (Vec::new(), Vec::new(), Vec::new());
         network::addresses(&self.places.file, &mut chooser, &mut config, &mut problems);
@@ -124,89 +118,6 @@ impl Places {
         let listeners = addresses.into_iter().flat_map(|addresses| [&addresses.dns, &addresses.http, &addresses.https]);
         keys.into_iter().chain(listeners).filter_map(Option::as_deref)
     }
-}
-
-/// Reads addresses, templates included.
-#[derive(Debug)]
-pub(super) struct Chooser<'a> {
-    host: &'a Host,
-    /// What an agent that runs already has.
-    before: Found,
-    found: Found,
-    missing: Vec<String>,
-}
-
-impl<'a> Chooser<'a> {
-    /// For an agent that starts.
-    pub(super) fn new(host: &'a Host) -> Chooser<'a> {
-        Chooser { host, before: Found::new(), found: Found::new(), missing: Vec::new() }
-    }
-
-    /// The addresses of a space-separated list.
-    pub(super) fn several(&mut self, text: Option<&str>, key: &'static str, problems: &mut Problems) -> Vec<IpAddr> {
-        let Some(text) = text else { return Vec::new() };
-        self.take(key, read(text, key, self.host), problems)
-    }
-
-    /// At most one address.
-    pub(super) fn one(&mut self, text: Option<&str>, key: &'static str, problems: &mut Problems) -> Option<IpAddr> {
-        let read = read(text?, key, self.host).and_then(|ips| match ips.len() {
-            0 | 1 => Ok(ips),
-            _ => Err(vec![format!("{key} cannot contain multiple addresses")]),
-        });
-        self.take(key, read, problems).first().copied()
-    }
-
-    /// At most one address that others can reach.
-    pub(super) fn advertised(&mut self, text: Option<&str>, key: &'static str, problems: &mut Problems) -> Option<IpAddr> {
-        let ip = self.one(text, key, problems)?;
-        if ip.is_unspecified() {
-            problems.error(format!("{key}: Advertise address cannot be 0.0.0.0, :: or [::]"));
-        }
-        Some(ip)
-    }
-
-    /// The address that is the only one of its kind. One that is told already is told for as long as
-    /// the host has it, whatever others have come.
-    pub(super) fn only(&mut self, of: fn(&Host) -> Result<IpAddr, String>, problems: &mut Problems) -> Option<IpAddr> {
-        let told = self.before.get(ONLY).and_then(|ips| ips.first()).filter(|ip| self.host.has(**ip));
-        let read = told.map_or_else(|| of(self.host), |ip| Ok(*ip));
-        self.take(ONLY, read.map(|ip| vec![ip]).map_err(|error| vec![error]), problems).first().copied()
-    }
-
-    /// What was read, or what was there before.
-    fn take(&mut self, key: &'static str, read: Result<Vec<IpAddr>, Vec<String>>, problems: &mut Problems) -> Vec<IpAddr> {
-        let ips = match (read, self.before.get(key)) {
-            (Ok(ips), _) => ips,
-            (Err(causes), Some(before)) => {
-                self.missing.extend(causes);
-                before.clone()
-            }
-            (Err(causes), None) => {
-                causes.into_iter().for_each(|cause| problems.error(cause));
-                Vec::new()
-            }
-        };
-        self.found.insert(key, ips.clone());
-        ips
-    }
-}
-
-/// The addresses that a text names on this host; every reason why there are none.
-fn read(text: &str, key: &str, host: &Host) -> Result<Vec<IpAddr>, Vec<String>> {
-    let expanded = template::expand(text, host).map_err(|error| vec![format!("{key}: {error}")])?;
-    let (mut ips, mut causes) = (Vec::new(), Vec::new());
-    for word in expanded.text.split_whitespace() {
-        match word.trim_start_matches('[').trim_end_matches(']').parse() {
-            Ok(ip) if !ips.contains(&ip) => ips.push(ip),
-            Ok(_) => {}
-            Err(_) => causes.push(format!("{key}: expected an IP address, got {word:?}")),
-        }
-    }
-    if ips.is_empty() {
-        causes.extend(expanded.unmatched.iter().map(|cause| format!("{key}: {cause}")));
-    }
-    if causes.is_empty() { Ok(ips) } else { Err(causes) }
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! makes a value impossible is here, in `network` or in `safety`.
 
 use super::baseline::baseline;
+use super::chooser::Chooser;
 use super::file::{AutopilotStanza, File, HealthStanza, HttpConfig, Performance};
 use super::interfaces::Host;
-use super::merge::{ConfigError, Problems};
-use super::places::{Chooser, Places};
+use super::places::Places;
+use super::problems::{ConfigError, Problems};
 use super::sources::Sources;
+use super::values::{datacenter, set, within};
 use super::{Config, Join, federation, network, safety, template, unix_sockets};
 use crate::defaults;
 use crate::model::autopilot::AutopilotConfig;
@@ -54,23 +56,6 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     }
     config.warnings = problems.warnings;
     Ok(config)
-}
-
-/// Overwrites a default with what was configured.
-pub(super) fn set<T>(target: &mut T, configured: Option<T>) {
-    if let Some(value) = configured {
-        *target = value;
-    }
-}
-
-/// An integer within bounds, both included; `None` where nothing (or nothing good) was configured.
-pub(super) fn within<T: TryFrom<i64>>(value: Option<i64>, key: &str, bounds: (i64, i64), problems: &mut Problems) -> Option<T> {
-    let value = value?;
-    let good = (bounds.0..=bounds.1).contains(&value).then(|| T::try_from(value).ok()).flatten();
-    if good.is_none() {
-        problems.error(format!("{key} cannot be {value}. Must be between {} and {}", bounds.0, bounds.1));
-    }
-    good
 }
 
 fn path(text: Option<&str>) -> Option<PathBuf> {
@@ -141,17 +126,6 @@ fn identity(file: &File, host: &Host, config: &mut Config, problems: &mut Proble
             problems.error(format!("domain: expected a DNS name such as consul, got {domain:?}"));
         }
     }
-}
-
-/// Lower case, and only what fits into a DNS label and a member's name.
-pub(super) fn datacenter(name: &str, key: &str, problems: &mut Problems) -> String {
-    let name = name.to_lowercase();
-    if name.is_empty() {
-        problems.error(format!("{key} cannot be empty"));
-    } else if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_') {
-        problems.error(format!("{key} can only contain lowercase alphanumeric, - or _ characters, got {name:?}"));
-    }
-    name
 }
 
 fn node_meta(config: &Config, problems: &mut Problems) {

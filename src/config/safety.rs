@@ -4,8 +4,8 @@
 //! leave an agent more open than it was told to be.
 
 use super::file::{File, TlsListener, TlsStanza};
-use super::merge::Problems;
-use super::resolve::set;
+use super::problems::Problems;
+use super::values::set;
 use super::{Config, Tls};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

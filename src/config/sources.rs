@@ -4,7 +4,8 @@
 //! again, files included. Unreadable files are errors like any other.
 
 use super::file::{File, Format};
-use super::merge::{ConfigError, Problems, Setting};
+use super::merge::Setting;
+use super::problems::{ConfigError, Problems};
 use crate::defaults;
 use crate::model::definition::ServiceDefinition;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 //!
 //! Called by `merge` for every key that no stanza takes.
 
-use super::merge::Problems;
+use super::problems::Problems;
 use serde_json::{Value, json};
 
 /// Keys at the top that have no effect yet.

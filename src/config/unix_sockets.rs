@@ -3,7 +3,7 @@
 //! Called by `resolve` alone.
 
 use super::file::UnixSocketsStanza;
-use super::merge::Problems;
+use super::problems::Problems;
 use super::{Config, UnixSockets};
 
 /// Fills in what the files of Unix sockets are made.

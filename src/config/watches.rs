@@ -4,7 +4,8 @@
 //! handler needs no `enable_script_checks`: only who writes these files can name one.
 
 use super::definition::{Kind, Known, canonical, each};
-use super::merge::{Problems, Setting, join_key, take};
+use super::merge::{Setting, join_key, take};
+use super::problems::Problems;
 use crate::defaults;
 use crate::model::watch::{ConfiguredWatch, Handler, HttpHandler, Watch};
 use hyper::header::{HeaderName, HeaderValue};

@@ -19,10 +19,11 @@ pub(super) use exchange::{Contact, Verdict};
 
 use self::fetching::Announced;
 use self::proof::Proofs;
-use super::envelope::{Carrier, Envelope, Refusal};
+use super::envelope::{Envelope, Refusal};
 use super::horizon::{Horizon, Witnesses};
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};
+use super::replay::Carrier;
 use super::roster::{Merged, Table};
 use super::rumours::{Herald, rumour_of};
 use super::settings::{self, Timings};

@@ -12,7 +12,7 @@
 
 use super::Pool;
 use super::horizon::Horizon;
-use super::replay::{ReplayGuard, Stale};
+use super::replay::{Carrier, ReplayGuard, Stale};
 use crate::defaults;
 use crate::model::ids::NodeId;
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -27,13 +27,6 @@ const WAN: u8 = 2;
 const STREAM: u8 = 4;
 /// The flags of a note, which stand in no other packet.
 const NOTE: u8 = 0x80;
-
-/// What carries a packet; the two are numbered apart, since TCP may lag far behind UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
-    Datagram,
-    Stream,
-}
 
 /// Why a packet was refused; the word is the counter's label.
 #[derive(Clone, Debug, PartialEq, Eq)]

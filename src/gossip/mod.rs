@@ -104,12 +104,6 @@ impl Roster {
     pub fn alive(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|member| member.status == MemberStatus::Alive)
     }
-
-    /// The servers of `dc` that have not left and do not read Raft's log up to `level`.
-    pub fn servers_below<'a>(&'a self, level: u32, dc: &'a str) -> impl Iterator<Item = &'a Member> {
-        let servers = self.members.values().filter(move |member| member.is_server() && member.dc() == dc);
-        servers.filter(move |server| server.status != MemberStatus::Left && server.level() < level)
-    }
 }
 
 /// Why a join failed.

@@ -6,13 +6,19 @@
 //! each other. Whoever has the key can still number packets in another's name; the sender is then told
 //! by [`Stale::Outlived`] to begin a session that is heard again.
 
-use super::envelope::Carrier;
 use crate::defaults;
 use crate::model::ids::NodeId;
 use std::collections::HashMap;
 
 /// How far a packet may be behind the newest and still be taken.
 const WINDOW: u64 = 128;
+
+/// What carries a packet; the two are numbered apart, since TCP may lag far behind UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Datagram,
+    Stream,
+}
 
 /// Why a packet is not new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

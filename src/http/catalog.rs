@@ -8,9 +8,8 @@ use super::ask::{self, Call, Pending, pending};
 use super::body;
 use super::options;
 use super::respond::Reply;
-use crate::model::command::{Command, Deregister, Register};
-use crate::model::operation::{CatalogRead, FederationRead, Lookup, Read};
-use crate::model::request::Write;
+use crate::model::command::{Deregister, Register};
+use crate::model::operation::{CatalogRead, CatalogWrite, FederationRead, Lookup, Read, Write};
 use std::sync::Arc;
 
 /// `PUT catalog/register`
@@ -21,7 +20,7 @@ pub(super) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
         let asked = options::datacenter(&call.parameters);
         let register: Register = body::decode(call.body).await?;
         let dc = named(&register.datacenter).or(asked);
-        ask::write(&api, dc, principal, Write::Apply(Command::Register(Box::new(register)))).await?;
+        ask::write(&api, dc, principal, Write::Catalog(CatalogWrite::Register(Box::new(register)))).await?;
         Ok(Reply::json("true"))
     })
 }
@@ -34,7 +33,7 @@ pub(super) fn deregister(api: &Arc<HttpParts>, call: Call) -> Pending {
         let asked = options::datacenter(&call.parameters);
         let deregister: Deregister = body::decode(call.body).await?;
         let dc = named(&deregister.datacenter).or(asked);
-        ask::write(&api, dc, principal, Write::Apply(Command::Deregister(deregister))).await?;
+        ask::write(&api, dc, principal, Write::Catalog(CatalogWrite::Deregister(deregister))).await?;
         Ok(Reply::json("true"))
     })
 }

@@ -6,10 +6,8 @@ use super::body;
 use super::error::Refusal;
 use super::options;
 use super::respond::Reply;
-use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
-use crate::model::operation::{CoordinateRead, FederationRead, Read};
-use crate::model::request::Write;
+use crate::model::operation::{CoordinateRead, CoordinateWrite, FederationRead, Read, Write};
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -61,7 +59,7 @@ pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
         // Here `?dc` counts for more than the body, as in Consul.
         let dc = asked.or_else(|| (!update.datacenter.is_empty()).then(|| update.datacenter.clone()));
         let coordinate = checked(update)?;
-        ask::write(&api, dc, principal, Write::Apply(Command::UpdateCoordinates(vec![coordinate]))).await?;
+        ask::write(&api, dc, principal, Write::Coordinate(CoordinateWrite::Update(coordinate))).await?;
         Ok(Reply::empty())
     })
 }

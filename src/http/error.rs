@@ -38,7 +38,6 @@ impl From<Fault> for Refusal {
                 FaultKind::BadRequest => StatusCode::BAD_REQUEST,
                 FaultKind::NotFound => StatusCode::NOT_FOUND,
                 FaultKind::Denied => StatusCode::FORBIDDEN,
-                FaultKind::Conflict => StatusCode::CONFLICT,
                 FaultKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
                 FaultKind::Failed
                 | FaultKind::NoLeader

@@ -7,10 +7,8 @@ use super::error::Refusal;
 use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
-use crate::model::command::Command;
-use crate::model::fault::FaultKind;
-use crate::model::operation::{OperatorRead, Read};
-use crate::model::request::{PeerRef, Write, WriteRequest};
+use crate::model::command::Effect;
+use crate::model::operation::{OperatorRead, OperatorWrite, PeerRef, Read, Write};
 use std::sync::Arc;
 
 /// `GET operator/raft/configuration`
@@ -29,12 +27,9 @@ pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> P
     pending(async move {
         let (dc, principal, only_at) = (options::datacenter(&call.parameters), call.principal(), cas(&call.parameters)?);
         let config = body::decode_as(call.body, "Bad request: Error parsing autopilot config").await?;
-        let write = Write::Apply(Command::SetAutopilot { config: Box::new(config), only_at });
-        match api.router.write(WriteRequest { dc, principal, write }).await {
-            Ok(_written) => Ok(Reply::json("true")),
-            Err(fault) if fault.kind == FaultKind::Conflict => Ok(Reply::json("false")),
-            Err(fault) => Err(fault.into()),
-        }
+        let write = Write::Operator(OperatorWrite::SetAutopilot { config: Box::new(config), only_at });
+        let is_set = ask::write(&api, dc, principal, write).await?.effect != Effect::Set(false);
+        Ok(Reply::json(if is_set { "true" } else { "false" }))
     })
 }
 
@@ -58,7 +53,7 @@ pub(super) fn autopilot_state(api: &Arc<HttpParts>, call: Call) -> Pending {
 /// `DELETE operator/raft/peer?id=|address=`
 pub(super) fn remove_peer(api: &Arc<HttpParts>, call: Call) -> Pending {
     match peer(&call.parameters) {
-        Ok(peer) => change(api, &call, Write::RemovePeer(peer), Reply::empty()),
+        Ok(peer) => change(api, &call, Write::Operator(OperatorWrite::RemovePeer(peer)), Reply::empty()),
         Err(refusal) => ready(Err(refusal)),
     }
 }
@@ -67,7 +62,7 @@ pub(super) fn remove_peer(api: &Arc<HttpParts>, call: Call) -> Pending {
 pub(super) fn transfer_leader(api: &Arc<HttpParts>, call: Call) -> Pending {
     let to = call.parameters.filled("id").map(str::parse).transpose();
     match to {
-        Ok(to) => change(api, &call, Write::TransferLeader(to), Reply::json(r#"{"Success":true}"#)),
+        Ok(to) => change(api, &call, Write::Operator(OperatorWrite::TransferLeader(to)), Reply::json(r#"{"Success":true}"#)),
         Err(error) => ready(Err(Refusal::bad_request(format!("Bad request: Invalid ?id: {error}")))),
     }
 }

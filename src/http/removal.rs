@@ -5,13 +5,12 @@ use super::HttpParts;
 use super::ask::{self, Call, Pending, pending};
 use super::options;
 use super::respond::Reply;
-use crate::model::command::Command;
-use crate::model::request::{Removal, Write};
+use crate::model::operation::{FederationWrite, Removal, Write};
 use std::sync::Arc;
 
 /// `PUT federation/remove/:dc`
 pub(super) fn remove(api: &Arc<HttpParts>, call: Call) -> Pending {
-    change(api, call, |dc| Write::RemoveDatacenter(Removal { dc, ..Removal::default() }))
+    change(api, call, |dc| Write::Federation(FederationWrite::Remove(Removal { dc, ..Removal::default() })))
 }
 
 /// `PUT federation/readmit/:dc`
@@ -19,9 +18,9 @@ pub(super) fn readmit(api: &Arc<HttpParts>, call: Call) -> Pending {
     change(api, call, readmission)
 }
 
-/// The write that lets `datacenter` in again.
-pub(super) fn readmission(datacenter: String) -> Write {
-    Write::Apply(Command::ReadmitDatacenter { datacenter })
+/// The write that lets `dc` in again.
+pub(super) fn readmission(dc: String) -> Write {
+    Write::Federation(FederationWrite::Readmit { dc })
 }
 
 fn change(api: &Arc<HttpParts>, mut call: Call, write: fn(String) -> Write) -> Pending {

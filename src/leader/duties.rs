@@ -16,10 +16,9 @@ use crate::defaults::{
 };
 use crate::gossip::{Gossip, Pool};
 use crate::model::autopilot::AutopilotConfig;
-use crate::model::command::{Command, Outcome};
+use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
-use crate::model::member::level;
 use crate::model::operation::Access;
 use crate::model::principal::Principal;
 use crate::telemetry::Trouble;
@@ -55,6 +54,7 @@ pub(super) async fn run(parts: LeaderParts) {
 async fn lead(parts: &LeaderParts) {
     tokio::join!(
         watch_gaps(),
+        keep_level(parts),
         keep_autopilot(parts),
         keep_nodes(parts),
         keep_servers(parts),
@@ -77,20 +77,41 @@ async fn watch_gaps() {
     }
 }
 
+/// The format level rises as soon as every server of the configuration reads the next.
+async fn keep_level(parts: &LeaderParts) {
+    let mut changes = parts.lan.changes();
+    let mut known = Vec::new();
+    loop {
+        changes.mark_unchanged();
+        match parts.raft.raise_level().await {
+            Ok(below) if below.is_empty() => return,
+            Ok(below) if below != known => {
+                info!(servers = %below.join(", "), "servers of an older version keep the format level down; upgrade them");
+                known = below;
+            }
+            Ok(_known) => {}
+            Err(fault) => debug!(%fault, "the format level is not raised yet"),
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(RECONCILE_INTERVAL) => {}
+        }
+    }
+}
+
 /// What the configuration files say of autopilot becomes part of the replicated state, once and for all.
 async fn keep_autopilot(parts: &LeaderParts) {
     let mut changes = parts.lan.changes();
     while parts.reader.autopilot().is_none() {
-        let roster = changes.borrow_and_update().clone();
-        let mut pause = RECONCILE_INTERVAL;
-        if roster.servers_below(level::AUTOPILOT, &parts.datacenter).next().is_none() {
-            let first = Command::SetAutopilot { config: Box::new(parts.autopilot.clone()), only_at: Some(0) };
-            match write(parts, first).await {
-                Ok(()) => return,
-                Err(fault) => debug!(%fault, "autopilot's configuration is not written down yet"),
+        changes.mark_unchanged();
+        let first = Command::SetAutopilot { config: Box::new(parts.autopilot.clone()), only_at: Some(0) };
+        let pause = match parts.raft.propose(first).await {
+            Ok(_written) => return,
+            Err(fault) => {
+                debug!(%fault, "autopilot's configuration is not written down yet");
+                if is_refused(&fault) { RECONCILE_INTERVAL } else { RECONCILE_RETRY }
             }
-            pause = RECONCILE_RETRY;
-        }
+        };
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = sleep(pause) => {}
@@ -122,7 +143,7 @@ async fn keep_nodes(parts: &LeaderParts) {
             Err(fault) => {
                 metrics::counter!("kontor.leader.reconcile_failed").increment(1);
                 // What the catalog refuses, it refuses again a second later.
-                let refused = matches!(fault.kind, FaultKind::BadRequest | FaultKind::Failed | FaultKind::Denied);
+                let refused = is_refused(&fault);
                 let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
                 whole_at = Instant::now() + pause;
                 if refused || trouble.failed(Instant::now().into_std()) {
@@ -156,7 +177,7 @@ async fn reconcile_once(parts: &LeaderParts, mut reconciler: Reconciler, extent:
         debug!(commands = batch.len(), "members have changed");
         let command = if let [single] = batch { single.clone() } else { Command::Batch(batch.to_vec()) };
         // A refusal (a name that belongs to another node) must not keep the rest back.
-        result = result.and(write(parts, command).await);
+        result = result.and(propose(parts, command).await);
     }
     if result.is_ok() {
         reconciler.agreed(roster);
@@ -263,7 +284,7 @@ async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
     };
     let mut result = Ok(());
     for command in aside(decide).await {
-        result = match write(parts, command).await {
+        result = match propose(parts, command).await {
             // It keeps no other back.
             Err(fault) if fault.kind == FaultKind::BadRequest => result.and(Err(fault)),
             written => {
@@ -292,10 +313,10 @@ async fn keep_observers(parts: &LeaderParts) {
         let mut look_again = plan.look_again.map_or(Instant::now() + RECONCILE_INTERVAL, Instant::from_std);
         for assigns in batches(&plan.assigns, OBSERVERS_BATCH) {
             info!(checks = assigns.len(), "voted checks get other observers");
-            if let Err(fault) = write(parts, Command::AssignObservers(assigns.to_vec())).await {
+            if let Err(fault) = propose(parts, Command::AssignObservers(assigns.to_vec())).await {
                 metrics::counter!("kontor.leader.assignments_failed").increment(1);
                 // What the log does not take, it does not take a second later, and that keeps no other back.
-                let refused = fault.kind == FaultKind::BadRequest;
+                let refused = is_refused(&fault);
                 let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
                 warn!(%fault, again_in = ?pause, "voted checks did not get their observers");
                 look_again = look_again.min(Instant::now() + pause);
@@ -327,12 +348,14 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 /// Through this server alone: what one that no longer leads has seen is not for its successor to write.
-async fn write(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
+async fn propose(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
     parts.reader.permit(&Principal::Leader, Access::Leader, &parts.node_name)?;
-    match parts.raft.propose(command).await? {
-        (_index, Outcome::Done) => Ok(()),
-        (_index, Outcome::Refused(fault)) => Err(fault),
-    }
+    parts.raft.propose(command).await.map(drop)
+}
+
+/// Whether it would be refused again a second later.
+fn is_refused(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::BadRequest | FaultKind::Failed | FaultKind::Denied)
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

@@ -6,7 +6,7 @@
 
 use crate::defaults::OBSERVER_FAILED_AFTER;
 use crate::gossip::Roster;
-use crate::model::member::{Member, MemberStatus, level, tag};
+use crate::model::member::{Member, MemberStatus, tag};
 use crate::model::vote::Assign;
 use crate::store::Observed;
 use std::cmp::Reverse;
@@ -48,8 +48,7 @@ impl Observers {
     pub(super) fn plan(&mut self, roster: &Roster, checks: &[Observed], now: Instant) -> Plan {
         let members: Vec<&Member> = roster.members.values().filter(|member| member.dc() == self.datacenter).collect();
         self.note_failures(&members, now);
-        // A server that knows nothing of voted checks could not read the assignment.
-        if checks.is_empty() || roster.servers_below(level::VOTES, &self.datacenter).next().is_some() {
+        if checks.is_empty() {
             return Plan::default();
         }
         let agents = self.agents(&members, now);
@@ -249,13 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_assigned_while_a_server_is_there_that_could_not_read_it() {
+    fn an_agent_that_knows_nothing_of_votes_observes_nothing() {
         let (mut observers, now) = (Observers::new("dc1"), Instant::now());
         let mut roster = alive(&["c1", "c2", "c3"]);
-        roster.members.insert("s9".into(), member("s9", MemberStatus::Alive, ""));
-        assert_eq!(plan(&mut observers, &roster, &check("c1", "web", 3), now).0, Plan::default());
         roster.members.insert("c9".into(), member("c9", MemberStatus::Alive, ""));
-        roster.members.insert("s9".into(), member("s9", MemberStatus::Left, ""));
         let known = plan(&mut observers, &roster, &check("c1", "web", 3), now).1;
         assert!(known.observers.len() == 3 && !known.observers.contains(&"c9".to_owned()));
     }

@@ -3,8 +3,8 @@
 
 use super::Local;
 use super::persist::Disk;
-use super::plan::Step;
 use super::registry::Registry;
+use super::step::Step;
 use crate::defaults::LOCAL_MAX_CHANGES;
 use crate::model::fault::{Fault, FaultKind};
 use crate::telemetry::Trouble;
@@ -100,6 +100,7 @@ fn too_many() -> Fault {
 #[cfg(test)]
 mod tests {
     use super::super::Source;
+    use super::super::kept::file_name;
     use super::super::registry::tests::settings;
     use super::*;
     use crate::model::check::{CheckStatus, CheckType};
@@ -148,5 +149,30 @@ mod tests {
         local.update_ttl("c", CheckStatus::Warning, "at last").expect("known");
         shutdown.drain(Duration::from_secs(60)).await.expect("it ends");
         assert_eq!(open().registered().checks["c"].output, "at last");
+    }
+
+    #[tokio::test]
+    async fn a_word_that_cannot_be_kept_keeps_none_of_the_others_back() {
+        let home = tempfile::tempdir().expect("a directory");
+        let open = || Local::open(settings(Some(home.path()))).expect("opens");
+        let local = open();
+        for name in ["a", "b", "c"] {
+            let check = CheckType { name: name.into(), ttl: Duration::from_secs(3600), ..CheckType::default() };
+            local.add_check(check, Source::Api).await.expect("good");
+        }
+        // The first of them finds a folder in its place.
+        std::fs::create_dir(home.path().join("checks/state").join(file_name("a"))).expect("made");
+        let shutdown = Shutdown::new();
+        shutdown.spawn("words", local.clone().keep_words(shutdown.token()));
+        {
+            let _at_once = local.inner.desk.lock().await;
+            for id in ["a", "b", "c"] {
+                local.update_ttl(id, CheckStatus::Passing, "well").expect("known");
+            }
+        }
+        shutdown.drain(Duration::from_secs(60)).await.expect("it ends");
+        let outputs = open().registered();
+        let said = |id: &str| outputs.checks[id].output.as_str();
+        assert_eq!((said("a"), said("b"), said("c")), ("", "well", "well"));
     }
 }

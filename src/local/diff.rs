@@ -1,18 +1,20 @@
-//! What differs between this agent and the catalog, and the commands that make it agree. Pure.
+//! What differs between this agent and the catalog, and the writes that make it agree. Pure.
 //!
 //! `sync` reads the catalog, has it compared, sends the updates and tells what came of them. What
 //! is registered here is the truth; only the leader's own entries and overridden tags are not.
 
 use super::Source;
 use super::state::{CheckEntry, Mark, State};
-use crate::model::check::{HealthCheck, SERF_HEALTH};
-use crate::model::command::{Command, Deregister, Register};
+use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
+use crate::model::command::{Deregister, Register};
 use crate::model::ids::Token;
 use crate::model::node::Node;
+use crate::model::operation::CatalogWrite;
 use crate::model::service::NodeService;
-use serde::Deserialize;
+use crate::router::NodeRows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The service that the leader keeps for servers.
 const CONSUL_SERVICE: &str = "consul";
@@ -26,22 +28,13 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Reads the bodies of `catalog/node-services/:node` and `health/node/:node`.
-    pub(super) fn parse(node_services: &[u8], checks: &[u8]) -> Result<Remote, serde_json::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct NodeServices {
-            node: Option<Node>,
-            services: Option<Vec<NodeService>>,
+    /// Of the node with its services, and its checks.
+    pub(super) fn new(of: NodeRows, checks: Vec<HealthCheck>) -> Remote {
+        Remote {
+            node: of.node,
+            services: of.services.into_iter().map(|service| (service.id.clone(), service)).collect(),
+            checks: checks.into_iter().map(|check| (check.check_id.clone(), check)).collect(),
         }
-        let listed: Option<NodeServices> = serde_json::from_slice(node_services)?;
-        let (node, services) = listed.map_or((None, None), |listed| (listed.node, listed.services));
-        let checks: Option<Vec<HealthCheck>> = serde_json::from_slice(checks)?;
-        Ok(Remote {
-            node,
-            services: services.into_iter().flatten().map(|service| (service.id.clone(), service)).collect(),
-            checks: checks.into_iter().flatten().map(|check| (check.check_id.clone(), check)).collect(),
-        })
     }
 }
 
@@ -56,7 +49,7 @@ enum Thing {
 /// One write to the catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
-    pub(super) command: Command,
+    pub(super) write: CatalogWrite,
     pub(super) token: Token,
     /// What it brings, each with the revision that it carries.
     covers: Vec<(Thing, u64)>,
@@ -71,6 +64,15 @@ impl State {
         let changed = self.take_overridden_tags(remote);
         self.compare_checks(remote);
         changed
+    }
+
+    /// Takes how long voted checks have been critical from their votes, as the catalog has them: what this
+    /// agent alone finds deregisters nothing.
+    pub(super) fn heed_votes(&mut self, remote: &Remote, now: Instant) {
+        for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
+            let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
+            entry.critical_since = is_critical.then(|| entry.critical_since.unwrap_or(now));
+        }
     }
 
     /// The writes that bring the catalog what it lacks: the node, removals, services with those of
@@ -211,7 +213,7 @@ impl State {
     fn node_update(&self) -> Update {
         let register = Register { skip_node_update: false, ..self.register() };
         let covers = vec![(Thing::Node, self.node_mark.revision)];
-        Update { command: Command::Register(Box::new(register)), token: Token::default(), covers }
+        Update { write: CatalogWrite::Register(Box::new(register)), token: Token::default(), covers }
     }
 
     fn removal(&self, service_id: &str, check_id: &str, token: &Token, covers: Vec<(Thing, u64)>) -> Update {
@@ -222,7 +224,7 @@ impl State {
             check_id: check_id.to_owned(),
             ..Deregister::default()
         };
-        Update { command: Command::Deregister(deregister), token: token.clone(), covers }
+        Update { write: CatalogWrite::Deregister(deregister), token: token.clone(), covers }
     }
 
     fn push_registrations(&self, updates: &mut Vec<Update>) {
@@ -240,12 +242,12 @@ impl State {
             covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
             let checks = with.iter().map(|(_, check)| check.told()).collect();
             let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
-            updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
+            updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
         for (id, entry) in waiting.into_values().flatten() {
             let register = Register { check: Some(entry.told()), ..self.register() };
             let covers = vec![(Thing::Check(id.clone()), entry.mark.revision)];
-            updates.push(Update { command: Command::Register(Box::new(register)), token: entry.token.clone(), covers });
+            updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
     }
 }

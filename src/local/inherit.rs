@@ -4,8 +4,8 @@
 //! the hash of an id without an ending. One that is taken stays beside ours under another name.
 
 use super::definition;
+use super::kept::{self, Kept, KeptCheck, KeptService, KeptTtl};
 use super::maintenance;
-use super::persist::{self, Kept, KeptCheck, KeptService, KeptTtl};
 use crate::model::check::{CheckStatus, CheckType, HealthCheck, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
 use crate::model::ids::Token;
 use crate::model::service::NodeService;
@@ -128,23 +128,23 @@ fn is_of_consul(name: &str) -> bool {
 }
 
 fn take_one<T: OfConsul>(folder: &Path, path: &Path) -> io::Result<()> {
-    let bytes = match persist::read(path) {
+    let bytes = match kept::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             error!(file = %path.display(), %error, "a registration that Consul kept cannot be read and is not used");
             return Ok(());
         }
     };
-    match persist::bounded(&bytes).and_then(|()| parse::<T>(&bytes)).and_then(T::ours) {
-        Ok(ours) if folder.join(persist::file_name(ours.id())).exists() => {
+    match kept::bounded(&bytes).and_then(|()| parse::<T>(&bytes)).and_then(T::ours) {
+        Ok(ours) if folder.join(kept::file_name(ours.id())).exists() => {
             warn!(file = %path.display(), id = %ours.id(), "a {} that Consul kept is registered here already; it is not used", T::WHAT);
         }
         Ok(ours) => {
-            persist::write(folder, &ours, true)?;
+            kept::write(folder, &ours, true)?;
             info!(file = %path.display(), id = %ours.id(), "a {} that Consul kept was taken over", T::WHAT);
         }
         Err(why) => {
-            persist::set_aside(path, &why);
+            kept::set_aside(path, &why);
             return Ok(());
         }
     }

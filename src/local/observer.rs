@@ -9,11 +9,11 @@ use super::votes::{Order, Votes};
 use crate::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
-use crate::model::member::level;
-use crate::model::operation::{HealthRead, Read};
+use crate::model::level;
+use crate::model::operation::{HealthRead, HealthWrite, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::{Freshness, Identity, Query};
-use crate::model::request::{Write, WriteRequest};
+use crate::model::request::WriteRequest;
 use crate::model::vote::{Ballot, VotedCheck};
 use crate::router::Router;
 use crate::telemetry::Trouble;
@@ -87,11 +87,7 @@ async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Ve
 async fn ask(node: &str, router: &Router, min_index: u64) -> Result<(Vec<VotedCheck>, u64), Fault> {
     let freshness = Freshness { max_stale: Some(SYNC_MAX_STALE), min_index, wait: OBSERVED_WAIT, ..Freshness::STALE };
     let read = Read::Health(HealthRead::ObservedBy { node: node.to_owned() });
-    let answer = router.query(Query::of(Identity::new(read, Principal::agent(node)), freshness)).await?;
-    let checks = serde_json::from_slice(&answer.body);
-    let checks =
-        checks.map_err(|error| Fault::failed(format!("a server's answer about voted checks cannot be read: {error}")))?;
-    Ok((checks, answer.meta.index))
+    router.rows(Query::of(Identity::new(read, Principal::agent(node)), freshness)).await
 }
 
 /// Resolves while there is a server and none that would not understand.
@@ -190,7 +186,7 @@ fn carry_out(order: Order, runners: &mut Runners, settings: &super::checks::Prob
 fn send(router: Router, ballot: Ballot) -> Sending {
     Box::pin(async move {
         let principal = Principal::agent(&ballot.observer);
-        let request = WriteRequest { dc: None, principal, write: Write::Vote(ballot.clone()) };
+        let request = WriteRequest { dc: None, principal, write: Write::Health(HealthWrite::Vote(ballot.clone())) };
         let late = |_elapsed| Err(Fault::outcome_unknown("no answer within the time for one ballot"));
         let result = timeout(SYNC_REQUEST_TIMEOUT, router.write(request)).await.unwrap_or_else(late);
         (ballot, result.map(|_written| ()))

@@ -4,7 +4,7 @@
 
 use super::anti_entropy;
 use super::checks::{Alias, Finding, judge};
-use super::persist::KeptTtl;
+use super::kept::KeptTtl;
 use super::plan::unknown_check;
 use super::registry::{Moment, Registry};
 use crate::defaults::{ALIAS_ROUNDS, CHECK_LOGGED_BYTES};

@@ -7,44 +7,16 @@ use super::Source;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::registry::Registry;
-use super::reload::FromFiles;
+use super::step::Step;
 use crate::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
 use crate::model::rules;
-use crate::model::service::NodeService;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
 use tracing::info;
-
-/// One step of a change.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Registers a service or replaces it.
-    PutService { row: Box<NodeService>, token: Token, source: Source },
-    /// Registers a check or replaces it.
-    PutCheck { new: Box<NewCheck>, source: Source },
-    /// Removes a service; its checks go by steps of their own.
-    DropService(String),
-    /// Removes a check that may be there.
-    DropCheck(String),
-    /// Configuration files have said this.
-    Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
-}
-
-impl Step {
-    /// When it is done on the disk: lower ones first.
-    pub(super) fn place_on_disk(&self) -> u8 {
-        match self {
-            Step::PutCheck { source: Source::Api, .. } => 0,
-            Step::PutService { source: Source::Api, .. } => 1,
-            Step::PutService { source: Source::File, .. } | Step::DropService(_) => 2,
-            Step::PutCheck { source: Source::File, .. } | Step::DropCheck(_) | Step::Reloaded { .. } => 3,
-        }
-    }
-}
 
 impl Registry {
     /// A service with its checks. `replace_checks` drops earlier checks that are not named anew.

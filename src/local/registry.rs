@@ -6,12 +6,12 @@
 
 use super::checks::ProbeSettings;
 use super::definition::{self, NewCheck};
+use super::kept::{KeptCheck, KeptService, KeptTtl};
 use super::maintenance;
-use super::persist::{Disk, Found, KeptCheck, KeptService, KeptTtl};
-use super::plan::Step;
-use super::reload::FromFiles;
+use super::persist::{Disk, Found};
 use super::running::Running;
 use super::state::{NodeInfo, State};
+use super::step::{FromFiles, Step};
 use super::ttl::Deadlines;
 use super::{LocalSettings, Source};
 use crate::defaults::CONSUL_VERSION;

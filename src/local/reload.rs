@@ -5,9 +5,9 @@
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};
-use super::plan::Step;
 use super::registry::Registry;
 use super::state::CheckEntry;
+use super::step::{FromFiles, Step};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
@@ -15,13 +15,6 @@ use crate::model::ids::Token;
 use crate::model::rules;
 use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What configuration files said last, by id.
-#[derive(Debug, Default)]
-pub(super) struct FromFiles {
-    services: BTreeMap<String, (NodeService, Token)>,
-    checks: BTreeMap<String, NewCheck>,
-}
 
 impl Registry {
     /// What replaces everything that came from configuration files. There is no plan when anything of

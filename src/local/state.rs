@@ -4,7 +4,6 @@
 //! stays, marked, until the catalog has forgotten it.
 
 use super::definition::NewCheck;
-use super::diff::Remote;
 use super::{Registered, Source};
 use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::ids::Token;
@@ -288,15 +287,6 @@ impl State {
     pub(super) fn probed(&self) -> BTreeMap<String, Arc<HealthCheck>> {
         let probed = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.probed && entry.is_voted());
         probed.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect()
-    }
-
-    /// Takes how long voted checks have been critical from their votes, as the catalog has them: what this
-    /// agent alone finds deregisters nothing.
-    pub(super) fn heed_votes(&mut self, remote: &Remote, now: Instant) {
-        for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
-            let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
-            entry.critical_since = is_critical.then(|| entry.critical_since.unwrap_or(now));
-        }
     }
 
     /// Takes from what the catalog has observed whether it has this agent's voted checks as they are here.

@@ -9,17 +9,15 @@ use super::anti_entropy::{AntiEntropy, End, Spread, Step};
 use super::diff::{Remote, Update};
 use crate::defaults::{SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::Gossip;
-use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::Token;
 use crate::model::member::{Member, tag};
-use crate::model::operation::{CatalogRead, HealthRead, Read};
+use crate::model::operation::{CatalogRead, CatalogWrite, HealthRead, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::{Freshness, Identity, Query};
-use crate::model::request::{Write, WriteRequest};
-use crate::router::Router;
+use crate::model::request::WriteRequest;
+use crate::router::{Router, TypedRows};
 use crate::telemetry::Trouble;
-use bytes::Bytes;
 use std::future::Future;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -29,7 +27,7 @@ pub(super) trait Catalog: Send + Sync + 'static {
     /// What it has of this node.
     fn read(&self) -> impl Future<Output = Result<Remote, Fault>> + Send;
     /// Changes it.
-    fn write(&self, command: Command, token: Token) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn write(&self, write: CatalogWrite, token: Token) -> impl Future<Output = Result<(), Fault>> + Send;
     /// How many agents share it.
     fn members(&self) -> usize;
 }
@@ -49,24 +47,23 @@ impl RouterCatalog {
         self.router.leader_addr().is_some() || self.lan.roster().alive().any(leads)
     }
 
-    async fn query(&self, read: Read) -> Result<Bytes, Fault> {
+    async fn rows<T: TypedRows>(&self, read: Read) -> Result<T, Fault> {
         let freshness = Freshness { max_stale: Some(SYNC_MAX_STALE), ..Freshness::STALE };
         let identity = Identity::new(read, Principal::agent(&self.node_name));
-        self.router.query(Query::of(identity, freshness)).await.map(|answer| answer.body)
+        self.router.rows(Query::of(identity, freshness)).await.map(|(rows, _index)| rows)
     }
 }
 
 impl Catalog for RouterCatalog {
     async fn read(&self) -> Result<Remote, Fault> {
-        let services = self.query(Read::Catalog(CatalogRead::NodeServices { node: self.node_name.clone() })).await?;
-        let checks = self.query(Read::Health(HealthRead::Node { node: self.node_name.clone() })).await?;
-        Remote::parse(&services, &checks)
-            .map_err(|error| Fault::failed(format!("a server's answer about this node cannot be read: {error}")))
+        let node = || self.node_name.clone();
+        let of = self.rows(Read::Catalog(CatalogRead::NodeServices { node: node() })).await?;
+        Ok(Remote::new(of, self.rows(Read::Health(HealthRead::Node { node: node() })).await?))
     }
 
-    async fn write(&self, command: Command, token: Token) -> Result<(), Fault> {
+    async fn write(&self, write: CatalogWrite, token: Token) -> Result<(), Fault> {
         let principal = Principal::of_registration(&token, &self.node_name);
-        let request = WriteRequest { dc: None, principal, write: Write::Apply(command) };
+        let request = WriteRequest { dc: None, principal, write: Write::Catalog(write) };
         self.router.write(request).await.map(|_written| ())
     }
 
@@ -159,7 +156,7 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     };
     let mut end = End::Done;
     for update in updates {
-        match within(catalog.write(update.command.clone(), update.token.clone())).await {
+        match within(catalog.write(update.write.clone(), update.token.clone())).await {
             Ok(()) => {
                 debug!(change = what(&update), "catalog updated");
                 local.lock().state.settle(&update);
@@ -194,20 +191,14 @@ async fn within<T>(request: impl Future<Output = Result<T, Fault>>) -> Result<T,
 
 /// What an update changes, for the log.
 fn what(update: &Update) -> String {
-    match &update.command {
-        Command::Register(register) => match (&register.service, &register.check) {
+    match &update.write {
+        CatalogWrite::Register(register) => match (&register.service, &register.check) {
             (Some(service), _) => format!("register service {}", service.id),
             (None, Some(check)) => format!("register check {}", check.check_id),
             (None, None) => format!("register node {}", register.node),
         },
-        Command::Deregister(gone) if !gone.service_id.is_empty() => format!("deregister service {}", gone.service_id),
-        Command::Deregister(gone) => format!("deregister check {}", gone.check_id),
-        Command::RemoveDatacenter { datacenter, .. } => format!("remove datacenter {datacenter}"),
-        Command::ReadmitDatacenter { datacenter } => format!("readmit datacenter {datacenter}"),
-        Command::SetAutopilot { .. } => "autopilot's configuration".to_owned(),
-        Command::AssignObservers(_) => "assign observers".to_owned(),
-        Command::Vote { ballot, .. } => format!("count votes of {}", ballot.observer),
-        Command::UpdateCoordinates(_) | Command::Batch(_) => "several changes".to_owned(),
+        CatalogWrite::Deregister(gone) if !gone.service_id.is_empty() => format!("deregister service {}", gone.service_id),
+        CatalogWrite::Deregister(gone) => format!("deregister check {}", gone.check_id),
     }
 }
 
@@ -249,12 +240,12 @@ mod tests {
             Ok(self.remote.lock().expect("whole").clone())
         }
 
-        async fn write(&self, command: Command, _token: Token) -> Result<(), Fault> {
+        async fn write(&self, write: CatalogWrite, _token: Token) -> Result<(), Fault> {
             self.check()?;
             *self.writes.lock().expect("whole") += 1;
             let mut remote = self.remote.lock().expect("whole");
-            match command {
-                Command::Register(register) => {
+            match write {
+                CatalogWrite::Register(register) => {
                     let name = register.service.as_ref().map(|service| service.id.clone());
                     if let Some((refused, kind)) = &*self.refuses.lock().expect("whole")
                         && name.as_ref() == Some(refused)
@@ -269,8 +260,7 @@ mod tests {
                     remote.services.extend(register.service.map(|service| (service.id.clone(), service)));
                     remote.checks.extend(register.checks.into_iter().map(|check| (check.check_id.clone(), check)));
                 }
-                Command::Deregister(gone) => drop(remote.services.remove(&gone.service_id)),
-                other => panic!("unexpected {other:?}"),
+                CatalogWrite::Deregister(gone) => drop(remote.services.remove(&gone.service_id)),
             }
             Ok(())
         }

@@ -28,9 +28,9 @@ pub struct AutopilotConfig {
     pub disable_upgrade_migration: bool,
     /// Of Consul Enterprise: kept, and without effect.
     pub upgrade_version_tag: String,
-    /// Raft index at which it was first written; 0 before.
+    /// Index at which it was first written; 0 before.
     pub create_index: u64,
-    /// Raft index of its last change; 0 before there is one.
+    /// Index of its last change; 0 before there is one.
     pub modify_index: u64,
 }
 

@@ -172,9 +172,9 @@ pub struct HealthCheck {
     pub exposed_port: i64,
     /// How it is probed.
     pub definition: CheckDefinition,
-    /// Raft index of the first registration.
+    /// Index of the first registration.
     pub create_index: u64,
-    /// Raft index of the last change.
+    /// Index of the last change.
     pub modify_index: u64,
 }
 

@@ -3,8 +3,8 @@
 use super::autopilot::AutopilotConfig;
 use super::check::HealthCheck;
 use super::coordinate::NodeCoordinate;
-use super::fault::Fault;
 use super::ids::ClusterId;
+use super::level::{self, Level};
 use super::service::NodeService;
 use super::vote::{Assign, Ballot};
 use serde::{Deserialize, Serialize};
@@ -77,13 +77,45 @@ pub enum Command {
     /// Treat servers so from now on; with an index, only when the configuration in force was changed at that
     /// one last. Index 0 means that there is none yet.
     SetAutopilot { config: Box<AutopilotConfig>, only_at: Option<u64> },
+    /// Raise the format level in force; a lower one than that is passed over. Only Raft itself proposes it.
+    RaiseLevel(Level),
 }
 
-/// What applying a command came to. A user's mistake is an outcome, never an error of the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// It is done.
+impl Command {
+    /// The format level of the servers that read it. Those that do not read [`Command::RaiseLevel`] are never
+    /// among the ones that it is proposed to.
+    pub fn level(&self) -> u32 {
+        match self {
+            Command::Register(_)
+            | Command::Deregister(_)
+            | Command::UpdateCoordinates(_)
+            | Command::RemoveDatacenter { .. }
+            | Command::ReadmitDatacenter { .. } => level::BASE,
+            Command::AssignObservers(_) | Command::Vote { .. } => level::VOTES,
+            Command::SetAutopilot { .. } => level::AUTOPILOT,
+            Command::RaiseLevel(to) => to.number.max(level::COMMAND_INDEXES),
+            Command::Batch(commands) => commands.iter().map(Command::level).max().unwrap_or(0),
+        }
+    }
+}
+
+/// The typed result of a command, as its user gets it over every hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// It is done, and there is no more to tell.
+    #[default]
     Done,
-    /// It is refused, and nothing has changed.
-    Refused(Fault),
+    /// Whether a compare-and-set has set.
+    Set(bool),
+}
+
+/// A write that was carried out. A user's mistake is a [`Fault`](super::fault::Fault) in its place, never an error
+/// of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// The index of its command; 0 where there is none.
+    pub index: u64,
+    /// What it came to.
+    pub effect: Effect,
 }

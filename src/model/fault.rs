@@ -12,8 +12,6 @@ pub enum FaultKind {
     NotFound,
     /// The user may not do this (403).
     Denied,
-    /// What was to be changed is no longer as the user knew it, and nothing was done (409).
-    Conflict,
     /// The request is understood and failed; trying again will not help (500).
     Failed,
     /// Nothing was done because there is no leader; safe to try again (500).

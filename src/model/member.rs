@@ -1,6 +1,7 @@
 //! A member of a gossip pool.
 
 use super::ids::NodeId;
+use super::level;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +36,7 @@ pub mod tag {
     /// `1` for an agent that probes for others, `0` for one that does not; absent where it knows
     /// nothing of voted checks.
     pub const OBSERVE: &str = "observe";
-    /// Up to which [`level`](super::level) a server reads Raft's log, in the LAN pool.
+    /// Up to which [`level`](super::super::level) a server reads Raft's log, in the LAN pool.
     pub const LEVEL: &str = "level";
     /// The term in which this server leads, in the LAN pool, for as long as it does.
     pub const LEADS: &str = "leads";
@@ -43,19 +44,6 @@ pub mod tag {
     pub const RECONNECT_TIMEOUT: &str = "rc_tm";
     /// Network segment, always empty.
     pub const SEGMENT: &str = "segment";
-}
-
-/// What came to the entries of Raft's log since the first release, in that order. A server would stop at an
-/// entry that it cannot read, so none is written while there is a server below its level.
-pub mod level {
-    /// What the first release read.
-    pub const BASE: u32 = 0;
-    /// Observers and votes.
-    pub const VOTES: u32 = 1;
-    /// Autopilot's configuration.
-    pub const AUTOPILOT: u32 = 2;
-    /// What this build reads.
-    pub const OWN: u32 = AUTOPILOT;
 }
 
 /// The state of a member; the numbers are those of `/v1/agent/members`.

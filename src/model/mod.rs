@@ -17,6 +17,7 @@ pub mod filter;
 pub mod ids;
 pub mod indent;
 pub mod json;
+pub mod level;
 pub mod log_file;
 pub mod member;
 pub mod mesh;

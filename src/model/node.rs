@@ -20,8 +20,8 @@ pub struct Node {
     pub tagged_addresses: Option<BTreeMap<String, String>>,
     /// Free key/value pairs, filtered on by `node-meta`.
     pub meta: Option<BTreeMap<String, String>>,
-    /// Raft index of the node's first registration.
+    /// Index of the node's first registration.
     pub create_index: u64,
-    /// Raft index of the node's last change.
+    /// Index of the node's last change.
     pub modify_index: u64,
 }

@@ -1,57 +1,18 @@
 //! What agents ask each other over `rpc` and `bridge`, and how a long answer shows that it lives.
 
 use super::answer::Answer;
-use super::command::Command;
+use super::command::Written;
 use super::fault::Fault;
-use super::ids::{ClusterId, NodeId};
+use super::operation::Write;
 use super::principal::Principal;
 use super::query::{Identity, Query};
-use super::vote::Ballot;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
-
-/// A server of the Raft configuration, as an operator names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PeerRef {
-    /// By its node id.
-    Id(String),
-    /// By `ip:port` of its RPC listener.
-    Address(String),
-}
-
-/// Another datacenter to be refused. Each server on the way to the leader adds what it knows of it: one
-/// that only the static list of the asked server names is known to nobody else.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Removal {
-    /// Its name.
-    pub dc: String,
-    /// Whether any of them knows it.
-    pub is_known: bool,
-    /// The clusters that they know by that name.
-    pub clusters: BTreeSet<ClusterId>,
-}
-
-/// Everything that can be changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Write {
-    /// A command for the replicated log.
-    Apply(Command),
-    /// What an agent has found of checks that it observes.
-    Vote(Ballot),
-    /// Refuse another datacenter from now on.
-    RemoveDatacenter(Removal),
-    /// Take a server out of the Raft configuration.
-    RemovePeer(PeerRef),
-    /// Hand leadership over, to the one named or to whoever is furthest.
-    TransferLeader(Option<NodeId>),
-}
 
 /// A write with where it goes and whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,13 +23,6 @@ pub struct WriteRequest {
     pub principal: Principal,
     /// What is changed.
     pub write: Write,
-}
-
-/// A write that is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// The Raft index at which it was applied; 0 where there is none.
-    pub index: u64,
 }
 
 /// What is asked.

@@ -84,9 +84,9 @@ pub struct NodeService {
     pub proxy: Value,
     /// Mesh settings, kept as they came.
     pub connect: Value,
-    /// Raft index of the first registration.
+    /// Index of the first registration.
     pub create_index: u64,
-    /// Raft index of the last change.
+    /// Index of the last change.
     pub modify_index: u64,
 }
 

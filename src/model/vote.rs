@@ -163,7 +163,7 @@ pub struct Counted {
     pub output: String,
     /// When the leader took it, in milliseconds since the Unix epoch by the leader's clock.
     pub at: u64,
-    /// The Raft index of the vote.
+    /// The index of the vote.
     pub index: u64,
 }
 
@@ -171,7 +171,7 @@ pub struct Counted {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Assignment {
-    /// The Raft index at which these observers were assigned: never the same twice.
+    /// The index at which these observers were assigned: never the same twice.
     pub epoch: u64,
     /// Node names, the owner first.
     pub observers: Vec<String>,
@@ -256,7 +256,7 @@ pub struct ShownVote {
     pub output: String,
     /// When the leader took it.
     pub time: String,
-    /// The Raft index of the vote.
+    /// The index of the vote.
     pub index: u64,
 }
 

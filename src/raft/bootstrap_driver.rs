@@ -8,7 +8,7 @@ use super::log_store::LogStore;
 use super::mark::MarkFile;
 use super::message::{Ask, Reply};
 use super::network::Link;
-use super::openraft_types::Core;
+use super::state_machine::Core;
 use super::{Candidate, Lane, RaftError};
 use crate::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
@@ -229,7 +229,7 @@ impl Driver {
     /// False when the disk did not take it; its writer has then told the world.
     async fn keep(&mut self, grant: Option<Grant>) -> bool {
         let Ok(bytes) = grant.as_ref().map(rmp_serde::to_vec_named).transpose() else { return false };
-        let marked = grant.is_none() || self.marked(None).await;
+        let marked = grant.is_none() || marked(self.mark.as_ref(), None).await;
         let kept = marked && self.log.put(GRANT, bytes).await.is_ok();
         if kept {
             if let Some(Grant { cluster, proposer, members }) = &grant {
@@ -242,24 +242,9 @@ impl Driver {
         kept
     }
 
-    /// Whether the mark says by now that there is state, of `cluster` if it has begun.
-    async fn marked(&self, cluster: Option<ClusterId>) -> bool {
-        let Some(mark) = &self.mark else { return true };
-        let kept = mark.keep(cluster).await;
-        if let Err(error) = &kept {
-            warn!(%error, "the mark of the Raft state cannot be written; nothing begins before it is");
-        }
-        kept.is_ok()
-    }
-
     async fn join(&mut self, cluster: ClusterId) -> bool {
         if self.state.joined().is_none() {
-            let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
-            // The mark comes after what it is about: before it, a crash would look like a log that is lost.
-            if self.log.put(CLUSTER, Some(bytes)).await.is_err() || !self.marked(Some(cluster)).await {
-                return false;
-            }
-            if self.log.put(GRANT, None).await.is_err() {
+            if !noted(&self.log, self.mark.as_ref(), cluster).await || self.log.put(GRANT, None).await.is_err() {
                 return false;
             }
             info!(%cluster, "this server is part of a cluster");
@@ -282,5 +267,45 @@ impl Driver {
         if let Err(error) = self.core.trigger().elect(false).await {
             warn!(%error, "the first election cannot start");
         }
+    }
+}
+
+/// Whether the log, and then the mark beside it, say by now of which cluster this server is part. The mark comes
+/// after what it is about: before it, a crash would look like a log that is lost.
+async fn noted(log: &LogStore, mark: Option<&MarkFile>, cluster: ClusterId) -> bool {
+    let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
+    log.put(CLUSTER, Some(bytes)).await.is_ok() && marked(mark, Some(cluster)).await
+}
+
+/// Whether the mark says by now that there is state, of `cluster` if it has begun.
+async fn marked(mark: Option<&MarkFile>, cluster: Option<ClusterId>) -> bool {
+    let Some(mark) = mark else { return true };
+    let kept = mark.keep(cluster).await;
+    if let Err(error) = &kept {
+        warn!(%error, "the mark of the Raft state cannot be written; nothing begins before it is");
+    }
+    kept.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_mark_asks_for_no_log_that_does_not_say_of_which_cluster_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let (me, cluster) = (NodeId::from_u128(1), ClusterId(Uuid::from_u128(2)));
+        let mark = MarkFile::new(home.path(), me);
+        let open = || LogStore::open(&home.path().join("log")).unwrap();
+        let log = open();
+        // As at a crash before the first write: from here on the log takes nothing.
+        log.close().await;
+        assert!(!noted(&log, Some(&mark), cluster).await);
+        assert!(!mark.wants_log().unwrap());
+        drop(log);
+        let log = open();
+        assert!(recover(me, &log, Some(&mark)).await.unwrap().joined().is_none(), "it begins as if nothing had been");
+        assert!(noted(&log, Some(&mark), cluster).await && mark.wants_log().unwrap());
+        assert_eq!(recover(me, &log, Some(&mark)).await.unwrap().joined(), Some(cluster));
     }
 }

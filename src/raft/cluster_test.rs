@@ -5,7 +5,6 @@ use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
 use super::{Peer, RaftSettings};
 use crate::defaults::{RAFT_ECHO_PATIENCE, RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS, RAFT_PROPOSALS};
-use crate::model::command::Outcome;
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
 use bytes::Bytes;
@@ -33,8 +32,8 @@ async fn a_single_server_in_memory_leads_at_once() {
     cluster.write("a").await;
     assert!(cluster.member(1).raft.staleness().unwrap() < PATIENCE);
     cluster.member(1).raft.confirm_leadership().await.unwrap();
-    let (_, refused) = cluster.member(1).raft.propose(register("")).await.unwrap();
-    assert!(matches!(refused, Outcome::Refused(fault) if fault.kind == FaultKind::BadRequest));
+    let refused = cluster.member(1).raft.propose(register("")).await.unwrap_err();
+    assert_eq!(refused.kind, FaultKind::BadRequest);
     cluster.member(1).raft.shutdown(PATIENCE).await;
 }
 
@@ -47,13 +46,14 @@ async fn proposals_that_wait_together_share_entries_and_each_hears_its_own_outco
     let raft = &cluster.member(1).raft;
     let propose = async |number: u32| {
         let name = if number.is_multiple_of(10) { String::new() } else { format!("n{number}") };
-        raft.propose(register(&name)).await.unwrap()
+        raft.propose(register(&name)).await
     };
     let written = futures_util::future::join_all((0..200).map(propose)).await;
-    for (number, (_, outcome)) in written.iter().enumerate() {
-        assert_eq!(matches!(outcome, Outcome::Refused(_)), number % 10 == 0, "{number}: {outcome:?}");
+    for (number, written) in written.iter().enumerate() {
+        let refused = written.as_ref().is_err_and(|fault| fault.kind == FaultKind::BadRequest);
+        assert_eq!(refused, number % 10 == 0, "{number}: {written:?}");
     }
-    let indexes: BTreeSet<u64> = written.iter().map(|(index, _)| *index).collect();
+    let indexes: BTreeSet<u64> = written.iter().flatten().map(|written| written.index).collect();
     assert!(indexes.len() <= 200 / RAFT_GROUP_COMMANDS * 2, "{} entries", indexes.len());
     assert_eq!(raft.stats().pending, 0);
     for number in (0..200).filter(|number| number % 10 != 0) {

@@ -1,56 +1,18 @@
-//! How much room there is on the disk that Raft's log is on.
+//! What a server does about the room on the disk that Raft's log is on.
 //!
 //! Writes are refused while there is less than a reserve: what is in the log already must still find
 //! room in a snapshot, or the log could never get shorter, and all servers would come to that point
 //! together. `log_writer` waits for room where others have taken even that.
 
+use super::room::free_bytes;
 use super::start::Server;
-use crate::defaults::{RAFT_DISK_FULL_BYTES, RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
+use crate::defaults::{RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use openraft::ServerState;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Bytes that this process may still write to the file system of `path`.
-fn free_bytes(path: &Path) -> io::Result<u64> {
-    let there = rustix::fs::statvfs(path)?;
-    Ok(there.f_bavail.saturating_mul(there.f_frsize))
-}
-
-/// Whether there is no room to go on. A file system that does not tell has some.
-pub(super) fn is_nearly_full(path: &Path) -> bool {
-    free_bytes(path).is_ok_and(|free| free < RAFT_DISK_FULL_BYTES)
-}
-
-/// Whether a write has failed for want of room: on the disk, in a quota, or in what a file may have.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
-}
-
-/// What is known of the room.
-#[derive(Debug, Default)]
-pub(super) struct Room {
-    free: AtomicU64,
-    is_low: AtomicBool,
-}
-
-impl Room {
-    /// Takes a look's result; whether that changes what writes meet. Once low, it takes a quarter more
-    /// than the reserve: writes must not be let in and refused in turn.
-    fn judge(&self, free: u64, reserve: u64) -> bool {
-        self.free.store(free, Ordering::SeqCst);
-        let was_low = self.is_low.load(Ordering::SeqCst);
-        let wanted = if was_low { reserve + reserve / 4 } else { reserve };
-        self.is_low.swap(free < wanted, Ordering::SeqCst) != (free < wanted)
-    }
-
-    /// Whether writes are refused.
-    pub(super) fn is_low(&self) -> bool {
-        self.is_low.load(Ordering::SeqCst)
-    }
-}
+use std::sync::atomic::Ordering;
 
 impl Server {
     fn raft_folder(&self) -> Option<PathBuf> {
@@ -115,7 +77,7 @@ impl Server {
             return Some(Fault::no_leader());
         }
         if self.room.is_low() && self.leadership.borrow().is_self {
-            let free = self.room.free.load(Ordering::SeqCst) >> 20;
+            let free = self.room.free() >> 20;
             let text = format!(
                 "the disk of the leader's Raft log is nearly full ({free} MiB left): writes are refused until there is room in {}",
                 folder().display()
@@ -124,19 +86,5 @@ impl Server {
             return Some(Fault::new(FaultKind::Busy, text.clone()).because(text));
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn writes_are_refused_below_the_reserve_and_let_in_well_above_it() {
-        let room = Room::default();
-        assert!(!room.judge(100, 100) && !room.is_low());
-        assert!(room.judge(99, 100) && room.is_low());
-        assert!(!room.judge(124, 100) && room.is_low());
-        assert!(room.judge(125, 100) && !room.is_low());
     }
 }

@@ -9,64 +9,13 @@
 
 use super::Lane;
 use super::message::{Ask, Echo, Moment, Reply};
-use super::start::Server;
+use super::start::{Server, leadership};
 use crate::clock;
-use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT, RAFT_ECHOES_UNSEEN};
+use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT};
 use crate::model::ids::NodeId;
-use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Up to when something is known to be so: that this server's view is whole, or that its leader leads.
-#[derive(Debug, Default)]
-pub(super) struct Freshness(Mutex<Option<Instant>>);
-
-impl Freshness {
-    /// It was so at `time`.
-    fn confirm(&self, time: Instant) {
-        let mut confirmed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *confirmed = (*confirmed).max(Some(time));
-    }
-
-    /// Time since then.
-    pub(super) fn age(&self) -> Option<Duration> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(clock::since)
-    }
-}
-
-/// What a follower has heard of how far its leader has committed.
-#[derive(Debug)]
-pub(super) struct Echoes {
-    run: u64,
-    began: Instant,
-    unseen: Mutex<Unseen>,
-}
-
-impl Default for Echoes {
-    fn default() -> Echoes {
-        Echoes { run: rand::random(), began: clock::now(), unseen: Mutex::default() }
-    }
-}
-
-impl Echoes {
-    /// The present one, for the leader to tell what came before it.
-    fn moment(&self) -> Moment {
-        let at = clock::since(self.began).as_micros();
-        Moment { run: self.run, at: u64::try_from(at).unwrap_or(u64::MAX) }
-    }
-
-    /// When `moment` was; `None` where it is of another run, or not over.
-    fn time_of(&self, moment: Moment) -> Option<Instant> {
-        let time = self.began.checked_add(Duration::from_micros(moment.at))?;
-        Some(time).filter(|time| moment.run == self.run && *time <= clock::now())
-    }
-
-    fn unseen(&self) -> MutexGuard<'_, Unseen> {
-        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Server {
     pub(super) fn staleness(&self) -> Option<Duration> {
@@ -78,7 +27,7 @@ impl Server {
     /// A leader knows by its quorum, if it has applied what came before it.
     fn confirm_as_leader(&self) {
         let (now, metrics) = (clock::now(), self.metrics());
-        let is_self = super::start::leadership(&metrics).is_self;
+        let is_self = leadership(&metrics).is_self;
         let time = self.since_quorum(&metrics).and_then(|since| now.checked_sub(since));
         if let Some(time) = time.filter(|_| is_self) {
             self.freshness.confirm(time);
@@ -87,7 +36,7 @@ impl Server {
 
     /// A follower knows by the echoes whose index its readers see.
     fn confirm_as_follower(&self) {
-        let seen = self.echoes.unseen().seen(self.published.load(Ordering::Acquire));
+        let seen = self.echoes.unseen().seen(self.published.index());
         if let Some(asked) = seen {
             self.freshness.confirm(asked);
         }
@@ -100,7 +49,7 @@ impl Server {
             return None;
         }
         // What is acknowledged is published; the metrics may lag behind.
-        let published = self.published.load(Ordering::Acquire);
+        let published = self.published.index();
         let committed = self.metrics().local_committed.map_or(0, |id| id.index());
         Some(published.max(committed))
     }
@@ -155,59 +104,5 @@ impl Server {
         if let Ok(Reply::Echo(index)) = answer {
             self.heard(index, asked);
         }
-    }
-}
-
-/// Echoes whose index readers here do not see yet, oldest first, with the time of their question.
-#[derive(Debug, Default)]
-struct Unseen(VecDeque<(u64, Instant)>);
-
-impl Unseen {
-    /// Over the bound the newest is dropped: the oldest is seen first.
-    fn push(&mut self, index: u64, asked: Instant) {
-        match self.0.len() < RAFT_ECHOES_UNSEEN {
-            true => self.0.push_back((index, asked)),
-            false => metrics::counter!("kontor.raft.echoes_dropped").increment(1),
-        }
-    }
-
-    /// Forgets what `published` covers; the time of the latest question among it.
-    fn seen(&mut self, published: u64) -> Option<Instant> {
-        let mut latest = None;
-        while let Some((_, asked)) = self.0.pop_front_if(|(index, _)| *index <= published) {
-            latest = Some(asked);
-        }
-        latest
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_means_something_in_its_own_run_alone_and_never_before_it_is_over() {
-        let echoes = Echoes::default();
-        let moment = echoes.moment();
-        assert!(clock::since(echoes.time_of(moment).unwrap()) < Duration::from_secs(60));
-        assert_eq!(Echoes::default().time_of(moment), None);
-        for ahead in [Duration::from_secs(3600).as_micros() as u64, u64::MAX] {
-            assert_eq!(echoes.time_of(Moment { at: ahead, ..moment }), None);
-        }
-    }
-
-    #[test]
-    fn an_echo_counts_once_its_index_is_seen_and_a_laggard_keeps_the_oldest() {
-        let start = Instant::now();
-        let at = |number: u64| start + Duration::from_millis(number);
-        let mut unseen = Unseen::default();
-        assert_eq!(unseen.seen(9), None);
-        (1..=3).for_each(|number| unseen.push(number * 10, at(number)));
-        assert_eq!(unseen.seen(9), None);
-        assert_eq!(unseen.seen(20), Some(at(2)));
-        assert_eq!(unseen.seen(29), None);
-        (4..1_000).for_each(|number| unseen.push(number * 10, at(number)));
-        assert_eq!(unseen.0.len(), RAFT_ECHOES_UNSEEN);
-        assert_eq!(unseen.seen(30), Some(at(3)));
     }
 }

@@ -4,13 +4,13 @@
 use super::openraft_types::LoggedCommand;
 use crate::defaults::{COMMAND_BYTES, JSON_DEPTH, SNAPSHOT_RECORD_BYTES};
 use crate::model::check::HealthCheck;
-use crate::model::command::{Command, Outcome, Register};
+use crate::model::command::{Command, Effect, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::FaultKind;
-use crate::model::operation::{CatalogRead, Read};
+use crate::model::operation::{CatalogRead, CatalogWrite, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::Query;
-use crate::model::request::{Ask, Hops, Request, Write, WriteRequest};
+use crate::model::request::{Ask, Hops, Request, WriteRequest};
 use crate::model::{json, packed};
 use crate::store::{Store, snapshot};
 use proptest::prelude::*;
@@ -79,20 +79,24 @@ fn body(proxy: &Value, key: &str, text: &str, interval: u64) -> Value {
     })
 }
 
-/// Sends `command` the whole way: to a server, into the log, into a snapshot. What the catalog has in the end.
-fn travelled(command: Command) -> Store {
-    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write: Write::Apply(command) };
+/// Sends `register` the whole way: to a server, into the log, into a snapshot. What the catalog has in the end.
+fn travelled(register: Register) -> Store {
+    let write = Write::Catalog(CatalogWrite::Register(Box::new(register)));
+    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
     let request = Request { ask: Ask::Write(write), hops: Hops::default() };
     let bytes = packed::encode(&request).unwrap();
     packed::check(&bytes, packed::MESSAGE).unwrap();
     // As `rpc` reads it, and the frames of the bridge.
     assert_eq!(packed::decode::<Request>(&bytes).unwrap(), request);
-    let Ask::Write(WriteRequest { write: Write::Apply(command), .. }) = request.ask else { unreachable!() };
+    let Ask::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.ask else {
+        unreachable!()
+    };
+    let command = Command::Register(register);
     let logged = LoggedCommand::encode(&command).unwrap();
     let again = logged.decode().unwrap();
     assert_eq!(again, command);
     let mut store = Store::new("dc1");
-    assert_eq!(store.apply(5, &again), Outcome::Done);
+    assert_eq!(store.apply(5, &again), Ok(Written { index: 5, effect: Effect::Done }));
     store.publish();
     let mut image = Vec::new();
     snapshot::encode(&store.view(), b"meta", &mut image).unwrap();
@@ -112,7 +116,7 @@ proptest! {
         let text = body(&proxy, &key, &text, interval).to_string();
         let register: Register = json::decode(text.as_bytes()).unwrap();
         prop_assert_eq!(&register.service.as_ref().unwrap().proxy, &proxy);
-        let store = travelled(Command::Register(Box::new(register)));
+        let store = travelled(register);
         let read = Query::new(Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), Principal::anonymous());
         let told: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
         prop_assert_eq!(&told["Services"][0]["Proxy"], &proxy);
@@ -124,7 +128,7 @@ proptest! {
     fn a_body_that_is_taken_is_taken_everywhere(text in r#"[\[\]{}",:0-9eE.+a\\u-]{0,24}"#) {
         let body = format!(r#"{{"Node":"n","Address":"a","Service":{{"Service":"web","Proxy":{text}}}}}"#);
         if let Ok(register) = json::decode::<Register>(body.as_bytes()) {
-            travelled(Command::Register(Box::new(register)));
+            travelled(register);
         }
     }
 }
@@ -137,7 +141,7 @@ fn the_deepest_body_goes_all_the_way_and_one_level_more_is_refused_at_the_door()
             format!(r#"{{"Node":"n","Address":"a","Service":{{"Service":"w","Proxy":{proxy}}}}}"#).as_bytes(),
         )
     };
-    travelled(Command::Register(Box::new(nested(JSON_DEPTH - 2).unwrap())));
+    travelled(nested(JSON_DEPTH - 2).unwrap());
     assert!(nested(JSON_DEPTH - 1).unwrap_err().contains("nested deeper than 64 levels"));
 }
 

@@ -6,9 +6,9 @@
 //! written again as it was. A failed fsync is another matter: what the disk holds is no longer known.
 
 use super::RaftError;
-use super::disk::{self, is_full};
 use super::openraft_types::{Entry, LogId, Vote, entry_bytes};
 use super::overheard;
+use super::room::{self, is_full};
 use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use openraft::entry::RaftEntry;
@@ -239,7 +239,7 @@ fn failed(error: fjall::Error, dir: &Path, since: Instant) -> WriteError {
 fn want_of_room(error: &fjall::Error, dir: &Path, since: Instant) -> Option<String> {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) if is_full(error) => Some(error.to_string()),
-        fjall::Error::Poisoned if disk::is_nearly_full(dir) => Some("its disk is full".to_owned()),
+        fjall::Error::Poisoned if room::is_nearly_full(dir) => Some("its disk is full".to_owned()),
         fjall::Error::Poisoned => overheard::want_of_room(since),
         _ => None,
     }

@@ -6,10 +6,10 @@
 //! is no longer known.
 
 use super::RaftError;
-use super::disk;
 use super::journal::{COMMITTED, Changes, Journal, PURGED, VOTE, WriteError, encode};
-use super::log_store::Shared;
+use super::log_tail::Shared;
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
+use super::room;
 use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_DISK_FULL_TICKS, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
@@ -227,7 +227,7 @@ impl WriterThread {
             std::thread::sleep(RAFT_DISK_FULL_TICK * RAFT_DISK_FULL_TICKS.min(tries));
             // First: what the store was writing when it failed is in the way until it is opened anew.
             self.journal.reopen()?;
-            while disk::is_nearly_full(self.journal.dir()) {
+            while room::is_nearly_full(self.journal.dir()) {
                 std::thread::sleep(RAFT_DISK_FULL_TICK);
             }
             match self.journal.settle() {

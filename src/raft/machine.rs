@@ -2,7 +2,7 @@
 //!
 //! The state machine adapter owns one; tests put a small one of their own in its place.
 
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::store::{Store, View, snapshot, validate};
@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 /// A replicated state.
 pub(crate) trait Machine: Send + Sync + 'static {
-    /// Applies one command.
-    fn apply(&mut self, index: u64, command: &Command) -> Outcome;
+    /// Applies one command of the log entry at `log_index`.
+    fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault>;
+    /// The format level in force.
+    fn level(&self) -> u32;
     /// Shows readers what was applied.
     fn publish(&mut self);
     /// The state as it is, to be written from another thread.
@@ -43,8 +45,12 @@ pub(crate) trait Frozen: Send + Sync + 'static {
 }
 
 impl Machine for Store {
-    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-        Store::apply(self, index, command)
+    fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault> {
+        Store::apply(self, log_index, command)
+    }
+
+    fn level(&self) -> u32 {
+        Store::level(self)
     }
 
     fn publish(&mut self) {

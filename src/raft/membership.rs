@@ -49,11 +49,13 @@ fn furthest(metrics: &Metrics, silence: Duration) -> Option<NodeId> {
 
 impl Server {
     pub(super) async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
+        self.check_reads(id)?;
         change(self.core.add_learner(id.as_u128(), EmptyNode {}, true)).await
     }
 
     pub(super) async fn promote(&self, id: NodeId) -> Result<(), Fault> {
         let _only = self.only_change()?;
+        self.check_reads(id)?;
         let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id.as_u128()]));
         change(self.core.change_membership(voters, false)).await
     }

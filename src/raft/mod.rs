@@ -8,9 +8,12 @@ mod bootstrap;
 mod bootstrap_driver;
 mod disk;
 mod echo;
+mod freshness;
 mod journal;
 mod lease;
+mod levels;
 mod log_store;
+mod log_tail;
 mod log_writer;
 mod machine;
 mod mark;
@@ -25,6 +28,7 @@ mod proposals;
 mod quorum;
 mod receive;
 mod recovery;
+mod room;
 mod snapshot_file;
 mod snapshot_inbox;
 mod start;
@@ -34,6 +38,8 @@ mod watchdog;
 mod cluster_test;
 #[cfg(test)]
 mod faithful_test;
+#[cfg(test)]
+mod levels_test;
 #[cfg(test)]
 mod loss_test;
 #[cfg(test)]
@@ -45,7 +51,7 @@ pub use overheard::overheard;
 use crate::defaults::{
     RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
 };
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::request::BoxFuture;
@@ -126,6 +132,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// What people call a server, where that is known.
     fn name_of(&self, server: NodeId) -> Option<String>;
+
+    /// Up to which format level a server reads, where that is known.
+    fn level_of(&self, server: NodeId) -> Option<u32>;
 }
 
 /// A server of the datacenter as gossip knows it, for the bootstrap.
@@ -235,14 +244,22 @@ impl Raft {
 
     /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
     /// when certainly not proposed, `Busy` over the bound or without room on the disk, `OutcomeUnknown`
-    /// otherwise. What would be refused in any state, and what the log does not take (`BadRequest`), is not
-    /// proposed.
-    pub async fn propose(&self, command: Command) -> Result<(u64, Outcome), Fault> {
+    /// otherwise. What would be refused in any state, what the log does not take (`BadRequest`), and what some
+    /// server does not read (`Failed`), is not proposed.
+    pub async fn propose(&self, command: Command) -> Result<Written, Fault> {
         let server = &self.server;
         if let Some(refusal) = server.refusal() {
             return Err(refusal);
         }
+        // Boxed: it hardly ever waits.
+        Box::pin(server.check_readable(&command)).await?;
         server.proposals.propose(&command).await
+    }
+
+    /// Raises the format level as far as every server of the configuration reads it, and names those that keep it
+    /// from the newest; leader only.
+    pub async fn raise_level(&self) -> Result<Vec<String>, Fault> {
+        self.server.raise_level().await
     }
 
     /// Who leads; changes wake the receiver.

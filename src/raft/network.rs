@@ -5,11 +5,10 @@
 
 use super::message::{self, Ask, Counts, Echo, Envelope, Moment, Reply, SnapshotPart};
 use super::openraft_types::{
-    AppendRequest, AppendResponse, Metrics, Snapshot, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote,
-    VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Metrics, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,
+    VoteResponse,
 };
-use super::snapshot_file::SnapshotImage;
-use super::start::Server;
+use super::snapshot_file::{Snapshot, SnapshotImage};
 use super::{Lane, Transport, TransportError};
 use crate::defaults::{RAFT_APPEND_TIMEOUT, RAFT_MEMBERS_MAX, RAFT_SNAPSHOT_PART_BYTES, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
@@ -20,9 +19,12 @@ use openraft::network::RPCOption;
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Tells an index that covers everything acknowledged, where this server leads for sure.
+pub(super) type Committed = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// What every message of this server carries, and how it goes out.
 pub(super) struct Link {
@@ -31,8 +33,8 @@ pub(super) struct Link {
     pub(super) transport: Arc<dyn Transport>,
     /// What the core says of itself, once it runs.
     pub(super) metrics: OnceLock<WatchReceiverOf<TypeConfig, Metrics>>,
-    /// This server, once it runs.
-    pub(super) server: OnceLock<Weak<Server>>,
+    /// How far this server has committed while it leads for sure, once it runs.
+    pub(super) committed: OnceLock<Committed>,
     /// The moments that came with the others' last replies, by server.
     pub(super) moments: Mutex<BTreeMap<NodeId, Moment>>,
 }
@@ -40,7 +42,7 @@ pub(super) struct Link {
 impl Link {
     /// Of the server `me`, before it runs.
     pub(super) fn new(me: NodeId, cluster: watch::Receiver<Option<ClusterId>>, transport: Arc<dyn Transport>) -> Link {
-        Link { me, cluster, transport, metrics: OnceLock::new(), server: OnceLock::new(), moments: Mutex::default() }
+        Link { me, cluster, transport, metrics: OnceLock::new(), committed: OnceLock::new(), moments: Mutex::default() }
     }
 
     /// Sends one message and waits for its answer.
@@ -83,7 +85,7 @@ impl Link {
     fn echo(&self, to: NodeId, ask: &Ask) -> Option<Echo> {
         let Ask::Append(_) = ask else { return None };
         let after = self.moments.lock().unwrap_or_else(PoisonError::into_inner).get(&to).copied();
-        let index = self.server.get()?.upgrade()?.committed_for_sure()?;
+        let index = self.committed.get()?()?;
         Some(Echo { after, index })
     }
 

@@ -3,7 +3,7 @@
 //! Nothing in here leaves the room.
 
 use crate::defaults::COMMAND_BYTES;
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::packed;
 use bytes::Bytes;
@@ -48,8 +48,14 @@ impl LoggedCommand {
 
     /// The command again.
     pub(crate) fn decode(&self) -> Result<Command, String> {
-        rmp_serde::from_slice(&self.0)
-            .map_err(|error| format!("a log entry of {} bytes is no command that this version knows: {error}", self.0.len()))
+        let command = rmp_serde::from_slice(&self.0).map_err(|error| {
+            let (bytes, own) = (self.0.len(), env!("CARGO_PKG_VERSION"));
+            format!("a log entry of {bytes} bytes is no command that this version ({own}) knows; start a later one: {error}")
+        })?;
+        if let Command::RaiseLevel(level) = &command {
+            level.check()?;
+        }
+        Ok(command)
     }
 
     /// Its size in bytes.
@@ -109,7 +115,7 @@ openraft::declare_raft_types!(
     /// No addresses: a node is its id, and the transport finds it.
     pub(crate) TypeConfig:
         D = LoggedGroup,
-        R = Vec<Outcome>,
+        R = Vec<Result<Written, Fault>>,
         NodeId = u128,
         Node = EmptyNode,
 );
@@ -119,7 +125,6 @@ pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = openraft::alias::VoteOf<TypeConfig>;
 pub(crate) type Membership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
-pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, super::snapshot_file::SnapshotImage>;
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 pub(crate) type AppendResponse = openraft::raft::AppendEntriesResponse<TypeConfig>;
 pub(crate) type VoteRequest = openraft::raft::VoteRequest<TypeConfig>;
@@ -128,7 +133,6 @@ pub(crate) type SnapshotResponse = openraft::raft::SnapshotResponse<TypeConfig>;
 pub(crate) type TransferRequest = openraft::raft::TransferLeaderRequest<TypeConfig>;
 pub(crate) type TransferResponse = openraft::raft::TransferLeaderResponse<TypeConfig>;
 pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
-pub(crate) type Core = openraft::Raft<TypeConfig, super::state_machine::StateMachine>;
 
 /// How many bytes of the log an entry stands for, roughly; for bounds in bytes.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {

@@ -5,12 +5,13 @@
 //! in flight a command leaves at once; while entries are with the disks, the next is gathered.
 
 use super::machine::Checker;
-use super::openraft_types::{Core, LoggedCommand, LoggedGroup};
+use super::openraft_types::{LoggedCommand, LoggedGroup};
+use super::state_machine::Core;
 use crate::defaults::{
     COMMAND_BYTES, RAFT_APPEND_BYTES, RAFT_GROUP_BYTES, RAFT_GROUP_COMMANDS, RAFT_GROUPS_IN_FLIGHT, RAFT_PROPOSAL_TIMEOUT,
     RAFT_PROPOSALS, RPC_MAX_RAFT_BYTES,
 };
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::{Fault, FaultKind};
 use openraft::error::{ClientWriteError, RaftError as CoreError};
 use std::fmt::Display;
@@ -23,14 +24,14 @@ use tokio_util::sync::CancellationToken;
 // nobody, and with it nothing that comes after it.
 const _: () = assert!(COMMAND_BYTES + RAFT_GROUP_BYTES + RAFT_APPEND_BYTES < RPC_MAX_RAFT_BYTES / 2);
 
-/// The log index of a command and what came of it.
-type Written = Result<(u64, Outcome), Fault>;
+/// How a proposal ends.
+type Ended = Result<Written, Fault>;
 
 /// A command that waits. It keeps its place until the core has done with it, whether or not somebody
 /// still waits for the answer: who hangs up makes no room for more.
 struct Proposal {
     command: LoggedCommand,
-    done: oneshot::Sender<Written>,
+    done: oneshot::Sender<Ended>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -56,7 +57,7 @@ impl Proposals {
     }
 
     /// Proposes a command, and resolves when it is applied here; faults as `Raft::propose` has them.
-    pub(super) async fn propose(&self, command: &Command) -> Written {
+    pub(super) async fn propose(&self, command: &Command) -> Ended {
         (self.checker)(command)?;
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             metrics::counter!("kontor.raft.proposals_refused").increment(1);
@@ -141,7 +142,7 @@ impl Gatherer {
 
 /// Who is told of a command of a group.
 struct Waiter {
-    done: oneshot::Sender<Written>,
+    done: oneshot::Sender<Ended>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -149,16 +150,16 @@ struct Waiter {
 async fn commit(core: &Core, commands: Vec<LoggedCommand>, waiters: Vec<Waiter>, abandoned: &CancellationToken) {
     let written = abandoned.run_until_cancelled(core.client_write(LoggedGroup(commands))).await;
     let written = match written {
-        Some(Ok(written)) => Ok((written.log_id.index(), written.data)),
+        Some(Ok(written)) => Ok(written.data),
         Some(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Fault::no_leader()),
         Some(Err(error)) => Err(unknown(&error)),
         None => Err(unknown(&"this server stops")),
     };
     match written {
-        Ok((index, outcomes)) => {
-            for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
+        Ok(ended) => {
+            for (waiter, ended) in waiters.into_iter().zip(ended) {
                 // Who no longer waits need not be told.
-                let _gone = waiter.done.send(Ok((index, outcome)));
+                let _gone = waiter.done.send(ended);
             }
         }
         Err(fault) => {

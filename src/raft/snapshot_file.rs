@@ -4,7 +4,7 @@
 //! when it is whole and on disk, and until then under one that no other draft ever has; nothing here
 //! looks into a snapshot's content.
 
-use super::openraft_types::SnapshotMeta;
+use super::openraft_types::{SnapshotMeta, TypeConfig};
 use crate::defaults::RAFT_SNAPSHOT_MAX_BYTES;
 use bytes::Bytes;
 use std::fs::File;
@@ -30,6 +30,9 @@ impl Drop for DraftName {
         let _ = std::fs::remove_file(&self.0);
     }
 }
+
+/// A snapshot as openraft passes it around.
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotImage>;
 
 /// A whole snapshot, readable from anywhere in it.
 #[derive(Debug)]

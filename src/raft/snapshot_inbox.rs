@@ -4,7 +4,8 @@
 
 use super::machine::Verifier;
 use super::message::SnapshotPart;
-use super::openraft_types::{Snapshot, Vote};
+use super::openraft_types::Vote;
+use super::snapshot_file::Snapshot;
 use super::snapshot_file::{Draft, SnapshotShelf};
 use super::state_machine::decode_meta;
 use crate::model::ids::NodeId;
@@ -79,7 +80,7 @@ mod tests {
 
     fn whole(term: u64) -> Bytes {
         let mut machine = TestMachine::default();
-        machine.apply(1, &register("a"));
+        machine.apply(1, &register("a")).unwrap();
         let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
         let meta = SnapshotMeta { last_log_id: Some(LogId::new(leader, 7)), ..SnapshotMeta::default() };
         let mut bytes = Vec::new();

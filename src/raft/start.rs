@@ -3,19 +3,19 @@
 //! The other files of the room add to `Server` what they are about.
 
 use super::bootstrap_driver::{self, Driver, Questions};
-use super::disk::Room;
-use super::echo::{Echoes, Freshness};
+use super::freshness::{Echoes, Freshness};
 use super::lease::{Lease, awake_since};
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::mark::{FOLDER, LOG, MarkFile};
 use super::network::{Link, Network};
-use super::openraft_types::{Core, LogId, Metrics, TypeConfig};
+use super::openraft_types::{LogId, Metrics, TypeConfig};
 use super::proposals::Proposals;
 use super::recovery;
+use super::room::Room;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
-use super::state_machine::StateMachine;
+use super::state_machine::{Core, Published, StateMachine};
 use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
 use crate::clock::{Latest, Waking};
 use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
@@ -28,7 +28,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -51,6 +51,8 @@ pub(super) struct Server {
     pub(super) proposals: Proposals,
     /// One change of the voters at a time.
     pub(super) changing: Semaphore,
+    /// One rise of the format level at a time.
+    pub(super) raising: tokio::sync::Mutex<()>,
     pub(super) leadership: watch::Sender<Leadership>,
     pub(super) fatal: watch::Sender<Option<String>>,
     /// Up to when readers here see everything.
@@ -61,8 +63,7 @@ pub(super) struct Server {
     pub(super) leader_heard: Freshness,
     /// When this server last took an append.
     pub(super) appended: Latest,
-    /// The last index that readers see.
-    pub(super) published: Arc<AtomicU64>,
+    pub(super) published: Arc<Published>,
     /// Notices that the host was asleep: others may lead since.
     pub(super) waking: Waking,
     /// The disk does not come back.
@@ -88,10 +89,10 @@ impl Server {
         let mark = settings.data_dir.as_ref().map(|dir| MarkFile::new(dir, settings.node_id));
         let beginning = bootstrap_driver::recover(settings.node_id, &log, mark.as_ref()).await?;
         let restarted = log.has_state();
-        let published = Arc::default();
+        let published: Arc<Published> = Arc::default();
         let (verifier, checker) = (machine.verifier(), machine.checker());
-        let (left, index) = (shelf.clone(), Arc::clone(&published));
-        let restore = move || StateMachine::start(machine, left, index);
+        let (left, marks) = (shelf.clone(), Arc::clone(&published));
+        let restore = move || StateMachine::start(machine, left, marks);
         let state_machine =
             tokio::task::spawn_blocking(restore).await.map_err(|error| RaftError::Storage(error.to_string()))??;
 
@@ -136,6 +137,7 @@ impl Server {
             bootstrap,
             proposals,
             changing: Semaphore::new(1),
+            raising: tokio::sync::Mutex::default(),
             leadership: watch::channel(Leadership::default()).0,
             fatal: watch::channel(None).0,
             freshness: Freshness::default(),
@@ -148,7 +150,8 @@ impl Server {
             stopping: AtomicBool::new(false),
             door: Semaphore::new(RAFT_MESSAGES_MAX as usize),
         });
-        let _first = server.link.server.set(Arc::downgrade(&server));
+        let running = Arc::downgrade(&server);
+        let _first = server.link.committed.set(Box::new(move || running.upgrade()?.committed_for_sure()));
         server.spawn_tasks(shutdown);
         shutdown.spawn_until("raft quorum", Arc::clone(&server).tell_of_absence(candidates));
         Ok(server)

@@ -6,10 +6,11 @@
 
 use super::RaftError;
 use super::machine::{Frozen, Machine};
-use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, Snapshot, SnapshotMeta, TypeConfig};
-use super::snapshot_file::{SnapshotImage, SnapshotShelf};
+use super::openraft_types::{Entry, LogId, LoggedCommand, Membership, SnapshotMeta, TypeConfig};
+use super::snapshot_file::{Snapshot, SnapshotImage, SnapshotShelf};
 use crate::defaults::{RAFT_APPLY_BATCH, RAFT_SNAPSHOT_RETRY};
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
+use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -18,8 +19,35 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::{EntryPayload, OptionalSend};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// openraft over our state machine.
+pub(crate) type Core = openraft::Raft<TypeConfig, StateMachine>;
+
+/// What readers see, for who must not wait for openraft's metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    /// The last index of the log.
+    index: AtomicU64,
+    /// The format level in force.
+    level: AtomicU32,
+}
+
+impl Published {
+    /// The last index of the log that readers see.
+    pub(crate) fn index(&self) -> u64 {
+        self.index.load(Ordering::Acquire)
+    }
+
+    /// The format level that is in force there.
+    pub(crate) fn level(&self) -> u32 {
+        self.level.load(Ordering::Acquire)
+    }
+}
+
+/// How the commands of one entry ended.
+type Results = Vec<Result<Written, Fault>>;
 
 /// The machine with what Raft must know of it.
 pub(crate) struct StateMachine {
@@ -28,8 +56,7 @@ pub(crate) struct StateMachine {
     shelf: SnapshotShelf,
     applied: Option<LogId>,
     membership: Membership,
-    /// The last published index, for who must not wait for openraft's metrics.
-    published: Arc<AtomicU64>,
+    published: Arc<Published>,
     bytes_since_snapshot: u64,
 }
 
@@ -44,7 +71,7 @@ impl StateMachine {
     pub(crate) fn start(
         machine: Box<dyn Machine>,
         shelf: SnapshotShelf,
-        published: Arc<AtomicU64>,
+        published: Arc<Published>,
     ) -> Result<StateMachine, RaftError> {
         let machine = Arc::new(Mutex::new(machine));
         let mut this =
@@ -64,7 +91,7 @@ impl StateMachine {
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.bytes_since_snapshot = 0;
-        self.publish_index();
+        self.publish_marks();
     }
 
     /// The last entry that is in the state.
@@ -82,10 +109,10 @@ impl StateMachine {
         lock(&self.machine).servers()
     }
 
-    /// Applies what an entry carries, and returns an outcome for each of its commands.
-    fn apply_entry(&mut self, entry: &Entry) -> io::Result<Vec<Outcome>> {
+    /// Applies what an entry carries, and returns the result of each of its commands.
+    fn apply_entry(&mut self, entry: &Entry) -> io::Result<Results> {
         let id = entry.log_id();
-        let outcomes = match &entry.payload {
+        let results = match &entry.payload {
             EntryPayload::Blank => Vec::new(),
             EntryPayload::Membership(membership) => {
                 self.membership = Membership::new(Some(id), membership.clone());
@@ -101,21 +128,22 @@ impl StateMachine {
             }
         };
         self.applied = Some(id);
-        Ok(outcomes)
+        Ok(results)
     }
 
-    /// Only ever called between entries: the commands of one share its index, and a reader who saw
-    /// some of them could never wait for the others.
-    fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Vec<Outcome>)>) {
+    /// Only ever called between entries: below the level at which each command has its own index, those of one entry
+    /// share it, and a reader who saw some of them could never wait for the others.
+    fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Results)>) {
         lock(&self.machine).publish();
-        self.publish_index();
-        for (responder, outcomes) in answers.drain(..) {
-            responder.send(outcomes);
+        self.publish_marks();
+        for (responder, results) in answers.drain(..) {
+            responder.send(results);
         }
     }
 
-    fn publish_index(&self) {
-        self.published.store(self.applied.map_or(0, |id| id.index()), Ordering::Release);
+    fn publish_marks(&self) {
+        self.published.level.store(lock(&self.machine).level(), Ordering::Release);
+        self.published.index.store(self.applied.map_or(0, |id| id.index()), Ordering::Release);
     }
 }
 
@@ -155,9 +183,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut unpublished = 0;
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let outcomes = self.apply_entry(&entry)?;
-            unpublished += outcomes.len().max(1);
-            answers.extend(responder.map(|responder| (responder, outcomes)));
+            let results = self.apply_entry(&entry)?;
+            unpublished += results.len().max(1);
+            answers.extend(responder.map(|responder| (responder, results)));
             if unpublished >= RAFT_APPLY_BATCH {
                 self.publish(&mut answers);
                 unpublished = 0;
@@ -263,8 +291,12 @@ mod tests {
     struct Watched(TestMachine, Arc<Mutex<Option<ThreadId>>>);
 
     impl Machine for Watched {
-        fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-            self.0.apply(index, command)
+        fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault> {
+            self.0.apply(log_index, command)
+        }
+
+        fn level(&self) -> u32 {
+            self.0.level()
         }
 
         fn publish(&mut self) {
@@ -300,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_is_installed_apart_from_the_runtime() {
         let mut from = TestMachine::default();
-        from.apply(1, &register("a"));
+        from.apply(1, &register("a")).unwrap();
         let mut bytes = Vec::new();
         let meta = SnapshotMeta::default();
         from.freeze().write(&encode_meta(&meta).unwrap(), &mut bytes).unwrap();

@@ -4,9 +4,10 @@ use super::machine::{Checker, Frozen, Machine, Verifier};
 use super::message::{self, Ask, Envelope};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
-use crate::model::command::{Command, Deregister, Outcome, Register};
+use crate::model::command::{Command, Deregister, Effect, Register, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
+use crate::model::level;
 use crate::model::request::BoxFuture;
 use crate::shutdown::Shutdown;
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub(super) type Names = BTreeMap<String, u64>;
 #[derive(Debug, Default)]
 pub(super) struct TestMachine {
     names: Names,
+    /// The format level, where it is not that of this build.
+    pub(super) level: Option<u32>,
     view: Arc<Mutex<Arc<Names>>>,
 }
 
@@ -51,20 +54,23 @@ fn read_snapshot(input: &mut dyn Read) -> Result<(Names, Vec<u8>), String> {
 }
 
 impl Machine for TestMachine {
-    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+    fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault> {
         match command {
-            Command::Register(register) if register.node.is_empty() => {
-                return Outcome::Refused(Fault::bad_request("a name is needed"));
-            }
+            Command::Register(register) if register.node.is_empty() => return Err(Fault::bad_request("a name is needed")),
             Command::Register(register) => {
-                self.names.insert(register.node.clone(), index);
+                self.names.insert(register.node.clone(), log_index);
             }
             Command::Deregister(Deregister { node, .. }) => {
                 self.names.remove(node);
             }
+            Command::RaiseLevel(to) => self.level = Some(to.number),
             _ => {}
         }
-        Outcome::Done
+        Ok(Written { index: log_index, effect: Effect::Done })
+    }
+
+    fn level(&self) -> u32 {
+        self.level.unwrap_or(level::OWN)
     }
 
     fn publish(&mut self) {
@@ -121,6 +127,8 @@ pub(super) struct Net {
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
     /// Questions for an echo that went as messages of their own.
     pub(super) asked: AtomicUsize,
+    /// Which format level a server reads up to, where it is not that of this build.
+    pub(super) levels: Mutex<BTreeMap<NodeId, u32>>,
 }
 
 impl Net {
@@ -167,6 +175,10 @@ impl Transport for Wire {
     fn name_of(&self, _server: NodeId) -> Option<String> {
         None
     }
+
+    fn level_of(&self, server: NodeId) -> Option<u32> {
+        Some(self.net.levels.lock().unwrap().get(&server).copied().unwrap_or(level::OWN))
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -207,6 +219,8 @@ pub(super) struct Cluster {
     pub(super) net: Arc<Net>,
     pub(super) members: Vec<Member>,
     pub(super) snapshot_entries: u64,
+    /// The format level that its servers begin with, where it is not that of this build.
+    pub(super) level: Option<u32>,
     disks: tempfile::TempDir,
 }
 
@@ -216,7 +230,13 @@ pub(super) fn id(number: u128) -> NodeId {
 
 impl Cluster {
     pub(super) fn new() -> Cluster {
-        Cluster { net: Arc::default(), members: Vec::new(), snapshot_entries: 20_000, disks: tempfile::tempdir().unwrap() }
+        Cluster {
+            net: Arc::default(),
+            members: Vec::new(),
+            snapshot_entries: 20_000,
+            level: None,
+            disks: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// Servers 1, 2, 3 with the flag, and a leader.
@@ -247,7 +267,7 @@ impl Cluster {
         let (candidates, seen) = watch::channel(Vec::new());
         let deadline = Instant::now() + PATIENCE;
         let (raft, view, shutdown) = loop {
-            let machine = TestMachine::default();
+            let machine = TestMachine { level: self.level, ..TestMachine::default() };
             let (view, shutdown) = (machine.reader(), Shutdown::new());
             let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id });
             match Server::start(settings.clone(), Box::new(machine), wire, seen.clone(), &shutdown).await {
@@ -381,8 +401,7 @@ impl Cluster {
         loop {
             let leader = self.leader().await;
             match self.member(leader).raft.propose(register(name)).await {
-                Ok((index, Outcome::Done)) => return index,
-                Ok((_, refused)) => panic!("{refused:?}"),
+                Ok(written) => return written.index,
                 Err(fault) => assert!(Instant::now() < deadline, "{name} was not written: {fault}"),
             }
         }

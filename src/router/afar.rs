@@ -10,8 +10,9 @@ use super::bounds::{Bounds, Verdict};
 use super::deliver::Crossing;
 use super::freshness::{self, LEAST_WAIT};
 use super::neighbours::Told;
+use super::paths::{Datacenters, Follow};
 use super::tries::leaves_hope;
-use crate::bridge::{Bridge, Followed, Held};
+use crate::bridge::Held;
 use crate::clock;
 use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
@@ -32,7 +33,7 @@ impl Core {
     /// One that comes from `aside` is answered with what this server has or can get itself.
     pub(super) fn read_afar<'a>(
         &'a self,
-        bridge: &'a Bridge,
+        bridge: &'a dyn Datacenters,
         dc: String,
         query: Query,
         aside: bool,
@@ -54,7 +55,7 @@ impl Core {
 /// One read of another datacenter.
 struct Afar<'a> {
     core: &'a Core,
-    bridge: &'a Bridge,
+    bridge: &'a dyn Datacenters,
     key: Arc<Identity>,
     dc: String,
     max_stale: Option<Duration>,
@@ -89,7 +90,7 @@ fn told(held: &Held, hit: bool) -> Answer {
 }
 
 /// Whether to try elsewhere after this fault. What is closed here is not read by way of others either.
-pub(super) fn has_hope(bridge: &Bridge, dc: &str, fault: &Fault) -> bool {
+pub(super) fn has_hope(bridge: &dyn Datacenters, dc: &str, fault: &Fault) -> bool {
     leaves_hope(fault) && bridge.closed(dc).is_none()
 }
 
@@ -103,7 +104,7 @@ impl Afar<'_> {
         Query::of(Arc::clone(&self.key), freshness)
     }
 
-    fn followed(&self) -> Followed {
+    fn followed(&self) -> Box<dyn Follow> {
         self.bridge.follow(&self.dc, &self.key)
     }
 
@@ -256,6 +257,7 @@ impl Afar<'_> {
 }
 
 impl Place for Afar<'_> {
+    type Answer = Answer;
     type Watch = watch::Receiver<u64>;
 
     fn watch(&self) -> Self::Watch {

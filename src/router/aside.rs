@@ -8,8 +8,8 @@
 use super::Core;
 use super::afar::has_hope;
 use super::deliver::{come, shorten};
+use super::paths::Datacenters;
 use super::tries::{Beside, after_neighbour, is_want_of_way};
-use crate::bridge::Bridge;
 use crate::clock;
 use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
 use crate::model::fault::Fault;
@@ -32,7 +32,7 @@ impl Core {
     /// comes from aside goes no further than this server's own links.
     pub(super) async fn cross_or_aside(
         &self,
-        bridge: &Bridge,
+        bridge: &dyn Datacenters,
         dc: String,
         mut request: Request,
         progress: &Progress,
@@ -78,7 +78,14 @@ impl Core {
     }
 
     /// Asks the neighbours, one after the other, while it is certainly not done and not `until` yet.
-    async fn call_aside(&self, bridge: &Bridge, dc: &str, request: &mut Request, until: Instant, progress: &Progress) -> Aside {
+    async fn call_aside(
+        &self,
+        bridge: &dyn Datacenters,
+        dc: &str,
+        request: &mut Request,
+        until: Instant,
+        progress: &Progress,
+    ) -> Aside {
         request.hops = Hops { aside: true, ..Hops::default() };
         let is_write = matches!(request.ask, Ask::Write(_));
         let mut told = None;
@@ -107,7 +114,7 @@ impl Core {
 
     async fn call_neighbour(
         &self,
-        bridge: &Bridge,
+        bridge: &dyn Datacenters,
         dc: &str,
         addr: SocketAddr,
         request: &Request,

@@ -17,6 +17,9 @@ use std::time::Duration;
 
 /// The catalog as one query sees it, with the right to answer from it.
 pub(super) trait Place {
+    /// What a read gives.
+    type Answer: News;
+
     /// Interest in what the query depends on.
     type Watch: Send;
 
@@ -27,7 +30,7 @@ pub(super) trait Place {
     fn changed(watch: &mut Self::Watch) -> impl Future<Output = ()> + Send;
 
     /// Runs the query, if this place may answer it now.
-    fn read(&self) -> impl Future<Output = Result<Answer, Fault>> + Send;
+    fn read(&self) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
 
     /// Resolves when this place may no longer answer, so that the query must go elsewhere.
     fn lost(&self) -> impl Future<Output = Fault> + Send;
@@ -56,7 +59,7 @@ pub(super) fn jittered(wait: Duration, rng: &mut impl rand::Rng) -> Duration {
 
 /// Answers at once when `min_index` is 0 or passed already; else parks until the result is new, or
 /// until `wait` is over, and then answers with what there is.
-pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, progress: &Progress) -> Result<Answer, Fault> {
+pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, progress: &Progress) -> Result<P::Answer, Fault> {
     if min_index == 0 {
         return place.read().await;
     }
@@ -67,11 +70,7 @@ pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, 
         // A watch anew for each turn: what the query depends on may be more than it was.
         let mut watch = place.watch();
         let answer = place.read().await?;
-        let seen = Seen {
-            index: answer.meta.index,
-            body: hasher.hash_one((&answer.body, answer.meta.found == Found::Yes)),
-            cluster: answer.meta.cluster,
-        };
+        let seen = answer.seen(&hasher);
         if Parked::is_news(parked, min_index, seen) {
             return Ok(answer);
         }
@@ -96,13 +95,26 @@ pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, 
     }
 }
 
+/// What can be waited for to be another.
+pub(super) trait News {
+    /// As far as it tells whether another one is news; `hasher` is the same for all that are compared.
+    fn seen(&self, hasher: &RandomState) -> Seen;
+}
+
+impl News for Answer {
+    fn seen(&self, hasher: &RandomState) -> Seen {
+        let body = hasher.hash_one((&self.body, self.meta.found == Found::Yes));
+        Seen { index: self.meta.index, body, cluster: self.meta.cluster }
+    }
+}
+
 /// A result, as far as it tells whether another one is news.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
-    index: u64,
+pub(super) struct Seen {
+    pub index: u64,
     /// The hash of the body.
-    body: u64,
-    cluster: ClusterId,
+    pub body: u64,
+    pub cluster: ClusterId,
 }
 
 /// What a parked query last saw.
@@ -164,6 +176,7 @@ mod tests {
     }
 
     impl Place for Fake {
+        type Answer = Answer;
         type Watch = watch::Receiver<Content>;
 
         fn watch(&self) -> Self::Watch {

@@ -12,7 +12,7 @@ use crate::model::request::Ask;
 pub(super) fn check(ask: &Ask, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
     let crosses = match ask {
         Ask::Read(query) => query.identity.read.spec().crosses,
-        Ask::Write(request) => request.write.specs().iter().map(|spec| spec.crosses).max().unwrap_or(Crosses::Users),
+        Ask::Write(request) => request.write.spec().crosses,
     };
     let text = match crosses {
         Crosses::Users => return Ok(()),
@@ -29,11 +29,15 @@ pub(super) fn check(ask: &Ask, from_dc: &str, own_dc: &str, operators_may: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::command::{Command, Deregister};
-    use crate::model::operation::{CatalogRead, FederationRead, HealthRead, OperatorRead, Read};
+    use crate::model::command::Deregister;
+    use crate::model::coordinate::NodeCoordinate;
+    use crate::model::operation::{
+        CatalogRead, CatalogWrite, CoordinateWrite, FederationRead, FederationWrite, HealthRead, HealthWrite, OperatorRead,
+        OperatorWrite, PeerRef, Read, Removal, Write,
+    };
     use crate::model::principal::Principal;
     use crate::model::query::Query;
-    use crate::model::request::{PeerRef, Removal, Write, WriteRequest};
+    use crate::model::request::WriteRequest;
     use crate::model::vote::Ballot;
 
     fn write(write: Write) -> Ask {
@@ -44,20 +48,14 @@ mod tests {
         Ask::Read(Query::new(read, Principal::anonymous()))
     }
 
-    fn removal() -> Command {
-        Command::RemoveDatacenter { datacenter: "dc3".to_owned(), cluster: None }
-    }
-
     #[test]
     fn operators_of_elsewhere_change_nothing_unless_they_may() {
         for asked in [
-            Write::RemovePeer(PeerRef::Id("x".to_owned())),
-            Write::TransferLeader(None),
-            Write::RemoveDatacenter(Removal::default()),
-            Write::Apply(removal()),
-            Write::Apply(Command::ReadmitDatacenter { datacenter: "dc3".to_owned() }),
-            Write::Apply(Command::SetAutopilot { config: Box::default(), only_at: None }),
-            Write::Apply(Command::Batch(vec![Command::Register(Box::default()), removal()])),
+            Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id("x".to_owned()))),
+            Write::Operator(OperatorWrite::TransferLeader(None)),
+            Write::Operator(OperatorWrite::SetAutopilot { config: Box::default(), only_at: None }),
+            Write::Federation(FederationWrite::Remove(Removal::default())),
+            Write::Federation(FederationWrite::Readmit { dc: "dc3".to_owned() }),
         ] {
             let fault = check(&write(asked.clone()), "dc2", "dc1", false).unwrap_err();
             assert_eq!(fault.kind, FaultKind::Denied);
@@ -68,9 +66,10 @@ mod tests {
 
     #[test]
     fn users_of_elsewhere_write_the_catalog_and_read_what_they_could() {
-        let batch = Command::Batch(vec![Command::Register(Box::default()), Command::Deregister(Deregister::default())]);
         for asked in [
-            write(Write::Apply(batch)),
+            write(Write::Catalog(CatalogWrite::Register(Box::default()))),
+            write(Write::Catalog(CatalogWrite::Deregister(Deregister::default()))),
+            write(Write::Coordinate(CoordinateWrite::Update(NodeCoordinate::default()))),
             read(Read::Catalog(CatalogRead::Nodes)),
             read(Read::Operator(OperatorRead::AutopilotState)),
             read(Read::Operator(OperatorRead::RaftConfiguration)),
@@ -82,11 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_of_a_datacenter_s_own_agents_crosses_for_nobody() {
-        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
         for asked in [
-            write(Write::Vote(Ballot::default())),
-            write(Write::Apply(Command::Batch(vec![removal(), vote]))),
-            write(Write::Apply(Command::AssignObservers(Vec::new()))),
+            write(Write::Health(HealthWrite::Vote(Ballot::default()))),
             read(Read::Health(HealthRead::ObservedBy { node: "n".to_owned() })),
             read(Read::Federation(FederationRead::Doctor { dc: "dc3".to_owned() })),
         ] {

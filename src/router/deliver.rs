@@ -7,20 +7,20 @@ use super::Core;
 use super::blocking;
 use super::freshness::{LEAST_WAIT, crosses};
 use super::merge;
+use super::paths::{Catalog, Datacenters};
+use super::principal;
 use super::route::{Leader, Route, Situation, need, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
-use crate::bridge::Bridge;
 use crate::clock;
 use crate::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::Need;
 use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
-use crate::raft::{Leadership, Raft};
+use crate::raft::Leadership;
 use crate::rpc::CallError;
-use crate::store::Reader;
+use futures_util::future::BoxFuture;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,32 +31,30 @@ impl Core {
     pub(super) async fn deliver(&self, request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
         merge::check(&request.ask)?;
         match &self.paths.catalog {
-            Some((raft, reader)) => self.deliver_as_server(raft, reader, request, progress).await,
+            Some(catalog) => self.deliver_as_server(&**catalog, request, progress).await,
             None => self.ask_servers(request, progress).await,
         }
     }
 
     async fn deliver_as_server(
         &self,
-        raft: &Raft,
-        reader: &Reader,
+        catalog: &dyn Catalog,
         mut request: Box<Request>,
         progress: &Progress,
     ) -> Result<Reply, Fault> {
         self.add_what_is_known(&mut request.ask);
-        let mut leadership = raft.leadership();
+        let mut leadership = catalog.leadership();
         let mut hold = self.holds.begin();
         let deadline = request.wait().map(|wait| Instant::now() + wait);
         loop {
             let began = Instant::now();
             let known = *leadership.borrow_and_update();
-            let attempt = match self.route(raft, known, &request) {
+            let attempt = match self.route(catalog, known, &request) {
                 // Boxed, as the other ways are: a parked watch holds no more than its own way needs.
-                Route::Here => Box::pin(self.answer_here(raft, reader, &request, progress)).await.map_err(CallError::Fault),
+                Route::Here => Box::pin(self.answer_here(catalog, &request, progress)).await.map_err(CallError::Fault),
                 Route::Leader(addr) => self.call_last(addr, &mut request, progress).await,
                 Route::AnyServer => self.call_other(&mut request, progress).await,
                 Route::Bridge(dc) => return self.cross(dc, request, progress).await,
-                Route::Everywhere => return self.read_everywhere(request.ask, progress).await,
                 Route::Hold => Err(CallError::Fault(Fault::no_leader())),
                 Route::Refuse(fault) => return Err(fault),
             };
@@ -79,7 +77,7 @@ impl Core {
     }
 
     /// The next step of a request on this server.
-    fn route(&self, raft: &Raft, known: Leadership, request: &Request) -> Route {
+    fn route(&self, catalog: &dyn Catalog, known: Leadership, request: &Request) -> Route {
         let wants = need(&request.ask);
         let leader = match known.leader {
             _ if known.is_self => Leader::Here,
@@ -88,16 +86,16 @@ impl Core {
             }
             _ => Leader::Unknown,
         };
-        let has_view = wants == Need::AnyView && (known.is_self || raft.staleness().is_some());
+        let has_view = wants == Need::AnyView && (known.is_self || catalog.staleness().is_some());
         let situation = Situation { own_dc: &self.settings.datacenter, is_server: true, leader, has_view };
         route(&situation, wanted_dc(&request.ask), request.hops, wants)
     }
 
-    async fn answer_here(&self, raft: &Raft, reader: &Reader, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
-        self.permit(reader, &request.ask)?;
+    async fn answer_here(&self, catalog: &dyn Catalog, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
+        principal::permit(catalog.reader(), &request.ask)?;
         match &request.ask {
-            Ask::Read(query) => self.read_here(raft, reader, query, progress).await.map(Reply::Answer),
-            Ask::Write(write) => Box::pin(self.write_here(raft, &write.write)).await.map(Reply::Written),
+            Ask::Read(query) => self.read_here(catalog, query, progress).await.map(Reply::Answer),
+            Ask::Write(write) => Box::pin(self.write_here(catalog, &write.write)).await.map(Reply::Written),
         }
     }
 
@@ -160,7 +158,7 @@ impl Core {
 
     /// Boxed, each way for itself, so that a parked watch holds no more than its own way needs.
     fn cross<'a>(&'a self, dc: String, request: Box<Request>, progress: &'a Progress) -> Crossing<'a> {
-        let Some(bridge) = &self.paths.bridge else {
+        let Some(bridge) = self.paths.datacenters.as_deref() else {
             let fault = Fault::no_path("this server has no bridge to other datacenters");
             return Box::pin(std::future::ready(Err(fault)));
         };
@@ -178,7 +176,7 @@ impl Core {
     /// Sends a request to another datacenter, and waits for its answer.
     pub(super) async fn call_across(
         &self,
-        bridge: &Bridge,
+        bridge: &dyn Datacenters,
         dc: &str,
         request: &mut Request,
         progress: &Progress,
@@ -199,8 +197,7 @@ impl Core {
         progress: &Progress,
     ) -> Result<Reply, CallError> {
         show_wait(request, progress);
-        // Boxed: what a call needs shall not weigh on watches that are parked here.
-        let reply = Box::pin(self.paths.rpc.call(addr, request, self.patience(request, agents))).await;
+        let reply = self.paths.peers.call(addr, request, self.patience(request, agents)).await;
         progress.set(Phase::Working);
         reply
     }
@@ -215,7 +212,7 @@ impl Core {
 
     /// Runs `f` on the servers as the LAN roster has them now.
     pub(super) fn with_servers<T>(&self, f: impl FnOnce(&mut super::servers::ServerList) -> T) -> T {
-        let roster = self.paths.lan.roster();
+        let roster = self.paths.members.lan();
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rng = rand::rng();
         servers.follow(&roster, &mut rng);
@@ -225,14 +222,13 @@ impl Core {
 
     /// Where the leader takes requests, if this server knows one.
     pub(super) fn leader_addr(&self) -> Option<SocketAddr> {
-        let (raft, _) = self.paths.catalog.as_ref()?;
-        let leader = raft.leadership().borrow().leader?;
+        let leader = self.paths.catalog.as_ref()?.leadership().borrow().leader?;
         self.with_servers(|servers| servers.addr_of(leader))
     }
 }
 
 /// A request on its way to another datacenter.
-pub(super) type Crossing<'a> = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send + 'a>>;
+pub(super) type Crossing<'a> = BoxFuture<'a, Result<Reply, Fault>>;
 
 /// A reply of another agent, `waited` after it was asked for.
 pub(super) fn come(mut reply: Reply, waited: Duration) -> Reply {

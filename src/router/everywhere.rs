@@ -1,7 +1,7 @@
 //! `?dc=*`: one read asked of all datacenters at once, and answered with one list.
 //!
-//! `deliver.rs` comes here on servers. Each part goes the way that the read would go if it named the
-//! datacenter, under the same options; one that is late or fails does not hold up the others.
+//! Servers come here before delivery. Each part is delivered as the read would be if it named the datacenter, under
+//! the same options, and delivery never comes back here. A part that is late or fails holds up no other.
 
 use super::merge::{self, Part, Shape};
 use super::{Core, blocking, freshness};
@@ -10,33 +10,16 @@ use crate::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVE
 use crate::model::answer::{Answer, DatacenterPart};
 use crate::model::fault::Fault;
 use crate::model::query::{Freshness, Query};
-use crate::model::request::{Ask, Phase, Progress, Reply};
+use crate::model::request::{Phase, Progress};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
-use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// A read of all datacenters on its way.
-type Merging<'a> = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send + 'a>>;
-
-/// A read of one of them on its way.
-type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send + 'a>>;
-
 impl Core {
-    /// Answers `ask`, which is for all datacenters.
-    pub(super) fn read_everywhere<'a>(&'a self, ask: Ask, progress: &'a Progress) -> Merging<'a> {
-        Box::pin(async move {
-            merge::check(&ask)?;
-            match ask {
-                Ask::Read(query) => self.merge_all(&query, progress).await.map(Reply::Answer),
-                Ask::Write(_) => Err(Fault::bad_request("A write is done in one datacenter")),
-            }
-        })
-    }
-
-    /// The merged answer; parks while its index is exactly the one that `query` names.
-    async fn merge_all(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
+    /// The merged answer to `query`; parks while its index is exactly the one that `query` names.
+    pub(super) async fn read_everywhere(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
         let shape = Shape::wanted(&query.identity.read)?;
         let Freshness { consistency, min_index, wait, .. } = query.freshness;
         let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
@@ -76,8 +59,8 @@ impl Core {
         parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came))).collect()
     }
 
-    /// Asks one datacenter. Boxed, because it goes the whole way of a read again.
-    fn part<'a>(&'a self, name: &str, query: &Query, min_index: u64, wait: Duration) -> Asking<'a> {
+    /// Asks one datacenter. Boxed, because some are parked at a time.
+    fn part<'a>(&'a self, name: &str, query: &Query, min_index: u64, wait: Duration) -> BoxFuture<'a, Result<Answer, Fault>> {
         let mut query = query.clone();
         query.freshness = Freshness { min_index, wait, ..query.freshness };
         let is_own = name == self.settings.datacenter;

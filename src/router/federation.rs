@@ -6,12 +6,12 @@
 use super::Core;
 use super::datacenters::Site;
 use super::freshness::crosses;
-use crate::bridge::Bridge;
+use super::paths::Datacenters;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
-use crate::model::operation::{FederationRead, Read};
-use crate::model::request::{Ask, Phase, Progress, Removal, Write, WriteRequest};
+use crate::model::operation::{FederationRead, FederationWrite, Read, Removal, Write};
+use crate::model::request::{Ask, Phase, Progress, WriteRequest};
 use bytes::Bytes;
 
 impl Core {
@@ -51,20 +51,20 @@ impl Core {
     /// Adds to a removal within this datacenter what this server knows of who is removed.
     pub(super) fn add_what_is_known(&self, ask: &mut Ask) {
         let is_own = !crosses(&self.settings.datacenter, ask);
-        let Ask::Write(WriteRequest { write: Write::RemoveDatacenter(removal), .. }) = ask else { return };
+        let Ask::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask else { return };
         if !is_own {
             return;
         }
-        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.bridge.as_ref());
-        let roster = self.paths.wan.as_ref().map(|wan| wan.roster());
+        let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.datacenters.as_ref());
+        let roster = self.paths.members.wan();
         let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
         removal.is_known |= members().next().is_some() || bridge.is_some_and(|bridge| bridge.knows(&dc));
         let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
         removal.clusters.extend(told.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
     }
 
-    fn bridge(&self) -> Result<&Bridge, Fault> {
-        self.paths.bridge.as_ref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
+    fn bridge(&self) -> Result<&dyn Datacenters, Fault> {
+        self.paths.datacenters.as_deref().ok_or_else(|| Fault::failed("this agent has no bridge to other datacenters"))
     }
 
     fn not_known(&self, dc: &str) -> Fault {
@@ -88,7 +88,7 @@ pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
 
 /// What another datacenter knows of a third one says nothing about which cluster that is here.
 pub(super) fn only_what_we_know(ask: &mut Ask) {
-    if let Ask::Write(WriteRequest { write: Write::RemoveDatacenter(removal), .. }) = ask {
+    if let Ask::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
         *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
     }
 }

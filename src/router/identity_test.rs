@@ -69,7 +69,7 @@ fn catalog(rows: &[(u8, u8, u8)]) -> Reader {
             check: Some(check),
             ..Register::default()
         };
-        store.apply(index, &Command::Register(Box::new(register)));
+        assert!(store.apply(index, &Command::Register(Box::new(register))).is_ok());
     }
     store.publish();
     store.reader()

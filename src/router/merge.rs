@@ -175,10 +175,10 @@ fn rows(json: &[u8]) -> Result<&[u8], Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::operation::{CatalogRead, CoordinateRead, FederationRead, StatusRead};
+    use crate::model::operation::{CatalogRead, CoordinateRead, FederationRead, OperatorWrite, PeerRef, StatusRead, Write};
     use crate::model::principal::Principal;
     use crate::model::query::testing::QueryOptions;
-    use crate::model::request::{PeerRef, Write, WriteRequest};
+    use crate::model::request::WriteRequest;
     use std::time::Duration;
 
     fn part(name: &str, body: &'static str, age: u64, hit: Option<bool>) -> Part {
@@ -271,7 +271,7 @@ mod tests {
         ] {
             assert!(read(refused, "*").unwrap_err().message.contains("catalog/services"));
         }
-        let write = Write::RemovePeer(PeerRef::Id("x".into()));
+        let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id("x".into())));
         let request = WriteRequest { dc: Some("*".into()), principal: Principal::anonymous(), write };
         assert!(check(&Ask::Write(request)).unwrap_err().message.contains("one datacenter"));
     }

@@ -1,6 +1,14 @@
 //! The one place that decides where a request is answered: here, by the leader, by any server, or
 //! across the bridge.
 //!
+//! A request goes one way, and nothing on it leads back:
+//!
+//! ```text
+//! query, handle --?dc=*--> everywhere --one read for each datacenter--> read_in_time --> deliver --> here, paths/
+//!       |                                                                  ^
+//!       +--------------------------- all else -----------------------------+
+//! ```
+//!
 //! The edges (`http`, `dns`), `local` and `leader` call [`Router::query`] and [`Router::write`];
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
@@ -23,10 +31,12 @@ mod marks;
 mod merge;
 mod neighbours;
 mod operator;
+mod paths;
 mod principal;
 mod read;
 mod remote_stale;
 mod route;
+mod rows;
 mod servers;
 mod source;
 mod tries;
@@ -38,33 +48,32 @@ mod identity_test;
 #[cfg(test)]
 mod testing;
 
-use crate::bridge::Bridge;
 use crate::clock;
 use crate::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
-use crate::gossip::Gossip;
 use crate::model::answer::Answer;
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::command::Written;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::query::Query;
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest, Written};
-use crate::raft::Raft;
-use crate::rpc::RpcClient;
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
 use crate::shutdown::Shutdown;
-use crate::store::Reader;
 use cached::Feeds;
 use feed::Origin;
 use health::Stability;
 use hold::Holds;
 use marks::Marks;
 use neighbours::Neighbours;
+use paths::Catalog;
 use servers::ServerList;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub use paths::Paths;
 pub use remote_stale::RemoteStale;
+pub use rows::{NodeRows, TypedRows};
 
 /// How requests are treated.
 #[derive(Clone, Debug)]
@@ -95,21 +104,6 @@ pub struct RouterSettings {
     pub remote_max_stale: Duration,
     /// How servers are treated before a leader has written it down (`autopilot {}`).
     pub autopilot: AutopilotConfig,
-}
-
-/// What the router sends requests to.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    /// On servers: the catalog here.
-    pub catalog: Option<(Raft, Reader)>,
-    /// To the other agents of the datacenter.
-    pub rpc: RpcClient,
-    /// On servers: to other datacenters.
-    pub bridge: Option<Bridge>,
-    /// Who is in the datacenter.
-    pub lan: Gossip,
-    /// On servers: who serves the other datacenters.
-    pub wan: Option<Gossip>,
 }
 
 /// Decides and forwards; clones are the same one.
@@ -144,8 +138,8 @@ impl Router {
             marks: Marks::new(),
         });
         let feeds = Arc::new(Feeds::new(origin(&core), shutdown));
-        if let Some((raft, _)) = &core.paths.catalog {
-            shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), raft.clone()));
+        if let Some(catalog) = &core.paths.catalog {
+            shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), Arc::clone(catalog)));
         }
         Router { core, feeds }
     }
@@ -158,6 +152,9 @@ impl Router {
         async move {
             if freshness::is_cached(&self.core.settings, &query) {
                 return Box::pin(self.read_cached(query)).await;
+            }
+            if self.core.is_for_all(&query, Hops::default()) {
+                return Box::pin(async move { self.core.read_everywhere(&query, &Progress::default()).await }).await;
             }
             self.core.read_in_time(query).await
         }
@@ -219,7 +216,17 @@ impl Core {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
-        self.deliver(request, progress).await
+        match &request.ask {
+            Ask::Read(query) if self.is_for_all(query, request.hops) => {
+                Box::pin(self.read_everywhere(query, progress)).await.map(Reply::Answer)
+            }
+            _ => self.deliver(request, progress).await,
+        }
+    }
+
+    /// Whether this agent is to ask all datacenters and merge their answers: servers do so for their own datacenter.
+    fn is_for_all(&self, query: &Query, hops: Hops) -> bool {
+        self.paths.catalog.is_some() && !hops.crossed && route::is_for_all(query)
     }
 }
 
@@ -232,7 +239,7 @@ fn answered(reply: Reply) -> Result<Answer, Fault> {
 
 impl Handler for Router {
     fn admit(&self, request: &mut Request, from: IpAddr) -> Result<(), Fault> {
-        principal::admit(request, from, || self.core.paths.lan.roster())
+        principal::admit(request, from, || self.core.paths.members.lan())
     }
 
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
@@ -275,9 +282,9 @@ fn origin(core: &Arc<Core>) -> Origin {
         })
     });
     let contact: feed::Contact = match &core.paths.catalog {
-        Some((raft, _)) => {
-            let raft = raft.clone();
-            Arc::new(move |_| source::age_of_view(&raft).map(|age| age.saturating_add(CACHED_PACE)))
+        Some(catalog) => {
+            let catalog = Arc::clone(catalog);
+            Arc::new(move |_| catalog.age_of_view().map(|age| age.saturating_add(CACHED_PACE)))
         }
         // Parked anew, it may have been with nobody in between.
         None => Arc::new(|progress| (progress.parkings() == 1).then_some(CACHED_PARKED_AGE)),
@@ -287,14 +294,14 @@ fn origin(core: &Arc<Core>) -> Origin {
 
 /// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts
 /// changes that nobody asked about.
-async fn watch_health(core: Weak<Core>, raft: Raft) {
+async fn watch_health(core: Weak<Core>, catalog: Arc<dyn Catalog>) {
     let mut turns = tokio::time::interval(SERVER_HEALTH_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
         let Some(core) = core.upgrade() else { return };
-        if raft.leadership().borrow().is_self {
-            core.server_health(&raft);
+        if catalog.leadership().borrow().is_self {
+            core.server_health(&*catalog);
         } else {
             core.stability.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }

@@ -95,7 +95,7 @@ impl Core {
         let asked = clock::now();
         let ask = |from| {
             let request = &request;
-            async move { (from, self.paths.rpc.call(from, request, NEIGHBOURS_PATIENCE).await) }
+            async move { (from, self.paths.peers.call(from, request, NEIGHBOURS_PATIENCE).await) }
         };
         let mut replies: FuturesUnordered<_> = servers.into_iter().map(ask).collect();
         let mut best: Option<Told> = None;

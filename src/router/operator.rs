@@ -8,7 +8,7 @@ use crate::model::duration;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::member::{Member, tag};
-use crate::model::request::PeerRef;
+use crate::model::operation::PeerRef;
 use crate::raft::{Leadership, Peer};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -3,7 +3,6 @@
 //! A token proves itself. An agent speaks for itself and nobody else, as far as its connection proves who it is; a
 //! server passes on what it gets. `mod` asks before anything else is looked at.
 
-use super::Core;
 use crate::gossip::Roster;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::member::Member;
@@ -21,7 +20,7 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
     let refused = match principal(&request.ask) {
         Principal::Token(_) => return Ok(()),
         Principal::Agent(name) => match not_itself(name, from, &roster()) {
-            Some(other) if accesses(&request.ask).contains(&Access::Agent) => {
+            Some(other) if access(&request.ask) == Access::Agent => {
                 format!("votes of {name} came from {from}, which is the address of {other}")
             }
             Some(_other) => {
@@ -39,7 +38,7 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
 /// Refuses a request of `from_dc` in the name of anybody but a user. What servers ask each other is believed of a
 /// server there, which its certificate proves; names of nodes there mean nothing here.
 pub(super) fn admit_across(ask: &Ask, from_dc: &str) -> Result<(), Fault> {
-    let is_between_servers = accesses(ask).iter().all(|access| *access == Access::Server);
+    let is_between_servers = access(ask) == Access::Server;
     match principal(ask) {
         Principal::Token(_) => Ok(()),
         Principal::Agent(_) if is_between_servers => Ok(()),
@@ -74,11 +73,11 @@ fn principal_mut(ask: &mut Ask) -> &mut Principal {
     }
 }
 
-/// What its operations need.
-fn accesses(ask: &Ask) -> Vec<Access> {
+/// What its operation needs.
+fn access(ask: &Ask) -> Access {
     match ask {
-        Ask::Read(query) => vec![query.identity.read.spec().access],
-        Ask::Write(request) => request.write.specs().iter().map(|spec| spec.access).collect(),
+        Ask::Read(query) => query.identity.read.spec().access,
+        Ask::Write(request) => request.write.spec().access,
     }
 }
 
@@ -95,19 +94,17 @@ fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r st
     if may(&first) || there.any(|member| may(&member)) { None } else { Some(&first.name) }
 }
 
-impl Core {
-    /// Refuses what the principal may not ask, before it is answered or proposed here. Of a read that is answered
-    /// row by row the store leaves out what is not for it.
-    pub(super) fn permit(&self, reader: &Reader, ask: &Ask) -> Result<(), Fault> {
-        match ask {
-            Ask::Read(query) => {
-                let spec = query.identity.read.spec();
-                reader.permit_read(&query.identity.principal, spec.access, spec.texts[0])
-            }
-            Ask::Write(request) => {
-                let specs = request.write.specs();
-                specs.iter().try_for_each(|spec| reader.permit(&request.principal, spec.access, spec.name))
-            }
+/// Refuses what the principal may not ask, before it is answered or proposed here. Of a read that is answered row by
+/// row the store leaves out what is not for it.
+pub(super) fn permit(reader: &Reader, ask: &Ask) -> Result<(), Fault> {
+    match ask {
+        Ask::Read(query) => {
+            let spec = query.identity.read.spec();
+            reader.permit_read(&query.identity.principal, spec.access, spec.texts[0])
+        }
+        Ask::Write(request) => {
+            let spec = request.write.spec();
+            reader.permit(&request.principal, spec.access, spec.name)
         }
     }
 }
@@ -115,12 +112,11 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::command::Command;
     use crate::model::ids::Token;
     use crate::model::member::{MemberStatus, tag};
-    use crate::model::operation::{CatalogRead, FederationRead, Read};
+    use crate::model::operation::{CatalogRead, FederationRead, HealthWrite, Read, Write};
     use crate::model::query::Query;
-    use crate::model::request::{Hops, Write, WriteRequest};
+    use crate::model::request::{Hops, WriteRequest};
     use crate::model::vote::Ballot;
     use crate::store::Store;
 
@@ -136,7 +132,7 @@ mod tests {
     }
 
     fn ballot(observer: &str) -> Request {
-        let write = Write::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() });
+        let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
         let ask = Ask::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
         Request { ask, hops: Hops::default() }
     }
@@ -159,20 +155,16 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_the_leader_assigns_or_counts() {
+    fn what_is_of_an_agent_or_the_leader_is_refused_to_all_others() {
         let reader = Store::new("dc1").reader();
-        let may = |principal: &Principal, command: &Command| {
-            command.specs().iter().all(|spec| reader.permit(principal, spec.access, spec.name).is_ok())
+        let vote = |voter: &str, observer: &str| {
+            let Request { mut ask, .. } = ballot(observer);
+            *principal_mut(&mut ask) = Principal::agent(voter);
+            permit(&reader, &ask)
         };
-        let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
-        for command in [Command::Batch(vec![Command::UpdateCoordinates(Vec::new()), vote]), Command::AssignObservers(Vec::new())]
-        {
-            assert!(!may(&Principal::anonymous(), &command) && !may(&Principal::agent("s1"), &command), "{command:?}");
-        }
-        assert!(may(&Principal::Leader, &Command::AssignObservers(Vec::new())));
-        assert!(may(&Principal::anonymous(), &Command::Register(Box::default())));
-        let ballot = |name| reader.permit(&Principal::agent(name), Access::Agent, "c1");
-        assert!(ballot("C1").is_ok() && ballot("c2").is_err());
+        assert!(vote("C1", "c1").is_ok() && vote("c2", "c1").is_err());
+        let is_leader = |principal: &Principal| reader.permit(principal, Access::Leader, "s1").is_ok();
+        assert!(is_leader(&Principal::Leader) && !is_leader(&Principal::agent("s1")) && !is_leader(&Principal::anonymous()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::blocking::{self, Place};
 use super::datacenters::{self, Site};
 use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
-use super::source::age_of_view;
+use super::paths::Catalog;
 use crate::clock;
 use crate::defaults::VIEW_LOOK;
 use crate::model::answer::{Answer, AnswerMeta, Found};
@@ -16,8 +16,8 @@ use crate::model::fault::Fault;
 use crate::model::operation::{Answered, FederationRead, Need, OperatorRead, ReadSpec, ServersRead, StatusRead};
 use crate::model::query::{Consistency, Freshness, Query, ViewQuery};
 use crate::model::request::Progress;
-use crate::raft::{Leadership, Raft};
-use crate::store::{Reader, Rendered, Watch};
+use crate::raft::Leadership;
+use crate::store::{Rendered, Watch};
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -27,22 +27,16 @@ use std::time::{Duration, SystemTime};
 
 impl Core {
     /// Answers `query` on this server.
-    pub(super) async fn read_here(
-        &self,
-        raft: &Raft,
-        reader: &Reader,
-        query: &Query,
-        progress: &Progress,
-    ) -> Result<Answer, Fault> {
+    pub(super) async fn read_here(&self, catalog: &dyn Catalog, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
         let (body, found) = match query.identity.read.spec().answered {
             Answered::View(read) => {
                 let (freshness, query) = (query.freshness, query.identity.with(read));
-                return self.read_catalog(&Local { core: self, raft, reader, query, freshness }, progress).await;
+                return self.read_catalog(&Local { core: self, catalog, query, freshness }, progress).await;
             }
-            Answered::Servers(read) => Box::pin(self.read_servers(raft, query, read)).await?,
+            Answered::Servers(read) => Box::pin(self.read_servers(catalog, query, read)).await?,
             Answered::ThisSide(read) => (Box::pin(self.read_federation(read, progress)).await?, Found::Yes),
         };
-        let meta = AnswerMeta { found, ..self.meta(raft, query.freshness.consistency) };
+        let meta = AnswerMeta { found, ..self.meta(catalog, query.freshness.consistency) };
         Ok(Answer { meta, body })
     }
 
@@ -68,38 +62,38 @@ impl Core {
     }
 
     /// What was rendered from the catalog here, as an answer that may be `age` old.
-    pub(super) fn rendered(&self, raft: &Raft, rendered: Rendered, consistency: Consistency, age: Duration) -> Answer {
+    pub(super) fn rendered(&self, catalog: &dyn Catalog, rendered: Rendered, consistency: Consistency, age: Duration) -> Answer {
         let meta = AnswerMeta {
             index: rendered.index.max(1),
             indexed: true,
             last_contact: age,
             found: if rendered.found { Found::Yes } else { Found::No },
             panic: rendered.panic,
-            ..self.meta(raft, consistency)
+            ..self.meta(catalog, consistency)
         };
         Answer { meta, body: rendered.body }
     }
 
-    pub(super) fn meta(&self, raft: &Raft, consistency: Consistency) -> AnswerMeta {
-        let cluster = raft.cluster().borrow().unwrap_or_default();
-        let known_leader = raft.leadership().borrow().leader.is_some();
+    pub(super) fn meta(&self, catalog: &dyn Catalog, consistency: Consistency) -> AnswerMeta {
+        let cluster = catalog.cluster().unwrap_or_default();
+        let known_leader = catalog.leadership().borrow().leader.is_some();
         AnswerMeta { known_leader, consistency, cluster, ..AnswerMeta::default() }
     }
 
     /// What is told of the servers themselves. A leader makes sure that it leads, but for what it alone knows in
     /// any mode: that is told as it sees it.
-    async fn read_servers(&self, raft: &Raft, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
+    async fn read_servers(&self, catalog: &dyn Catalog, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
         let ReadSpec { stale, fresh, .. } = query.identity.read.spec();
         if fresh == Need::Leader && stale != Need::Leader && query.freshness.consistency != Consistency::Stale {
-            authority(raft, query.freshness.consistency).await?;
+            authority(catalog, query.freshness.consistency).await?;
         }
-        self.servers_as_seen_here(raft, read)
+        self.servers_as_seen_here(catalog, read)
     }
 
     /// The same, by what this server knows of it now.
-    pub(super) fn servers_as_seen_here(&self, raft: &Raft, read: ServersRead) -> Result<(Bytes, Found), Fault> {
-        let (peers, roster) = (raft.peers(), self.paths.lan.roster());
-        let leadership: Leadership = *raft.leadership().borrow();
+    pub(super) fn servers_as_seen_here(&self, catalog: &dyn Catalog, read: ServersRead) -> Result<(Bytes, Found), Fault> {
+        let (peers, roster) = (catalog.peers(), self.paths.members.lan());
+        let leadership: Leadership = *catalog.leadership().borrow();
         let servers = Servers { leadership, peers: &peers, roster: &roster };
         let mut found = Found::Yes;
         let value = match read {
@@ -107,16 +101,16 @@ impl Core {
             ServersRead::Status(StatusRead::Peers) => servers.peer_addrs(),
             ServersRead::Operator(read) => match read {
                 OperatorRead::RaftConfiguration => {
-                    let health = if leadership.is_self { self.server_health(raft) } else { Vec::new() };
-                    servers.configuration(raft.stats().configuration_index, &health)
+                    let health = if leadership.is_self { self.server_health(catalog) } else { Vec::new() };
+                    servers.configuration(catalog.stats().configuration_index, &health)
                 }
                 OperatorRead::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, found)),
                 OperatorRead::AutopilotHealth => {
-                    let health = self.server_health(raft);
+                    let health = self.server_health(catalog);
                     found = if operator::all_healthy(&health) { Found::Yes } else { Found::Unhealthy };
                     servers.health(&health)
                 }
-                OperatorRead::AutopilotState => servers.state(&self.server_health(raft), |name| self.meta_of(name)),
+                OperatorRead::AutopilotState => servers.state(&self.server_health(catalog), |name| self.meta_of(name)),
             },
         };
         Ok((json(&value)?, found))
@@ -124,25 +118,25 @@ impl Core {
 
     /// How servers are treated.
     fn autopilot(&self) -> Arc<AutopilotConfig> {
-        let known = self.paths.catalog.as_ref().and_then(|(_, reader)| reader.autopilot());
+        let known = self.paths.catalog.as_ref().and_then(|catalog| catalog.reader().autopilot());
         known.unwrap_or_else(|| Arc::new(self.settings.autopilot.clone()))
     }
 
     /// What a node says of itself; nothing before it is registered.
     fn meta_of(&self, node: &str) -> BTreeMap<String, String> {
-        let view = self.paths.catalog.as_ref().map(|(_, reader)| reader.view());
+        let view = self.paths.catalog.as_ref().map(|catalog| catalog.reader().view());
         view.and_then(|view| view.node_named(node)?.node().meta.clone()).unwrap_or_default()
     }
 
     /// The health of all servers as this one, which leads, sees it now.
-    pub(super) fn server_health(&self, raft: &Raft) -> Vec<ServerHealth> {
+    pub(super) fn server_health(&self, catalog: &dyn Catalog) -> Vec<ServerHealth> {
         let autopilot = self.autopilot();
         let evidence = Evidence {
             own_id: self.settings.node_id,
-            peers: &raft.peers(),
-            progress: &raft.progress(),
-            stats: &raft.stats(),
-            roster: &self.paths.lan.roster(),
+            peers: &catalog.peers(),
+            progress: &catalog.progress(),
+            stats: &catalog.stats(),
+            roster: &self.paths.members.lan(),
             last_contact_threshold: autopilot.last_contact_threshold,
             max_trailing_logs: autopilot.max_trailing_logs,
         };
@@ -155,10 +149,10 @@ impl Core {
     }
 
     fn sorted(&self, sites: &[Site<'_>]) -> Vec<String> {
-        let origin = self.paths.wan.as_ref().map(|wan| wan.coordinate()).unwrap_or_default();
-        let bridge = self.paths.bridge.as_ref();
+        let origin = self.paths.members.coordinate();
+        let bridge = self.paths.datacenters.as_ref();
         let link_rtt = |dc: &str| bridge?.rtt(dc);
-        let linked = bridge.map(|bridge| bridge.datacenters()).unwrap_or_default();
+        let linked = bridge.map(|bridge| bridge.names()).unwrap_or_default();
         let mut names = datacenters::names(&self.settings.datacenter, &origin, sites, &linked, link_rtt);
         // What operators switched off has no path, and who walks the list need not meet it.
         names.retain(|dc| *dc == self.settings.datacenter || bridge.is_none_or(|bridge| bridge.closed(dc).is_none()));
@@ -167,9 +161,9 @@ impl Core {
 
     /// Runs `f` on the WAN pool's servers with their coordinates.
     pub(super) fn with_sites<T>(&self, f: impl FnOnce(&[Site<'_>]) -> T) -> T {
-        let Some(wan) = &self.paths.wan else { return f(&[]) };
-        let roster = wan.roster();
-        let sites: Vec<Site<'_>> = roster.members.values().map(|member| (member, wan.coordinate_of(&member.name))).collect();
+        let members = &self.paths.members;
+        let Some(roster) = members.wan() else { return f(&[]) };
+        let sites: Vec<Site<'_>> = roster.members.values().map(|member| (member, members.coordinate_of(&member.name))).collect();
         f(&sites)
     }
 }
@@ -181,34 +175,34 @@ fn json(value: &impl Serialize) -> Result<Bytes, Fault> {
 }
 
 /// Makes sure that this server leads: by its lease, or where that is not enough by a quorum.
-async fn authority(raft: &Raft, consistency: Consistency) -> Result<(), Fault> {
-    if consistency == Consistency::Default && raft.holds_lease() { Ok(()) } else { raft.confirm_leadership().await }
+async fn authority(catalog: &dyn Catalog, consistency: Consistency) -> Result<(), Fault> {
+    if consistency == Consistency::Default && catalog.holds_lease() { Ok(()) } else { catalog.confirm_leadership().await }
 }
 
 /// The catalog here, as one query may use it.
 struct Local<'a> {
     core: &'a Core,
-    raft: &'a Raft,
-    reader: &'a Reader,
+    catalog: &'a dyn Catalog,
     query: ViewQuery<'a>,
     freshness: Freshness,
 }
 
 impl Local<'_> {
     fn age(&self) -> Result<Duration, Fault> {
-        age_of_view(self.raft).ok_or_else(Fault::no_leader)
+        self.catalog.age_of_view().ok_or_else(Fault::no_leader)
     }
 
     fn answer(&self, rendered: Rendered, age: Duration) -> Answer {
-        self.core.rendered(self.raft, rendered, self.freshness.consistency, age)
+        self.core.rendered(self.catalog, rendered, self.freshness.consistency, age)
     }
 }
 
 impl Place for Local<'_> {
+    type Answer = Answer;
     type Watch = Watch;
 
     fn watch(&self) -> Watch {
-        self.reader.watch(self.query)
+        self.catalog.reader().watch(self.query)
     }
 
     async fn changed(watch: &mut Watch) {
@@ -219,40 +213,39 @@ impl Place for Local<'_> {
         let consistency = self.freshness.consistency;
         if consistency == Consistency::Stale {
             let age = self.age()?;
-            return Ok(self.answer(self.reader.read(self.query)?, age));
+            return Ok(self.answer(self.catalog.reader().read(self.query)?, age));
         }
-        if consistency == Consistency::Default && self.raft.holds_lease() {
-            let rendered = self.reader.read(self.query)?;
+        if consistency == Consistency::Default && self.catalog.holds_lease() {
+            let rendered = self.catalog.reader().read(self.query)?;
             // The view was the newest there is only if the lease held when it was taken: look again.
-            if self.raft.holds_lease() {
+            if self.catalog.holds_lease() {
                 return Ok(self.answer(rendered, Duration::ZERO));
             }
         }
-        // Boxed: a watch that is parked shall not hold what only a quorum's answer needs.
-        Box::pin(self.raft.confirm_leadership()).await?;
-        Ok(self.answer(self.reader.read(self.query)?, Duration::ZERO))
+        self.catalog.confirm_leadership().await?;
+        Ok(self.answer(self.catalog.reader().read(self.query)?, Duration::ZERO))
     }
 
     async fn lost(&self) -> Fault {
         if self.freshness.consistency == Consistency::Stale {
             return pending().await;
         }
-        let is_lost = self.raft.leadership().wait_for(|leadership| !leadership.is_self).await.is_ok();
+        let is_lost = self.catalog.leadership().wait_for(|leadership| !leadership.is_self).await.is_ok();
         // Otherwise Raft has stopped; the request ends with its connection or its wait.
         if is_lost { Fault::no_leader() } else { pending().await }
     }
 
     async fn outdated(&self) {
         match self.freshness.max_stale {
-            Some(bound) if self.freshness.consistency == Consistency::Stale => Box::pin(outgrown(self.raft, bound)).await,
+            Some(bound) if self.freshness.consistency == Consistency::Stale => Box::pin(outgrown(self.catalog, bound)).await,
             _ => pending().await,
         }
     }
 }
 
 /// Resolves when the view here is older than `bound`.
-async fn outgrown(raft: &Raft, bound: Duration) {
-    while let Some(left) = age_of_view(raft).and_then(|age| bound.checked_sub(age)) {
+pub(super) async fn outgrown(catalog: &dyn Catalog, bound: Duration) {
+    while let Some(left) = catalog.age_of_view().and_then(|age| bound.checked_sub(age)) {
         tokio::time::sleep(left.max(VIEW_LOOK)).await;
     }
 }

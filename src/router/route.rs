@@ -5,7 +5,7 @@
 
 use crate::model::fault::Fault;
 use crate::model::operation::Need;
-use crate::model::query::Consistency;
+use crate::model::query::{Consistency, Query};
 use crate::model::request::{Ask, Hops};
 use std::net::SocketAddr;
 
@@ -29,6 +29,11 @@ pub(super) fn wanted_dc(ask: &Ask) -> Option<&str> {
 
 /// What stands for all datacenters where one is named.
 pub(super) const EVERYWHERE: &str = "*";
+
+/// Whether `query` is for all datacenters at once.
+pub(super) fn is_for_all(query: &Query) -> bool {
+    !query.identity.read.spec().is_of_this_side() && query.identity.dc.as_deref() == Some(EVERYWHERE)
+}
 
 /// Whether `dc` names a datacenter other than `own`, or all of them; names are compared without regard to case.
 pub(super) fn is_elsewhere(own: &str, dc: Option<&str>) -> bool {
@@ -70,8 +75,6 @@ pub(super) enum Route {
     AnyServer,
     /// To another datacenter.
     Bridge(String),
-    /// To all datacenters, and what they answer is made one.
-    Everywhere,
     /// It waits for a leader.
     Hold,
     /// It fails.
@@ -83,7 +86,6 @@ pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, nee
     if let Some(dc) = dc.filter(|dc| is_elsewhere(situation.own_dc, Some(dc))) {
         return match (hops.crossed, situation.is_server) {
             (true, _) => Route::Refuse(Fault::no_path("a request that has crossed once does not cross again")),
-            (false, true) if dc == EVERYWHERE => Route::Everywhere,
             (false, true) => Route::Bridge(dc.to_ascii_lowercase()),
             (false, false) => Route::AnyServer,
         };
@@ -105,10 +107,10 @@ pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, nee
 mod tests {
     use super::*;
     use crate::model::fault::FaultKind;
-    use crate::model::operation::{CatalogRead, FederationRead, OperatorRead, Read, StatusRead};
+    use crate::model::operation::{CatalogRead, FederationRead, OperatorRead, OperatorWrite, Read, StatusRead, Write};
     use crate::model::principal::Principal;
     use crate::model::query::testing::QueryOptions;
-    use crate::model::request::{Write, WriteRequest};
+    use crate::model::request::WriteRequest;
 
     const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false };
     const CROSSED: Hops = Hops { crossed: true, to_leader: false, aside: false };
@@ -220,7 +222,8 @@ mod tests {
         ] {
             assert_eq!(of(read.clone(), consistency), expected, "{read:?} {consistency:?}");
         }
-        let write = WriteRequest { dc: None, principal: Principal::anonymous(), write: Write::TransferLeader(None) };
+        let write = Write::Operator(OperatorWrite::TransferLeader(None));
+        let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
         assert_eq!(need(&Ask::Write(write)), Need::Leader);
     }
 

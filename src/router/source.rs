@@ -8,36 +8,29 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{Answered, Crosses};
 use crate::model::query::{Consistency, Identity};
 use crate::model::request::{Interest, Source};
-use crate::raft::Raft;
 use crate::store::Watch;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// How old a stale answer that is read from now on can be; `None` before there is a view. Taken
-/// before the read, so that the answer is never older than told.
-pub(super) fn age_of_view(raft: &Raft) -> Option<Duration> {
-    if raft.holds_lease() { Some(Duration::ZERO) } else { raft.staleness() }
-}
-
 impl Core {
     fn read_own_view(&self, query: &Identity) -> Result<Answer, Fault> {
-        let Some((raft, reader)) = &self.paths.catalog else { return Err(Fault::no_leader()) };
-        let age = age_of_view(raft).ok_or_else(Fault::no_leader)?;
+        let Some(catalog) = self.paths.catalog.as_deref() else { return Err(Fault::no_leader()) };
+        let age = catalog.age_of_view().ok_or_else(Fault::no_leader)?;
         let spec = query.read.spec();
         if spec.crosses != Crosses::Users {
             return Err(Fault::new(FaultKind::Denied, format!("{} is told within this datacenter alone", spec.path)));
         }
         principal::admit_feed(&query.principal)?;
-        reader.permit_read(&query.principal, spec.access, spec.texts[0])?;
+        catalog.reader().permit_read(&query.principal, spec.access, spec.texts[0])?;
         match spec.answered {
             Answered::View(read) => {
-                let rendered = reader.read(query.with(read))?;
-                Ok(self.rendered(raft, rendered, Consistency::Stale, age))
+                let rendered = catalog.reader().read(query.with(read))?;
+                Ok(self.rendered(catalog, rendered, Consistency::Stale, age))
             }
             Answered::Servers(read) if spec.shared.fed => {
-                let (body, found) = self.servers_as_seen_here(raft, read)?;
-                Ok(Answer { meta: AnswerMeta { found, last_contact: age, ..self.meta(raft, Consistency::Stale) }, body })
+                let (body, found) = self.servers_as_seen_here(catalog, read)?;
+                Ok(Answer { meta: AnswerMeta { found, last_contact: age, ..self.meta(catalog, Consistency::Stale) }, body })
             }
             Answered::Servers(_) | Answered::ThisSide(_) => Err(Fault::failed(format!("{} is asked for each time", spec.path))),
         }
@@ -46,11 +39,11 @@ impl Core {
 
 impl Source for Router {
     fn age(&self) -> Option<Duration> {
-        age_of_view(&self.core.paths.catalog.as_ref()?.0)
+        self.core.paths.catalog.as_ref()?.age_of_view()
     }
 
     fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>> {
-        let (_, reader) = self.core.paths.catalog.as_ref()?;
+        let reader = self.core.paths.catalog.as_ref()?.reader();
         query.of_view().map(|query| Box::new(reader.watch(query)) as Box<dyn Interest>)
     }
 

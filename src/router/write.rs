@@ -1,72 +1,55 @@
 //! Doing a write on the leader.
 //!
-//! `deliver.rs` calls it when the write has come to the server that leads. It proposes and changes
-//! the membership; it never forwards.
+//! `deliver.rs` calls it when the write has come to the server that leads. It makes a command of what the user wants
+//! and proposes it, or changes the membership; it never forwards.
 
 use super::Core;
 use super::operator::Servers;
-use crate::model::command::{Command, Outcome};
+use super::paths::Catalog;
+use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
-use crate::model::member::level;
-use crate::model::request::{PeerRef, Removal, Write, Written};
-use crate::raft::Raft;
+use crate::model::operation::{
+    CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, Write,
+};
 
 impl Core {
-    /// Does `write` through `raft`, which leads. `NoLeader` says that it was certainly not done.
-    pub(super) async fn write_here(&self, raft: &Raft, write: &Write) -> Result<Written, Fault> {
-        match write {
-            Write::Apply(command) => {
-                let specs = command.specs();
-                self.all_read(specs.iter().map(|spec| spec.level).max().unwrap_or(level::BASE))?;
-                propose(raft, command.clone()).await
+    /// Does `write` in `catalog`, whose server leads. `NoLeader` says that it was certainly not done.
+    pub(super) async fn write_here(&self, catalog: &dyn Catalog, write: &Write) -> Result<Written, Fault> {
+        let command = match write {
+            Write::Catalog(CatalogWrite::Register(request)) => Command::Register(request.clone()),
+            Write::Catalog(CatalogWrite::Deregister(request)) => Command::Deregister(request.clone()),
+            Write::Health(HealthWrite::Vote(ballot)) => match self.counted(catalog, ballot)? {
+                Some(command) => command,
+                None => return Ok(Written::default()),
+            },
+            Write::Coordinate(CoordinateWrite::Update(coordinate)) => Command::UpdateCoordinates(vec![coordinate.clone()]),
+            Write::Operator(OperatorWrite::SetAutopilot { config, only_at }) => {
+                Command::SetAutopilot { config: config.clone(), only_at: *only_at }
             }
-            Write::Vote(ballot) => self.count_votes(raft, ballot).await,
-            Write::RemoveDatacenter(wanted) => {
-                let is_removed = self.paths.catalog.as_ref().is_some_and(|(_, reader)| reader.removals().names(&wanted.dc));
-                propose(raft, removal(wanted, &self.settings.datacenter, is_removed)?).await
+            Write::Operator(OperatorWrite::RemovePeer(peer)) => {
+                let id = self.find_peer(catalog, peer)?;
+                return catalog.remove(id).await.map(|()| Written::default());
             }
-            Write::RemovePeer(peer) => {
-                let id = self.find_peer(raft, peer)?;
-                raft.remove(id).await?;
-                Ok(Written::default())
-            }
-            Write::TransferLeader(to) => {
+            Write::Operator(OperatorWrite::TransferLeader(to)) => {
                 if let Some(id) = to {
-                    self.find_peer(raft, &PeerRef::Id(id.to_string()))?;
+                    self.find_peer(catalog, &PeerRef::Id(id.to_string()))?;
                 }
-                raft.transfer_leadership(*to).await?;
-                Ok(Written::default())
+                return catalog.transfer_leadership(*to).await.map(|()| Written::default());
             }
-        }
+            Write::Federation(FederationWrite::Remove(wanted)) => {
+                let is_removed = catalog.reader().removals().names(&wanted.dc);
+                removal(wanted, &self.settings.datacenter, is_removed)?
+            }
+            Write::Federation(FederationWrite::Readmit { dc }) => Command::ReadmitDatacenter { datacenter: dc.clone() },
+        };
+        catalog.propose(command).await
     }
 
-    /// Refuses what some server of the datacenter would stop at.
-    fn all_read(&self, level: u32) -> Result<(), Fault> {
-        if level == level::BASE {
-            return Ok(());
-        }
-        let roster = self.paths.lan.roster();
-        let below: Vec<&str> =
-            roster.servers_below(level, &self.settings.datacenter).map(|member| member.name.as_str()).collect();
-        if below.is_empty() {
-            return Ok(());
-        }
-        let text = format!("Some servers run a version that does not know this yet: {}; upgrade them first", below.join(", "));
-        Err(Fault::failed(text))
-    }
-
-    fn find_peer(&self, raft: &Raft, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
-        let (peers, roster) = (raft.peers(), self.paths.lan.roster());
-        let leadership = *raft.leadership().borrow();
+    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
+        let (peers, roster) = (catalog.peers(), self.paths.members.lan());
+        let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
-    }
-}
-
-pub(super) async fn propose(raft: &Raft, command: Command) -> Result<Written, Fault> {
-    match raft.propose(command).await? {
-        (index, Outcome::Done) => Ok(Written { index }),
-        (_, Outcome::Refused(fault)) => Err(fault),
     }
 }
 

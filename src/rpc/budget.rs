@@ -2,7 +2,6 @@
 //!
 //! `server` takes room for what has arrived, never for what was announced: a length costs its sender nothing.
 
-use super::message::BodyError;
 use crate::defaults;
 use crate::entrance::counted_as;
 use std::collections::HashMap;
@@ -10,6 +9,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+/// Messages of others fill all the room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoRoom;
 
 /// Room for messages.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Budget {
 impl Share {
     /// Takes what is missing for `bytes` in all. Who finds no room gives way soon, and with that what it holds:
     /// messages that wait for each other would all fail at the end.
-    pub(super) async fn grow_to(&mut self, bytes: usize) -> Result<(), BodyError> {
+    pub(super) async fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let wanted = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         let missing = wanted.saturating_sub(self.kib);
         if missing == 0 {
@@ -64,7 +67,7 @@ impl Share {
         };
         let Ok(Ok((own, all))) = timeout(defaults::RPC_ROOM_TIMEOUT, take).await else {
             metrics::counter!("kontor.rpc.messages_without_room").increment(1);
-            return Err(BodyError::NoRoom);
+            return Err(NoRoom);
         };
         match &mut self.held {
             Some((held_own, held_all)) => {
@@ -91,7 +94,7 @@ mod tests {
         let mut first = budget.share(ONE);
         first.grow_to(59 << 10).await.unwrap();
         let mut second = budget.share(ONE);
-        assert!(matches!(second.grow_to(10 << 10).await, Err(BodyError::NoRoom)));
+        assert_eq!(second.grow_to(10 << 10).await, Err(NoRoom));
         let mut other = budget.share(TWO);
         other.grow_to(30 << 10).await.unwrap();
         drop(first);

@@ -2,7 +2,7 @@
 //!
 //! Used by both ends. A size that was announced is checked before any of it is taken in.
 
-use super::budget::Share;
+use super::budget::{NoRoom, Share};
 use super::link;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -17,6 +17,12 @@ pub(super) enum BodyError {
     Cut(String),
     #[error("messages of others fill all the room there is; try again")]
     NoRoom,
+}
+
+impl From<NoRoom> for BodyError {
+    fn from(_: NoRoom) -> BodyError {
+        BodyError::NoRoom
+    }
 }
 
 /// A body as far as it has come; one that came in one piece is not copied.

@@ -3,12 +3,13 @@
 use super::{CallError, Lane, RAFT_PATH, REQUEST_PATH, RaftSink, RpcClient, serve};
 use crate::defaults;
 use crate::model::answer::Answer;
-use crate::model::command::Command;
+use crate::model::command::Register;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::operation::{HealthRead, Read};
+use crate::model::operation::{CatalogWrite, HealthRead, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::Query;
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, Write, WriteRequest};
+use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
+use crate::model::service::NodeService;
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
 use crate::tls::{CertKind, RpcRules, RpcTls, TlsFiles, TlsMaterial, create_ca};
@@ -255,8 +256,10 @@ async fn a_message_over_the_limit_is_refused_before_it_is_sent() {
 async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_sees_it_first() {
     let server = server(None).await;
     let client = RpcClient::new(None);
-    let deep = (0..=defaults::MESSAGE_DEPTH).fold(Command::Batch(Vec::new()), |inner, _| Command::Batch(vec![inner]));
-    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write: Write::Apply(deep) };
+    let deep = (0..=defaults::MESSAGE_DEPTH).fold(serde_json::json!({}), |inner, _| serde_json::json!({ "a": inner }));
+    let service = NodeService { proxy: deep, ..NodeService::default() };
+    let write = Write::Catalog(CatalogWrite::Register(Box::new(Register { service: Some(service), ..Register::default() })));
+    let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
     let outcome = client.call(server.addr, &Request { ask: Ask::Write(write), hops: Hops::default() }, LONG).await;
     let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
     assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));

@@ -1,55 +1,48 @@
 //! One command of the log applied to a view: pure, total, deterministic.
 //!
 //! [`super::Store`] calls it in log order. It reads no clock, draws no random number, and whatever a
-//! command says, it ends with an outcome.
+//! command says, it ends with a result.
 
 use super::catalog::{deregister, register, votes};
 use super::change::Change;
 use super::key::Key;
 use super::view::View;
 use super::{autopilot, coordinate, removals, validate};
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Effect, Written};
+use crate::model::fault::Fault;
 use std::collections::BTreeSet;
 
-/// Applies `command` to `view`, and notes in `touched` what became different. A refused command
-/// changes neither.
-pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, command: &Command) -> Outcome {
-    let mut change = Change::new(view, index, touched);
-    let done = match command {
-        Command::Register(request) => register::register(&mut change, request),
-        Command::Deregister(request) => deregister::deregister(&mut change, request),
-        Command::UpdateCoordinates(coordinates) => {
-            coordinates.iter().for_each(|coordinate| coordinate::put(&mut change, coordinate));
-            Ok(())
-        }
-        Command::RemoveDatacenter { datacenter, cluster } => removals::remove(&mut change, datacenter, *cluster),
-        Command::ReadmitDatacenter { datacenter } => removals::readmit(&mut change, datacenter),
-        Command::AssignObservers(assigns) => {
-            votes::assign(&mut change, assigns);
-            Ok(())
-        }
-        Command::Vote { ballot, at } => {
-            votes::vote(&mut change, ballot, *at);
-            Ok(())
-        }
-        Command::SetAutopilot { config, only_at } => autopilot::set(&mut change, config, *only_at),
-        Command::Batch(commands) => return apply_all(view, touched, index, commands),
-    };
-    change.follow();
-    done.map_or_else(Outcome::Refused, |()| Outcome::Done)
-}
-
-fn apply_all(view: &mut View, touched: &mut BTreeSet<Key>, index: u64, commands: &[Command]) -> Outcome {
+/// Applies `command` of the log entry at `log_index` to `view`, and notes in `touched` what became different. A
+/// refused command takes its index, and changes nothing else.
+pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {
+    let Command::Batch(commands) = command else { return single(view, touched, log_index, command) };
     let mut first_refusal = None;
     for command in commands {
-        let outcome = if let Command::Batch(_) = command {
-            Outcome::Refused(validate::nested())
-        } else {
-            apply(view, touched, index, command)
-        };
-        if let Outcome::Refused(fault) = outcome {
+        if let Err(fault) = single(view, touched, log_index, command) {
             first_refusal.get_or_insert(fault);
         }
     }
-    first_refusal.map_or(Outcome::Done, Outcome::Refused)
+    first_refusal.map_or(Ok(Written { index: view.format.index(), effect: Effect::Done }), Err)
+}
+
+fn single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {
+    let index = view.format.count(log_index);
+    let mut change = Change::new(view, index, touched);
+    let mut effect = Effect::Done;
+    match command {
+        Command::Register(request) => register::register(&mut change, request)?,
+        Command::Deregister(request) => deregister::deregister(&mut change, request)?,
+        Command::UpdateCoordinates(coordinates) => {
+            coordinates.iter().for_each(|coordinate| coordinate::put(&mut change, coordinate));
+        }
+        Command::RemoveDatacenter { datacenter, cluster } => removals::remove(&mut change, datacenter, *cluster)?,
+        Command::ReadmitDatacenter { datacenter } => removals::readmit(&mut change, datacenter)?,
+        Command::AssignObservers(assigns) => votes::assign(&mut change, assigns),
+        Command::Vote { ballot, at } => votes::vote(&mut change, ballot, *at),
+        Command::SetAutopilot { config, only_at } => effect = autopilot::set(&mut change, config, *only_at),
+        Command::RaiseLevel(to) => change.view.format.raise(to.clone()),
+        Command::Batch(_) => return Err(validate::nested()),
+    }
+    change.follow();
+    Ok(Written { index, effect })
 }

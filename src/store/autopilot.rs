@@ -5,22 +5,22 @@ use super::key::Key;
 use super::snapshot::{Kind, Writer};
 use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::command::Effect;
 use std::sync::Arc;
 
 /// Puts `config` in force; with `only_at`, only where the one in force was changed at that index last.
-pub(super) fn set(change: &mut Change<'_>, config: &AutopilotConfig, only_at: Option<u64>) -> Result<(), Fault> {
+pub(super) fn set(change: &mut Change<'_>, config: &AutopilotConfig, only_at: Option<u64>) -> Effect {
     let known = change.view.autopilot.as_deref();
     let changed_at = known.map_or(0, |known| known.modify_index);
-    if let Some(expected) = only_at.filter(|expected| *expected != changed_at) {
-        let text = format!("Expected autopilot's configuration as of index {expected}; it was changed at {changed_at}");
-        return Err(Fault::new(FaultKind::Conflict, text));
+    if only_at.is_some_and(|expected| expected != changed_at) {
+        return Effect::Set(false);
     }
     let create_index = known.map_or(change.index, |known| known.create_index);
     let row = AutopilotConfig { create_index, modify_index: change.index, ..config.clone() };
     change.view.autopilot = Some(Arc::new(row));
+    change.view.format.raise_to_autopilot();
     change.touched.insert(Key::Autopilot);
-    Ok(())
+    Effect::Set(true)
 }
 
 impl Table for Option<Arc<AutopilotConfig>> {

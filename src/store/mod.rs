@@ -5,7 +5,7 @@
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
 //! In reading order: each replicated kind is a module of its own (`catalog`, `coordinate`, `removals`,
-//! `autopilot`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
+//! `autopilot`, `format`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
 //! command as a `change` of the view, which other tables follow; `query` finds rows in a view, chosen by
 //! `select`, and shows them as `json`; `watch` calls those who wait for what has changed by its `key`, or by
 //! the beginning of it (`prefixes`); `snapshot` writes a view out and reads it back.
@@ -16,6 +16,7 @@ mod autopilot;
 mod catalog;
 mod change;
 mod coordinate;
+mod format;
 mod json;
 mod key;
 mod prefixes;
@@ -39,7 +40,7 @@ pub use watch::Watch;
 
 use crate::model::answer::Panic;
 use crate::model::autopilot::AutopilotConfig;
-use crate::model::command::{Command, Outcome};
+use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::operation::Access;
 use crate::model::principal::Principal;
@@ -101,9 +102,14 @@ impl Store {
         Reader { published: self.published.clone(), panic_threshold: 0 }
     }
 
-    /// Applies one command of the log at its index. Readers see it after [`Store::publish`].
-    pub fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-        apply::apply(Arc::make_mut(&mut self.view), &mut self.touched, index, command)
+    /// Applies one command of the log entry at `log_index`. Readers see it after [`Store::publish`].
+    pub fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault> {
+        apply::apply(Arc::make_mut(&mut self.view), &mut self.touched, log_index, command)
+    }
+
+    /// The format level in force.
+    pub fn level(&self) -> u32 {
+        self.view.format.level()
     }
 
     /// Swaps in what was applied since the last call, and wakes who waits for it. Called once per

@@ -45,12 +45,14 @@ pub(super) enum Kind {
     Votes = 10,
     /// How servers are treated.
     Autopilot = 11,
+    /// The format level in force, where it has one, and the count of commands. Stands before what came with it.
+    Format = 12,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        use Kind::{Autopilot, Catalog, Check, Coordinate, End, Group, Meta, Node, Removal, Service, Votes};
-        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes, Autopilot]
+        use Kind::{Autopilot, Catalog, Check, Coordinate, End, Format, Group, Meta, Node, Removal, Service, Votes};
+        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes, Autopilot, Format]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -198,7 +200,7 @@ struct Build {
 
 impl Build {
     fn take(&mut self, kind: Kind, body: Vec<u8>) -> Result<(), String> {
-        let View { datacenter, catalog, coordinates, removals, autopilot } = &mut self.view;
+        let View { datacenter, format, catalog, coordinates, removals, autopilot } = &mut self.view;
         match kind {
             Kind::Meta => self.meta = Some(body),
             Kind::Catalog => {
@@ -209,7 +211,11 @@ impl Build {
             Kind::Node | Kind::Service | Kind::Check | Kind::Votes | Kind::Group => self.loading.take(catalog, kind, &body)?,
             Kind::Coordinate => coordinates.load(&body)?,
             Kind::Removal => removals::load(removals, &body)?,
-            Kind::Autopilot => *autopilot = Some(Arc::new(parse(&body)?)),
+            Kind::Autopilot => {
+                *autopilot = Some(Arc::new(parse(&body)?));
+                format.raise_to_autopilot();
+            }
+            Kind::Format => format.load(parse(&body)?)?,
             Kind::End => {}
         }
         Ok(())

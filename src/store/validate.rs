@@ -28,7 +28,8 @@ pub fn command(command: &Command) -> Result<(), Fault> {
         | Command::ReadmitDatacenter { .. }
         | Command::AssignObservers(_)
         | Command::Vote { .. }
-        | Command::SetAutopilot { .. } => Ok(()),
+        | Command::SetAutopilot { .. }
+        | Command::RaiseLevel(_) => Ok(()),
     }
 }
 
@@ -62,10 +63,37 @@ pub(super) fn copies(service: &NodeService, checks: usize) -> Result<(), Fault> 
 
 /// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
 pub fn register(request: &Register) -> Result<(), Fault> {
+    basics(request)?;
+    lengths(request)?;
+    weights(request)
+}
+
+/// Refuses weights that DNS cannot carry.
+pub(super) fn weights(request: &Register) -> Result<(), Fault> {
+    let weights = request.service.as_ref().and_then(|service| service.weights);
+    let refused = |why| Fault::bad_request(format!("Invalid Weights: {why}"));
+    weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check).map_err(refused)
+}
+
+/// Refuses names and ids that are too long.
+fn lengths(request: &Register) -> Result<(), Fault> {
+    let length = |what, text: &str, max| rules::length(what, text, max).map_err(Fault::bad_request);
+    length("node name", &request.node, NAME_BYTES)?;
+    if let Some(service) = &request.service {
+        length("service name", &service.service, NAME_BYTES)?;
+        length("service ID", &service.id, NAME_BYTES)?;
+    }
+    request.check.iter().chain(&request.checks).try_for_each(|check| {
+        length("check ID", &check.check_id, CHECK_NAME_BYTES)?;
+        length("check name", &check.name, CHECK_NAME_BYTES)
+    })
+}
+
+/// Refuses what no level has a place for.
+pub(super) fn basics(request: &Register) -> Result<(), Fault> {
     if request.node.is_empty() {
         return Err(Fault::failed("Must provide node"));
     }
-    length("node name", &request.node, NAME_BYTES)?;
     if request.address.is_empty() && !request.skip_node_update {
         return Err(Fault::failed("Must provide address if SkipNodeUpdate is not set"));
     }
@@ -76,10 +104,6 @@ pub fn register(request: &Register) -> Result<(), Fault> {
     request.check.iter().chain(&request.checks).try_for_each(|of| check(of, &request.node))
 }
 
-fn length(what: &str, text: &str, max: usize) -> Result<(), Fault> {
-    rules::length(what, text, max).map_err(Fault::bad_request)
-}
-
 fn check(check: &HealthCheck, node: &str) -> Result<(), Fault> {
     if !check.node.is_empty() && !check.node.eq_ignore_ascii_case(node) {
         return Err(Fault::failed(format!("check node {:?} does not match node {node:?}", check.node)));
@@ -87,24 +111,18 @@ fn check(check: &HealthCheck, node: &str) -> Result<(), Fault> {
     if check.check_id.is_empty() && check.name.is_empty() {
         return Err(Fault::failed("Must provide a CheckID or a Name for each check"));
     }
-    length("check ID", &check.check_id, CHECK_NAME_BYTES)?;
-    length("check name", &check.name, CHECK_NAME_BYTES)
+    Ok(())
 }
 
 fn service(service: &NodeService) -> Result<(), Fault> {
     if service.service.is_empty() {
         return Err(Fault::failed("Must provide service name with ID"));
     }
-    length("service name", &service.service, NAME_BYTES)?;
-    length("service ID", &service.id, NAME_BYTES)?;
     let bare = service.address.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
         return Err(Fault::failed("Invalid service address"));
     }
-    match service.weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check) {
-        Ok(()) => Ok(()),
-        Err(why) => Err(Fault::bad_request(format!("Invalid Weights: {why}"))),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::catalog::Catalog;
 use super::coordinate::Coordinates;
+use super::format::Format;
 use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::operation::Lookup;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub(super) datacenter: Arc<str>,
+    /// The format level in force, and the count of commands.
+    pub(super) format: Format,
     /// Nodes, services and checks.
     pub(super) catalog: Catalog,
     /// Where the nodes lie.
@@ -30,17 +33,17 @@ impl View {
     }
 
     /// All tables, in the order of their records in a snapshot. One that is not listed does not compile.
-    pub(super) fn tables(&self) -> [&dyn Table; 4] {
-        let View { datacenter: _, catalog, coordinates, removals, autopilot } = self;
-        [catalog, coordinates, removals, autopilot]
+    pub(super) fn tables(&self) -> [&dyn Table; 5] {
+        let View { datacenter: _, format, catalog, coordinates, removals, autopilot } = self;
+        [format, catalog, coordinates, removals, autopilot]
     }
 
     /// The same view as that of `datacenter`.
     pub(super) fn moved_to(mut self, datacenter: &Arc<str>) -> View {
         if self.datacenter != *datacenter {
             self.datacenter = Arc::clone(datacenter);
-            let View { datacenter, catalog, coordinates, removals, autopilot } = &mut self;
-            let tables: [&mut dyn Table; 4] = [catalog, coordinates, removals, autopilot];
+            let View { datacenter, format, catalog, coordinates, removals, autopilot } = &mut self;
+            let tables: [&mut dyn Table; 5] = [format, catalog, coordinates, removals, autopilot];
             tables.into_iter().for_each(|table| table.move_to(datacenter));
         }
         self

@@ -165,7 +165,7 @@ fn read_path(tokens: &[TokenTree], prefix: &[String], paths: &mut Vec<Vec<String
     let mut path = prefix.to_vec();
     let mut at = 0;
     while let Some(TokenTree::Ident(part)) = tokens.get(at) {
-        if !(part == "self" && !path.is_empty()) {
+        if part != "self" || path.is_empty() {
             path.push(part.to_string());
         }
         at += 1;

@@ -105,7 +105,7 @@ fn arms(bare: &str) -> Vec<Vec<String>> {
 }
 
 /// The types of operations: whatever is decided by their kind is a column of the table in `model/operation`.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 16] = [
     "Read",
     "CatalogRead",
     "HealthRead",
@@ -116,6 +116,11 @@ const OPERATIONS: [&str; 11] = [
     "ViewRead",
     "ServersRead",
     "Write",
+    "CatalogWrite",
+    "HealthWrite",
+    "CoordinateWrite",
+    "OperatorWrite",
+    "FederationWrite",
     "Command",
 ];
 

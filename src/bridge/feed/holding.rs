@@ -8,7 +8,6 @@ use super::age::AsOf;
 use super::message::Known;
 use super::order::Order;
 use super::pulse::Pulse;
-use crate::bridge::cache::Held;
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
@@ -24,6 +23,17 @@ use tokio_util::sync::CancellationToken;
 
 /// A use is noted no finer than this, so that a busy answer is not written to by each of its readers.
 const USE_GRAIN: u64 = 100;
+
+/// The newest answer of a feed.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The answer as it was pushed; its `last_contact` says nothing here.
+    pub answer: Arc<Answer>,
+    /// The answer is known to have been the newest at this time of this agent's clock.
+    pub as_of: Instant,
+    /// Whether a feed stands that would bring a newer one.
+    pub in_contact: bool,
+}
 
 /// One query and what is held of it.
 #[derive(Debug)]

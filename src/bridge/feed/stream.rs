@@ -234,12 +234,9 @@ impl Stream {
 fn refusal(fault: Fault) -> End {
     match fault.kind {
         FaultKind::NoLeader | FaultKind::Busy | FaultKind::Unreachable | FaultKind::NoPath => End::NotNow(fault),
-        FaultKind::Failed
-        | FaultKind::BadRequest
-        | FaultKind::NotFound
-        | FaultKind::Denied
-        | FaultKind::Conflict
-        | FaultKind::OutcomeUnknown => End::Refused(fault),
+        FaultKind::Failed | FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Denied | FaultKind::OutcomeUnknown => {
+            End::Refused(fault)
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use super::tests_far::*;
 use crate::bridge::cache::Bounds;
 use crate::model::answer::Answer;
-use crate::model::command::{Command, Deregister};
+use crate::model::command::Deregister;
 use crate::model::fault::{Fault, FaultKind};
+use crate::model::operation::{CatalogWrite, Write};
 use crate::model::principal::Principal;
 use crate::model::query::{Freshness, Query};
-use crate::model::request::{Ask, Hops, Reply, Request, Write, WriteRequest};
+use crate::model::request::{Ask, Hops, Reply, Request, WriteRequest};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,7 +35,7 @@ impl Near {
 }
 
 fn write() -> Request {
-    let write = Write::Apply(Command::Deregister(Deregister::default()));
+    let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::anonymous(), write };
     Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }

@@ -1,7 +1,8 @@
 //! A far side that the tests drive by hand: it keeps the rules, or breaks them; and a side that follows.
 
 use super::message::{Echo, Open, Ping, Push, Took};
-use crate::bridge::cache::{Answers, Bounds, Followed, Held};
+use crate::bridge::Held;
+use crate::bridge::cache::{Answers, Bounds, Followed};
 use crate::bridge::endpoint::Endpoint;
 use crate::bridge::frame::{self, Frame, Kind, Outgoing, read_header, read_payload};
 use crate::bridge::link::Greeting;

@@ -3,7 +3,8 @@
 use super::message::{Echo, Known, Push, fingerprint};
 use super::tests_far::{CLUSTER, Far, Fed, LONG, Near, answer, body, meta, query};
 use crate::bridge::Admission;
-use crate::bridge::cache::{Bounds, Followed, Held};
+use crate::bridge::Held;
+use crate::bridge::cache::{Bounds, Followed};
 use crate::bridge::frame::{self, Frame, Kind};
 use crate::defaults;
 use crate::model::answer::{AnswerMeta, DatacenterPart};

@@ -22,7 +22,7 @@ async fn two_datacenters_with_pins_answer_each_other() {
     two.until("dc1", None).await;
     assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
     assert_eq!(two.ask("dc1", read("x")).await.unwrap(), "x of dc2 at s1");
-    assert_eq!(one.ask("dc2", write("write")).await.unwrap(), "written 7");
+    assert_eq!(one.ask("dc2", write("write")).await.unwrap(), "written 7 Set(true)");
     assert_eq!(one.ask("dc2", read("fault")).await.unwrap_err().kind, FaultKind::NoLeader);
     assert_eq!(one.ask("dc2", read("large")).await.unwrap().len(), 20 << 20);
     assert!(one.bridge.rtt("dc2").is_some());

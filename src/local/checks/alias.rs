@@ -3,16 +3,14 @@
 //! Of a service of this agent `registry` asks [`judge`] whenever something changes; one of another
 //! node is followed in the catalog by [`follow`], a task for each.
 
-use super::probe::Finding;
+use super::finding::Finding;
 use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
 use crate::model::fault::Fault;
 use crate::model::operation::{CatalogRead, HealthRead, Read};
 use crate::model::principal::Principal;
 use crate::model::query::{Freshness, Identity, Query};
-use crate::router::Router;
-use bytes::Bytes;
-use serde::Deserialize;
+use crate::router::{NodeRows, Router, TypedRows};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -69,41 +67,21 @@ pub(crate) struct RouterElsewhere {
 }
 
 impl RouterElsewhere {
-    async fn query(&self, read: Read, min_index: u64) -> Result<(Bytes, u64), Fault> {
+    async fn rows<T: TypedRows>(&self, read: Read, min_index: u64) -> Result<(T, u64), Fault> {
         let freshness = Freshness { min_index, wait: ALIAS_WAIT, ..Freshness::STALE };
-        self.router
-            .query(Query::of(Identity::new(read, self.principal.clone()), freshness))
-            .await
-            .map(|answer| (answer.body, answer.meta.index))
+        self.router.rows(Query::of(Identity::new(read, self.principal.clone()), freshness)).await
     }
-}
-
-fn unreadable(error: &serde_json::Error) -> Fault {
-    Fault::failed(format!("a server's answer about a node cannot be read: {error}"))
 }
 
 impl Elsewhere for RouterElsewhere {
     async fn checks(&self, node: &str, index: u64) -> Result<(Vec<HealthCheck>, u64), Fault> {
-        let (body, index) = self.query(Read::Health(HealthRead::Node { node: node.to_owned() }), index).await?;
-        let checks: Option<Vec<HealthCheck>> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-        Ok((checks.unwrap_or_default(), index))
+        self.rows(Read::Health(HealthRead::Node { node: node.to_owned() }), index).await
     }
 
     async fn has(&self, node: &str, service: &str) -> Result<bool, Fault> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct NodeServices {
-            services: Option<Vec<Named>>,
-        }
-        #[derive(Deserialize)]
-        struct Named {
-            #[serde(rename = "ID")]
-            id: String,
-        }
-        let (body, _index) = self.query(Read::Catalog(CatalogRead::NodeServices { node: node.to_owned() }), 0).await?;
-        let listed: Option<NodeServices> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-        let services = listed.and_then(|node| node.services).unwrap_or_default();
-        Ok(services.iter().any(|named| named.id == service))
+        let read = Read::Catalog(CatalogRead::NodeServices { node: node.to_owned() });
+        let (of, _index): (NodeRows, u64) = self.rows(read, 0).await?;
+        Ok(of.services.iter().any(|row| row.id == service))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::connect::{Address, Stream, connect, plain};
 use super::exchange::{Answer, ask};
-use super::probe::Finding;
+use super::finding::Finding;
 use super::script::{by_exit_code, timed_out};
 use crate::defaults::{CHECK_BODY_BYTES, CHECK_DOCKER_ANSWER_BYTES, DOCKER_SOCKET};
 use crate::model::uri;

@@ -3,7 +3,7 @@
 //! The protocol is HTTP/2 with a message of one field each way, so it is spoken here by hand.
 
 use super::connect::{Address, Stream, Tls, connect, within};
-use super::probe::Finding;
+use super::finding::Finding;
 use crate::defaults::{CHECK_GRPC_BYTES, CHECK_HEAD_LIST_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;

@@ -1,7 +1,7 @@
 //! HTTP/2 checks: passing when a PING is acknowledged.
 
 use super::connect::{Address, Tls, connect, within};
-use super::probe::Finding;
+use super::finding::Finding;
 use crate::defaults::CHECK_HEAD_LIST_BYTES;
 use h2::Ping;
 use h2::client::Builder;

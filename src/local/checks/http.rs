@@ -5,7 +5,7 @@
 
 use super::connect::{Tls, connect, connect_by};
 use super::exchange::{Answer, ask};
-use super::probe::Finding;
+use super::finding::Finding;
 use super::url::Url;
 use crate::defaults::{CHECK_BODY_BYTES, CHECK_REDIRECTS};
 use crate::model::check::{CheckStatus, CheckType};

@@ -8,6 +8,7 @@ mod alias;
 mod connect;
 mod docker;
 mod exchange;
+mod finding;
 mod frames;
 mod grpc;
 mod h2ping;
@@ -24,7 +25,8 @@ mod udp;
 mod url;
 
 pub(crate) use alias::{Alias, RouterElsewhere, follow, judge};
-pub(crate) use probe::{Finding, Probe, ProbeSettings};
+pub(crate) use finding::Finding;
+pub(crate) use probe::{Probe, ProbeSettings};
 pub(crate) use runners::Runners;
 pub(crate) use thresholds::Thresholds;
 

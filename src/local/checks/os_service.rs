@@ -1,7 +1,7 @@
 //! Checks of a service of the operating system, asked of systemd: active is passing, on its way there
 //! warning, everything else critical.
 
-use super::probe::Finding;
+use super::finding::Finding;
 use super::process;
 use super::script::timed_out;
 use crate::model::check::CheckStatus;

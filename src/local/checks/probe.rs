@@ -5,6 +5,7 @@
 
 use super::connect::Tls;
 use super::docker::DockerProbe;
+use super::finding::Finding;
 use super::grpc::GrpcProbe;
 use super::h2ping::H2PingProbe;
 use super::http::HttpProbe;
@@ -14,7 +15,7 @@ use super::tcp::TcpProbe;
 use super::udp::UdpProbe;
 use crate::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
 use crate::local::definition;
-use crate::model::check::{CheckStatus, CheckType};
+use crate::model::check::CheckType;
 use crate::proxy::Proxies;
 use crate::tls::OutgoingTls;
 use std::time::Duration;
@@ -35,30 +36,6 @@ impl ProbeSettings {
     pub(crate) fn output_max(&self, check: &CheckType) -> usize {
         let own = usize::try_from(check.output_max_size).ok().filter(|own| *own > 0);
         own.map_or(self.output_max, |own| own.min(self.output_max))
-    }
-}
-
-/// What a probe found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// How the target is.
-    pub(crate) status: CheckStatus,
-    /// Why, for people.
-    pub(crate) output: String,
-}
-
-impl Finding {
-    /// A status with its reason.
-    pub(crate) fn new(status: CheckStatus, output: impl Into<String>) -> Finding {
-        Finding { status, output: output.into() }
-    }
-
-    pub(super) fn passing(output: impl Into<String>) -> Finding {
-        Finding::new(CheckStatus::Passing, output)
-    }
-
-    pub(super) fn critical(output: impl Into<String>) -> Finding {
-        Finding::new(CheckStatus::Critical, output)
     }
 }
 

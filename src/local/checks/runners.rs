@@ -3,7 +3,8 @@
 //! Whoever runs checks owns one [`Runners`]. A task ends, with whatever it has in hand, when its
 //! check is stopped or the [`Runners`] is dropped.
 
-use super::probe::{Finding, Probe};
+use super::finding::Finding;
+use super::probe::Probe;
 use super::schedule::Schedule;
 use super::thresholds::Thresholds;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Script checks: exit code 0 is passing, 1 warning, everything else critical.
 
-use super::probe::Finding;
+use super::finding::Finding;
 use super::process;
 use crate::model::check::CheckStatus;
 use crate::model::duration;

@@ -1,7 +1,7 @@
 //! TCP checks: passing when a connection can be made, with TLS where it is asked for.
 
 use super::connect::{Address, Tls, connect, within};
-use super::probe::Finding;
+use super::finding::Finding;
 use std::time::Duration;
 
 /// A TCP check.

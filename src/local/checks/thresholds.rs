@@ -1,6 +1,6 @@
 //! How many findings in a row it takes before a check changes. Pure; one [`Thresholds`] a check.
 
-use super::probe::Finding;
+use super::finding::Finding;
 use crate::model::check::{CheckStatus, CheckType};
 
 /// The counters of `SuccessBeforePassing`, `FailuresBeforeWarning` and `FailuresBeforeCritical`.

@@ -2,7 +2,7 @@
 //! there, such as ICMP's "port unreachable", is critical.
 
 use super::connect::{Address, plain};
-use super::probe::Finding;
+use super::finding::Finding;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -29,15 +29,14 @@ fn check(id: &str, service: &str, token: &str) -> NewCheck {
 
 /// What `updates` say, short.
 fn told(state: &State) -> Vec<String> {
-    let tell = |update: Update| match update.command {
-        Command::Register(register) => {
+    let tell = |update: Update| match update.write {
+        CatalogWrite::Register(register) => {
             let service = register.service.map_or(String::new(), |service| format!(" {}", service.id));
             let checks = register.check.into_iter().chain(register.checks);
             let checks: String = checks.map(|check| format!(" {}", check.check_id)).collect();
             format!("+{}{service}{checks}", if register.skip_node_update { "" } else { "node" })
         }
-        Command::Deregister(gone) => format!("- {}{}", gone.service_id, gone.check_id),
-        other => panic!("unexpected {other:?}"),
+        CatalogWrite::Deregister(gone) => format!("- {}{}", gone.service_id, gone.check_id),
     };
     state.updates().into_iter().map(tell).collect()
 }
@@ -273,14 +272,4 @@ fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_wh
     state.compare(&remote);
     assert_eq!(told(&state), ["+ c1"]);
     settle_all(&mut state);
-}
-
-#[test]
-fn the_bodies_of_the_catalog_are_read_null_included() {
-    let remote = Remote::parse(br#"{"Node":null,"Services":null}"#, b"[]").expect("readable");
-    assert!(remote.node.is_none() && remote.services.is_empty());
-    let body = br#"{"Node":{"ID":"i","Node":"n1","Address":"a"},"Services":[{"ID":"web1","Service":"web","Tags":[]}]}"#;
-    let remote = Remote::parse(body, br#"[{"Node":"n1","CheckID":"c","Status":"passing"}]"#).expect("readable");
-    assert_eq!(remote.services["web1"].service, "web");
-    assert_eq!(remote.checks["c"].status, CheckStatus::Passing);
 }

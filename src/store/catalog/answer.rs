@@ -118,7 +118,7 @@ impl Names<'_> {
         let mut list = List::object();
         let mut push = |part: Bytes| {
             if !part.is_empty() {
-                list.push(&[&part])
+                list.push(&[&part]);
             }
         };
         match self {

@@ -53,7 +53,7 @@ impl Entry {
 pub struct Group {
     /// By node, then by id.
     pub entries: Vec<Arc<Entry>>,
-    /// Raft index of the last change of an instance, of its node or of its checks.
+    /// Index of the last change of an instance, of its node or of its checks.
     pub(crate) index: u64,
     /// The answer of `health/service` without options.
     pub(crate) health_body: Body,

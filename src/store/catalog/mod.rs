@@ -1,13 +1,14 @@
 //! Nodes with their services and checks: one family of tables, because their rows hang together.
 //!
-//! In reading order: `rows`, `node_state` and `group` are what a [`Catalog`] is made of; `register`,
-//! `deregister` and `votes` are its commands, and `change` carries out what they decide; `reads` finds
+//! In reading order: `rows`, `node_state` and `group` are what a [`Catalog`] is made of; `register`
+//! (with `former`), `deregister` and `votes` are its commands, and `change` carries out what they decide; `reads` finds
 //! rows, `answer` shows them, and `interest` says what wakes a reader; `members` and `observed` are for the
 //! leader; `records` writes it all out and reads it back.
 
 mod answer;
 mod change;
 pub(super) mod deregister;
+mod former;
 pub(super) mod group;
 pub(super) mod interest;
 #[cfg(test)]
@@ -55,7 +56,7 @@ pub(super) struct Catalog {
     pub(super) indexes: Indexes,
 }
 
-/// The Raft index of the last change of each list, and of the last losses.
+/// The index of the last change of each list, and of the last losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Indexes {

@@ -14,9 +14,9 @@ pub(crate) struct NodeState {
     pub(crate) row: Arc<NodeRow>,
     pub(crate) services: Vec<Arc<ServiceRow>>,
     pub(crate) checks: Vec<Arc<CheckRow>>,
-    /// Raft index of the last change of the node or of one of its services.
+    /// Index of the last change of the node or of one of its services.
     pub(crate) services_index: u64,
-    /// Raft index of the last change of one of its checks.
+    /// Index of the last change of one of its checks.
     pub(crate) checks_index: u64,
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn all(view: &View) -> Vec<Observed> {
 impl CheckRow {
     /// As it is shown: to users `whole`, but for how it is probed; to an observer what it needs, which changes with
     /// [`CheckRow::is_observed_as`] alone.
-    pub(crate) fn shown(&self, whole: bool) -> VotedCheck {
+    pub fn shown(&self, whole: bool) -> VotedCheck {
         let assignment = self.assignment.as_deref();
         VotedCheck {
             node: self.check.node.clone(),

@@ -86,7 +86,7 @@ impl Loading {
                 let GroupRecord { lookup, name, index } = parse(body)?;
                 catalog.place_index(lookup, &name, index);
             }
-            Kind::Meta | Kind::Catalog | Kind::Coordinate | Kind::Removal | Kind::Autopilot | Kind::End => {}
+            Kind::Meta | Kind::Catalog | Kind::Coordinate | Kind::Removal | Kind::Autopilot | Kind::Format | Kind::End => {}
         }
         Ok(())
     }

@@ -5,13 +5,14 @@
 
 use super::node_state::NodeState;
 use super::rows::{NodeRow, ServiceRow};
-use super::votes;
+use super::{former, votes};
 use crate::model::check::HealthCheck;
 use crate::model::command::Register;
 use crate::model::fault::Fault;
+use crate::model::level;
 use crate::model::node::Node;
 use crate::model::rules;
-use crate::model::service::{NodeService, Weights};
+use crate::model::service::NodeService;
 use crate::store::change::Change;
 use crate::store::key::key_of;
 use crate::store::validate;
@@ -20,17 +21,19 @@ use std::sync::Arc;
 
 /// Upserts what `request` carries, or says why not.
 pub(crate) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
-    validate::register(request)?;
+    former::check(change.view, request)?;
     let renamed = if keeps_node(change, request) { None } else { claim_name(change, request)? };
     let mut state = upsert_node(change, request, renamed.as_deref());
     let mut grown = BTreeSet::new();
     if let Some(service) = &request.service {
-        upsert_service(&mut state, service, change.index, &mut grown);
+        upsert_service(change, &mut state, service, &mut grown);
     }
     for check in request.check.iter().chain(&request.checks) {
-        upsert_check(&mut state, check, change.index, &mut grown)?;
+        upsert_check(change, &mut state, check, &mut grown)?;
     }
-    copies_fit(&state, &grown)?;
+    if change.view.format.is_of(level::COMMAND_INDEXES) {
+        copies_fit(&state, &grown)?;
+    }
     if let Some(old) = renamed {
         change.remove_node(&old.row.node.node);
     }
@@ -121,13 +124,12 @@ fn copies_fit(state: &NodeState, grown: &BTreeSet<String>) -> Result<(), Fault> 
 }
 
 /// Notes in `grown` an instance of which checks have more to copy than before.
-fn upsert_service(state: &mut NodeState, service: &NodeService, index: u64, grown: &mut BTreeSet<String>) {
-    let mut service = service.clone();
+fn upsert_service(change: &Change<'_>, state: &mut NodeState, service: &NodeService, grown: &mut BTreeSet<String>) {
+    let (mut service, index) = (service.clone(), change.index);
     if service.id.is_empty() {
         service.id.clone_from(&service.service);
     }
-    // Go's clients send zeroes for weights that nobody has set.
-    service.weights = Some(service.weights.filter(|weights| *weights != Weights::UNSET).unwrap_or_default());
+    former::weigh(change.view, &mut service);
     let existing = state.service(&service.id).cloned();
     service.create_index = existing.as_ref().map_or(index, |row| row.service.create_index);
     service.modify_index = existing.as_ref().map_or(index, |row| row.service.modify_index);
@@ -155,14 +157,18 @@ fn describe_checks_anew(state: &mut NodeState, service: &NodeService, index: u64
 }
 
 /// Notes in `grown` an instance that has one check more than before.
-fn upsert_check(state: &mut NodeState, check: &HealthCheck, index: u64, grown: &mut BTreeSet<String>) -> Result<(), Fault> {
+fn upsert_check(
+    change: &Change<'_>,
+    state: &mut NodeState,
+    check: &HealthCheck,
+    grown: &mut BTreeSet<String>,
+) -> Result<(), Fault> {
+    let index = change.index;
     let mut check = HealthCheck { node: state.row.node.node.clone(), ..check.clone() };
     if check.check_id.is_empty() {
         check.check_id.clone_from(&check.name);
     }
-    if check.kind.is_empty() {
-        check.kind = check.definition.kind().to_owned();
-    }
+    former::complete(change.view, &mut check);
     if !check.service_id.is_empty() {
         let row = state.service(&check.service_id).ok_or_else(|| Fault::failed("Missing service registration"))?;
         check.service_name.clone_from(&row.service.service);

@@ -245,7 +245,7 @@ impl CheckRow {
     }
 
     /// The check as users see it: that of a voted one without how it is probed.
-    fn seen(&self) -> Cow<'_, HealthCheck> {
+    pub fn seen(&self) -> Cow<'_, HealthCheck> {
         match self.is_voted() {
             true => Cow::Owned(HealthCheck { definition: self.check.definition.shown(), ..self.check.clone() }),
             false => Cow::Borrowed(&self.check),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct CoordinateRow {
     /// The row itself.
     pub coordinate: NodeCoordinate,
-    /// Raft index of its last change.
+    /// Index of its last change.
     pub(crate) index: u64,
     json: Fragment,
 }
@@ -41,7 +41,7 @@ impl CoordinateRow {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coordinates {
     rows: OrdMap<Arc<str>, Arc<CoordinateRow>>,
-    /// Raft index of the last change of one.
+    /// Index of the last change of one.
     pub(super) index: u64,
 }
 

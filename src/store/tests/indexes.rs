@@ -170,7 +170,8 @@ async fn readers_that_park_while_a_writer_is_at_work_all_see_its_last_word() {
     let readers: Vec<_> = (0..8).map(|_| tokio::spawn(wait_for_tag(store.reader(), WRITES.to_string()))).collect();
     let writer = std::thread::spawn(move || {
         for index in 1..=WRITES {
-            store.apply(index, &Command::Register(Box::new(instance("n1", "web", "web", &[&index.to_string()]))));
+            let request = instance("n1", "web", "web", &[&index.to_string()]);
+            assert!(store.apply(index, &Command::Register(Box::new(request))).is_ok());
             store.publish();
         }
         store
@@ -201,7 +202,7 @@ fn nothing_is_seen_or_heard_before_it_is_published() {
     let mut catalog = Catalog::new();
     let mut nodes = watch(&catalog, Read::Catalog(CatalogRead::Nodes));
     for index in 1..=3 {
-        catalog.store.apply(index, &Command::Register(Box::new(node(&format!("n{index}")))));
+        assert!(catalog.store.apply(index, &Command::Register(Box::new(node(&format!("n{index}"))))).is_ok());
     }
     assert!(!woken(&mut nodes));
     assert_eq!(catalog.index_of(Read::Catalog(CatalogRead::Nodes)), 1);

@@ -2,6 +2,7 @@
 
 mod autopilot;
 mod indexes;
+mod levels;
 mod properties;
 mod reads;
 mod registration;
@@ -12,9 +13,10 @@ mod votes;
 
 use super::{Reader, Rendered, Store};
 use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
-use crate::model::command::{Command, Deregister, Outcome, Register};
+use crate::model::command::{Command, Deregister, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::Fault;
+use crate::model::level::{self, Level};
 use crate::model::operation::{CatalogRead, CoordinateRead, HealthRead, Lookup, Read};
 use crate::model::principal::Principal;
 use crate::model::query::testing::QueryOptions;
@@ -26,7 +28,7 @@ use std::collections::BTreeMap;
 pub(super) const ID_1: &str = "40e4a748-2192-161a-0510-9bf59fe950b5";
 pub(super) const ID_2: &str = "0f9b6f2e-3c4d-4e5f-8a9b-0c1d2e3f4a5b";
 
-/// A store that publishes after each command, at indexes 1, 2, 3, …
+/// A store of the newest level that publishes after each command, at indexes 1, 2, 3, …
 pub(super) struct Catalog {
     pub(super) store: Store,
     pub(super) reader: Reader,
@@ -35,22 +37,23 @@ pub(super) struct Catalog {
 
 impl Catalog {
     pub(super) fn new() -> Catalog {
-        let store = Store::new("dc1");
+        let mut store = Store::new("dc1");
+        assert!(store.apply(0, &Command::RaiseLevel(Level::by_this_build(level::OWN))).is_ok());
+        store.publish();
         Catalog { reader: store.reader(), store, index: 0 }
     }
 
-    pub(super) fn try_apply(&mut self, command: Command) -> Outcome {
-        self.index += 1;
-        let outcome = self.store.apply(self.index, &command);
+    pub(super) fn try_apply(&mut self, command: Command) -> Result<Written, Fault> {
+        let result = self.store.apply(self.index + 1, &command);
         self.store.publish();
         let view = self.store.view();
         view.tables().iter().for_each(|table| table.verify(&view));
-        outcome
+        self.index = view.format.index();
+        result
     }
 
     pub(super) fn apply(&mut self, command: Command) -> u64 {
-        assert_eq!(self.try_apply(command), Outcome::Done);
-        self.index
+        self.try_apply(command).expect("is done").index
     }
 
     pub(super) fn register(&mut self, request: Register) -> u64 {
@@ -59,8 +62,8 @@ impl Catalog {
 
     pub(super) fn refusal(&mut self, request: Register) -> String {
         match self.try_apply(Command::Register(Box::new(request))) {
-            Outcome::Refused(fault) => fault.message,
-            Outcome::Done => panic!("must be refused"),
+            Err(fault) => fault.message,
+            Ok(_) => panic!("must be refused"),
         }
     }
 

@@ -32,7 +32,7 @@ fn what_is_removed_is_told_at_once_and_until_it_is_readmitted() {
     catalog.apply(readmit("dc2"));
     assert!(watch.changed().now_or_never().is_some());
     assert!(catalog.reader.removals().is_empty());
-    let Outcome::Refused(fault) = catalog.try_apply(readmit("dc2")) else { panic!("must be refused") };
+    let Err(fault) = catalog.try_apply(readmit("dc2")) else { panic!("must be refused") };
     assert_eq!(fault.kind, FaultKind::NotFound);
 }
 
@@ -40,13 +40,13 @@ fn what_is_removed_is_told_at_once_and_until_it_is_readmitted() {
 fn the_own_datacenter_stays_and_the_list_is_bounded() {
     let mut catalog = Catalog::new();
     for dc in ["dc1", "DC1", ""] {
-        let Outcome::Refused(fault) = catalog.try_apply(remove(dc, None)) else { panic!("must be refused") };
+        let Err(fault) = catalog.try_apply(remove(dc, None)) else { panic!("must be refused") };
         assert_eq!(fault.kind, FaultKind::BadRequest);
     }
     for number in 0..FEDERATION_MAX_REMOVED {
         catalog.apply(remove(&format!("x{number}"), None));
     }
-    let Outcome::Refused(fault) = catalog.try_apply(remove("more", None)) else { panic!("must be refused") };
+    let Err(fault) = catalog.try_apply(remove("more", None)) else { panic!("must be refused") };
     assert_eq!((fault.kind, catalog.reader.removals().len()), (FaultKind::Busy, FEDERATION_MAX_REMOVED));
     catalog.apply(remove("x0", None));
 }

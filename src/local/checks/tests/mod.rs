@@ -8,7 +8,8 @@ mod network;
 mod tasks;
 mod tls;
 
-use super::probe::{Finding, Probe, ProbeSettings};
+use super::finding::Finding;
+use super::probe::{Probe, ProbeSettings};
 use crate::model::check::CheckType;
 use crate::proxy::Proxies;
 use crate::tls::OutgoingTls;

@@ -1,0 +1,41 @@
+//! What a change of the registrations is made of: `plan` and `reload` make steps, `persist` and `registry` do them.
+
+use super::Source;
+use super::definition::NewCheck;
+use crate::model::ids::Token;
+use crate::model::service::NodeService;
+use std::collections::BTreeMap;
+
+/// One step of a change.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Registers a service or replaces it.
+    PutService { row: Box<NodeService>, token: Token, source: Source },
+    /// Registers a check or replaces it.
+    PutCheck { new: Box<NewCheck>, source: Source },
+    /// Removes a service; its checks go by steps of their own.
+    DropService(String),
+    /// Removes a check that may be there.
+    DropCheck(String),
+    /// Configuration files have said this.
+    Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
+}
+
+impl Step {
+    /// When it is done on the disk: lower ones first.
+    pub(super) fn place_on_disk(&self) -> u8 {
+        match self {
+            Step::PutCheck { source: Source::Api, .. } => 0,
+            Step::PutService { source: Source::Api, .. } => 1,
+            Step::PutService { source: Source::File, .. } | Step::DropService(_) => 2,
+            Step::PutCheck { source: Source::File, .. } | Step::DropCheck(_) | Step::Reloaded { .. } => 3,
+        }
+    }
+}
+
+/// What configuration files said last, by id.
+#[derive(Debug, Default)]
+pub(super) struct FromFiles {
+    pub(super) services: BTreeMap<String, (NodeService, Token)>,
+    pub(super) checks: BTreeMap<String, NewCheck>,
+}

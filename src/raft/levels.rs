@@ -1,0 +1,81 @@
+//! The cluster's format level: nothing is proposed that a server of the configuration does not read, and the level
+//! in force rises once all of them read the next.
+//!
+//! `Raft::propose` asks here first, and the leader's duties raise the level. The servers tell by gossip what they
+//! read; of one that gossip does not know, nothing is believed.
+
+use super::start::Server;
+use crate::model::command::Command;
+use crate::model::fault::Fault;
+use crate::model::ids::NodeId;
+use crate::model::level::{self, Level};
+
+impl Server {
+    /// Refuses a command that some server of the configuration does not read. A level that is due to rise does so
+    /// first: a new cluster goes by the newest rules from its first write on.
+    pub(super) async fn check_readable(&self, command: &Command) -> Result<(), Fault> {
+        if self.published.level() >= level::OWN || !self.leadership.borrow().is_self {
+            return Ok(());
+        }
+        let not_yet = |fault: Fault| Fault::no_leader().because(format!("the format level is not raised yet: {fault}"));
+        self.raise_level().await.map_err(not_yet)?;
+        let below = if self.published.level() < command.level() { self.below(command.level()) } else { Vec::new() };
+        if below.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::failed(format!(
+            "Some servers run a version that does not know this yet: {}; upgrade them first",
+            below.join(", ")
+        )))
+    }
+
+    /// Raises the level in force as far as every server of the configuration reads it. Returns those that keep it
+    /// from the newest; leader only.
+    pub(super) async fn raise_level(&self) -> Result<Vec<String>, Fault> {
+        let _one = self.raising.lock().await;
+        if self.is_due() {
+            // No server comes in meanwhile that reads less.
+            let _only = self.changing.acquire().await.map_err(|_closed| Fault::no_leader())?;
+            if self.is_due() {
+                let to = Level::by_this_build(self.read_by_all());
+                self.proposals.propose(&Command::RaiseLevel(to.clone())).await?;
+                tracing::info!(level = to.number, "the format level of the cluster is raised");
+            }
+        }
+        Ok(if self.published.level() < level::OWN { self.below(level::OWN) } else { Vec::new() })
+    }
+
+    /// Refuses a server that does not read what the log may hold.
+    pub(super) fn check_reads(&self, id: NodeId) -> Result<(), Fault> {
+        let (reads, needed) = (self.level_of(id), self.published.level());
+        if reads >= needed {
+            return Ok(());
+        }
+        let name = self.link.name_of(id);
+        Err(Fault::failed(format!(
+            "server {name} reads up to format level {reads}, and that of the cluster is {needed}; upgrade it first"
+        )))
+    }
+
+    fn is_due(&self) -> bool {
+        let next = self.read_by_all();
+        next > self.published.level() && next >= level::COMMAND_INDEXES
+    }
+
+    /// The highest level that every server of the configuration reads.
+    fn read_by_all(&self) -> u32 {
+        let peers = super::membership::peers(&self.metrics());
+        peers.iter().map(|peer| self.level_of(peer.id)).min().unwrap_or(0).min(level::OWN)
+    }
+
+    /// The servers of the configuration that do not read `level`, by name.
+    fn below(&self, level: u32) -> Vec<String> {
+        let peers = super::membership::peers(&self.metrics());
+        let below = peers.iter().filter(|peer| self.level_of(peer.id) < level);
+        below.map(|peer| self.link.name_of(peer.id)).collect()
+    }
+
+    fn level_of(&self, server: NodeId) -> u32 {
+        if server == self.settings.node_id { level::OWN } else { self.link.transport.level_of(server).unwrap_or(0) }
+    }
+}
