@@ -205,6 +205,12 @@ impl Frame {
         self.0.iter().map(Bytes::len).sum()
     }
 
+    /// All its bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.concat()
+    }
+
     /// One that announces more than it has.
     #[cfg(test)]
     pub(super) fn cut(kind: Kind, announced: u32, payload: &'static [u8]) -> Frame {
@@ -215,6 +221,13 @@ impl Frame {
     pub(super) fn bare(kind: Kind) -> Frame {
         Frame([Header { kind, length: 0 }.to_bytes(), Bytes::new()])
     }
+}
+
+/// A whole frame as its header and its payload.
+#[cfg(test)]
+pub(super) fn parted(bytes: &[u8]) -> Result<(Header, &[u8]), FrameError> {
+    let (header, payload) = bytes.split_first_chunk().ok_or(FrameError::Cut)?;
+    Ok((Header::parse(*header)?, payload))
 }
 
 pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {

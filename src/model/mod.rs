@@ -14,6 +14,8 @@ pub mod duration;
 pub mod fault;
 pub mod federation;
 pub mod filter;
+#[cfg(test)]
+pub(crate) mod golden;
 pub mod ids;
 pub mod indent;
 pub mod json;

@@ -262,7 +262,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) => rmp_serde::from_slice(rest).map_err(io::Error::other),
         Some((format, _)) => Err(io::Error::other(format!("expected format {FORMAT}, got {format}"))),

@@ -39,6 +39,8 @@ mod cluster_test;
 #[cfg(test)]
 mod faithful_test;
 #[cfg(test)]
+mod golden_test;
+#[cfg(test)]
 mod levels_test;
 #[cfg(test)]
 mod loss_test;

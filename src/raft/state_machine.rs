@@ -158,7 +158,7 @@ fn restore(machine: &Mutex<Box<dyn Machine>>, image: &SnapshotImage) -> io::Resu
 }
 
 /// What is kept beside the state in a snapshot.
-fn encode_meta(meta: &SnapshotMeta) -> io::Result<Vec<u8>> {
+pub(super) fn encode_meta(meta: &SnapshotMeta) -> io::Result<Vec<u8>> {
     rmp_serde::to_vec_named(meta).map_err(io::Error::other)
 }
 

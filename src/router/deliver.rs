@@ -8,7 +8,6 @@ use super::blocking;
 use super::freshness::{LEAST_WAIT, crosses};
 use super::merge;
 use super::paths::{Catalog, Datacenters};
-use super::principal;
 use super::route::{Leader, Route, Situation, need, route, wanted_dc};
 use super::tries::{Next, Step, Tries, after};
 use crate::clock;
@@ -92,7 +91,7 @@ impl Core {
     }
 
     async fn answer_here(&self, catalog: &dyn Catalog, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
-        principal::permit(catalog.reader(), &request.ask)?;
+        self.permit(catalog.reader(), &request.ask)?;
         match &request.ask {
             Ask::Read(query) => self.read_here(catalog, query, progress).await.map(Reply::Answer),
             Ask::Write(write) => Box::pin(self.write_here(catalog, &write.write)).await.map(Reply::Written),

@@ -31,6 +31,11 @@ impl Table for Option<Arc<AutopilotConfig>> {
     fn move_to(&mut self, _datacenter: &Arc<str>) {}
 
     #[cfg(test)]
+    fn index(&self) -> u64 {
+        self.as_ref().map_or(0, |config| config.modify_index)
+    }
+
+    #[cfg(test)]
     fn verify(&self, _view: &super::View) {
         assert!(self.iter().all(|config| config.create_index <= config.modify_index), "{self:?}");
     }

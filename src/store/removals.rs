@@ -62,6 +62,11 @@ impl Table for Arc<Removals> {
     fn move_to(&mut self, _datacenter: &Arc<str>) {}
 
     #[cfg(test)]
+    fn index(&self) -> u64 {
+        0
+    }
+
+    #[cfg(test)]
     fn verify(&self, _view: &super::View) {
         assert!(self.len() <= FEDERATION_MAX_REMOVED, "{self:?}");
     }

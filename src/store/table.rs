@@ -15,6 +15,10 @@ pub(super) trait Table {
     /// Becomes the table of `datacenter`, with the same indexes.
     fn move_to(&mut self, datacenter: &Arc<str>);
 
+    /// The index of its last change; 0 where it keeps none.
+    #[cfg(test)]
+    fn index(&self) -> u64;
+
     /// Panics unless all that the table says agrees with itself and with `view`, to which it belongs.
     #[cfg(test)]
     fn verify(&self, view: &super::View);

@@ -28,6 +28,8 @@ mod tests_far;
 #[cfg(test)]
 mod tests_follow;
 #[cfg(test)]
+mod tests_golden;
+#[cfg(test)]
 mod tests_push;
 #[cfg(test)]
 mod tests_room;

@@ -159,6 +159,13 @@ impl Table for Catalog {
     }
 
     #[cfg(test)]
+    fn index(&self) -> u64 {
+        let Indexes { nodes, services, checks, observers, states, service_gone, node_gone } = self.indexes;
+        let lists = [nodes, services, checks, observers, service_gone, node_gone];
+        lists.into_iter().chain(states).max().unwrap_or_default()
+    }
+
+    #[cfg(test)]
     fn verify(&self, view: &super::View) {
         invariants::verify(self, &view.datacenter);
     }

@@ -74,6 +74,11 @@ impl Table for Coordinates {
     fn move_to(&mut self, _datacenter: &Arc<str>) {}
 
     #[cfg(test)]
+    fn index(&self) -> u64 {
+        self.index
+    }
+
+    #[cfg(test)]
     fn verify(&self, view: &super::View) {
         for (key, row) in &self.rows {
             assert!(view.catalog.nodes.contains_key(key), "a coordinate of no node: {row:?}");

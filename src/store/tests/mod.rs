@@ -1,6 +1,7 @@
 //! Tests of the store through its public face.
 
 mod autopilot;
+mod golden;
 mod indexes;
 mod levels;
 mod properties;

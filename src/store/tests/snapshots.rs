@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-fn filled() -> Catalog {
+pub(super) fn filled() -> Catalog {
     let mut catalog = Catalog::new();
     catalog.register(Register {
         id: ID_1.to_owned(),

@@ -1,0 +1,24 @@
+//! Bytes that every later version reads: made once by the version of their format, kept in `tests/golden/`, and read
+//! for ever.
+//!
+//! A file that is missing is made when the environment has `KONTOR_GOLDEN`; one that is there is never written again. A
+//! format that can no longer be read needs another level, and not another file.
+
+use super::level;
+use std::fmt::Debug;
+use std::path::Path;
+
+/// The bytes kept under `name`, or else `made`.
+pub(crate) fn kept(name: &str, made: &[u8]) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{}/{name}", level::COMMAND_INDEXES));
+    if std::env::var_os("KONTOR_GOLDEN").is_some() && !path.exists() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("is made");
+        std::fs::write(&path, made).expect("is written");
+    }
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; KONTOR_GOLDEN=1 makes it", path.display()))
+}
+
+/// Checks that what is kept under `name` is read as `value`.
+pub(crate) fn check<T: Debug>(name: &str, value: &T, made: &[u8], read: impl FnOnce(&[u8]) -> T) {
+    assert_eq!(format!("{:?}", read(&kept(name, made))), format!("{value:?}"), "{name}");
+}
