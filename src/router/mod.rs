@@ -40,6 +40,8 @@ mod source;
 mod tries;
 mod votes;
 mod write;
+#[cfg(test)]
+mod simulation;
 
 use crate::clock;
 use crate::defaults::{CACHED_PACE, CACHED_PARKED_AGE, HELD_REQUESTS_MAX, SERVER_HEALTH_INTERVAL};
