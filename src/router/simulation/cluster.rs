@@ -119,9 +119,9 @@ impl Cluster {
 
     /// All names that the log registers, in its order.
     pub(super) fn registered(&self) -> Vec<String> {
-        let name = |command: &Command| match command {
-            Command::Register(register) => register.node.clone(),
-            other => panic!("nobody proposed {other:?}"),
+        let name = |command: &Command| {
+            let Command::Register(register) = command else { panic!("nobody proposed {command:?}") };
+            register.node.clone()
         };
         self.log.lock().unwrap().commands.iter().map(name).collect()
     }
