@@ -3,6 +3,7 @@
 //! Servers come here before delivery. Each part is delivered as the read would be if it named the datacenter, under
 //! the same options, and delivery never comes back here. A part that is late or fails holds up no other.
 
+use super::entry::is_stale_allowed;
 use super::merge::{self, Part, Shape};
 use super::{Core, blocking, freshness};
 use crate::clock;
@@ -56,7 +57,8 @@ impl Core {
         };
         let asked = stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL);
         let parts: Vec<(Part, Instant)> = asked.collect().await;
-        parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came))).collect()
+        let any_age = is_stale_allowed(&query.options);
+        parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came), any_age)).collect()
     }
 
     /// Asks one datacenter. Boxed, because some are parked at a time.
@@ -118,10 +120,15 @@ impl Core {
     }
 }
 
-/// A part that came so long before the last one.
-fn waited_for_others(mut part: Part, waited: Duration) -> Part {
+/// A part that came so long before the last one. Where the asker takes any age, a part that no cache has touched
+/// counts on too: the merged answer counts the ages of all its parts.
+fn waited_for_others(mut part: Part, waited: Duration, any_age: bool) -> Part {
     if let Ok(answer) = &mut part.outcome {
-        answer.meta.grow_older(waited);
+        match answer.meta.cache {
+            Some(_) => answer.meta.grow_older(waited),
+            None if any_age => answer.meta.last_contact = answer.meta.last_contact.saturating_add(waited),
+            None => {}
+        }
     }
     part
 }
@@ -133,9 +140,13 @@ mod tests {
 
     #[test]
     fn a_part_grows_older_while_the_slowest_is_waited_for() {
-        let mut answer = Answer::default();
-        answer.meta.cache = Some(CacheUse { hit: true, age: Duration::ZERO });
-        let part = waited_for_others(Part { name: "dc2".into(), outcome: Ok(answer) }, Duration::from_secs(2));
-        assert_eq!(part.outcome.unwrap().meta.last_contact, Duration::from_secs(2));
+        let seconds = Duration::from_secs;
+        let of_cache = Some(CacheUse { hit: true, age: Duration::ZERO });
+        for (cache, any_age, expected) in [(of_cache, true, 2), (None, true, 2), (None, false, 0)] {
+            let mut answer = Answer::default();
+            answer.meta.cache = cache;
+            let part = waited_for_others(Part { name: "dc2".into(), outcome: Ok(answer) }, seconds(2), any_age);
+            assert_eq!(part.outcome.unwrap().meta.last_contact, seconds(expected), "{cache:?} {any_age}");
+        }
     }
 }

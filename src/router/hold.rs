@@ -32,6 +32,12 @@ impl Holds {
         Holds { places: Semaphore::new(places), span }
     }
 
+    /// Places that nobody has.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
     /// The patience of a request that comes now.
     pub(super) fn begin(&self) -> Hold<'_> {
         Hold { holds: self, until: Instant::now() + self.span }

@@ -42,6 +42,8 @@ mod source;
 mod tries;
 mod votes;
 mod write;
+#[cfg(test)]
+mod simulation;
 
 #[cfg(test)]
 mod identity_test;

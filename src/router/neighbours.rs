@@ -65,6 +65,12 @@ impl Neighbours {
         let told = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
         Neighbours { told, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
     }
+
+    /// Places that nobody has.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
 }
 
 impl Core {

@@ -155,6 +155,12 @@ impl Reader {
         Reader { panic_threshold: percent, ..self }
     }
 
+    /// How many keys are waited for.
+    #[cfg(test)]
+    pub(crate) fn watched(&self) -> usize {
+        self.published.watches.keys()
+    }
+
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
         self.published.view.load_full()

@@ -1,6 +1,6 @@
 //! What the router sends requests to: four traits, each with the part of this process that implements it.
 //!
-//! The router knows the traits alone, so that tests can put other parts in their place.
+//! The router knows the traits alone, so its tests put simulated parts in their place (`simulation/`).
 
 mod catalog;
 mod datacenters;
