@@ -3,7 +3,6 @@
 //! Servers come here before delivery. Each part is delivered as the read would be if it named the datacenter, under
 //! the same options, and delivery never comes back here. A part that is late or fails holds up no other.
 
-use super::entry::is_stale_allowed;
 use super::merge::{self, Part, Shape};
 use super::{Core, blocking, freshness};
 use crate::clock;
@@ -57,7 +56,7 @@ impl Core {
         };
         let asked = stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL);
         let parts: Vec<(Part, Instant)> = asked.collect().await;
-        let any_age = is_stale_allowed(&query.options);
+        let any_age = query.freshness.is_stale_allowed();
         parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came), any_age)).collect()
     }
 

@@ -8,7 +8,7 @@ use crate::model::answer::Answer;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, Examination};
 use crate::model::ids::ClusterId;
-use crate::model::query::{Consistency, Query};
+use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Ask, Handler, Hops, Progress, Reply, Request, Source};
 use crate::router::paths::{Datacenters, Follow};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub(super) struct Link {
     pub world: Arc<World>,
     pub from: usize,
-    pub feeds: Arc<Mutex<HashMap<Query, Arc<Feed>>>>,
+    pub feeds: Arc<Mutex<HashMap<Arc<Identity>, Arc<Feed>>>>,
 }
 
 /// One answer that is held.
@@ -117,7 +117,7 @@ impl Link {
     }
 
     /// Keeps an answer up to date while the link stands.
-    async fn follow(self, query: Query, feed: Arc<Feed>) {
+    async fn follow(self, query: Arc<Identity>, feed: Arc<Feed>) {
         loop {
             self.until_linked().await;
             let to = self.world.far_server(self.from);
@@ -130,7 +130,7 @@ impl Link {
         }
     }
 
-    async fn push(&self, to: usize, query: &Query, feed: &Feed) -> bool {
+    async fn push(&self, to: usize, query: &Identity, feed: &Feed) -> bool {
         let (asked, chance) = (clock::now(), &self.world.chance);
         chance.pause(5..40).await;
         let source = self.world.router(to);
@@ -165,7 +165,7 @@ impl Datacenters for Link {
         Box::pin(async move { self.is_named(dc) && timeout_at(until, self.until_linked()).await.is_ok() })
     }
 
-    fn follow(&self, dc: &str, query: &Query) -> Box<dyn Follow> {
+    fn follow(&self, dc: &str, query: &Arc<Identity>) -> Box<dyn Follow> {
         assert!(self.is_named(dc), "nobody follows {dc}");
         let new = || Arc::new(Feed { held: Mutex::default(), changes: watch::Sender::default() });
         let mut feeds = self.feeds.lock().unwrap();
@@ -220,7 +220,7 @@ impl Datacenters for Link {
 
 struct SimulatedFollow {
     link: Link,
-    query: Query,
+    query: Arc<Identity>,
     feed: Arc<Feed>,
 }
 
@@ -258,8 +258,7 @@ impl Follow for SimulatedFollow {
     fn refresh(&self) -> BoxFuture<'_, Result<Held, Fault>> {
         Box::pin(async {
             let asked = clock::now();
-            let mut query = self.query.clone();
-            query.options.consistency = Consistency::Default;
+            let query = Query::of(Arc::clone(&self.query), Freshness::default());
             let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
             let dc = self.link.world.other_dc(self.link.from);
             match self.link.call(dc, &request, FEED_FIRST_TIMEOUT).await? {

@@ -12,7 +12,8 @@ mod world;
 
 use crate::defaults::{HELD_REQUESTS_MAX, NEIGHBOURS_ASKS_MAX};
 use crate::model::operation::{CatalogRead, Read};
-use crate::model::query::{CacheControl, Consistency, Query, QueryOptions};
+use crate::model::query::testing::QueryOptions;
+use crate::model::query::{CacheControl, Consistency};
 use crate::shutdown::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -98,7 +99,7 @@ async fn ask_all(world: &Arc<World>, book: &Arc<Book>) {
         let user = User { world: Arc::clone(world), book: Arc::clone(book), agent };
         for dc in DATACENTERS {
             let options = QueryOptions { dc: Some(dc.to_owned()), ..QueryOptions::default() };
-            if user.read(Query { read: Read::Catalog(CatalogRead::Nodes), options }).await.is_none() {
+            if user.read(options.ask(Read::Catalog(CatalogRead::Nodes))).await.is_none() {
                 world.wrong(format!("agent {agent} is not answered by {dc} once all is well"));
             }
         }
@@ -115,9 +116,9 @@ async fn wake_all(world: &Arc<World>, book: &Arc<Book>, dc: usize) {
             let options = QueryOptions { dc: Some(DATACENTERS[dc].to_owned()), consistency, cached, ..QueryOptions::default() };
             let user = user(agent);
             parked.push(tokio::spawn(async move {
-                let mut query = Query { read: Read::Catalog(CatalogRead::Nodes), options };
-                query.options.min_index = user.read(query.clone()).await?;
-                query.options.wait = Duration::from_secs(300);
+                let mut query = options.ask(Read::Catalog(CatalogRead::Nodes));
+                query.freshness.min_index = user.read(query.clone()).await?;
+                query.freshness.wait = Duration::from_secs(300);
                 user.answer(query).await
             }));
         }

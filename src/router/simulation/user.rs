@@ -3,12 +3,13 @@
 use super::world::{AGENTS, DATACENTERS, SERVERS, World};
 use crate::defaults::{CALL_MARGIN, RPC_HOLD};
 use crate::model::answer::Answer;
-use crate::model::command::{Command, Register};
+use crate::model::command::Register;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::ids::Token;
-use crate::model::operation::{CatalogRead, Read};
-use crate::model::query::{CacheControl, Consistency, Query, QueryOptions};
-use crate::model::request::{Hops, Write, WriteRequest};
+use crate::model::operation::{CatalogRead, CatalogWrite, Read, Write};
+use crate::model::principal::Principal;
+use crate::model::query::testing::QueryOptions;
+use crate::model::query::{CacheControl, Consistency, Query};
+use crate::model::request::{Hops, WriteRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -118,7 +119,7 @@ impl User {
         if chance.one_in(3) {
             (options.min_index, options.wait) = (seen, chance.millis(1..8_000));
         }
-        Query { read: Read::Catalog(CatalogRead::Nodes), options }
+        options.ask(Read::Catalog(CatalogRead::Nodes))
     }
 
     /// Whether this user leaves before there is an answer; then after that time.
@@ -130,10 +131,10 @@ impl User {
     pub(super) async fn write(&self, dc: usize) -> Option<String> {
         let name = format!("w{}", self.book.numbers.fetch_add(1, Ordering::Relaxed));
         let register = Register { node: name.clone(), address: "10.9.9.9".to_owned(), ..Register::default() };
-        let write = Write::Apply(Command::Register(Box::new(register)));
+        let write = Write::Catalog(CatalogWrite::Register(Box::new(register)));
         let dc_name = Some(DATACENTERS[dc].to_owned()).filter(|_| dc != self.own());
         let router = self.world.router(self.agent);
-        let request = router.write(WriteRequest { dc: dc_name, token: Token::default(), write });
+        let request = router.write(WriteRequest { dc: dc_name, principal: Principal::anonymous(), write });
         let known = match self.bounded(request, Duration::ZERO, "a write").await {
             Some(Ok(_written)) => Known::Done(Instant::now()),
             Some(Err(fault)) if fault.kind == FaultKind::OutcomeUnknown => Known::Unknown,
@@ -152,9 +153,9 @@ impl User {
     /// The answer, checked.
     pub(super) async fn answer(&self, query: Query) -> Option<Answer> {
         let began = Instant::now();
-        let wait = if query.options.min_index > 0 { query.options.wait + query.options.wait / 8 } else { Duration::ZERO };
+        let wait = if query.freshness.min_index > 0 { query.freshness.wait + query.freshness.wait / 8 } else { Duration::ZERO };
         let router = self.world.router(self.agent);
-        let answer = self.bounded(router.query(query.clone()), wait, &format!("{:?}", query.options)).await?.ok()?;
+        let answer = self.bounded(router.query(query.clone()), wait, &format!("{query:?}")).await?.ok()?;
         self.check(&query, &answer, began);
         Some(answer)
     }
@@ -185,17 +186,17 @@ impl User {
 
     /// An answer holds all writes that it must hold by the age it tells.
     fn check(&self, query: &Query, answer: &Answer, began: Instant) {
-        let options = &query.options;
+        let (dc, freshness) = (query.identity.dc.as_deref(), &query.freshness);
         let nodes: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).expect("a list");
         let meta = &answer.meta;
         // The age in a cache counts on until now; any other is that of the time when it was read.
         let (is_hit, now) = (meta.cache.is_some_and(|cache| cache.hit), Instant::now());
         let of_age = |age: Duration| (if is_hit { now } else { began }).checked_sub(age);
-        let is_own = options.dc.as_deref().is_none_or(|dc| dc == DATACENTERS[self.own()]);
-        if is_own && options.max_stale.is_some_and(|bound| meta.last_contact > bound) {
-            self.world.wrong(format!("agent {}: an answer of age {:?} to {options:?}", self.agent, meta.last_contact));
+        let is_own = dc.is_none_or(|dc| dc == DATACENTERS[self.own()]);
+        if is_own && freshness.max_stale.is_some_and(|bound| meta.last_contact > bound) {
+            self.world.wrong(format!("agent {}: an answer of age {:?} to {query:?}", self.agent, meta.last_contact));
         }
-        let is_fresh = options.consistency != Consistency::Stale && options.cached.is_none() && options.max_stale.is_none();
+        let is_fresh = freshness.consistency != Consistency::Stale && freshness.cached.is_none() && freshness.max_stale.is_none();
         let parts: Vec<(usize, Duration)> = match &meta.datacenters {
             Some(parts) => {
                 let told = parts.iter().filter(|part| part.error.is_none());
@@ -203,7 +204,7 @@ impl User {
                 told.map(|part| (dc(&part.name), part.age)).collect()
             }
             None => {
-                vec![(options.dc.as_deref().map_or(self.own(), |name| usize::from(name == DATACENTERS[1])), meta.last_contact)]
+                vec![(dc.map_or(self.own(), |name| usize::from(name == DATACENTERS[1])), meta.last_contact)]
             }
         };
         for (dc, age) in parts {
@@ -215,7 +216,7 @@ impl User {
             if !missing.is_empty() {
                 let waited = now - began;
                 self.world.wrong(format!(
-                    "agent {}: {missing:?} of dc {dc} is missing in an answer of age {age:?} after {waited:?}, {:?}, to {options:?}",
+                    "agent {}: {missing:?} of dc {dc} is missing in an answer of age {age:?} after {waited:?}, {:?}, to {query:?}",
                     self.agent, meta.cache
                 ));
             }
