@@ -53,7 +53,7 @@ impl Core {
                 Route::Here => Box::pin(self.answer_here(catalog, &request, progress)).await.map_err(CallError::Fault),
                 Route::Leader(addr) => self.call_last(addr, &mut request, progress).await,
                 Route::AnyServer => self.call_other(&mut request, progress).await,
-                Route::Bridge(dc) => return self.cross(dc, request, progress).await,
+                Route::Bridge(dc) => return self.cross(dc, *request, progress).await,
                 Route::Hold => Err(CallError::Fault(Fault::no_leader())),
                 Route::Refuse(fault) => return Err(fault),
             };
@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// Boxed, each way for itself, so that a parked watch holds no more than its own way needs.
-    fn cross<'a>(&'a self, dc: String, request: Box<Request>, progress: &'a Progress) -> Crossing<'a> {
+    fn cross<'a>(&'a self, dc: String, request: Request, progress: &'a Progress) -> Crossing<'a> {
         let Some(bridge) = self.paths.datacenters.as_deref() else {
             let fault = Fault::no_path("this server has no bridge to other datacenters");
             return Box::pin(std::future::ready(Err(fault)));
