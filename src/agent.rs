@@ -8,7 +8,7 @@ mod control;
 mod data_dir;
 mod directory;
 mod dispatch;
-mod doors;
+mod listeners;
 mod federation;
 mod kept_removals;
 mod parts;
@@ -16,7 +16,7 @@ mod start;
 mod sync_causes;
 mod trust;
 mod watches;
-mod whereabouts;
+mod address_monitor;
 
 pub mod demo;
 pub mod run;

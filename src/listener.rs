@@ -14,18 +14,18 @@ use tokio::sync::Notify;
 pub struct Listener {
     /// `None` while it rests.
     socket: Option<TcpListener>,
-    place: Arc<Place>,
+    place: Arc<BoundSocket>,
 }
 
 /// The end that moves it; clones move the same one.
 #[derive(Clone, Debug)]
 pub struct Mover {
-    place: Arc<Place>,
+    place: Arc<BoundSocket>,
 }
 
 /// Where a listener is to be; the newest wins.
 #[derive(Debug, Default)]
-struct Place {
+struct BoundSocket {
     wanted: Mutex<Wanted>,
     moved: Notify,
 }
@@ -52,7 +52,7 @@ impl Listener {
     /// A listener on a bound socket. It stays there once its mover is dropped.
     pub fn new(socket: TcpListener) -> io::Result<(Listener, Mover)> {
         let wanted = Mutex::new(Wanted { at: Some(socket.local_addr()?), next: None });
-        let place = Arc::new(Place { wanted, moved: Notify::new() });
+        let place = Arc::new(BoundSocket { wanted, moved: Notify::new() });
         Ok((Listener { socket: Some(socket), place: Arc::clone(&place) }, Mover { place }))
     }
 
@@ -106,7 +106,7 @@ impl Mover {
     }
 }
 
-impl Place {
+impl BoundSocket {
     fn lock(&self) -> MutexGuard<'_, Wanted> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }

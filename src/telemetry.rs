@@ -6,12 +6,12 @@
 mod line;
 mod overhear;
 mod rotation;
-mod trouble;
+mod failure_throttle;
 mod troubles;
 
+pub use failure_throttle::FailureThrottle;
 pub use overhear::{Listener, overhear};
-pub use trouble::Trouble;
-pub use troubles::Troubles;
+pub use troubles::FailureThrottles;
 
 use crate::model::log_file::LogFile;
 use line::Lines;

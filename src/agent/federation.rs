@@ -13,7 +13,7 @@ use crate::gossip::Gossip;
 use crate::model::removals::Removals;
 use crate::model::request::BoxFuture;
 use crate::store::Reader;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -84,7 +84,7 @@ pub(super) fn system_lookup() -> Lookup {
 #[derive(Debug, Default)]
 struct Known {
     addresses: BTreeSet<SocketAddr>,
-    trouble: Trouble,
+    trouble: FailureThrottle,
     asked: Option<Instant>,
     /// Why it could not be resolved the last time.
     cause: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::data_dir::DataDir;
 use super::directory::{TagFacts, own_tags};
-use super::doors::Door;
+use super::listeners::MovableListener;
 use super::trust::{Tls, https};
 use crate::bridge::{Admission, BridgeSettings};
 use crate::config::{Config, HttpAddress, StaleByDefault, UnixSockets};
@@ -35,9 +35,9 @@ pub(super) struct BoundHttp {
     /// To serve on.
     pub listeners: Vec<HttpListener>,
     /// The plain TCP ones.
-    pub http: Vec<Door>,
+    pub http: Vec<MovableListener>,
     /// Those with TLS.
-    pub https: Vec<Door>,
+    pub https: Vec<MovableListener>,
     /// Files of the Unix ones.
     pub sockets: Vec<PathBuf>,
     /// What all HTTPS ones make their handshakes with.
@@ -51,7 +51,7 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
         match address {
             HttpAddress::Tcp(addr) => {
                 let socket = listen(*addr, "HTTP").await?;
-                let (door, served) = Door::new(*addr, socket, None).map_err(|error| format!("HTTP: {error}"))?;
+                let (door, served) = MovableListener::new(*addr, socket, None).map_err(|error| format!("HTTP: {error}"))?;
                 bound.http.push(door);
                 bound.listeners.push(served);
             }
@@ -69,7 +69,7 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
         };
         bound.tls = Some(Arc::clone(&server));
         let socket = listen(*addr, "HTTPS").await?;
-        let (door, served) = Door::new(*addr, socket, Some(server)).map_err(|error| format!("HTTPS: {error}"))?;
+        let (door, served) = MovableListener::new(*addr, socket, Some(server)).map_err(|error| format!("HTTPS: {error}"))?;
         bound.https.push(door);
         bound.listeners.push(served);
     }

@@ -10,7 +10,7 @@ use super::dispatch::{Dispatch, RaftInbox, RaftOutbox, RaftServer};
 use super::federation::{self, Rules};
 use super::kept_removals::KeptRemovals;
 use super::parts::{self, BoundHttp};
-use super::{Agent, Reload, Tasks, control, doors, sync_causes, trust, watches, whereabouts};
+use super::{Agent, Reload, Tasks, address_monitor, control, listeners, sync_causes, trust, watches};
 use crate::bridge::{Admission, Bridge, RemoteServer};
 use crate::config::Config;
 use crate::gossip::{Gossip, GossipSettings};
@@ -335,7 +335,7 @@ impl Start<'_> {
         if let Some(certificates) = certificates {
             self.follow_certificates(certificates, &control);
         }
-        let addrs = bound.http.iter().chain(&bound.https).filter_map(doors::Door::at).collect();
+        let addrs = bound.http.iter().chain(&bound.https).filter_map(listeners::MovableListener::at).collect();
         let parts = http::HttpParts {
             settings: Arc::new(settings),
             router: router.clone(),
@@ -347,7 +347,7 @@ impl Start<'_> {
         let edges = &self.tasks.edges;
         let served = http::serve(bound.listeners, parts, edges);
         edges.spawn_until("watches", watches::follow_all(watched, served.inside, edges.clone()));
-        let placed = whereabouts::Placed {
+        let placed = address_monitor::Placed {
             running: control.running(),
             rpc,
             lan: lan.clone(),
@@ -358,7 +358,7 @@ impl Start<'_> {
             https: bound.https,
             open: served.open,
         };
-        self.tasks.duties.spawn_until("whereabouts", whereabouts::follow(placed));
+        self.tasks.duties.spawn_until("address_monitor", address_monitor::follow(placed));
         Served { control, http: addrs }
     }
 

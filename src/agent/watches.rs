@@ -10,7 +10,7 @@ use crate::http::Inside;
 use crate::model::request::BoxFuture;
 use crate::model::watch::{ConfiguredWatch, Handler, View, Watch};
 use crate::shutdown::Shutdown;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use crate::watch::{Failure, News, Question, Source, Told, Watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, timeout};
@@ -85,7 +85,7 @@ impl Source for OwnApi {
 
 async fn follow(watch: ConfiguredWatch, api: impl Source + Clone) {
     let kind = watch.watch.view.kind();
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureThrottle::default();
     born(&watch.watch, api.clone(), &mut trouble).await;
     let mut watcher = Watcher::new(watch.watch, api);
     loop {
@@ -108,7 +108,7 @@ async fn follow(watch: ConfiguredWatch, api: impl Source + Clone) {
 
 /// Waits until the catalog that `watch` looks into has a node. While a cluster is born there is none, and a
 /// handler would take that for the loss of everything.
-async fn born(watch: &Watch, api: impl Source, trouble: &mut Trouble) {
+async fn born(watch: &Watch, api: impl Source, trouble: &mut FailureThrottle) {
     let kind = watch.view.kind();
     let mut nodes = Watcher::new(Watch { view: View::Nodes, filter: None, ..watch.clone() }, api);
     loop {
@@ -127,7 +127,7 @@ async fn born(watch: &Watch, api: impl Source, trouble: &mut Trouble) {
 }
 
 /// No leader or no server is normal for a moment; a wrong question is wrong at once.
-fn complain(kind: &str, failure: &Failure, trouble: &mut Trouble) {
+fn complain(kind: &str, failure: &Failure, trouble: &mut FailureThrottle) {
     let Failure { text, retry, is_of_the_question } = failure;
     if trouble.failed(Instant::now().into_std()) || *is_of_the_question {
         warn!(kind, error = %text, ?retry, "watch errored; asking again");

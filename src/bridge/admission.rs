@@ -1,6 +1,6 @@
 //! With which datacenters this one deals, as its operators say.
 //!
-//! `agent` sends it anew whenever the configuration or the catalog's removals change; `keeper` and
+//! `agent` sends it anew whenever the configuration or the catalog's removals change; `link_manager` and
 //! `serve` act on it at once, links that stand included.
 
 use crate::model::ids::ClusterId;

@@ -5,8 +5,8 @@
 //! of which its datacenter and its principal are parts: nobody gets another's answer.
 
 use super::client;
+use super::feed::cached_feed::{Asked, CachedFeed, Held, Phase};
 use super::feed::follower::Follower;
-use super::feed::holding::{Asked, Held, Holding, Phase};
 use super::feed::places::Places;
 use super::links::Links;
 use crate::clock;
@@ -14,7 +14,7 @@ use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::{Consistency, Freshness, Identity, Query};
-use crate::model::request::{Ask, Hops, Reply, Request};
+use crate::model::request::{Hops, Operation, Reply, Request};
 use crate::shutdown::Shutdown;
 use futures_util::future::{Either, select};
 use moka::notification::RemovalCause;
@@ -57,7 +57,7 @@ impl Default for Bounds {
 
 /// All that is held.
 pub(super) struct Answers {
-    held: Cache<Arc<Identity>, Arc<Holding>>,
+    held: Cache<Arc<Identity>, Arc<CachedFeed>>,
     links: Arc<Links>,
     places: Arc<Places>,
     idle: Duration,
@@ -79,8 +79,8 @@ impl Answers {
     pub(super) fn new(links: Arc<Links>, bytes: u64, bounds: Bounds, shutdown: Shutdown) -> Answers {
         let held = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_query: &Arc<Identity>, holding: &Arc<Holding>| holding.weight())
-            .eviction_listener(|_query, holding: Arc<Holding>, cause| {
+            .weigher(|_query: &Arc<Identity>, holding: &Arc<CachedFeed>| holding.weight())
+            .eviction_listener(|_query, holding: Arc<CachedFeed>, cause| {
                 if cause == RemovalCause::Size {
                     metrics::counter!("kontor.bridge.answers_evicted").increment(1);
                 }
@@ -103,28 +103,28 @@ impl Answers {
     }
 
     /// What is held of `query`, which is of `dc`, if anything is to be had from there; an unknown datacenter takes no place.
-    fn holding(&self, dc: &str, query: &Arc<Identity>) -> Arc<Holding> {
+    fn holding(&self, dc: &str, query: &Arc<Identity>) -> Arc<CachedFeed> {
         if let Some(holding) = self.held.get(query) {
             return holding;
         }
-        let begin = || Arc::new(Holding::new(Arc::clone(query), dc, self.epoch));
+        let begin = || Arc::new(CachedFeed::new(Arc::clone(query), dc, self.epoch));
         if self.links.of(dc).is_err() { begin() } else { self.held.get_with_by_ref(query, begin) }
     }
 
     /// Begins a feed if there is none, and a datacenter that could have one.
-    fn begin(self: &Arc<Answers>, holding: &Arc<Holding>, now: Instant) {
+    fn begin(self: &Arc<Answers>, holding: &Arc<CachedFeed>, now: Instant) {
         if self.links.of(holding.dc()).is_err() || !holding.begin(now) {
             return;
         }
         let answers = Arc::clone(self);
-        let resized = Box::new(move |holding: &Arc<Holding>| answers.weigh(holding));
+        let resized = Box::new(move |holding: &Arc<CachedFeed>| answers.weigh(holding));
         let (links, places) = (Arc::clone(&self.links), Arc::clone(&self.places));
         let follower = Follower::new(Arc::clone(holding), links, places, self.idle, resized);
         self.shutdown.spawn_until("bridge feed", follower.run());
     }
 
     /// The cache weighs what is put into it only then: the holding is put in again, if it is in it.
-    fn weigh(&self, holding: &Arc<Holding>) {
+    fn weigh(&self, holding: &Arc<CachedFeed>) {
         self.held.entry_by_ref(holding.query()).and_compute_with(|entry| match entry {
             Some(entry) if Arc::ptr_eq(entry.value(), holding) => Op::Put(Arc::clone(holding)),
             _ => Op::Nop,
@@ -150,7 +150,7 @@ impl Answers {
 
     fn forget(&self, names: &BTreeSet<String>) {
         let of_them = self.held.iter().map(|(_, holding)| holding).filter(|holding| names.contains(holding.dc()));
-        let forgotten: Vec<Arc<Holding>> = of_them.collect();
+        let forgotten: Vec<Arc<CachedFeed>> = of_them.collect();
         for holding in &forgotten {
             self.held.invalidate(holding.query());
             holding.wake();
@@ -178,7 +178,7 @@ impl Answers {
 #[derive(Clone, Debug)]
 pub struct Followed {
     answers: Arc<Answers>,
-    holding: Arc<Holding>,
+    holding: Arc<CachedFeed>,
 }
 
 impl Followed {
@@ -329,7 +329,7 @@ impl Followed {
     /// The answer to a question that is asked now, and the time that it is of.
     async fn ask(&self, consistency: Consistency, began: Instant) -> Result<(Arc<Answer>, Instant), Fault> {
         let query = Query::of(Arc::clone(self.holding.query()), Freshness { consistency, ..Freshness::default() });
-        let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.answers.links, self.holding.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await? {
             Reply::Answer(mut answer) => {
                 answer.meta.datacenters = None;

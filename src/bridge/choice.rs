@@ -1,7 +1,7 @@
 //! Which servers of a datacenter are linked, which of them is asked, and which reads may be sent
 //! twice: decisions only, without I/O and without a clock.
 //!
-//! Asked by `keeper` whenever something has changed.
+//! Asked by `link_manager` whenever something has changed.
 
 use crate::defaults;
 use std::time::Duration;

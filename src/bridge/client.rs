@@ -9,7 +9,7 @@ use super::link::utc;
 use super::links::Links;
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::request::{Ask, Reply, Request};
+use crate::model::request::{Operation, Reply, Request};
 use futures_util::future::{Either, FutureExt, TryFutureExt, select};
 use quinn::{Connection, RecvStream};
 use std::pin::pin;
@@ -42,7 +42,7 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let (began, now) = (SystemTime::now(), Instant::now());
     let give_up = now + defaults::BRIDGE_PROGRESS_TIMEOUT;
     let asked = Asked { frame: &frame, began, give_up, whole: now + patience, held: &Notify::new() };
-    if let Ask::Read(query) = &request.ask
+    if let Operation::Read(query) = &request.ask
         && query.freshness.min_index == 0
         && datacenter.ways().is_empty()
         // Boxed: it is for the first moments of a process, and every call would carry its room.
@@ -65,7 +65,7 @@ fn lateness(connection: &Connection) -> Duration {
 /// Whether what was held in vain, and not done, may find a leader by way of `standby`: the server that held
 /// it may be cut off from its own datacenter.
 fn has_leader_for(outcome: &Result<Answered, Failure>, standby: &Way) -> bool {
-    matches!(outcome, Ok(Err(fault)) if fault.kind == FaultKind::NoLeader) && !standby.pulse.is_behind()
+    matches!(outcome, Ok(Err(fault)) if fault.kind == FaultKind::NoLeader) && !standby.heartbeat.is_behind()
 }
 
 /// What is asked, and how long for.
@@ -88,15 +88,15 @@ impl Asked<'_> {
     }
 
     /// Asks on the links that stand, after waiting for a first one.
-    async fn on_what_stands(&self, datacenter: &Datacenter, ask: &Ask) -> Answered {
+    async fn on_what_stands(&self, datacenter: &Datacenter, ask: &Operation) -> Answered {
         let ways = datacenter.wait_for_ways(self.give_up).await?;
         let Some(live) = ways.first().map(|way| &way.connection) else {
             return Err(Fault::unreachable("unreachable: no link stands"));
         };
         match ask {
-            Ask::Write(_) => self.write(live, ways.get(1)).await,
-            Ask::Read(query) if query.freshness.min_index > 0 => self.park(datacenter, &ways).await,
-            Ask::Read(_) => self.read(datacenter, live, ways.get(1).map(|way| &way.connection)).await,
+            Operation::Write(_) => self.write(live, ways.get(1)).await,
+            Operation::Read(query) if query.freshness.min_index > 0 => self.park(datacenter, &ways).await,
+            Operation::Read(_) => self.read(datacenter, live, ways.get(1).map(|way| &way.connection)).await,
         }
     }
 

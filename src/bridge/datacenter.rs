@@ -1,9 +1,9 @@
 //! The links to one other datacenter: in which order they are asked, which stand, and why none does.
 //!
-//! `keeper` fills it; `client` and the feeds ask on what stands.
+//! `link_manager` fills it; `client` and the feeds ask on what stands.
 
 use super::choice::Doubles;
-use super::feed::pulse::Pulse;
+use super::feed::heartbeat::Heartbeat;
 use super::link::{Cause, Link, Outage, State};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 pub(super) struct Way {
     pub(super) connection: Connection,
     /// What the feeds on it share.
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) heartbeat: Arc<Heartbeat>,
     parking: Arc<Semaphore>,
 }
 
@@ -55,8 +55,8 @@ impl Datacenter {
     /// The links that stand, in the order in which they are to be asked.
     pub(super) fn ways(&self) -> Vec<Way> {
         let way = |link: &Arc<Link>| {
-            let (connection, pulse) = link.connection()?;
-            Some(Way { connection, pulse, parking: Arc::clone(&link.parking) })
+            let (connection, heartbeat) = link.connection()?;
+            Some(Way { connection, heartbeat, parking: Arc::clone(&link.parking) })
         };
         self.links.load().iter().filter_map(way).collect()
     }

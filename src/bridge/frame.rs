@@ -50,7 +50,7 @@ pub(super) enum Kind {
     /// An answer of a feed has arrived.
     Took = 10,
     /// The link's pulse begins; opens a stream.
-    Pulse = 11,
+    Heartbeat = 11,
     /// A question for the age of all feeds.
     Ping = 12,
     /// Its answer.
@@ -60,18 +60,18 @@ pub(super) enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         let ends = [Kind::Greeting, Kind::Request, Kind::Working, Kind::Parked, Kind::Holding, Kind::Reply, Kind::Fault];
-        let feeds = [Kind::Open, Kind::Push, Kind::Took, Kind::Pulse, Kind::Ping, Kind::Echo];
+        let feeds = [Kind::Open, Kind::Push, Kind::Took, Kind::Heartbeat, Kind::Ping, Kind::Echo];
         ends.into_iter().chain(feeds).find(|kind| *kind as u8 == byte)
     }
 
     /// Whether a stream may begin with it.
     pub(super) fn opens_a_stream(self) -> bool {
-        matches!(self, Kind::Greeting | Kind::Request | Kind::Open | Kind::Pulse)
+        matches!(self, Kind::Greeting | Kind::Request | Kind::Open | Kind::Heartbeat)
     }
 
     fn limit(self) -> u32 {
         match self {
-            Kind::Working | Kind::Parked | Kind::Holding | Kind::Pulse => 0,
+            Kind::Working | Kind::Parked | Kind::Holding | Kind::Heartbeat => 0,
             Kind::Greeting | Kind::Fault | Kind::Took | Kind::Ping => defaults::BRIDGE_MAX_NOTE_BYTES,
             Kind::Request => defaults::BRIDGE_MAX_REQUEST_BYTES,
             Kind::Open => defaults::FEED_MAX_OPEN_BYTES,

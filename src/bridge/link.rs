@@ -1,19 +1,19 @@
 //! One link: a connection to one server of another datacenter, dialled until it stands and again
 //! when it breaks.
 //!
-//! Kept by `keeper`. One task owns it, so there is never more than one dial to a server at a time.
+//! Kept by `link_manager`. One task owns it, so there is never more than one dial to a server at a time.
 //! A link is up only once the other side has greeted back: with TLS 1.3 a client is through its
 //! handshake before the server has judged its certificate.
 
 use super::RemoteServer;
 use super::admission::Admission;
 use super::endpoint::Endpoint;
-use super::feed::pulse::Pulse;
+use super::feed::heartbeat::Heartbeat;
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::defaults;
 use crate::model::ids::ClusterId;
 use crate::model::shorten::shorten;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,7 +128,7 @@ pub(super) enum State {
     Trying,
     /// Its first dial is through the handshake, and the other side has not greeted back yet.
     Greeting(Connection),
-    Up(Connection, Arc<Pulse>),
+    Up(Connection, Arc<Heartbeat>),
     Down(Outage),
 }
 
@@ -176,22 +176,24 @@ impl Link {
     }
 
     /// The connection and its pulse, if it stands.
-    pub(super) fn connection(&self) -> Option<(Connection, Arc<Pulse>)> {
+    pub(super) fn connection(&self) -> Option<(Connection, Arc<Heartbeat>)> {
         match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Up(connection, pulse) if connection.close_reason().is_none() => Some((connection.clone(), Arc::clone(pulse))),
+            State::Up(connection, heartbeat) if connection.close_reason().is_none() => {
+                Some((connection.clone(), Arc::clone(heartbeat)))
+            }
             _ => None,
         }
     }
 
     /// Whether it is up, and its server is cut off from its own datacenter.
     pub(super) fn is_behind(&self) -> bool {
-        self.connection().is_some_and(|(_connection, pulse)| pulse.is_behind())
+        self.connection().is_some_and(|(_connection, heartbeat)| heartbeat.is_behind())
     }
 
     /// Has the feeds on it moved to another link.
     pub(super) fn clear_out(&self) {
-        if let Some((_connection, pulse)) = self.connection() {
-            pulse.clear_out();
+        if let Some((_connection, heartbeat)) = self.connection() {
+            heartbeat.clear_out();
         }
     }
 
@@ -208,7 +210,7 @@ impl Link {
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
         let [_, keeper] = &self.told;
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
-        let mut trouble = Trouble::default();
+        let mut trouble = FailureThrottle::default();
         loop {
             match self.dial(&endpoint, &us).await {
                 Ok(connection) => {
@@ -216,13 +218,13 @@ impl Link {
                     trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
                     let name = format!("{}.{}", self.server.name, self.server.dc);
-                    let pulse = Arc::new(Pulse::new(name, connection.clone(), Arc::clone(keeper)));
-                    self.set(State::Up(connection.clone(), Arc::clone(&pulse)));
-                    pulse.run().await;
+                    let heartbeat = Arc::new(Heartbeat::new(name, connection.clone(), Arc::clone(keeper)));
+                    self.set(State::Up(connection.clone(), Arc::clone(&heartbeat)));
+                    heartbeat.run().await;
                     let error = connection.closed().await;
                     metrics::counter!("kontor.bridge.links_lost").increment(1);
                     let refusal = us.refusal(&self.server.dc, self.cluster()).map(|why| Cause::Refused(why.to_owned()));
-                    match pulse.verdict() {
+                    match heartbeat.verdict() {
                         _ if refusal.is_some() => self.went_down(refusal.unwrap_or(Cause::NotYetKnown), &mut trouble),
                         Some(verdict) => {
                             self.went_down(Cause::Unreachable(readable(&verdict.why)), &mut trouble);
@@ -262,7 +264,7 @@ impl Link {
         }
     }
 
-    fn went_down(&self, cause: Cause, trouble: &mut Trouble) {
+    fn went_down(&self, cause: Cause, trouble: &mut FailureThrottle) {
         let before = self.state();
         let since = match &before {
             State::Down(outage) => outage.since,
@@ -434,7 +436,7 @@ mod tests {
         let link = Link::new(server, [Arc::clone(&waiting), Arc::default()]);
         let fails = |why: &str| {
             let told = waiting.notified();
-            link.went_down(Cause::Unreachable(why.to_owned()), &mut Trouble::default());
+            link.went_down(Cause::Unreachable(why.to_owned()), &mut FailureThrottle::default());
             told.now_or_never().is_some()
         };
         assert!(fails("no answer"), "there is no hope any more");
@@ -449,7 +451,7 @@ mod tests {
         let server = RemoteServer { name, dc, addr, pins: Default::default(), cluster: None, alive: true, estimate: None };
         let link = Link::new(server, [Arc::default(), Arc::default()]);
         let after = |cause: Cause| {
-            link.went_down(cause, &mut Trouble::default());
+            link.went_down(cause, &mut FailureThrottle::default());
             match link.state() {
                 State::Down(outage) => outage.cause,
                 other => panic!("{other:?}"),

@@ -1,6 +1,6 @@
 //! All links, by datacenter: which there are, and why there are none.
 //!
-//! `keeper` makes and ends them; `client` and the feeds read what is up through [`Links`].
+//! `link_manager` makes and ends them; `client` and the feeds read what is up through [`Links`].
 
 use super::admission::Admission;
 use super::datacenter::Datacenter;

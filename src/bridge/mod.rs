@@ -16,7 +16,7 @@ mod feed;
 mod frame;
 mod inbound;
 mod junk;
-mod keeper;
+mod link_manager;
 mod link;
 mod links;
 mod probe;
@@ -34,8 +34,8 @@ use arc_swap::ArcSwap;
 use cache::{Answers, Bounds};
 use endpoint::Endpoint;
 use inbound::Inbound;
-use keeper::Keeper;
 use link::Us;
+use link_manager::LinkManager;
 use links::Links;
 use serve::Server;
 use std::collections::BTreeSet;
@@ -48,7 +48,7 @@ use tracing::{info, warn};
 
 pub use admission::Admission;
 pub use cache::{FeedReport, Followed};
-pub use feed::holding::Held;
+pub use feed::cached_feed::Held;
 
 /// A server of another datacenter, as the WAN pool knows it or the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Bridge {
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
         let us = Us { node: node_name, datacenter, cluster, admission };
         let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
-        let mut keeper = Keeper::new(endpoint.clone(), us.clone(), linking.clone(), Arc::clone(&links));
+        let mut keeper = LinkManager::new(endpoint.clone(), us.clone(), linking.clone(), Arc::clone(&links));
         keeper.review(&servers.borrow());
         linking.spawn_until("bridge links", keeper.run(servers.clone()));
         let answers = Arc::new(Answers::new(Arc::clone(&links), cache_bytes, Bounds::default(), linking.clone()));

@@ -26,7 +26,7 @@ impl Bridge {
         let feeds = |dc: &str| self.feed_counts(dc);
         let unresolved = self.unresolved.load();
         let (links, inbound) = (&self.links, &self.inbound);
-        Sight { links, servers: &servers, unresolved: &unresolved, trust: trust.as_ref(), inbound, feeds: &feeds }.report()
+        LinksSeen { links, servers: &servers, unresolved: &unresolved, trust: trust.as_ref(), inbound, feeds: &feeds }.report()
     }
 
     /// What the feeds of `dc` hold.
@@ -39,7 +39,7 @@ impl Bridge {
 }
 
 /// What a report is made from.
-struct Sight<'a> {
+struct LinksSeen<'a> {
     links: &'a Links,
     servers: &'a [RemoteServer],
     unresolved: &'a [UnresolvedName],
@@ -48,7 +48,7 @@ struct Sight<'a> {
     feeds: &'a dyn Fn(&str) -> FeedCounts,
 }
 
-impl Sight<'_> {
+impl LinksSeen<'_> {
     fn report(&self) -> Vec<DatacenterReport> {
         let known = self.links.known();
         let mut reports: BTreeMap<String, DatacenterReport> =

@@ -17,7 +17,7 @@ use crate::model::ids::ClusterId;
 use crate::model::packed::{Excess, Unreadable};
 use crate::model::request::{Handler, Phase, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Trouble, Troubles};
+use crate::telemetry::{FailureThrottle, FailureThrottles};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
 use std::net::{IpAddr, SocketAddr};
@@ -37,7 +37,7 @@ pub(super) struct Server {
     inbound: Arc<Inbound>,
     entrance: Arc<Entrance>,
     /// Who was turned away, by address and reason.
-    refusals: Troubles<(IpAddr, String)>,
+    refusals: FailureThrottles<(IpAddr, String)>,
 }
 
 /// A connection of a server of another datacenter.
@@ -74,7 +74,8 @@ impl Server {
         inbound: Arc<Inbound>,
     ) -> Server {
         let entrance = Entrance::new(defaults::BRIDGE_MAX_CONNECTIONS, defaults::BRIDGE_MAX_CONNECTIONS_PER_ADDRESS);
-        let refusals = Troubles::new(Trouble::default(), defaults::BRIDGE_REFUSAL_PAUSE, defaults::BRIDGE_MAX_REFUSALS);
+        let refusals =
+            FailureThrottles::new(FailureThrottle::default(), defaults::BRIDGE_REFUSAL_PAUSE, defaults::BRIDGE_MAX_REFUSALS);
         Server { endpoint, us, handler, source, inbound, entrance, refusals }
     }
 
@@ -216,9 +217,9 @@ impl Server {
                 drop(room);
                 Box::pin(pusher::feed(&pushing, outgoing, recv, payload)).await
             }
-            Ok((Kind::Pulse, _, room)) => {
+            Ok((Kind::Heartbeat, _, room)) => {
                 drop(room);
-                Box::pin(pusher::pulse(&pushing, outgoing, recv)).await
+                Box::pin(pusher::heartbeat(&pushing, outgoing, recv)).await
             }
             Ok((other, ..)) => Err(FrameError::Stream(format!("expected a request, got a {other:?}"))),
             Err(error) => Err(error),

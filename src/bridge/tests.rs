@@ -12,7 +12,9 @@ use crate::model::principal::Principal;
 use crate::model::query::testing::QueryOptions;
 use crate::model::query::{Identity, Query};
 use crate::model::removals::Removals;
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Interest, Phase, Progress, Reply, Request, Source, WriteRequest};
+use crate::model::request::{
+    BoxFuture, Handler, Hops, Interest, Operation, Phase, Progress, Reply, Request, Source, WriteRequest,
+};
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{load, server_cert};
 use crate::tls::{BridgeIdentity, TlsMaterial, create_ca};
@@ -54,7 +56,7 @@ impl Handler for Scripted {
         Box::pin(async move {
             assert!(request.hops.crossed);
             let state = match request.ask {
-                Ask::Read(query) => match &query.identity.read {
+                Operation::Read(query) => match &query.identity.read {
                     Read::Health(HealthRead::State { state }) => state.clone(),
                     Read::Federation(FederationRead::DialBack { dc }) => {
                         progress.set(Phase::Parked);
@@ -63,7 +65,7 @@ impl Handler for Scripted {
                     }
                     other => return Err(Fault::failed(format!("{other:?}"))),
                 },
-                Ask::Write(WriteRequest { dc, .. }) => dc.unwrap_or_default(),
+                Operation::Write(WriteRequest { dc, .. }) => dc.unwrap_or_default(),
             };
             let _tells = DropTells(events.clone());
             let _ = events.send(format!("{name} {state}"));
@@ -120,18 +122,21 @@ impl Source for Scripted {
 
 fn read(state: &str) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.to_owned() }), Principal::anonymous());
-    Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
     let options = QueryOptions { min_index: 5, ..QueryOptions::default() };
-    Request { ask: Ask::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))), hops: Hops::default() }
+    Request {
+        ask: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
+        hops: Hops::default(),
+    }
 }
 
 fn write(what: &str) -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), principal: Principal::anonymous(), write };
-    Request { ask: Ask::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { ask: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 /// A bridge with what a test needs of it.
@@ -203,7 +208,7 @@ impl House {
 
     /// A stale read of dc2 that nothing is held for.
     async fn first(&self, what: &str) -> Result<String, Fault> {
-        let Ask::Read(query) = read(what).ask else { unreachable!("a read is asked") };
+        let Operation::Read(query) = read(what).ask else { unreachable!("a read is asked") };
         let held = self.bridge.follow("dc2", &query.identity).first().await?;
         Ok(String::from_utf8(held.answer.body.to_vec()).unwrap())
     }

@@ -78,17 +78,17 @@ pub const FAR_WAIT_TURNS: u32 = 3;
 /// The pause before it does.
 pub const FAR_WAIT_PAUSE: Duration = Duration::from_millis(250);
 /// Datacenters that one `?dc=*` asks at the same time; the others follow.
-pub const EVERYWHERE_PARALLEL: usize = 64;
+pub const FAN_OUT_PARALLEL: usize = 64;
 /// How long `?dc=*` waits for one datacenter. As long as the bridge waits for a sign of life.
-pub const EVERYWHERE_PATIENCE: Duration = Duration::from_secs(2);
+pub const FAN_OUT_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a parked `?dc=*` asks a datacenter again that failed.
-pub const EVERYWHERE_RETRY: Duration = Duration::from_secs(1);
+pub const FAN_OUT_RETRY: Duration = Duration::from_secs(1);
 /// How often a parked `?dc=*` looks whether datacenters have come or gone.
-pub const EVERYWHERE_LOOK: Duration = Duration::from_secs(5);
+pub const FAN_OUT_LOOK: Duration = Duration::from_secs(5);
 /// Least time between two answers that a parked `?dc=*` makes.
-pub const EVERYWHERE_PACE: Duration = Duration::from_millis(100);
+pub const FAN_OUT_PACE: Duration = Duration::from_millis(100);
 /// Bytes of a merged answer; the datacenter that would exceed it is told as failed.
-pub const EVERYWHERE_MAX_BYTES: usize = 64 << 20;
+pub const FAN_OUT_MAX_BYTES: usize = 64 << 20;
 /// Distinct `?dc=*` queries whose last change is known; the least used is forgotten, and whoever
 /// waits on it is answered once too often.
-pub const EVERYWHERE_MARKS_MAX: u64 = 10_000;
+pub const FAN_OUT_MARKS_MAX: u64 = 10_000;

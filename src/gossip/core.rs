@@ -7,7 +7,7 @@
 mod echo;
 mod exchange;
 mod fetching;
-mod hearing;
+mod receive;
 mod orders;
 mod own;
 mod proof;
@@ -15,17 +15,17 @@ mod removal;
 #[cfg(test)]
 mod simulation;
 
-pub(super) use exchange::{Contact, Verdict};
+pub(super) use exchange::{Contact, ExchangeAnswer};
 
 use self::fetching::Announced;
 use self::proof::Proofs;
-use super::envelope::{Envelope, Refusal};
+use super::envelope::{Envelope, Rejection};
 use super::horizon::{Horizon, Witnesses};
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};
 use super::replay::Carrier;
 use super::roster::{Merged, Table};
-use super::rumours::{Herald, rumour_of};
+use super::rumours::{Broadcasts, rumour_of};
 use super::settings::{self, Timings};
 use super::vivaldi::Vivaldi;
 use super::{GossipSettings, Pool, Roster};
@@ -57,8 +57,8 @@ pub(super) enum Output {
     Datagram { to: SocketAddr, bytes: Vec<u8> },
     /// Exchange states over TCP.
     Exchange { with: SocketAddr },
-    /// Ask over TCP whether `name` with this id still listens there; then [`Core::settle_contest`].
-    Ask { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: String },
+    /// Operation over TCP whether `name` with this id still listens there; then [`Core::settle_contest`].
+    Operation { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: String },
 }
 
 /// A timer of the membership protocol; those due together are handed over in its own order.
@@ -92,7 +92,7 @@ pub(super) struct Core {
     keep_down: Duration,
     policy: Arc<Policy>,
     timings: Timings,
-    foca: Foca<Identity, PostcardCodec, StdRng, Herald>,
+    foca: Foca<Identity, PostcardCodec, StdRng, Broadcasts>,
     runtime: AccumulatingRuntime<Identity>,
     timers: BinaryHeap<Reverse<Scheduled>>,
     /// The timer of periodic gossip, while there is nothing to spread.
@@ -172,7 +172,7 @@ impl Core {
             settings::protocol(settings.pool, settings.fast, sized_for, keep_down),
             StdRng::seed_from_u64(seed),
             PostcardCodec,
-            Herald::new(Arc::clone(&policy), sender, Arc::clone(&rumours_full)),
+            Broadcasts::new(Arc::clone(&policy), sender, Arc::clone(&rumours_full)),
         );
         Ok(Core {
             pool: settings.pool,
@@ -213,7 +213,7 @@ impl Core {
     }
 
     /// A datagram came. The reason is given when it was refused; it is counted already.
-    pub(super) fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Refusal> {
+    pub(super) fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Rejection> {
         if self.stay == Stay::Gone {
             return Ok(());
         }
@@ -221,7 +221,7 @@ impl Core {
             Some((&MEMBERSHIP, data)) => self.hear(data, now),
             Some((&PING, data)) => self.hear_ping(from, data, now),
             Some((&PONG, data)) => self.hear_pong(data, now),
-            _ => Err(Refusal::Junk),
+            _ => Err(Rejection::Junk),
         });
         self.settle(now);
         outcome.inspect_err(|refusal| metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1))

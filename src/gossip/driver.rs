@@ -12,7 +12,7 @@ pub(super) use join::{Company, JoinPlan, join, keep_joined};
 use self::complaints::Complaints;
 use self::dial::Dialer;
 use super::core::{Core, Output};
-use super::envelope::Refusal;
+use super::envelope::Rejection;
 use super::snapshot::Snapshot;
 use super::{GossipError, Pool, Roster, memberlist};
 use crate::defaults;
@@ -195,7 +195,7 @@ async fn write(snapshot: Snapshot, path: PathBuf) {
 }
 
 /// What woke the owner.
-enum Step {
+enum DriverEvent {
     Stop,
     Turn(Turn),
     Wanted(Wanted),
@@ -225,23 +225,23 @@ impl Owner {
         loop {
             self.core.set_clock(super::clock());
             match self.wait(&mut buffer, &mut turns, &mut wanted, &token).await {
-                Step::Stop => return,
-                Step::Turn(turn) => turn(&mut self.core, now()),
-                Step::Wanted(wanted) => self.tell(wanted),
-                Step::Datagram(length, from) => {
+                DriverEvent::Stop => return,
+                DriverEvent::Turn(turn) => turn(&mut self.core, now()),
+                DriverEvent::Wanted(wanted) => self.tell(wanted),
+                DriverEvent::Datagram(length, from) => {
                     self.hear(from, &buffer[..length]);
                     self.hear_rest(&mut buffer);
                 }
-                Step::SocketError(error) => {
+                DriverEvent::SocketError(error) => {
                     metrics::counter!("kontor.gossip.socket_errors").increment(1);
                     debug!(%error, "udp receive");
                 }
-                Step::SocketMoved => {
+                DriverEvent::SocketMoved => {
                     if let Some(udp) = self.socket.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
                         self.udp = udp;
                     }
                 }
-                Step::Timeout => {}
+                DriverEvent::Timeout => {}
             }
             // Packets first: after a pause they hold the answers that the timers would miss.
             if self.core.poll_timeout() <= now() {
@@ -258,18 +258,18 @@ impl Owner {
         turns: &mut mpsc::Receiver<Turn>,
         wanted: &mut watch::Receiver<Wanted>,
         token: &CancellationToken,
-    ) -> Step {
+    ) -> DriverEvent {
         tokio::select! {
             biased;
-            () = token.cancelled() => Step::Stop,
-            () = self.socket.there.notified() => Step::SocketMoved,
+            () = token.cancelled() => DriverEvent::Stop,
+            () = self.socket.there.notified() => DriverEvent::SocketMoved,
             received = self.udp.recv_from(buffer) => match received {
-                Ok((length, from)) => Step::Datagram(length, from),
-                Err(error) => Step::SocketError(error),
+                Ok((length, from)) => DriverEvent::Datagram(length, from),
+                Err(error) => DriverEvent::SocketError(error),
             },
-            Ok(()) = wanted.changed() => Step::Wanted(wanted.borrow_and_update().clone()),
-            Some(turn) = turns.recv() => Step::Turn(turn),
-            () = tokio::time::sleep_until(self.core.poll_timeout().into()) => Step::Timeout,
+            Ok(()) = wanted.changed() => DriverEvent::Wanted(wanted.borrow_and_update().clone()),
+            Some(turn) = turns.recv() => DriverEvent::Turn(turn),
+            () = tokio::time::sleep_until(self.core.poll_timeout().into()) => DriverEvent::Timeout,
         }
     }
 
@@ -295,7 +295,7 @@ impl Owner {
     fn hear(&mut self, from: SocketAddr, bytes: &[u8]) {
         match self.core.handle_datagram(from, bytes, now()) {
             Ok(()) => {}
-            Err(Refusal::Junk) if memberlist::is_datagram(bytes) => self.complaints.consul(from),
+            Err(Rejection::Junk) if memberlist::is_datagram(bytes) => self.complaints.consul(from),
             Err(refusal) => self.complaints.refused(from, &refusal),
         }
     }
@@ -310,7 +310,7 @@ impl Owner {
                     }
                 }
                 Output::Exchange { with } => self.dialer.exchange_later(with),
-                Output::Ask { holder, holder_name, holder_id, newcomer } => {
+                Output::Operation { holder, holder_name, holder_id, newcomer } => {
                     self.dialer.ask_later(holder, holder_name, holder_id, newcomer);
                 }
             }

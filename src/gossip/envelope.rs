@@ -30,7 +30,7 @@ const NOTE: u8 = 0x80;
 
 /// Why a packet was refused; the word is the counter's label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     /// Not a packet of this protocol, or a damaged one.
     Junk,
     /// Larger than any packet.
@@ -55,39 +55,39 @@ pub(super) enum Refusal {
     Told(Note),
 }
 
-impl Refusal {
+impl Rejection {
     pub(super) fn label(&self) -> &'static str {
         match self {
-            Refusal::Junk => "junk",
-            Refusal::Oversized => "oversized",
-            Refusal::Version => "version",
-            Refusal::Pool => "pool",
-            Refusal::Key => "key",
-            Refusal::Datacenter(_) => "datacenter",
-            Refusal::Replayed => "replayed",
-            Refusal::Outlived { .. } => "outlived",
-            Refusal::Ahead => "ahead",
-            Refusal::Unproven => "unproven",
-            Refusal::Told(_) => "told",
+            Rejection::Junk => "junk",
+            Rejection::Oversized => "oversized",
+            Rejection::Version => "version",
+            Rejection::Pool => "pool",
+            Rejection::Key => "key",
+            Rejection::Datacenter(_) => "datacenter",
+            Rejection::Replayed => "replayed",
+            Rejection::Outlived { .. } => "outlived",
+            Rejection::Ahead => "ahead",
+            Rejection::Unproven => "unproven",
+            Rejection::Told(_) => "told",
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Refusal::Key => {
+            Rejection::Key => {
                 "what it says does not open with our encrypt key, or one side has none; `encrypt` must be the same on both"
             }
-            Refusal::Pool => "it is of the other pool; is the port right? LAN and WAN have one each",
-            Refusal::Version => "it speaks another version of Kontor's gossip",
-            Refusal::Junk => "what it says is not Kontor's gossip",
-            Refusal::Told(Note::Key) => {
+            Rejection::Pool => "it is of the other pool; is the port right? LAN and WAN have one each",
+            Rejection::Version => "it speaks another version of Kontor's gossip",
+            Rejection::Junk => "what it says is not Kontor's gossip",
+            Rejection::Told(Note::Key) => {
                 "it refuses what is not sealed with its encrypt key, or sealed where it has none; both need the same encrypt key"
             }
-            Refusal::Told(Note::Pool) => "it refuses what is of the other pool; is the port right? LAN and WAN have one each",
-            Refusal::Told(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
-            Refusal::Datacenter(dc) => return write!(f, "it is of datacenter '{dc}'"),
+            Rejection::Told(Note::Pool) => "it refuses what is of the other pool; is the port right? LAN and WAN have one each",
+            Rejection::Told(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
+            Rejection::Datacenter(dc) => return write!(f, "it is of datacenter '{dc}'"),
             other => other.label(),
         };
         f.write_str(text)
@@ -107,11 +107,11 @@ impl Note {
     const ALL: [Note; 3] = [Note::Key, Note::Pool, Note::Version];
 
     /// The frame that tells why another was refused; none where there is nothing to tell.
-    pub(super) fn frame(refusal: &Refusal) -> Option<Vec<u8>> {
+    pub(super) fn frame(refusal: &Rejection) -> Option<Vec<u8>> {
         let note = match refusal {
-            Refusal::Key => Note::Key,
-            Refusal::Pool => Note::Pool,
-            Refusal::Version => Note::Version,
+            Rejection::Key => Note::Key,
+            Rejection::Pool => Note::Pool,
+            Rejection::Version => Note::Version,
             _ => return None,
         };
         Some(vec![MAGIC[0], MAGIC[1], VERSION, NOTE, note as u8])
@@ -197,7 +197,7 @@ impl Envelope {
     }
 
     /// Wraps a payload; fails only where the system has no randomness.
-    pub(super) fn seal(&mut self, carrier: Carrier, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn seal(&mut self, carrier: Carrier, payload: &[u8]) -> Result<Vec<u8>, Rejection> {
         let number = &mut self.numbers[carrier as usize];
         *number += 1;
         let number = *number;
@@ -212,9 +212,9 @@ impl Envelope {
         let mut packet = header.to_vec();
         if let Some(key) = &self.key {
             let mut nonce = [0; NONCE_LEN];
-            aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| Refusal::Key)?;
+            aws_lc_rs::rand::fill(&mut nonce).map_err(|_unspecified| Rejection::Key)?;
             key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(header), &mut body)
-                .map_err(|_unspecified| Refusal::Key)?;
+                .map_err(|_unspecified| Rejection::Key)?;
             packet.extend_from_slice(&nonce);
         }
         packet.extend_from_slice(&body);
@@ -222,78 +222,78 @@ impl Envelope {
     }
 
     /// Unwraps a packet, or says why it is none of ours.
-    pub(super) fn open(&mut self, carrier: Carrier, packet: &[u8]) -> Result<Opened, Refusal> {
+    pub(super) fn open(&mut self, carrier: Carrier, packet: &[u8]) -> Result<Opened, Rejection> {
         let bound = match carrier {
             Carrier::Datagram => defaults::GOSSIP_DATAGRAM_BYTES,
             Carrier::Stream => defaults::GOSSIP_FRAME_BYTES,
         };
         if packet.len() > bound {
-            return Err(Refusal::Oversized);
+            return Err(Rejection::Oversized);
         }
-        let (header, rest) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Refusal::Junk)?;
+        let (header, rest) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Rejection::Junk)?;
         if header[..2] != MAGIC {
-            return Err(Refusal::Junk);
+            return Err(Rejection::Junk);
         }
         if let Some(note) = Note::read(*header, rest).filter(|_| carrier == Carrier::Stream) {
-            return Err(Refusal::Told(note));
+            return Err(Rejection::Told(note));
         }
         if header[2] != VERSION {
-            return Err(Refusal::Version);
+            return Err(Rejection::Version);
         }
         let expected = self.header(carrier);
         if (header[3] ^ expected[3]) & !SEALED == WAN {
-            return Err(Refusal::Pool);
+            return Err(Rejection::Pool);
         }
         if (header[3] ^ expected[3]) == SEALED {
-            return Err(Refusal::Key);
+            return Err(Rejection::Key);
         }
         if header[3] != expected[3] {
-            return Err(Refusal::Junk);
+            return Err(Rejection::Junk);
         }
         let body = self.unseal(*header, rest)?;
         self.read_body(carrier, &body)
     }
 
-    fn unseal(&self, header: [u8; HEADER_BYTES], rest: &[u8]) -> Result<Vec<u8>, Refusal> {
+    fn unseal(&self, header: [u8; HEADER_BYTES], rest: &[u8]) -> Result<Vec<u8>, Rejection> {
         let Some(key) = &self.key else { return Ok(rest.to_vec()) };
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Refusal::Junk)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Rejection::Junk)?;
         let mut body = sealed.to_vec();
         let length = key
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(header), &mut body)
-            .map_err(|_unspecified| Refusal::Key)?
+            .map_err(|_unspecified| Rejection::Key)?
             .len();
         body.truncate(length);
         Ok(body)
     }
 
-    fn read_body(&mut self, carrier: Carrier, body: &[u8]) -> Result<Opened, Refusal> {
-        let (sender, rest) = body.split_first_chunk::<16>().ok_or(Refusal::Junk)?;
-        let (session, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Junk)?;
-        let (number, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Junk)?;
-        let (length, rest) = rest.split_first().ok_or(Refusal::Junk)?;
+    fn read_body(&mut self, carrier: Carrier, body: &[u8]) -> Result<Opened, Rejection> {
+        let (sender, rest) = body.split_first_chunk::<16>().ok_or(Rejection::Junk)?;
+        let (session, rest) = rest.split_first_chunk::<8>().ok_or(Rejection::Junk)?;
+        let (number, rest) = rest.split_first_chunk::<8>().ok_or(Rejection::Junk)?;
+        let (length, rest) = rest.split_first().ok_or(Rejection::Junk)?;
         let length = usize::from(*length);
         if length > defaults::GOSSIP_DC_BYTES || length > rest.len() {
-            return Err(Refusal::Junk);
+            return Err(Rejection::Junk);
         }
         let (dc, payload) = rest.split_at(length);
-        let datacenter = std::str::from_utf8(dc).map_err(|_utf8| Refusal::Junk)?.to_owned();
+        let datacenter = std::str::from_utf8(dc).map_err(|_utf8| Rejection::Junk)?.to_owned();
         let sender = NodeId::from_u128(u128::from_be_bytes(*sender));
         // A stream is let through to be told the reason; a datagram has no way to answer.
         if self.pool == Pool::Lan && carrier == Carrier::Datagram && datacenter != self.datacenter {
-            return Err(Refusal::Datacenter(datacenter));
+            return Err(Rejection::Datacenter(datacenter));
         }
         self.refuse_stale(sender, carrier, u64::from_be_bytes(*session), u64::from_be_bytes(*number))?;
         Ok(Opened { sender, datacenter, payload: payload.to_vec() })
     }
 
-    fn refuse_stale(&mut self, sender: NodeId, carrier: Carrier, session: u64, number: u64) -> Result<(), Refusal> {
+    fn refuse_stale(&mut self, sender: NodeId, carrier: Carrier, session: u64, number: u64) -> Result<(), Rejection> {
         // A session too far ahead is not remembered, or its sender would not be heard in its own any more.
         if self.key.is_none() || !self.horizon.admits(session) {
             return Ok(());
         }
         self.guard.take(sender, carrier, session, number).map_err(|stale| match stale {
-            Stale::Seen => Refusal::Replayed,
-            Stale::Outlived(session) => Refusal::Outlived { sender, session },
+            Stale::Seen => Rejection::Replayed,
+            Stale::Outlived(session) => Rejection::Outlived { sender, session },
         })
     }
 
@@ -346,16 +346,16 @@ mod tests {
         let key = [7u8; 32];
         let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
         let refusals = [
-            (envelope(Pool::Wan, "dc1", 2, Some(&key)), Refusal::Pool),
-            (envelope(Pool::Lan, "dc1", 3, None), Refusal::Key),
-            (envelope(Pool::Lan, "dc1", 4, Some(&[8; 32])), Refusal::Key),
-            (envelope(Pool::Lan, "dc2", 5, Some(&key)), Refusal::Datacenter("dc2".to_owned())),
+            (envelope(Pool::Wan, "dc1", 2, Some(&key)), Rejection::Pool),
+            (envelope(Pool::Lan, "dc1", 3, None), Rejection::Key),
+            (envelope(Pool::Lan, "dc1", 4, Some(&[8; 32])), Rejection::Key),
+            (envelope(Pool::Lan, "dc2", 5, Some(&key)), Rejection::Datacenter("dc2".to_owned())),
         ];
         for (mut stranger, refusal) in refusals {
             let packet = stranger.seal(Carrier::Datagram, b"hello").unwrap();
             assert_eq!(here.open(Carrier::Datagram, &packet), Err(refusal));
         }
-        assert_eq!(here.open(Carrier::Datagram, &[0; 1401]), Err(Refusal::Oversized));
+        assert_eq!(here.open(Carrier::Datagram, &[0; 1401]), Err(Rejection::Oversized));
     }
 
     #[test]
@@ -363,9 +363,9 @@ mod tests {
         let key = Some(&[7u8; 32][..]);
         let mut here = envelope(Pool::Lan, "dc1", 1, key);
         let packet = envelope(Pool::Lan, "dc1", 2, key).seal(Carrier::Datagram, b"hello").unwrap();
-        assert_eq!(here.open(Carrier::Stream, &packet), Err(Refusal::Junk));
+        assert_eq!(here.open(Carrier::Stream, &packet), Err(Rejection::Junk));
         assert!(here.open(Carrier::Datagram, &packet).is_ok());
-        assert_eq!(here.open(Carrier::Datagram, &packet), Err(Refusal::Replayed));
+        assert_eq!(here.open(Carrier::Datagram, &packet), Err(Rejection::Replayed));
     }
 
     fn numbered(key: Option<&[u8]>, session: u64, number: u64) -> Vec<u8> {
@@ -391,7 +391,7 @@ mod tests {
         assert!(here.open(Carrier::Datagram, &numbered(key, u64::MAX, 7)).is_ok());
         assert!(here.open(Carrier::Datagram, &numbered(key, 1, 1)).is_ok());
         assert!(here.open(Carrier::Datagram, &numbered(key, 5, 1)).is_ok());
-        let outlived = Refusal::Outlived { sender: NodeId::from_u128(2), session: 5 };
+        let outlived = Rejection::Outlived { sender: NodeId::from_u128(2), session: 5 };
         assert_eq!(here.open(Carrier::Datagram, &numbered(key, 1, 2)), Err(outlived), "one that can be is");
     }
 
@@ -407,18 +407,18 @@ mod tests {
         let second = there.seal(Carrier::Stream, b"second").unwrap();
         assert!(here.open(Carrier::Stream, &second).is_ok());
         assert!(here.open(Carrier::Stream, &waiting).is_ok());
-        assert_eq!(here.open(Carrier::Stream, &waiting), Err(Refusal::Replayed));
+        assert_eq!(here.open(Carrier::Stream, &waiting), Err(Rejection::Replayed));
     }
 
     #[test]
     fn a_refusal_is_told_without_a_key_and_only_on_a_stream() {
         let key = [7u8; 32];
         let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
-        let told = Note::frame(&Refusal::Key).unwrap();
-        assert_eq!(here.open(Carrier::Stream, &told), Err(Refusal::Told(Note::Key)));
-        assert_eq!(here.open(Carrier::Datagram, &told), Err(Refusal::Junk));
-        assert!(Refusal::Told(Note::Key).to_string().contains("same encrypt key"));
-        assert_eq!(Note::frame(&Refusal::Junk), None);
+        let told = Note::frame(&Rejection::Key).unwrap();
+        assert_eq!(here.open(Carrier::Stream, &told), Err(Rejection::Told(Note::Key)));
+        assert_eq!(here.open(Carrier::Datagram, &told), Err(Rejection::Junk));
+        assert!(Rejection::Told(Note::Key).to_string().contains("same encrypt key"));
+        assert_eq!(Note::frame(&Rejection::Junk), None);
     }
 
     #[test]

@@ -271,7 +271,7 @@ pub(super) mod tests {
         narrow.allowed = vec!["10.0.0.0/8".parse().unwrap()];
         assert!(narrow.admits(&info("x", 1, 1)).is_err());
         assert!(policy(Pool::Lan).admits(&info("x", 0, 1)).is_err(), "port 0");
-        assert!(policy(Pool::Lan).admits(&info("x", 1, MAX_GENERATION)).is_err(), "a generation nobody can outbid");
+        assert!(policy(Pool::Lan).admits(&info("x", 1, MAX_GENERATION)).is_err(), "a generation nobody can refute");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Decides which rumours are news. The membership protocol owns a [`Herald`] and asks it for each
+//! Decides which rumours are news. The membership protocol owns a [`Broadcasts`] and asks it for each
 //! rumour it hears; news are handed to `core` through a queue that `core` empties after each call.
 
 use super::identity::Identity;
@@ -46,7 +46,7 @@ pub(super) struct NoRumour(String);
 
 /// Remembers what was heard, so that each rumour is passed on once.
 #[derive(Debug)]
-pub(super) struct Herald {
+pub(super) struct Broadcasts {
     policy: Arc<Policy>,
     heard: HashMap<(String, Kind), Stamp>,
     news: Sender<Rumour>,
@@ -54,9 +54,9 @@ pub(super) struct Herald {
     full: Arc<AtomicBool>,
 }
 
-impl Herald {
-    pub(super) fn new(policy: Arc<Policy>, news: Sender<Rumour>, full: Arc<AtomicBool>) -> Herald {
-        Herald { policy, heard: HashMap::new(), news, full }
+impl Broadcasts {
+    pub(super) fn new(policy: Arc<Policy>, news: Sender<Rumour>, full: Arc<AtomicBool>) -> Broadcasts {
+        Broadcasts { policy, heard: HashMap::new(), news, full }
     }
 
     fn check(&self, rumour: &Rumour) -> Result<(), String> {
@@ -83,7 +83,7 @@ impl Herald {
     }
 }
 
-impl foca::BroadcastHandler<Identity> for Herald {
+impl foca::BroadcastHandler<Identity> for Broadcasts {
     type Key = Subject;
     type Error = NoRumour;
 
@@ -141,7 +141,7 @@ mod tests {
         info("b", 2, 1).identity()
     }
 
-    fn herald() -> (Herald, std::sync::mpsc::Receiver<Rumour>) {
+    fn broadcasts() -> (Broadcasts, std::sync::mpsc::Receiver<Rumour>) {
         let (news, inbox) = std::sync::mpsc::channel();
         let policy = Policy {
             pool: Pool::Lan,
@@ -150,16 +150,16 @@ mod tests {
             removed: Arc::default(),
             horizon: Arc::default(),
         };
-        (Herald::new(Arc::new(policy), news, Arc::default()), inbox)
+        (Broadcasts::new(Arc::new(policy), news, Arc::default()), inbox)
     }
 
     #[test]
     fn a_rumour_is_news_once() {
-        let (mut herald, inbox) = herald();
+        let (mut broadcasts, inbox) = broadcasts();
         let bytes = rumour_of(&info("a", 1, 5)).unwrap();
-        assert!(herald.receive_item(&bytes, Some(&sender())).unwrap().is_some());
-        assert!(herald.receive_item(&bytes, Some(&sender())).unwrap().is_none());
-        assert!(herald.receive_item(&rumour_of(&info("a", 1, 4)).unwrap(), Some(&sender())).unwrap().is_none(), "older");
+        assert!(broadcasts.receive_item(&bytes, Some(&sender())).unwrap().is_some());
+        assert!(broadcasts.receive_item(&bytes, Some(&sender())).unwrap().is_none());
+        assert!(broadcasts.receive_item(&rumour_of(&info("a", 1, 4)).unwrap(), Some(&sender())).unwrap().is_none(), "older");
         assert_eq!(inbox.try_iter().count(), 1);
     }
 
@@ -173,11 +173,11 @@ mod tests {
 
     #[test]
     fn rumours_of_other_datacenters_and_junk_are_no_news() {
-        let (mut herald, inbox) = herald();
+        let (mut broadcasts, inbox) = broadcasts();
         let mut stranger = info("a", 1, 5);
         stranger.tags.insert("dc".to_owned(), "dc2".to_owned());
-        assert!(herald.receive_item(&rumour_of(&stranger).unwrap(), None).is_err());
-        assert!(herald.receive_item(&[9, 9, 9], None).is_err());
+        assert!(broadcasts.receive_item(&rumour_of(&stranger).unwrap(), None).is_err());
+        assert!(broadcasts.receive_item(&[9, 9, 9], None).is_err());
         assert_eq!(inbox.try_iter().count(), 0);
     }
 }

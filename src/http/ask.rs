@@ -6,7 +6,7 @@
 
 use super::HttpParts;
 use super::body::RequestBody;
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
@@ -33,15 +33,15 @@ pub(super) struct Call {
 }
 
 /// The answer of an endpoint, on its way. Dropping it ends the work.
-pub(super) type Pending = BoxFuture<Result<Reply, Refusal>>;
+pub(super) type Pending = BoxFuture<Result<Reply, ErrorResponse>>;
 
 /// Answers one kind of request.
 pub(super) type Endpoint = fn(&Arc<HttpParts>, Call) -> Pending;
 
 impl Call {
     /// The argument, or 400 with the text `missing`.
-    pub(super) fn named(&mut self, missing: &'static str) -> Result<String, Refusal> {
-        if self.argument.is_empty() { Err(Refusal::bad_request(missing)) } else { Ok(std::mem::take(&mut self.argument)) }
+    pub(super) fn named(&mut self, missing: &'static str) -> Result<String, ErrorResponse> {
+        if self.argument.is_empty() { Err(ErrorResponse::bad_request(missing)) } else { Ok(std::mem::take(&mut self.argument)) }
     }
 
     /// The access token.
@@ -58,18 +58,18 @@ impl Call {
 /// An endpoint's work as a [`Pending`].
 pub(super) fn pending<F>(work: F) -> Pending
 where
-    F: Future<Output = Result<Reply, Refusal>> + Send + 'static,
+    F: Future<Output = Result<Reply, ErrorResponse>> + Send + 'static,
 {
     Box::pin(work)
 }
 
 /// An answer that is ready.
-pub(super) fn ready(answer: Result<Reply, Refusal>) -> Pending {
+pub(super) fn ready(answer: Result<Reply, ErrorResponse>) -> Pending {
     Box::pin(std::future::ready(answer))
 }
 
 /// Has the router answer `read`; an endpoint that has found nothing to ask passes its refusal.
-pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, Refusal>) -> Pending {
+pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, ErrorResponse>) -> Pending {
     match read.and_then(|read| options::query(read, &call.parameters, &call.headers, &api.settings)) {
         Ok(query) => {
             let router = api.router.clone();
@@ -80,6 +80,11 @@ pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, Refusal
 }
 
 /// Has the router do `write` in `dc`, or in the agent's own datacenter.
-pub(super) async fn write(api: &HttpParts, dc: Option<String>, principal: Principal, write: Write) -> Result<Written, Refusal> {
+pub(super) async fn write(
+    api: &HttpParts,
+    dc: Option<String>,
+    principal: Principal,
+    write: Write,
+) -> Result<Written, ErrorResponse> {
     Ok(api.router.write(WriteRequest { dc, principal, write }).await?)
 }

@@ -2,7 +2,7 @@
 //!
 //! The endpoints that take a body call it. It must never hold more than the limit in memory.
 
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use crate::defaults;
 use crate::model::json;
 use bytes::Bytes;
@@ -14,35 +14,35 @@ use serde::de::DeserializeOwned;
 pub(super) type RequestBody = Either<Incoming, Empty<Bytes>>;
 
 /// The JSON of a body.
-pub(super) async fn decode<T: DeserializeOwned>(body: RequestBody) -> Result<T, Refusal> {
+pub(super) async fn decode<T: DeserializeOwned>(body: RequestBody) -> Result<T, ErrorResponse> {
     let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
-    json::decode(&bytes).map_err(|error| Refusal::undecodable(&error))
+    json::decode(&bytes).map_err(|error| ErrorResponse::undecodable(&error))
 }
 
 /// The same, refused with `prefix` in front of what is wrong.
-pub(super) async fn decode_as<T: DeserializeOwned>(body: RequestBody, prefix: &str) -> Result<T, Refusal> {
+pub(super) async fn decode_as<T: DeserializeOwned>(body: RequestBody, prefix: &str) -> Result<T, ErrorResponse> {
     let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
-    json::decode(&bytes).map_err(|error| Refusal::bad_request(format!("{prefix}: {error}")))
+    json::decode(&bytes).map_err(|error| ErrorResponse::bad_request(format!("{prefix}: {error}")))
 }
 
 /// The bytes of a body of at most `max` bytes.
-async fn read(body: RequestBody, max: usize) -> Result<Bytes, Refusal> {
+async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
     // Refused before a byte of it is read, when the client has told its size.
     if let Some(size) = body.size_hint().exact().filter(|size| *size > max as u64) {
         metrics::counter!("kontor.http.body_too_large").increment(1);
-        return Err(Refusal::too_large(Some(size), max));
+        return Err(ErrorResponse::too_large(Some(size), max));
     }
     let collected = tokio::time::timeout(defaults::HTTP_BODY_TIME, Limited::new(body, max).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             metrics::counter!("kontor.http.body_too_large").increment(1);
-            Err(Refusal::too_large(None, max))
+            Err(ErrorResponse::too_large(None, max))
         }
-        Ok(Err(error)) => Err(Refusal::undecodable(&format!("the body broke off: {error}"))),
+        Ok(Err(error)) => Err(ErrorResponse::undecodable(&format!("the body broke off: {error}"))),
         Err(_elapsed) => {
             metrics::counter!("kontor.http.body_too_slow").increment(1);
-            Err(Refusal::body_too_slow())
+            Err(ErrorResponse::body_too_slow())
         }
     }
 }

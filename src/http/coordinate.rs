@@ -3,7 +3,7 @@
 use super::HttpParts;
 use super::ask::{self, Call, Pending, pending, ready};
 use super::body;
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::options;
 use super::respond::Reply;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
@@ -65,15 +65,15 @@ pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
 }
 
 /// What is sent must be a point of our space, or every distance to the node would be nonsense.
-fn checked(update: Update) -> Result<NodeCoordinate, Refusal> {
+fn checked(update: Update) -> Result<NodeCoordinate, ErrorResponse> {
     if !update.segment.is_empty() {
-        return Err(Refusal::bad_request(format!("Network segments are not offered, got {:?}", update.segment)));
+        return Err(ErrorResponse::bad_request(format!("Network segments are not offered, got {:?}", update.segment)));
     }
     if update.coord.vec.len() != DIMENSIONS {
-        return Err(Refusal::failed("incompatible coordinate"));
+        return Err(ErrorResponse::failed("incompatible coordinate"));
     }
     if !update.coord.is_valid() {
-        return Err(Refusal::failed("invalid coordinate"));
+        return Err(ErrorResponse::failed("invalid coordinate"));
     }
     Ok(NodeCoordinate { node: update.node, segment: update.segment, coord: update.coord })
 }
@@ -88,7 +88,7 @@ mod tests {
         let point = |text: &str| checked(json::decode(text.as_bytes()).unwrap());
         let eight = r#"{"Node":"n","coord":{"Vec":[0,0,0,0,0,0,0,0.5],"Error":1,"Height":0.1}}"#;
         assert_eq!(point(eight).unwrap().coord.vec[7], 0.5);
-        assert_eq!(point(r#"{"Node":"n","Coord":{"Vec":[1]}}"#), Err(Refusal::failed("incompatible coordinate")));
+        assert_eq!(point(r#"{"Node":"n","Coord":{"Vec":[1]}}"#), Err(ErrorResponse::failed("incompatible coordinate")));
         assert!(point(r#"{"Node":"n","Segment":"alpha"}"#).is_err());
     }
 }

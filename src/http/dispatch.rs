@@ -6,7 +6,7 @@
 use super::HttpSettings;
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::body::RequestBody;
-use super::error::{Refusal, header_text};
+use super::error::{ErrorResponse, header_text};
 use super::log::{Asked, RequestLog};
 use super::options;
 use super::parameters::{Parameters, cleaned, decode_path};
@@ -27,7 +27,7 @@ pub(super) type Run = Box<dyn Fn(Endpoint, Call) -> Pending + Send + Sync>;
 
 /// Where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum PathMatch {
     /// To a line of the table.
     Route(usize),
     /// To a subtree, had it a slash at its end; Go's servers redirect there.
@@ -38,10 +38,10 @@ enum Place {
     Nothing,
 }
 
-impl Place {
+impl PathMatch {
     /// The line of the table; one that is none for all others.
     fn line(self) -> usize {
-        if let Place::Route(number) = self { number } else { usize::MAX }
+        if let PathMatch::Route(number) = self { number } else { usize::MAX }
     }
 }
 
@@ -49,7 +49,7 @@ impl Place {
 pub(super) struct Dispatch {
     settings: Arc<HttpSettings>,
     routes: Vec<Route>,
-    places: matchit::Router<Place>,
+    places: matchit::Router<PathMatch>,
     renderer: Renderer,
     /// The headers that every answer has.
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -73,7 +73,7 @@ impl Dispatch {
         from: Option<IpAddr>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut form = Form { pretty: self.settings.always_pretty, gzip: takes_gzip(request.headers()) };
-        let place = self.places.at(request.uri().path()).map_or(Place::Nothing, |found| *found.value);
+        let place = self.places.at(request.uri().path()).map_or(PathMatch::Nothing, |found| *found.value);
         let asked = Box::new(Asked::new(request.method(), request.uri(), from, place.line()));
         let is_head = request.method() == Method::HEAD;
         let work = self.begin(place, request, from, &mut form).unwrap_or_else(|refusal| ready(Err(refusal)));
@@ -97,21 +97,21 @@ impl Dispatch {
     /// Takes a request to its endpoint.
     fn begin(
         &self,
-        place: Place,
+        place: PathMatch,
         request: Request<RequestBody>,
         from: Option<IpAddr>,
         form: &mut Form,
-    ) -> Result<Pending, Refusal> {
+    ) -> Result<Pending, ErrorResponse> {
         let (head, body) = request.into_parts();
         if let Some(path) = cleaned(head.uri.path()) {
             return Ok(ready(Ok(redirect(&path, head.uri.query()))));
         }
         let path = decode_path(head.uri.path())?;
         let route = match place {
-            Place::Route(number) => self.routes.get(number).ok_or_else(|| Refusal::unknown_path(&path))?,
-            Place::MissingSlash => return Ok(ready(Ok(redirect(&format!("{}/", head.uri.path()), head.uri.query())))),
-            Place::Index => return Ok(ready(Ok(self.index()))),
-            Place::Nothing => return Err(self.nothing_at(&path)),
+            PathMatch::Route(number) => self.routes.get(number).ok_or_else(|| ErrorResponse::unknown_path(&path))?,
+            PathMatch::MissingSlash => return Ok(ready(Ok(redirect(&format!("{}/", head.uri.path()), head.uri.query())))),
+            PathMatch::Index => return Ok(ready(Ok(self.index()))),
+            PathMatch::Nothing => return Err(self.nothing_at(&path)),
         };
         let argument = path.strip_prefix(route.path).unwrap_or_default();
         let parameters = Parameters::parse(head.uri.query())?;
@@ -129,21 +129,21 @@ impl Dispatch {
     }
 
     /// Refuses blocked paths, and writes from where nobody may write.
-    fn admit(&self, path: &str, method: &Method, client: Option<IpAddr>) -> Result<(), Refusal> {
+    fn admit(&self, path: &str, method: &Method, client: Option<IpAddr>) -> Result<(), ErrorResponse> {
         if self.settings.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
-            return Err(Refusal::blocked());
+            return Err(ErrorResponse::blocked());
         }
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         let allowed = &self.settings.allow_write_from;
         // Without an address nothing shows that the client is within the networks that may write.
         let within = |ip: IpAddr| allowed.iter().any(|net| net.contains(&ip));
-        if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(Refusal::restricted()) }
+        if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(ErrorResponse::restricted()) }
     }
 
     /// Why there is nothing at `path`.
-    fn nothing_at(&self, path: &str) -> Refusal {
+    fn nothing_at(&self, path: &str) -> ErrorResponse {
         let is_ui = self.settings.ui_path.as_deref().is_some_and(|ui| path.starts_with(ui));
-        if is_ui { Refusal::not_offered(Part::Ui) } else { Refusal::unknown_path(path) }
+        if is_ui { ErrorResponse::not_offered(Part::Ui) } else { ErrorResponse::unknown_path(path) }
     }
 
     /// `GET /`
@@ -164,7 +164,7 @@ pub(super) fn service(
 
 /// A place for each line of the table, and what Go's servers do with the paths beside them. Two lines that cannot
 /// stand beside each other are a mistake in the table, which shows at the start.
-fn places(routes: &[Route]) -> matchit::Router<Place> {
+fn places(routes: &[Route]) -> matchit::Router<PathMatch> {
     let mut places = matchit::Router::new();
     let mut add = |path: String, place| {
         if let Err(error) = places.insert(path.as_str(), place) {
@@ -172,15 +172,15 @@ fn places(routes: &[Route]) -> matchit::Router<Place> {
         }
     };
     for (number, route) in routes.iter().enumerate() {
-        add(route.path.to_owned(), Place::Route(number));
+        add(route.path.to_owned(), PathMatch::Route(number));
         if let Some(path) = route.subtree() {
-            add(format!("{path}/{{*argument}}"), Place::Route(number));
+            add(format!("{path}/{{*argument}}"), PathMatch::Route(number));
             if !routes.iter().any(|other| other.path == path) {
-                add(path.to_owned(), Place::MissingSlash);
+                add(path.to_owned(), PathMatch::MissingSlash);
             }
         }
     }
-    add("/".to_owned(), Place::Index);
+    add("/".to_owned(), PathMatch::Index);
     places
 }
 

@@ -1,6 +1,6 @@
 //! From a fault to the HTTP answer: the only place that decides status and body of a refusal.
 //!
-//! Every endpoint returns a [`Refusal`] when it fails; `dispatch` turns it into the answer. Texts
+//! Every endpoint returns a [`ErrorResponse`] when it fails; `dispatch` turns it into the answer. Texts
 //! are Consul's, because its clients match on them. It must never tell more than the fault does.
 
 use super::respond::{Body, TEXT};
@@ -18,21 +18,21 @@ const REASON: HeaderName = HeaderName::from_static("x-kontor-reason");
 
 /// A request that is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: StatusCode,
     body: Cow<'static, str>,
     reason: Option<String>,
     allow: Option<String>,
 }
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Refusal {
+impl From<Fault> for ErrorResponse {
+    fn from(fault: Fault) -> ErrorResponse {
         // Texts that crossed from a server of another build count as much as the kind.
         let message = &fault.message;
         let status = if message.contains("Permission denied") || message.contains("ACL not found") {
             StatusCode::FORBIDDEN
         } else if message.contains("RPC rate limit exceeded") {
-            return Refusal { reason: fault.reason, ..Refusal::new(StatusCode::TOO_MANY_REQUESTS, "") };
+            return ErrorResponse { reason: fault.reason, ..ErrorResponse::new(StatusCode::TOO_MANY_REQUESTS, "") };
         } else {
             match fault.kind {
                 FaultKind::BadRequest => StatusCode::BAD_REQUEST,
@@ -46,64 +46,64 @@ impl From<Fault> for Refusal {
                 | FaultKind::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
             }
         };
-        Refusal { reason: fault.reason, ..Refusal::new(status, fault.message) }
+        ErrorResponse { reason: fault.reason, ..ErrorResponse::new(status, fault.message) }
     }
 }
 
-impl Refusal {
-    fn new(status: StatusCode, body: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { status, body: body.into(), reason: None, allow: None }
+impl ErrorResponse {
+    fn new(status: StatusCode, body: impl Into<Cow<'static, str>>) -> ErrorResponse {
+        ErrorResponse { status, body: body.into(), reason: None, allow: None }
     }
 
     /// 400 with `text` as it is.
-    pub(super) fn bad_request(text: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal::new(StatusCode::BAD_REQUEST, text)
+    pub(super) fn bad_request(text: impl Into<Cow<'static, str>>) -> ErrorResponse {
+        ErrorResponse::new(StatusCode::BAD_REQUEST, text)
     }
 
     /// 404 with `text` as it is.
-    pub(super) fn not_found(text: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal::new(StatusCode::NOT_FOUND, text)
+    pub(super) fn not_found(text: impl Into<Cow<'static, str>>) -> ErrorResponse {
+        ErrorResponse::new(StatusCode::NOT_FOUND, text)
     }
 
     /// 500 with `text` as it is.
-    pub(super) fn failed(text: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    pub(super) fn failed(text: impl Into<Cow<'static, str>>) -> ErrorResponse {
+        ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
     /// The body is not what the endpoint takes.
-    pub(super) fn undecodable(text: &str) -> Refusal {
-        Refusal::bad_request(format!("Request decode failed: {text}"))
+    pub(super) fn undecodable(text: &str) -> ErrorResponse {
+        ErrorResponse::bad_request(format!("Request decode failed: {text}"))
     }
 
     /// The body is over the limit of `max` bytes; `size` where the client has told it.
-    pub(super) fn too_large(size: Option<u64>, max: usize) -> Refusal {
+    pub(super) fn too_large(size: Option<u64>, max: usize) -> ErrorResponse {
         let body = match size {
             Some(size) => format!("Request body({size} bytes) too large, max size: {max} bytes."),
             None => format!("Request body too large, max size: {max} bytes."),
         };
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, body)
+        ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, body)
     }
 
     /// The body did not arrive in time.
-    pub(super) fn body_too_slow() -> Refusal {
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time; send it again.")
+    pub(super) fn body_too_slow() -> ErrorResponse {
+        ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time; send it again.")
     }
 
     /// The path is known and the method is not one of `allowed`.
-    pub(super) fn method_not_allowed(method: &Method, allowed: String) -> Refusal {
+    pub(super) fn method_not_allowed(method: &Method, allowed: String) -> ErrorResponse {
         let text = format!("method {method} not allowed");
-        Refusal { allow: Some(allowed), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text) }
+        ErrorResponse { allow: Some(allowed), ..ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, text) }
     }
 
     /// Consul serves the path, and this agent does not.
-    pub(super) fn not_offered(part: Part) -> Refusal {
+    pub(super) fn not_offered(part: Part) -> ErrorResponse {
         let reason = Some(format!("not-offered: {}", part.word()));
-        Refusal { reason, ..Refusal::new(StatusCode::NOT_IMPLEMENTED, part.sentence()) }
+        ErrorResponse { reason, ..ErrorResponse::new(StatusCode::NOT_IMPLEMENTED, part.sentence()) }
     }
 
     /// Neither Consul nor this agent serves the path. Consul's texts: tools look for them.
-    pub(super) fn unknown_path(path: &str) -> Refusal {
-        Refusal::new(
+    pub(super) fn unknown_path(path: &str) -> ErrorResponse {
+        ErrorResponse::new(
             StatusCode::NOT_FOUND,
             if path.contains("/v1/") {
                 "Invalid URL path: not a recognized HTTP API endpoint"
@@ -114,28 +114,28 @@ impl Refusal {
     }
 
     /// The path holds what cannot be printed, or is not text.
-    pub(super) fn unprintable_path() -> Refusal {
-        Refusal::new(StatusCode::BAD_REQUEST, "")
+    pub(super) fn unprintable_path() -> ErrorResponse {
+        ErrorResponse::new(StatusCode::BAD_REQUEST, "")
     }
 
     /// The query string is not one.
-    pub(super) fn broken_query() -> Refusal {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "")
+    pub(super) fn broken_query() -> ErrorResponse {
+        ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "")
     }
 
     /// The path is blocked (`http_config.block_endpoints`).
-    pub(super) fn blocked() -> Refusal {
-        Refusal::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration")
+    pub(super) fn blocked() -> ErrorResponse {
+        ErrorResponse::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration")
     }
 
     /// The address may not write (`http_config.allow_write_http_from`).
-    pub(super) fn restricted() -> Refusal {
-        Refusal::new(StatusCode::FORBIDDEN, "Access is restricted")
+    pub(super) fn restricted() -> ErrorResponse {
+        ErrorResponse::new(StatusCode::FORBIDDEN, "Access is restricted")
     }
 
     /// Access control lists are not in use.
-    pub(super) fn acl_disabled() -> Refusal {
-        Refusal::new(StatusCode::UNAUTHORIZED, "ACL support disabled")
+    pub(super) fn acl_disabled() -> ErrorResponse {
+        ErrorResponse::new(StatusCode::UNAUTHORIZED, "ACL support disabled")
     }
 
     /// The status it will be sent with.
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
-    async fn rendered(refusal: impl Into<Refusal>) -> (u16, String, Option<String>) {
+    async fn rendered(refusal: impl Into<ErrorResponse>) -> (u16, String, Option<String>) {
         let response = refusal.into().into_response();
         let status = response.status().as_u16();
         let reason = response.headers().get(REASON).map(|value| value.to_str().unwrap().to_owned());

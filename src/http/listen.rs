@@ -3,13 +3,13 @@
 //! `http::serve` starts it. It knows connections, not requests: the service answers those. A client
 //! that hangs up drops the future of its answer, and with it everything the answer held.
 
-use super::doors::refusal;
+use super::connection_limits::refusal;
 use super::respond::Body;
 use super::{HttpListener, Opener};
 use crate::defaults;
 use crate::entrance::Entrance;
 use crate::shutdown::Shutdown;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -69,7 +69,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     async fn listen(self: Arc<Self>, mut listener: HttpListener) {
-        let mut trouble = Trouble::at_once(defaults::ACCEPT_TOLD_EVERY);
+        let mut trouble = FailureThrottle::at_once(defaults::ACCEPT_TOLD_EVERY);
         loop {
             let accepted = match &mut listener {
                 HttpListener::Tcp(tcp) => tcp.accept().await.map(|(stream, peer)| self.tcp(stream, peer.ip(), None)),
@@ -262,7 +262,7 @@ impl Drop for AtWork {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::doors::TOO_MANY;
+    use super::super::connection_limits::TOO_MANY;
     use super::*;
     use crate::listener::Listener;
     use bytes::Bytes;

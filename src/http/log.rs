@@ -4,11 +4,11 @@
 //! No token is ever written. A failure that comes again and again is told once in a while, with how
 //! often it came meanwhile.
 
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::parameters::without_token;
 use crate::defaults::{HTTP_FAILURE_REPEAT, HTTP_LOGGED_URL_MAX};
 use crate::model::duration;
-use crate::telemetry::{Trouble, Troubles};
+use crate::telemetry::{FailureThrottle, FailureThrottles};
 use hyper::{Method, StatusCode, Uri};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -49,12 +49,12 @@ fn told(path: &str, query: Option<&str>) -> String {
 #[derive(Debug)]
 pub(super) struct RequestLog {
     /// By line of the table and status, so there are no more than those.
-    failures: Troubles<(usize, StatusCode)>,
+    failures: FailureThrottles<(usize, StatusCode)>,
 }
 
 impl Default for RequestLog {
     fn default() -> RequestLog {
-        RequestLog { failures: Troubles::new(Trouble::at_once(HTTP_FAILURE_REPEAT), Duration::MAX, usize::MAX) }
+        RequestLog { failures: FailureThrottles::new(FailureThrottle::at_once(HTTP_FAILURE_REPEAT), Duration::MAX, usize::MAX) }
     }
 }
 
@@ -67,7 +67,7 @@ impl RequestLog {
     }
 
     /// It was refused.
-    pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) {
+    pub(super) fn refused(&self, asked: &Asked, refusal: &ErrorResponse) {
         let status = refusal.status();
         // What is not offered was told to the user; the agent is well.
         if !status.is_server_error() || status == StatusCode::NOT_IMPLEMENTED {

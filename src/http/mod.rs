@@ -8,7 +8,7 @@
 //! hands it to the router, `respond` and `error` send what came of it, `log` tells of it.
 
 mod listen;
-mod doors;
+mod connection_limits;
 mod dispatch;
 mod inside;
 mod log;

@@ -3,7 +3,7 @@
 use super::HttpParts;
 use super::ask::{self, Call, Pending, pending, ready};
 use super::body;
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
@@ -34,10 +34,10 @@ pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> P
 }
 
 /// The index that `?cas=` names, if it is there.
-fn cas(parameters: &Parameters) -> Result<Option<u64>, Refusal> {
+fn cas(parameters: &Parameters) -> Result<Option<u64>, ErrorResponse> {
     let Some(text) = parameters.first("cas") else { return Ok(None) };
     let unreadable = |_| format!("Bad request: Error parsing cas value: strconv.ParseUint: parsing {text:?}: invalid syntax");
-    text.parse().map(Some).map_err(|error| Refusal::bad_request(unreadable(error)))
+    text.parse().map(Some).map_err(|error| ErrorResponse::bad_request(unreadable(error)))
 }
 
 /// `GET operator/autopilot/health`
@@ -63,7 +63,7 @@ pub(super) fn transfer_leader(api: &Arc<HttpParts>, call: Call) -> Pending {
     let to = call.parameters.filled("id").map(str::parse).transpose();
     match to {
         Ok(to) => change(api, &call, Write::Operator(OperatorWrite::TransferLeader(to)), Reply::json(r#"{"Success":true}"#)),
-        Err(error) => ready(Err(Refusal::bad_request(format!("Bad request: Invalid ?id: {error}")))),
+        Err(error) => ready(Err(ErrorResponse::bad_request(format!("Bad request: Invalid ?id: {error}")))),
     }
 }
 
@@ -77,14 +77,14 @@ fn change(api: &Arc<HttpParts>, call: &Call, write: Write, done: Reply) -> Pendi
 }
 
 /// Which server is meant.
-fn peer(parameters: &Parameters) -> Result<PeerRef, Refusal> {
+fn peer(parameters: &Parameters) -> Result<PeerRef, ErrorResponse> {
     match (parameters.filled("id"), parameters.filled("address")) {
         (Some(id), None) => Ok(PeerRef::Id(id.to_owned())),
         (None, Some(address)) => Ok(PeerRef::Address(address.to_owned())),
-        (None, None) => Err(Refusal::bad_request(
+        (None, None) => Err(ErrorResponse::bad_request(
             "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
         )),
-        (Some(_), Some(_)) => Err(Refusal::bad_request("Bad request: Must specify only one of ?id or ?address")),
+        (Some(_), Some(_)) => Err(ErrorResponse::bad_request("Bad request: Must specify only one of ?id or ?address")),
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         let named = |query| cas(&Parameters::parse(Some(query)).unwrap());
         assert_eq!((named("cas=7"), named("")), (Ok(Some(7)), Ok(None)));
         let text = r#"Bad request: Error parsing cas value: strconv.ParseUint: parsing "x": invalid syntax"#;
-        assert_eq!(named("cas=x"), Err(Refusal::bad_request(text)));
+        assert_eq!(named("cas=x"), Err(ErrorResponse::bad_request(text)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! questions stay equal for the caches behind.
 
 use super::HttpSettings;
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::parameters::{Parameters, parse_bool};
 use crate::model::duration;
 use crate::model::ids::Token;
@@ -19,7 +19,12 @@ const NAMESPACE: HeaderName = HeaderName::from_static("x-consul-namespace");
 const PARTITION: HeaderName = HeaderName::from_static("x-consul-partition");
 
 /// `read` with its options.
-pub(super) fn query(read: Read, parameters: &Parameters, headers: &HeaderMap, settings: &HttpSettings) -> Result<Query, Refusal> {
+pub(super) fn query(
+    read: Read,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    settings: &HttpSettings,
+) -> Result<Query, ErrorResponse> {
     let dc = datacenter(parameters);
     let abroad = dc.as_ref().is_some_and(|dc| !dc.eq_ignore_ascii_case(&settings.datacenter));
     let (min_index, wait) = blocking(parameters)?;
@@ -66,7 +71,7 @@ pub(super) fn token(parameters: &Parameters, headers: &HeaderMap) -> Token {
 }
 
 /// Refuses the parameters of editions that this is not.
-pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) -> Result<(), ErrorResponse> {
     for (names, header, shown, what) in [
         (&["ns", "namespace"], &NAMESPACE, "X-Consul-Namespace", "Namespaces"),
         (&["ap", "partition"], &PARTITION, "X-Consul-Partition", "Partitions"),
@@ -77,41 +82,41 @@ pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) ->
             None if headers.get(header).is_some_and(|value| !value.is_empty()) => format!("header: \"{shown}\""),
             None => continue,
         };
-        return Err(Refusal::bad_request(format!("Bad request: Invalid {place} - {what} are a Consul Enterprise feature")));
+        return Err(ErrorResponse::bad_request(format!("Bad request: Invalid {place} - {what} are a Consul Enterprise feature")));
     }
     Ok(())
 }
 
 /// `index` and `wait`.
-fn blocking(parameters: &Parameters) -> Result<(u64, Duration), Refusal> {
+fn blocking(parameters: &Parameters) -> Result<(u64, Duration), ErrorResponse> {
     let index = match parameters.filled("index") {
         // `parse` alone would take a plus sign.
         Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().map_err(|_too_large| Refusal::bad_request("Invalid index"))?
+            text.parse().map_err(|_too_large| ErrorResponse::bad_request("Invalid index"))?
         }
-        Some(_no_number) => return Err(Refusal::bad_request("Invalid index")),
+        Some(_no_number) => return Err(ErrorResponse::bad_request("Invalid index")),
         None => 0,
     };
     Ok((index, wait(parameters)?))
 }
 
 /// `wait`; zero for the default, which is also what Consul makes of a negative one.
-pub(super) fn wait(parameters: &Parameters) -> Result<Duration, Refusal> {
+pub(super) fn wait(parameters: &Parameters) -> Result<Duration, ErrorResponse> {
     let Some(text) = parameters.filled("wait") else { return Ok(Duration::ZERO) };
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
-    let wait = duration::parse(text).map_err(|_| Refusal::bad_request("Invalid wait time"))?;
+    let wait = duration::parse(text).map_err(|_| ErrorResponse::bad_request("Invalid wait time"))?;
     Ok(if negative { Duration::ZERO } else { wait })
 }
 
 /// `stale`, `consistent`, `leader`, `cached`, `max_stale` and `Cache-Control`.
-fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -> Result<Freshness, Refusal> {
+fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -> Result<Freshness, ErrorResponse> {
     let mut freshness = Freshness::default();
     let mut stale = parameters.has("stale");
     let consistent = parameters.has("consistent");
     let cached = parameters.has("cached");
     if let Some(text) = parameters.filled("max_stale") {
         let age = duration::parse(text);
-        let age = age.map_err(|_| Refusal::bad_request(format!("Invalid max_stale value {text:?}")))?;
+        let age = age.map_err(|_| ErrorResponse::bad_request(format!("Invalid max_stale value {text:?}")))?;
         stale |= !age.is_zero();
         freshness.max_stale = Some(age);
     } else if parameters.has("leader") || (cached && !takes_cached) {
@@ -119,10 +124,10 @@ fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -
         freshness.max_stale = Some(Duration::ZERO);
     }
     if stale && consistent {
-        return Err(Refusal::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
+        return Err(ErrorResponse::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
     }
     if cached && consistent {
-        return Err(Refusal::bad_request("Cannot specify ?cached with ?consistent, conflicting semantics."));
+        return Err(ErrorResponse::bad_request("Cannot specify ?cached with ?consistent, conflicting semantics."));
     }
     freshness.consistency = match (stale, consistent) {
         (true, _) => Consistency::Stale,
@@ -135,10 +140,10 @@ fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -
 }
 
 /// What `Cache-Control` asks for.
-fn cache_control(headers: &HeaderMap) -> Result<CacheControl, Refusal> {
+fn cache_control(headers: &HeaderMap) -> Result<CacheControl, ErrorResponse> {
     let mut control = CacheControl::default();
     let Some(header) = headers.get(CACHE_CONTROL) else { return Ok(control) };
-    let wrong = || Refusal::bad_request("Invalid Cache-Control header.");
+    let wrong = || ErrorResponse::bad_request("Invalid Cache-Control header.");
     let header = header.to_str().map_err(|_| wrong())?.to_ascii_lowercase();
     for directive in header.split(',') {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
@@ -159,11 +164,11 @@ fn cache_control(headers: &HeaderMap) -> Result<CacheControl, Refusal> {
 }
 
 /// `passing`: a flag, or a boolean.
-fn passing(parameters: &Parameters) -> Result<bool, Refusal> {
+fn passing(parameters: &Parameters) -> Result<bool, ErrorResponse> {
     match parameters.first("passing") {
         None => Ok(false),
         Some("") => Ok(true),
-        Some(text) => parse_bool(text).ok_or_else(|| Refusal::bad_request("Invalid value for ?passing")),
+        Some(text) => parse_bool(text).ok_or_else(|| ErrorResponse::bad_request("Invalid value for ?passing")),
     }
 }
 
@@ -208,7 +213,7 @@ mod tests {
         Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Plain })
     }
 
-    fn options(read: &Read, query: &str, headers: &[(&'static str, &str)]) -> Result<QueryOptions, Refusal> {
+    fn options(read: &Read, query: &str, headers: &[(&'static str, &str)]) -> Result<QueryOptions, ErrorResponse> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
@@ -231,9 +236,9 @@ mod tests {
             ("max_stale=x", "Invalid max_stale value \"x\""),
             ("passing=maybe", "Invalid value for ?passing"),
         ] {
-            assert_eq!(options(&health(), query, &[]), Err(Refusal::bad_request(text)), "{query}");
+            assert_eq!(options(&health(), query, &[]), Err(ErrorResponse::bad_request(text)), "{query}");
         }
-        let wrong = Err(Refusal::bad_request("Invalid Cache-Control header."));
+        let wrong = Err(ErrorResponse::bad_request("Invalid Cache-Control header."));
         assert_eq!(options(&health(), "", &[("cache-control", "max-age=soon")]), wrong);
     }
 
@@ -323,16 +328,16 @@ mod tests {
         let none = HeaderMap::new();
         let parameters = Parameters::parse(Some("ns=x")).unwrap();
         let text = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
-        assert_eq!(refuse_namespaces(&parameters, &none), Err(Refusal::bad_request(text)));
+        assert_eq!(refuse_namespaces(&parameters, &none), Err(ErrorResponse::bad_request(text)));
         assert_eq!(refuse_namespaces(&Parameters::parse(Some("ns=&partition=")).unwrap(), &none), Ok(()));
         for (query, what) in [("namespace=x", "Namespaces"), ("partition=x", "Partitions"), ("ap=x", "Partitions")] {
             let refused = refuse_namespaces(&Parameters::parse(Some(query)).unwrap(), &none);
             let name = query.split('=').next().unwrap();
             let text = format!("Bad request: Invalid query parameter: \"{name}\" - {what} are a Consul Enterprise feature");
-            assert_eq!(refused, Err(Refusal::bad_request(text)));
+            assert_eq!(refused, Err(ErrorResponse::bad_request(text)));
         }
         let header = HeaderMap::from_iter([(NAMESPACE, "x".parse().unwrap())]);
         let text = "Bad request: Invalid header: \"X-Consul-Namespace\" - Namespaces are a Consul Enterprise feature";
-        assert_eq!(refuse_namespaces(&Parameters::default(), &header), Err(Refusal::bad_request(text)));
+        assert_eq!(refuse_namespaces(&Parameters::default(), &header), Err(ErrorResponse::bad_request(text)));
     }
 }

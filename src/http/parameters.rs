@@ -3,7 +3,7 @@
 //! `dispatch` parses, the endpoints look up. Presence and value are told apart, because clients
 //! send flags with and without a value.
 
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use std::borrow::Cow;
 
 /// The parameters of a query string, in order.
@@ -12,13 +12,13 @@ pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     /// Parses `name=value&…`; fails on a broken escape or on what is not UTF-8.
-    pub(super) fn parse(query: Option<&str>) -> Result<Parameters, Refusal> {
+    pub(super) fn parse(query: Option<&str>) -> Result<Parameters, ErrorResponse> {
         let items = query.unwrap_or("").split('&').filter(|item| !item.is_empty());
         let pairs = items.map(|item| {
             let (name, value) = item.split_once('=').unwrap_or((item, ""));
             Some((unescape(name, true)?.into_owned(), unescape(value, true)?.into_owned()))
         });
-        pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or_else(Refusal::broken_query)
+        pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or_else(ErrorResponse::broken_query)
     }
 
     /// Whether the parameter is there, with whatever value.
@@ -65,9 +65,9 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// The path, decoded; fails on a broken escape and on characters that cannot be printed.
-pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, Refusal> {
-    let path = unescape(path, false).ok_or_else(Refusal::unprintable_path)?;
-    if path.chars().all(is_printable) { Ok(path) } else { Err(Refusal::unprintable_path()) }
+pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, ErrorResponse> {
+    let path = unescape(path, false).ok_or_else(ErrorResponse::unprintable_path)?;
+    if path.chars().all(is_printable) { Ok(path) } else { Err(ErrorResponse::unprintable_path()) }
 }
 
 /// The shortest path that means the same as `path`, where that is another one: clients that put a

@@ -6,7 +6,7 @@
 
 use super::absent::ABSENT;
 use super::ask::{Call, Endpoint, Pending, ready};
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::{HttpParts, agent, catalog, coordinate, federation, health, operator, removal, status};
 use crate::model::operation::{Access, Resource, Right};
 use crate::model::part::Part;
@@ -41,11 +41,11 @@ use Needs::{Here, Operation};
 
 impl Needs {
     /// Refuses the request of who does not have it.
-    pub(super) fn permit(self, principal: &Principal) -> Result<(), Refusal> {
+    pub(super) fn permit(self, principal: &Principal) -> Result<(), ErrorResponse> {
         match (self, principal) {
             (Operation | Here(Access::Open), _) => Ok(()),
             (Here(Access::Each(..) | Access::Whole(..)), Principal::Token(_) | Principal::Agent(_) | Principal::Leader) => Ok(()),
-            (Here(Access::Agent | Access::Server | Access::Leader), _) => Err(Refusal::restricted()),
+            (Here(Access::Agent | Access::Server | Access::Leader), _) => Err(ErrorResponse::restricted()),
         }
     }
 }
@@ -70,11 +70,11 @@ impl Route {
     }
 
     /// The endpoint for `method` with what it needs, or why there is none.
-    pub(super) fn endpoint(&self, method: &Method) -> Result<(Needs, Endpoint), Refusal> {
+    pub(super) fn endpoint(&self, method: &Method) -> Result<(Needs, Endpoint), ErrorResponse> {
         match self.methods.iter().find(|(known, _)| known == method) {
             Some((_, Served::By(needs, endpoint))) => Ok((*needs, *endpoint)),
-            Some((_, Served::NotYet(part))) => Err(Refusal::not_offered(*part)),
-            None => Err(Refusal::method_not_allowed(method, self.allow())),
+            Some((_, Served::NotYet(part))) => Err(ErrorResponse::not_offered(*part)),
+            None => Err(ErrorResponse::method_not_allowed(method, self.allow())),
         }
     }
 
@@ -234,7 +234,7 @@ fn offered() -> Vec<Route> {
 
 /// What Consul answers for everything about tokens while access control is off.
 fn acl_disabled(_api: &Arc<HttpParts>, _call: Call) -> Pending {
-    ready(Err(Refusal::acl_disabled()))
+    ready(Err(ErrorResponse::acl_disabled()))
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
         let route = routes.iter().find(|route| route.path == "/v1/operator/raft/peer").unwrap();
         assert_eq!(route.allow(), "OPTIONS,DELETE");
         assert!(route.endpoint(&Method::DELETE).is_ok());
-        let refusal = Refusal::method_not_allowed(&Method::HEAD, "OPTIONS,DELETE".to_owned());
+        let refusal = ErrorResponse::method_not_allowed(&Method::HEAD, "OPTIONS,DELETE".to_owned());
         assert_eq!(route.endpoint(&Method::HEAD).err(), Some(refusal));
     }
 

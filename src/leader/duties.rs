@@ -21,7 +21,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
 use crate::model::operation::Access;
 use crate::model::principal::Principal;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ fn autopilot(parts: &LeaderParts) -> Arc<AutopilotConfig> {
 async fn keep_nodes(parts: &LeaderParts) {
     let mut reconciler = Reconciler::new(&parts.node_name, &parts.datacenter, Instant::now().into_std());
     let mut changes = parts.lan.changes();
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureThrottle::default();
     let mut whole_at = Instant::now();
     loop {
         changes.mark_unchanged();
@@ -171,7 +171,7 @@ async fn reconcile_once(parts: &LeaderParts, mut reconciler: Reconciler, extent:
         let commands = reconciler.reconcile(&seen, &catalog, extent, now);
         (reconciler, commands)
     };
-    let (mut reconciler, commands) = aside(decide).await;
+    let (mut reconciler, commands) = off_the_runtime(decide).await;
     let mut result = Ok(());
     for batch in batches(&commands, RECONCILE_BATCH) {
         debug!(commands = batch.len(), "members have changed");
@@ -283,7 +283,7 @@ async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
         coordinates::updates(told)
     };
     let mut result = Ok(());
-    for command in aside(decide).await {
+    for command in off_the_runtime(decide).await {
         result = match propose(parts, command).await {
             // It keeps no other back.
             Err(fault) if fault.kind == FaultKind::BadRequest => result.and(Err(fault)),
@@ -305,7 +305,7 @@ async fn keep_observers(parts: &LeaderParts) {
         let watch = parts.reader.watch_observed();
         let (roster, reader, now) = (parts.lan.roster(), parts.reader.clone(), Instant::now().into_std());
         let plan;
-        (observers, plan) = aside(move || {
+        (observers, plan) = off_the_runtime(move || {
             let plan = observers.plan(&roster, &reader.observed(), now);
             (observers, plan)
         })
@@ -338,7 +338,7 @@ async fn keep_observers(parts: &LeaderParts) {
 }
 
 /// Looks through what may be long without keeping a thread of the runtime.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),

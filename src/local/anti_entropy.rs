@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum SyncAction {
     /// Compare everything, then push what differs.
     Full,
     /// Push what is known to differ.
@@ -92,17 +92,17 @@ impl AntiEntropy {
     }
 
     /// What to do now. What it says is to be done, and its end told.
-    pub(super) fn poll(&mut self, now: Instant) -> Step {
+    pub(super) fn poll(&mut self, now: Instant) -> SyncAction {
         if now >= self.full_at {
             self.changed = false;
             // Until the end is told, no other full one is due.
             self.full_at = now + SYNC_INTERVAL;
-            Step::Full
+            SyncAction::Full
         } else if self.changed && !self.failing {
             self.changed = false;
-            Step::Partial
+            SyncAction::Partial
         } else {
-            Step::Wait(self.full_at)
+            SyncAction::Wait(self.full_at)
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     /// One that has synchronised in full at `start`, its next full one due at `start` + 1 min.
     fn running(start: Instant) -> AntiEntropy {
         let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), Step::Full);
+        assert_eq!(timing.poll(start), SyncAction::Full);
         timing.full_done(End::Done, start, spread(0.0));
         timing
     }
@@ -165,10 +165,10 @@ mod tests {
     fn a_full_one_runs_at_the_start_and_then_between_one_and_two_minutes() {
         let start = Instant::now();
         let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), Step::Full);
+        assert_eq!(timing.poll(start), SyncAction::Full);
         timing.full_done(End::Done, start, spread(0.5));
-        assert_eq!(timing.poll(start), Step::Wait(start + secs(90)));
-        assert_eq!(timing.poll(start + secs(90)), Step::Full);
+        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(90)));
+        assert_eq!(timing.poll(start + secs(90)), SyncAction::Full);
     }
 
     #[test]
@@ -176,9 +176,9 @@ mod tests {
         let start = Instant::now();
         let mut timing = running(start);
         timing.changed();
-        assert_eq!(timing.poll(start), Step::Partial);
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing.partial_done(End::Done, start, spread(0.0));
-        assert_eq!(timing.poll(start), Step::Wait(start + secs(60)));
+        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(60)));
     }
 
     #[test]
@@ -186,10 +186,10 @@ mod tests {
         let start = Instant::now();
         let mut timing = running(start);
         timing.changed();
-        assert_eq!(timing.poll(start), Step::Partial);
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing.changed();
         timing.partial_done(End::Done, start, spread(0.0));
-        assert_eq!(timing.poll(start), Step::Partial);
+        assert_eq!(timing.poll(start), SyncAction::Partial);
     }
 
     #[test]
@@ -197,9 +197,9 @@ mod tests {
         let start = Instant::now();
         let mut timing = running(start);
         timing.soon(start + secs(10), spread(0.5));
-        assert_eq!(timing.poll(start + secs(10)), Step::Wait(start + secs(10) + Duration::from_millis(1500)));
+        assert_eq!(timing.poll(start + secs(10)), SyncAction::Wait(start + secs(10) + Duration::from_millis(1500)));
         timing.soon(start + secs(10), spread(0.99));
-        assert_eq!(timing.poll(start + secs(10)), Step::Wait(start + secs(10) + Duration::from_millis(1500)));
+        assert_eq!(timing.poll(start + secs(10)), SyncAction::Wait(start + secs(10) + Duration::from_millis(1500)));
     }
 
     #[test]
@@ -207,15 +207,15 @@ mod tests {
         let start = Instant::now();
         let mut timing = running(start);
         timing.changed();
-        assert_eq!(timing.poll(start), Step::Partial);
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing.partial_done(End::Failed, start, spread(0.0));
         timing.changed();
-        assert_eq!(timing.poll(start), Step::Wait(start + secs(15)));
-        assert_eq!(timing.poll(start + secs(15)), Step::Full);
+        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(15)));
+        assert_eq!(timing.poll(start + secs(15)), SyncAction::Full);
         timing.full_done(End::Failed, start + secs(15), spread(0.5));
-        assert_eq!(timing.poll(start + secs(15)), Step::Wait(start + secs(15) + Duration::from_millis(22_500)));
+        assert_eq!(timing.poll(start + secs(15)), SyncAction::Wait(start + secs(15) + Duration::from_millis(22_500)));
         timing.soon(start + secs(16), spread(0.0));
-        assert_eq!(timing.poll(start + secs(16)), Step::Full);
+        assert_eq!(timing.poll(start + secs(16)), SyncAction::Full);
     }
 
     #[test]
@@ -223,31 +223,31 @@ mod tests {
         let start = Instant::now();
         let mut timing = running(start);
         timing.changed();
-        assert_eq!(timing.poll(start), Step::Partial);
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing.partial_done(End::Refused, start, spread(0.0));
         timing.changed();
-        assert_eq!(timing.poll(start), Step::Partial);
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing.partial_done(End::Done, start, spread(0.0));
-        assert_eq!(timing.poll(start), Step::Wait(start + secs(15)));
+        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(15)));
     }
 
     #[test]
     fn until_the_first_success_it_is_tried_about_every_second() {
         let start = Instant::now();
         let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), Step::Full);
+        assert_eq!(timing.poll(start), SyncAction::Full);
         timing.full_done(End::Failed, start, spread(0.0));
-        assert_eq!(timing.poll(start), Step::Wait(start + secs(1)));
+        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(1)));
     }
 
     #[test]
     fn the_first_one_follows_a_server_or_a_leader_within_half_a_second() {
         let start = Instant::now();
         let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), Step::Full);
+        assert_eq!(timing.poll(start), SyncAction::Full);
         timing.full_done(End::Failed, start, spread(0.99));
         timing.soon(start, spread(0.99));
-        let Step::Wait(until) = timing.poll(start) else { panic!("it is not due yet") };
+        let SyncAction::Wait(until) = timing.poll(start) else { panic!("it is not due yet") };
         assert!(until <= start + Duration::from_millis(250), "half of it is left for the requests");
     }
 

@@ -7,7 +7,7 @@ use super::registry::Registry;
 use super::step::Step;
 use crate::defaults::LOCAL_MAX_CHANGES;
 use crate::model::fault::{Fault, FaultKind};
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ impl Local {
 
     /// Puts on the disk what TTL checks say, as it comes and once more at the end: the last word of each.
     pub(super) async fn keep_words(self, stop: CancellationToken) {
-        let mut trouble = Trouble::default();
+        let mut trouble = FailureThrottle::default();
         loop {
             tokio::select! {
                 () = self.inner.unsaved.notified() => {}

@@ -14,7 +14,7 @@ mod inherit;
 mod kept;
 mod maintenance;
 mod observer;
-mod outcome;
+mod check_result;
 mod persist;
 mod plan;
 mod registry;

@@ -16,7 +16,7 @@ use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::WriteRequest;
 use crate::model::vote::{Ballot, VotedCheck};
 use crate::router::Router;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use std::collections::HashMap;
 use std::future::pending;
 use std::pin::Pin;
@@ -55,7 +55,7 @@ pub(super) async fn run(local: Local, router: Router, lan: Gossip) {
 /// Keeps `told` as the catalog has it.
 async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Vec<VotedCheck>>) {
     let mut index = 0;
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureThrottle::default();
     loop {
         servers_know_of_votes(&lan).await;
         let pause = match ask(&node, &router, index).await {
@@ -110,7 +110,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
     let (mut runners, mailbox) = (Runners::default(), Arc::new(Mailbox::default()));
     let mut sending: Option<Sending> = None;
     let (mut not_before, mut pause) = (Instant::now(), BALLOT_RETRY.0);
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureThrottle::default();
     loop {
         let now = Instant::now();
         if sending.is_none() && now >= not_before {

@@ -5,7 +5,7 @@
 //! `anti_entropy`, *what* is `diff`.
 
 use super::Local;
-use super::anti_entropy::{AntiEntropy, End, Spread, Step};
+use super::anti_entropy::{AntiEntropy, End, Spread, SyncAction};
 use super::diff::{Remote, Update};
 use crate::defaults::{SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::Gossip;
@@ -17,7 +17,7 @@ use crate::model::principal::Principal;
 use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::WriteRequest;
 use crate::router::{Router, TypedRows};
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use std::future::Future;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -75,22 +75,22 @@ impl Catalog for RouterCatalog {
 /// Keeps the catalog in agreement, for ever.
 pub(super) async fn run(local: Local, catalog: impl Catalog) {
     let mut timing = AntiEntropy::new(Instant::now().into_std());
-    let mut trouble = Trouble::default();
+    let mut trouble = FailureThrottle::default();
     loop {
         let now = Instant::now();
         if local.lock().state.undefer(now.into_std()) {
             timing.changed();
         }
         match timing.poll(now.into_std()) {
-            Step::Full => {
+            SyncAction::Full => {
                 let end = told(&local, full(&local, &catalog).await, &timing, &mut trouble);
                 timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
-            Step::Partial => {
+            SyncAction::Partial => {
                 let end = told(&local, push(&local, &catalog).await, &timing, &mut trouble);
                 timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
-            Step::Wait(until) => {
+            SyncAction::Wait(until) => {
                 let deferred = local.lock().state.next_deferred();
                 let until = deferred.map_or(until, |at| at.min(until));
                 tokio::select! {
@@ -112,7 +112,7 @@ fn spread(catalog: &impl Catalog) -> Spread {
 
 /// Tells the log, and those who wait for the catalog, how a round has ended. No leader or no server is
 /// normal for a moment, while a datacenter starts; later each first failure is worth a line.
-fn told(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut Trouble) -> End {
+fn told(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
     match result {
         Ok(end) => {
             if trouble.worked() {

@@ -27,7 +27,7 @@ pub struct WriteRequest {
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Ask {
+pub enum Operation {
     /// A read.
     Read(Query),
     /// A write.
@@ -44,14 +44,14 @@ pub struct Hops {
     pub to_leader: bool,
     /// It is for another datacenter, and comes from a server here that cannot reach that one: whoever
     /// gets it asks no further server here.
-    pub aside: bool,
+    pub via_peer: bool,
 }
 
 /// A request between agents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// What is asked.
-    pub ask: Ask,
+    pub ask: Operation,
     /// How far it has come.
     #[serde(default)]
     pub hops: Hops,
@@ -61,8 +61,8 @@ impl Request {
     /// How long it may park as a blocking query; `None` for what does not block.
     pub fn wait(&self) -> Option<Duration> {
         match &self.ask {
-            Ask::Read(query) if query.freshness.min_index > 0 => Some(query.freshness.wait),
-            Ask::Read(_) | Ask::Write(_) => None,
+            Operation::Read(query) if query.freshness.min_index > 0 => Some(query.freshness.wait),
+            Operation::Read(_) | Operation::Write(_) => None,
         }
     }
 }

@@ -49,14 +49,14 @@ impl GrantAnswer {
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum BootstrapAction {
     /// Nothing.
     Wait,
     /// Keep this grant (or none) on disk, then go on.
     Keep(Option<Grant>),
-    /// Ask these members to grant.
-    Ask(Grant, Vec<NodeId>),
-    /// Ask the proposer whether its proposal still stands.
+    /// Message these members to grant.
+    Message(Grant, Vec<NodeId>),
+    /// Message the proposer whether its proposal still stands.
     AskStatus(Grant),
     /// All have granted: begin.
     Initialise(Grant),
@@ -102,34 +102,38 @@ impl Bootstrap {
     }
 
     /// What to do, given who is seen. `fresh` is the id for a new proposal.
-    pub(crate) fn next(&self, candidates: &[Candidate], fresh: ClusterId) -> Step {
+    pub(crate) fn next(&self, candidates: &[Candidate], fresh: ClusterId) -> BootstrapAction {
         if self.joined.is_some() || self.awaited.is_some() {
-            return Step::Wait;
+            return BootstrapAction::Wait;
         }
         let foreign = |cluster: ClusterId| self.grant.as_ref().is_none_or(|grant| grant.cluster != cluster);
         let cluster_seen = candidates.iter().filter_map(|candidate| candidate.cluster).any(foreign);
         match &self.grant {
-            Some(grant) if grant.proposer != self.me => Step::AskStatus(grant.clone()),
-            Some(_) if cluster_seen || !self.is_first(candidates) => Step::Keep(None),
+            Some(grant) if grant.proposer != self.me => BootstrapAction::AskStatus(grant.clone()),
+            Some(_) if cluster_seen || !self.is_first(candidates) => BootstrapAction::Keep(None),
             Some(grant) => self.pursue(grant, candidates, fresh),
-            None if cluster_seen => Step::Wait,
-            None => self.expected_set(candidates).map_or(Step::Wait, |members| self.propose(members, fresh)),
+            None if cluster_seen => BootstrapAction::Wait,
+            None => self.expected_set(candidates).map_or(BootstrapAction::Wait, |members| self.propose(members, fresh)),
         }
     }
 
-    fn propose(&self, members: BTreeSet<NodeId>, cluster: ClusterId) -> Step {
-        Step::Keep(Some(Grant { cluster, proposer: self.me, members }))
+    fn propose(&self, members: BTreeSet<NodeId>, cluster: ClusterId) -> BootstrapAction {
+        BootstrapAction::Keep(Some(Grant { cluster, proposer: self.me, members }))
     }
 
     /// This server's own proposal goes on while all its members are there; else another set is due.
-    fn pursue(&self, grant: &Grant, candidates: &[Candidate], fresh: ClusterId) -> Step {
+    fn pursue(&self, grant: &Grant, candidates: &[Candidate], fresh: ClusterId) -> BootstrapAction {
         let seen: BTreeSet<NodeId> = candidates.iter().map(|candidate| candidate.id).collect();
         if !grant.members.is_subset(&seen) {
-            return self.expected_set(candidates).map_or(Step::Wait, |members| self.propose(members, fresh));
+            return self.expected_set(candidates).map_or(BootstrapAction::Wait, |members| self.propose(members, fresh));
         }
         let missing: Vec<NodeId> =
             grant.members.iter().copied().filter(|member| *member != self.me && !self.granted_by.contains(member)).collect();
-        if missing.is_empty() { Step::Initialise(grant.clone()) } else { Step::Ask(grant.clone(), missing) }
+        if missing.is_empty() {
+            BootstrapAction::Initialise(grant.clone())
+        } else {
+            BootstrapAction::Message(grant.clone(), missing)
+        }
     }
 
     /// Whether this server has the flag, and the lowest id of those who have it.
@@ -252,15 +256,15 @@ mod tests {
     #[test]
     fn the_lowest_with_the_flag_proposes_and_servers_without_it_are_members() {
         let servers = seen(&[(1, 0), (2, 3), (3, 0)]);
-        assert_eq!(fresh(2).next(&servers, cluster(9)), Step::Keep(Some(grant(9, 2, &[1, 2, 3]))));
-        assert_eq!(fresh(1).next(&servers, cluster(9)), Step::Wait);
-        assert_eq!(fresh(2).next(&servers[..2], cluster(9)), Step::Wait);
+        assert_eq!(fresh(2).next(&servers, cluster(9)), BootstrapAction::Keep(Some(grant(9, 2, &[1, 2, 3]))));
+        assert_eq!(fresh(1).next(&servers, cluster(9)), BootstrapAction::Wait);
+        assert_eq!(fresh(2).next(&servers[..2], cluster(9)), BootstrapAction::Wait);
     }
 
     #[test]
     fn different_numbers_expected_begin_nothing() {
         let servers = seen(&[(1, 3), (2, 5), (3, 3), (4, 0), (5, 0)]);
-        assert_eq!(fresh(1).next(&servers, cluster(9)), Step::Wait);
+        assert_eq!(fresh(1).next(&servers, cluster(9)), BootstrapAction::Wait);
         assert_eq!(Bootstrap::contradiction(&servers), Some((3, 5)));
         assert_eq!(Bootstrap::contradiction(&servers[2..]), None);
     }
@@ -270,12 +274,12 @@ mod tests {
         let servers = seen(&[(1, 3), (2, 3), (3, 3)]);
         let mine = grant(9, 1, &[1, 2, 3]);
         let mut first = holding(1, mine.clone());
-        assert_eq!(first.next(&servers, cluster(8)), Step::Ask(mine.clone(), vec![id(2), id(3)]));
+        assert_eq!(first.next(&servers, cluster(8)), BootstrapAction::Message(mine.clone(), vec![id(2), id(3)]));
         first.granted(id(2), cluster(9));
         first.granted(id(3), cluster(7));
-        assert_eq!(first.next(&servers, cluster(8)), Step::Ask(mine.clone(), vec![id(3)]));
+        assert_eq!(first.next(&servers, cluster(8)), BootstrapAction::Message(mine.clone(), vec![id(3)]));
         first.granted(id(3), cluster(9));
-        assert_eq!(first.next(&servers, cluster(8)), Step::Initialise(mine));
+        assert_eq!(first.next(&servers, cluster(8)), BootstrapAction::Initialise(mine));
     }
 
     #[test]
@@ -294,15 +298,15 @@ mod tests {
     fn a_server_with_raft_state_grants_nothing_and_proposes_nothing() {
         let server = Bootstrap::new(id(1), Some(cluster(5)), None);
         assert_eq!(server.answer(id(2), &grant(9, 2, &[1, 2])), GrantAnswer::Joined);
-        assert_eq!(server.next(&seen(&[(1, 1)]), cluster(9)), Step::Wait);
+        assert_eq!(server.next(&seen(&[(1, 1)]), cluster(9)), BootstrapAction::Wait);
     }
 
     #[test]
     fn a_cluster_that_is_heard_of_ends_every_beginning() {
         let mut servers = seen(&[(1, 3), (2, 3), (3, 3)]);
         servers.push(Candidate { id: id(4), expect: 0, cluster: Some(cluster(5)) });
-        assert_eq!(fresh(1).next(&servers, cluster(9)), Step::Wait);
-        assert_eq!(holding(1, grant(8, 1, &[1, 2, 3])).next(&servers, cluster(9)), Step::Keep(None));
+        assert_eq!(fresh(1).next(&servers, cluster(9)), BootstrapAction::Wait);
+        assert_eq!(holding(1, grant(8, 1, &[1, 2, 3])).next(&servers, cluster(9)), BootstrapAction::Keep(None));
     }
 
     #[test]
@@ -310,14 +314,14 @@ mod tests {
         let servers = seen(&[(1, 3), (2, 3), (3, 3)]);
         // The second did not see the first in time; it steps back as soon as it does, or is asked.
         let mut second = holding(2, grant(8, 2, &[2, 3, 4]));
-        assert_eq!(second.next(&servers, cluster(7)), Step::Keep(None));
+        assert_eq!(second.next(&servers, cluster(7)), BootstrapAction::Keep(None));
         assert_eq!(second.answer(id(1), &grant(9, 1, &[1, 2, 3])), GrantAnswer::Granted);
         second.kept(Some(grant(9, 1, &[1, 2, 3])));
         assert!(!second.stands(cluster(8)));
         // The third had granted it, asks, and is free again.
         let third = holding(3, grant(8, 2, &[2, 3, 4]));
         assert_eq!(third.answer(id(1), &grant(9, 1, &[1, 2, 3])), GrantAnswer::Held);
-        assert_eq!(third.next(&servers, cluster(7)), Step::AskStatus(grant(8, 2, &[2, 3, 4])));
+        assert_eq!(third.next(&servers, cluster(7)), BootstrapAction::AskStatus(grant(8, 2, &[2, 3, 4])));
         // The first never steps back for a higher one.
         let first = holding(1, grant(9, 1, &[1, 2, 3]));
         assert_eq!(first.answer(id(2), &grant(8, 2, &[1, 2, 3])), GrantAnswer::Held);
@@ -326,9 +330,9 @@ mod tests {
     #[test]
     fn a_member_that_is_gone_is_replaced_in_a_new_proposal() {
         let first = holding(1, grant(9, 1, &[1, 2, 3]));
-        assert_eq!(first.next(&seen(&[(1, 3), (2, 3)]), cluster(8)), Step::Wait);
+        assert_eq!(first.next(&seen(&[(1, 3), (2, 3)]), cluster(8)), BootstrapAction::Wait);
         let servers = seen(&[(1, 3), (2, 3), (4, 3)]);
-        assert_eq!(first.next(&servers, cluster(8)), Step::Keep(Some(grant(8, 1, &[1, 2, 4]))));
+        assert_eq!(first.next(&servers, cluster(8)), BootstrapAction::Keep(Some(grant(8, 1, &[1, 2, 4]))));
     }
 
     #[test]
@@ -345,7 +349,7 @@ mod tests {
     #[test]
     fn a_server_that_lost_its_log_begins_nothing_and_joins_only_its_old_cluster() {
         let server = fresh(1).awaiting(Some(cluster(5)));
-        assert_eq!(server.next(&seen(&[(1, 1)]), cluster(9)), Step::Wait);
+        assert_eq!(server.next(&seen(&[(1, 1)]), cluster(9)), BootstrapAction::Wait);
         assert_eq!(server.answer(id(2), &grant(9, 2, &[1, 2])), GrantAnswer::Joined);
         assert_eq!(server.joining(cluster(6), true, false), Joining::Stranger);
         assert_eq!(server.joining(cluster(5), true, false), Joining::Welcome);

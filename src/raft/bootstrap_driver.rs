@@ -3,16 +3,16 @@
 //! It asks the others, keeps grants on disk, initialises openraft, and says to which cluster this
 //! server belongs. `Raft::handle` hands it the others' questions.
 
-use super::bootstrap::{Bootstrap, Grant, GrantAnswer, Joining, Step};
+use super::bootstrap::{Bootstrap, BootstrapAction, Grant, GrantAnswer, Joining};
 use super::log_store::LogStore;
 use super::mark::MarkFile;
-use super::message::{Ask, Reply};
+use super::message::{Message, Reply};
 use super::network::Link;
 use super::state_machine::Core;
 use super::{Candidate, Lane, RaftError};
 use crate::defaults::{RAFT_BOOTSTRAP_QUEUE, RAFT_BOOTSTRAP_TICK, RAFT_GRANT_TIMEOUT};
 use crate::model::ids::{ClusterId, NodeId};
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use openraft::EmptyNode;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub(super) struct Driver {
     /// Before this, nobody is asked again.
     pub(super) retry_at: Instant,
     /// Waiting for the others, since the last grant.
-    pub(super) trouble: Trouble,
+    pub(super) trouble: FailureThrottle,
 }
 
 /// What came of a question to another server.
@@ -140,20 +140,24 @@ impl Driver {
             let fresh = ClusterId(Uuid::new_v4());
             let step = self.state.next(&self.candidates.borrow(), fresh);
             match step {
-                Step::Wait => return,
-                Step::Keep(grant) => {
+                BootstrapAction::Wait => return,
+                BootstrapAction::Keep(grant) => {
                     if !self.keep(grant).await {
                         return;
                     }
                 }
                 // Who was asked has time to answer before it is asked again.
-                Step::Ask(..) | Step::AskStatus(_) if !calls.is_empty() || Instant::now() < self.retry_at => return,
-                Step::Ask(grant, members) => return self.ask(&grant, members, calls),
-                Step::AskStatus(grant) => {
+                BootstrapAction::Message(..) | BootstrapAction::AskStatus(_)
+                    if !calls.is_empty() || Instant::now() < self.retry_at =>
+                {
+                    return;
+                }
+                BootstrapAction::Message(grant, members) => return self.ask(&grant, members, calls),
+                BootstrapAction::AskStatus(grant) => {
                     let link = Arc::clone(&self.link);
                     calls.spawn(async move {
                         let sent =
-                            link.ask(grant.proposer, Lane::Core, grant.cluster, Ask::GrantStatus, RAFT_GRANT_TIMEOUT).await;
+                            link.ask(grant.proposer, Lane::Core, grant.cluster, Message::GrantStatus, RAFT_GRANT_TIMEOUT).await;
                         Answered::Status(
                             grant.cluster,
                             if let Ok(Reply::GrantStatus(stands)) = sent { Some(stands) } else { None },
@@ -161,7 +165,7 @@ impl Driver {
                     });
                     return;
                 }
-                Step::Initialise(grant) => return self.initialise(&grant).await,
+                BootstrapAction::Initialise(grant) => return self.initialise(&grant).await,
             }
         }
     }
@@ -171,7 +175,7 @@ impl Driver {
             let (link, grant) = (Arc::clone(&self.link), grant.clone());
             calls.spawn(async move {
                 let cluster = grant.cluster;
-                let sent = link.ask(member, Lane::Core, cluster, Ask::Grant(grant), RAFT_GRANT_TIMEOUT).await;
+                let sent = link.ask(member, Lane::Core, cluster, Message::Grant(grant), RAFT_GRANT_TIMEOUT).await;
                 Answered::Grant(member, cluster, if let Ok(Reply::Grant(answer)) = sent { Some(answer) } else { None })
             });
         }

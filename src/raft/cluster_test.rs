@@ -1,6 +1,6 @@
 //! Three and more servers on a network in memory: beginnings, ends, and what lies between.
 
-use super::message::{self, Ask, Envelope, Reply};
+use super::message::{self, Envelope, Message, Reply};
 use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
 use super::{Peer, RaftSettings};
@@ -350,7 +350,7 @@ async fn messages_of_others_and_junk_are_refused() {
         assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
     };
     let envelope = |cluster, from, to| {
-        message::encode(&Envelope { cluster, from: id(from), to: id(to), ask: Ask::Echo, counts: None, echo: None }).unwrap()
+        message::encode(&Envelope { cluster, from: id(from), to: id(to), ask: Message::Echo, counts: None, echo: None }).unwrap()
     };
     refused(envelope(other, 2, 1)).await;
     refused(envelope(mine, 2, 3)).await;

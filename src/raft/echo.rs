@@ -8,7 +8,7 @@
 //! an idle cluster has its heartbeats alone. A follower to which none comes asks by a message of its own.
 
 use super::Lane;
-use super::message::{Ask, Echo, Moment, Reply};
+use super::message::{Echo, Message, Moment, Reply};
 use super::start::{Server, leadership};
 use crate::clock;
 use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT};
@@ -100,7 +100,7 @@ impl Server {
 
     async fn ask_echo(&self, leader: NodeId) {
         let asked = clock::now();
-        let answer = self.link.ask_member(leader, Lane::Core, Ask::Echo, RAFT_ECHO_TIMEOUT).await;
+        let answer = self.link.ask_member(leader, Lane::Core, Message::Echo, RAFT_ECHO_TIMEOUT).await;
         if let Ok(Reply::Echo(index)) = answer {
             self.heard(index, asked);
         }

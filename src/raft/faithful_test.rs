@@ -10,7 +10,7 @@ use crate::model::fault::FaultKind;
 use crate::model::operation::{CatalogRead, CatalogWrite, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::Query;
-use crate::model::request::{Ask, Hops, Request, WriteRequest};
+use crate::model::request::{Hops, Operation, Request, WriteRequest};
 use crate::model::{json, packed};
 use crate::store::{Store, snapshot};
 use proptest::prelude::*;
@@ -83,12 +83,12 @@ fn body(proxy: &Value, key: &str, text: &str, interval: u64) -> Value {
 fn travelled(register: Register) -> Store {
     let write = Write::Catalog(CatalogWrite::Register(Box::new(register)));
     let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-    let request = Request { ask: Ask::Write(write), hops: Hops::default() };
+    let request = Request { ask: Operation::Write(write), hops: Hops::default() };
     let bytes = packed::encode(&request).unwrap();
     packed::check(&bytes, packed::MESSAGE).unwrap();
     // As `rpc` reads it, and the frames of the bridge.
     assert_eq!(packed::decode::<Request>(&bytes).unwrap(), request);
-    let Ask::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.ask else {
+    let Operation::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.ask else {
         unreachable!()
     };
     let command = Command::Register(register);

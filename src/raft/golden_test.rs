@@ -2,7 +2,7 @@
 
 use super::bootstrap::{Grant, GrantAnswer};
 use super::journal;
-use super::message::{self, Ask, Counts, Echo, Envelope, Moment, Reply, SnapshotPart};
+use super::message::{self, Counts, Echo, Envelope, Message, Moment, Reply, SnapshotPart};
 use super::openraft_types::{
     AppendRequest, AppendResponse, Entry, LogId, LoggedCommand, LoggedGroup, Membership, SnapshotMeta, SnapshotResponse,
     TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest, VoteResponse,
@@ -158,14 +158,14 @@ fn messages_of_raft() {
     let part = SnapshotPart { sending: 2, vote, offset: 64, bytes: Bytes::from_static(b"part"), last: true };
     let grant = Grant { cluster: cluster(), proposer: id(1), members: [id(1), id(2), id(3)].into() };
     let asks = [
-        ("append", Ask::Append(append)),
-        ("vote", Ask::Vote(VoteRequest::new(Vote::new(4, 2), Some(log_id(8))))),
-        ("pre-vote", Ask::PreVote(VoteRequest::new(Vote::new(4, 2), None))),
-        ("transfer", Ask::Transfer(TransferRequest::new(vote, 2, Some(log_id(8))))),
-        ("snapshot", Ask::Snapshot(part)),
-        ("echo", Ask::Echo),
-        ("grant", Ask::Grant(grant)),
-        ("grant-status", Ask::GrantStatus),
+        ("append", Message::Append(append)),
+        ("vote", Message::Vote(VoteRequest::new(Vote::new(4, 2), Some(log_id(8))))),
+        ("pre-vote", Message::PreVote(VoteRequest::new(Vote::new(4, 2), None))),
+        ("transfer", Message::Transfer(TransferRequest::new(vote, 2, Some(log_id(8))))),
+        ("snapshot", Message::Snapshot(part)),
+        ("echo", Message::Echo),
+        ("grant", Message::Grant(grant)),
+        ("grant-status", Message::GrantStatus),
     ];
     for (name, ask) in asks {
         let is_append = name == "append";

@@ -21,18 +21,18 @@ const VERSION: u8 = 1;
 /// A message with who says it to whom.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Envelope {
-    /// The sender's cluster; in an [`Ask::Grant`] the one proposed.
+    /// The sender's cluster; in an [`Message::Grant`] the one proposed.
     pub(crate) cluster: ClusterId,
     /// The sender.
     pub(crate) from: NodeId,
     /// Whom it is for.
     pub(crate) to: NodeId,
     /// What it says.
-    pub(crate) ask: Ask,
-    /// In an [`Ask::Append`]: what the leader counts on.
+    pub(crate) ask: Message,
+    /// In an [`Message::Append`]: what the leader counts on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) counts: Option<Counts>,
-    /// In an [`Ask::Append`] of a leader that leads for sure: what [`Ask::Echo`] would be answered.
+    /// In an [`Message::Append`] of a leader that leads for sure: what [`Message::Echo`] would be answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) echo: Option<Echo>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Counts {
 
 /// What a message asks.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Ask {
+pub(crate) enum Message {
     /// openraft's AppendEntries; a heartbeat when empty.
     Append(AppendRequest),
     /// openraft's RequestVote.
@@ -103,23 +103,23 @@ pub(crate) struct SnapshotPart {
 /// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// To [`Ask::Append`].
+    /// To [`Message::Append`].
     Append(AppendResponse),
-    /// To an [`Ask::Append`] with an [`Echo`], whose next one this moment shall come back with.
+    /// To an [`Message::Append`] with an [`Echo`], whose next one this moment shall come back with.
     AppendAt(AppendResponse, Moment),
-    /// To [`Ask::Vote`] and [`Ask::PreVote`].
+    /// To [`Message::Vote`] and [`Message::PreVote`].
     Vote(VoteResponse),
-    /// To [`Ask::Transfer`].
+    /// To [`Message::Transfer`].
     Transfer(TransferResponse),
     /// To a part of a snapshot that is not the last.
     SnapshotPart,
     /// To the last part.
     Snapshot(SnapshotResponse),
-    /// To [`Ask::Echo`]: everything acknowledged before the question is at or below this index.
+    /// To [`Message::Echo`]: everything acknowledged before the question is at or below this index.
     Echo(u64),
-    /// To [`Ask::Grant`].
+    /// To [`Message::Grant`].
     Grant(GrantAnswer),
-    /// To [`Ask::GrantStatus`]: whether the proposal lives, or has become a cluster.
+    /// To [`Message::GrantStatus`]: whether the proposal lives, or has become a cluster.
     GrantStatus(bool),
     /// It was not done, for this reason.
     Refused(String),
@@ -145,17 +145,17 @@ impl Envelope {
     /// The vote that the message was sent under, where it must be the sender's own.
     fn vote(&self) -> Option<&Vote> {
         match &self.ask {
-            Ask::Append(append) => Some(&append.vote),
-            Ask::Vote(vote) | Ask::PreVote(vote) => Some(&vote.vote),
-            Ask::Transfer(transfer) => Some(transfer.from_leader()),
-            Ask::Snapshot(part) => Some(&part.vote),
-            Ask::Echo | Ask::Grant(_) | Ask::GrantStatus => None,
+            Message::Append(append) => Some(&append.vote),
+            Message::Vote(vote) | Message::PreVote(vote) => Some(&vote.vote),
+            Message::Transfer(transfer) => Some(transfer.from_leader()),
+            Message::Snapshot(part) => Some(&part.vote),
+            Message::Echo | Message::Grant(_) | Message::GrantStatus => None,
         }
     }
 
     /// Whether it comes from a leader, as opposed to somebody who would like to be one.
     pub(crate) fn is_of_leader(&self) -> bool {
-        matches!(self.ask, Ask::Append(_) | Ask::Snapshot(_)) && self.vote().is_some_and(|vote| vote.is_committed())
+        matches!(self.ask, Message::Append(_) | Message::Snapshot(_)) && self.vote().is_some_and(|vote| vote.is_committed())
     }
 
     /// Refuses what openraft could stumble over: another's vote, entries with a gap.
@@ -172,9 +172,9 @@ impl Envelope {
             return Err(format!("the message of {} carries the vote of another", self.from));
         }
         match &self.ask {
-            Ask::Append(append) if !append.vote.is_committed() => Err("an append without a leader's vote".to_owned()),
-            Ask::Append(append) if !is_gapless(append) => Err("the entries have a gap".to_owned()),
-            Ask::Snapshot(part) if !part.vote.is_committed() => Err("a snapshot without a leader's vote".to_owned()),
+            Message::Append(append) if !append.vote.is_committed() => Err("an append without a leader's vote".to_owned()),
+            Message::Append(append) if !is_gapless(append) => Err("the entries have a gap".to_owned()),
+            Message::Snapshot(part) if !part.vote.is_committed() => Err("a snapshot without a leader's vote".to_owned()),
             _ => Ok(()),
         }
     }

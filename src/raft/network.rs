@@ -3,7 +3,7 @@
 //! openraft's replication tasks call it. It knows no address; it never hands openraft an answer that
 //! is not one to the question asked.
 
-use super::message::{self, Ask, Counts, Echo, Envelope, Moment, Reply, SnapshotPart};
+use super::message::{self, Counts, Echo, Envelope, Message, Moment, Reply, SnapshotPart};
 use super::openraft_types::{
     AppendRequest, AppendResponse, Metrics, SnapshotResponse, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,
     VoteResponse,
@@ -51,7 +51,7 @@ impl Link {
         to: NodeId,
         lane: Lane,
         cluster: ClusterId,
-        ask: Ask,
+        ask: Message,
         timeout: Duration,
     ) -> Result<Reply, TransportError> {
         let counts = self.counts(to, &ask);
@@ -69,8 +69,8 @@ impl Link {
 
     /// What this leader counts on, for whom its appends go to. It is of the term that the append is of,
     /// or nothing: in another term, what was acknowledged may have been replaced.
-    fn counts(&self, to: NodeId, ask: &Ask) -> Option<Counts> {
-        let Ask::Append(append) = ask else { return None };
+    fn counts(&self, to: NodeId, ask: &Message) -> Option<Counts> {
+        let Message::Append(append) = ask else { return None };
         let metrics = self.metrics.get()?.borrow_watched();
         if metrics.vote != append.vote {
             return None;
@@ -82,8 +82,8 @@ impl Link {
     }
 
     /// How far this leader has committed, for the follower that its appends go to.
-    fn echo(&self, to: NodeId, ask: &Ask) -> Option<Echo> {
-        let Ask::Append(_) = ask else { return None };
+    fn echo(&self, to: NodeId, ask: &Message) -> Option<Echo> {
+        let Message::Append(_) = ask else { return None };
         let after = self.moments.lock().unwrap_or_else(PoisonError::into_inner).get(&to).copied();
         let index = self.committed.get()?()?;
         Some(Echo { after, index })
@@ -101,7 +101,13 @@ impl Link {
     }
 
     /// The same within this server's cluster.
-    pub(super) async fn ask_member(&self, to: NodeId, lane: Lane, ask: Ask, timeout: Duration) -> Result<Reply, TransportError> {
+    pub(super) async fn ask_member(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        ask: Message,
+        timeout: Duration,
+    ) -> Result<Reply, TransportError> {
         let cluster = *self.cluster.borrow();
         match cluster {
             Some(cluster) => self.ask(to, lane, cluster, ask, timeout).await,
@@ -128,7 +134,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    async fn ask(&self, lane: Lane, ask: Ask, timeout: Duration) -> Result<Reply, RPCError<TypeConfig>> {
+    async fn ask(&self, lane: Lane, ask: Message, timeout: Duration) -> Result<Reply, RPCError<TypeConfig>> {
         match self.link.ask_member(self.target, lane, ask, timeout).await {
             Ok(Reply::Refused(reason)) => Err(RPCError::Unreachable(Unreachable::from_string(reason))),
             Ok(reply) => Ok(reply),
@@ -148,7 +154,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn append_entries(&mut self, rpc: AppendRequest, option: RPCOption) -> Result<AppendResponse, RPCError<TypeConfig>> {
         // openraft offers one heartbeat's time, which a slow fsync exceeds.
         let timeout = option.hard_ttl().max(RAFT_APPEND_TIMEOUT);
-        match self.ask(Lane::Core, Ask::Append(rpc), timeout).await? {
+        match self.ask(Lane::Core, Message::Append(rpc), timeout).await? {
             Reply::Append(response) => Ok(response),
             Reply::AppendAt(response, moment) => {
                 self.link.replied(self.target, moment);
@@ -159,14 +165,14 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     }
 
     async fn vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RPCError<TypeConfig>> {
-        match self.ask(Lane::Core, Ask::Vote(rpc), option.hard_ttl()).await? {
+        match self.ask(Lane::Core, Message::Vote(rpc), option.hard_ttl()).await? {
             Reply::Vote(response) => Ok(response),
             reply => Err(unexpected(&reply)),
         }
     }
 
     async fn pre_vote(&mut self, rpc: VoteRequest, option: RPCOption) -> Result<VoteResponse, RPCError<TypeConfig>> {
-        match self.ask(Lane::Core, Ask::PreVote(rpc), option.hard_ttl()).await? {
+        match self.ask(Lane::Core, Message::PreVote(rpc), option.hard_ttl()).await? {
             Reply::Vote(response) => Ok(response),
             reply => Err(unexpected(&reply)),
         }
@@ -177,7 +183,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: TransferRequest,
         option: RPCOption,
     ) -> Result<TransferResponse, RPCError<TypeConfig>> {
-        match self.ask(Lane::Core, Ask::Transfer(rpc), option.hard_ttl()).await? {
+        match self.ask(Lane::Core, Message::Transfer(rpc), option.hard_ttl()).await? {
             Reply::Transfer(response) => Ok(response),
             reply => Err(unexpected(&reply)),
         }
@@ -211,7 +217,7 @@ impl Connection {
             let next = offset + bytes.len() as u64;
             let last = next >= length;
             let part = SnapshotPart { sending, vote, offset, bytes, last };
-            match self.ask(Lane::Snapshot, Ask::Snapshot(part), RAFT_SNAPSHOT_PART_TIMEOUT).await? {
+            match self.ask(Lane::Snapshot, Message::Snapshot(part), RAFT_SNAPSHOT_PART_TIMEOUT).await? {
                 Reply::SnapshotPart if !last => offset = next,
                 Reply::Snapshot(response) if last => return Ok(response),
                 reply => return Err(unexpected(&reply)),

@@ -5,7 +5,7 @@
 
 use super::bootstrap::{Grant, GrantAnswer, Joining};
 use super::bootstrap_driver::{BEGINS_ANEW, Question};
-use super::message::{self, Ask, Counts, Envelope, Reply, SnapshotPart};
+use super::message::{self, Counts, Envelope, Message, Reply, SnapshotPart};
 use super::openraft_types::{AppendRequest, AppendResponse, VoteRequest};
 use super::start::Server;
 use crate::model::ids::{ClusterId, NodeId};
@@ -39,13 +39,13 @@ impl Server {
         if self.fatal.borrow().is_some() {
             return Err("this server has failed and ends".to_owned());
         }
-        if !matches!(envelope.ask, Ask::Grant(_) | Ask::GrantStatus) {
+        if !matches!(envelope.ask, Message::Grant(_) | Message::GrantStatus) {
             let counted = envelope.counts.is_some_and(|counts| counts.voter);
             self.check_cluster(cluster, from, envelope.is_of_leader(), counted).await?;
         }
         let core = &self.core;
         match envelope.ask {
-            Ask::Append(append) => {
+            Message::Append(append) => {
                 self.check_log(envelope.counts, &append).await?;
                 let response = core.append_entries(append).await.map_err(|error| error.to_string())?;
                 if !matches!(response, AppendResponse::HigherVote(_)) {
@@ -56,21 +56,21 @@ impl Server {
                     None => Reply::Append(response),
                 })
             }
-            Ask::Vote(vote) => {
+            Message::Vote(vote) => {
                 self.check_promises(&vote)?;
                 core.vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string())
             }
-            Ask::PreVote(vote) => {
+            Message::PreVote(vote) => {
                 self.check_promises(&vote)?;
                 core.pre_vote(vote).await.map(Reply::Vote).map_err(|error| error.to_string())
             }
-            Ask::Transfer(transfer) => {
+            Message::Transfer(transfer) => {
                 core.handle_transfer_leader(transfer).await.map(Reply::Transfer).map_err(|error| error.to_string())
             }
-            Ask::Snapshot(part) => self.take_snapshot(from, part).await,
-            Ask::Echo => self.echo(),
-            Ask::Grant(ask) => self.grant(from, cluster, ask).await,
-            Ask::GrantStatus => self.ask_bootstrap(|reply| Question::Status { cluster, reply }).await.map(Reply::GrantStatus),
+            Message::Snapshot(part) => self.take_snapshot(from, part).await,
+            Message::Echo => self.echo(),
+            Message::Grant(ask) => self.grant(from, cluster, ask).await,
+            Message::GrantStatus => self.ask_bootstrap(|reply| Question::Status { cluster, reply }).await.map(Reply::GrantStatus),
         }
     }
 

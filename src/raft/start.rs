@@ -21,7 +21,7 @@ use crate::clock::{Latest, Waking};
 use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use openraft::Instant as _;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
@@ -116,7 +116,7 @@ impl Server {
             candidates: candidates.clone(),
             cluster,
             retry_at: tokio::time::Instant::now(),
-            trouble: Trouble::default(),
+            trouble: FailureThrottle::default(),
         };
         shutdown.spawn_until("raft bootstrap", driver.run(questions));
 

@@ -1,7 +1,7 @@
 //! For this room's tests: a small machine, a network in memory with links to cut, and a cluster on it.
 
 use super::machine::{Checker, Frozen, Machine, Verifier};
-use super::message::{self, Ask, Envelope};
+use super::message::{self, Envelope, Message};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
 use crate::model::command::{Command, Deregister, Effect, Register, Written};
@@ -156,7 +156,7 @@ struct Wire {
 impl Transport for Wire {
     fn send(&self, to: NodeId, _lane: Lane, message: Bytes, timeout: Duration) -> BoxFuture<Result<Bytes, TransportError>> {
         let (net, from) = (Arc::clone(&self.net), self.from);
-        if message::decode::<Envelope>(&message).is_ok_and(|envelope| matches!(envelope.ask, Ask::Echo)) {
+        if message::decode::<Envelope>(&message).is_ok_and(|envelope| matches!(envelope.ask, Message::Echo)) {
             net.asked.fetch_add(1, Ordering::SeqCst);
         }
         Box::pin(async move {

@@ -1,7 +1,7 @@
 //! The loop of a blocking query: read, park until something it depends on changes, read again.
 //!
-//! `read.rs` runs it where the data lives, `afar.rs` on what is held of another datacenter. It knows
-//! neither Raft nor the store, only a [`Place`] that can be read and watched; dropping its future
+//! `read.rs` runs it where the data lives, `remote_read.rs` on what is held of another datacenter. It knows
+//! neither Raft nor the store, only a [`Watched`] that can be read and watched; dropping its future
 //! frees the watch.
 
 use crate::defaults::WAIT_JITTER_DIVISOR;
@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 /// The catalog as one query sees it, with the right to answer from it.
-pub(super) trait Place {
+pub(super) trait Watched {
     /// What a read gives.
     type Answer: News;
 
@@ -59,7 +59,12 @@ pub(super) fn jittered(wait: Duration, rng: &mut impl rand::Rng) -> Duration {
 
 /// Answers at once when `min_index` is 0 or passed already; else parks until the result is new, or
 /// until `wait` is over, and then answers with what there is.
-pub(super) async fn answer<P: Place>(place: &P, min_index: u64, wait: Duration, progress: &Progress) -> Result<P::Answer, Fault> {
+pub(super) async fn answer<P: Watched>(
+    place: &P,
+    min_index: u64,
+    wait: Duration,
+    progress: &Progress,
+) -> Result<P::Answer, Fault> {
     if min_index == 0 {
         return place.read().await;
     }
@@ -175,7 +180,7 @@ mod tests {
         ClusterId(uuid::Uuid::from_u128(number))
     }
 
-    impl Place for Fake {
+    impl Watched for Fake {
         type Answer = Answer;
         type Watch = watch::Receiver<Content>;
 

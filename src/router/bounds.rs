@@ -1,13 +1,13 @@
 //! How old an answer its asker takes: `max_stale` and `Cache-Control` as one policy.
 //!
-//! `afar.rs` asks it about each answer that is held. Pure.
+//! `remote_read.rs` asks it about each answer that is held. Pure.
 
 use crate::model::query::CacheControl;
 use std::time::Duration;
 
 /// What is done with an answer that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum HeldUse {
     /// It is given as it is.
     Serve,
     /// It is fetched anew first.
@@ -52,8 +52,8 @@ impl Bounds {
     }
 
     /// What is done with an answer of this age that was held before it was asked for.
-    pub(super) fn verdict(&self, age: Duration) -> Verdict {
-        if self.must_revalidate || self.is_too_old(age) { Verdict::Refresh } else { Verdict::Serve }
+    pub(super) fn verdict(&self, age: Duration) -> HeldUse {
+        if self.must_revalidate || self.is_too_old(age) { HeldUse::Refresh } else { HeldUse::Serve }
     }
 
     /// Whether an answer that came since it was asked for is too old all the same.
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_tightest_bound_decides_and_no_bound_takes_everything() {
-        use Verdict::{Refresh, Serve};
+        use HeldUse::{Refresh, Serve};
         for (max_stale, control, age, expected) in [
             (None, None, 1_000_000, Serve),
             (None, control(None, None, false), 1_000_000, Serve),

@@ -5,14 +5,14 @@
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::Crosses;
-use crate::model::request::Ask;
+use crate::model::request::Operation;
 
 /// Refuses what a server of `from_dc` may not have done in `own_dc`, whose operators let those of others change
 /// it where `operators_may` says so.
-pub(super) fn check(ask: &Ask, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
+pub(super) fn check(ask: &Operation, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
     let crosses = match ask {
-        Ask::Read(query) => query.identity.read.spec().crosses,
-        Ask::Write(request) => request.write.spec().crosses,
+        Operation::Read(query) => query.identity.read.spec().crosses,
+        Operation::Write(request) => request.write.spec().crosses,
     };
     let text = match crosses {
         Crosses::Users => return Ok(()),
@@ -40,12 +40,12 @@ mod tests {
     use crate::model::request::WriteRequest;
     use crate::model::vote::Ballot;
 
-    fn write(write: Write) -> Ask {
-        Ask::Write(WriteRequest { dc: None, principal: Principal::anonymous(), write })
+    fn write(write: Write) -> Operation {
+        Operation::Write(WriteRequest { dc: None, principal: Principal::anonymous(), write })
     }
 
-    fn read(read: Read) -> Ask {
-        Ask::Read(Query::new(read, Principal::anonymous()))
+    fn read(read: Read) -> Operation {
+        Operation::Read(Query::new(read, Principal::anonymous()))
     }
 
     #[test]

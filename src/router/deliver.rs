@@ -8,13 +8,13 @@ use super::blocking;
 use super::freshness::{LEAST_WAIT, crosses};
 use super::merge;
 use super::paths::{Catalog, Datacenters};
+use super::retry::{AfterFailure, Next, Retries, after};
 use super::route::{Leader, Route, Situation, need, route, wanted_dc};
-use super::tries::{Next, Step, Tries, after};
 use crate::clock;
 use crate::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::Need;
-use crate::model::request::{Ask, Hops, Phase, Progress, Reply, Request};
+use crate::model::request::{Hops, Operation, Phase, Progress, Reply, Request};
 use crate::raft::Leadership;
 use crate::rpc::CallError;
 use futures_util::future::BoxFuture;
@@ -61,10 +61,10 @@ impl Core {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            match after(error, matches!(request.ask, Ask::Write(_))) {
+            match after(error, matches!(request.ask, Operation::Write(_))) {
                 Next::Give(fault) => return Err(fault),
-                Next::Anew(fault) | Next::AnewAfterLoss(fault) if request.hops.to_leader => return Err(fault),
-                Next::Anew(_) | Next::AnewAfterLoss(_) => {}
+                Next::Retry(fault) | Next::RetryAfterLoss(fault) if request.hops.to_leader => return Err(fault),
+                Next::Retry(_) | Next::RetryAfterLoss(_) => {}
             }
             if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();
@@ -93,8 +93,8 @@ impl Core {
     async fn answer_here(&self, catalog: &dyn Catalog, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
         self.permit(catalog.reader(), &request.ask)?;
         match &request.ask {
-            Ask::Read(query) => self.read_here(catalog, query, progress).await.map(Reply::Answer),
-            Ask::Write(write) => Box::pin(self.write_here(catalog, &write.write)).await.map(Reply::Written),
+            Operation::Read(query) => self.read_here(catalog, query, progress).await.map(Reply::Answer),
+            Operation::Write(write) => Box::pin(self.write_here(catalog, &write.write)).await.map(Reply::Written),
         }
     }
 
@@ -120,10 +120,10 @@ impl Core {
 
     /// Asks the servers of this datacenter, from a client agent: one after the other, within the hold.
     async fn ask_servers(&self, mut request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
-        let is_write = matches!(request.ask, Ask::Write(_));
+        let is_write = matches!(request.ask, Operation::Write(_));
         let agents = if crosses(&self.settings.datacenter, &request.ask) { 4 } else { 2 };
         let mut hold = self.holds.begin();
-        let mut tries = Tries::default();
+        let mut retries = Retries::default();
         let deadline = request.wait().map(|wait| Instant::now() + wait);
         loop {
             let began = clock::now();
@@ -135,11 +135,11 @@ impl Core {
                 Ok(reply) => return Ok(come(reply, clock::since(began))),
                 Err(error) => error,
             };
-            let (fault, pause) = match tries.failed(error, is_write, count) {
-                Step::Give(fault) => return Err(fault),
-                Step::AtOnce(fault) => (fault, false),
-                Step::Next(fault) => (fault, hold.is_over()),
-                Step::Pause(fault) => (fault, true),
+            let (fault, pause) = match retries.failed(error, is_write, count) {
+                AfterFailure::Give(fault) => return Err(fault),
+                AfterFailure::AtOnce(fault) => (fault, false),
+                AfterFailure::Next(fault) => (fault, hold.is_over()),
+                AfterFailure::Pause(fault) => (fault, true),
             };
             metrics::counter!("kontor.router.server_passed_over").increment(1);
             tracing::debug!(server = %addr, cause = %fault, "server passed over");
@@ -165,10 +165,10 @@ impl Core {
             return Box::pin(std::future::ready(Err(fault)));
         }
         match request.ask {
-            Ask::Read(query) if query.freshness.is_stale_allowed() => {
-                self.read_afar(bridge, dc, query, request.hops.aside, progress)
+            Operation::Read(query) if query.freshness.is_stale_allowed() => {
+                self.read_remote(bridge, dc, query, request.hops.via_peer, progress)
             }
-            ask => Box::pin(self.cross_or_aside(bridge, dc, Request { ask, hops: request.hops }, progress)),
+            ask => Box::pin(self.cross_or_via_peer(bridge, dc, Request { ask, hops: request.hops }, progress)),
         }
     }
 
@@ -253,7 +253,7 @@ fn show_wait(request: &Request, progress: &Progress) {
 
 /// Leaves to a blocking query that is sent anew what is left of its wait.
 pub(super) fn shorten(request: &mut Request, deadline: Option<Instant>) {
-    if let (Ask::Read(query), Some(deadline)) = (&mut request.ask, deadline) {
+    if let (Operation::Read(query), Some(deadline)) = (&mut request.ask, deadline) {
         query.freshness.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
     }
 }

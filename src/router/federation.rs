@@ -11,7 +11,7 @@ use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
 use crate::model::operation::{FederationRead, FederationWrite, Read, Removal, Write};
-use crate::model::request::{Ask, Phase, Progress, WriteRequest};
+use crate::model::request::{Operation, Phase, Progress, WriteRequest};
 use bytes::Bytes;
 
 impl Core {
@@ -49,9 +49,11 @@ impl Core {
     }
 
     /// Adds to a removal within this datacenter what this server knows of who is removed.
-    pub(super) fn add_what_is_known(&self, ask: &mut Ask) {
+    pub(super) fn add_what_is_known(&self, ask: &mut Operation) {
         let is_own = !crosses(&self.settings.datacenter, ask);
-        let Ask::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask else { return };
+        let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask else {
+            return;
+        };
         if !is_own {
             return;
         }
@@ -78,8 +80,8 @@ impl Core {
 }
 
 /// Whatever a server of `from_dc` asks for: it has only its own datacenter dialled.
-pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
-    if let Ask::Read(query) = ask
+pub(super) fn only_the_asker(ask: &mut Operation, from_dc: &str) {
+    if let Operation::Read(query) = ask
         && let Read::Federation(FederationRead::DialBack { dc }) = &mut query.identity_mut().read
     {
         from_dc.clone_into(dc);
@@ -87,8 +89,8 @@ pub(super) fn only_the_asker(ask: &mut Ask, from_dc: &str) {
 }
 
 /// What another datacenter knows of a third one says nothing about which cluster that is here.
-pub(super) fn only_what_we_know(ask: &mut Ask) {
-    if let Ask::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
+pub(super) fn only_what_we_know(ask: &mut Operation) {
+    if let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
         *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
     }
 }
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn another_datacenter_has_none_but_its_own_servers_dialled() {
-        let read = |read| Ask::Read(Query::new(read, Principal::anonymous()));
+        let read = |read| Operation::Read(Query::new(read, Principal::anonymous()));
         let mut ask = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
         only_the_asker(&mut ask, "dc2");
         assert_eq!(ask, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));

@@ -106,8 +106,8 @@ impl Feed {
             evicted: CancellationToken::new(),
             last_used: Mutex::new(Instant::now()),
         });
-        let keeper = Keeper { feed: Arc::clone(&feed), state: sender, query, cache, origin };
-        shutdown.spawn_until("cached-feed", keeper.run());
+        let refresher = Refresher { feed: Arc::clone(&feed), state: sender, query, cache, origin };
+        shutdown.spawn_until("cached-feed", refresher.run());
         feed
     }
 
@@ -149,7 +149,7 @@ fn later(retry: &mut Duration) -> Instant {
 }
 
 /// The task that keeps a feed fresh.
-struct Keeper {
+struct Refresher {
     feed: Arc<Feed>,
     state: watch::Sender<State>,
     query: Arc<Identity>,
@@ -157,7 +157,7 @@ struct Keeper {
     origin: Origin,
 }
 
-impl Keeper {
+impl Refresher {
     async fn run(self) {
         // 0 while not in contact, so that the next fetch answers at once and proves that it is.
         let mut index = 0;

@@ -10,7 +10,7 @@ use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
 use crate::model::operation::{Read, ViewRead};
 use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query};
-use crate::model::request::{Ask, Request};
+use crate::model::request::{Operation, Request};
 use std::time::Duration;
 
 /// The shortest rest of a wait that is sent on; zero would mean the default.
@@ -84,7 +84,7 @@ fn make_canonical(query: &mut Query, elsewhere: bool, translate: bool) {
 /// A request of another agent, whose bounds need not be this one's.
 pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
     let elsewhere = crosses(&settings.datacenter, &request.ask);
-    if let Ask::Read(query) = &mut request.ask {
+    if let Operation::Read(query) = &mut request.ask {
         if elsewhere {
             bound(settings, &mut query.freshness);
             let translate = query.identity.selection.translate;
@@ -150,7 +150,7 @@ fn is_discovery(read: &Read) -> bool {
 }
 
 /// Whether `ask` goes to another datacenter than `own`.
-pub(super) fn crosses(own: &str, ask: &Ask) -> bool {
+pub(super) fn crosses(own: &str, ask: &Operation) -> bool {
     is_elsewhere(own, wanted_dc(ask))
 }
 
@@ -263,8 +263,8 @@ mod tests {
         };
         let both = |options: QueryOptions| {
             let entered = entered(&settings, query(web(), options.clone())).max_stale;
-            let request = Request { ask: Ask::Read(query(web(), options)), hops: Hops::default() };
-            let Ask::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
+            let request = Request { ask: Operation::Read(query(web(), options)), hops: Hops::default() };
+            let Operation::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
             assert_eq!(entered, received.freshness.max_stale, "here as for a client agent");
             entered
         };

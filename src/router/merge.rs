@@ -1,15 +1,15 @@
 //! One answer made of the answers of several datacenters.
 //!
-//! `everywhere.rs` gathers them. Lists are put together as the bytes they are, once it is sure that
+//! `fan_out.rs` gathers them. Lists are put together as the bytes they are, once it is sure that
 //! they are lists; the map of services is read, because its names meet. Pure.
 
-use super::route::{EVERYWHERE, wanted_dc};
-use crate::defaults::EVERYWHERE_MAX_BYTES;
+use super::route::{ALL_DATACENTERS, wanted_dc};
+use crate::defaults::FAN_OUT_MAX_BYTES;
 use crate::model::answer::{Answer, AnswerMeta, CacheUse, DatacenterPart, Found};
 use crate::model::fault::Fault;
 use crate::model::operation::{Merge, Read};
 use crate::model::query::Consistency;
-use crate::model::request::Ask;
+use crate::model::request::Operation;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,11 +47,11 @@ impl Shape {
 }
 
 /// Refuses what is meant for all datacenters and can only be asked of, or done in, one.
-pub(super) fn check(ask: &Ask) -> Result<(), Fault> {
+pub(super) fn check(ask: &Operation) -> Result<(), Fault> {
     match ask {
-        _ if wanted_dc(ask) != Some(EVERYWHERE) => Ok(()),
-        Ask::Read(query) => Shape::wanted(&query.identity.read).map(|_shape| ()),
-        Ask::Write(_) => Err(Fault::bad_request("A write is done in one datacenter: name it instead of *")),
+        _ if wanted_dc(ask) != Some(ALL_DATACENTERS) => Ok(()),
+        Operation::Read(query) => Shape::wanted(&query.identity.read).map(|_shape| ()),
+        Operation::Write(_) => Err(Fault::bad_request("A write is done in one datacenter: name it instead of *")),
     }
 }
 
@@ -118,9 +118,9 @@ impl Body {
             Body::List(list) => list.len(),
             Body::Services(_, len) => *len,
         };
-        if len + json.len() > EVERYWHERE_MAX_BYTES {
+        if len + json.len() > FAN_OUT_MAX_BYTES {
             metrics::counter!("kontor.router.everywhere_too_large").increment(1);
-            return Err(Fault::failed(format!("with its {} bytes the answer would exceed {EVERYWHERE_MAX_BYTES}", json.len())));
+            return Err(Fault::failed(format!("with its {} bytes the answer would exceed {FAN_OUT_MAX_BYTES}", json.len())));
         }
         match self {
             Body::List(list) => {
@@ -259,7 +259,7 @@ mod tests {
     fn what_has_no_list_and_writes_are_refused() {
         let read = |read, dc: &str| {
             let options = QueryOptions { dc: Some(dc.into()), ..QueryOptions::default() };
-            check(&Ask::Read(options.ask(read)))
+            check(&Operation::Read(options.ask(read)))
         };
         assert_eq!(read(Read::Catalog(CatalogRead::Nodes), "*"), Ok(()));
         assert_eq!(read(Read::Federation(FederationRead::Datacenters), "*"), Ok(()), "it is the same everywhere");
@@ -273,6 +273,6 @@ mod tests {
         }
         let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id("x".into())));
         let request = WriteRequest { dc: Some("*".into()), principal: Principal::anonymous(), write };
-        assert!(check(&Ask::Write(request)).unwrap_err().message.contains("one datacenter"));
+        assert!(check(&Operation::Write(request)).unwrap_err().message.contains("one datacenter"));
     }
 }

@@ -13,21 +13,21 @@
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
 
-mod afar;
-mod aside;
+mod remote_read;
+mod via_peer;
 mod blocking;
 mod bounds;
 mod cached;
 mod crossing;
 mod datacenters;
 mod deliver;
-mod everywhere;
+mod fan_out;
 mod federation;
 mod feed;
 mod freshness;
 mod health;
 mod hold;
-mod marks;
+mod merged_index;
 mod merge;
 mod neighbours;
 mod operator;
@@ -39,7 +39,7 @@ mod route;
 mod rows;
 mod servers;
 mod source;
-mod tries;
+mod retry;
 mod votes;
 mod write;
 #[cfg(test)]
@@ -58,13 +58,13 @@ use crate::model::command::Written;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::query::Query;
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
+use crate::model::request::{BoxFuture, Handler, Hops, Operation, Progress, Reply, Request, WriteRequest};
 use crate::shutdown::Shutdown;
 use cached::Feeds;
 use feed::Origin;
 use health::Stability;
 use hold::Holds;
-use marks::Marks;
+use merged_index::MergedIndexes;
 use neighbours::Neighbours;
 use paths::Catalog;
 use servers::ServerList;
@@ -124,7 +124,7 @@ struct Core {
     holds: Holds,
     stability: Mutex<Stability>,
     neighbours: Neighbours,
-    marks: Marks,
+    marks: MergedIndexes,
 }
 
 impl Router {
@@ -137,7 +137,7 @@ impl Router {
             servers: Mutex::default(),
             stability: Mutex::default(),
             neighbours: Neighbours::new(),
-            marks: Marks::new(),
+            marks: MergedIndexes::new(),
         });
         let feeds = Arc::new(Feeds::new(origin(&core), shutdown));
         if let Some(catalog) = &core.paths.catalog {
@@ -156,7 +156,7 @@ impl Router {
                 return Box::pin(self.read_cached(query)).await;
             }
             if self.core.is_for_all(&query, Hops::default()) {
-                return Box::pin(async move { self.core.read_everywhere(&query, &Progress::default()).await }).await;
+                return Box::pin(async move { self.core.read_all(&query, &Progress::default()).await }).await;
             }
             self.core.read_in_time(query).await
         }
@@ -177,7 +177,7 @@ impl Router {
 
     /// Does a write of a local user.
     pub async fn write(&self, request: WriteRequest) -> Result<Written, Fault> {
-        let request = Box::new(Request { ask: Ask::Write(request), hops: Hops::default() });
+        let request = Box::new(Request { ask: Operation::Write(request), hops: Hops::default() });
         match self.core.deliver(request, &Progress::default()).await? {
             Reply::Written(written) => Ok(written),
             Reply::Answer(_) => Err(Fault::outcome_unknown("expected the result of a write, got an answer to a read")),
@@ -209,7 +209,7 @@ impl Core {
     }
 
     async fn read(&self, query: Box<Query>) -> Result<Answer, Fault> {
-        let request = Box::new(Request { ask: Ask::Read(*query), hops: Hops::default() });
+        let request = Box::new(Request { ask: Operation::Read(*query), hops: Hops::default() });
         answered(self.deliver(request, &Progress::default()).await?)
     }
 
@@ -219,8 +219,8 @@ impl Core {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
         match &request.ask {
-            Ask::Read(query) if self.is_for_all(query, request.hops) => {
-                Box::pin(self.read_everywhere(query, progress)).await.map(Reply::Answer)
+            Operation::Read(query) if self.is_for_all(query, request.hops) => {
+                Box::pin(self.read_all(query, progress)).await.map(Reply::Answer)
             }
             _ => self.deliver(request, progress).await,
         }
@@ -279,7 +279,7 @@ fn origin(core: &Arc<Core>) -> Origin {
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
             let query = freshness::prepared(&core.settings, query);
-            let request = Box::new(Request { ask: Ask::Read(query), hops: Hops::default() });
+            let request = Box::new(Request { ask: Operation::Read(query), hops: Hops::default() });
             answered(core.deliver(request, &progress).await?)
         })
     });

@@ -1,6 +1,6 @@
 //! Asking the other servers of this datacenter for what they hold of another one.
 //!
-//! `afar.rs` does so for a server that has no answer itself and cannot get one. The question says
+//! `remote_read.rs` does so for a server that has no answer itself and cannot get one. The question says
 //! that it comes from aside, so that it goes no further than this one hop.
 
 use super::Core;
@@ -11,7 +11,7 @@ use crate::defaults::{
 };
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::query::{Freshness, Identity, Query};
-use crate::model::request::{Ask, Hops, Reply, Request};
+use crate::model::request::{Hops, Operation, Reply, Request};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use moka::future::Cache;
@@ -97,7 +97,7 @@ impl Core {
             return None;
         };
         metrics::counter!("kontor.router.neighbours_asked").increment(1);
-        let request = Request { ask: Ask::Read(query.clone()), hops: Hops { aside: true, ..Hops::default() } };
+        let request = Request { ask: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
         let asked = clock::now();
         let ask = |from| {
             let request = &request;

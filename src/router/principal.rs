@@ -9,7 +9,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::member::Member;
 use crate::model::operation::Access;
 use crate::model::principal::Principal;
-use crate::model::request::{Ask, Request};
+use crate::model::request::{Operation, Request};
 use crate::store::Reader;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
 
 /// Refuses a request of `from_dc` in the name of anybody but a user. What servers ask each other is believed of a
 /// server there, which its certificate proves; names of nodes there mean nothing here.
-pub(super) fn admit_across(ask: &Ask, from_dc: &str) -> Result<(), Fault> {
+pub(super) fn admit_across(ask: &Operation, from_dc: &str) -> Result<(), Fault> {
     let is_between_servers = access(ask) == Access::Server;
     match principal(ask) {
         Principal::Token(_) => Ok(()),
@@ -60,25 +60,25 @@ fn not_of_users(from: &str) -> Fault {
     Fault::new(FaultKind::Denied, format!("agents of {from} have no rights of their own here"))
 }
 
-fn principal(ask: &Ask) -> &Principal {
+fn principal(ask: &Operation) -> &Principal {
     match ask {
-        Ask::Read(query) => &query.identity.principal,
-        Ask::Write(request) => &request.principal,
+        Operation::Read(query) => &query.identity.principal,
+        Operation::Write(request) => &request.principal,
     }
 }
 
-fn principal_mut(ask: &mut Ask) -> &mut Principal {
+fn principal_mut(ask: &mut Operation) -> &mut Principal {
     match ask {
-        Ask::Read(query) => &mut query.identity_mut().principal,
-        Ask::Write(request) => &mut request.principal,
+        Operation::Read(query) => &mut query.identity_mut().principal,
+        Operation::Write(request) => &mut request.principal,
     }
 }
 
 /// What its operation needs.
-fn access(ask: &Ask) -> Access {
+fn access(ask: &Operation) -> Access {
     match ask {
-        Ask::Read(query) => query.identity.read.spec().access,
-        Ask::Write(request) => request.write.spec().access,
+        Operation::Read(query) => query.identity.read.spec().access,
+        Operation::Write(request) => request.write.spec().access,
     }
 }
 
@@ -98,13 +98,13 @@ fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r st
 impl Core {
     /// Refuses what the principal may not ask, before it is answered or proposed here. Of a read that is answered
     /// row by row the store leaves out what is not for it.
-    pub(super) fn permit(&self, reader: &Reader, ask: &Ask) -> Result<(), Fault> {
+    pub(super) fn permit(&self, reader: &Reader, ask: &Operation) -> Result<(), Fault> {
         match ask {
-            Ask::Read(query) => {
+            Operation::Read(query) => {
                 let spec = query.identity.read.spec();
                 reader.permit_read(&query.identity.principal, spec.access, spec.texts[0])
             }
-            Ask::Write(request) => {
+            Operation::Write(request) => {
                 let spec = request.write.spec();
                 reader.permit(&request.principal, spec.access, spec.name)
             }
@@ -136,12 +136,12 @@ mod tests {
 
     fn ballot(observer: &str) -> Request {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
-        let ask = Ask::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
+        let ask = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
         Request { ask, hops: Hops::default() }
     }
 
-    fn read(principal: Principal) -> Ask {
-        Ask::Read(Query::new(Read::Catalog(CatalogRead::Nodes), principal))
+    fn read(principal: Principal) -> Operation {
+        Operation::Read(Query::new(Read::Catalog(CatalogRead::Nodes), principal))
     }
 
     #[test]
@@ -190,9 +190,9 @@ mod tests {
     fn from_another_datacenter_only_users_ask_and_servers_what_is_between_servers() {
         let dial_back = Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() });
         assert_eq!(admit_across(&read(Principal::Token(Token("secret".to_owned()))), "dc2"), Ok(()));
-        assert_eq!(admit_across(&Ask::Read(Query::new(dial_back.clone(), Principal::agent("s1"))), "dc2"), Ok(()));
+        assert_eq!(admit_across(&Operation::Read(Query::new(dial_back.clone(), Principal::agent("s1"))), "dc2"), Ok(()));
         for refused in
-            [read(Principal::agent("s1")), read(Principal::Leader), Ask::Read(Query::new(dial_back, Principal::Leader))]
+            [read(Principal::agent("s1")), read(Principal::Leader), Operation::Read(Query::new(dial_back, Principal::Leader))]
         {
             assert_eq!(admit_across(&refused, "dc2").unwrap_err().kind, FaultKind::Denied);
         }

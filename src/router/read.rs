@@ -3,7 +3,7 @@
 //! `deliver.rs` calls it once the route is "here". Nothing in this file sends a request.
 
 use super::Core;
-use super::blocking::{self, Place};
+use super::blocking::{self, Watched};
 use super::datacenters::{self, Site};
 use super::health::{Evidence, ServerHealth};
 use super::operator::{self, Servers};
@@ -197,7 +197,7 @@ impl Local<'_> {
     }
 }
 
-impl Place for Local<'_> {
+impl Watched for Local<'_> {
     type Answer = Answer;
     type Watch = Watch;
 

@@ -6,33 +6,33 @@
 use crate::model::fault::Fault;
 use crate::model::operation::Need;
 use crate::model::query::{Consistency, Query};
-use crate::model::request::{Ask, Hops};
+use crate::model::request::{Hops, Operation};
 use std::net::SocketAddr;
 
 /// Who may answer `ask` within the datacenter.
-pub(super) fn need(ask: &Ask) -> Need {
+pub(super) fn need(ask: &Operation) -> Need {
     match ask {
-        Ask::Write(_) => Need::Leader,
-        Ask::Read(query) if query.freshness.consistency == Consistency::Stale => query.identity.read.spec().stale,
-        Ask::Read(query) => query.identity.read.spec().fresh,
+        Operation::Write(_) => Need::Leader,
+        Operation::Read(query) if query.freshness.consistency == Consistency::Stale => query.identity.read.spec().stale,
+        Operation::Read(query) => query.identity.read.spec().fresh,
     }
 }
 
 /// The datacenter that `ask` names; `None` for what is never asked of another one.
-pub(super) fn wanted_dc(ask: &Ask) -> Option<&str> {
+pub(super) fn wanted_dc(ask: &Operation) -> Option<&str> {
     match ask {
-        Ask::Read(query) if query.identity.read.spec().is_of_this_side() => None,
-        Ask::Read(query) => query.identity.dc.as_deref(),
-        Ask::Write(request) => request.dc.as_deref(),
+        Operation::Read(query) if query.identity.read.spec().is_of_this_side() => None,
+        Operation::Read(query) => query.identity.dc.as_deref(),
+        Operation::Write(request) => request.dc.as_deref(),
     }
 }
 
 /// What stands for all datacenters where one is named.
-pub(super) const EVERYWHERE: &str = "*";
+pub(super) const ALL_DATACENTERS: &str = "*";
 
 /// Whether `query` is for all datacenters at once.
 pub(super) fn is_for_all(query: &Query) -> bool {
-    !query.identity.read.spec().is_of_this_side() && query.identity.dc.as_deref() == Some(EVERYWHERE)
+    !query.identity.read.spec().is_of_this_side() && query.identity.dc.as_deref() == Some(ALL_DATACENTERS)
 }
 
 /// Whether `dc` names a datacenter other than `own`, or all of them; names are compared without regard to case.
@@ -112,9 +112,9 @@ mod tests {
     use crate::model::query::testing::QueryOptions;
     use crate::model::request::WriteRequest;
 
-    const FRESH: Hops = Hops { crossed: false, to_leader: false, aside: false };
-    const CROSSED: Hops = Hops { crossed: true, to_leader: false, aside: false };
-    const FORWARDED: Hops = Hops { crossed: false, to_leader: true, aside: false };
+    const FRESH: Hops = Hops { crossed: false, to_leader: false, via_peer: false };
+    const CROSSED: Hops = Hops { crossed: true, to_leader: false, via_peer: false };
+    const FORWARDED: Hops = Hops { crossed: false, to_leader: true, via_peer: false };
 
     fn addr() -> SocketAddr {
         SocketAddr::from(([10, 0, 0, 1], 8300))
@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn what_needs_no_leader_is_asked_of_any_server() {
-        let of = |read: Read, consistency| need(&Ask::Read(QueryOptions { consistency, ..QueryOptions::default() }.ask(read)));
+        let of =
+            |read: Read, consistency| need(&Operation::Read(QueryOptions { consistency, ..QueryOptions::default() }.ask(read)));
         use Consistency::{Consistent, Default, Stale};
         for (read, consistency, expected) in [
             (Read::Federation(FederationRead::Datacenters), Default, Need::AnyServer),
@@ -224,12 +225,12 @@ mod tests {
         }
         let write = Write::Operator(OperatorWrite::TransferLeader(None));
         let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-        assert_eq!(need(&Ask::Write(write)), Need::Leader);
+        assert_eq!(need(&Operation::Write(write)), Need::Leader);
     }
 
     #[test]
     fn a_list_of_datacenters_is_never_asked_of_another_one() {
-        let ask = |read| Ask::Read(QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() }.ask(read));
+        let ask = |read| Operation::Read(QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() }.ask(read));
         assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Datacenters))), None);
         assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Coordinates))), None);
         assert_eq!(wanted_dc(&ask(Read::Federation(FederationRead::Report { dc: Some("dc2".into()) }))), None);

@@ -1,7 +1,7 @@
 //! Reads for the agent's own parts, which want rows: those of the view here, where it may answer, else
 //! those in the JSON of another server. Nowhere else is the JSON of a catalog parsed.
 
-use super::blocking::{self, News, Place, Seen};
+use super::blocking::{self, News, Seen, Watched};
 use super::paths::Catalog;
 use super::read::outgrown;
 use super::{Core, Router, freshness};
@@ -135,7 +135,7 @@ impl News for At {
     }
 }
 
-impl Place for Here<'_> {
+impl Watched for Here<'_> {
     type Answer = At;
     type Watch = Watch;
 

@@ -12,9 +12,9 @@ use crate::entrance::{Entrance, counted_as};
 use crate::listener::Listener;
 use crate::model::fault::Fault;
 use crate::model::packed;
-use crate::model::request::{Ask, Handler, Progress, Reply, Request};
+use crate::model::request::{Handler, Operation, Progress, Reply, Request};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Trouble, Troubles};
+use crate::telemetry::{FailureThrottle, FailureThrottles};
 use crate::tls::RpcTls;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -60,15 +60,15 @@ pub async fn serve(
         tls,
         requests: Budget::new(defaults::RPC_BODY_BUDGET_KIB, defaults::RPC_BODY_BUDGET_OF_ADDRESS_KIB),
         of_raft: Budget::new(defaults::RPC_RAFT_BUDGET_KIB, defaults::RPC_RAFT_BUDGET_OF_ADDRESS_KIB),
-        distrusted: Troubles::new(
-            Trouble::at_once(defaults::RPC_REFUSAL_PAUSE),
+        distrusted: FailureThrottles::new(
+            FailureThrottle::at_once(defaults::RPC_REFUSAL_PAUSE),
             defaults::RPC_REFUSAL_PAUSE,
             defaults::RPC_MAX_REFUSALS,
         ),
         shutdown: shutdown.clone(),
     });
     let stop = shutdown.token();
-    let mut trouble = Trouble::at_once(defaults::ACCEPT_TOLD_EVERY);
+    let mut trouble = FailureThrottle::at_once(defaults::ACCEPT_TOLD_EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -104,7 +104,7 @@ struct Server {
     /// Of the servers that are known.
     of_raft: Budget,
     /// Addresses that were refused for their certificates.
-    distrusted: Troubles<IpAddr>,
+    distrusted: FailureThrottles<IpAddr>,
     shutdown: Shutdown,
 }
 
@@ -243,7 +243,7 @@ impl Server {
         outcome.map_or_else(|refusal| refusal, |answer| Response::new(Full::new(answer)))
     }
 
-    async fn request(&self, body: Incoming, peer: &Peer) -> Result<Bytes, Refusal> {
+    async fn request(&self, body: Incoming, peer: &Peer) -> Result<Bytes, ErrorResponse> {
         let share = self.requests.share(peer.at.ip());
         let (message, room) = take(body, defaults::RPC_MAX_REQUEST_BYTES, share).await?;
         let mut request: Request = packed::decode(&message)
@@ -252,9 +252,9 @@ impl Server {
         drop(message);
         // A read may be parked for minutes, and then holds what it holds beside the budget.
         let _room = match request.ask {
-            Ask::Write(_) => Some(room),
-            Ask::Read(_) if length <= defaults::RPC_MAX_READ_BYTES => None,
-            Ask::Read(_) => {
+            Operation::Write(_) => Some(room),
+            Operation::Read(_) if length <= defaults::RPC_MAX_READ_BYTES => None,
+            Operation::Read(_) => {
                 metrics::counter!("kontor.rpc.oversized").increment(1);
                 let text = format!("{length} bytes, and a read has at most {}", defaults::RPC_MAX_READ_BYTES);
                 return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
@@ -268,7 +268,7 @@ impl Server {
     }
 
     /// Everything that Raft's servers tell each other: votes, appends, snapshots, and how they begin.
-    async fn message_of_raft(&self, body: Incoming, peer: &Peer) -> Result<Bytes, Refusal> {
+    async fn message_of_raft(&self, body: Incoming, peer: &Peer) -> Result<Bytes, ErrorResponse> {
         let Some(raft) = &self.raft else {
             return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "this agent is not a server".to_owned()));
         };
@@ -282,10 +282,10 @@ impl Server {
     }
 }
 
-type Refusal = Response<Full<Bytes>>;
+type ErrorResponse = Response<Full<Bytes>>;
 
 /// The body, with the room it takes. Its length must be told, or there would be no telling.
-async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, Share), Refusal> {
+async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, Share), ErrorResponse> {
     let Some(length) = body.size_hint().exact() else {
         return Err(refusal(StatusCode::LENGTH_REQUIRED, "a message tells its length".to_owned()));
     };
@@ -316,7 +316,7 @@ fn encoded(outcome: &Result<Reply, Fault>) -> Bytes {
     packed::encode(&Err::<Reply, Fault>(fault)).map(Bytes::from).unwrap_or_default()
 }
 
-fn refusal(status: StatusCode, text: String) -> Refusal {
+fn refusal(status: StatusCode, text: String) -> ErrorResponse {
     metrics::counter!("kontor.rpc.messages_refused").increment(1);
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -6,7 +6,7 @@
 use super::Lane;
 use super::link::Link;
 use crate::defaults;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use crate::tls::{Outgoing, RpcTls};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -45,7 +45,7 @@ pub(super) struct Slot {
     source: Option<IpAddr>,
     state: Mutex<State>,
     /// Failed TLS handshakes.
-    distrusted: Mutex<Trouble>,
+    distrusted: Mutex<FailureThrottle>,
 }
 
 impl Slot {
@@ -56,7 +56,7 @@ impl Slot {
             tls,
             source,
             state: Mutex::new(State::Idle),
-            distrusted: Mutex::new(Trouble::at_once(defaults::RPC_REFUSAL_PAUSE)),
+            distrusted: Mutex::new(FailureThrottle::at_once(defaults::RPC_REFUSAL_PAUSE)),
         }
     }
 

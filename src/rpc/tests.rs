@@ -8,7 +8,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::{CatalogWrite, HealthRead, Read, Write};
 use crate::model::principal::Principal;
 use crate::model::query::Query;
-use crate::model::request::{Ask, BoxFuture, Handler, Hops, Progress, Reply, Request, WriteRequest};
+use crate::model::request::{BoxFuture, Handler, Hops, Operation, Progress, Reply, Request, WriteRequest};
 use crate::model::service::NodeService;
 use crate::shutdown::Shutdown;
 use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
@@ -45,7 +45,7 @@ impl Handler for Scripted {
     fn handle(&self, request: Request, _from_dc: Option<&str>, _progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         let events = self.events.clone();
         Box::pin(async move {
-            let Ask::Read(query) = &request.ask else { panic!("{request:?}") };
+            let Operation::Read(query) = &request.ask else { panic!("{request:?}") };
             let Read::Health(HealthRead::State { state }) = &query.identity.read else { panic!("{query:?}") };
             match state.as_str() {
                 "hang" => {
@@ -69,7 +69,7 @@ impl RaftSink for Scripted {
 
 fn read(state: impl Into<String>) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.into() }), Principal::anonymous());
-    Request { ask: Ask::Read(query), hops: Hops::default() }
+    Request { ask: Operation::Read(query), hops: Hops::default() }
 }
 
 struct Server {
@@ -260,7 +260,7 @@ async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_se
     let service = NodeService { proxy: deep, ..NodeService::default() };
     let write = Write::Catalog(CatalogWrite::Register(Box::new(Register { service: Some(service), ..Register::default() })));
     let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-    let outcome = client.call(server.addr, &Request { ask: Ask::Write(write), hops: Hops::default() }, LONG).await;
+    let outcome = client.call(server.addr, &Request { ask: Operation::Write(write), hops: Hops::default() }, LONG).await;
     let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
     assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));
     // As from a version that knows no bounds, or of another version's words.

@@ -1,17 +1,17 @@
-//! Troubles of many kinds: peers that are refused, requests that fail.
+//! FailureThrottles of many kinds: peers that are refused, requests that fail.
 //!
 //! Who is refused comes again and again, and the log shall not tell each time.
 
-use super::Trouble;
+use super::FailureThrottle;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One [`Trouble`] for each kind. Kinds that came lately are remembered, and a bounded number of them.
+/// One [`FailureThrottle`] for each kind. Kinds that came lately are remembered, and a bounded number of them.
 #[derive(Debug)]
-pub struct Troubles<K> {
-    new: Trouble,
+pub struct FailureThrottles<K> {
+    new: FailureThrottle,
     remember: Duration,
     max: usize,
     kinds: Mutex<HashMap<K, Kind>>,
@@ -19,7 +19,7 @@ pub struct Troubles<K> {
 
 #[derive(Debug)]
 struct Kind {
-    trouble: Trouble,
+    trouble: FailureThrottle,
     last: Instant,
     untold: u64,
 }
@@ -35,11 +35,11 @@ pub struct Failure {
     pub untold: u64,
 }
 
-impl<K: Eq + Hash> Troubles<K> {
+impl<K: Eq + Hash> FailureThrottles<K> {
     /// Each kind is a `new` one. A kind is forgotten that has not failed for `remember`; of more than `max` none
     /// is told.
-    pub fn new(new: Trouble, remember: Duration, max: usize) -> Troubles<K> {
-        Troubles { new, remember, max, kinds: Mutex::default() }
+    pub fn new(new: FailureThrottle, remember: Duration, max: usize) -> FailureThrottles<K> {
+        FailureThrottles { new, remember, max, kinds: Mutex::default() }
     }
 
     /// Something of this kind has failed at `now`.
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_told_at_once_and_then_once_in_a_while_with_its_count() {
-        let (troubles, start) = (Troubles::new(Trouble::at_once(REPEAT), REPEAT, 10), Instant::now());
+        let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT), REPEAT, 10), Instant::now());
         let told = |kind, after| {
             let failure = troubles.failed(kind, start + after);
             failure.is_due.then_some(failure.untold)
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_told_once_it_lasts_and_is_new_again_after_a_while() {
-        let (troubles, start) = (Troubles::new(Trouble::default(), REPEAT, 10), Instant::now());
+        let (troubles, start) = (FailureThrottles::new(FailureThrottle::default(), REPEAT, 10), Instant::now());
         let first = Failure { is_first: true, ..Failure::default() };
         assert_eq!(troubles.failed("a", start), first);
         let lasts = troubles.failed("a", start + REPEAT / 2);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn kinds_are_bounded() {
-        let (troubles, start) = (Troubles::new(Trouble::at_once(REPEAT), REPEAT, 2), Instant::now());
+        let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT), REPEAT, 2), Instant::now());
         assert!((0..2).all(|kind| troubles.failed(kind, start).is_due));
         assert_eq!(troubles.failed(2, start), Failure::default());
         assert!(!troubles.failed(1, start + SECOND).is_due, "those that are known go on");

@@ -10,8 +10,16 @@ use modules::modules;
 use std::collections::BTreeMap;
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 8] =
-    ["defaults", "model", "clock", "shutdown", "entrance", "listener", "telemetry::Trouble", "telemetry::Troubles"];
+const EVERYWHERE: [&str; 8] = [
+    "defaults",
+    "model",
+    "clock",
+    "shutdown",
+    "entrance",
+    "listener",
+    "telemetry::FailureThrottle",
+    "telemetry::FailureThrottles",
+];
 
 /// What a room may use beyond that.
 fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {

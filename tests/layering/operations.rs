@@ -185,5 +185,5 @@ fn a_wildcard_over_operations_is_found() {
     let found = arms(&without_tests(&bare(code)));
     assert_eq!(found, [vec!["Read::Catalog(CatalogRead::Node { node })", "other"], vec!["_"]]);
     assert!(names_an_operation(&found[0][0]) && takes_the_rest(&found[0][1]) && !takes_the_rest(&found[0][0]));
-    assert!(!names_an_operation("Ask::Read(query)") && takes_the_rest("(_, _)") && !takes_the_rest("Need::Leader"));
+    assert!(!names_an_operation("Operation::Read(query)") && takes_the_rest("(_, _)") && !takes_the_rest("Need::Leader"));
 }

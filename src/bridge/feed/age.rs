@@ -4,7 +4,7 @@
 //! had the ping, and which pushes were on their way: an answer with all of these pushes in it is
 //! no older than the ping was, plus that age. No receive time and no clock of another counts.
 //!
-//! [`Vouch`] is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
+//! [`LinkFreshness`] is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
 
 use super::message::{Echo, Ping};
 use crate::defaults::BRIDGE_PINGS_UNHEARD;
@@ -33,7 +33,7 @@ impl AsOf {
 
 /// What the pushing side of one link knows of its feeds.
 #[derive(Debug, Default)]
-pub(in crate::bridge) struct Vouch {
+pub(in crate::bridge) struct LinkFreshness {
     /// The newest ping that was answered.
     pinged: u64,
     feeds: HashMap<u64, Pushed>,
@@ -46,7 +46,7 @@ struct Pushed {
     after: u64,
 }
 
-impl Vouch {
+impl LinkFreshness {
     /// The feed stands. Called before its first read, so that no echo speaks for an answer that was
     /// read before it and pushed after it.
     pub(in crate::bridge) fn open(&mut self, feed: u64) {
@@ -67,7 +67,7 @@ impl Vouch {
     }
 
     /// The answer to a ping. `age` is that of the view, taken after the ping came and before
-    /// `behind` is asked, which says whether a feed has news that [`Vouch::push`] was not called for.
+    /// `behind` is asked, which says whether a feed has news that [`LinkFreshness::push`] was not called for.
     pub(in crate::bridge) fn echo(&mut self, ping: Ping, age: Option<Duration>, behind: impl Fn(u64) -> bool) -> Echo {
         let listed = self.feeds.iter().filter(|(_, pushed)| pushed.number > 0 && pushed.after >= ping.heard);
         let pushed = listed.map(|(feed, pushed)| (*feed, pushed.number)).collect();

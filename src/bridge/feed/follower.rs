@@ -3,9 +3,9 @@
 //!
 //! `cache` starts one for a query that is read and has none. Whatever fails here, what is held stays.
 
-use super::holding::{Holding, Phase};
+use super::cached_feed::{CachedFeed, Phase};
 use super::message::Push;
-use super::places::{Place, Places};
+use super::places::{FeedServer, Places};
 use super::stream::{End, Stream};
 use crate::bridge::datacenter::{Datacenter, Way};
 use crate::bridge::links::Links;
@@ -19,11 +19,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 /// Called when the size of what is held is another.
-pub(in crate::bridge) type Resized = Box<dyn Fn(&Arc<Holding>) + Send + Sync>;
+pub(in crate::bridge) type Resized = Box<dyn Fn(&Arc<CachedFeed>) + Send + Sync>;
 
 /// Keeps one feed.
 pub(in crate::bridge) struct Follower {
-    holding: Arc<Holding>,
+    holding: Arc<CachedFeed>,
     links: Arc<Links>,
     places: Arc<Places>,
     /// How long nobody may have used it.
@@ -54,7 +54,7 @@ struct Patience {
 
 impl Follower {
     pub(in crate::bridge) fn new(
-        holding: Arc<Holding>,
+        holding: Arc<CachedFeed>,
         links: Arc<Links>,
         places: Arc<Places>,
         idle: Duration,
@@ -90,7 +90,7 @@ impl Follower {
         self.ended = true;
     }
 
-    async fn keep(&self, place: &Place) -> Next {
+    async fn keep(&self, place: &FeedServer) -> Next {
         tokio::select! {
             biased;
             () = place.lost() => Next::MadeRoom,
@@ -250,7 +250,7 @@ mod tests {
     /// What is counted for an answer beyond its bytes has room for the task that keeps it fresh.
     #[test]
     fn a_feed_is_small() {
-        let size = size_of_run(Follower::run) + size_of::<Holding>();
+        let size = size_of_run(Follower::run) + size_of::<CachedFeed>();
         assert!(size <= 3 * defaults::FEED_OVERHEAD as usize / 4, "{size} bytes");
     }
 

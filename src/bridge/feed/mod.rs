@@ -9,15 +9,15 @@
 
 mod age;
 pub(super) mod follower;
-pub(super) mod holding;
+pub(super) mod cached_feed;
 mod message;
 mod order;
 pub(super) mod places;
-pub(super) mod pulse;
+pub(super) mod heartbeat;
 pub(super) mod pusher;
 pub(super) mod pushing;
 mod stream;
-mod vouching;
+mod freshness;
 
 #[cfg(test)]
 mod tests_age;

@@ -3,7 +3,7 @@
 //!
 //! `follower` takes a place for each feed before it opens it.
 
-use super::holding::Holding;
+use super::cached_feed::CachedFeed;
 use crate::defaults;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,13 +25,13 @@ struct Inside {
 
 #[derive(Debug)]
 struct Seat {
-    holding: Arc<Holding>,
+    holding: Arc<CachedFeed>,
     lost: CancellationToken,
 }
 
 /// A place of a feed; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct FeedServer {
     places: Arc<Places>,
     dc: String,
     number: u64,
@@ -45,7 +45,7 @@ impl Places {
 
     /// A place for the feed of `holding`. Where all are taken, those of others end first: a part of all at
     /// once, of those that nobody watches the ones whose last use is the longest ago.
-    pub(super) fn enter(self: &Arc<Places>, holding: &Arc<Holding>) -> Place {
+    pub(super) fn enter(self: &Arc<Places>, holding: &Arc<CachedFeed>) -> FeedServer {
         let (dc, lost) = (holding.dc().to_owned(), CancellationToken::new());
         let mut inside = self.inside();
         inside.last += 1;
@@ -57,7 +57,7 @@ impl Places {
         seats.insert(number, Seat { holding: Arc::clone(holding), lost: lost.clone() });
         drop(inside);
         metrics::gauge!("kontor.bridge.feeds_standing").increment(1);
-        Place { places: Arc::clone(self), dc, number, lost }
+        FeedServer { places: Arc::clone(self), dc, number, lost }
     }
 
     /// How many feeds of `dc` stand or are being opened.
@@ -85,14 +85,14 @@ fn make_room(seats: &mut HashMap<u64, Seat>) {
     metrics::counter!("kontor.bridge.feeds_evicted").increment(batch as u64);
 }
 
-impl Place {
+impl FeedServer {
     /// Resolves when the place went to another.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for FeedServer {
     fn drop(&mut self) {
         let mut inside = self.places.inside();
         if let Some(seats) = inside.by_dc.get_mut(&self.dc) {
@@ -114,9 +114,9 @@ mod tests {
     use crate::model::query::Identity;
     use tokio::time::Instant;
 
-    fn holding(node: String, epoch: Instant) -> Arc<Holding> {
+    fn holding(node: String, epoch: Instant) -> Arc<CachedFeed> {
         let identity = Identity::new(Read::Health(HealthRead::Node { node }), Principal::anonymous());
-        Arc::new(Holding::new(Arc::new(identity), "dc2", epoch))
+        Arc::new(CachedFeed::new(Arc::new(identity), "dc2", epoch))
     }
 
     #[tokio::test(start_paused = true)]

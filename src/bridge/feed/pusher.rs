@@ -1,12 +1,12 @@
 //! Serves one feed of another datacenter on its stream, or the pulse of its link.
 //!
-//! Run by `serve` for streams that begin with `Open` or `Pulse`. One push is in flight, the newest
+//! Run by `serve` for streams that begin with `Open` or `Heartbeat`. One push is in flight, the newest
 //! answer wins, and a follower that lets go, in whatever way, frees all that its feed held. A feed
 //! that ends on this side keeps its place until the follower has let go too.
 
 use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use super::message::{Known, Open, Ping, Push, Took};
-use super::pushing::{Pushing, Refusal, Seat};
+use super::pushing::{NotFed, Pushing, Seat};
 use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
@@ -34,11 +34,11 @@ pub(in crate::bridge) async fn feed(
     drop(payload);
     let seat = match pushing.open(feed, query, size) {
         Ok(seat) => seat,
-        Err(Refusal::Number) => {
+        Err(NotFed::Number) => {
             outgoing.refuse();
             return Err(FrameError::Stream(format!("feed {feed} stands already on this link")));
         }
-        Err(Refusal::Full(fault)) => {
+        Err(NotFed::Full(fault)) => {
             metrics::counter!("kontor.bridge.feeds_refused").increment(1);
             return end(&mut outgoing, &fault).await;
         }
@@ -65,14 +65,14 @@ pub(in crate::bridge) async fn feed(
 }
 
 /// Answers the pings of a link until its follower ends the stream.
-pub(in crate::bridge) async fn pulse(
+pub(in crate::bridge) async fn heartbeat(
     pushing: &Arc<Pushing>,
     mut outgoing: Outgoing,
     mut recv: RecvStream,
 ) -> Result<(), FrameError> {
     let Some(_beating) = pushing.begin_pulse() else {
         outgoing.refuse();
-        return Err(FrameError::Stream("the pulse of this link beats already".to_owned()));
+        return Err(FrameError::Stream("the heartbeat of this link beats already".to_owned()));
     };
     // Whatever else the link carries: without echoes it counts as dead.
     outgoing.hurry();

@@ -3,8 +3,8 @@
 //! `pusher` takes a [`Seat`] for each; what echoes say of them is for `vouching` to decide.
 
 use super::super::frame::{self, FrameError};
+use super::freshness::{FeedsFreshness, FreshnessBasis, Poll};
 use super::message::{Echo, Known, Ping};
-use super::vouching::{Basis, Poll, Vouching};
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::Identity;
@@ -33,7 +33,7 @@ pub(in crate::bridge) struct Pushing {
 
 #[derive(Default)]
 struct State {
-    standing: Vouching,
+    standing: FeedsFreshness,
     /// How many of them nobody calls.
     polled: usize,
     /// Bytes of all their queries.
@@ -51,7 +51,7 @@ pub(super) enum Watched {
 
 /// Why a feed cannot be opened.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum NotFed {
     /// The number is in use: the follower has lost count.
     Number,
     /// A bound is reached.
@@ -81,7 +81,7 @@ impl Pushing {
     }
 
     /// A place for a feed, whose query came as `size` bytes.
-    pub(super) fn open(self: &Arc<Pushing>, feed: u64, query: Arc<Identity>, size: usize) -> Result<Seat, Refusal> {
+    pub(super) fn open(self: &Arc<Pushing>, feed: u64, query: Arc<Identity>, size: usize) -> Result<Seat, NotFed> {
         // In memory a short text takes more than on its way.
         let size = size.max(query.text_bytes());
         let mut state = self.state();
@@ -92,7 +92,7 @@ impl Pushing {
             return Err(full(format!("the feeds of this link have {} bytes of queries already", state.query_bytes)));
         }
         if !state.standing.open(feed) {
-            return Err(Refusal::Number);
+            return Err(NotFed::Number);
         }
         state.query_bytes += size;
         let more = state.more_room();
@@ -196,12 +196,12 @@ impl Seat {
         }
     }
 
-    fn basis(&self, watched: &Watched, told: Known) -> Basis {
+    fn basis(&self, watched: &Watched, told: Known) -> FreshnessBasis {
         match watched {
-            Watched::Called(interest) => Basis::Called(Arc::clone(interest)),
+            Watched::Called(interest) => FreshnessBasis::Called(Arc::clone(interest)),
             Watched::Polled => {
                 let (query, news) = (Arc::clone(&self.query), Arc::clone(&self.news));
-                Basis::Polled(Arc::new(Poll { query, told, news }))
+                FreshnessBasis::Polled(Arc::new(Poll { query, told, news }))
             }
         }
     }
@@ -228,6 +228,6 @@ impl Drop for Beating {
     }
 }
 
-fn full(why: String) -> Refusal {
-    Refusal::Full(Fault::new(FaultKind::Busy, why))
+fn full(why: String) -> NotFed {
+    NotFed::Full(Fault::new(FaultKind::Busy, why))
 }

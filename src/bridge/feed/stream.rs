@@ -2,9 +2,9 @@
 //! other side says is checked here; who breaks the rules loses the link.
 
 use super::age::AsOf;
-use super::holding::{Holding, Phase, Pushed, Taken};
+use super::cached_feed::{CachedFeed, Phase, Pushed, Taken};
+use super::heartbeat::{FeedNumber, Heartbeat};
 use super::message::{Known, Open, Push, Took, fingerprint, is_there};
-use super::pulse::{FeedNumber, Pulse};
 use crate::bridge::datacenter::Way;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
 use crate::clock;
@@ -46,7 +46,7 @@ pub(super) struct Stream {
     number: FeedNumber,
     outgoing: Outgoing,
     recv: RecvStream,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     as_of: Arc<AsOf>,
     opened: Instant,
     /// Of the next push.
@@ -62,10 +62,10 @@ pub(super) struct Stream {
 impl Stream {
     /// Opens a stream on `way`; its first push is the second part, not dealt with yet. Fails when there
     /// is none `BRIDGE_PROGRESS_TIMEOUT` after its turn came.
-    pub(super) async fn open(holding: &Holding, way: &Way) -> Result<(Stream, Push), End> {
+    pub(super) async fn open(holding: &CachedFeed, way: &Way) -> Result<(Stream, Push), End> {
         let broken = |why: &str| End::Broken(why.to_owned());
         // Its time is counted from its turn.
-        let _turn = way.pulse.turn().await.ok_or_else(|| broken("the link is not kept any more"))?;
+        let _turn = way.heartbeat.turn().await.ok_or_else(|| broken("the link is not kept any more"))?;
         let opened = Instant::now();
         let give_up = opened + defaults::BRIDGE_PROGRESS_TIMEOUT;
         let (send, recv) = match timeout_at(give_up, way.connection.open_bi()).await {
@@ -76,10 +76,10 @@ impl Stream {
         let as_of = Arc::<AsOf>::default();
         let known = holding.known();
         let mut stream = Stream {
-            number: way.pulse.number(Arc::clone(&as_of)),
+            number: way.heartbeat.number(Arc::clone(&as_of)),
             outgoing: Outgoing::new(send),
             recv,
-            pulse: Arc::clone(&way.pulse),
+            heartbeat: Arc::clone(&way.heartbeat),
             as_of,
             opened,
             due: 1,
@@ -102,8 +102,8 @@ impl Stream {
 
     /// Deals with pushes until the stream ends. `resized` is called when the size of what is held is
     /// another.
-    pub(super) async fn follow(&mut self, holding: &Holding, first: Push, resized: impl Fn()) -> End {
-        let pulse = Arc::clone(&self.pulse);
+    pub(super) async fn follow(&mut self, holding: &CachedFeed, first: Push, resized: impl Fn()) -> End {
+        let heartbeat = Arc::clone(&self.heartbeat);
         let mut push = first;
         loop {
             match self.deal(holding, push) {
@@ -112,7 +112,7 @@ impl Stream {
                 Err(end) => return end,
             }
             if self.due == 2 {
-                holding.set_contact(Some(Arc::clone(&pulse)));
+                holding.set_contact(Some(Arc::clone(&heartbeat)));
                 holding.set_phase(Phase::Standing);
             }
             if let Err(end) = self.acknowledge().await {
@@ -120,7 +120,7 @@ impl Stream {
             }
             let next = tokio::select! {
                 next = self.next(None) => next,
-                why = pulse.moved() => Err(End::Broken(why.to_owned())),
+                why = heartbeat.moved() => Err(End::Broken(why.to_owned())),
             };
             match next {
                 Ok(next) => push = next,
@@ -144,7 +144,7 @@ impl Stream {
         }
         // What arrives at a time is bounded for all feeds of the link together.
         let arrival = async {
-            let room = self.pulse.make_room(header.length()).await?;
+            let room = self.heartbeat.make_room(header.length()).await?;
             // It shares the link with others; that the other side hangs is the pulse's to find.
             let payload = read_payload(&mut self.recv, header, defaults::FEED_ARRIVAL_TIMEOUT).await?;
             let frame = match header.kind {
@@ -165,7 +165,7 @@ impl Stream {
     }
 
     /// Takes in one push. Returns whether the size of what is held is another.
-    fn deal(&mut self, holding: &Holding, push: Push) -> Result<bool, End> {
+    fn deal(&mut self, holding: &CachedFeed, push: Push) -> Result<bool, End> {
         let Push { number, mut meta, body, .. } = push;
         // Of one datacenter there is no such list, and the cache would not count its bytes.
         meta.datacenters = None;
@@ -225,7 +225,7 @@ impl Stream {
     }
 
     fn condemn(&self, what: &str) -> End {
-        self.pulse.condemn(what);
+        self.heartbeat.condemn(what);
         End::Broken(format!("misbehaved: {what}"))
     }
 }

@@ -5,8 +5,8 @@
 //! that delay everything, lose pings and echoes and let them overtake each other and the pushes.
 
 use super::age::{Ages, AsOf};
+use super::freshness::{FeedsFreshness, FreshnessBasis, Poll};
 use super::message::{Echo, Known, Ping};
-use super::vouching::{Basis, Poll, Vouching};
 use crate::model::ids::ClusterId;
 use crate::model::operation::{Read, StatusRead};
 use crate::model::principal::Principal;
@@ -163,7 +163,7 @@ struct Stream {
 /// One link with both its ends.
 #[derive(Default)]
 struct Link {
-    standing: Vouching,
+    standing: FeedsFreshness,
     tasks: BTreeMap<u64, Task>,
     streams: BTreeMap<u64, Stream>,
     pings: Vec<Ping>,
@@ -330,10 +330,10 @@ impl World {
                 let watched = Arc::new(watched);
                 let basis = if task.query == POLLED {
                     let query = Arc::new(Identity::new(Read::Status(StatusRead::Leader), Principal::anonymous()));
-                    Basis::Polled(Arc::new(Poll { query, told: read, news: Arc::clone(&task.news) }))
+                    FreshnessBasis::Polled(Arc::new(Poll { query, told: read, news: Arc::clone(&task.news) }))
                 } else {
                     task.basis = Some(Arc::clone(&watched));
-                    Basis::Called(watched)
+                    FreshnessBasis::Called(watched)
                 };
                 if task.told.replace(read) == Some(read) {
                     standing.settle(feed, basis);

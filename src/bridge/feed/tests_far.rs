@@ -151,7 +151,7 @@ async fn stream(
             outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
             outgoing.finish().unwrap();
         }
-        Kind::Pulse => beat(outgoing, recv, shared).await,
+        Kind::Heartbeat => exchange_heartbeats(outgoing, recv, shared).await,
         Kind::Request => {
             shared.asked.fetch_add(1, Ordering::SeqCst);
             // Long enough for all who ask at the same time to come together.
@@ -172,7 +172,7 @@ async fn stream(
     }
 }
 
-async fn beat(mut outgoing: Outgoing, mut recv: RecvStream, shared: Arc<Shared>) {
+async fn exchange_heartbeats(mut outgoing: Outgoing, mut recv: RecvStream, shared: Arc<Shared>) {
     while let Ok(header) = read_header(&mut recv).await {
         let Ok(payload) = read_payload(&mut recv, header, LONG).await else { return };
         let ping: Ping = frame::decode(&payload).unwrap();

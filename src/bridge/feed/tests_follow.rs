@@ -11,7 +11,7 @@ use crate::model::answer::{AnswerMeta, DatacenterPart};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::ClusterId;
 use crate::model::query::{Freshness, Query};
-use crate::model::request::{Ask, Hops, Reply, Request};
+use crate::model::request::{Hops, Operation, Reply, Request};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -472,7 +472,7 @@ async fn thousands_of_feeds_that_are_opened_leave_streams_for_requests() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let request = Request { ask: Ask::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
+    let request = Request { ask: Operation::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
     // On a busy machine one may be given up for lack of progress; without a stream all would.
     let reply = loop {
         match near.bridge.call("dc2", &request, LONG).await {
@@ -562,7 +562,7 @@ async fn an_answer_cut_in_the_middle_is_none() {
 async fn garbage_for_an_echo_and_pushes_without_end_lose_the_link() {
     let (_near, far, followed, fed) = standing().await;
     *far.shared.garbage.lock().unwrap() = Some(b"\xc1".to_vec());
-    assert!(fed.link_is_closed().await.contains("its pulse"));
+    assert!(fed.link_is_closed().await.contains("its heartbeat"));
     assert_eq!(body(&followed.held().unwrap()), "a");
 
     let (_near, far, _followed, fed) = standing().await;

@@ -19,7 +19,7 @@ use crate::model::operation::{
 use crate::model::packed;
 use crate::model::principal::Principal;
 use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query, Selection};
-use crate::model::request::{Ask, Hops, Reply, Request, WriteRequest};
+use crate::model::request::{Hops, Operation, Reply, Request, WriteRequest};
 use crate::model::vote::{Ballot, Vote};
 use bytes::Bytes;
 use serde::Serialize;
@@ -141,13 +141,13 @@ fn check<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: Kind, value:
 fn requests_and_replies() {
     for (name, read) in reads() {
         let query = Query::new(read, Principal::agent("n1"));
-        check(&format!("request/{name}"), Kind::Request, &Request { ask: Ask::Read(query), hops: Hops::default() });
+        check(&format!("request/{name}"), Kind::Request, &Request { ask: Operation::Read(query), hops: Hops::default() });
     }
-    let hops = Hops { crossed: true, to_leader: true, aside: true };
-    check("request/all-options", Kind::Request, &Request { ask: Ask::Read(whole_query()), hops });
+    let hops = Hops { crossed: true, to_leader: true, via_peer: true };
+    check("request/all-options", Kind::Request, &Request { ask: Operation::Read(whole_query()), hops });
     for (name, write) in writes() {
         let write = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::Leader, write };
-        check(&format!("request/{name}"), Kind::Request, &Request { ask: Ask::Write(write), hops: Hops::default() });
+        check(&format!("request/{name}"), Kind::Request, &Request { ask: Operation::Write(write), hops: Hops::default() });
     }
     check("reply/answer", Kind::Reply, &Reply::Answer(answer()));
     for (name, effect) in [("done", Effect::Done), ("set", Effect::Set(true))] {
@@ -194,7 +194,8 @@ fn frames_of_links_and_feeds() {
     check("bridge/ping", Kind::Ping, &Ping { number: 8, heard: 7 });
     let echo = Echo { number: 8, age: Some(Duration::from_millis(3)), pushed: vec![(4, 2)], behind: vec![5] };
     check("bridge/echo", Kind::Echo, &echo);
-    for (name, kind) in [("working", Kind::Working), ("parked", Kind::Parked), ("holding", Kind::Holding), ("pulse", Kind::Pulse)]
+    for (name, kind) in
+        [("working", Kind::Working), ("parked", Kind::Parked), ("holding", Kind::Holding), ("heartbeat", Kind::Heartbeat)]
     {
         golden::check(&format!("bridge/{name}"), &kind, &Frame::bare(kind).bytes(), |bytes| frame::parted(bytes).unwrap().0.kind);
     }

@@ -128,17 +128,17 @@ async fn a_feed_that_has_ended_is_not_vouched_for_until_it_is_let_go() {
     let room = Room::new().await;
     room.shelf.put("web", Ok((1, "x")));
     let link = room.link().await;
-    let mut pulse = link.pulse().await;
+    let mut heartbeat = link.heartbeat().await;
     let mut feed = link.open(7, "web", None).await;
     assert_eq!(feed.next().await.0, 1);
-    assert_eq!(pulse.echo(1, 0).await, Echo { number: 1, age: Some(Duration::ZERO), pushed: vec![(7, 1)], behind: vec![] });
+    assert_eq!(heartbeat.echo(1, 0).await, Echo { number: 1, age: Some(Duration::ZERO), pushed: vec![(7, 1)], behind: vec![] });
     room.shelf.put("web", Err(Fault::no_leader()));
     feed.fault().await;
-    assert_eq!(pulse.echo(2, 1).await.behind, [7]);
+    assert_eq!(heartbeat.echo(2, 1).await.behind, [7]);
     drop(feed);
     room.until_interests(0).await;
     let mut number = 3;
-    while !pulse.echo(number, 2).await.behind.is_empty() {
+    while !heartbeat.echo(number, 2).await.behind.is_empty() {
         number += 1;
         tokio::time::sleep(defaults::BRIDGE_PING_PACE * 2).await;
     }
@@ -150,21 +150,21 @@ async fn echoes_tell_age_pushes_and_who_is_behind() {
     room.shelf.put("web", Ok((1, "x")));
     room.shelf.put("db", Ok((1, "y")));
     let link = room.link().await;
-    let mut pulse = link.pulse().await;
-    assert_eq!(pulse.echo(1, 0).await, Echo { number: 1, age: Some(Duration::ZERO), ..Echo::default() });
+    let mut heartbeat = link.heartbeat().await;
+    assert_eq!(heartbeat.echo(1, 0).await, Echo { number: 1, age: Some(Duration::ZERO), ..Echo::default() });
     let (mut web, mut db) = (link.open(1, "web", None).await, link.open(2, "db", None).await);
     assert_eq!((web.next().await.0, db.push().await.number), (1, 1));
     // Not taken yet, so what comes now waits, and the echo says so.
     room.shelf.put("db", Ok((2, "z")));
     *room.shelf.age.lock().unwrap() = Some(Duration::from_secs(3));
-    let mut echo = pulse.echo(2, 1).await;
+    let mut echo = heartbeat.echo(2, 1).await;
     echo.pushed.sort_unstable();
     assert_eq!(echo, Echo { number: 2, age: Some(Duration::from_secs(3)), pushed: vec![(1, 1), (2, 1)], behind: vec![2] });
     db.took(1).await;
     assert_eq!(db.next().await, (2, 2, text("z")));
     *room.shelf.age.lock().unwrap() = None;
-    assert_eq!(pulse.echo(3, 2).await, Echo { number: 3, age: None, pushed: vec![(2, 2)], behind: vec![] });
-    assert_eq!(pulse.echo(4, 3).await, Echo { number: 4, ..Echo::default() });
+    assert_eq!(heartbeat.echo(3, 2).await, Echo { number: 3, age: None, pushed: vec![(2, 2)], behind: vec![] });
+    assert_eq!(heartbeat.echo(4, 3).await, Echo { number: 4, ..Echo::default() });
 }
 
 #[tokio::test]
@@ -172,14 +172,14 @@ async fn what_nobody_calls_about_is_read_at_each_ping() {
     let room = Room::new().await;
     room.shelf.put("polled", Ok((0, "s1")));
     let link = room.link().await;
-    let mut pulse = link.pulse().await;
+    let mut heartbeat = link.heartbeat().await;
     let mut feed = link.open(1, "polled", None).await;
     assert_eq!(feed.next().await, (1, 0, text("s1")));
-    assert_eq!(pulse.echo(1, 0).await.behind, [0_u64; 0]);
+    assert_eq!(heartbeat.echo(1, 0).await.behind, [0_u64; 0]);
     room.shelf.put("polled", Ok((0, "s2")));
-    assert_eq!(pulse.echo(2, 1).await.behind, [1]);
+    assert_eq!(heartbeat.echo(2, 1).await.behind, [1]);
     assert_eq!(feed.next().await, (2, 0, text("s2")));
-    assert_eq!(pulse.echo(3, 2).await.behind, [0_u64; 0]);
+    assert_eq!(heartbeat.echo(3, 2).await.behind, [0_u64; 0]);
     // Their number is bounded, and a place that is given back can be taken again.
     let mut others = Vec::new();
     for number in 2..=defaults::FEED_MAX_POLLED as u64 {
@@ -283,7 +283,7 @@ async fn who_breaks_the_rules_of_a_stream_loses_the_stream() {
     reopened.send(Frame::of(Kind::Open, &Open { feed: 5, query: query("web"), known: None }).unwrap()).await;
     reopened.is_refused().await;
     link.open(1, "web", None).await.is_refused().await;
-    let mut no_ping = link.pulse().await;
+    let mut no_ping = link.heartbeat().await;
     no_ping.took(1).await;
     no_ping.is_refused().await;
     drop((never_sent, twice, reopened));
@@ -309,9 +309,9 @@ async fn garbage_costs_the_link_and_no_other() {
         feed.send.raw(&as_kind(Kind::Took)).await;
         link.is_cut().await;
         let link = room.link().await;
-        let mut pulse = link.pulse().await;
-        pulse.echo(1, 0).await;
-        pulse.send.raw(&as_kind(Kind::Ping)).await;
+        let mut heartbeat = link.heartbeat().await;
+        heartbeat.echo(1, 0).await;
+        heartbeat.send.raw(&as_kind(Kind::Ping)).await;
         link.is_cut().await;
     }
     room.until_interests(1).await;
@@ -324,29 +324,29 @@ async fn a_link_has_one_pulse_and_no_flood_of_pings() {
     let room = Room::new().await;
     room.shelf.put("web", Ok((1, "x")));
     let link = room.link().await;
-    let mut pulse = link.pulse().await;
-    pulse.echo(1, 0).await;
-    link.pulse().await.is_refused().await;
+    let mut heartbeat = link.heartbeat().await;
+    heartbeat.echo(1, 0).await;
+    link.heartbeat().await.is_refused().await;
     let mut number = 2;
     let flood = loop {
         let frame = Frame::of(Kind::Ping, &Ping { number, heard: 0 }).unwrap();
         // A refusal may meet a ping on its way.
-        if pulse.send.send(&frame).await.is_err() || number > 10_000 {
+        if heartbeat.send.send(&frame).await.is_err() || number > 10_000 {
             break number;
         }
         number += 1;
         tokio::task::yield_now().await;
     };
-    pulse.is_refused().await;
+    heartbeat.is_refused().await;
     assert!(flood <= 10_000);
-    drop(pulse);
+    drop(heartbeat);
     // The link lives, and can have another.
     link.lives(1, "web").await;
     let deadline = Instant::now() + LONG;
     loop {
-        let mut pulse = link.pulse().await;
-        pulse.send(Frame::of(Kind::Ping, &Ping { number: 1, heard: 0 }).unwrap()).await;
-        if read_header(&mut pulse.recv).await.is_ok() {
+        let mut heartbeat = link.heartbeat().await;
+        heartbeat.send(Frame::of(Kind::Ping, &Ping { number: 1, heard: 0 }).unwrap()).await;
+        if read_header(&mut heartbeat.recv).await.is_ok() {
             break;
         }
         assert!(Instant::now() < deadline);
@@ -358,13 +358,13 @@ async fn a_follower_that_never_takes_a_push_loses_its_feed() {
     let room = Room::new().await;
     room.shelf.put("web", Ok((1, "x")));
     let link = room.link().await;
-    let mut pulse = link.pulse().await;
+    let mut heartbeat = link.heartbeat().await;
     let mut feed = link.open(1, "web", None).await;
     assert_eq!(feed.push().await.number, 1);
     pass(defaults::FEED_TOOK_TIMEOUT).await;
     feed.is_refused().await;
     room.shelf.put("web", Ok((2, "y")));
-    assert_eq!(pulse.echo(1, 0).await.behind, [1], "it has not let go");
+    assert_eq!(heartbeat.echo(1, 0).await.behind, [1], "it has not let go");
     pass(defaults::FEED_TOOK_TIMEOUT).await;
     link.is_cut().await;
     room.until_interests(0).await;
@@ -390,8 +390,8 @@ async fn feeds_do_not_hold_up_a_shutdown() {
     let room = Room::new().await;
     room.shelf.put("web", Ok((1, "x")));
     let link = room.link().await;
-    let mut pulse = link.pulse().await;
-    pulse.echo(1, 0).await;
+    let mut heartbeat = link.heartbeat().await;
+    heartbeat.echo(1, 0).await;
     let mut feed = link.open(1, "web", None).await;
     assert_eq!(feed.next().await.0, 1);
     room.bridge.shutdown(LONG).await;

@@ -201,8 +201,8 @@ impl Near {
         self.stream(Frame::of(Kind::Open, &Open { feed, query: query(name), known }).unwrap()).await
     }
 
-    pub(super) async fn pulse(&self) -> Stream {
-        self.stream(Frame::bare(Kind::Pulse)).await
+    pub(super) async fn heartbeat(&self) -> Stream {
+        self.stream(Frame::bare(Kind::Heartbeat)).await
     }
 
     pub(super) async fn is_cut(&self) {

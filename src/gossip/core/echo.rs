@@ -41,8 +41,8 @@ impl Core {
     }
 
     /// Answers a measurement.
-    pub(super) fn hear_ping(&mut self, from: SocketAddr, data: &[u8], now: Instant) -> Result<(), Refusal> {
-        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
+    pub(super) fn hear_ping(&mut self, from: SocketAddr, data: &[u8], now: Instant) -> Result<(), Rejection> {
+        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Rejection::Junk)?;
         self.learn_coordinate(&echo.name, &echo.coordinate);
         let Ok(answer) = postcard::to_stdvec(&self.echo(echo.token)) else { return Ok(()) };
         // Where a packet says it comes from is not where it must come from.
@@ -55,8 +55,8 @@ impl Core {
     }
 
     /// Learns from the answer to a measurement; an answer nobody waits for is nothing.
-    pub(super) fn hear_pong(&mut self, data: &[u8], now: Instant) -> Result<(), Refusal> {
-        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Refusal::Junk)?;
+    pub(super) fn hear_pong(&mut self, data: &[u8], now: Instant) -> Result<(), Rejection> {
+        let echo: Echo = postcard::from_bytes(data).map_err(|_error| Rejection::Junk)?;
         if self.hear_proof(echo.token, now) {
             return Ok(());
         }

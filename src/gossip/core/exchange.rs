@@ -7,15 +7,15 @@ use crate::model::member::tag;
 
 /// The answer to a frame that somebody sent us.
 #[derive(Debug)]
-pub(in crate::gossip) enum Verdict {
+pub(in crate::gossip) enum ExchangeAnswer {
     /// Send this and be done.
     Answer(Vec<u8>),
     /// Send this, which tells a newcomer why it is not let in; counted.
     Deny { answer: Vec<u8>, newcomer: Box<NodeInfo>, denied: Denied },
-    /// Ask the holder of the newcomer's name first, then [`Core::finish_exchange`].
+    /// Operation the holder of the newcomer's name first, then [`Core::finish_exchange`].
     AskFirst { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: Box<NodeInfo>, said: Said },
     /// Hang up; counted.
-    Hangup(Refusal),
+    Hangup(Rejection),
 }
 
 /// What somebody says in an exchange; nothing of it counts before it is known to be let in.
@@ -63,15 +63,15 @@ impl Core {
     }
 
     /// Somebody connected from `peer` and sent this.
-    pub(in crate::gossip) fn handle_frame(&mut self, peer: IpAddr, bytes: &[u8], now: Instant) -> Verdict {
+    pub(in crate::gossip) fn handle_frame(&mut self, peer: IpAddr, bytes: &[u8], now: Instant) -> ExchangeAnswer {
         match self.open_frame(bytes) {
-            Err(Refusal::Outlived { session, .. }) => {
+            Err(Rejection::Outlived { session, .. }) => {
                 metrics::counter!("kontor.gossip.refused", "reason" => "outlived").increment(1);
                 self.answer(&Message::Outlived { generation: session })
             }
             Err(refusal) => {
                 metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
-                Verdict::Hangup(refusal)
+                ExchangeAnswer::Hangup(refusal)
             }
             Ok(Frame { message: Message::Who, .. }) => {
                 self.answer(&Message::Me { name: self.me.name.clone(), node_id: self.me.node_id })
@@ -83,12 +83,12 @@ impl Core {
                 self.judge(from, Said { entries, orders }, now)
             }
             Ok(Frame { message: Message::Me { .. } | Message::Refused { .. } | Message::Outlived { .. }, .. }) => {
-                Verdict::Hangup(Refusal::Junk)
+                ExchangeAnswer::Hangup(Rejection::Junk)
             }
         }
     }
 
-    fn judge(&mut self, from: NodeInfo, said: Said, now: Instant) -> Verdict {
+    fn judge(&mut self, from: NodeInfo, said: Said, now: Instant) -> ExchangeAnswer {
         if self.stay != Stay::Member {
             let reason = format!("Member '{}' is leaving", self.me.name);
             return self.refuse(&from, Denied { kind: "leaving", reason });
@@ -101,7 +101,7 @@ impl Core {
             return self.refuse(&from, denied);
         }
         match self.table.rival(&from).map(|record| record.info.clone()) {
-            Some(held) => Verdict::AskFirst {
+            Some(held) => ExchangeAnswer::AskFirst {
                 holder: held.addr,
                 holder_name: held.name,
                 holder_id: held.node_id,
@@ -113,7 +113,13 @@ impl Core {
     }
 
     /// The holder of the newcomer's name was asked; `answered` says whether it is still there.
-    pub(in crate::gossip) fn finish_exchange(&mut self, from: &NodeInfo, said: Said, answered: bool, now: Instant) -> Verdict {
+    pub(in crate::gossip) fn finish_exchange(
+        &mut self,
+        from: &NodeInfo,
+        said: Said,
+        answered: bool,
+        now: Instant,
+    ) -> ExchangeAnswer {
         match self.table.rival(from) {
             Some(held) if answered => {
                 let denied = conflict(from, &held.info);
@@ -123,7 +129,7 @@ impl Core {
         }
     }
 
-    fn take_all(&mut self, from: &NodeInfo, said: Said, now: Instant) -> Verdict {
+    fn take_all(&mut self, from: &NodeInfo, said: Said, now: Instant) -> ExchangeAnswer {
         self.take_orders(said.orders, now);
         self.take(from, said.entries, now);
         self.state_answer(now)
@@ -203,7 +209,7 @@ impl Core {
                 self.shun(&entry.info);
                 continue;
             }
-            self.outbid(*entry.member.id(), now);
+            self.refute(*entry.member.id(), now);
             self.take_entry(entry.info.name == from.name, entry, now);
             self.settle(now);
         }
@@ -264,7 +270,7 @@ impl Core {
             return;
         }
         self.contenders.insert(name.clone(), (newcomer, now));
-        self.outputs.push_back(Output::Ask {
+        self.outputs.push_back(Output::Operation {
             holder: held.addr,
             holder_name: held.name,
             holder_id: held.node_id,
@@ -335,11 +341,11 @@ impl Core {
         entries
     }
 
-    fn open_frame(&mut self, bytes: &[u8]) -> Result<Frame, Refusal> {
+    fn open_frame(&mut self, bytes: &[u8]) -> Result<Frame, Rejection> {
         let opened = self.envelope.open(Carrier::Stream, bytes)?;
-        let (message, rest) = postcard::take_from_bytes(&opened.payload).map_err(|_error| Refusal::Junk)?;
+        let (message, rest) = postcard::take_from_bytes(&opened.payload).map_err(|_error| Rejection::Junk)?;
         // Agents that know no orders write nothing there.
-        let orders = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(|_error| Refusal::Junk)? };
+        let orders = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(|_error| Rejection::Junk)? };
         Ok(Frame { sender: opened.sender, message, orders })
     }
 
@@ -351,20 +357,20 @@ impl Core {
         self.envelope.seal(Carrier::Stream, &bytes).map_err(|_unsealed| "a message could not be sealed".to_owned())
     }
 
-    fn answer(&mut self, message: &Message) -> Verdict {
-        self.frame(message, &[]).map_or(Verdict::Hangup(Refusal::Junk), Verdict::Answer)
+    fn answer(&mut self, message: &Message) -> ExchangeAnswer {
+        self.frame(message, &[]).map_or(ExchangeAnswer::Hangup(Rejection::Junk), ExchangeAnswer::Answer)
     }
 
-    fn refuse(&mut self, newcomer: &NodeInfo, denied: Denied) -> Verdict {
+    fn refuse(&mut self, newcomer: &NodeInfo, denied: Denied) -> ExchangeAnswer {
         metrics::counter!("kontor.gossip.denied", "reason" => denied.kind).increment(1);
         match self.frame(&Message::Refused { reason: denied.reason.clone() }, &[]) {
-            Ok(answer) => Verdict::Deny { answer, newcomer: Box::new(newcomer.clone()), denied },
-            Err(_unsealed) => Verdict::Hangup(Refusal::Junk),
+            Ok(answer) => ExchangeAnswer::Deny { answer, newcomer: Box::new(newcomer.clone()), denied },
+            Err(_unsealed) => ExchangeAnswer::Hangup(Rejection::Junk),
         }
     }
 
-    fn state_answer(&mut self, now: Instant) -> Verdict {
-        self.state_frame(now).map_or(Verdict::Hangup(Refusal::Junk), Verdict::Answer)
+    fn state_answer(&mut self, now: Instant) -> ExchangeAnswer {
+        self.state_frame(now).map_or(ExchangeAnswer::Hangup(Rejection::Junk), ExchangeAnswer::Answer)
     }
 }
 

@@ -80,7 +80,7 @@ impl Core {
 
     /// Somebody remembers a life of ours that is later than this one, after a clock went back or a
     /// data directory was lost: go beyond it, or nobody would take us for alive.
-    pub(super) fn outbid(&mut self, id: Identity, now: Instant) {
+    pub(super) fn refute(&mut self, id: Identity, now: Instant) {
         let mine = self.me.identity();
         if id.addr == mine.addr && id != mine && id.bump >= mine.bump {
             self.outlive(id.bump);

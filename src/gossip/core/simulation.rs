@@ -137,16 +137,18 @@ impl Network {
         let question = self.hosts[from].core.state_frame(now)?;
         let peer = self.hosts[from].addr.ip();
         let verdict = match self.hosts[to].core.handle_frame(peer, &question, now) {
-            Verdict::AskFirst { holder, holder_name, holder_id, newcomer, said } => {
+            ExchangeAnswer::AskFirst { holder, holder_name, holder_id, newcomer, said } => {
                 let answered = self.ask(to, holder, &holder_name, holder_id);
                 self.hosts[to].core.finish_exchange(&newcomer, said, answered, now)
             }
             verdict => verdict,
         };
         match verdict {
-            Verdict::Answer(answer) | Verdict::Deny { answer, .. } => self.hosts[from].core.handle_answer(with, &answer, now),
-            Verdict::Hangup(refusal) => Err(refusal.label().to_owned()),
-            Verdict::AskFirst { .. } => Err("asked twice".to_owned()),
+            ExchangeAnswer::Answer(answer) | ExchangeAnswer::Deny { answer, .. } => {
+                self.hosts[from].core.handle_answer(with, &answer, now)
+            }
+            ExchangeAnswer::Hangup(refusal) => Err(refusal.label().to_owned()),
+            ExchangeAnswer::AskFirst { .. } => Err("asked twice".to_owned()),
         }
     }
 
@@ -155,7 +157,7 @@ impl Network {
         let question = self.hosts[from].core.who_frame().unwrap();
         let peer = self.hosts[from].addr.ip();
         match self.hosts[to].core.handle_frame(peer, &question, self.now) {
-            Verdict::Answer(answer) => self.hosts[from].core.is_answer_of(&answer, name, id),
+            ExchangeAnswer::Answer(answer) => self.hosts[from].core.is_answer_of(&answer, name, id),
             _ => false,
         }
     }
@@ -178,7 +180,7 @@ impl Network {
                         }
                     }
                     Output::Exchange { with } => drop(self.exchange(from, with)),
-                    Output::Ask { holder, holder_name, holder_id, newcomer } => {
+                    Output::Operation { holder, holder_name, holder_id, newcomer } => {
                         let answered = self.ask(from, holder, &holder_name, holder_id);
                         self.hosts[from].core.settle_contest(&newcomer, answered, self.now);
                     }

@@ -3,10 +3,10 @@
 
 use crate::defaults;
 use crate::gossip::Pool;
-use crate::gossip::envelope::Refusal;
+use crate::gossip::envelope::Rejection;
 use crate::gossip::info::{Denied, NodeInfo};
 use crate::gossip::memberlist::CONSUL;
-use crate::telemetry::{Trouble, Troubles};
+use crate::telemetry::{FailureThrottle, FailureThrottles};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use tracing::{debug, warn};
@@ -15,20 +15,20 @@ use tracing::{debug, warn};
 #[derive(Debug)]
 pub(in crate::gossip) struct Complaints {
     pool: Pool,
-    refusals: Troubles<(&'static str, IpAddr)>,
+    refusals: FailureThrottles<(&'static str, IpAddr)>,
 }
 
 impl Complaints {
     pub(super) fn new(pool: Pool) -> Complaints {
-        let refusal = Trouble::at_once(defaults::GOSSIP_WARN_EVERY);
-        Complaints { pool, refusals: Troubles::new(refusal, defaults::GOSSIP_WARN_EVERY, defaults::GOSSIP_MAX_WARNED) }
+        let refusal = FailureThrottle::at_once(defaults::GOSSIP_WARN_EVERY);
+        Complaints { pool, refusals: FailureThrottles::new(refusal, defaults::GOSSIP_WARN_EVERY, defaults::GOSSIP_MAX_WARNED) }
     }
 
     /// A packet or a frame of this peer was refused.
-    pub(super) fn refused(&self, peer: SocketAddr, refusal: &Refusal) {
+    pub(super) fn refused(&self, peer: SocketAddr, refusal: &Rejection) {
         let (pool, kind) = (self.pool, refusal.label());
         match refusal {
-            Refusal::Key | Refusal::Datacenter(_) | Refusal::Pool | Refusal::Version | Refusal::Ahead
+            Rejection::Key | Rejection::Datacenter(_) | Rejection::Pool | Rejection::Version | Rejection::Ahead
                 if self.is_due(kind, peer.ip()) =>
             {
                 warn!(%pool, %peer, kind, reason = %refusal, "gossip of a peer is refused");

@@ -1,8 +1,8 @@
 //! The TCP side: state exchanges, both ways, and asking whether a member is still there.
 //! `driver` and `join` start them; every one is bounded in time, number and bytes.
 
-use super::super::core::{Contact, Verdict};
-use super::super::envelope::{self, Note, Refusal};
+use super::super::core::{Contact, ExchangeAnswer};
+use super::super::envelope::{self, Note, Rejection};
 use super::super::memberlist::{self, CONSUL};
 use super::super::stream::{self, LENGTH_BYTES};
 use super::CoreHandle;
@@ -135,25 +135,25 @@ async fn answer(
     caller.is_heard();
     let handle = move |core: &mut super::Core, now| core.handle_frame(peer.ip(), &question, now);
     let mut verdict = core.call(handle).await.map_err(|error| error.to_string())?;
-    if let Verdict::AskFirst { holder, holder_name, holder_id, newcomer, said } = verdict {
+    if let ExchangeAnswer::AskFirst { holder, holder_name, holder_id, newcomer, said } = verdict {
         let answered = ask(core, holder, holder_name, holder_id).await;
         let finish = core.call(move |core, now| core.finish_exchange(&newcomer, said, answered, now));
         verdict = finish.await.map_err(|error| error.to_string())?;
     }
     match verdict {
-        Verdict::Answer(answer) => send(&mut connection, &answer).await,
-        Verdict::Deny { answer, newcomer, denied } => {
+        ExchangeAnswer::Answer(answer) => send(&mut connection, &answer).await,
+        ExchangeAnswer::Deny { answer, newcomer, denied } => {
             core.complaints.denied(peer, &newcomer, &denied);
             send(&mut connection, &answer).await
         }
-        Verdict::Hangup(refusal) => {
+        ExchangeAnswer::Hangup(refusal) => {
             core.complaints.refused(peer, &refusal);
             match Note::frame(&refusal) {
                 Some(note) => send(&mut connection, &note).await,
                 None => Ok(()),
             }
         }
-        Verdict::AskFirst { .. } => Err("a name was contested twice".to_owned()),
+        ExchangeAnswer::AskFirst { .. } => Err("a name was contested twice".to_owned()),
     }
 }
 
@@ -259,7 +259,7 @@ async fn begin(connection: &mut TcpStream) -> Result<Begun, String> {
     let length = match stream::frame_length(prefix) {
         Err(_too_long) if is_consul => return Ok(Begun::Consul),
         Err(error) => return Err(error),
-        Ok(length) if length < FIRST => return Err(Refusal::Junk.to_string()),
+        Ok(length) if length < FIRST => return Err(Rejection::Junk.to_string()),
         Ok(length) => length,
     };
     let mut first = [0; FIRST];
@@ -270,7 +270,7 @@ async fn begin(connection: &mut TcpStream) -> Result<Begun, String> {
         _ if is_consul => Ok(Begun::Consul),
         // The second byte may be on its way; the envelope looks at it again.
         _ if peeked < FIRST => Ok(Begun::Frame { length }),
-        _ => Err(Refusal::Junk.to_string()),
+        _ => Err(Rejection::Junk.to_string()),
     }
 }
 

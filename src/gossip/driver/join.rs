@@ -8,7 +8,7 @@ use super::CoreHandle;
 use super::dial::exchange;
 use crate::defaults;
 use crate::model::member::{Member, MemberStatus, cloud_provider};
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use futures_util::StreamExt;
 use rand::seq::SliceRandom;
 use std::collections::BTreeSet;
@@ -88,7 +88,7 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
 /// alone, by them and by every last known member.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
-    let (mut trouble, mut failed) = (Trouble::default(), 0);
+    let (mut trouble, mut failed) = (FailureThrottle::default(), 0);
     loop {
         let roster = core.roster.borrow().clone();
         let alone = plan.company.is_alone(&roster);
@@ -133,7 +133,7 @@ fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
 
 /// Says that nobody was reached: at first as news, for agents of one pool often start together, and
 /// as a warning when it lasts.
-fn told(plan: &JoinPlan, trouble: &mut Trouble, causes: &str) {
+fn told(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
     let (pool, retry_in) = (plan.company.pool, plan.interval);
     let first = trouble.is_over();
     // Another datacenter that nobody configured here may be gone for good; its links tell of it.

@@ -3,7 +3,7 @@
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::body;
-use crate::http::error::Refusal;
+use crate::http::error::ErrorResponse;
 use crate::http::respond::Reply;
 use crate::local::Source;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
@@ -78,7 +78,7 @@ pub(in crate::http) fn update(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     pending(async move {
         let id = id?;
         let update: Update = body::decode(call.body).await?;
-        let wrong = |_| Refusal::bad_request(format!("Invalid check status: '{}'", update.status));
+        let wrong = |_| ErrorResponse::bad_request(format!("Invalid check status: '{}'", update.status));
         let status: CheckStatus = update.status.parse().map_err(wrong)?;
         local.update_ttl(&id, status, &update.output)?;
         Ok(Reply::empty())

@@ -3,7 +3,7 @@
 use super::services::AgentService;
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, ready};
-use crate::http::error::{Refusal, header_text};
+use crate::http::error::{ErrorResponse, header_text};
 use crate::http::respond::Reply;
 use crate::local::Registered;
 use crate::model::check::{CheckStatus, HealthCheck, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
@@ -85,7 +85,7 @@ fn wants_text(call: &Call) -> bool {
     call.parameters.first("format") == Some("text") || call.headers.get(ACCEPT).is_some_and(accepts)
 }
 
-fn of_instance(registered: &Registered, id: &str, dc: &str, text: bool) -> Result<Reply, Refusal> {
+fn of_instance(registered: &Registered, id: &str, dc: &str, text: bool) -> Result<Reply, ErrorResponse> {
     let Some(service) = registered.services.get(id) else {
         let nothing = ServiceHealth { aggregated_status: "critical", ..ServiceHealth::default() };
         return answer(&nothing, StatusCode::NOT_FOUND, &format!("ServiceId {id} not found"), text);
@@ -94,7 +94,7 @@ fn of_instance(registered: &Registered, id: &str, dc: &str, text: bool) -> Resul
     answer(&health, aggregate.code(), aggregate.as_str(), text)
 }
 
-fn of_service(registered: &Registered, name: &str, dc: &str, text: bool) -> Result<Reply, Refusal> {
+fn of_service(registered: &Registered, name: &str, dc: &str, text: bool) -> Result<Reply, ErrorResponse> {
     let instances = registered.services.values().filter(|service| service.service == name);
     let (aggregates, healths): (Vec<Aggregate>, Vec<ServiceHealth<'_>>) =
         instances.map(|service| health_of(registered, service, dc)).unzip();
@@ -114,7 +114,7 @@ fn health_of<'a>(registered: &'a Registered, service: &'a NodeService, dc: &'a s
     (aggregate, ServiceHealth { aggregated_status: aggregate.as_str(), service, checks: Some(checks) })
 }
 
-fn answer<T: Serialize>(health: &T, code: StatusCode, reason: &str, text: bool) -> Result<Reply, Refusal> {
+fn answer<T: Serialize>(health: &T, code: StatusCode, reason: &str, text: bool) -> Result<Reply, ErrorResponse> {
     let reply = if text { Reply::text(reason) } else { super::json(health)? };
     Ok(reply.with_status(code).with_header(REASON, header_text(reason)))
 }
@@ -143,7 +143,7 @@ mod tests {
 
     fn codes(checks: &[(&str, &str, CheckStatus)]) -> (u16, u16, u16) {
         let registered = registered(checks);
-        let code = |reply: Result<Reply, Refusal>| reply.unwrap().status().as_u16();
+        let code = |reply: Result<Reply, ErrorResponse>| reply.unwrap().status().as_u16();
         let one = |id| code(of_instance(&registered, id, "dc1", false));
         (one("a"), one("b"), code(of_service(&registered, "web", "dc1", false)))
     }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn what_is_not_registered_is_404() {
         let registered = registered(&[]);
-        let code = |reply: Result<Reply, Refusal>| reply.unwrap().status();
+        let code = |reply: Result<Reply, ErrorResponse>| reply.unwrap().status();
         assert_eq!(code(of_instance(&registered, "x", "dc1", true)), StatusCode::NOT_FOUND);
         assert_eq!(code(of_service(&registered, "x", "dc1", false)), StatusCode::NOT_FOUND);
         let nothing = ServiceHealth { aggregated_status: "critical", ..ServiceHealth::default() };

@@ -4,7 +4,7 @@
 
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending};
-use crate::http::error::Refusal;
+use crate::http::error::ErrorResponse;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(in crate::http) fn host(_api: &Arc<HttpParts>, _call: Call) -> Pending {
     pending(async {
         // Reading files may block.
         let report = tokio::task::spawn_blocking(report).await;
-        super::json(&report.map_err(|error| Refusal::failed(format!("reading the host's state failed: {error}")))?)
+        super::json(&report.map_err(|error| ErrorResponse::failed(format!("reading the host's state failed: {error}")))?)
     })
 }
 

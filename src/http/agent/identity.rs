@@ -4,7 +4,7 @@ use super::members::RosterEntry;
 use crate::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
-use crate::http::error::Refusal;
+use crate::http::error::ErrorResponse;
 use crate::http::respond::Reply;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub(in crate::http) fn reload(api: &Arc<HttpParts>, _call: Call) -> Pending {
     // Begun means done, whether the client waits or not.
     let done = tokio::spawn(api.control.reload());
     pending(async move {
-        let read = done.await.map_err(|error| Refusal::failed(format!("reloading failed: {error}")))?;
-        read.map_err(Refusal::failed)?;
+        let read = done.await.map_err(|error| ErrorResponse::failed(format!("reloading failed: {error}")))?;
+        read.map_err(ErrorResponse::failed)?;
         Ok(Reply::empty())
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending};
-use crate::http::error::Refusal;
+use crate::http::error::ErrorResponse;
 use crate::http::parameters::{Parameters, parse_bool};
 use crate::http::respond::Reply;
 use std::sync::Arc;
@@ -36,15 +36,15 @@ struct Asked {
 }
 
 impl Asked {
-    fn by(parameters: &Parameters) -> Result<Asked, Refusal> {
+    fn by(parameters: &Parameters) -> Result<Asked, ErrorResponse> {
         Ok(Asked { enable: enabled(parameters)?, reason: parameters.first("reason").unwrap_or("").to_owned() })
     }
 }
 
 /// `enable`, which must be there.
-fn enabled(parameters: &Parameters) -> Result<bool, Refusal> {
-    let text = parameters.first("enable").ok_or_else(|| Refusal::bad_request("Missing value for enable"))?;
-    parse_bool(text).ok_or_else(|| Refusal::bad_request(format!("Invalid value for enable: {text:?}")))
+fn enabled(parameters: &Parameters) -> Result<bool, ErrorResponse> {
+    let text = parameters.first("enable").ok_or_else(|| ErrorResponse::bad_request("Missing value for enable"))?;
+    parse_bool(text).ok_or_else(|| ErrorResponse::bad_request(format!("Invalid value for enable: {text:?}")))
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
         let read = |query| enabled(&Parameters::parse(Some(query)).unwrap());
         assert_eq!(read("enable=true"), Ok(true));
         assert_eq!(read("enable=0"), Ok(false));
-        assert_eq!(read(""), Err(Refusal::bad_request("Missing value for enable")));
-        assert_eq!(read("enable=maybe"), Err(Refusal::bad_request("Invalid value for enable: \"maybe\"")));
+        assert_eq!(read(""), Err(ErrorResponse::bad_request("Missing value for enable")));
+        assert_eq!(read("enable=maybe"), Err(ErrorResponse::bad_request("Invalid value for enable: \"maybe\"")));
     }
 }

@@ -4,7 +4,7 @@ use crate::defaults::{FEDERATION_READMIT_RETRY, FEDERATION_READMIT_WAIT};
 use crate::gossip::{Gossip, Roster};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
-use crate::http::error::Refusal;
+use crate::http::error::ErrorResponse;
 use crate::http::removal::readmission;
 use crate::http::respond::Reply;
 use crate::model::fault::FaultKind;
@@ -57,7 +57,7 @@ impl RosterEntry<'_> {
 /// `GET agent/members?wan&segment`
 pub(in crate::http) fn members(api: &Arc<HttpParts>, call: Call) -> Pending {
     if let Some(segment) = call.parameters.filled("segment").filter(|segment| *segment != ALL_SEGMENTS) {
-        return ready(Err(Refusal::bad_request(format!("Bad request: network segments are not offered, got {segment:?}"))));
+        return ready(Err(ErrorResponse::bad_request(format!("Bad request: network segments are not offered, got {segment:?}"))));
     }
     let pool = if call.parameters.has("wan") { api.wan.as_ref() } else { Some(&api.lan) };
     let roster = pool.map(Gossip::roster);
@@ -65,7 +65,7 @@ pub(in crate::http) fn members(api: &Arc<HttpParts>, call: Call) -> Pending {
 }
 
 /// The members of a roster; `null` where there is no such pool.
-fn list(roster: Option<&Roster>) -> Result<Reply, Refusal> {
+fn list(roster: Option<&Roster>) -> Result<Reply, ErrorResponse> {
     let entries = roster.map(|roster| roster.members.values().map(RosterEntry::of).collect::<Vec<_>>());
     super::json(&entries)
 }
@@ -75,7 +75,7 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let pool = match (call.parameters.has("wan"), &api.wan) {
         (false, _) => api.lan.clone(),
         (true, Some(wan)) => wan.clone(),
-        (true, None) => return ready(Err(Refusal::failed("WAN pool is not available on this agent: ask a server"))),
+        (true, None) => return ready(Err(ErrorResponse::failed("WAN pool is not available on this agent: ask a server"))),
     };
     let (api, principal) = (Arc::clone(api), call.principal());
     let address = call.named("Missing address to join");
@@ -94,7 +94,7 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
         while !joined(&pool, &addresses).await?.is_empty() {
             if Instant::now() >= deadline {
                 let text = "the datacenter is readmitted, and this server has not heard of it yet; try again";
-                return Err(Refusal::failed(text));
+                return Err(ErrorResponse::failed(text));
             }
             tokio::time::sleep(FEDERATION_READMIT_RETRY).await;
         }
@@ -103,12 +103,12 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
 }
 
 /// Joins; the datacenters that answered and are not taken in, because they were removed.
-async fn joined(pool: &Gossip, addresses: &[String]) -> Result<BTreeSet<String>, Refusal> {
-    let joined = pool.join(addresses).await.map_err(|error| Refusal::failed(error.to_string()))?;
+async fn joined(pool: &Gossip, addresses: &[String]) -> Result<BTreeSet<String>, ErrorResponse> {
+    let joined = pool.join(addresses).await.map_err(|error| ErrorResponse::failed(error.to_string()))?;
     Ok(joined.removed)
 }
 
-async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(), Refusal> {
+async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(), ErrorResponse> {
     match api.router.write(WriteRequest { dc: None, principal: principal.clone(), write: readmission(dc.to_owned()) }).await {
         // Somebody else was faster.
         Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
@@ -121,7 +121,7 @@ pub(in crate::http) fn leave(api: &Arc<HttpParts>, _call: Call) -> Pending {
     // Begun means done: a client that does not wait must not leave this agent half gone.
     let left = tokio::spawn(api.control.leave());
     pending(async move {
-        left.await.map_err(|error| Refusal::failed(format!("leaving failed: {error}")))?;
+        left.await.map_err(|error| ErrorResponse::failed(format!("leaving failed: {error}")))?;
         Ok(Reply::empty())
     })
 }
@@ -142,8 +142,8 @@ pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pend
         // A client agent is in no WAN pool, a client node either: one pool that knew the name is enough.
         match (lan, wan) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(Reply::empty()),
-            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(Refusal::failed(format!("agent: {error}"))),
-            (None, None) => Err(Refusal::failed("WAN pool is not available on this agent: ask a server")),
+            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(ErrorResponse::failed(format!("agent: {error}"))),
+            (None, None) => Err(ErrorResponse::failed("WAN pool is not available on this agent: ask a server")),
         }
     })
 }

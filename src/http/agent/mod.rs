@@ -10,7 +10,7 @@ pub(super) mod maintenance;
 pub(super) mod health;
 pub(super) mod host;
 
-use super::error::Refusal;
+use super::error::ErrorResponse;
 use super::parameters::Parameters;
 use super::respond::Reply;
 use crate::model::filter::Filter;
@@ -18,8 +18,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// `value` as a JSON answer.
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<Reply, Refusal> {
-    let text = serde_json::to_vec(value).map_err(|error| Refusal::failed(format!("rendering the answer failed: {error}")))?;
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Reply, ErrorResponse> {
+    let text =
+        serde_json::to_vec(value).map_err(|error| ErrorResponse::failed(format!("rendering the answer failed: {error}")))?;
     Ok(Reply::json(text))
 }
 
@@ -29,17 +30,17 @@ fn filtered<'a, T: Serialize>(
     rows: BTreeMap<&'a str, T>,
     shape: &T,
     parameters: &Parameters,
-) -> Result<BTreeMap<&'a str, T>, Refusal> {
+) -> Result<BTreeMap<&'a str, T>, ErrorResponse> {
     let Some(text) = parameters.filled("filter") else { return Ok(rows) };
-    let wrong = |error: String| Refusal::bad_request(format!("Failed to create boolean expression evaluator: {error}"));
+    let wrong = |error: String| ErrorResponse::bad_request(format!("Failed to create boolean expression evaluator: {error}"));
     let filter = Filter::parse(text).map_err(wrong)?;
-    let value = |row: &T| serde_json::to_value(row).map_err(|error| Refusal::failed(error.to_string()));
+    let value = |row: &T| serde_json::to_value(row).map_err(|error| ErrorResponse::failed(error.to_string()));
     filter.validate(&value(shape)?).map_err(wrong)?;
     let mut kept = BTreeMap::new();
     for (id, row) in rows {
         let value = value(&row)?;
         let matches = filter.matches(&value);
-        if matches.map_err(|error| Refusal::bad_request(format!("Failed to filter: {error}")))? {
+        if matches.map_err(|error| ErrorResponse::bad_request(format!("Failed to filter: {error}")))? {
             kept.insert(id, row);
         }
     }

@@ -4,7 +4,7 @@ use crate::defaults;
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::body;
-use crate::http::error::Refusal;
+use crate::http::error::ErrorResponse;
 use crate::http::options;
 use crate::http::parameters::parse_bool;
 use crate::http::respond::Reply;
@@ -75,8 +75,8 @@ impl<'a> AgentService<'a> {
     }
 
     /// A hash of everything else; the same on every agent and after every restart.
-    fn hashed(mut self) -> Result<(AgentService<'a>, String), Refusal> {
-        let text = serde_json::to_vec(&self).map_err(|error| Refusal::failed(error.to_string()))?;
+    fn hashed(mut self) -> Result<(AgentService<'a>, String), ErrorResponse> {
+        let text = serde_json::to_vec(&self).map_err(|error| ErrorResponse::failed(error.to_string()))?;
         let hash: String = Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         self.content_hash = Some(hash.clone());
         Ok((self, hash))
@@ -111,7 +111,7 @@ async fn one_service(
     dc: &str,
     known: Option<&str>,
     wait: Duration,
-) -> Result<Reply, Refusal> {
+) -> Result<Reply, ErrorResponse> {
     let deadline = Instant::now() + wait;
     loop {
         let registered = Arc::clone(&changes.borrow_and_update());
@@ -129,8 +129,8 @@ async fn one_service(
 }
 
 /// The answer with its hash, or 404.
-fn render(registered: &Registered, id: &str, dc: &str) -> Result<(Reply, String), Refusal> {
-    let service = registered.services.get(id).ok_or_else(|| Refusal::not_found(format!("unknown service ID: {id}")))?;
+fn render(registered: &Registered, id: &str, dc: &str) -> Result<(Reply, String), ErrorResponse> {
+    let service = registered.services.get(id).ok_or_else(|| ErrorResponse::not_found(format!("unknown service ID: {id}")))?;
     let (service, hash) = AgentService::of(service, dc).hashed()?;
     let value = HeaderValue::try_from(hash.as_str()).unwrap_or(HeaderValue::from_static(""));
     Ok((super::json(&service)?.with_header(CONTENT_HASH, value), hash))
@@ -149,7 +149,7 @@ pub(in crate::http) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
     let replace = match call.parameters.first("replace-existing-checks") {
         None => Ok(false),
         Some("") => Ok(true),
-        Some(text) => parse_bool(text).ok_or_else(|| Refusal::bad_request("Invalid value for ?replace-existing-checks")),
+        Some(text) => parse_bool(text).ok_or_else(|| ErrorResponse::bad_request("Invalid value for ?replace-existing-checks")),
     };
     let token = call.token();
     pending(async move {
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(hash(NodeService { modify_index: 9, ..web() }), first);
         assert_ne!(hash(NodeService { port: 81, ..web() }), first);
         let unknown = render(&registered(web()), "web2", "dc1").unwrap_err();
-        assert_eq!(unknown, Refusal::not_found("unknown service ID: web2"));
+        assert_eq!(unknown, ErrorResponse::not_found("unknown service ID: web2"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,7 +226,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             sender.send_replace(Arc::new(Registered::default()));
         });
-        assert_eq!(woken, (Err(Refusal::not_found("unknown service ID: web1")), Duration::from_secs(2)));
+        assert_eq!(woken, (Err(ErrorResponse::not_found("unknown service ID: web1")), Duration::from_secs(2)));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct HttpProbe {
     target: String,
     method: String,
     /// What is sent, or why nothing can be.
-    first: Result<Step, String>,
+    first: Result<Exchange, String>,
     follows: bool,
     tls: Tls,
     proxies: Proxies,
@@ -42,7 +42,7 @@ pub(super) struct HttpProbe {
 
 /// One request of a probe: the first, or one that a redirect led to.
 #[derive(Clone, Debug)]
-struct Step {
+struct Exchange {
     url: Url,
     method: Method,
     headers: HeaderMap,
@@ -55,7 +55,7 @@ impl HttpProbe {
         let method = if check.method.is_empty() { "GET".to_owned() } else { check.method.clone() };
         HttpProbe {
             target: shown(&check.http).into_owned(),
-            first: Step::first(check, &method),
+            first: Exchange::first(check, &method),
             method,
             follows: !check.disable_redirects,
             tls,
@@ -95,7 +95,7 @@ impl HttpProbe {
     }
 
     /// Asks, and asks where redirects point, until there is an answer.
-    async fn follow(&self, mut step: Step, answer: &mut Answer) -> Result<(), String> {
+    async fn follow(&self, mut step: Exchange, answer: &mut Answer) -> Result<(), String> {
         for _ in 0..CHECK_REDIRECTS {
             let (address, tls) = (&step.url.address, step.url.https.then_some(&self.tls));
             let proxy = self.proxies.before(step.url.https, &address.host)?;
@@ -123,8 +123,8 @@ impl HttpProbe {
     }
 }
 
-impl Step {
-    fn first(check: &CheckType, method: &str) -> Result<Step, String> {
+impl Exchange {
+    fn first(check: &CheckType, method: &str) -> Result<Exchange, String> {
         let url = Url::parse(&check.http)?;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_error| format!("net/http: invalid method {method:?}"))?;
         let mut headers = HeaderMap::new();
@@ -141,7 +141,7 @@ impl Step {
         headers.entry(USER_AGENT).or_insert(AGENT);
         headers.entry(ACCEPT).or_insert(ANY_TEXT);
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        Ok(Step { url, method, headers, body: Bytes::from(check.body.clone()) })
+        Ok(Exchange { url, method, headers, body: Bytes::from(check.body.clone()) })
     }
 
     /// For the target itself, or for the proxy that is asked to ask it.
@@ -167,10 +167,10 @@ impl Step {
     }
 
     /// The request that a redirect to `place` asks for.
-    fn next(self, status: StatusCode, place: &str) -> Result<Step, String> {
+    fn next(self, status: StatusCode, place: &str) -> Result<Exchange, String> {
         let (url, names_host) =
             self.url.join(place).map_err(|why| format!("failed to parse Location header {:?}: {why}", shown(place)))?;
-        let Step { mut method, mut headers, mut body, .. } = self;
+        let Exchange { mut method, mut headers, mut body, .. } = self;
         if names_host {
             headers.remove(HOST);
         }
@@ -185,7 +185,7 @@ impl Step {
                 method = Method::GET;
             }
         }
-        Ok(Step { url, method, headers, body })
+        Ok(Exchange { url, method, headers, body })
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn matches(expression: &Expression, row: &Value) -> Result<bool, Stri
             Ok(true)
         }
         Expression::Not(inner) => matches(inner, row).map(|matched| !matched),
-        Expression::Match(single) => Place { single, free: false, zero: false }.any(row, &single.selector),
+        Expression::Match(single) => FieldPath { single, free: false, zero: false }.any(row, &single.selector),
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn validate(expression: &Expression, shape: &Value) -> Result<(), Str
 
 /// A place on the way from the row to the value that is compared.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct FieldPath<'a> {
     single: &'a Match,
     /// Whether the way has entered a map whose keys are free.
     free: bool,
@@ -70,7 +70,7 @@ struct Place<'a> {
     zero: bool,
 }
 
-impl Place<'_> {
+impl FieldPath<'_> {
     /// Follows `path` from `value`; in a list of objects, whether any of them matches.
     fn any(self, value: &Value, path: &[String]) -> Result<bool, String> {
         let Some((name, rest)) = path.split_first() else { return self.compare(value) };
@@ -96,7 +96,7 @@ impl Place<'_> {
         }
         let zero = self.zero || (!self.free && ZERO.contains(&name));
         match fields.get(name) {
-            Some(value) => Place { free: self.free || FREE.contains(&name), zero, ..self }.any(value, rest),
+            Some(value) => FieldPath { free: self.free || FREE.contains(&name), zero, ..self }.any(value, rest),
             None if zero => Ok(self.zero()),
             None if self.free || OMITTED.contains(&name) => Ok(self.absent()),
             None => Err(self.unknown()),

@@ -9,7 +9,7 @@ use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, Examination};
 use crate::model::ids::ClusterId;
 use crate::model::query::{Freshness, Identity, Query};
-use crate::model::request::{Ask, Handler, Hops, Progress, Reply, Request, Source};
+use crate::model::request::{Handler, Hops, Operation, Progress, Reply, Request, Source};
 use crate::router::paths::{Datacenters, Follow};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
@@ -71,7 +71,7 @@ impl Link {
             return Err(Fault::unreachable("no link stands"));
         }
         let first = pin!(self.attempt(request));
-        if matches!(request.ask, Ask::Write(_)) || !self.world.chance.strikes(4) {
+        if matches!(request.ask, Operation::Write(_)) || !self.world.chance.strikes(4) {
             return first.await;
         }
         // A read that is late is asked on the standby too.
@@ -90,8 +90,8 @@ impl Link {
             return Err(Fault::unreachable("the request was not sent"));
         }
         let lost = |why: &str| match request.ask {
-            Ask::Write(_) => Fault::outcome_unknown(why),
-            Ask::Read(_) => Fault::unreachable(why),
+            Operation::Write(_) => Fault::outcome_unknown(why),
+            Operation::Read(_) => Fault::unreachable(why),
         };
         if chance.strikes(50) {
             sleep(BRIDGE_PROGRESS_TIMEOUT).await;
@@ -155,7 +155,7 @@ impl Datacenters for Link {
             let _under_way = self.world.enter();
             match timeout(patience, self.ask(dc, request)).await {
                 Ok(reply) => reply,
-                Err(_elapsed) if matches!(request.ask, Ask::Write(_)) => Err(Fault::outcome_unknown("no answer in time")),
+                Err(_elapsed) if matches!(request.ask, Operation::Write(_)) => Err(Fault::outcome_unknown("no answer in time")),
                 Err(_elapsed) => Err(Fault::unreachable("no answer in time")),
             }
         })
@@ -259,7 +259,7 @@ impl Follow for SimulatedFollow {
         Box::pin(async {
             let asked = clock::now();
             let query = Query::of(Arc::clone(&self.query), Freshness::default());
-            let request = Request { ask: Ask::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+            let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
             let dc = self.link.world.other_dc(self.link.from);
             match self.link.call(dc, &request, FEED_FIRST_TIMEOUT).await? {
                 Reply::Answer(answer) => Ok(self.feed.take(Arc::new(answer), asked)),

@@ -10,7 +10,7 @@ use crate::model::autopilot::AutopilotConfig;
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::{Member, MemberStatus, tag};
-use crate::model::request::{Ask, Handler, Hops, Progress, Request};
+use crate::model::request::{Handler, Hops, Operation, Progress, Request};
 use crate::router::paths::{Catalog, Datacenters, Members};
 use crate::router::{Paths, RemoteStale, Router, RouterSettings};
 use crate::shutdown::Shutdown;
@@ -300,7 +300,7 @@ impl World {
 
     /// A server that hung may still do what it was sent, when nobody waits for it any more.
     pub(super) fn process_late(self: &Arc<World>, to: usize, request: &Request, from_dc: Option<&'static str>, path: Path) {
-        if !matches!(request.ask, Ask::Write(_)) || self.chance.one_in(2) {
+        if !matches!(request.ask, Operation::Write(_)) || self.chance.one_in(2) {
             return;
         }
         let (world, request) = (Arc::clone(self), request.clone());
@@ -326,7 +326,7 @@ impl World {
         let mut path = PATH.try_with(Path::clone).unwrap_or_else(|_feed| vec![(from, Hops::default())]);
         let way = format!("{path:?} to {to} with {:?}", request.hops);
         let told = path.last().map(|(_, hops)| *hops).unwrap_or_default();
-        let is_leaf = |hops: Hops| hops.to_leader || hops.aside;
+        let is_leaf = |hops: Hops| hops.to_leader || hops.via_peer;
         for (is_broken, rule) in [
             (path.iter().any(|(agent, _)| *agent == to), "a request comes back to where it was"),
             (path.len() >= LONGEST_PATH, "a request makes too many hops"),
@@ -341,9 +341,9 @@ impl World {
         path.push((to, request.hops));
         let letter = |hops: &Hops| match hops {
             Hops { to_leader: true, .. } => 'L',
-            Hops { aside: true, .. } => 'A',
+            Hops { via_peer: true, .. } => 'A',
             Hops { crossed: true, .. } => 'X',
-            Hops { crossed: false, to_leader: false, aside: false } => 'S',
+            Hops { crossed: false, to_leader: false, via_peer: false } => 'S',
         };
         *self.ways.lock().unwrap().entry(path.iter().skip(1).map(|(_, hops)| letter(hops)).collect()).or_default() += 1;
         path

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 /// A change, and whether it concerns the node with its services, and its checks.
-type Step = (fn(&mut Catalog) -> u64, bool, bool);
+type Act = (fn(&mut Catalog) -> u64, bool, bool);
 
 fn watch(catalog: &Catalog, read: Read) -> Watch {
     catalog.reader.watch(of_view(&Query::new(read, Principal::anonymous())))
@@ -125,7 +125,7 @@ fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and
     let mut catalog = Catalog::new();
     let of_node = || Read::Catalog(CatalogRead::Node { node: "n1".to_owned() });
     let of_checks = || Read::Health(HealthRead::Node { node: "n1".to_owned() });
-    let steps: [Step; 5] = [
+    let steps: [Act; 5] = [
         (|catalog| catalog.register(node("n1")), true, true),
         (|catalog| catalog.register(instance("n1", "web", "web", &[])), true, false),
         (|catalog| catalog.register(checked("n1", "c", "web", CheckStatus::Passing)), false, true),

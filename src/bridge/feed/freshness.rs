@@ -4,7 +4,7 @@
 //! and that read is numbered. Both change in one step, and an interest that was called stays so:
 //! whatever a feed's task is at, an echo made meanwhile counts the feed as behind. No I/O.
 
-use super::age::Vouch;
+use super::age::LinkFreshness;
 use super::message::{Echo, Known, Ping};
 use crate::model::query::Identity;
 use crate::model::request::Interest;
@@ -15,15 +15,15 @@ use tokio::sync::Notify;
 
 /// The feeds of one link.
 #[derive(Default)]
-pub(super) struct Vouching {
-    vouch: Vouch,
-    feeds: HashMap<u64, Basis>,
+pub(super) struct FeedsFreshness {
+    link: LinkFreshness,
+    feeds: HashMap<u64, FreshnessBasis>,
 }
 
 /// How it is known whether a feed has news. Not to be dropped under a lock: an interest has locks of
 /// its own.
 #[derive(Clone)]
-pub(super) enum Basis {
+pub(super) enum FreshnessBasis {
     /// It is not: nothing was pushed yet.
     Unknown,
     /// The interest that was registered before the newest read is called.
@@ -41,31 +41,31 @@ pub(super) struct Poll {
     pub(super) news: Arc<Notify>,
 }
 
-impl Vouching {
+impl FeedsFreshness {
     /// Makes a place for `feed`, before its first read. False when there is one already.
     pub(super) fn open(&mut self, feed: u64) -> bool {
         if self.feeds.contains_key(&feed) {
             return false;
         }
-        self.vouch.open(feed);
-        self.feeds.insert(feed, Basis::Unknown);
+        self.link.open(feed);
+        self.feeds.insert(feed, FreshnessBasis::Unknown);
         true
     }
 
     /// Numbers the push of a read that was made after `basis`; with what that replaces.
-    pub(super) fn push(&mut self, feed: u64, basis: Basis) -> (u64, Option<Basis>) {
-        (self.vouch.push(feed), self.feeds.insert(feed, basis))
+    pub(super) fn push(&mut self, feed: u64, basis: FreshnessBasis) -> (u64, Option<FreshnessBasis>) {
+        (self.link.push(feed), self.feeds.insert(feed, basis))
     }
 
     /// A read that was made after `basis` tells what was pushed last. Returns what `basis` replaces.
-    pub(super) fn settle(&mut self, feed: u64, basis: Basis) -> Option<Basis> {
+    pub(super) fn settle(&mut self, feed: u64, basis: FreshnessBasis) -> Option<FreshnessBasis> {
         self.feeds.insert(feed, basis)
     }
 
     /// The follower has let go of the feed. Up to then it takes an echo's silence for "no news", so a
     /// feed that ended on this side stays, and is behind as soon as its last interest is called.
-    pub(super) fn close(&mut self, feed: u64) -> Option<Basis> {
-        self.vouch.close(feed);
+    pub(super) fn close(&mut self, feed: u64) -> Option<FreshnessBasis> {
+        self.link.close(feed);
         self.feeds.remove(&feed)
     }
 
@@ -77,20 +77,20 @@ impl Vouching {
     /// The feeds that must be read for the next echo, after the age for it is taken.
     pub(super) fn polls(&self) -> Vec<(u64, Arc<Identity>)> {
         let polls = self.feeds.iter().filter_map(|(feed, basis)| match basis {
-            Basis::Polled(poll) => Some((*feed, Arc::clone(&poll.query))),
-            Basis::Unknown | Basis::Called(_) => None,
+            FreshnessBasis::Polled(poll) => Some((*feed, Arc::clone(&poll.query))),
+            FreshnessBasis::Unknown | FreshnessBasis::Called(_) => None,
         });
         polls.collect()
     }
 
     /// The answer to a ping: `age` was taken when it had come, and then the feeds of
-    /// [`Vouching::polls`] were read, which told `seen`.
+    /// [`FeedsFreshness::polls`] were read, which told `seen`.
     pub(super) fn echo(&mut self, ping: Ping, age: Option<Duration>, seen: &HashMap<u64, Known>) -> Echo {
-        let Vouching { vouch, feeds } = self;
-        vouch.echo(ping, age, |feed| match feeds.get(&feed) {
-            None | Some(Basis::Unknown) => true,
-            Some(Basis::Called(interest)) => interest.called(),
-            Some(Basis::Polled(poll)) => {
+        let FeedsFreshness { link, feeds } = self;
+        link.echo(ping, age, |feed| match feeds.get(&feed) {
+            None | Some(FreshnessBasis::Unknown) => true,
+            Some(FreshnessBasis::Called(interest)) => interest.called(),
+            Some(FreshnessBasis::Polled(poll)) => {
                 let is_news = seen.get(&feed) != Some(&poll.told);
                 if is_news {
                     poll.news.notify_one();

@@ -1,4 +1,4 @@
-//! Makes and ends the links: [`Keeper::run`] is the one task that does, from the list of servers, as
+//! Makes and ends the links: [`LinkManager::run`] is the one task that does, from the list of servers, as
 //! `choice` decides.
 
 use super::RemoteServer;
@@ -27,7 +27,7 @@ struct Kept {
 
 /// Owns all links.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct LinkManager {
     endpoint: Endpoint,
     us: Us,
     shutdown: Shutdown,
@@ -39,9 +39,9 @@ pub(super) struct Keeper {
     pins_told: bool,
 }
 
-impl Keeper {
-    pub(super) fn new(endpoint: Endpoint, us: Us, shutdown: Shutdown, links: Arc<Links>) -> Keeper {
-        Keeper {
+impl LinkManager {
+    pub(super) fn new(endpoint: Endpoint, us: Us, shutdown: Shutdown, links: Arc<Links>) -> LinkManager {
+        LinkManager {
             endpoint,
             us,
             shutdown,

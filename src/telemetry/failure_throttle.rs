@@ -1,32 +1,32 @@
 //! When to warn of what goes wrong again and again: not in the first moment, and not each time.
 //!
 //! While agents start, dials fail and nobody leads; that is normal and passes. Gossip, bridge, Raft
-//! and local keep one [`Trouble`] for each thing they try again, and those who are asked again and again keep
-//! [`Troubles`](super::Troubles) of whom they refuse. It reads no clock and logs nothing.
+//! and local keep one [`FailureThrottle`] for each thing they try again, and those who are asked again and again keep
+//! [`FailureThrottles`](super::FailureThrottles) of whom they refuse. It reads no clock and logs nothing.
 
 use crate::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
 use std::time::{Duration, Instant};
 
 /// One thing that is tried until it works.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub struct FailureThrottle {
     patience: Duration,
     repeat: Duration,
     since: Option<Instant>,
     warned: Option<Instant>,
 }
 
-impl Default for Trouble {
+impl Default for FailureThrottle {
     /// What may pass by itself: it is worth a warning after [`TROUBLE_PATIENCE`], then once each [`TROUBLE_REPEAT`].
-    fn default() -> Trouble {
-        Trouble { patience: TROUBLE_PATIENCE, repeat: TROUBLE_REPEAT, since: None, warned: None }
+    fn default() -> FailureThrottle {
+        FailureThrottle { patience: TROUBLE_PATIENCE, repeat: TROUBLE_REPEAT, since: None, warned: None }
     }
 }
 
-impl Trouble {
+impl FailureThrottle {
     /// What is worth a warning at once, and then once each `repeat`.
-    pub fn at_once(repeat: Duration) -> Trouble {
-        Trouble { patience: Duration::ZERO, repeat, ..Trouble::default() }
+    pub fn at_once(repeat: Duration) -> FailureThrottle {
+        FailureThrottle { patience: Duration::ZERO, repeat, ..FailureThrottle::default() }
     }
 
     /// It has failed at `now`; whether that is worth a warning.
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn what_passes_is_never_warned_of_and_what_lasts_is_not_warned_of_each_time() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut trouble = Trouble::default();
+        let mut trouble = FailureThrottle::default();
         assert!(!trouble.failed(start));
         assert!(!trouble.failed(start + TROUBLE_PATIENCE - second));
         assert!(!trouble.worked(), "nobody was told of it");
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_has_worked_is_warned_of_at_once_and_not_each_time() {
         let start = Instant::now();
-        let mut trouble = Trouble::default();
+        let mut trouble = FailureThrottle::default();
         assert!(trouble.failed_again(start));
         assert!(!trouble.failed_again(start + TROUBLE_REPEAT / 2));
         assert!(trouble.failed_again(start + TROUBLE_REPEAT));

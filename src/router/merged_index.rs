@@ -2,9 +2,9 @@
 //!
 //! Such an answer has parts with indexes of their own, so none of them can be its index. The number
 //! is made here and compared for equality: one that another server made is no match, and answers at
-//! once. `everywhere.rs` asks. Pure but for its hash keys.
+//! once. `fan_out.rs` asks. Pure but for its hash keys.
 
-use crate::defaults::EVERYWHERE_MARKS_MAX;
+use crate::defaults::FAN_OUT_MARKS_MAX;
 use crate::model::query::Query;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
@@ -14,25 +14,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// When the merged answer of each query last changed.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct MergedIndexes {
     /// By the hash of the query, which may be long. Two that share one are answered too often, no more.
-    marks: Cache<u64, Mark>,
+    marks: Cache<u64, MergedIndex>,
     /// The newest number made; the next one is greater, whatever the clock says.
     newest: AtomicU64,
     hasher: RandomState,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct MergedIndex {
     index: u64,
     /// The hash of the answer.
     body: u64,
 }
 
-impl Marks {
-    pub(super) fn new() -> Marks {
-        let marks = Cache::new(EVERYWHERE_MARKS_MAX);
-        Marks { marks, newest: AtomicU64::new(0), hasher: RandomState::new() }
+impl MergedIndexes {
+    pub(super) fn new() -> MergedIndexes {
+        let marks = Cache::new(FAN_OUT_MARKS_MAX);
+        MergedIndexes { marks, newest: AtomicU64::new(0), hasher: RandomState::new() }
     }
 
     /// The index of `query`'s answer, which is `body` now. The mode counts too: two modes may differ for a while.
@@ -47,7 +47,7 @@ impl Marks {
                 }
                 _ => {
                     index = self.next(now);
-                    Op::Put(Mark { index, body })
+                    Op::Put(MergedIndex { index, body })
                 }
             }
         });
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_index_is_the_millisecond_of_the_last_change() {
-        let (marks, nodes) = (Marks::new(), query(Read::Catalog(CatalogRead::Nodes)));
+        let (marks, nodes) = (MergedIndexes::new(), query(Read::Catalog(CatalogRead::Nodes)));
         assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
         assert_eq!(marks.index(&nodes, b"[1]", at(6_000)), 5_000, "nothing has changed");
         assert_eq!(marks.index(&nodes, b"[2]", at(7_000)), 7_000);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn it_never_decreases_and_two_changes_never_share_one() {
-        let (marks, nodes) = (Marks::new(), query(Read::Catalog(CatalogRead::Nodes)));
+        let (marks, nodes) = (MergedIndexes::new(), query(Read::Catalog(CatalogRead::Nodes)));
         assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
         assert_eq!(marks.index(&nodes, b"[2]", at(5_000)), 5_001, "within one millisecond");
         assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002, "the clock was set back");

@@ -5,20 +5,20 @@
 //! the neighbours are asked. Needs neither a local leader nor a quorum.
 
 use super::Core;
-use super::blocking::{self, Place};
-use super::bounds::{Bounds, Verdict};
+use super::blocking::{self, Watched};
+use super::bounds::{Bounds, HeldUse};
 use super::deliver::Crossing;
 use super::freshness::{self, LEAST_WAIT};
 use super::neighbours::Told;
 use super::paths::{Datacenters, Follow};
-use super::tries::leaves_hope;
+use super::retry::may_be_retried;
 use crate::bridge::Held;
 use crate::clock;
 use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_LATE_ROUND_TRIPS, FAR_WAIT_PAUSE, FAR_WAIT_TURNS, FEED_PACE};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
 use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query};
-use crate::model::request::{Ask, Hops, Progress, Reply, Request};
+use crate::model::request::{Hops, Operation, Progress, Reply, Request};
 use futures_util::future::{Either, select};
 use std::future::pending;
 use std::net::SocketAddr;
@@ -30,37 +30,37 @@ use tokio::time::{Instant, sleep, timeout};
 
 impl Core {
     /// Answers `query`, any answer to which will do whose age is told, for a user of this datacenter.
-    /// One that comes from `aside` is answered with what this server has or can get itself.
-    pub(super) fn read_afar<'a>(
+    /// One that comes from `via_peer` is answered with what this server has or can get itself.
+    pub(super) fn read_remote<'a>(
         &'a self,
         bridge: &'a dyn Datacenters,
         dc: String,
         query: Query,
-        aside: bool,
+        via_peer: bool,
         progress: &'a Progress,
     ) -> Crossing<'a> {
         let Freshness { max_stale, cached: control, min_index, wait, .. } = query.freshness;
         let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
         let wait = blocking::jittered(wait, &mut rand::rng());
-        let afar = Afar { core: self, bridge, max_stale, control, key: query.identity, dc, aside };
+        let read = RemoteRead { core: self, bridge, max_stale, control, key: query.identity, dc, via_peer };
         Box::pin(async move {
             if min_index == 0 {
-                return Ok(Reply::Answer(Box::pin(afar.now()).await?.answer));
+                return Ok(Reply::Answer(Box::pin(read.now()).await?.answer));
             }
-            afar.wait(min_index, wait, progress).await.map(Reply::Answer)
+            read.wait(min_index, wait, progress).await.map(Reply::Answer)
         })
     }
 }
 
 /// One read of another datacenter.
-struct Afar<'a> {
+struct RemoteRead<'a> {
     core: &'a Core,
     bridge: &'a dyn Datacenters,
     key: Arc<Identity>,
     dc: String,
     max_stale: Option<Duration>,
     control: Option<CacheControl>,
-    aside: bool,
+    via_peer: bool,
 }
 
 /// An answer with where it came from, which is where a newer one can be waited for.
@@ -91,10 +91,10 @@ fn told(held: &Held, hit: bool) -> Answer {
 
 /// Whether to try elsewhere after this fault. What is closed here is not read by way of others either.
 pub(super) fn has_hope(bridge: &dyn Datacenters, dc: &str, fault: &Fault) -> bool {
-    leaves_hope(fault) && bridge.closed(dc).is_none()
+    may_be_retried(fault) && bridge.closed(dc).is_none()
 }
 
-impl Afar<'_> {
+impl RemoteRead<'_> {
     /// What the asker takes. Made anew each time: a parked watch has little room.
     fn bounds(&self) -> Bounds {
         Bounds::of(self.max_stale, self.control)
@@ -112,7 +112,7 @@ impl Afar<'_> {
     async fn now(&self) -> Result<Got, Fault> {
         let followed = self.followed();
         match followed.held() {
-            Some(held) if self.bounds().verdict(clock::since(held.as_of)) == Verdict::Serve => return Ok(Got::of(&held, true)),
+            Some(held) if self.bounds().verdict(clock::since(held.as_of)) == HeldUse::Serve => return Ok(Got::of(&held, true)),
             Some(_too_old) => {}
             None => {
                 let got = self.obtain(followed.first()).await?;
@@ -137,7 +137,7 @@ impl Afar<'_> {
     /// What `own` brings, or where that fails or is late, what the neighbours have.
     async fn obtain(&self, own: impl Future<Output = Result<Held, Fault>>) -> Result<Got, Fault> {
         let mut own = pin!(own);
-        if self.aside {
+        if self.via_peer {
             return own.await.map(|held| Got::of(&held, false));
         }
         let failed = match timeout(self.lateness(), &mut own).await {
@@ -215,7 +215,7 @@ impl Afar<'_> {
 
     /// Parks at a neighbour, which follows what this server cannot.
     async fn wait_beside(&self, addr: SocketAddr, min_index: u64, left: Duration, progress: &Progress) -> Result<Answer, Fault> {
-        let request = self.parking(self.question(), min_index, left, Hops { aside: true, ..Hops::default() });
+        let request = self.parking(self.question(), min_index, left, Hops { via_peer: true, ..Hops::default() });
         let sent = clock::now();
         let reply = tokio::select! {
             reply = self.core.call(addr, &request, 1, progress) => reply,
@@ -252,11 +252,11 @@ impl Afar<'_> {
 
     fn parking(&self, mut query: Query, min_index: u64, left: Duration, hops: Hops) -> Request {
         query.freshness = Freshness { min_index, wait: left.max(LEAST_WAIT), ..query.freshness };
-        Request { ask: Ask::Read(query), hops }
+        Request { ask: Operation::Read(query), hops }
     }
 }
 
-impl Place for Afar<'_> {
+impl Watched for RemoteRead<'_> {
     type Answer = Answer;
     type Watch = watch::Receiver<u64>;
 
@@ -306,14 +306,14 @@ mod tests {
         assert_eq!(meta.consistency, Consistency::Stale);
     }
 
-    fn size_of_wait<F: Future>(_make: impl FnOnce(&'static Afar<'static>, u64, Duration, &'static Progress) -> F) -> usize {
+    fn size_of_wait<F: Future>(_make: impl FnOnce(&'static RemoteRead<'static>, u64, Duration, &'static Progress) -> F) -> usize {
         size_of::<F>()
     }
 
     /// With the query of the router, what a parked watch of another datacenter costs.
     #[test]
     fn a_parked_watch_is_small() {
-        let size = size_of_wait(Afar::wait) + size_of::<Afar<'_>>();
-        assert!(size <= 1_060, "{size} bytes, {} of them the query", size_of::<Afar<'_>>());
+        let size = size_of_wait(RemoteRead::wait) + size_of::<RemoteRead<'_>>();
+        assert!(size <= 1_060, "{size} bytes, {} of them the query", size_of::<RemoteRead<'_>>());
     }
 }

@@ -1,6 +1,6 @@
 //! What a failed attempt to have a request answered allows: another one, or telling the asker.
 //!
-//! `deliver.rs`, `aside.rs` and `afar.rs` ask after each attempt that failed. Pure.
+//! `deliver.rs`, `via_peer.rs` and `remote_read.rs` ask after each attempt that failed. Pure.
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::rpc::CallError;
@@ -11,21 +11,21 @@ pub(super) enum Next {
     /// The asker is told.
     Give(Fault),
     /// It certainly was not processed: it may be sent anew, a write too.
-    Anew(Fault),
+    Retry(Fault),
     /// It may have been processed, which does no harm: a read may be sent anew.
-    AnewAfterLoss(Fault),
+    RetryAfterLoss(Fault),
 }
 
 /// What a failed attempt to have a request answered allows.
 pub(super) fn after(error: CallError, is_write: bool) -> Next {
     match error {
-        CallError::NotSent(text) => Next::Anew(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
-        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Anew(fault),
+        CallError::NotSent(text) => Next::Retry(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
+        CallError::Fault(fault) if fault.kind == FaultKind::NoLeader => Next::Retry(fault),
         CallError::Fault(fault) | CallError::Refused(fault) => Next::Give(fault),
         CallError::Lost(text) if is_write => {
             Next::Give(Fault::outcome_unknown(format!("rpc error making call: {text}; the write may or may not have been done")))
         }
-        CallError::Lost(text) => Next::AnewAfterLoss(Fault::failed(format!("rpc error making call: {text}"))),
+        CallError::Lost(text) => Next::RetryAfterLoss(Fault::failed(format!("rpc error making call: {text}"))),
     }
 }
 
@@ -42,18 +42,18 @@ pub(super) enum Beside {
 /// What a neighbour's failure to have a request answered elsewhere allows.
 pub(super) fn after_neighbour(error: CallError, is_write: bool) -> Beside {
     match error {
-        CallError::Fault(fault) if !leaves_hope(&fault) => Beside::Give(fault),
+        CallError::Fault(fault) if !may_be_retried(&fault) => Beside::Give(fault),
         CallError::Fault(fault) => Beside::Next((!is_want_of_way(&fault)).then_some(fault)),
         lost => match after(lost, is_write) {
             Next::Give(fault) => Beside::Give(fault),
-            Next::Anew(_) | Next::AnewAfterLoss(_) => Beside::Next(None),
+            Next::Retry(_) | Next::RetryAfterLoss(_) => Beside::Next(None),
         },
     }
 }
 
 /// Whether another server may have an answer in spite of this fault: it is not the user's, and does
 /// not tell what the other datacenter has answered.
-pub(super) fn leaves_hope(fault: &Fault) -> bool {
+pub(super) fn may_be_retried(fault: &Fault) -> bool {
     is_want_of_way(fault) || matches!(fault.kind, FaultKind::NoLeader | FaultKind::Busy)
 }
 
@@ -64,7 +64,7 @@ pub(super) fn is_want_of_way(fault: &Fault) -> bool {
 
 /// The attempts of one request on the servers of this datacenter, as a client agent makes them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tries {
+pub(super) struct Retries {
     failures: usize,
     losses: usize,
     refusals: usize,
@@ -72,7 +72,7 @@ pub(super) struct Tries {
 
 /// What comes after a server has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum AfterFailure {
     /// The asker is told.
     Give(Fault),
     /// The next server is asked at once, however long the first has taken.
@@ -83,26 +83,26 @@ pub(super) enum Step {
     Pause(Fault),
 }
 
-impl Tries {
+impl Retries {
     /// A request failed on one of `servers` servers. What was certainly not processed goes to the
     /// others; so does a read that was lost, once to each: several servers may end at the same moment.
     /// A read that one cannot take may be known to one of another version.
-    pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> Step {
+    pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> AfterFailure {
         if let CallError::Refused(fault) = error {
             self.refusals += 1;
-            return if is_write || self.refusals >= servers { Step::Give(fault) } else { Step::AtOnce(fault) };
+            return if is_write || self.refusals >= servers { AfterFailure::Give(fault) } else { AfterFailure::AtOnce(fault) };
         }
         let fault = match after(error, is_write) {
-            Next::Give(fault) => return Step::Give(fault),
-            Next::AnewAfterLoss(fault) => {
+            Next::Give(fault) => return AfterFailure::Give(fault),
+            Next::RetryAfterLoss(fault) => {
                 self.losses += 1;
                 let asked_all = self.losses >= servers.max(2);
-                return if asked_all { Step::Give(fault) } else { Step::AtOnce(fault) };
+                return if asked_all { AfterFailure::Give(fault) } else { AfterFailure::AtOnce(fault) };
             }
-            Next::Anew(fault) => fault,
+            Next::Retry(fault) => fault,
         };
         self.failures += 1;
-        if self.failures.is_multiple_of(servers.max(1)) { Step::Pause(fault) } else { Step::Next(fault) }
+        if self.failures.is_multiple_of(servers.max(1)) { AfterFailure::Pause(fault) } else { AfterFailure::Next(fault) }
     }
 }
 
@@ -121,46 +121,47 @@ mod tests {
     #[test]
     fn a_lost_read_goes_to_each_server_and_a_lost_write_to_none() {
         for servers in 1..=3 {
-            let mut read = Tries::default();
+            let mut read = Retries::default();
             for _ in 1..servers.max(2) {
-                assert!(matches!(read.failed(lost(), false, servers), Step::AtOnce(_)));
+                assert!(matches!(read.failed(lost(), false, servers), AfterFailure::AtOnce(_)));
             }
-            assert!(matches!(read.failed(lost(), false, servers), Step::Give(_)));
+            assert!(matches!(read.failed(lost(), false, servers), AfterFailure::Give(_)));
         }
-        let Step::Give(fault) = Tries::default().failed(lost(), true, 3) else { panic!("it was sent anew") };
+        let AfterFailure::Give(fault) = Retries::default().failed(lost(), true, 3) else { panic!("it was sent anew") };
         assert_eq!(fault.kind, FaultKind::OutcomeUnknown);
     }
 
     #[test]
     fn what_cannot_be_taken_is_final_for_a_write_and_for_a_read_once_nobody_takes_it() {
         let refused = || CallError::Refused(Fault::bad_request("too much"));
-        assert_eq!(Tries::default().failed(refused(), true, 3), Step::Give(Fault::bad_request("too much")));
+        assert_eq!(Retries::default().failed(refused(), true, 3), AfterFailure::Give(Fault::bad_request("too much")));
         assert_eq!(after(refused(), true), Next::Give(Fault::bad_request("too much")));
-        let mut read = Tries::default();
+        let mut read = Retries::default();
         for turn in 1..=3 {
             let step = read.failed(refused(), false, 3);
-            assert_eq!(matches!(step, Step::Give(_)), turn == 3, "turn {turn}: {step:?}");
+            assert_eq!(matches!(step, AfterFailure::Give(_)), turn == 3, "turn {turn}: {step:?}");
         }
     }
 
     #[test]
     fn what_was_not_processed_goes_to_every_server_before_a_pause() {
         for is_write in [true, false] {
-            let mut tries = Tries::default();
+            let mut retries = Retries::default();
             for turn in 1..=6 {
                 let error = if turn % 2 == 0 { not_sent() } else { CallError::Fault(Fault::no_leader()) };
-                let step = tries.failed(error, is_write, 3);
-                let is_right = if turn % 3 == 0 { matches!(step, Step::Pause(_)) } else { matches!(step, Step::Next(_)) };
+                let step = retries.failed(error, is_write, 3);
+                let is_right =
+                    if turn % 3 == 0 { matches!(step, AfterFailure::Pause(_)) } else { matches!(step, AfterFailure::Next(_)) };
                 assert!(is_right, "turn {turn}: {step:?}");
             }
         }
-        assert!(matches!(Tries::default().failed(not_sent(), true, 1), Step::Pause(_)), "a single server");
+        assert!(matches!(Retries::default().failed(not_sent(), true, 1), AfterFailure::Pause(_)), "a single server");
     }
 
     #[test]
     fn a_write_is_sent_anew_only_when_it_certainly_was_not_proposed() {
-        assert!(matches!(after(CallError::NotSent("refused".into()), true), Next::Anew(_)));
-        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Anew(Fault::no_leader()));
+        assert!(matches!(after(CallError::NotSent("refused".into()), true), Next::Retry(_)));
+        assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Retry(Fault::no_leader()));
         let Next::Give(fault) = after(CallError::Lost("reset".into()), true) else { panic!("it was sent anew") };
         assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
         let unknown = Fault::outcome_unknown("timeout");
@@ -177,7 +178,7 @@ mod tests {
             (Fault::new(FaultKind::Denied, "Permission denied"), false),
             (Fault::failed("too large"), false),
         ] {
-            assert_eq!(leaves_hope(&fault), hope, "{fault}");
+            assert_eq!(may_be_retried(&fault), hope, "{fault}");
         }
     }
 
@@ -207,8 +208,8 @@ mod tests {
 
     #[test]
     fn a_read_is_sent_anew_after_a_loss_and_never_after_a_users_mistake() {
-        assert!(matches!(after(CallError::Lost("ping".into()), false), Next::AnewAfterLoss(_)));
-        assert!(matches!(after(CallError::NotSent("refused".into()), false), Next::Anew(_)));
+        assert!(matches!(after(CallError::Lost("ping".into()), false), Next::RetryAfterLoss(_)));
+        assert!(matches!(after(CallError::NotSent("refused".into()), false), Next::Retry(_)));
         let mistake = Fault::bad_request("no");
         assert_eq!(after(CallError::Fault(mistake.clone()), false), Next::Give(mistake));
     }

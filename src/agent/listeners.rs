@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 /// One TCP listener of the API.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct MovableListener {
     /// As configured; nothing while it rests.
     asked: Option<SocketAddr>,
     mover: Mover,
@@ -21,21 +21,25 @@ pub(super) struct Door {
 
 /// What brings the listeners to where they are to be.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum Rebind {
     Move(usize, SocketAddr),
     Rest(usize),
     Open(SocketAddr),
 }
 
-impl Door {
+impl MovableListener {
     /// A door on a bound socket, with the end that is to be served.
-    pub(super) fn new(asked: SocketAddr, socket: TcpListener, tls: Option<Handshakes>) -> io::Result<(Door, HttpListener)> {
+    pub(super) fn new(
+        asked: SocketAddr,
+        socket: TcpListener,
+        tls: Option<Handshakes>,
+    ) -> io::Result<(MovableListener, HttpListener)> {
         let (listener, mover) = Listener::new(socket)?;
         let served = match &tls {
             Some(config) => HttpListener::Tls(listener, Arc::clone(config)),
             None => HttpListener::Tcp(listener),
         };
-        Ok((Door { asked: Some(asked), mover, tls }, served))
+        Ok((MovableListener { asked: Some(asked), mover, tls }, served))
     }
 
     /// Where it listens really.
@@ -56,52 +60,59 @@ fn cannot(addr: SocketAddr, error: &io::Error) -> String {
 }
 
 /// Has `doors`, plain ones or those with TLS, listen where `wanted` says; every reason why one does not.
-pub(super) async fn follow(doors: &mut Vec<Door>, wanted: &[SocketAddr], tls: Option<&Handshakes>, open: &Opener) -> Vec<String> {
+pub(super) async fn follow(
+    doors: &mut Vec<MovableListener>,
+    wanted: &[SocketAddr],
+    tls: Option<&Handshakes>,
+    open: &Opener,
+) -> Vec<String> {
     let mut causes = Vec::new();
     let asked: Vec<Option<SocketAddr>> = doors.iter().map(|door| door.asked).collect();
     for step in steps(&asked, wanted) {
         match step {
-            Step::Move(at, to) => {
+            Rebind::Move(at, to) => {
                 if let Some(door) = doors.get_mut(at) {
                     causes.extend(door.go(to).await.err());
                 }
             }
-            Step::Rest(at) => {
+            Rebind::Rest(at) => {
                 if let Some(door) = doors.get_mut(at) {
                     door.asked = None;
                     door.mover.rest();
                 }
             }
-            Step::Open(to) => match TcpListener::bind(to).await.and_then(|socket| Door::new(to, socket, tls.cloned())) {
-                Ok((door, served)) => {
-                    open(served);
-                    doors.push(door);
+            Rebind::Open(to) => {
+                match TcpListener::bind(to).await.and_then(|socket| MovableListener::new(to, socket, tls.cloned())) {
+                    Ok((door, served)) => {
+                        open(served);
+                        doors.push(door);
+                    }
+                    Err(error) => causes.push(cannot(to, &error)),
                 }
-                Err(error) => causes.push(cannot(to, &error)),
-            },
+            }
         }
     }
     causes
 }
 
 /// Doors whose address is wanted stay; of the others, one for each address that is new moves there.
-fn steps(asked: &[Option<SocketAddr>], wanted: &[SocketAddr]) -> Vec<Step> {
+fn steps(asked: &[Option<SocketAddr>], wanted: &[SocketAddr]) -> Vec<Rebind> {
     let mut come = wanted.iter().copied().filter(|addr| !asked.contains(&Some(*addr)));
     let free = asked.iter().enumerate().filter(|(_, addr)| addr.is_none_or(|addr| !wanted.contains(&addr)));
     let mut steps = Vec::new();
     for (at, addr) in free {
         match come.next() {
-            Some(to) => steps.push(Step::Move(at, to)),
-            None if addr.is_some() => steps.push(Step::Rest(at)),
+            Some(to) => steps.push(Rebind::Move(at, to)),
+            None if addr.is_some() => steps.push(Rebind::Rest(at)),
             None => {}
         }
     }
-    steps.extend(come.map(Step::Open));
+    steps.extend(come.map(Rebind::Open));
     steps
 }
 
 /// The TLS settings that a further listener is opened with.
-pub(super) fn tls_of(doors: &[Door]) -> Option<Handshakes> {
+pub(super) fn tls_of(doors: &[MovableListener]) -> Option<Handshakes> {
     doors.iter().find_map(|door| door.tls.clone())
 }
 
@@ -117,10 +128,10 @@ mod tests {
     fn doors_stay_move_rest_and_are_opened() {
         let (one, two, three) = (at(1), at(2), at(3));
         assert_eq!(steps(&[Some(one), Some(two)], &[two, one]), []);
-        assert_eq!(steps(&[Some(one), Some(two)], &[one, three]), [Step::Move(1, three)]);
-        assert_eq!(steps(&[Some(one), Some(two)], &[two]), [Step::Rest(0)]);
-        assert_eq!(steps(&[None, Some(two)], &[two, three]), [Step::Move(0, three)]);
+        assert_eq!(steps(&[Some(one), Some(two)], &[one, three]), [Rebind::Move(1, three)]);
+        assert_eq!(steps(&[Some(one), Some(two)], &[two]), [Rebind::Rest(0)]);
+        assert_eq!(steps(&[None, Some(two)], &[two, three]), [Rebind::Move(0, three)]);
         assert_eq!(steps(&[None, Some(two)], &[two]), []);
-        assert_eq!(steps(&[Some(one)], &[one, two, three]), [Step::Open(two), Step::Open(three)]);
+        assert_eq!(steps(&[Some(one)], &[one, two, three]), [Rebind::Open(two), Rebind::Open(three)]);
     }
 }

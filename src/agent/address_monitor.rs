@@ -1,10 +1,10 @@
 //! Where this agent is, while it runs: templates are looked up anew, listeners move to the addresses
 //! found, and the others are told.
 //!
-//! [`Lookout`] decides, without I/O; [`follow`] looks at the host, moves and tells. An address that is
+//! [`AddressMonitor`] decides, without I/O; [`follow`] looks at the host, moves and tells. An address that is
 //! gone without another one in its place changes nothing: the agent goes on with what it has.
 
-use super::doors::{self, Door};
+use super::listeners::{self, MovableListener};
 use crate::bridge::Bridge;
 use crate::config::{Config, Host, HttpAddress, Located};
 use crate::defaults;
@@ -13,7 +13,7 @@ use crate::http::Opener;
 use crate::listener::{Mover, cannot_listen};
 use crate::local::Local;
 use crate::model::member::tag;
-use crate::telemetry::Trouble;
+use crate::telemetry::FailureThrottle;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 /// Remembers what the last look at the host came to.
 #[derive(Debug, Default)]
-struct Lookout {
+struct AddressMonitor {
     /// Addresses of this agent that the host did not have.
     absent: Vec<IpAddr>,
     /// Whether it was told that some cannot be found.
@@ -31,7 +31,7 @@ struct Lookout {
 
 /// What a look comes to.
 #[derive(Debug)]
-struct Sight {
+struct Observed {
     /// Where the agent is to be.
     wanted: Config,
     /// Why it stays somewhere, when that is worth a warning.
@@ -42,14 +42,14 @@ struct Sight {
     is_back: bool,
 }
 
-impl Lookout {
-    fn look(&mut self, running: &Config, host: Host) -> Sight {
+impl AddressMonitor {
+    fn look(&mut self, running: &Config, host: Host) -> Observed {
         let in_use = running.in_use();
         let Located { config: wanted, missing } = running.located(&host.clone().preferring(&in_use));
         let is_back = self.absent.iter().any(|ip| host.has(*ip) && in_use.contains(ip));
         self.absent = in_use.into_iter().filter(|ip| !host.has(*ip)).collect();
         let was_told = std::mem::replace(&mut self.told, !missing.is_empty());
-        Sight {
+        Observed {
             wanted,
             stays: (self.told && !was_told).then(|| missing.join("; ")),
             found_again: was_told && !self.told,
@@ -67,14 +67,14 @@ pub(super) struct Placed {
     pub wan: Option<Gossip>,
     pub bridge: Option<Bridge>,
     pub local: Local,
-    pub http: Vec<Door>,
-    pub https: Vec<Door>,
+    pub http: Vec<MovableListener>,
+    pub https: Vec<MovableListener>,
     pub open: Opener,
 }
 
 /// Looks again and again, and follows.
 pub(super) async fn follow(mut placed: Placed) {
-    let (mut lookout, mut trouble) = (Lookout::default(), Trouble::default());
+    let (mut monitor, mut trouble) = (AddressMonitor::default(), FailureThrottle::default());
     let mut syncs = 0;
     loop {
         tokio::time::sleep(defaults::ADDRESS_LOOK_INTERVAL).await;
@@ -87,11 +87,11 @@ pub(super) async fn follow(mut placed: Placed) {
             }
         };
         let running = placed.running.borrow().clone();
-        let sight = lookout.look(&running, host);
+        let sight = monitor.look(&running, host);
         if let Some(causes) = &sight.stays {
             warn!(%causes, "an address of this agent is not found; it goes on with the one it had, and looks again");
         }
-        if lookout.told {
+        if monitor.told {
             metrics::counter!("kontor.agent.addresses_not_found").increment(1);
         }
         if sight.found_again {
@@ -126,10 +126,10 @@ impl Placed {
         causes.extend(self.go_wan(wanted).await);
         let tcp = |address: &HttpAddress| if let HttpAddress::Tcp(addr) = address { Some(*addr) } else { None };
         let http: Vec<SocketAddr> = wanted.http.iter().filter_map(tcp).collect();
-        causes.extend(doors::follow(&mut self.http, &http, None, &self.open).await);
-        let tls = doors::tls_of(&self.https);
+        causes.extend(listeners::follow(&mut self.http, &http, None, &self.open).await);
+        let tls = listeners::tls_of(&self.https);
         if tls.is_some() {
-            causes.extend(doors::follow(&mut self.https, &wanted.https, tls.as_ref(), &self.open).await);
+            causes.extend(listeners::follow(&mut self.https, &wanted.https, tls.as_ref(), &self.open).await);
         }
         if causes.is_empty() && running.places != wanted.places {
             metrics::counter!("kontor.agent.moves").increment(1);
@@ -212,17 +212,17 @@ mod tests {
         let (here, nowhere) = (host(&[("eth0", "10.0.0.5"), ("eth1", "10.9.0.5")]), host(&[("eth1", "10.9.0.5")]));
         let flags = json!({"data_dir": "/d", "bind_addr": "{{ GetInterfaceIP \"eth0\" }}"});
         let running = resolve_on(&Sources { flags, ..Sources::default() }, &here).unwrap();
-        let mut lookout = Lookout::default();
-        let sight = lookout.look(&running, here.clone());
+        let mut monitor = AddressMonitor::default();
+        let sight = monitor.look(&running, here.clone());
         assert!(sight.stays.is_none() && !sight.is_back && sight.wanted.places == running.places);
-        let sight = lookout.look(&running, nowhere.clone());
+        let sight = monitor.look(&running, nowhere.clone());
         assert!(sight.stays.unwrap().contains("bind_addr: template"));
         assert_eq!(sight.wanted.bind, running.bind);
-        assert!(lookout.look(&running, nowhere).stays.is_none(), "told once");
-        let sight = lookout.look(&running, here.clone());
+        assert!(monitor.look(&running, nowhere).stays.is_none(), "told once");
+        let sight = monitor.look(&running, here.clone());
         assert!(sight.found_again && sight.is_back);
-        assert!(!lookout.look(&running, here).is_back);
-        let sight = lookout.look(&running, host(&[("eth0", "10.0.0.6")]));
+        assert!(!monitor.look(&running, here).is_back);
+        let sight = monitor.look(&running, host(&[("eth0", "10.0.0.6")]));
         assert_eq!((sight.wanted.bind, sight.wanted.advertise), ("10.0.0.6".parse().unwrap(), "10.0.0.6".parse().unwrap()));
         assert!(!sight.is_back && sight.stays.is_none());
     }

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 /// Why this side has closed a connection.
 #[derive(Clone, Debug)]
-pub(in crate::bridge) struct Verdict {
+pub(in crate::bridge) struct CloseReason {
     /// For users and the log.
     pub(in crate::bridge) why: String,
     /// Whether the other side broke the rules; otherwise it was silent.
@@ -29,7 +29,7 @@ pub(in crate::bridge) struct Verdict {
 
 /// The pulse of one connection, and what all feeds on it share.
 #[derive(Debug)]
-pub(in crate::bridge) struct Pulse {
+pub(in crate::bridge) struct Heartbeat {
     /// Names the other side in the log.
     server: String,
     connection: Connection,
@@ -44,7 +44,7 @@ pub(in crate::bridge) struct Pulse {
     /// Turns to open a feed.
     opening: Semaphore,
     /// Why this side has closed the connection.
-    verdict: OnceLock<Verdict>,
+    verdict: OnceLock<CloseReason>,
     /// Cancelled when nobody keeps the link any more.
     over: CancellationToken,
     /// Whether the last echo told of an old view, or of none.
@@ -55,10 +55,10 @@ pub(in crate::bridge) struct Pulse {
     leave: Notify,
 }
 
-impl Pulse {
-    /// `keeper` is told when the other side falls behind its own datacenter, and when it is no more.
-    pub(in crate::bridge) fn new(server: String, connection: Connection, keeper: Arc<Notify>) -> Pulse {
-        Pulse {
+impl Heartbeat {
+    /// `link_manager` is told when the other side falls behind its own datacenter, and when it is no more.
+    pub(in crate::bridge) fn new(server: String, connection: Connection, keeper: Arc<Notify>) -> Heartbeat {
+        Heartbeat {
             server,
             connection,
             ages: Mutex::default(),
@@ -83,14 +83,14 @@ impl Pulse {
             let error = tokio::select! {
                 biased;
                 _closed = self.connection.closed() => return,
-                error = self.beat() => error,
+                error = self.exchange_heartbeats() => error,
             };
             match error {
                 FrameError::Silence(patience) => self.close(SILENT, format!("no echo came for {patience:?}")),
-                error if error.is_misbehaviour() => self.condemn(&format!("its pulse: {error}")),
+                error if error.is_misbehaviour() => self.condemn(&format!("its heartbeat: {error}")),
                 error => {
                     metrics::counter!("kontor.bridge.pulses_refused").increment(1);
-                    debug!(server = %self.server, %error, "no pulse");
+                    debug!(server = %self.server, %error, "no heartbeat");
                 }
             }
             // Over at once when the connection is closed.
@@ -98,7 +98,7 @@ impl Pulse {
         }
     }
 
-    async fn beat(&self) -> FrameError {
+    async fn exchange_heartbeats(&self) -> FrameError {
         let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
         let (send, mut recv) = match timeout(patience, self.connection.open_bi()).await {
             Ok(Ok(streams)) => streams,
@@ -116,7 +116,7 @@ impl Pulse {
 
     async fn ask(&self, outgoing: &mut Outgoing) -> FrameError {
         let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
-        let mut frame = Frame::bare(Kind::Pulse);
+        let mut frame = Frame::bare(Kind::Heartbeat);
         let mut began = Instant::now();
         let mut next = began;
         loop {
@@ -207,7 +207,7 @@ impl Pulse {
 
     fn close(&self, code: VarInt, why: String) {
         let misbehaved = code == MISBEHAVED;
-        let verdict = Verdict { why, misbehaved };
+        let verdict = CloseReason { why, misbehaved };
         if self.connection.close_reason().is_some() || self.verdict.set(verdict.clone()).is_err() {
             return;
         }
@@ -218,7 +218,7 @@ impl Pulse {
     }
 
     /// Why this side has closed the connection, if it has.
-    pub(in crate::bridge) fn verdict(&self) -> Option<&Verdict> {
+    pub(in crate::bridge) fn verdict(&self) -> Option<&CloseReason> {
         self.verdict.get()
     }
 
@@ -236,10 +236,10 @@ impl Pulse {
     }
 
     /// A feed's number on this link; its age is counted into `as_of` until the number is dropped.
-    pub(super) fn number(self: &Arc<Pulse>, as_of: Arc<AsOf>) -> FeedNumber {
+    pub(super) fn number(self: &Arc<Heartbeat>, as_of: Arc<AsOf>) -> FeedNumber {
         let number = self.feeds.fetch_add(1, Ordering::Relaxed) + 1;
         self.ages().open(number, as_of);
-        FeedNumber { pulse: Arc::clone(self), number }
+        FeedNumber { heartbeat: Arc::clone(self), number }
     }
 
     /// A turn to open a feed, for as long as it is being opened: thousands may have lost their link at
@@ -278,7 +278,7 @@ impl Pulse {
 /// A feed on a link.
 #[derive(Debug)]
 pub(super) struct FeedNumber {
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     number: u64,
 }
 
@@ -289,12 +289,12 @@ impl FeedNumber {
 
     /// The push of this number has become the answer held.
     pub(super) fn took(&self, push: u64) {
-        self.pulse.ages().took(self.number, push);
+        self.heartbeat.ages().took(self.number, push);
     }
 }
 
 impl Drop for FeedNumber {
     fn drop(&mut self) {
-        self.pulse.ages().close(self.number);
+        self.heartbeat.ages().close(self.number);
     }
 }

@@ -6,14 +6,14 @@
 //! what crosses the bridge and is not read from memory.
 
 use super::Core;
-use super::afar::has_hope;
 use super::deliver::{come, shorten};
 use super::paths::Datacenters;
-use super::tries::{Beside, after_neighbour, is_want_of_way};
+use super::remote_read::has_hope;
+use super::retry::{Beside, after_neighbour, is_want_of_way};
 use crate::clock;
 use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
 use crate::model::fault::Fault;
-use crate::model::request::{Ask, Hops, Progress, Reply, Request};
+use crate::model::request::{Hops, Operation, Progress, Reply, Request};
 use crate::rpc::CallError;
 use std::net::SocketAddr;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ enum Aside {
 impl Core {
     /// Sends `request` to `dc`, and where this server has no way there, by way of a neighbour. One that
     /// comes from aside goes no further than this server's own links.
-    pub(super) async fn cross_or_aside(
+    pub(super) async fn cross_or_via_peer(
         &self,
         bridge: &dyn Datacenters,
         dc: String,
@@ -38,7 +38,7 @@ impl Core {
         progress: &Progress,
     ) -> Result<Reply, Fault> {
         let began = Instant::now();
-        if request.hops.aside {
+        if request.hops.via_peer {
             // Whoever asks has others to ask.
             return match bridge.has_way(&dc, began).await {
                 true => self.call_across(bridge, &dc, &mut request, progress).await,
@@ -86,8 +86,8 @@ impl Core {
         until: Instant,
         progress: &Progress,
     ) -> Aside {
-        request.hops = Hops { aside: true, ..Hops::default() };
-        let is_write = matches!(request.ask, Ask::Write(_));
+        request.hops = Hops { via_peer: true, ..Hops::default() };
+        let is_write = matches!(request.ask, Operation::Write(_));
         let mut told = None;
         for addr in self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX)) {
             if Instant::now() >= until {
@@ -123,9 +123,9 @@ impl Core {
         let asked = clock::now();
         let call = self.call(addr, request, 3, progress);
         let reply = match &request.ask {
-            Ask::Write(_) => call.await,
+            Operation::Write(_) => call.await,
             // What operators close meanwhile is not watched by way of others either.
-            Ask::Read(_) => tokio::select! {
+            Operation::Read(_) => tokio::select! {
                 reply = call => reply,
                 fault = bridge.until_closed(dc) => Err(CallError::Fault(fault)),
             },

@@ -5,42 +5,42 @@ use foca::{Codec, Header};
 
 impl Core {
     /// Takes in a packet of the membership protocol.
-    pub(super) fn hear(&mut self, data: &[u8], now: Instant) -> Result<(), Refusal> {
+    pub(super) fn hear(&mut self, data: &[u8], now: Instant) -> Result<(), Rejection> {
         self.admit(data, now)?;
         // What is left are packets for an earlier identity of this agent and the like.
-        self.foca.handle_data(data, &mut self.runtime).map_err(|_error| Refusal::Junk)
+        self.foca.handle_data(data, &mut self.runtime).map_err(|_error| Rejection::Junk)
     }
 
     /// Reads a packet before the membership protocol does: its identities must be possible ones,
     /// and its table must not grow past the bound.
-    fn admit(&mut self, mut data: &[u8], now: Instant) -> Result<(), Refusal> {
+    fn admit(&mut self, mut data: &[u8], now: Instant) -> Result<(), Rejection> {
         let whole = data;
-        let header: Header<Identity> = PostcardCodec.decode_header(&mut data).map_err(|_error| Refusal::Junk)?;
+        let header: Header<Identity> = PostcardCodec.decode_header(&mut data).map_err(|_error| Rejection::Junk)?;
         let mut identities = vec![header.src];
         if header.message != foca::Message::Broadcast
             && let Some((count, mut rest)) = data.split_first_chunk::<2>()
         {
             for _ in 0..u16::from_be_bytes(*count) {
-                let member: foca::Member<Identity> = PostcardCodec.decode_member(&mut rest).map_err(|_error| Refusal::Junk)?;
+                let member: foca::Member<Identity> = PostcardCodec.decode_member(&mut rest).map_err(|_error| Rejection::Junk)?;
                 identities.push(*member.id());
             }
         }
         if !identities.iter().all(|id| self.policy.horizon.admits(id.bump)) {
-            return Err(Refusal::Ahead);
+            return Err(Rejection::Ahead);
         }
         if !identities.iter().all(|id| self.policy.admits_addr(id.addr)) {
-            return Err(Refusal::Junk);
+            return Err(Rejection::Junk);
         }
         if self.is_stranger(header.src.addr, now) {
             self.hear_later(header.src.addr, whole, now);
-            return Err(Refusal::Unproven);
+            return Err(Rejection::Unproven);
         }
         if self.foca.iter_membership_state().len() + identities.len() > 2 * defaults::GOSSIP_MAX_MEMBERS {
             metrics::counter!("kontor.gossip.roster_full").increment(1);
-            return Err(Refusal::Junk);
+            return Err(Rejection::Junk);
         }
         for id in identities {
-            self.outbid(id, now);
+            self.refute(id, now);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use super::merge::{self, Part, Shape};
 use super::{Core, blocking, freshness};
 use crate::clock;
-use crate::defaults::{EVERYWHERE_LOOK, EVERYWHERE_PACE, EVERYWHERE_PARALLEL, EVERYWHERE_PATIENCE, EVERYWHERE_RETRY};
+use crate::defaults::{FAN_OUT_LOOK, FAN_OUT_PACE, FAN_OUT_PARALLEL, FAN_OUT_PATIENCE, FAN_OUT_RETRY};
 use crate::model::answer::{Answer, DatacenterPart};
 use crate::model::fault::Fault;
 use crate::model::query::{Freshness, Query};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 impl Core {
     /// The merged answer to `query`; parks while its index is exactly the one that `query` names.
-    pub(super) async fn read_everywhere(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
+    pub(super) async fn read_all(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
         let shape = Shape::wanted(&query.identity.read)?;
         let Freshness { consistency, min_index, wait, .. } = query.freshness;
         let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
@@ -37,7 +37,7 @@ impl Core {
             drop(answer);
             progress.set(Phase::Parked);
             tokio::select! {
-                () = self.any_changes(query, &parts, deadline) => sleep_until((turn + EVERYWHERE_PACE).min(deadline)).await,
+                () = self.any_changes(query, &parts, deadline) => sleep_until((turn + FAN_OUT_PACE).min(deadline)).await,
                 () = sleep_until(deadline) => {}
             }
             progress.set(Phase::Working);
@@ -47,14 +47,14 @@ impl Core {
     /// What each datacenter answers now, nearest first.
     async fn gather(&self, query: &Query) -> Vec<Part> {
         let ask = |name: String| async move {
-            let asked = timeout(EVERYWHERE_PATIENCE, self.part(&name, query, 0, Duration::ZERO)).await;
+            let asked = timeout(FAN_OUT_PATIENCE, self.part(&name, query, 0, Duration::ZERO)).await;
             let outcome = asked.unwrap_or_else(|_elapsed| {
                 metrics::counter!("kontor.router.everywhere_late").increment(1);
-                Err(Fault::unreachable(format!("no answer within {EVERYWHERE_PATIENCE:?}")))
+                Err(Fault::unreachable(format!("no answer within {FAN_OUT_PATIENCE:?}")))
             });
             (Part { name, outcome }, clock::now())
         };
-        let asked = stream::iter(self.datacenters().into_iter().map(ask)).buffered(EVERYWHERE_PARALLEL);
+        let asked = stream::iter(self.datacenters().into_iter().map(ask)).buffered(FAN_OUT_PARALLEL);
         let parts: Vec<(Part, Instant)> = asked.collect().await;
         let any_age = query.freshness.is_stale_allowed();
         parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came), any_age)).collect()
@@ -93,13 +93,13 @@ impl Core {
             let left = deadline.saturating_duration_since(Instant::now()).max(freshness::LEAST_WAIT);
             // One that fails from now on has changed too.
             if self.part(&part.name, query, part.index.max(1), left).await.is_err() {
-                sleep(EVERYWHERE_RETRY).await;
+                sleep(FAN_OUT_RETRY).await;
             }
             return;
         }
         loop {
-            sleep(EVERYWHERE_RETRY).await;
-            let asked = timeout(EVERYWHERE_PATIENCE, self.part(&part.name, query, 0, Duration::ZERO)).await;
+            sleep(FAN_OUT_RETRY).await;
+            let asked = timeout(FAN_OUT_PATIENCE, self.part(&part.name, query, 0, Duration::ZERO)).await;
             if asked.is_ok_and(|outcome| outcome.is_ok()) {
                 return;
             }
@@ -109,7 +109,7 @@ impl Core {
     /// Resolves when there are other datacenters than those of `parts`.
     async fn others_come(&self, parts: &[DatacenterPart]) {
         loop {
-            sleep(EVERYWHERE_LOOK).await;
+            sleep(FAN_OUT_LOOK).await;
             let names = self.datacenters();
             let known = |name: &String| parts.iter().any(|part| part.name == *name);
             if names.len() != parts.len() || !names.iter().all(known) {

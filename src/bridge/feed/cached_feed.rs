@@ -5,9 +5,9 @@
 //! its feeds: an answer whose feed has ended, or whose datacenter is cut off, stays and grows old.
 
 use super::age::AsOf;
+use super::heartbeat::Heartbeat;
 use super::message::Known;
 use super::order::Order;
-use super::pulse::Pulse;
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::fault::Fault;
@@ -37,7 +37,7 @@ pub struct Held {
 
 /// One query and what is held of it.
 #[derive(Debug)]
-pub(in crate::bridge) struct Holding {
+pub(in crate::bridge) struct CachedFeed {
     query: Arc<Identity>,
     dc: String,
     key_bytes: u32,
@@ -50,7 +50,7 @@ pub(in crate::bridge) struct Holding {
     /// Whether the phase is one in which what is held may be given to readers.
     is_settled: AtomicBool,
     /// The pulse of the link on which the feed stands.
-    contact: ArcSwapOption<Pulse>,
+    contact: ArcSwapOption<Heartbeat>,
     epoch: Instant,
     /// The last use, in milliseconds since `epoch`.
     used: AtomicU64,
@@ -95,7 +95,7 @@ pub(super) struct Stored {
     /// What was known besides.
     floor: Instant,
     /// Its body is not kept: it has fallen out of the cache, and nobody reads it here any more.
-    hollow: bool,
+    is_bodiless: bool,
 }
 
 /// An answer that came on a feed.
@@ -136,9 +136,9 @@ impl Stored {
     }
 }
 
-impl Holding {
-    pub(in crate::bridge) fn new(query: Arc<Identity>, dc: &str, epoch: Instant) -> Holding {
-        Holding {
+impl CachedFeed {
+    pub(in crate::bridge) fn new(query: Arc<Identity>, dc: &str, epoch: Instant) -> CachedFeed {
+        CachedFeed {
             key_bytes: u32::try_from(query.text_bytes() + dc.len()).unwrap_or(u32::MAX),
             query,
             dc: dc.to_owned(),
@@ -175,7 +175,7 @@ impl Holding {
             // What was counted may be for the next answer, stored in between: then that one is told.
             match &*self.stored.load() {
                 Some(newer) if !Arc::ptr_eq(newer, &stored) => stored = Arc::clone(newer),
-                _ if stored.hollow => return None,
+                _ if stored.is_bodiless => return None,
                 _ => {
                     let answer = Arc::clone(&stored.answer);
                     return Some(Held { answer, as_of, in_contact: self.is_in_contact(now) });
@@ -185,10 +185,10 @@ impl Holding {
     }
 
     fn is_in_contact(&self, now: Instant) -> bool {
-        self.contact.load().as_ref().is_some_and(|pulse| pulse.is_beating(now))
+        self.contact.load().as_ref().is_some_and(|heartbeat| heartbeat.is_beating(now))
     }
 
-    /// Whether [`Holding::current`] may be given to readers at once.
+    /// Whether [`CachedFeed::current`] may be given to readers at once.
     pub(in crate::bridge) fn is_settled(&self) -> bool {
         self.is_settled.load(Ordering::Acquire)
     }
@@ -228,13 +228,13 @@ impl Holding {
         if order == Order::Older {
             return Taken::Older;
         }
-        let (body, hollow) = match (came.body, &held) {
+        let (body, is_bodiless) = match (came.body, &held) {
             (Some(body), _) => (body, false),
-            (None, Some(held)) if held.hash == came.known.hash => (held.answer.body.clone(), held.hollow),
+            (None, Some(held)) if held.hash == came.known.hash => (held.answer.body.clone(), held.is_bodiless),
             (None, _) => return Taken::NoBody,
         };
-        let hollow = hollow || self.is_followed_only();
-        let body = if hollow { Bytes::new() } else { body };
+        let is_bodiless = is_bodiless || self.is_followed_only();
+        let body = if is_bodiless { Bytes::new() } else { body };
         let passed_on = held.as_ref().and_then(|held| held.passes_on(came.known, &came.meta));
         let resized = held.as_ref().map(|held| held.answer.body.len()) != Some(body.len());
         self.store(Stored {
@@ -242,7 +242,7 @@ impl Holding {
             hash: came.known.hash,
             as_of: Arc::clone(came.as_of),
             floor: passed_on.map_or(came.floor, |time| time.max(came.floor)),
-            hollow,
+            is_bodiless,
         });
         drop(turn);
         self.tell(order);
@@ -263,17 +263,17 @@ impl Holding {
         }
         let resized = held.as_ref().map(|held| held.answer.body.len()) != Some(answer.body.len());
         let stored = match held {
-            Some(held) if order == Order::Same && !held.hollow => {
+            Some(held) if order == Order::Same && !held.is_bodiless => {
                 // The feed goes on counting for it; what this question showed is for this answer alone.
                 let floor = held.floor.max(as_of);
                 let (answer, as_of) = (Arc::clone(&held.answer), Arc::clone(&held.as_of));
-                Stored { answer, hash: known.hash, as_of, floor, hollow: false }
+                Stored { answer, hash: known.hash, as_of, floor, is_bodiless: false }
             }
             held => {
                 let passed_on = held.and_then(|held| held.passes_on(known, &answer.meta));
                 let floor = passed_on.map_or(as_of, |time| time.max(as_of));
                 // The feed's own push of it will come, and count from then on.
-                Stored { answer: Arc::clone(answer), hash: known.hash, as_of: Arc::default(), floor, hollow: false }
+                Stored { answer: Arc::clone(answer), hash: known.hash, as_of: Arc::default(), floor, is_bodiless: false }
             }
         };
         self.store(stored);
@@ -340,8 +340,8 @@ impl Holding {
     }
 
     /// The feed stands on the link of this pulse, or on none.
-    pub(super) fn set_contact(&self, pulse: Option<Arc<Pulse>>) {
-        self.contact.store(pulse);
+    pub(super) fn set_contact(&self, heartbeat: Option<Arc<Heartbeat>>) {
+        self.contact.store(heartbeat);
     }
 
     // === Its users ===
@@ -371,7 +371,7 @@ impl Holding {
         let _turn = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = self.stored().filter(|_| self.is_followed_only()) {
             let (answer, as_of) = (Answer { meta: held.answer.meta.clone(), body: Bytes::new() }, Arc::clone(&held.as_of));
-            self.store(Stored { answer: Arc::new(answer), hash: held.hash, as_of, floor: held.floor, hollow: true });
+            self.store(Stored { answer: Arc::new(answer), hash: held.hash, as_of, floor: held.floor, is_bodiless: true });
         }
     }
 
