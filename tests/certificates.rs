@@ -145,13 +145,32 @@ fn told(agent: &Agent) -> Option<String> {
 }
 
 #[test]
+fn a_bridge_that_requires_the_authority_never_falls_back_to_fingerprints_by_a_renewal() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let authority = Authority::new(root, "old");
+    trust(root, "dc1", &[&authority]);
+    authority.give(root, "dc1", 365);
+    let one = plan(root, "dc1").start();
+    one.wait_for_leader();
+    let before = fingerprint(&one);
+    authority.give_kind(root, "client", "dc1", 365);
+    wait_until("HTTPS shows the new one", || https_shows(&one, &authority, "client").then_some(()));
+    wait_until("the bridge says so", || one.log().contains("the bridge goes on with the certificate from before").then_some(()));
+    assert_eq!((fingerprint(&one), told(&one)), (before, None));
+}
+
+#[test]
 fn a_certificate_that_the_bridge_cannot_show_is_taken_elsewhere_and_the_bridge_shows_its_own_key() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     let (old, new) = (Authority::new(root, "old"), Authority::new(root, "new"));
     trust(root, "dc1", &[&old]);
     old.give(root, "dc1", 365);
-    let one = plan(root, "dc1").start();
+    let file = root.join("more.json");
+    std::fs::write(&file, json!({"bridge": {"require_ca": false}}).to_string()).unwrap();
+    let more = format!("-config-file={}", file.display());
+    let one = plan(root, "dc1").flag(&more).start();
     one.wait_for_leader();
     let of_the_old = fingerprint(&one);
     assert_eq!(told(&one), None);
@@ -166,10 +185,7 @@ fn a_certificate_that_the_bridge_cannot_show_is_taken_elsewhere_and_the_bridge_s
     // Whom this server takes is told by the authorities of the day.
     trust(root, "dc2", &[&new, &old]);
     new.give(root, "dc2", 365);
-    let settings = json!({"bridge": {"require_ca": false}});
-    let file = root.join("more.json");
-    std::fs::write(&file, settings.to_string()).unwrap();
-    let two = plan(root, "dc2").flag(&format!("-config-file={}", file.display())).join_wan(&[&one.plan]).start();
+    let two = plan(root, "dc2").flag(&more).join_wan(&[&one.plan]).start();
     two.wait_for_leader();
     wait_until("dc2 is not trusted", || {
         let seen = one.get("/v1/federation/dc2").body;

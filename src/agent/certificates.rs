@@ -111,6 +111,11 @@ impl Certificates {
         let (dc, domain) = (&config.datacenter, &config.domain);
         match trust::bridge_of_ca(config, material, remarks) {
             Ok(Some(identity)) => return Ok(Some(identity)),
+            // Its own key would have fingerprints count from here on, which only an operator may decide.
+            Ok(None) if config.requires_ca() && self.own_key.get().is_none() => {
+                remarks.push("the bridge goes on with the certificate from before: it cannot show the new one".to_owned());
+                return Ok(None);
+            }
             Ok(None) => {}
             // The bridge alone is asked for more: that is nothing against the certificate elsewhere.
             Err(why) if config.bridge_require_ca == Some(true) && !material.is_of_elsewhere(dc, domain) => {

@@ -35,8 +35,8 @@ impl Dispatch {
 
 impl Handler for Dispatch {
     fn admit(&self, request: &mut Request, from: IpAddr) -> Result<(), Fault> {
-        // Without a router there is nothing to be had.
-        self.router.get().map_or(Ok(()), |router| router.admit(request, from))
+        let router = self.router.get().ok_or_else(|| Fault::no_leader().because("agent is starting"))?;
+        router.admit(request, from)
     }
 
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What both sides must speak.
-const ALPN: &[u8] = b"kontor-bridge/1";
+const ALPN: &[u8] = b"kontor-bridge/2";
 
 /// A bound endpoint and what it shows; clones are the same one.
 #[derive(Clone, Debug)]

@@ -5,10 +5,12 @@
 //! read; of one that gossip does not know, nothing is believed.
 
 use super::start::Server;
+use crate::defaults::RAFT_PROPOSAL_TIMEOUT;
 use crate::model::command::Command;
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
 use crate::model::level::{self, Level};
+use tokio::time::timeout;
 
 impl Server {
     /// Refuses a command that some server of the configuration does not read. A level that is due to rise does so
@@ -18,7 +20,8 @@ impl Server {
             return Ok(());
         }
         let not_yet = |fault: Fault| Fault::no_leader().because(format!("the format level is not raised yet: {fault}"));
-        self.raise_level().await.map_err(not_yet)?;
+        let late = |_elapsed| Err(Fault::no_leader().because("no quorum has agreed to it in time"));
+        timeout(RAFT_PROPOSAL_TIMEOUT, self.raise_level()).await.unwrap_or_else(late).map_err(not_yet)?;
         let below = if self.published.level() < command.level() { self.below(command.level()) } else { Vec::new() };
         if below.is_empty() {
             return Ok(());
@@ -36,13 +39,23 @@ impl Server {
         if self.is_due() {
             // No server comes in meanwhile that reads less.
             let _only = self.changing.acquire().await.map_err(|_closed| Fault::no_leader())?;
+            if !self.leadership.borrow().is_self {
+                return Err(Fault::no_leader());
+            }
             if self.is_due() {
                 let to = Level::by_this_build(self.read_by_all());
                 self.proposals.propose(&Command::RaiseLevel(to.clone())).await?;
                 tracing::info!(level = to.number, "the format level of the cluster is raised");
             }
         }
-        Ok(if self.published.level() < level::OWN { self.below(level::OWN) } else { Vec::new() })
+        if self.published.level() >= level::OWN {
+            return Ok(Vec::new());
+        }
+        let below = self.below(level::OWN);
+        match below.is_empty() {
+            true => Err(Fault::no_leader().because("the last server has just told that it reads the newest level")),
+            false => Ok(below),
+        }
     }
 
     /// Refuses a server that does not read what the log may hold.

@@ -49,7 +49,12 @@ fn furthest(metrics: &Metrics, silence: Duration) -> Option<NodeId> {
 
 impl Server {
     pub(super) async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
-        self.check_reads(id)?;
+        {
+            // The level must not rise before the log has its entry; it may while the server catches up.
+            let _only = self.only_change()?;
+            self.check_reads(id)?;
+            change(self.core.add_learner(id.as_u128(), EmptyNode {}, false)).await?;
+        }
         change(self.core.add_learner(id.as_u128(), EmptyNode {}, true)).await
     }
 

@@ -42,7 +42,11 @@ impl Server {
         let mut roles = self.core.server_metrics();
         let mut counting = true;
         loop {
-            let pace = self.pace();
+            let pace = {
+                let role = roles.borrow_watched();
+                let alone = role.membership_config.nodes().all(|(id, _)| *id == role.id);
+                pace(role.state, alone, self.appended.age(), self.settings.election.0 / 2)
+            };
             if counting != (pace == Pace::Counting) {
                 counting = !counting;
                 self.core.runtime_config().tick(counting);
@@ -63,12 +67,6 @@ impl Server {
                 changed = roles.changed() => if changed.is_err() { return },
             }
         }
-    }
-
-    fn pace(&self) -> Pace {
-        let metrics = self.watched.borrow_watched();
-        let alone = metrics.membership_config.nodes().all(|(id, _)| *id == metrics.id);
-        pace(metrics.state, alone, self.appended.age(), self.settings.election.0 / 2)
     }
 }
 

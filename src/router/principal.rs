@@ -22,7 +22,8 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
         Principal::Token(_) => return Ok(()),
         Principal::Agent(name) => match not_itself(name, from, &roster()) {
             Some(other) if access(&request.ask) == Access::Agent => {
-                format!("votes of {name} came from {from}, which is the address of {other}")
+                let what = if matches!(request.ask, Operation::Write(_)) { "votes" } else { "a request" };
+                format!("{what} of {name} came from {from}, which is the address of {other}")
             }
             Some(_other) => {
                 *principal_mut(&mut request.ask) = Principal::anonymous();
@@ -32,7 +33,11 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
         },
         Principal::Leader => format!("a request of the leader came from {from}: its duties are done at the leader alone"),
     };
-    metrics::counter!("kontor.router.votes_refused").increment(1);
+    let counter = match request.ask {
+        Operation::Write(_) => metrics::counter!("kontor.router.votes_refused"),
+        Operation::Read(_) => metrics::counter!("kontor.router.principals_refused"),
+    };
+    counter.increment(1);
     Err(Fault::new(FaultKind::Denied, refused))
 }
 
@@ -82,15 +87,16 @@ fn access(ask: &Operation) -> Access {
     }
 }
 
-/// The member whose address `from` is, where that is neither the agent called `name` nor a server.
+/// The member whose address `from` is, where that is neither the agent called `name` nor a server. A member that has
+/// left or failed owns no address any more: another agent may have it by now.
 fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r str> {
-    let is_there = |address: SocketAddr| address.ip() == from;
+    let is_there = |address: SocketAddr| address.ip().to_canonical() == from;
     let is_at = |member: &&Member| is_there(member.addr) || member.rpc_addr().is_some_and(is_there);
     if roster.members.get(name).as_ref().is_some_and(is_at) {
         return None;
     }
     let may = |member: &&Member| member.is_server() || member.name.eq_ignore_ascii_case(name);
-    let mut there = roster.members.values().filter(is_at);
+    let mut there = roster.alive().filter(is_at);
     let first = there.next()?;
     if may(&first) || there.any(|member| may(&member)) { None } else { Some(&first.name) }
 }
@@ -166,6 +172,15 @@ mod tests {
         }
         assert!(may(&Principal::Leader, Access::Leader));
         assert!(may(&Principal::agent("C1"), Access::Agent) && !may(&Principal::agent("c2"), Access::Agent));
+    }
+
+    #[test]
+    fn a_member_that_failed_owns_no_address_any_more() {
+        let mut roster = roster();
+        let sent = |roster: Roster| admit(&mut ballot("c9"), [10, 0, 0, 3].into(), || Arc::new(roster));
+        roster.members.get_mut("c2").unwrap().status = MemberStatus::Failed;
+        assert!(sent(self::roster()).is_err());
+        assert_eq!(sent(roster), Ok(()));
     }
 
     #[test]

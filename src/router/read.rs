@@ -87,11 +87,16 @@ impl Core {
         if fresh == Need::Leader && stale != Need::Leader && query.freshness.consistency != Consistency::Stale {
             authority(catalog, query.freshness.consistency).await?;
         }
-        self.servers_as_seen_here(catalog, read)
+        self.servers_as_seen_here(catalog, read, true)
     }
 
-    /// The same, by what this server knows of it now.
-    pub(super) fn servers_as_seen_here(&self, catalog: &dyn Catalog, read: ServersRead) -> Result<(Bytes, Found), Fault> {
+    /// The same, by what this server knows of it now; with how far each server is, where that is asked for.
+    pub(super) fn servers_as_seen_here(
+        &self,
+        catalog: &dyn Catalog,
+        read: ServersRead,
+        with_progress: bool,
+    ) -> Result<(Bytes, Found), Fault> {
         let (peers, roster) = (catalog.peers(), self.paths.members.lan());
         let leadership: Leadership = *catalog.leadership().borrow();
         let servers = Servers { leadership, peers: &peers, roster: &roster };
@@ -101,7 +106,8 @@ impl Core {
             ServersRead::Status(StatusRead::Peers) => servers.peer_addrs(),
             ServersRead::Operator(read) => match read {
                 OperatorRead::RaftConfiguration => {
-                    let health = if leadership.is_self { self.server_health(catalog) } else { Vec::new() };
+                    let known = with_progress && leadership.is_self;
+                    let health = if known { self.server_health(catalog) } else { Vec::new() };
                     servers.configuration(catalog.stats().configuration_index, &health)
                 }
                 OperatorRead::AutopilotConfiguration => return Ok((json(&*self.autopilot())?, found)),

@@ -2,9 +2,10 @@
 //! those in the JSON of another server. Nowhere else is the JSON of a catalog parsed.
 
 use super::blocking::{self, News, Seen, Watched};
+use super::freshness::{self, LEAST_WAIT};
 use super::paths::Catalog;
 use super::read::outgrown;
-use super::{Core, Router, freshness};
+use super::{Core, Router};
 use crate::model::check::HealthCheck;
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
@@ -19,6 +20,7 @@ use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The rows of one kind of read.
 pub trait TypedRows: Sized {
@@ -84,12 +86,17 @@ impl TypedRows for Vec<VotedCheck> {
 
 impl Router {
     /// Answers a read of the catalog of this datacenter with its rows and its index, and blocks as it says.
-    pub async fn rows<T: TypedRows>(&self, query: Query) -> Result<(T, u64), Fault> {
+    pub async fn rows<T: TypedRows>(&self, mut query: Query) -> Result<(T, u64), Fault> {
+        let began = Instant::now();
         if let Some((view, index)) = self.core.view_for(&query).await {
             let found = query.identity.of_view().map(|query| view.find(query, 0)).transpose()?;
             if let Some(rows) = found.and_then(|found| T::of(&found.rows)) {
                 return Ok((rows, index));
             }
+        }
+        // A wait that the view here could not hold goes on elsewhere, for the rest of it.
+        if query.freshness.min_index > 0 && !query.freshness.wait.is_zero() {
+            query.freshness.wait = query.freshness.wait.saturating_sub(began.elapsed()).max(LEAST_WAIT);
         }
         let path = query.identity.read.spec().path;
         let answer = self.query(query).await?;

@@ -29,7 +29,8 @@ impl Core {
                 Ok(self.rendered(catalog, rendered, Consistency::Stale, age))
             }
             Answered::Servers(read) if spec.shared.fed => {
-                let (body, found) = self.servers_as_seen_here(catalog, read)?;
+                // How far each server is changes with every entry of the log: a feed of that would never be up to date.
+                let (body, found) = self.servers_as_seen_here(catalog, read, false)?;
                 Ok(Answer { meta: AnswerMeta { found, last_contact: age, ..self.meta(catalog, Consistency::Stale) }, body })
             }
             Answered::Servers(_) | Answered::ThisSide(_) => Err(Fault::failed(format!("{} is asked for each time", spec.path))),

@@ -84,6 +84,8 @@ impl Link {
                 }
             };
             tokio::select! {
+                // First: after a stall of the process an answer may be there, and late as well.
+                biased;
                 ended = connection => match ended {
                     Ok(()) => {}
                     Err(error) => debug!(%server, %error, "rpc connection ended"),

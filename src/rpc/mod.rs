@@ -62,8 +62,8 @@ pub enum CallError {
     Fault(Fault),
 }
 
-/// Where requests go.
-const REQUEST_PATH: &str = "/request";
+/// Where requests go, in the form of format level 3: agents of another form answer 404, and nothing is lost.
+const REQUEST_PATH: &str = "/request/3";
 /// Where Raft's messages go.
 const RAFT_PATH: &str = "/raft";
 

@@ -260,7 +260,7 @@ impl Server {
                 return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, text));
             }
         };
-        let outcome = match self.handler.admit(&mut request, peer.at.ip()) {
+        let outcome = match self.handler.admit(&mut request, peer.at.ip().to_canonical()) {
             Ok(()) => self.handler.handle(request, None, Progress::default()).await,
             Err(fault) => Err(fault),
         };

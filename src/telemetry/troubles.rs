@@ -21,6 +21,8 @@ pub struct FailureThrottles<K> {
 struct Kind {
     trouble: FailureThrottle,
     last: Instant,
+    /// When it was new, or worth a warning, last.
+    told: Instant,
     untold: u64,
 }
 
@@ -47,11 +49,18 @@ impl<K: Eq + Hash> FailureThrottles<K> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.retain(|_, kind| now.saturating_duration_since(kind.last) < self.remember);
         if kinds.len() >= self.max && !kinds.contains_key(&kind) {
-            return Failure::default();
+            // Those that go on failing leave room to others once in a while.
+            kinds.retain(|_, kind| now.saturating_duration_since(kind.told) < self.remember);
+            if kinds.len() >= self.max {
+                return Failure::default();
+            }
         }
-        let kind = kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, untold: 0 });
+        let kind = kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, told: now, untold: 0 });
         let (is_first, is_due, untold) = (kind.trouble.is_over(), kind.trouble.failed(now), kind.untold);
         kind.last = now;
+        if is_due {
+            kind.told = now;
+        }
         kind.untold = if is_due { 0 } else { untold.saturating_add(1) };
         Failure { is_first, is_due, untold }
     }
@@ -95,5 +104,14 @@ mod tests {
         assert_eq!(troubles.failed(2, start), Failure::default());
         assert!(!troubles.failed(1, start + SECOND).is_due, "those that are known go on");
         assert!(troubles.failed(2, start + REPEAT + SECOND).is_due, "there is room once others are forgotten");
+    }
+
+    #[test]
+    fn those_that_never_stop_failing_silence_no_others() {
+        let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT * 2), REPEAT, 2), Instant::now());
+        for second in 0..90 {
+            (0..2).for_each(|kind| drop(troubles.failed(kind, start + SECOND * second)));
+        }
+        assert!(troubles.failed(2, start + SECOND * 90).is_due);
     }
 }
