@@ -120,11 +120,35 @@ fn resident_mb(pid: u32) -> f64 {
 
 fn idle() {
     let root = tempfile::tempdir().unwrap();
-    let dc = Datacenter::start(root.path(), "dc1", 0);
+    let dc = Datacenter::start(root.path(), "dc1", 1);
     std::thread::sleep(Duration::from_secs(10));
     let sizes = dc.servers.iter().map(|server| resident_mb(server.pid())).collect();
     let (median, least, most) = spread(sizes);
     println!("idle server of three: median {median:.1} MB resident ({least:.1} to {most:.1}), bar 40 MB");
+
+    let agents = || dc.servers.iter().chain(&dc.clients);
+    let before: Vec<Duration> = agents().map(|agent| processor_time(agent.pid())).collect();
+    let time = Duration::from_secs(30);
+    std::thread::sleep(time);
+    for (number, (agent, before)) in agents().zip(before).enumerate() {
+        let share = (processor_time(agent.pid()) - before).as_secs_f64() / time.as_secs_f64() * 100.0;
+        let (what, bar) = match number {
+            number if number == dc.servers.len() => ("client", 0.1),
+            number if number == dc.leader() => ("leader of three", 0.5),
+            _ => ("follower of three", 0.5),
+        };
+        println!("idle {what}: {share:.2} % of a core, bar {bar} %");
+    }
+}
+
+/// What all threads of a process have run for, to the nanosecond.
+fn processor_time(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let ran = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        text.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+    };
+    Duration::from_nanos(threads.map(|thread| ran(thread.unwrap())).sum())
 }
 
 /// Kills or stops the leader of a fresh datacenter while the followers are written to one after the
