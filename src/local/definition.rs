@@ -3,12 +3,12 @@
 //! `registry` calls it before anything changes. It knows neither what is registered already nor
 //! the disk.
 
+use crate::model::check::VotedDefinition;
 use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
 use crate::model::service::{NodeService, ServiceAddress, empty_object, empty_proxy};
-use crate::model::vote::VotedDefinition;
 use crate::model::{mesh, rules};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

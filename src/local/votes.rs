@@ -152,7 +152,7 @@ impl Duty {
 mod tests {
     use super::*;
     use crate::model::check::CheckStatus;
-    use crate::model::vote::VotedDefinition;
+    use crate::model::check::VotedDefinition;
     use CheckStatus::{Critical, Passing};
 
     const DEFER: Duration = Duration::from_secs(300);

@@ -3,7 +3,6 @@
 use super::duration;
 use super::ids::Token;
 use super::uri;
-use super::vote::VotedDefinition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -305,6 +304,39 @@ impl HealthCheck {
 
 pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// What the catalog's `Definition` carries of a voted check alone, so that others than its owner can
+/// probe it as its owner does. Ordinary checks have none of it, and their JSON stays Consul's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VotedDefinition {
+    /// How many agents shall probe it, its owner among them.
+    pub observers: u32,
+    /// `host:port` of an HTTP/2 ping check.
+    #[serde(rename = "H2PING", skip_serializing_if = "String::is_empty")]
+    pub h2ping: String,
+    /// Whether the HTTP/2 ping check speaks TLS (default yes).
+    #[serde(rename = "H2PingUseTLS", skip_serializing_if = "Option::is_none")]
+    pub h2ping_use_tls: Option<bool>,
+    /// Whether the TCP check speaks TLS.
+    #[serde(rename = "TCPUseTLS", skip_serializing_if = "std::ops::Not::not")]
+    pub tcp_use_tls: bool,
+    /// Whether the gRPC check speaks TLS.
+    #[serde(rename = "GRPCUseTLS", skip_serializing_if = "std::ops::Not::not")]
+    pub grpc_use_tls: bool,
+    /// Whether redirects are not followed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disable_redirects: bool,
+    /// Successes in a row before an observer votes passing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub success_before_passing: u32,
+    /// Failures in a row before an observer votes warning.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failures_before_warning: u32,
+    /// Failures in a row before an observer votes critical.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failures_before_critical: u32,
 }
 
 #[cfg(test)]

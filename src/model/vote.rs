@@ -3,7 +3,7 @@
 //!
 //! `store` counts, `leader` says who observes, `local` probes and votes. The rule is [`outcome`].
 
-use super::check::{CheckDefinition, CheckStatus, CheckType, is_zero};
+use super::check::{CheckDefinition, CheckStatus, CheckType, VotedDefinition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,39 +11,6 @@ use std::time::Duration;
 
 /// The fewest and the most observers that may be asked for; their number is odd.
 pub const OBSERVERS: std::ops::RangeInclusive<u32> = 3..=7;
-
-/// What the catalog's `Definition` carries of a voted check alone, so that others than its owner can
-/// probe it as its owner does. Ordinary checks have none of it, and their JSON stays Consul's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct VotedDefinition {
-    /// How many agents shall probe it, its owner among them.
-    pub observers: u32,
-    /// `host:port` of an HTTP/2 ping check.
-    #[serde(rename = "H2PING", skip_serializing_if = "String::is_empty")]
-    pub h2ping: String,
-    /// Whether the HTTP/2 ping check speaks TLS (default yes).
-    #[serde(rename = "H2PingUseTLS", skip_serializing_if = "Option::is_none")]
-    pub h2ping_use_tls: Option<bool>,
-    /// Whether the TCP check speaks TLS.
-    #[serde(rename = "TCPUseTLS", skip_serializing_if = "std::ops::Not::not")]
-    pub tcp_use_tls: bool,
-    /// Whether the gRPC check speaks TLS.
-    #[serde(rename = "GRPCUseTLS", skip_serializing_if = "std::ops::Not::not")]
-    pub grpc_use_tls: bool,
-    /// Whether redirects are not followed.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub disable_redirects: bool,
-    /// Successes in a row before an observer votes passing.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub success_before_passing: u32,
-    /// Failures in a row before an observer votes warning.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub failures_before_warning: u32,
-    /// Failures in a row before an observer votes critical.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub failures_before_critical: u32,
-}
 
 impl VotedDefinition {
     /// Of a check as its user asks for it; nothing for one that is not voted on.

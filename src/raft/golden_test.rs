@@ -10,6 +10,7 @@ use super::openraft_types::{
 use super::state_machine::{decode_meta, encode_meta};
 use super::testing::id;
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::check::VotedDefinition;
 use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
@@ -17,7 +18,7 @@ use crate::model::golden;
 use crate::model::ids::ClusterId;
 use crate::model::level::{self, Level};
 use crate::model::service::{NodeService, Weights};
-use crate::model::vote::{Assign, Ballot, VotedDefinition};
+use crate::model::vote::{Assign, Ballot};
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::alias::LeaderIdOf;

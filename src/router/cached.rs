@@ -3,7 +3,7 @@
 //! [`Router::query`](super::Router::query) asks here; `feed.rs` keeps each feed fresh. The cache is
 //! bounded in bytes; a feed that falls out of it ends as soon as nobody waits on it any more.
 
-use super::feed::{Contact, Feed, Origin, State};
+use super::feed::{Contact, Feed, FeedCache, Origin, State};
 use crate::defaults::{CACHED_BYTES_MAX, CACHED_FEED_OVERHEAD};
 use crate::model::answer::{Answer, CacheUse};
 use crate::model::fault::Fault;
@@ -15,9 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// The feeds by the identity of their query. Its principal is part of that, so nobody gets another's answer.
-pub(super) type FeedCache = Cache<Arc<Identity>, Arc<Feed>>;
 
 /// All feeds of this agent.
 pub(super) struct Feeds {

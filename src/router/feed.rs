@@ -3,7 +3,6 @@
 //! `cached.rs` starts feeds and reads their state. One task owns each feed; askers only watch its
 //! state and ask it to look again.
 
-use super::cached::FeedCache;
 use crate::clock;
 use crate::defaults::{CACHED_IDLE, CACHED_LOOK, CACHED_PACE, CACHED_POLL, CACHED_RETRY, CACHED_VIEW_AGE};
 use crate::model::answer::Answer;
@@ -12,11 +11,15 @@ use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{BoxFuture, Phase, Progress};
 use crate::shutdown::Shutdown;
 use moka::ops::compute::Op;
+use moka::sync::Cache;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// The feeds by the identity of their query. Its principal is part of that, so nobody gets another's answer.
+pub(super) type FeedCache = Cache<Arc<Identity>, Arc<Feed>>;
 
 /// Answers a read, blocking as it says.
 pub(super) type Fetch = Arc<dyn Fn(Query, Progress) -> BoxFuture<Result<Answer, Fault>> + Send + Sync>;

@@ -181,10 +181,11 @@ impl Watched for Here<'_> {
 mod tests {
     use super::*;
     use crate::model::check::CheckStatus;
+    use crate::model::check::VotedDefinition;
     use crate::model::command::{Command, Register};
     use crate::model::operation::{CatalogRead, HealthRead, Read};
     use crate::model::principal::Principal;
-    use crate::model::vote::{Assign, VotedDefinition};
+    use crate::model::vote::Assign;
     use crate::store::{Reader, Store};
     use std::fmt::Debug;
 

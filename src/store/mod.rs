@@ -13,6 +13,7 @@
 mod apply;
 mod authorizer;
 mod autopilot;
+mod call;
 mod catalog;
 mod change;
 mod coordinate;

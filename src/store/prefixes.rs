@@ -1,7 +1,7 @@
 //! Who waits for names by their beginning.
 
+use super::call::Waiters;
 use super::key::Key;
-use super::watch::Waiters;
 use std::collections::{BTreeMap, HashMap};
 use std::mem::{Discriminant, discriminant};
 use std::ops::Bound::{Included, Unbounded};

@@ -4,16 +4,15 @@
 //! published; so a change falls either into the view that is read or upon the watch. A parked watch
 //! is one small allocation and an entry under each of its keys; dropping it removes both.
 
+use super::call::{Call, Waiters};
 use super::key::{Key, Scope};
 use super::prefixes::Prefixes;
 use crate::defaults::WATCH_SHARDS;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
 
-pub(super) type Waiters = BTreeMap<u64, Arc<Call>>;
 type Shard = HashMap<Key, Waiters>;
 
 /// All watches of one store.
@@ -25,21 +24,6 @@ pub(super) struct Registry {
     next_id: AtomicU64,
     /// Whether a view is published whose watches are not all called yet.
     publishing: AtomicBool,
-}
-
-/// How one watch is called.
-#[derive(Debug, Default)]
-pub(super) struct Call {
-    /// Stays set: who looks later sees it too.
-    called: AtomicBool,
-    waiting: Notify,
-}
-
-impl Call {
-    fn call(&self) {
-        self.called.store(true, Ordering::Release);
-        self.waiting.notify_one();
-    }
 }
 
 impl Registry {

@@ -3,9 +3,10 @@
 use super::super::definition::NewCheck;
 use super::super::state::NodeInfo;
 use super::*;
+use crate::model::check::VotedDefinition;
 use crate::model::check::{CheckDefinition, CheckStatus};
 use crate::model::service::Weights;
-use crate::model::vote::{VotedCheck, VotedDefinition};
+use crate::model::vote::VotedCheck;
 use std::time::{Duration, Instant};
 
 fn state() -> State {

@@ -2,9 +2,10 @@
 
 use super::snapshots::filled;
 use super::*;
+use crate::model::check::VotedDefinition;
 use crate::model::golden;
 use crate::model::operation::CheckRef;
-use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
+use crate::model::vote::{Assign, Ballot, Vote};
 use crate::store::snapshot::{decode, encode};
 
 /// A row of each kind.

@@ -1,10 +1,11 @@
 //! What holds for any log.
 
 use super::*;
+use crate::model::check::VotedDefinition;
 use crate::model::level::{self, Level};
 use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead};
 use crate::model::principal::Principal;
-use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
+use crate::model::vote::{Assign, Ballot, Vote};
 use crate::store::View;
 use crate::store::snapshot::{decode, encode};
 use proptest::prelude::*;

@@ -1,9 +1,10 @@
 //! Checks that are voted on, and services of which too few instances pass.
 
 use super::*;
+use crate::model::check::VotedDefinition;
 use crate::model::operation::{CheckRef, HealthRead};
 use crate::model::principal::Principal;
-use crate::model::vote::{Assign, Ballot, Vote, VotedDefinition};
+use crate::model::vote::{Assign, Ballot, Vote};
 use crate::store::snapshot::{decode, encode};
 use futures_util::FutureExt;
 use serde_json::json;
