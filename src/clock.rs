@@ -85,10 +85,15 @@ impl Latest {
         self.at.store(passed.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Time since it happened last; at most a millisecond too much.
+    /// When it happened last; at most a millisecond too early.
+    pub fn at(&self) -> Option<Instant> {
+        let passed = self.at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.began + Duration::from_millis(passed))
+    }
+
+    /// Time since then.
     pub fn age(&self) -> Option<Duration> {
-        let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.began.elapsed().saturating_sub(Duration::from_millis(at)))
+        self.at().map(|at| at.elapsed())
     }
 }
 

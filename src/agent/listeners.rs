@@ -1,6 +1,6 @@
 //! The listeners of the HTTP API, and how they follow addresses that come and go.
 //!
-//! `parts` binds them, `whereabouts` has them follow. What is to be done is decided in [`steps`],
+//! `parts` binds them, `address_monitor` has them follow. What is to be done is decided in [`steps`],
 //! without I/O.
 
 use crate::http::{Handshakes, HttpListener, Opener};

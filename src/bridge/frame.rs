@@ -49,7 +49,7 @@ pub(super) enum Kind {
     Push = 9,
     /// An answer of a feed has arrived.
     Took = 10,
-    /// The link's pulse begins; opens a stream.
+    /// The link's heartbeat begins; opens a stream.
     Heartbeat = 11,
     /// A question for the age of all feeds.
     Ping = 12,

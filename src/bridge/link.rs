@@ -143,7 +143,7 @@ pub(super) struct Link {
     up_since: Mutex<Option<SystemTime>>,
     /// The cluster that the server told when the link came up last.
     cluster: Mutex<Option<ClusterId>>,
-    /// Told of each change: those who wait for this datacenter, and the keeper of all links.
+    /// Told of each change: those who wait for this datacenter, and the link manager.
     told: [Arc<Notify>; 2],
 }
 
@@ -175,7 +175,7 @@ impl Link {
         }
     }
 
-    /// The connection and its pulse, if it stands.
+    /// The connection and its heartbeat, if it stands.
     pub(super) fn connection(&self) -> Option<(Connection, Arc<Heartbeat>)> {
         match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Up(connection, heartbeat) if connection.close_reason().is_none() => {
@@ -208,7 +208,7 @@ impl Link {
     /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
     /// since each holds the connection too.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
-        let [_, keeper] = &self.told;
+        let [_, manager] = &self.told;
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = FailureThrottle::default();
         loop {
@@ -218,7 +218,7 @@ impl Link {
                     trouble.worked();
                     info!(dc = %self.server.dc, server = %self.server.name, addr = %self.server.addr, rtt = ?connection.rtt(), "link up");
                     let name = format!("{}.{}", self.server.name, self.server.dc);
-                    let heartbeat = Arc::new(Heartbeat::new(name, connection.clone(), Arc::clone(keeper)));
+                    let heartbeat = Arc::new(Heartbeat::new(name, connection.clone(), Arc::clone(manager)));
                     self.set(State::Up(connection.clone(), Arc::clone(&heartbeat)));
                     heartbeat.run().await;
                     let error = connection.closed().await;
@@ -300,9 +300,9 @@ impl Link {
             // Each dial that fails would wake all who wait, for nothing.
             return;
         }
-        let [waiting, keeper] = &self.told;
+        let [waiting, manager] = &self.told;
         waiting.notify_waiters();
-        keeper.notify_one();
+        manager.notify_one();
     }
 }
 

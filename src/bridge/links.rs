@@ -23,12 +23,12 @@ pub(super) struct Links {
     datacenters: ArcSwap<BTreeMap<String, Arc<Datacenter>>>,
     /// Datacenters that had servers once and have none any more.
     removed: Mutex<BTreeSet<String>>,
-    /// With whom this datacenter deals, as of the keeper's last look.
+    /// With whom this datacenter deals, as of the link manager's last look.
     admission: ArcSwap<Admission>,
     /// The datacenters that operators here have closed, as of the same look.
     shut: watch::Sender<BTreeSet<String>>,
     began: Instant,
-    /// Told of each of the keeper's looks.
+    /// Told of each of the link manager's looks.
     reviewed: Notify,
     /// Whether this server is shutting down.
     ended: AtomicBool,

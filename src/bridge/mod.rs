@@ -141,9 +141,9 @@ impl Bridge {
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
         let us = Us { node: node_name, datacenter, cluster, admission };
         let (links, answering, linking) = (Arc::new(Links::default()), shutdown.child(), shutdown.child());
-        let mut keeper = LinkManager::new(endpoint.clone(), us.clone(), linking.clone(), Arc::clone(&links));
-        keeper.review(&servers.borrow());
-        linking.spawn_until("bridge links", keeper.run(servers.clone()));
+        let mut manager = LinkManager::new(endpoint.clone(), us.clone(), linking.clone(), Arc::clone(&links));
+        manager.review(&servers.borrow());
+        linking.spawn_until("bridge links", manager.run(servers.clone()));
         let answers = Arc::new(Answers::new(Arc::clone(&links), cache_bytes, Bounds::default(), linking.clone()));
         linking.spawn_until("bridge answers", Arc::clone(&answers).forget_closed());
         let inbound = Arc::<Inbound>::default();

@@ -32,7 +32,7 @@ pub const BRIDGE_LATE_MIN: Duration = Duration::from_millis(250);
 pub const BRIDGE_READS_PER_DOUBLE: u32 = 20;
 /// Doubles that may be saved up, for the moment at which a server stalls.
 pub const BRIDGE_MAX_SAVED_DOUBLES: u32 = 20;
-/// Requests a peer may have under way on one connection: parked watches, mostly. Feeds and the pulse
+/// Requests a peer may have under way on one connection: parked watches, mostly. Feeds and the heartbeat
 /// come on top (`FEED_STREAMS_STEP`).
 pub const BRIDGE_MAX_STREAMS: u32 = 4_096;
 /// Blocking queries that this agent parks on one link; further ones go to the standby or are refused,

@@ -35,9 +35,8 @@ impl Server {
     /// Raises the level in force as far as every server of the configuration reads it. Returns those that keep it
     /// from the newest; leader only.
     pub(super) async fn raise_level(&self) -> Result<Vec<String>, Fault> {
-        let _one = self.raising.lock().await;
         if self.is_due() {
-            // No server comes in meanwhile that reads less.
+            // No server comes in meanwhile that reads less, and one raises for all who wait.
             let _only = self.changing.acquire().await.map_err(|_closed| Fault::no_leader())?;
             if !self.leadership.borrow().is_self {
                 return Err(Fault::no_leader());

@@ -49,10 +49,8 @@ pub(super) struct Server {
     pub(super) room: Room,
     pub(super) bootstrap: Questions,
     pub(super) proposals: Proposals,
-    /// One change of the voters at a time.
+    /// One change of the voters, or rise of the format level, at a time.
     pub(super) changing: Semaphore,
-    /// One rise of the format level at a time.
-    pub(super) raising: tokio::sync::Mutex<()>,
     pub(super) leadership: watch::Sender<Leadership>,
     pub(super) fatal: watch::Sender<Option<String>>,
     /// Up to when readers here see everything.
@@ -137,7 +135,6 @@ impl Server {
             bootstrap,
             proposals,
             changing: Semaphore::new(1),
-            raising: tokio::sync::Mutex::default(),
             leadership: watch::channel(Leadership::default()).0,
             fatal: watch::channel(None).0,
             freshness: Freshness::default(),

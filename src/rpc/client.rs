@@ -85,7 +85,7 @@ impl RpcClient {
             return Err(CallError::NotSent(format!("{} bytes, and a message has at most {request_limit}", body.len())));
         }
         let link = self.slot(server, lane).link().await.map_err(|error| CallError::NotSent(error.to_string()))?;
-        let Some(mut call) = link.call() else {
+        let Some(call) = link.call() else {
             metrics::counter!("kontor.rpc.calls_refused").increment(1);
             return Err(CallError::NotSent(format!("{server}: {} calls are under way", defaults::RPC_MAX_STREAMS)));
         };

@@ -110,13 +110,12 @@ impl Link {
 
 impl Call {
     /// Hands the message to the connection; an error says that it will not be sent.
-    pub(super) async fn send(&mut self, head: hyper::http::Request<()>, body: Bytes) -> Result<ResponseFuture, h2::Error> {
-        let mut sender = self.link.sender.clone().ready().await?;
-        let (response, mut stream) = sender.send_request(head, body.is_empty())?;
+    pub(super) async fn send(&self, head: hyper::http::Request<()>, body: Bytes) -> Result<ResponseFuture, h2::Error> {
+        let mut ready = self.link.sender.clone().ready().await?;
+        let (response, mut stream) = ready.send_request(head, body.is_empty())?;
         if !body.is_empty() {
             stream.send_data(body, true)?;
         }
-        self.link.sender = sender;
         Ok(response)
     }
 

@@ -49,7 +49,7 @@ pub(in crate::bridge) struct CachedFeed {
     phase: watch::Sender<Phase>,
     /// Whether the phase is one in which what is held may be given to readers.
     is_settled: AtomicBool,
-    /// The pulse of the link on which the feed stands.
+    /// The heartbeat of the link on which the feed stands.
     contact: ArcSwapOption<Heartbeat>,
     epoch: Instant,
     /// The last use, in milliseconds since `epoch`.
@@ -339,7 +339,7 @@ impl CachedFeed {
         self.set_phase(Phase::Idle);
     }
 
-    /// The feed stands on the link of this pulse, or on none.
+    /// The feed stands on the link of this heartbeat, or on none.
     pub(super) fn set_contact(&self, heartbeat: Option<Arc<Heartbeat>>) {
         self.contact.store(heartbeat);
     }

@@ -1,4 +1,4 @@
-//! The pulse of one link, at the side that follows: pings go out, echoes come back, and from both is
+//! The heartbeat of one link, at the side that follows: pings go out, echoes come back, and from both is
 //! counted how old everything is that is fed by this link.
 //!
 //! `link` runs it for as long as its connection stands. A process that hangs still has QUIC's word
@@ -7,7 +7,7 @@
 use super::age::{Ages, AsOf};
 use super::message::Echo;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
-use crate::clock;
+use crate::clock::{self, Latest};
 use crate::defaults;
 use quinn::{Connection, RecvStream, VarInt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ pub(in crate::bridge) struct CloseReason {
     pub(in crate::bridge) misbehaved: bool,
 }
 
-/// The pulse of one connection, and what all feeds on it share.
+/// The heartbeat of one connection, and what all feeds on it share.
 #[derive(Debug)]
 pub(in crate::bridge) struct Heartbeat {
     /// Names the other side in the log.
@@ -36,9 +36,8 @@ pub(in crate::bridge) struct Heartbeat {
     ages: Mutex<Ages>,
     /// The number of the last feed opened.
     feeds: AtomicU64,
-    began: Instant,
-    /// When the last echo came, in milliseconds since `began`; the link itself counts as the first.
-    echoed: AtomicU64,
+    /// When the last echo came; the link itself counts as the first.
+    echoed: Latest,
     /// KiB of pushes that may still be taken into memory.
     room: Semaphore,
     /// Turns to open a feed.
@@ -50,32 +49,33 @@ pub(in crate::bridge) struct Heartbeat {
     /// Whether the last echo told of an old view, or of none.
     behind: AtomicBool,
     /// Told when that is another.
-    keeper: Arc<Notify>,
+    manager: Arc<Notify>,
     /// Told to those whose feed would be served better elsewhere.
     leave: Notify,
 }
 
 impl Heartbeat {
-    /// `link_manager` is told when the other side falls behind its own datacenter, and when it is no more.
-    pub(in crate::bridge) fn new(server: String, connection: Connection, keeper: Arc<Notify>) -> Heartbeat {
+    /// `manager` is told when the other side falls behind its own datacenter, and when it is no more.
+    pub(in crate::bridge) fn new(server: String, connection: Connection, manager: Arc<Notify>) -> Heartbeat {
+        let echoed = Latest::default();
+        echoed.happens();
         Heartbeat {
             server,
             connection,
             ages: Mutex::default(),
             feeds: AtomicU64::new(0),
-            began: Instant::now(),
-            echoed: AtomicU64::new(0),
+            echoed,
             room: Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize),
             opening: Semaphore::new(defaults::FEED_MAX_OPENING),
             verdict: OnceLock::new(),
             over: CancellationToken::new(),
             behind: AtomicBool::new(false),
-            keeper,
+            manager,
             leave: Notify::new(),
         }
     }
 
-    /// Pings until the connection is gone. A server that takes no pulse is asked again and again; its
+    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again; its
     /// feeds grow old meanwhile.
     pub(in crate::bridge) async fn run(&self) {
         let _over = self.over.clone().drop_guard();
@@ -152,7 +152,7 @@ impl Heartbeat {
     async fn listen(&self, recv: &mut RecvStream) -> FrameError {
         loop {
             match self.hear(recv).await {
-                Ok(true) => self.echoed.store(self.millis(Instant::now()), Ordering::Relaxed),
+                Ok(true) => self.echoed.happens(),
                 Ok(false) => {
                     self.condemn("an echo came that answers no ping");
                     return FrameError::Stream("condemned".to_owned());
@@ -181,7 +181,7 @@ impl Heartbeat {
             if behind {
                 info!(server = %self.server, ?age, "its view of its own datacenter is old; others are asked first where theirs is not");
             }
-            self.keeper.notify_one();
+            self.manager.notify_one();
         }
     }
 
@@ -197,7 +197,7 @@ impl Heartbeat {
 
     /// Whether an echo came not long ago.
     pub(in crate::bridge) fn is_beating(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_echo()) < defaults::BRIDGE_PROGRESS_TIMEOUT
+        self.echoed.at().is_some_and(|echo| now.saturating_duration_since(echo) < defaults::BRIDGE_PROGRESS_TIMEOUT)
     }
 
     /// Closes the connection, because the other side did what no server does.
@@ -259,15 +259,7 @@ impl Heartbeat {
 
     /// When a stream of pings that began at `began` has had no echo for too long.
     fn silent_at(&self, began: Instant) -> Instant {
-        self.last_echo().max(began) + defaults::BRIDGE_PROGRESS_TIMEOUT
-    }
-
-    fn last_echo(&self) -> Instant {
-        self.began + Duration::from_millis(self.echoed.load(Ordering::Relaxed))
-    }
-
-    fn millis(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+        self.echoed.at().map_or(began, |echo| echo.max(began)) + defaults::BRIDGE_PROGRESS_TIMEOUT
     }
 
     fn ages(&self) -> MutexGuard<'_, Ages> {

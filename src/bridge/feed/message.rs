@@ -2,7 +2,7 @@
 //!
 //! Every feed has a stream of its own, opened by who follows: [`Open`], then [`Took`] for each push.
 //! The other side sends [`Push`]es on it, or one fault. Beside the feeds, each link has one stream
-//! for its pulse: [`Ping`]s one way, [`Echo`]es the other. Fields may be added to each of these.
+//! for its heartbeat: [`Ping`]s one way, [`Echo`]es the other. Fields may be added to each of these.
 
 use crate::model::answer::{Answer, AnswerMeta, Found};
 use crate::model::ids::ClusterId;

@@ -4,8 +4,8 @@
 //! can be at most, `order` which answer may replace which: both without I/O and without a clock.
 //! `follower` keeps one feed of ours, on whichever link serves, by one `stream` at a time, and in one
 //! of the `places` that there are; what it brings is kept in a `holding`. `pusher` serves one feed of
-//! another datacenter, `pushing` all those of one connection, `vouching` what its echoes say of them.
-//! `pulse` is the ping and echo of a link, from which ages are counted.
+//! another datacenter, `pushing` all those of one connection, `freshness` what its echoes say of them.
+//! `heartbeat` is the ping and echo of a link, from which ages are counted.
 
 mod age;
 pub(super) mod follower;

@@ -1,4 +1,4 @@
-//! Serves one feed of another datacenter on its stream, or the pulse of its link.
+//! Serves one feed of another datacenter on its stream, or the heartbeat of its link.
 //!
 //! Run by `serve` for streams that begin with `Open` or `Heartbeat`. One push is in flight, the newest
 //! answer wins, and a follower that lets go, in whatever way, frees all that its feed held. A feed

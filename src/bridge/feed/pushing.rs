@@ -1,6 +1,6 @@
 //! The feeds that one connection of another datacenter has open here, with their bounds.
 //!
-//! `pusher` takes a [`Seat`] for each; what echoes say of them is for `vouching` to decide.
+//! `pusher` takes a [`Seat`] for each; what echoes say of them is for `freshness` to decide.
 
 use super::super::frame::{self, FrameError};
 use super::freshness::{FeedsFreshness, FreshnessBasis, Poll};
@@ -104,7 +104,7 @@ impl Pushing {
         Ok(Seat { pushing: Arc::clone(self), feed, query, size, is_polled: false, news: Arc::default() })
     }
 
-    /// The place of the pulse; unset when it is taken.
+    /// The place of the heartbeat; unset when it is taken.
     pub(super) fn begin_pulse(self: &Arc<Pushing>) -> Option<Beating> {
         let mut state = self.state();
         if state.has_pulse {
@@ -219,7 +219,7 @@ impl Drop for Seat {
     }
 }
 
-/// The place of a connection's pulse.
+/// The place of a connection's heartbeat.
 pub(super) struct Beating(Arc<Pushing>);
 
 impl Drop for Beating {

@@ -145,7 +145,7 @@ impl Stream {
         // What arrives at a time is bounded for all feeds of the link together.
         let arrival = async {
             let room = self.heartbeat.make_room(header.length()).await?;
-            // It shares the link with others; that the other side hangs is the pulse's to find.
+            // It shares the link with others; that the other side hangs is the heartbeat's to find.
             let payload = read_payload(&mut self.recv, header, defaults::FEED_ARRIVAL_TIMEOUT).await?;
             let frame = match header.kind {
                 Kind::Push => Ok(frame::decode::<Push>(&payload)?),
