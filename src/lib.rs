@@ -12,6 +12,7 @@ pub mod telemetry;
 pub mod entrance;
 pub mod listener;
 pub mod store;
+pub mod expiry;
 pub mod raft;
 pub mod gossip;
 pub mod tls;

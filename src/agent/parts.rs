@@ -240,6 +240,7 @@ pub(super) fn router_settings(config: &Config, node_id: NodeId) -> RouterSetting
         default_query_time: config.default_query_time,
         max_query_time: config.max_query_time,
         discovery_max_stale: config.discovery_max_stale,
+        session_ttl_min: config.session_ttl_min,
         use_cache: config.use_cache,
         translate_wan_addrs: config.translate_wan_addrs,
         remote_stale: remote_stale(&config.bridge_stale_by_default),
@@ -296,6 +297,8 @@ pub(super) fn http_settings(config: &Config) -> HttpSettings {
         response_headers: config.response_headers.clone(),
         allow_write_from: config.allow_write_http_from.clone(),
         max_conns_per_client: Arc::new(AtomicUsize::new(config.http_max_conns_per_client)),
+        kv_max_value: config.kv_max_value,
+        txn_max_request: config.txn_max_request,
         translate_wan_addrs: config.translate_wan_addrs,
         ui_path: None,
     }

@@ -13,6 +13,7 @@ use super::parts::{self, BoundHttp};
 use super::{Agent, Reload, Tasks, address_monitor, control, listeners, sync_causes, trust, watches};
 use crate::bridge::{Admission, Bridge, RemoteServer};
 use crate::config::Config;
+use crate::expiry::Expiry;
 use crate::gossip::{Gossip, GossipSettings};
 use crate::http;
 use crate::leader::{self, LeaderParts};
@@ -70,6 +71,8 @@ struct Ground {
     bridge: Option<Bridge>,
     lan: Gossip,
     wan: Option<Gossip>,
+    /// The times that this server counts while it leads.
+    expiry: Expiry,
 }
 
 /// What users reach, and what changes it while it runs.
@@ -110,7 +113,7 @@ impl Agent {
             Some(Catalog { raft, reader, feeds }) => (Some(raft), Some(reader), Some(feeds)),
             None => (None, None, None),
         };
-        let ground = Ground { raft, reader, bridge: elsewhere.bridge.clone(), lan, wan };
+        let ground = Ground { raft, reader, bridge: elsewhere.bridge.clone(), lan, wan, expiry: Expiry::default() };
         let rules = start.follow_members(&ground, feeds, elsewhere);
         let router = start.serve_agents(&ground, client, port.listener, dispatch, inbox);
         let local = start.open_local(&ground, &router).await?;
@@ -228,7 +231,7 @@ impl Start<'_> {
 
     /// What gossip and operators tell reaches Raft, the bridge and the other pool.
     fn follow_members(&self, ground: &Ground, feeds: Option<LanFeeds>, elsewhere: Elsewhere) -> watch::Sender<Rules> {
-        let Ground { raft, reader, bridge, lan, wan } = ground;
+        let Ground { raft, reader, bridge, lan, wan, .. } = ground;
         let Elsewhere { rules, admission, servers, kept_removals, .. } = elsewhere;
         let duties = &self.tasks.duties;
         if let Some(feeds) = feeds {
@@ -267,8 +270,8 @@ impl Start<'_> {
         dispatch: Arc<Dispatch>,
         inbox: Arc<RaftInbox>,
     ) -> Router {
-        let Ground { raft, reader, bridge, lan, wan } = ground;
-        let catalog = raft.clone().zip(reader.clone());
+        let Ground { raft, reader, bridge, lan, wan, expiry } = ground;
+        let catalog = raft.clone().zip(reader.clone()).map(|(raft, reader)| (raft, reader, expiry.clone()));
         let paths = Paths::new(catalog, rpc, bridge.clone(), lan.clone(), wan.clone());
         let router = Router::new(parts::router_settings(self.config, self.node_id), paths, &self.tasks.duties);
         dispatch.connect(router.clone());
@@ -302,6 +305,7 @@ impl Start<'_> {
             datacenter: self.config.datacenter.clone(),
             raft: raft.clone(),
             reader: reader.clone(),
+            expiry: ground.expiry.clone(),
             lan: ground.lan.clone(),
             wan: ground.wan.clone(),
             autopilot: self.config.autopilot.clone(),

@@ -62,6 +62,7 @@ stanza! {
         default_query_time: Duration,
         max_query_time: Duration,
         discovery_max_stale: Duration,
+        session_ttl_min: Duration,
         check_update_interval: Duration,
         check_output_max_size: i64,
         discard_check_output: bool,
@@ -172,7 +173,7 @@ stanza! {
 
 stanza! {
     /// `limits {}`
-    Limits { http_max_conns_per_client: i64, }
+    Limits { http_max_conns_per_client: i64, kv_max_value_size: i64, txn_max_req_len: i64, }
 }
 
 stanza! {

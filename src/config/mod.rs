@@ -224,6 +224,12 @@ pub struct Config {
     pub default_query_time: Duration,
     pub max_query_time: Duration,
     pub discovery_max_stale: Duration,
+    /// The shortest TTL that a session may have.
+    pub session_ttl_min: Duration,
+    /// Bytes of the largest value of a key.
+    pub kv_max_value: usize,
+    /// Bytes of the largest transaction.
+    pub txn_max_request: usize,
     pub rpc_hold_timeout: Duration,
     /// 1 (fast) to 10 (slow); scales Raft's timeouts.
     pub raft_multiplier: u32,

@@ -207,6 +207,12 @@ fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
     let bounds = (1, i64::from(i32::MAX));
     set(&mut config.check_output_max_size, within(file.check_output_max_size, "check_output_max_size", bounds, problems));
     set(&mut config.discard_check_output, file.discard_check_output);
+    set(&mut config.session_ttl_min, file.session_ttl_min);
+    let limits = file.limits.clone().unwrap_or_default();
+    let value = within(limits.kv_max_value_size, "limits.kv_max_value_size", defaults::KV_MAX_VALUE_BOUNDS, problems);
+    set(&mut config.kv_max_value, value);
+    let request = within(limits.txn_max_req_len, "limits.txn_max_req_len", defaults::KV_MAX_VALUE_BOUNDS, problems);
+    set(&mut config.txn_max_request, request);
     let connections = file.limits.as_ref().and_then(|limits| limits.http_max_conns_per_client);
     set(&mut config.http_max_conns_per_client, within(connections, "limits.http_max_conns_per_client", bounds, problems));
 }

@@ -26,6 +26,14 @@ pub const HTTPS_HANDSHAKE: Duration = Duration::from_secs(5);
 pub const HTTP_BODY_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a request's body. Twice Consul's advice for one Raft entry.
 pub const HTTP_MAX_BODY: usize = 1024 * 1024;
+/// Bytes of the largest value of a key (`limits.kv_max_value_size`). Consul's number.
+pub const KV_MAX_VALUE: usize = 512 << 10;
+/// Bytes of the largest transaction (`limits.txn_max_req_len`). Consul's number.
+pub const TXN_MAX_REQUEST: usize = 512 << 10;
+/// What both may be set to: a command of the log holds one such value, and what is around it.
+pub const KV_MAX_VALUE_BOUNDS: (i64, i64) = (1, 3 << 20);
+/// Operations of a transaction. Consul's number.
+pub const TXN_OPERATIONS: usize = 128;
 /// Bytes of a request's head: room for a long filter expression.
 pub const HTTP_MAX_HEAD: usize = 64 * 1024;
 /// How long answers on their way may take once the agent shuts down.

@@ -38,3 +38,15 @@ pub const COORDINATE_BATCH: usize = 128;
 /// How far, in seconds, a coordinate must have moved to be written again: a fifth of a
 /// millisecond, below which sorting by it means nothing.
 pub const COORDINATE_MOVED: f64 = 0.0002;
+/// Time for which changes of what ends with time are gathered before they are followed.
+pub const EXPIRY_GATHER: Duration = Duration::from_millis(50);
+/// The longest pause between two looks at what is due: so a leader notices that it was not run.
+pub const EXPIRY_LOOK: Duration = Duration::from_secs(1);
+/// Time after which what was due and still stands is ended once more.
+pub const EXPIRY_RETRY: Duration = Duration::from_secs(2);
+/// Rows that are ended by one command.
+pub const EXPIRY_BATCH: usize = 512;
+/// Time for which a deletion is remembered. Consul's number.
+pub const TOMBSTONE_TTL: Duration = Duration::from_secs(15 * 60);
+/// Time between two looks at which deletions are old. Consul's number.
+pub const TOMBSTONE_STEP: Duration = Duration::from_secs(30);

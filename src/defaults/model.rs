@@ -14,6 +14,8 @@ pub const JSON_VALUES: usize = 32_768;
 pub const NAME_BYTES: usize = 2_048;
 /// Bytes of the name or id of a check: the agent makes it of its service's with a word beside it.
 pub const CHECK_NAME_BYTES: usize = 2 * NAME_BYTES;
+/// Bytes of a key of the KV store: as long as a request line carries it with every byte escaped.
+pub const KV_KEY_BYTES: usize = 16 << 10;
 /// Bytes of one command of the log, encoded: four of the largest bodies, and far below what a Raft message
 /// may hold.
 pub const COMMAND_BYTES: usize = 4 << 20;

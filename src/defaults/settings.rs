@@ -41,6 +41,12 @@ pub const AUTOPILOT_STABILIZATION: Duration = Duration::from_secs(10);
 pub const CHECK_UPDATE_INTERVAL: Duration = Duration::from_secs(300);
 /// `check_output_max_size`, in bytes. Consul's number.
 pub const CHECK_OUTPUT_MAX_SIZE: usize = 4096;
+/// `session_ttl_min`. Consul's number.
+pub const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
+/// The longest TTL of a session. Consul's number.
+pub const SESSION_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The shortest TTL of a session whose TTL is exact.
+pub const SESSION_TTL_EXACT_MIN: Duration = Duration::from_secs(1);
 /// `limits.http_max_conns_per_client`. Consul's number.
 pub const HTTP_MAX_CONNS_PER_CLIENT: usize = 200;
 /// Bytes of `node_name`, which members are told in every packet about them.

@@ -12,6 +12,7 @@ use super::parameters::Parameters;
 use super::respond::Reply;
 use crate::model::command::Written;
 use crate::model::ids::Token;
+use crate::model::kv::KvKey;
 use crate::model::operation::{Read, Write};
 use crate::model::principal::Principal;
 use crate::model::request::{BoxFuture, WriteRequest};
@@ -24,6 +25,8 @@ use std::sync::Arc;
 pub(super) struct Call {
     /// The decoded rest of the path, for endpoints of a subtree.
     pub(super) argument: String,
+    /// The same as bytes, where the endpoint takes a key.
+    pub(super) key: KvKey,
     /// The query string.
     pub(super) parameters: Parameters,
     /// The headers.

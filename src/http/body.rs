@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::model::json;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Empty, LengthLimitError, Limited};
+use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 
@@ -23,6 +24,24 @@ pub(super) async fn decode<T: DeserializeOwned>(body: RequestBody) -> Result<T, 
 pub(super) async fn decode_as<T: DeserializeOwned>(body: RequestBody, prefix: &str) -> Result<T, ErrorResponse> {
     let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
     json::decode(&bytes).map_err(|error| ErrorResponse::bad_request(format!("{prefix}: {error}")))
+}
+
+/// The JSON of a body that need not be there.
+pub(super) async fn decode_optional<T: DeserializeOwned>(body: RequestBody) -> Result<Option<T>, ErrorResponse> {
+    let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    json::decode(&bytes).map(Some).map_err(|error| ErrorResponse::undecodable(&error))
+}
+
+/// The bytes of a body of at most `max` bytes, which `setting` has set.
+pub(super) async fn read_value(body: RequestBody, max: usize, setting: &str) -> Result<Bytes, ErrorResponse> {
+    let size = body.size_hint().exact().filter(|size| *size > max as u64);
+    match read(body, max).await {
+        Err(refusal) if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ErrorResponse::over_limit(size, max, setting)),
+        read => read,
+    }
 }
 
 /// The bytes of a body of at most `max` bytes.

@@ -9,14 +9,16 @@ use super::body::RequestBody;
 use super::error::{ErrorResponse, header_text};
 use super::log::{Asked, RequestLog};
 use super::options;
-use super::parameters::{Parameters, cleaned, decode_path};
+use super::parameters::{Parameters, cleaned, decode_bytes, decode_path};
 use super::respond::{Body, Form, Renderer, Reply, takes_gzip};
 use super::table::{self, Route};
+use crate::model::kv::KvKey;
 use crate::model::part::Part;
 use crate::model::request::BoxFuture;
 use http_body_util::Either;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use std::future::Future;
 use std::net::IpAddr;
@@ -103,6 +105,9 @@ impl Dispatch {
         form: &mut Form,
     ) -> Result<Pending, ErrorResponse> {
         let (head, body) = request.into_parts();
+        if let Some(route) = self.key_route(place) {
+            return self.to_endpoint(route, Arguments::key(route, head.uri.path())?, head, body, from, form);
+        }
         if let Some(path) = cleaned(head.uri.path()) {
             return Ok(ready(Ok(redirect(&path, head.uri.query()))));
         }
@@ -113,7 +118,27 @@ impl Dispatch {
             PathMatch::Index => return Ok(ready(Ok(self.index()))),
             PathMatch::Nothing => return Err(self.nothing_at(&path)),
         };
-        let argument = path.strip_prefix(route.path).unwrap_or_default();
+        let argument = path.strip_prefix(route.path).unwrap_or_default().to_owned();
+        let arguments = Arguments { path: path.into_owned(), argument, key: KvKey::default() };
+        self.to_endpoint(route, arguments, head, body, from, form)
+    }
+
+    /// The route of a place where the rest of the path is a key.
+    fn key_route(&self, place: PathMatch) -> Option<&Route> {
+        self.routes.get(place.line()).filter(|route| route.takes_key)
+    }
+
+    /// Takes a request to the endpoint of its route.
+    fn to_endpoint(
+        &self,
+        route: &Route,
+        arguments: Arguments,
+        head: Parts,
+        body: RequestBody,
+        from: Option<IpAddr>,
+        form: &mut Form,
+    ) -> Result<Pending, ErrorResponse> {
+        let Arguments { path, argument, key } = arguments;
         let parameters = Parameters::parse(head.uri.query())?;
         form.pretty |= parameters.has("pretty");
         self.admit(&path, &head.method, from)?;
@@ -123,7 +148,7 @@ impl Dispatch {
         }
         let (needs, endpoint) = route.endpoint(&head.method)?;
         options::refuse_namespaces(&parameters, &head.headers)?;
-        let call = Call { argument: argument.to_owned(), parameters, headers: head.headers, body };
+        let call = Call { argument, key, parameters, headers: head.headers, body };
         needs.permit(&call.principal())?;
         Ok((self.run)(endpoint, call))
     }
@@ -152,6 +177,23 @@ impl Dispatch {
             Some(path) => redirect(path, None),
             None => Reply::text("Consul Agent"),
         }
+    }
+}
+
+/// What a path tells beside its route.
+struct Arguments {
+    /// All of it, for rules about paths.
+    path: String,
+    argument: String,
+    key: KvKey,
+}
+
+impl Arguments {
+    /// Where the rest of the path is a key, byte by byte.
+    fn key(route: &Route, path: &str) -> Result<Arguments, ErrorResponse> {
+        let rest = path.strip_prefix(route.path).unwrap_or_default();
+        let key = KvKey::from(decode_bytes(rest)?);
+        Ok(Arguments { path: format!("{}{}", route.path, key.text()), argument: String::new(), key })
     }
 }
 

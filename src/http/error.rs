@@ -84,6 +84,25 @@ impl ErrorResponse {
         ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, body)
     }
 
+    /// The body is over the limit of `max` bytes that `setting` names.
+    pub(super) fn over_limit(size: Option<u64>, max: usize, setting: &str) -> ErrorResponse {
+        let more = format!(" See https://www.consul.io/docs/agent/options.html#{setting}.");
+        let refusal = ErrorResponse::too_large(size, max);
+        ErrorResponse { body: (refusal.body + more.as_str()).into_owned().into(), ..refusal }
+    }
+
+    /// 413 with `text` as it is.
+    pub(super) fn content_too_large(text: String) -> ErrorResponse {
+        ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// A refusal of the state machine, with what Consul puts in front of its text.
+    pub(super) fn of_apply(self, prefix: &str) -> ErrorResponse {
+        let is_applied =
+            self.status == StatusCode::INTERNAL_SERVER_ERROR && self.reason.is_none() && self.body != "No cluster leader";
+        if is_applied { ErrorResponse { body: format!("{prefix}{}", self.body).into(), ..self } } else { self }
+    }
+
     /// The body did not arrive in time.
     pub(super) fn body_too_slow() -> ErrorResponse {
         ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time; send it again.")

@@ -24,10 +24,13 @@ mod federation;
 mod agent;
 mod catalog;
 mod health;
+mod kv;
 mod status;
 mod coordinate;
 mod operator;
 mod removal;
+mod session;
+mod txn;
 
 use self::dispatch::Dispatch;
 pub use self::inside::Inside;
@@ -77,6 +80,10 @@ pub struct HttpSettings {
     pub allow_write_from: Vec<ipnet::IpNet>,
     /// Connections of one address at a time (`limits.http_max_conns_per_client`; 0 for no bound); may change.
     pub max_conns_per_client: Arc<AtomicUsize>,
+    /// Bytes of the largest value of a key (`limits.kv_max_value_size`).
+    pub kv_max_value: usize,
+    /// Bytes of the largest transaction (`limits.txn_max_req_len`), where a value may not be larger.
+    pub txn_max_request: usize,
     /// Whether `X-Consul-Translate-Addresses` is sent.
     pub translate_wan_addrs: bool,
     /// Where the web UI is, when on (`ui_config.content_path`).

@@ -124,7 +124,7 @@ fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -
         freshness.max_stale = Some(Duration::ZERO);
     }
     if stale && consistent {
-        return Err(ErrorResponse::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
+        return Err(stale_and_consistent());
     }
     if cached && consistent {
         return Err(ErrorResponse::bad_request("Cannot specify ?cached with ?consistent, conflicting semantics."));
@@ -137,6 +137,16 @@ fn freshness(takes_cached: bool, parameters: &Parameters, headers: &HeaderMap) -
     let control = cache_control(headers)?;
     freshness.cached = (cached && takes_cached).then_some(control);
     Ok(freshness)
+}
+
+/// Refuses modes that exclude each other, where none counts.
+pub(super) fn conflicts(parameters: &Parameters) -> Result<(), ErrorResponse> {
+    let both = parameters.has("stale") && parameters.has("consistent");
+    if both { Err(stale_and_consistent()) } else { Ok(()) }
+}
+
+fn stale_and_consistent() -> ErrorResponse {
+    ErrorResponse::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics.")
 }
 
 /// What `Cache-Control` asks for.

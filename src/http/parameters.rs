@@ -4,6 +4,7 @@
 //! send flags with and without a value.
 
 use super::error::ErrorResponse;
+use crate::model::uri;
 use std::borrow::Cow;
 
 /// The parameters of a query string, in order.
@@ -36,10 +37,29 @@ impl Parameters {
         self.first(name).filter(|value| !value.is_empty())
     }
 
+    /// All of them but the token, as Go's `url.Values` writes them: sorted by name.
+    pub(super) fn encoded(&self) -> String {
+        let mut pairs: Vec<_> = self.0.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("token")).collect();
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut shown = String::new();
+        for (name, value) in pairs {
+            shown.push_str(if shown.is_empty() { "" } else { "&" });
+            uri::encode(name, &mut shown);
+            shown.push('=');
+            uri::encode(value, &mut shown);
+        }
+        shown.replace("%20", "+")
+    }
+
     /// All values of the parameter, in order.
     pub(super) fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// The bytes that `text` stands for, with every `%xx` resolved; nothing when an escape is broken.
+pub(super) fn decode_bytes(text: &str) -> Result<Vec<u8>, ErrorResponse> {
+    unescape_bytes(text, false).ok_or_else(ErrorResponse::unprintable_path)
 }
 
 /// The query string as it may be logged: with every token hidden, however its name is written.
@@ -103,6 +123,10 @@ fn unescape(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
         return Some(Cow::Borrowed(text));
     }
+    unescape_bytes(text, plus_is_space).and_then(|bytes| String::from_utf8(bytes).ok()).map(Cow::Owned)
+}
+
+fn unescape_bytes(text: &str, plus_is_space: bool) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -112,7 +136,7 @@ fn unescape(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
             other => other,
         });
     }
-    String::from_utf8(out).ok().map(Cow::Owned)
+    Some(out)
 }
 
 fn hex(digit: u8) -> Option<u8> {

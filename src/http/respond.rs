@@ -51,6 +51,8 @@ enum Content {
     Empty,
     Json(Bytes),
     Text(String),
+    /// Bytes of another kind, never indented.
+    Bytes(Bytes, HeaderValue),
 }
 
 impl Reply {
@@ -67,6 +69,33 @@ impl Reply {
     /// 200 with plain text.
     pub(super) fn text(body: impl Into<String>) -> Reply {
         Reply { content: Content::Text(body.into()), ..Reply::default() }
+    }
+
+    /// Whether there is something to be shown.
+    pub(super) fn has_content(&self) -> bool {
+        self.status == StatusCode::OK
+    }
+
+    /// The same bytes, as what they are.
+    pub(super) fn as_bytes(mut self, kind: HeaderValue) -> Reply {
+        if let Content::Json(bytes) = self.content {
+            self.content = Content::Bytes(bytes, kind);
+        }
+        self
+    }
+
+    /// The answer to a transaction that only looks: what headers tell of other answers stands in its body.
+    pub(super) fn of_transaction(mut self) -> Reply {
+        let Some(meta) = self.meta.take() else { return self };
+        if let Content::Json(json) = &self.content {
+            let known = &json[..json.len().saturating_sub(1)];
+            let (age, leader) = (meta.last_contact.as_nanos(), meta.known_leader);
+            let more = format!(
+                ",\"Index\":0,\"LastContact\":{age},\"KnownLeader\":{leader},\"ConsistencyLevel\":\"\",\"NotModified\":false,\"Backend\":0}}"
+            );
+            self.content = Content::Json([known, more.as_bytes()].concat().into());
+        }
+        self
     }
 
     /// The same under another status.
@@ -95,6 +124,7 @@ impl From<Answer> for Reply {
         let (status, content) = match answer.meta.found {
             Found::No => (StatusCode::NOT_FOUND, Content::Empty),
             Found::Unhealthy => (StatusCode::TOO_MANY_REQUESTS, Content::Json(answer.body)),
+            Found::Conflict => (StatusCode::CONFLICT, Content::Json(answer.body)),
             Found::Yes => (StatusCode::OK, Content::Json(answer.body)),
         };
         Reply { status, content, meta: Some(answer.meta), headers: Vec::new() }
@@ -146,6 +176,7 @@ impl Renderer {
             Content::Json(json) if form.pretty => (Bytes::from(indent(&json)), Some(JSON)),
             Content::Json(json) => (json, Some(JSON)),
             Content::Text(text) => (Bytes::from(text), Some(TEXT)),
+            Content::Bytes(bytes, kind) => (bytes, Some(kind)),
         };
         let large = bytes.len() >= defaults::HTTP_GZIP_MIN;
         // Boxed: what compressing needs shall not weigh on every parked watch.

@@ -7,7 +7,7 @@
 use super::absent::ABSENT;
 use super::ask::{Call, Endpoint, Pending, ready};
 use super::error::ErrorResponse;
-use super::{HttpParts, agent, catalog, coordinate, federation, health, operator, removal, status};
+use super::{HttpParts, agent, catalog, coordinate, federation, health, kv, operator, removal, session, status, txn};
 use crate::model::operation::{Access, Resource, Right};
 use crate::model::part::Part;
 use crate::model::principal::Principal;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) path: &'static str,
+    /// Whether the rest of the path is a key: any bytes, of which none is cleaned away.
+    pub(super) takes_key: bool,
     methods: Vec<(Method, Served)>,
 }
 
@@ -78,6 +80,11 @@ impl Route {
         }
     }
 
+    /// The same, with a key for the rest of the path.
+    fn with_key(self) -> Route {
+        Route { takes_key: true, ..self }
+    }
+
     /// The same path with the methods of `other` beside its own.
     fn and(mut self, other: Route) -> Route {
         self.methods.extend(other.methods);
@@ -112,14 +119,14 @@ fn object(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
 }
 
 fn by<const N: usize>(methods: [Method; N], path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
-    Route { path, methods: methods.map(|method| (method, Served::By(needs, endpoint))).into() }
+    Route { path, takes_key: false, methods: methods.map(|method| (method, Served::By(needs, endpoint))).into() }
 }
 
 /// All routes.
 pub(super) fn routes() -> Vec<Route> {
     let absent = ABSENT.iter().map(|(path, methods, part)| {
         let methods = methods.iter().map(|method| (method.clone(), Served::NotYet(*part))).collect();
-        Route { path, methods }
+        Route { path, takes_key: false, methods }
     });
     offered().into_iter().chain(acl()).chain(absent).collect()
 }
@@ -219,6 +226,17 @@ fn offered() -> Vec<Route> {
         get("/v1/health/ingress/", Operation, health::ingress),
         get("/v1/health/votes/", Operation, health::votes),
 
+        get("/v1/kv/", Operation, kv::get)
+            .and(put("/v1/kv/", Operation, kv::put))
+            .and(delete("/v1/kv/", Operation, kv::delete))
+            .with_key(),
+        put("/v1/session/create", Operation, session::create),
+        put("/v1/session/destroy/", Operation, session::destroy),
+        get("/v1/session/info/", Operation, session::info),
+        get("/v1/session/list", Operation, session::list),
+        get("/v1/session/node/", Operation, session::node),
+        put("/v1/session/renew/", Operation, session::renew),
+        put("/v1/txn", Operation, txn::put),
         get("/v1/operator/raft/configuration", Operation, operator::raft_configuration),
         delete("/v1/operator/raft/peer", Operation, operator::remove_peer),
         post("/v1/operator/raft/transfer-leader", Operation, operator::transfer_leader),

@@ -6,6 +6,7 @@
 use super::LeaderParts;
 use super::batches::batches;
 use super::coordinates;
+use super::expiry;
 use super::membership::{Change, Membership, Situation};
 use super::observers::Observers;
 use super::pools::{Departures, Rosters};
@@ -59,7 +60,9 @@ async fn lead(parts: &LeaderParts) {
         keep_nodes(parts),
         keep_servers(parts),
         keep_coordinates(parts),
-        keep_observers(parts)
+        keep_observers(parts),
+        expiry::keep(parts),
+        expiry::keep_graveyard(parts)
     );
 }
 
@@ -348,8 +351,8 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 }
 
 /// Through this server alone: what one that no longer leads has seen is not for its successor to write.
-async fn propose(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
-    parts.reader.permit(&Principal::Leader, Access::Leader, &parts.node_name)?;
+pub(super) async fn propose(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
+    parts.reader.permit(&Principal::Leader, Access::Leader, parts.node_name.as_bytes())?;
     parts.raft.propose(command).await.map(drop)
 }
 

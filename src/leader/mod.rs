@@ -7,11 +7,13 @@
 mod batches;
 mod coordinates;
 mod duties;
+mod expiry;
 mod membership;
 mod observers;
 mod pools;
 mod reconcile;
 
+use crate::expiry::Expiry;
 use crate::gossip::Gossip;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::ids::NodeId;
@@ -32,6 +34,8 @@ pub struct LeaderParts {
     pub raft: Raft,
     /// The catalog.
     pub reader: Reader,
+    /// The times of sessions and keys.
+    pub expiry: Expiry,
     /// Who is in the datacenter.
     pub lan: Gossip,
     /// The servers of all datacenters.

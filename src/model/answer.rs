@@ -16,6 +16,8 @@ pub enum Found {
     No,
     /// The body tells of something unhealthy (429, `operator/autopilot/health`).
     Unhealthy,
+    /// The body tells why nothing was done (409, `txn`).
+    Conflict,
 }
 
 /// How a cache took part in an answer (`X-Cache`, `Age`).

@@ -3,9 +3,12 @@
 use super::autopilot::AutopilotConfig;
 use super::check::HealthCheck;
 use super::coordinate::NodeCoordinate;
-use super::ids::ClusterId;
+use super::ids::{ClusterId, SessionId};
+use super::kv::{KvChange, KvKey};
 use super::level::{self, Level};
 use super::service::NodeService;
+use super::session::Session;
+use super::txn::{TxnOp, TxnOutcome};
 use super::vote::{Assign, Ballot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,6 +82,21 @@ pub enum Command {
     SetAutopilot { config: Box<AutopilotConfig>, only_at: Option<u64> },
     /// Raise the format level in force; a lower one than that is passed over. Only Raft itself proposes it.
     RaiseLevel(Level),
+    /// Change keys.
+    Kv(Box<KvChange>),
+    /// Make a session, with the id that the leader has drawn.
+    CreateSession(Box<Session>),
+    /// End sessions; unknown ones are passed over.
+    EndSessions(Vec<SessionId>),
+    /// Do all or none of these.
+    Txn(Vec<TxnOp>),
+    /// Delete the keys whose time is over and that were changed last at these indexes. Only the leader's own duties
+    /// propose it, like the next two.
+    ExpireKeys(Vec<(KvKey, u64)>),
+    /// Take the lock delays away that began at these indexes: their time is over.
+    EndLockDelays(Vec<(KvKey, u64)>),
+    /// Forget the deletions up to this index.
+    ReapTombstones(u64),
 }
 
 impl Command {
@@ -94,24 +112,37 @@ impl Command {
             Command::AssignObservers(_) | Command::Vote { .. } => level::VOTES,
             Command::SetAutopilot { .. } => level::AUTOPILOT,
             Command::RaiseLevel(to) => to.number.max(level::COMMAND_INDEXES),
+            Command::Kv(_)
+            | Command::CreateSession(_)
+            | Command::EndSessions(_)
+            | Command::Txn(_)
+            | Command::ExpireKeys(_)
+            | Command::EndLockDelays(_)
+            | Command::ReapTombstones(_) => level::KV,
             Command::Batch(commands) => commands.iter().map(Command::level).max().unwrap_or(0),
         }
     }
 }
 
 /// The typed result of a command, as its user gets it over every hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// It is done, and there is no more to tell.
     #[default]
     Done,
     /// Whether a compare-and-set has set.
     Set(bool),
+    /// The session that was made.
+    Session(SessionId),
+    /// The session that was renewed, and the milliseconds for which it lives at least from when the leader renewed it.
+    Renewed { session: Box<Session>, valid_ms: Option<u64> },
+    /// The results of a transaction.
+    Txn(Box<TxnOutcome>),
 }
 
 /// A write that was carried out. A user's mistake is a [`Fault`](super::fault::Fault) in its place, never an error
 /// of the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Written {
     /// The index of its command; 0 where there is none.

@@ -21,7 +21,7 @@ const LATER_FIELDS: [&str; 6] = ["Namespace", "Partition", "PeerName", "Locality
 
 /// Structures whose unknown members are passed over, as Consul does: what another release or tool knows
 /// of a check that only it runs. Durations may stand there under the names of Go's fields too.
-const LENIENT: [&str; 1] = ["CheckDefinition"];
+const LENIENT: [&str; 2] = ["CheckDefinition", "SessionBody"];
 /// What ends those names: `IntervalDuration` is `Interval`.
 const DURATION: &str = "Duration";
 
@@ -243,7 +243,7 @@ impl Members {
     /// The members that are `fields`; others are passed over. What is not set gives way to what is.
     fn known(map: Map<String, Value>, fields: &'static [&'static str]) -> Members {
         let mut members: Vec<(String, Value)> = Vec::with_capacity(map.len());
-        for (key, value) in map.into_iter().filter(|(_, value)| !is_zero(value)) {
+        for (key, value) in map.into_iter().filter(|(_, value)| !is_zero(value) || value.is_array()) {
             let of_duration = || key.strip_suffix(DURATION).and_then(|short| find(fields, short));
             let Some(field) = find(fields, &key).or_else(of_duration) else { continue };
             if !members.iter().any(|(name, _)| name == field) {

@@ -14,8 +14,10 @@ pub const VOTES: u32 = 1;
 pub const AUTOPILOT: u32 = 2;
 /// The level itself; every command has an index of its own.
 pub const COMMAND_INDEXES: u32 = 3;
+/// Keys, sessions and transactions.
+pub const KV: u32 = 4;
 /// The level that this build reads up to.
-pub const OWN: u32 = COMMAND_INDEXES;
+pub const OWN: u32 = KV;
 
 /// A level in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,10 +10,12 @@ mod write;
 mod writes;
 
 pub use read::{
-    CatalogRead, CheckRef, CoordinateRead, FederationRead, HealthRead, Lookup, OperatorRead, Read, ServersRead, StatusRead,
-    ViewRead,
+    CatalogRead, CheckRef, CoordinateRead, FederationRead, HealthRead, KvPage, KvRead, Lookup, OperatorRead, Read, ServersRead,
+    SessionRead, StatusRead, ViewRead,
 };
 pub use reads::{Answered, Family, Merge, ReadSpec, Shared, Takes};
 pub use spec::{Access, Crosses, Need, Resource, Right};
-pub use write::{CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, Write};
+pub use write::{
+    CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, SessionWrite, Write,
+};
 pub use writes::WriteSpec;

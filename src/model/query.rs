@@ -133,7 +133,7 @@ impl Identity {
     pub fn text_bytes(&self) -> usize {
         let Identity { read, dc, selection, principal } = self;
         let Selection { near, node_meta, tags, passing: _, filter, translate: _ } = selection;
-        let named: usize = read.spec().texts.iter().map(|text| text.len()).sum();
+        let named = read.spec().text_bytes;
         let pairs: usize = node_meta.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>()).sum();
         let tags: usize = tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
         let texts = [dc, near, filter].into_iter().flatten().map(String::len).sum::<usize>();

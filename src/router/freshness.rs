@@ -145,7 +145,7 @@ pub(super) fn of_neighbour(max_stale: Option<Duration>, control: Option<CacheCon
 fn is_discovery(read: &Read) -> bool {
     match read.spec().view() {
         Some(ViewRead::Catalog(_) | ViewRead::Health(_)) => true,
-        Some(ViewRead::Coordinate(_)) | None => false,
+        Some(ViewRead::Coordinate(_) | ViewRead::Kv(_) | ViewRead::Session(_) | ViewRead::Txn(_)) | None => false,
     }
 }
 

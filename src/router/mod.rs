@@ -96,6 +96,8 @@ pub struct RouterSettings {
     pub max_query_time: Duration,
     /// `discovery_max_stale`; zero for off.
     pub discovery_max_stale: Duration,
+    /// The shortest TTL that a session may have (`session_ttl_min`).
+    pub session_ttl_min: Duration,
     /// Whether `?cached` is honoured (`http_config.use_cache`).
     pub use_cache: bool,
     /// Whether addresses of other datacenters are given as their WAN ones.

@@ -108,7 +108,7 @@ impl Core {
         match ask {
             Operation::Read(query) => {
                 let spec = query.identity.read.spec();
-                reader.permit_read(&query.identity.principal, spec.access, spec.texts[0])
+                reader.permit_read(&query.identity.principal, spec.access, spec.name)
             }
             Operation::Write(request) => {
                 let spec = request.write.spec();
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn an_agent_votes_in_its_own_name_alone_and_the_duties_are_the_leader_s() {
         let reader = Store::new("dc1").reader();
-        let may = |principal: &Principal, access| reader.permit(principal, access, "c1").is_ok();
+        let may = |principal: &Principal, access| reader.permit(principal, access, b"c1").is_ok();
         for other in [Principal::anonymous(), Principal::agent("c1")] {
             assert!(!may(&other, Access::Leader), "{other:?}");
         }

@@ -67,7 +67,7 @@ impl Core {
             index: rendered.index.max(1),
             indexed: true,
             last_contact: age,
-            found: if rendered.found { Found::Yes } else { Found::No },
+            found: rendered.found,
             panic: rendered.panic,
             ..self.meta(catalog, consistency)
         };

@@ -22,7 +22,7 @@ impl Core {
             return Err(Fault::new(FaultKind::Denied, format!("{} is told within this datacenter alone", spec.path)));
         }
         principal::admit_feed(&query.principal)?;
-        catalog.reader().permit_read(&query.principal, spec.access, spec.texts[0])?;
+        catalog.reader().permit_read(&query.principal, spec.access, spec.name)?;
         match spec.answered {
             Answered::View(read) => {
                 let rendered = catalog.reader().read(query.with(read))?;

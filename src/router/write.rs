@@ -6,12 +6,17 @@
 use super::Core;
 use super::operator::Servers;
 use super::paths::Catalog;
-use crate::model::command::{Command, Written};
+use crate::defaults::{SESSION_TTL_EXACT_MIN, SESSION_TTL_MAX};
+use crate::model::command::{Command, Effect, Written};
+use crate::model::duration;
 use crate::model::fault::Fault;
-use crate::model::ids::ClusterId;
+use crate::model::ids::{ClusterId, SessionId};
 use crate::model::operation::{
-    CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, Write,
+    CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, SessionWrite, Write,
 };
+use crate::model::session::{Session, TtlMode};
+use crate::model::txn::TxnOutcome;
+use crate::store::txn;
 
 impl Core {
     /// Does `write` in `catalog`, whose server leads. `NoLeader` says that it was certainly not done.
@@ -41,9 +46,44 @@ impl Core {
                 let is_removed = catalog.reader().removals().names(&wanted.dc);
                 removal(wanted, &self.settings.datacenter, is_removed)?
             }
+            Write::Kv(change) => Command::Kv(change.clone()),
+            Write::Session(SessionWrite::Create(session)) => {
+                self.check_ttl(session)?;
+                Command::CreateSession(Box::new(Session { id: SessionId::random(), ..Session::clone(session) }))
+            }
+            Write::Session(SessionWrite::Destroy(id)) => Command::EndSessions(vec![*id]),
+            Write::Session(SessionWrite::Renew(id)) => return renew(catalog, *id),
+            Write::Txn(ops) => {
+                let errors = txn::refusals(ops);
+                if !errors.is_empty() {
+                    let outcome = TxnOutcome { results: Vec::new(), errors };
+                    return Ok(Written { index: 0, effect: Effect::Txn(Box::new(outcome)) });
+                }
+                Command::Txn(ops.clone())
+            }
             Write::Federation(FederationWrite::Readmit { dc }) => Command::ReadmitDatacenter { datacenter: dc.clone() },
         };
         catalog.propose(command).await
+    }
+
+    /// Refuses a TTL that cannot be kept, with Consul's texts.
+    fn check_ttl(&self, session: &Session) -> Result<(), Fault> {
+        let text = session.ttl.as_str();
+        if text.is_empty() {
+            return Ok(());
+        }
+        let (is_negative, magnitude) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let ttl = duration::parse(magnitude).map_err(|why| Fault::failed(format!("Session TTL '{text}' invalid: {why}")))?;
+        let least = match session.ttl_mode {
+            TtlMode::Exact => SESSION_TTL_EXACT_MIN.min(self.settings.session_ttl_min),
+            TtlMode::Lenient => self.settings.session_ttl_min,
+        };
+        if ttl.is_zero() || (!is_negative && (least..=SESSION_TTL_MAX).contains(&ttl)) {
+            return Ok(());
+        }
+        let (sign, nanos) = (if is_negative { "-" } else { "" }, ttl.as_nanos());
+        let (least, most) = (duration::format(least), duration::format(SESSION_TTL_MAX));
+        Err(Fault::failed(format!("Invalid Session TTL '{sign}{nanos}', must be between [{least}={most}]")))
     }
 
     fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
@@ -51,6 +91,20 @@ impl Core {
         let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
     }
+}
+
+/// Begins the TTL of a session anew. A new leader begins all of them anew, so what this one promises while it holds
+/// its lease is kept by each that follows.
+fn renew(catalog: &dyn Catalog, id: SessionId) -> Result<Written, Fault> {
+    let view = catalog.reader().view();
+    let not_found = || Fault::not_found(format!("Session id '{id}' not found"));
+    let session = view.session(id).ok_or_else(not_found)?;
+    let valid = catalog.expiry().renew(session).map_err(|_ended| not_found())?;
+    if !catalog.holds_lease() {
+        return Err(Fault::no_leader());
+    }
+    let valid_ms = valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX));
+    Ok(Written { index: 0, effect: Effect::Renewed { session: Box::new(Session::clone(session)), valid_ms } })
 }
 
 /// What removes a datacenter: every cluster that is known by its name, or where none is whatever is

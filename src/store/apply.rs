@@ -7,9 +7,10 @@ use super::catalog::{deregister, register, votes};
 use super::change::Change;
 use super::key::Key;
 use super::view::View;
-use super::{autopilot, coordinate, removals, validate};
+use super::{autopilot, coordinate, kv, removals, session, txn, validate};
 use crate::model::command::{Command, Effect, Written};
 use crate::model::fault::Fault;
+use crate::model::kv::{KvChange, KvRefusal};
 use std::collections::BTreeSet;
 
 /// Applies `command` of the log entry at `log_index` to `view`, and notes in `touched` what became different. A
@@ -41,8 +42,27 @@ fn single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command:
         Command::Vote { ballot, at } => votes::vote(&mut change, ballot, *at),
         Command::SetAutopilot { config, only_at } => effect = autopilot::set(&mut change, config, *only_at),
         Command::RaiseLevel(to) => change.view.format.raise(to.clone()),
+        Command::Kv(wanted) => effect = change_key(&mut change, wanted)?,
+        Command::CreateSession(wanted) => effect = Effect::Session(session::commands::create(&mut change, wanted)?),
+        Command::EndSessions(ids) => ids.iter().for_each(|id| session::commands::end(&mut change, *id)),
+        Command::Txn(ops) => effect = Effect::Txn(Box::new(txn::apply(&mut change, ops))),
+        Command::ExpireKeys(keys) => kv::commands::expire(&mut change, keys),
+        Command::EndLockDelays(delays) => kv::commands::end_delays(&mut change, delays),
+        Command::ReapTombstones(index) => kv::commands::reap(&mut change, *index),
         Command::Batch(_) => return Err(validate::nested()),
     }
     change.follow();
     Ok(Written { index, effect })
+}
+
+/// A change outside of a transaction: whether it is made is its result.
+fn change_key(change: &mut Change<'_>, wanted: &KvChange) -> Result<Effect, Fault> {
+    validate::key(wanted)?;
+    match kv::commands::change(change, wanted) {
+        Ok(_written) => Ok(Effect::Set(true)),
+        Err(KvRefusal::Session(text)) => Err(Fault::failed(text)),
+        Err(KvRefusal::Stale { .. } | KvRefusal::Held(_) | KvRefusal::Delayed(_) | KvRefusal::NotHeld(_)) => {
+            Ok(Effect::Set(false))
+        }
+    }
 }

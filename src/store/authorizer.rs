@@ -36,12 +36,12 @@ impl Authorizer<'_> {
     }
 
     /// Whether the principal has `right` on the `resource` of this name.
-    pub fn may(&self, _right: Right, _resource: Resource, _name: &str) -> bool {
+    pub fn may(&self, _right: Right, _resource: Resource, _name: &[u8]) -> bool {
         self.has_all
     }
 
     /// Refuses a read of which the principal may see nothing. `name` is what is read.
-    pub fn permit_read(&self, access: Access, name: &str) -> Result<(), Fault> {
+    pub fn permit_read(&self, access: Access, name: &[u8]) -> Result<(), Fault> {
         match access {
             // Row by row.
             Access::Each(..) => Ok(()),
@@ -50,13 +50,13 @@ impl Authorizer<'_> {
     }
 
     /// Refuses an operation that the principal may not do as a whole. `name` is what it is done to.
-    pub fn permit(&self, access: Access, name: &str) -> Result<(), Fault> {
+    pub fn permit(&self, access: Access, name: &[u8]) -> Result<(), Fault> {
         let permitted = match access {
             Access::Open => true,
             // Which rows a write hits is known only where it is applied.
             Access::Each(..) => self.has_all,
             Access::Whole(right, resource) => self.may(right, resource, name),
-            Access::Agent => self.principal.is_agent(name),
+            Access::Agent => std::str::from_utf8(name).is_ok_and(|name| self.principal.is_agent(name)),
             Access::Server => match self.principal {
                 Principal::Agent(_) => true,
                 Principal::Token(_) | Principal::Leader => false,

@@ -4,9 +4,10 @@
 //! A command first finds out whether it can be done, and then changes without a way to fail, so that
 //! a refusal leaves no trace.
 
-use super::coordinate;
 use super::key::Key;
 use super::view::View;
+use super::{coordinate, kv, session};
+use crate::model::session::Session;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ pub(super) struct Change<'a> {
 pub(super) enum Cause {
     /// The node of this key is gone, and its services and checks with it.
     NodeGone(Arc<str>),
+    /// A check of the node of this key is critical, or gone.
+    CheckDown { node: Arc<str>, check: String },
+    /// A session is gone.
+    SessionEnded(Arc<Session>),
 }
 
 impl<'a> Change<'a> {
@@ -43,7 +48,12 @@ impl<'a> Change<'a> {
     pub(super) fn follow(&mut self) {
         while let Some(cause) = self.causes.pop_front() {
             match cause {
-                Cause::NodeGone(node) => coordinate::forget(self, &node),
+                Cause::NodeGone(node) => {
+                    coordinate::forget(self, &node);
+                    session::commands::end_all(self, &node);
+                }
+                Cause::CheckDown { node, check } => session::commands::end_by_check(self, &node, &check),
+                Cause::SessionEnded(session) => kv::commands::free(self, &session),
             }
         }
     }

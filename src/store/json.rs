@@ -47,6 +47,16 @@ impl List {
         parts.iter().for_each(|part| self.extend(part));
     }
 
+    /// Adds an element that cannot fail to have JSON.
+    pub(super) fn push_value(&mut self, value: &impl Serialize) {
+        self.begin();
+        let start = self.json.len();
+        if serde_json::to_writer(&mut self.json, value).is_err() {
+            self.json.truncate(start);
+            self.extend(b"null");
+        }
+    }
+
     /// Starts an element, which [`List::extend`] fills.
     pub(super) fn begin(&mut self) {
         if self.json.len() > 1 {

@@ -1,6 +1,8 @@
 //! What changes as one: the names by which changes and those who wait for them find each other.
 
 use crate::model::check::CheckStatus;
+use crate::model::ids::SessionId;
+use crate::model::kv::KvKey;
 use std::sync::Arc;
 
 /// The form under which names are compared: Consul pays no regard to their case.
@@ -43,6 +45,14 @@ pub(super) enum Key {
     Voted,
     /// Which checks an agent observes, and how they are probed.
     Observed(Arc<str>),
+    /// An entry.
+    Kv(KvKey),
+    /// The list of sessions.
+    Sessions,
+    /// A session.
+    Session(SessionId),
+    /// The keys that end with time, the lock delays and the deletions.
+    Expiry,
 }
 
 /// What a watch hears of.
@@ -65,6 +75,7 @@ impl Key {
             | Key::Service(name)
             | Key::Connect(name)
             | Key::Observed(name) => name.as_bytes(),
+            Key::Kv(key) => key.as_bytes(),
             Key::Nodes
             | Key::Services
             | Key::Checks
@@ -73,7 +84,10 @@ impl Key {
             | Key::ServiceGone
             | Key::Removals
             | Key::Autopilot
-            | Key::Voted => b"",
+            | Key::Voted
+            | Key::Sessions
+            | Key::Session(_)
+            | Key::Expiry => b"",
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The replicated state in memory: nodes, services, checks, coordinates, removed datacenters, autopilot.
+//! The replicated state in memory: nodes, services, checks, coordinates, keys, sessions, removed datacenters, autopilot.
 //!
 //! Raft's state machine owns the one [`Store`] and applies commands to it in log order; everybody
 //! else holds a [`Reader`], takes an `Arc<View>` without a lock, and runs queries on it. This room
 //! never reads a clock, draws no random number that shows, does no I/O, and reads no configuration.
 //!
 //! In reading order: each replicated kind is a module of its own (`catalog`, `coordinate`, `removals`,
-//! `autopilot`, `format`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
+//! `autopilot`, `kv`, `session`, `format`), with the parts that `table` names, and a `view` is all of them. `apply` carries out a
 //! command as a `change` of the view, which other tables follow; `query` finds rows in a view, chosen by
 //! `select`, and shows them as `json`; `watch` calls those who wait for what has changed by its `key`, or by
 //! the beginning of it (`prefixes`); `snapshot` writes a view out and reads it back.
@@ -20,12 +20,15 @@ mod coordinate;
 mod format;
 mod json;
 mod key;
+mod kv;
 mod prefixes;
 mod query;
 mod removals;
 mod select;
+mod session;
 pub mod snapshot;
 mod table;
+pub mod txn;
 pub mod validate;
 mod view;
 mod watch;
@@ -35,11 +38,13 @@ mod tests;
 
 pub use catalog::{CatalogRows, CheckRow, Entry, Group, Instances, Names, NodeRef, NodeRow, NodeServices, Observed, ServiceRow};
 pub use coordinate::{CoordinateRow, CoordinateRows};
+pub use kv::{KvRows, LockDelay};
 pub use query::{Found, Rows};
+pub use session::SessionRows;
 pub use view::View;
 pub use watch::Watch;
 
-use crate::model::answer::Panic;
+use crate::model::answer::{Found as IsFound, Panic};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
@@ -62,8 +67,8 @@ pub struct Rendered {
     pub index: u64,
     /// The JSON.
     pub body: Bytes,
-    /// False for what answers 404 with index headers.
-    pub found: bool,
+    /// Whether the thing asked for is there.
+    pub found: IsFound,
     /// The service of which all instances are listed, because too few of them pass.
     pub panic: Option<Box<Panic>>,
 }
@@ -173,12 +178,12 @@ impl Reader {
     }
 
     /// Refuses a read of which its principal may see nothing, by the newest view. `name` is what is read.
-    pub fn permit_read(&self, principal: &Principal, access: Access, name: &str) -> Result<(), Fault> {
+    pub fn permit_read(&self, principal: &Principal, access: Access, name: &[u8]) -> Result<(), Fault> {
         self.published.view.load().authorizer(principal).permit_read(access, name)
     }
 
     /// Refuses what its principal may not do, by the newest view. `name` is what it is done to.
-    pub fn permit(&self, principal: &Principal, access: Access, name: &str) -> Result<(), Fault> {
+    pub fn permit(&self, principal: &Principal, access: Access, name: &[u8]) -> Result<(), Fault> {
         self.published.view.load().authorizer(principal).permit(access, name)
     }
 
@@ -215,6 +220,12 @@ impl Reader {
     /// Registers interest in [`Reader::observed`]; to be made before they are read.
     pub fn watch_observed(&self) -> Watch {
         self.published.watches.watch(vec![Scope::Exact(Key::Voted)])
+    }
+
+    /// Registers interest in what ends with time: sessions, keys with a TTL, lock delays, deletions; to be made before
+    /// they are read.
+    pub fn watch_expiry(&self) -> Watch {
+        self.published.watches.watch(vec![Scope::Exact(Key::Sessions), Scope::Exact(Key::Expiry)])
     }
 
     /// Registers interest in what `query` depends on. Make the watch first, then read: a change

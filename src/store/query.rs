@@ -6,12 +6,16 @@ use super::Rendered;
 use super::catalog::{CatalogRows, interest, reads};
 use super::coordinate::{CoordinateRows, reads as coordinates};
 use super::key::Scope;
+use super::kv::{self, KvRows};
 use super::select::Select;
+use super::session::{self, SessionRows};
+use super::txn;
 use super::view::View;
-use crate::model::answer::Panic;
+use crate::model::answer::{self, Panic};
 use crate::model::fault::Fault;
 use crate::model::operation::ViewRead;
 use crate::model::query::ViewQuery;
+use crate::model::txn::TxnOutcome;
 
 /// What a query found: rows of the view, none of them copied.
 #[derive(Debug)]
@@ -33,6 +37,12 @@ pub enum Rows<'v> {
     Catalog(CatalogRows<'v>),
     /// Where nodes lie.
     Coordinate(CoordinateRows<'v>),
+    /// Keys and values.
+    Kv(KvRows<'v>),
+    /// Sessions.
+    Session(SessionRows<'v>),
+    /// The results of several looks.
+    Txn(TxnOutcome),
 }
 
 impl View {
@@ -48,6 +58,9 @@ impl View {
                 Rows::Catalog(rows)
             }
             ViewRead::Coordinate(read) => Rows::Coordinate(coordinates::rows(self, read, &select)),
+            ViewRead::Kv(read) => Rows::Kv(kv::reads::rows(self, read, &select)),
+            ViewRead::Session(read) => Rows::Session(session::reads::rows(self, read, &select)),
+            ViewRead::Txn(gets) => Rows::Txn(txn::rows(self, gets, &select)),
         };
         Ok(Found { index: self.index_of(query), rows, panic, translate: select.translates() })
     }
@@ -59,6 +72,9 @@ impl View {
             ViewRead::Catalog(read) => interest::catalog_index(self, read, by_meta),
             ViewRead::Health(read) => interest::health_index(self, read, by_meta),
             ViewRead::Coordinate(read) => coordinates::index(self, read),
+            ViewRead::Kv(read) => kv::reads::index(self, read),
+            ViewRead::Session(_) => session::reads::index(self),
+            ViewRead::Txn(_) => txn::index(self),
         };
         index.max(1)
     }
@@ -70,6 +86,9 @@ impl View {
             ViewRead::Catalog(read) => interest::catalog_scopes(self, read, by_meta),
             ViewRead::Health(read) => interest::health_scopes(self, read, by_meta),
             ViewRead::Coordinate(read) => coordinates::scopes(read),
+            ViewRead::Kv(read) => kv::reads::scopes(read),
+            ViewRead::Session(read) => session::reads::scopes(read),
+            ViewRead::Txn(gets) => txn::scopes(gets),
         }
     }
 }
@@ -78,9 +97,14 @@ impl Found<'_> {
     /// The answer as users get it: JSON, put together from what the rows keep of it.
     pub fn render(self) -> Rendered {
         let Found { index, rows, panic, translate } = self;
+        let there = |is_there| if is_there { answer::Found::Yes } else { answer::Found::No };
         let (body, found) = match rows {
-            Rows::Catalog(rows) => (rows.render(translate), rows.found()),
-            Rows::Coordinate(rows) => (rows.render(), rows.found()),
+            Rows::Catalog(rows) => (rows.render(translate), there(rows.found())),
+            Rows::Coordinate(rows) => (rows.render(), there(rows.found())),
+            Rows::Kv(rows) => (rows.render(), there(rows.found())),
+            Rows::Session(rows) => (rows.render(), answer::Found::Yes),
+            Rows::Txn(outcome) if outcome.errors.is_empty() => (txn::render(&outcome), answer::Found::Yes),
+            Rows::Txn(outcome) => (txn::render(&outcome), answer::Found::Conflict),
         };
         Rendered { index, body, found, panic }
     }

@@ -70,12 +70,22 @@ impl<'a> Select<'a> {
 
     /// Whether the asker may see the node.
     pub(super) fn sees_node(&self, name: &str) -> bool {
-        self.authorizer.may(Right::Read, Resource::Node, name)
+        self.authorizer.may(Right::Read, Resource::Node, name.as_bytes())
     }
 
     /// Whether the asker may see the service.
     pub(super) fn sees_service(&self, name: &str) -> bool {
-        self.authorizer.may(Right::Read, Resource::Service, name)
+        self.authorizer.may(Right::Read, Resource::Service, name.as_bytes())
+    }
+
+    /// Whether the asker may see the entry of a key.
+    pub(super) fn sees_key(&self, key: &[u8]) -> bool {
+        self.authorizer.may(Right::Read, Resource::Key, key)
+    }
+
+    /// Whether the asker may see the sessions of the node.
+    pub(super) fn sees_session(&self, node: &str) -> bool {
+        self.authorizer.may(Right::Read, Resource::Session, node.as_bytes())
     }
 
     /// Whether the asker may see the check: its node, and its service where it has one.

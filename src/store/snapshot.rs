@@ -47,14 +47,41 @@ pub(super) enum Kind {
     Autopilot = 11,
     /// The format level in force, where it has one, and the count of commands. Stands before what came with it.
     Format = 12,
+    /// The indexes of keys.
+    KvIndexes = 13,
+    KvEntry = 14,
+    /// A deleted key.
+    Tombstone = 15,
+    /// A lock that cannot be taken yet.
+    LockDelay = 16,
+    /// The index of sessions.
+    SessionIndex = 17,
+    Session = 18,
 }
 
 impl Kind {
     fn of(number: u8) -> Option<Kind> {
-        use Kind::{Autopilot, Catalog, Check, Coordinate, End, Format, Group, Meta, Node, Removal, Service, Votes};
-        [Meta, Catalog, Node, Service, Check, Coordinate, Group, End, Removal, Votes, Autopilot, Format]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        const ALL: [Kind; 18] = [
+            Kind::Meta,
+            Kind::Catalog,
+            Kind::Node,
+            Kind::Service,
+            Kind::Check,
+            Kind::Coordinate,
+            Kind::Group,
+            Kind::End,
+            Kind::Removal,
+            Kind::Votes,
+            Kind::Autopilot,
+            Kind::Format,
+            Kind::KvIndexes,
+            Kind::KvEntry,
+            Kind::Tombstone,
+            Kind::LockDelay,
+            Kind::SessionIndex,
+            Kind::Session,
+        ];
+        ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -200,7 +227,7 @@ struct Build {
 
 impl Build {
     fn take(&mut self, kind: Kind, body: Vec<u8>) -> Result<(), String> {
-        let View { datacenter, format, catalog, coordinates, removals, autopilot } = &mut self.view;
+        let View { datacenter, format, catalog, coordinates, removals, autopilot, keys, sessions } = &mut self.view;
         match kind {
             Kind::Meta => self.meta = Some(body),
             Kind::Catalog => {
@@ -216,6 +243,8 @@ impl Build {
                 format.raise_to_autopilot();
             }
             Kind::Format => format.load(parse(&body)?)?,
+            Kind::KvIndexes | Kind::KvEntry | Kind::Tombstone | Kind::LockDelay => keys.load(kind, &body)?,
+            Kind::SessionIndex | Kind::Session => sessions.load(kind, &body)?,
             Kind::End => {}
         }
         Ok(())

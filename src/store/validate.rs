@@ -3,11 +3,12 @@
 //! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
 //! does again, so that no log entry, however it came about, can make an impossible row.
 
-use crate::defaults::{CHECK_NAME_BYTES, NAME_BYTES};
+use crate::defaults::{CHECK_NAME_BYTES, KV_KEY_BYTES, NAME_BYTES};
 use crate::model::check::HealthCheck;
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
+use crate::model::kv::KvChange;
 use crate::model::rules;
 use crate::model::service::{NodeService, Weights};
 use std::net::IpAddr;
@@ -29,7 +30,14 @@ pub fn command(command: &Command) -> Result<(), Fault> {
         | Command::AssignObservers(_)
         | Command::Vote { .. }
         | Command::SetAutopilot { .. }
-        | Command::RaiseLevel(_) => Ok(()),
+        | Command::RaiseLevel(_)
+        | Command::CreateSession(_)
+        | Command::EndSessions(_)
+        | Command::Txn(_)
+        | Command::ExpireKeys(_)
+        | Command::EndLockDelays(_)
+        | Command::ReapTombstones(_) => Ok(()),
+        Command::Kv(change) => key(change),
     }
 }
 
@@ -41,6 +49,18 @@ fn single(one: &Command) -> Result<(), Fault> {
 /// A batch in a batch would let the depth of a log entry set the depth of the stack that applies it.
 pub(super) fn nested() -> Fault {
     Fault::failed("A batch cannot hold another batch")
+}
+
+/// Refuses a key that is too long, or none where there must be one.
+pub(super) fn key(change: &KvChange) -> Result<(), Fault> {
+    let (key, is_tree) = (change.key().as_bytes(), matches!(change, KvChange::DeleteTree(_)));
+    if key.is_empty() && !is_tree {
+        return Err(Fault::bad_request("Missing key name"));
+    }
+    if key.len() > KV_KEY_BYTES {
+        return Err(Fault::bad_request(format!("A key of {} bytes is too long, expected at most {KV_KEY_BYTES}", key.len())));
+    }
+    Ok(())
 }
 
 /// Refuses a deregistration of nothing.
@@ -75,10 +95,15 @@ pub(super) fn weights(request: &Register) -> Result<(), Fault> {
     weights.filter(|weights| *weights != Weights::UNSET).map_or(Ok(()), Weights::check).map_err(refused)
 }
 
+/// Refuses the name of a node that is too long.
+pub(super) fn node_lengths(request: &Register) -> Result<(), Fault> {
+    rules::length("node name", &request.node, NAME_BYTES).map_err(Fault::bad_request)
+}
+
 /// Refuses names and ids that are too long.
 fn lengths(request: &Register) -> Result<(), Fault> {
     let length = |what, text: &str, max| rules::length(what, text, max).map_err(Fault::bad_request);
-    length("node name", &request.node, NAME_BYTES)?;
+    node_lengths(request)?;
     if let Some(service) = &request.service {
         length("service name", &service.service, NAME_BYTES)?;
         length("service ID", &service.id, NAME_BYTES)?;

@@ -5,10 +5,15 @@
 use super::catalog::Catalog;
 use super::coordinate::Coordinates;
 use super::format::Format;
+use super::kv::{Keys, LockDelay};
+use super::session::Sessions;
 use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::ids::SessionId;
+use crate::model::kv::{KvEntry, KvKey};
 use crate::model::operation::Lookup;
 use crate::model::removals::Removals;
+use crate::model::session::Session;
 use std::sync::Arc;
 
 /// One consistent state of everything, immutable once it is published.
@@ -25,6 +30,10 @@ pub struct View {
     pub(super) removals: Arc<Removals>,
     /// How servers are treated; unset until a leader has written it down.
     pub(super) autopilot: Option<Arc<AutopilotConfig>>,
+    /// Keys and values.
+    pub(super) keys: Keys,
+    /// Sessions.
+    pub(super) sessions: Sessions,
 }
 
 impl View {
@@ -33,20 +42,45 @@ impl View {
     }
 
     /// All tables, in the order of their records in a snapshot. One that is not listed does not compile.
-    pub(super) fn tables(&self) -> [&dyn Table; 5] {
-        let View { datacenter: _, format, catalog, coordinates, removals, autopilot } = self;
-        [format, catalog, coordinates, removals, autopilot]
+    pub(super) fn tables(&self) -> [&dyn Table; 7] {
+        let View { datacenter: _, format, catalog, coordinates, removals, autopilot, keys, sessions } = self;
+        [format, catalog, coordinates, removals, autopilot, sessions, keys]
     }
 
     /// The same view as that of `datacenter`.
     pub(super) fn moved_to(mut self, datacenter: &Arc<str>) -> View {
         if self.datacenter != *datacenter {
             self.datacenter = Arc::clone(datacenter);
-            let View { datacenter, format, catalog, coordinates, removals, autopilot } = &mut self;
-            let tables: [&mut dyn Table; 5] = [format, catalog, coordinates, removals, autopilot];
+            let View { datacenter, format, catalog, coordinates, removals, autopilot, keys, sessions } = &mut self;
+            let tables: [&mut dyn Table; 7] = [format, catalog, coordinates, removals, autopilot, sessions, keys];
             tables.into_iter().for_each(|table| table.move_to(datacenter));
         }
         self
+    }
+
+    /// The session of an id.
+    pub fn session(&self, id: SessionId) -> Option<&Arc<Session>> {
+        self.sessions.get(id)
+    }
+
+    /// The sessions that end unless they are renewed.
+    pub fn mortal_sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.sessions.all().filter(|session| session.life().is_some())
+    }
+
+    /// The entries that end unless they are written again.
+    pub fn mortal_keys(&self) -> impl Iterator<Item = &Arc<KvEntry>> {
+        self.keys.timed()
+    }
+
+    /// The locks that cannot be taken yet.
+    pub fn lock_delays(&self) -> impl Iterator<Item = (&KvKey, &LockDelay)> {
+        self.keys.delays()
+    }
+
+    /// How many deleted keys are remembered, and the index of the last change of a key.
+    pub fn tombstones(&self) -> (usize, u64) {
+        (self.keys.tombstones(), self.keys.last())
     }
 
     /// The instances of a service: the id of the node, address and port.

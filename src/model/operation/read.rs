@@ -1,5 +1,8 @@
 //! What can be read, by family.
 
+use crate::model::ids::SessionId;
+use crate::model::kv::KvKey;
+use crate::model::txn::TxnGet;
 use serde::{Deserialize, Serialize};
 
 /// Which instances of a service a lookup means.
@@ -37,6 +40,43 @@ pub enum Read {
     Operator(OperatorRead),
     /// The datacenters, as the agent asked sees them.
     Federation(FederationRead),
+    /// Keys and values.
+    Kv(KvRead),
+    /// Sessions.
+    Session(SessionRead),
+    /// Several looks at one view: a transaction without a change.
+    Txn(Box<[TxnGet]>),
+}
+
+/// Keys and values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum KvRead {
+    /// `kv/:key`; with `raw` the value alone
+    Get { key: KvKey, raw: bool },
+    /// `kv/:prefix?recurse`
+    List { prefix: KvKey, page: Option<Box<KvPage>> },
+    /// `kv/:prefix?keys`; each key up to the first separator after the prefix
+    Keys { prefix: KvKey, separator: Option<Box<KvKey>>, page: Option<Box<KvPage>> },
+}
+
+/// A part of a list of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KvPage {
+    /// The key after which it begins; empty for the beginning.
+    pub after: KvKey,
+    /// The number of elements that it holds at most; 0 for all.
+    pub limit: u32,
+}
+
+/// Sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SessionRead {
+    /// `session/list`
+    List,
+    /// `session/node/:node`
+    Node { node: String },
+    /// `session/info/:id`
+    Info { id: SessionId },
 }
 
 /// Nodes and services, from the catalog.
@@ -128,6 +168,12 @@ pub enum ViewRead<'a> {
     Health(&'a HealthRead),
     /// Where nodes lie.
     Coordinate(&'a CoordinateRead),
+    /// Keys and values.
+    Kv(&'a KvRead),
+    /// Sessions.
+    Session(&'a SessionRead),
+    /// Several looks at once.
+    Txn(&'a [TxnGet]),
 }
 
 /// A read that is answered from what a server knows of the servers of its datacenter.

@@ -1,9 +1,11 @@
 //! The table of reads.
 
 use super::read::{
-    CatalogRead, CoordinateRead, FederationRead, HealthRead, OperatorRead, Read, ServersRead, StatusRead, ViewRead,
+    CatalogRead, CoordinateRead, FederationRead, HealthRead, KvPage, KvRead, OperatorRead, Read, ServersRead, SessionRead,
+    StatusRead, ViewRead,
 };
 use super::spec::{Access, Crosses, Need, Resource, Right};
+use crate::model::txn::TxnGet;
 
 /// What a read is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +31,25 @@ pub enum Family {
     Status,
     /// `/v1/operator` and `/v1/federation`
     Operator,
+    /// `/v1/kv`
+    Kv,
+    /// `/v1/session`
+    Session,
+    /// `/v1/txn`
+    Txn,
 }
 
 impl Family {
     /// All of them, by their names in configuration and paths.
-    pub const ALL: [(&'static str, Family); 5] = [
+    pub const ALL: [(&'static str, Family); 8] = [
         ("catalog", Family::Catalog),
         ("health", Family::Health),
         ("coordinate", Family::Coordinate),
         ("status", Family::Status),
         ("operator", Family::Operator),
+        ("kv", Family::Kv),
+        ("session", Family::Session),
+        ("txn", Family::Txn),
     ];
 }
 
@@ -96,8 +107,10 @@ pub struct ReadSpec<'a> {
     pub crosses: Crosses,
     /// What the asker must be, or have.
     pub access: Access,
-    /// The texts it holds, which are as long as its user likes; first the name of what is read.
-    pub texts: [&'a str; 2],
+    /// The name of what is read, where the access goes by one.
+    pub name: &'a [u8],
+    /// Bytes of the texts it holds, which are as long as its user likes.
+    pub text_bytes: usize,
 }
 
 const NO: Shared = Shared { cached: false, fed: false };
@@ -108,6 +121,9 @@ const BOTH: Shared = Shared { cached: true, fed: true };
 const NODES: Access = Access::Each(Right::Read, &[Resource::Node]);
 const SERVICES: Access = Access::Each(Right::Read, &[Resource::Service]);
 const INSTANCES: Access = Access::Each(Right::Read, &[Resource::Node, Resource::Service]);
+const KEY: Access = Access::Whole(Right::Read, Resource::Key);
+const KEYS: Access = Access::Each(Right::Read, &[Resource::Key]);
+const SESSIONS: Access = Access::Each(Right::Read, &[Resource::Session]);
 const OPERATOR: Access = Access::Whole(Right::Read, Resource::Operator);
 const OPERATOR_WRITE: Access = Access::Whole(Right::Write, Resource::Operator);
 
@@ -124,6 +140,9 @@ impl Read {
             Read::Status(read) => status(*read),
             Read::Operator(read) => operator(*read),
             Read::Federation(read) => federation(read),
+            Read::Kv(read) => kv(read),
+            Read::Session(read) => session(read),
+            Read::Txn(gets) => txn(gets),
         }
     }
 }
@@ -153,7 +172,8 @@ impl<'a> ReadSpec<'a> {
 
 fn row<'a>(family: Family, answered: Answered<'a>, (stale, fresh): (Need, Need), columns: Columns<'a>) -> ReadSpec<'a> {
     let (path, shared, takes, merge, crosses, access, texts) = columns;
-    ReadSpec { path, family, answered, stale, fresh, shared, takes, merge, crosses, access, texts }
+    let (name, text_bytes) = (texts[0].as_bytes(), texts.iter().map(|text| text.len()).sum());
+    ReadSpec { path, family, answered, stale, fresh, shared, takes, merge, crosses, access, name, text_bytes }
 }
 
 fn view<'a>(family: Family, read: ViewRead<'a>, columns: Columns<'a>) -> ReadSpec<'a> {
@@ -239,6 +259,37 @@ fn federation(read: &FederationRead) -> ReadSpec<'_> {
     row(family, Answered::ThisSide(read), (Need::AnyServer, Need::AnyServer), columns)
 }
 
+#[rustfmt::skip]
+fn kv(read: &KvRead) -> ReadSpec<'_> {
+    use {Crosses::Users, KvRead as R, Merge::Never, Takes::Common};
+    let of_page = |page: &Option<Box<KvPage>>| page.as_ref().map_or(0, |page| page.after.as_bytes().len());
+    let (columns, name, more) = match read {
+        R::Get { key, raw: _ }                     => (("kv",         FED, Common, Never, Users, KEY,  ["", ""]), key,    0),
+        R::List { prefix, page }                   => (("kv/recurse", FED, Common, Never, Users, KEYS, ["", ""]), prefix, of_page(page)),
+        R::Keys { prefix, separator, page }        => (("kv/keys",    FED, Common, Never, Users, KEYS, ["", ""]), prefix,
+                                                       of_page(page) + separator.as_ref().map_or(0, |text| text.as_bytes().len())),
+    };
+    let name = name.as_bytes();
+    ReadSpec { name, text_bytes: name.len() + more, ..view(Family::Kv, ViewRead::Kv(read), columns) }
+}
+
+#[rustfmt::skip]
+fn session(read: &SessionRead) -> ReadSpec<'_> {
+    use {Crosses::Users, Merge::Never, SessionRead as R, Takes::Common};
+    view(Family::Session, ViewRead::Session(read), match read {
+        R::List          => ("session/list", FED, Common, Never, Users, SESSIONS, ["", ""]),
+        R::Node { node } => ("session/node", FED, Common, Never, Users, SESSIONS, [node, ""]),
+        R::Info { id: _ } => ("session/info", FED, Common, Never, Users, SESSIONS, ["", ""]),
+    })
+}
+
+/// Each look is judged for itself. The answer is not kept for others: it is of many things at once.
+fn txn(gets: &[TxnGet]) -> ReadSpec<'_> {
+    let columns = ("txn", NO, Takes::Common, Merge::Never, Crosses::Users, KEYS, ["", ""]);
+    let text_bytes = gets.iter().map(TxnGet::text_bytes).sum();
+    ReadSpec { text_bytes, ..view(Family::Txn, ViewRead::Txn(gets), columns) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::read::CheckRef;
@@ -255,7 +306,7 @@ mod tests {
     fn a_read_that_is_fed_may_cross_and_one_that_blocks_is_of_the_store() {
         let of = Box::new(CheckRef { check_id: "c".into(), node: Some("n".into()) });
         let votes = Read::Health(HealthRead::Votes { of });
-        assert_eq!((votes.spec().texts, votes.spec().blocks()), (["c", "n"], true));
+        assert_eq!((votes.spec().name, votes.spec().text_bytes, votes.spec().blocks()), (&b"c"[..], 2, true));
         let observed = Read::Health(HealthRead::ObservedBy { node: "n".into() });
         assert_eq!((observed.spec().crosses, observed.spec().shared), (Crosses::Nobody, NO));
         let peers = Read::Status(StatusRead::Peers);

@@ -42,6 +42,10 @@ pub enum Resource {
     Agent,
     /// The datacenter as its operators see it.
     Operator,
+    /// A key, by its bytes.
+    Key,
+    /// The sessions of a node, by its name.
+    Session,
 }
 
 /// What who asks for an operation must be, or have.

@@ -4,7 +4,10 @@
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::{Deregister, Register};
 use crate::model::coordinate::NodeCoordinate;
-use crate::model::ids::{ClusterId, NodeId};
+use crate::model::ids::{ClusterId, NodeId, SessionId};
+use crate::model::kv::KvChange;
+use crate::model::session::Session;
+use crate::model::txn::TxnOp;
 use crate::model::vote::Ballot;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -22,6 +25,23 @@ pub enum Write {
     Operator(OperatorWrite),
     /// The other datacenters.
     Federation(FederationWrite),
+    /// `kv/:key`
+    Kv(Box<KvChange>),
+    /// Sessions.
+    Session(SessionWrite),
+    /// `txn`
+    Txn(Vec<TxnOp>),
+}
+
+/// Sessions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SessionWrite {
+    /// `session/create`; its id is the leader's to draw
+    Create(Box<Session>),
+    /// `session/destroy/:id`
+    Destroy(SessionId),
+    /// `session/renew/:id`; changes no row
+    Renew(SessionId),
 }
 
 /// Nodes, services and checks.

@@ -1,5 +1,6 @@
 //! The catalog of this datacenter, as one of its servers has it.
 
+use crate::expiry::Expiry;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::{ClusterId, NodeId};
@@ -30,6 +31,9 @@ pub(in crate::router) trait Catalog: Debug + Send + Sync + 'static {
     /// Proposes a command on the leader, and resolves when it is applied here. `NoLeader` and `Busy` say that it
     /// was certainly not proposed.
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Written, Fault>>;
+
+    /// The times of sessions and keys, which this server counts while it leads.
+    fn expiry(&self) -> &Expiry;
 
     /// Takes a server out of the Raft configuration; leader only.
     fn remove(&self, id: NodeId) -> BoxFuture<'_, Result<(), Fault>>;
@@ -63,6 +67,8 @@ pub(super) struct Replica {
     pub raft: Raft,
     /// The state.
     pub reader: Reader,
+    /// The times of sessions and keys.
+    pub expiry: Expiry,
 }
 
 impl Catalog for Replica {
@@ -88,6 +94,10 @@ impl Catalog for Replica {
 
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Written, Fault>> {
         Box::pin(self.raft.propose(command))
+    }
+
+    fn expiry(&self) -> &Expiry {
+        &self.expiry
     }
 
     fn remove(&self, id: NodeId) -> BoxFuture<'_, Result<(), Fault>> {

@@ -13,6 +13,7 @@ pub(super) use members::Members;
 pub(super) use peers::Peers;
 
 use crate::bridge::Bridge;
+use crate::expiry::Expiry;
 use crate::gossip::Gossip;
 use crate::raft::Raft;
 use crate::rpc::RpcClient;
@@ -37,14 +38,14 @@ pub struct Paths {
 impl Paths {
     /// To the parts of this process: the catalog, the bridge and the WAN pool are there on servers.
     pub fn new(
-        catalog: Option<(Raft, Reader)>,
+        catalog: Option<(Raft, Reader, Expiry)>,
         rpc: RpcClient,
         bridge: Option<Bridge>,
         lan: Gossip,
         wan: Option<Gossip>,
     ) -> Paths {
         Paths {
-            catalog: catalog.map(|(raft, reader)| Arc::new(Replica { raft, reader }) as Arc<dyn Catalog>),
+            catalog: catalog.map(|(raft, reader, expiry)| Arc::new(Replica { raft, reader, expiry }) as Arc<dyn Catalog>),
             peers: Arc::new(rpc),
             datacenters: bridge.map(|bridge| Arc::new(bridge) as Arc<dyn Datacenters>),
             members: Arc::new(Pools { lan, wan }),

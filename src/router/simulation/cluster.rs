@@ -4,6 +4,7 @@
 //! every later leader's log, and a contact of a follower proves what it has applied.
 
 use super::chance::Chance;
+use crate::expiry::Expiry;
 use crate::model::command::{Command, Effect, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::{ClusterId, NodeId};
@@ -44,6 +45,7 @@ struct Node {
     contact: Mutex<Option<Instant>>,
     /// Whether no message of the log comes to it or from it.
     is_cut: AtomicBool,
+    expiry: Expiry,
 }
 
 /// The servers of one datacenter.
@@ -60,7 +62,16 @@ impl Cluster {
             let store = Store::new(dc);
             let (reader, applied) = (store.reader(), Mutex::new(Applied { store, index: 0 }));
             let (leadership, is_cut) = (watch::Sender::default(), AtomicBool::new(false));
-            Node { id: *id, applied, reader, leadership, lease: Mutex::default(), contact: Mutex::default(), is_cut }
+            Node {
+                id: *id,
+                applied,
+                reader,
+                leadership,
+                lease: Mutex::default(),
+                contact: Mutex::default(),
+                is_cut,
+                expiry: Expiry::default(),
+            }
         };
         let log = Mutex::new(Log { commands: Vec::new(), leader: None, term: 0 });
         Arc::new(Cluster { chance, log, nodes: ids.iter().map(node).collect() })
@@ -273,6 +284,10 @@ impl Catalog for SimulatedReplica {
             });
             written.await.unwrap_or_else(|_closed| Err(Fault::outcome_unknown("the server stops")))
         })
+    }
+
+    fn expiry(&self) -> &Expiry {
+        &self.node().expiry
     }
 
     fn remove(&self, _id: NodeId) -> BoxFuture<'_, Result<(), Fault>> {

@@ -6,6 +6,7 @@
 use super::group::Group;
 use super::node_state::NodeState;
 use super::rows::{CheckRow, NodeRow, ServiceRow};
+use crate::model::check::CheckStatus;
 use crate::model::operation::Lookup;
 use crate::store::change::{Cause, Change};
 use crate::store::key::{Key, key_of};
@@ -107,6 +108,7 @@ impl Change<'_> {
         let mut moved = Moved::default();
         for (before, after) in changed_rows(old, new, |row| &row.check.check_id) {
             self.note_voted(node, before, after);
+            self.note_down(node, before, after);
             for row in [before, after].into_iter().flatten() {
                 moved.note(row);
                 *self.view.catalog.indexes.state(row.check.status) = self.index;
@@ -118,6 +120,14 @@ impl Change<'_> {
             self.touched.insert(Key::Checks);
         }
         moved
+    }
+
+    /// Has others follow a check that has become critical, or is gone.
+    fn note_down(&mut self, node: &Arc<str>, before: Option<&Arc<CheckRow>>, after: Option<&Arc<CheckRow>>) {
+        let is_down = after.is_none_or(|row| row.check.status == CheckStatus::Critical);
+        if let Some(row) = after.or(before).filter(|_| is_down) {
+            self.happened(Cause::CheckDown { node: node.clone(), check: row.check.check_id.clone() });
+        }
     }
 
     /// Keeps the list of voted checks, and calls those who observe one that is to be probed otherwise.

@@ -87,6 +87,7 @@ impl Loading {
                 catalog.place_index(lookup, &name, index);
             }
             Kind::Meta | Kind::Catalog | Kind::Coordinate | Kind::Removal | Kind::Autopilot | Kind::Format | Kind::End => {}
+            Kind::KvIndexes | Kind::KvEntry | Kind::Tombstone | Kind::LockDelay | Kind::SessionIndex | Kind::Session => {}
         }
         Ok(())
     }

@@ -22,6 +22,11 @@ use std::sync::Arc;
 /// Upserts what `request` carries, or says why not.
 pub(crate) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
     former::check(change.view, request)?;
+    put(change, request)
+}
+
+/// The same of a request that is checked already.
+pub(crate) fn put(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
     let renamed = if keeps_node(change, request) { None } else { claim_name(change, request)? };
     let mut state = upsert_node(change, request, renamed.as_deref());
     let mut grown = BTreeSet::new();
