@@ -36,7 +36,7 @@ fn raw(reply: Reply) -> Reply {
         return reply;
     }
     reply
-        .as_bytes(HeaderValue::from_static("application/octet-stream"))
+        .as_bytes()
         .with_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
         .with_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))
 }
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!((cas(""), cas("cas=18446744073709551615")), (Ok(None), Ok(Some(u64::MAX))));
         for (text, why) in [("", "invalid syntax"), ("-1", "invalid syntax"), ("18446744073709551616", "value out of range")] {
             let expected = ErrorResponse::failed(format!("strconv.ParseUint: parsing {text:?}: {why}"));
-            assert_eq!(cas(&format!("cas={text}")), Err(expected));
+            assert_eq!(number(&parameters(&format!("cas={text}")), "cas"), Err(expected));
         }
         let text = "Conflicting flags: acquire=a+b&cas=0&flags=1";
         let refused = refuse_conflicts(&parameters("cas=0&flags=1&acquire=a%20b"), &["cas", "acquire"]);

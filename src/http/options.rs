@@ -214,6 +214,8 @@ mod tests {
             response_headers: BTreeMap::new(),
             allow_write_from: Vec::new(),
             max_conns_per_client: Arc::default(),
+            kv_max_value: 512,
+            txn_max_request: 512,
             translate_wan_addrs: true,
             ui_path: None,
         }

@@ -33,6 +33,7 @@ const DATACENTERS: HeaderName = HeaderName::from_static("x-kontor-datacenters");
 const USUAL_HEADERS: usize = 12;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// Plain text, as Go's servers call it.
 pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -51,8 +52,8 @@ enum Content {
     Empty,
     Json(Bytes),
     Text(String),
-    /// Bytes of another kind, never indented.
-    Bytes(Bytes, HeaderValue),
+    /// Bytes of any kind, never indented.
+    Bytes(Bytes),
 }
 
 impl Reply {
@@ -76,10 +77,10 @@ impl Reply {
         self.status == StatusCode::OK
     }
 
-    /// The same bytes, as what they are.
-    pub(super) fn as_bytes(mut self, kind: HeaderValue) -> Reply {
+    /// The same bytes, of which nothing is said.
+    pub(super) fn as_bytes(mut self) -> Reply {
         if let Content::Json(bytes) = self.content {
-            self.content = Content::Bytes(bytes, kind);
+            self.content = Content::Bytes(bytes);
         }
         self
     }
@@ -176,7 +177,7 @@ impl Renderer {
             Content::Json(json) if form.pretty => (Bytes::from(indent(&json)), Some(JSON)),
             Content::Json(json) => (json, Some(JSON)),
             Content::Text(text) => (Bytes::from(text), Some(TEXT)),
-            Content::Bytes(bytes, kind) => (bytes, Some(kind)),
+            Content::Bytes(bytes) => (bytes, Some(BYTES)),
         };
         let large = bytes.len() >= defaults::HTTP_GZIP_MIN;
         // Boxed: what compressing needs shall not weigh on every parked watch.

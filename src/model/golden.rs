@@ -8,9 +8,9 @@ use super::level;
 use std::fmt::Debug;
 use std::path::Path;
 
-/// The bytes kept under `name`, or else `made`.
-pub(crate) fn kept(name: &str, made: &[u8]) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{}/{name}", level::COMMAND_INDEXES));
+/// The bytes kept under `name` of the format level at which they came to be, or else `made`.
+pub(crate) fn kept(level: u32, name: &str, made: &[u8]) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{level}/{name}"));
     if std::env::var_os("KONTOR_GOLDEN").is_some() && !path.exists() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("is made");
         std::fs::write(&path, made).expect("is written");
@@ -20,5 +20,10 @@ pub(crate) fn kept(name: &str, made: &[u8]) -> Vec<u8> {
 
 /// Checks that what is kept under `name` is read as `value`.
 pub(crate) fn check<T: Debug>(name: &str, value: &T, made: &[u8], read: impl FnOnce(&[u8]) -> T) {
-    assert_eq!(format!("{:?}", read(&kept(name, made))), format!("{value:?}"), "{name}");
+    check_of(level::COMMAND_INDEXES, name, value, made, read);
+}
+
+/// The same of what came to be with a format level.
+pub(crate) fn check_of<T: Debug>(level: u32, name: &str, value: &T, made: &[u8], read: impl FnOnce(&[u8]) -> T) {
+    assert_eq!(format!("{:?}", read(&kept(level, name, made))), format!("{value:?}"), "{name}");
 }

@@ -15,9 +15,13 @@ use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::golden;
-use crate::model::ids::ClusterId;
+use crate::model::ids::{ClusterId, SessionId};
+use crate::model::kv::{KvChange, KvPut};
 use crate::model::level::{self, Level};
+use crate::model::node::Node;
 use crate::model::service::{NodeService, Weights};
+use crate::model::session::{ServiceCheck, Session, SessionBehavior, TtlMode};
+use crate::model::txn::{CatalogVerb, TxnGet, TxnOp};
 use crate::model::vote::{Assign, Ballot};
 use bytes::Bytes;
 use openraft::EntryPayload;
@@ -99,7 +103,66 @@ fn commands() -> Vec<Command> {
         },
         Command::RaiseLevel(Level { number: level::COMMAND_INDEXES, version: "0.1.0".to_owned() }),
     ];
-    singles.iter().cloned().chain([Command::Batch(singles.clone())]).collect()
+    singles.iter().cloned().chain([Command::Batch(singles.clone())]).chain(commands_of_keys()).collect()
+}
+
+/// One of each that came with keys.
+fn commands_of_keys() -> Vec<Command> {
+    let put = KvPut { key: b"a/\xff".to_vec().into(), value: "x".into(), flags: 7, ttl_ms: 1_500 };
+    let session = Session {
+        id: SessionId(uuid::Uuid::from_u128(9)),
+        node: "n1".to_owned(),
+        ttl: "15s".to_owned(),
+        ttl_mode: TtlMode::Exact,
+        lock_delay: 5_000_000_000,
+        behavior: SessionBehavior::Delete,
+        node_checks: vec!["serfHealth".to_owned()],
+        service_checks: Some(vec![ServiceCheck { id: "web".to_owned(), namespace: String::new() }]),
+        ..Session::default()
+    };
+    let text = || session.id.to_string();
+    let changes = vec![
+        KvChange::Set(put.clone()),
+        KvChange::Cas(put.clone(), 4),
+        KvChange::Lock(put.clone(), text()),
+        KvChange::Unlock(put.clone(), text()),
+        KvChange::Delete("a".into()),
+        KvChange::DeleteCas("a".into(), 4),
+        KvChange::DeleteTree("a".into()),
+    ];
+    let gets = [
+        TxnGet::Key("a".into()),
+        TxnGet::KeyOrEmpty("a".into()),
+        TxnGet::Tree("a".into()),
+        TxnGet::CheckIndex("a".into(), 4),
+        TxnGet::CheckSession("a".into(), text()),
+        TxnGet::CheckNotExists("a".into()),
+        TxnGet::Node { id: String::new(), name: "n1".to_owned() },
+        TxnGet::Service { node: "n1".to_owned(), id: "web1".to_owned() },
+        TxnGet::Check { node: "n1".to_owned(), id: "c".to_owned() },
+        TxnGet::Nothing,
+        TxnGet::Refused("no verb".to_owned()),
+    ];
+    let Register { service, check, .. } = register();
+    let of_catalog = [
+        TxnOp::Node(CatalogVerb::Cas, Box::new(Node { node: "n1".to_owned(), ..Node::default() })),
+        TxnOp::Service(CatalogVerb::Set, "n1".to_owned(), Box::new(service.unwrap())),
+        TxnOp::Check(CatalogVerb::DeleteCas, Box::new(check.unwrap())),
+    ];
+    let ops = changes.iter().cloned().map(TxnOp::Kv).chain(gets.map(TxnOp::Get)).chain(of_catalog).collect();
+    let keys = vec![("a".into(), 4)];
+    changes
+        .into_iter()
+        .map(|change| Command::Kv(Box::new(change)))
+        .chain([
+            Command::CreateSession(Box::new(session.clone())),
+            Command::EndSessions(vec![session.id]),
+            Command::Txn(ops),
+            Command::ExpireKeys(keys.clone()),
+            Command::EndLockDelays(keys),
+            Command::ReapTombstones(4),
+        ])
+        .collect()
 }
 
 /// The name of its file. A command that comes to be needs one.
@@ -115,6 +178,21 @@ fn file(command: &Command) -> &'static str {
         Command::SetAutopilot { .. } => "log/set-autopilot",
         Command::RaiseLevel(_) => "log/raise-level",
         Command::Batch(_) => "log/batch",
+        Command::Kv(change) => match **change {
+            KvChange::Set(_) => "log/kv-set",
+            KvChange::Cas(..) => "log/kv-cas",
+            KvChange::Lock(..) => "log/kv-lock",
+            KvChange::Unlock(..) => "log/kv-unlock",
+            KvChange::Delete(_) => "log/kv-delete",
+            KvChange::DeleteCas(..) => "log/kv-delete-cas",
+            KvChange::DeleteTree(_) => "log/kv-delete-tree",
+        },
+        Command::CreateSession(_) => "log/create-session",
+        Command::EndSessions(_) => "log/end-sessions",
+        Command::Txn(_) => "log/txn",
+        Command::ExpireKeys(_) => "log/expire-keys",
+        Command::EndLockDelays(_) => "log/end-lock-delays",
+        Command::ReapTombstones(_) => "log/reap-tombstones",
     }
 }
 
@@ -129,7 +207,8 @@ fn entries_of_the_log() {
             let group = LoggedGroup(vec![LoggedCommand::encode(command).unwrap()]);
             journal::encode(&Entry::new(log_id(8), EntryPayload::Normal(group))).unwrap()
         };
-        golden::check(file(&command), &(log_id(8), command.clone()), &entry(&command), |bytes| {
+        let level = command.level().max(level::COMMAND_INDEXES);
+        golden::check_of(level, file(&command), &(log_id(8), command.clone()), &entry(&command), |bytes| {
             let entry: Entry = journal::decode(bytes).unwrap();
             let EntryPayload::Normal(LoggedGroup(group)) = &entry.payload else { panic!("it holds commands") };
             (entry.log_id(), group[0].decode().unwrap())

@@ -16,6 +16,7 @@ pub(super) fn settings() -> RouterSettings {
         default_query_time: Duration::from_secs(300),
         max_query_time: Duration::from_secs(600),
         discovery_max_stale: Duration::ZERO,
+        session_ttl_min: Duration::from_secs(10),
         use_cache: true,
         translate_wan_addrs: true,
         remote_stale: RemoteStale::None,

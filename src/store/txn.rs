@@ -92,7 +92,7 @@ fn look(view: &View, get: &TxnGet, results: &mut Vec<TxnResult>) -> Result<(), S
             results.push(TxnResult::Read(entry.unwrap_or_else(|| KvEntry { key: key.clone(), ..KvEntry::default() })));
         }
         TxnGet::Tree(prefix) => {
-            let below = view.keys.below(prefix.as_bytes(), b"");
+            let below = view.keys.below(prefix.as_bytes());
             results.extend(below.map(|(_, entry)| TxnResult::Read(KvEntry::clone(entry))));
         }
         TxnGet::CheckIndex(key, index) => {

@@ -149,6 +149,7 @@ impl World {
             default_query_time: Duration::from_secs(300),
             max_query_time: Duration::from_secs(600),
             discovery_max_stale: Duration::ZERO,
+            session_ttl_min: Duration::from_secs(10),
             use_cache: true,
             translate_wan_addrs: false,
             remote_stale: RemoteStale::None,

@@ -34,7 +34,7 @@ pub(crate) fn change(change: &mut Change<'_>, wanted: &KvChange) -> Result<Optio
             Ok(None)
         }
         KvChange::DeleteTree(prefix) => {
-            let keys: Vec<KvKey> = change.view.keys.below(prefix.as_bytes(), b"").map(|(key, _)| key.clone()).collect();
+            let keys: Vec<KvKey> = change.view.keys.below(prefix.as_bytes()).map(|(key, _)| key.clone()).collect();
             keys.iter().for_each(|key| delete(change, key));
             Ok(None)
         }

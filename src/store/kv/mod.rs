@@ -11,7 +11,6 @@ use crate::model::ids::SessionId;
 use crate::model::kv::{KvEntry, KvKey};
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
-use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,26 +65,31 @@ impl Keys {
         self.rows.get(key)
     }
 
-    /// The entries whose key begins with `prefix`, from the first one after `after` on.
-    pub(super) fn below<'a, 'p>(
-        &'a self,
-        prefix: &'p [u8],
-        after: &'p [u8],
-    ) -> impl Iterator<Item = (&'a KvKey, &'a Arc<KvEntry>)> + use<'a, 'p> {
-        let from = if after > prefix { Excluded(after) } else { Included(prefix) };
-        self.rows.range::<_, [u8]>((from, Unbounded)).take_while(move |(key, _)| key.as_bytes().starts_with(prefix))
+    /// The entries whose key begins with `prefix`.
+    pub(super) fn below<'a, 'p>(&'a self, prefix: &'p [u8]) -> impl Iterator<Item = (&'a KvKey, &'a Arc<KvEntry>)> + use<'a, 'p> {
+        self.below_from(prefix, prefix)
     }
 
-    /// The index of the last change below `prefix`; of the table where nothing ever was there.
+    /// The same, without those whose key is lower than `from`.
+    pub(super) fn below_from<'a, 'p>(
+        &'a self,
+        prefix: &'p [u8],
+        from: &[u8],
+    ) -> impl Iterator<Item = (&'a KvKey, &'a Arc<KvEntry>)> + use<'a, 'p> {
+        let from = KvKey::from(from.max(prefix));
+        self.rows.range(from..).take_while(move |(key, _)| key.as_bytes().starts_with(prefix))
+    }
+
+    /// The index of the last change below `prefix`; of the table where nothing is there, nor was of late.
     pub(super) fn index_below(&self, prefix: &[u8]) -> u64 {
         if prefix.is_empty() {
             return self.indexes.last;
         }
-        let deleted = self.tombstones.range::<_, [u8]>((Included(prefix), Unbounded));
+        let deleted = self.tombstones.range(KvKey::from(prefix)..);
         let deleted = deleted.take_while(|(key, _)| key.as_bytes().starts_with(prefix)).map(|(_, index)| *index);
-        let present = self.below(prefix, b"").map(|(_, entry)| entry.modify_index);
-        let newest = present.chain(deleted).max().unwrap_or_default().max(self.indexes.reaped);
-        if newest == 0 { self.indexes.last } else { newest }
+        let present = self.below(prefix).map(|(_, entry)| entry.modify_index);
+        let newest = present.chain(deleted).max();
+        newest.map_or(self.indexes.last, |index| index.max(self.indexes.reaped))
     }
 
     /// The entries with a TTL.

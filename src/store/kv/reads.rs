@@ -7,7 +7,6 @@ use crate::store::key::{Key, Scope};
 use crate::store::select::Select;
 use crate::store::view::View;
 use bytes::Bytes;
-use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 /// The entries of one read, by what is shown of them.
@@ -31,53 +30,71 @@ pub(crate) fn rows<'v>(view: &'v View, read: &KvRead, select: &Select<'_>) -> Kv
             if *raw { KvRows::Raw(entry) } else { KvRows::Entry(entry) }
         }
         KvRead::List { prefix, page } => {
-            let (after, limit) = bounds(page.as_deref());
-            KvRows::List(view.keys.below(prefix.as_bytes(), after).map(|(_, entry)| entry).filter(sees).take(limit).collect())
+            let (from, limit) = bounds(page.as_deref(), b"");
+            let below = view.keys.below_from(prefix.as_bytes(), &from);
+            KvRows::List(below.map(|(_, entry)| entry).filter(sees).take(limit).collect())
         }
         KvRead::Keys { prefix, separator, page } => {
-            let (after, limit) = bounds(page.as_deref());
             let separator = separator.as_deref().map_or(&b""[..], KvKey::as_bytes);
-            let mut walk = Walk { view, prefix: prefix.as_bytes(), separator, after: walked(view, after, separator) };
+            let (from, limit) = bounds(page.as_deref(), separator);
+            let mut walk = Walk { view, prefix: prefix.as_bytes(), separator, from: Some(from) };
             let keys = std::iter::from_fn(|| walk.next(select)).take(limit).collect();
             KvRows::Keys { keys, is_of_all: prefix.is_empty() }
         }
     }
 }
 
-fn bounds(page: Option<&KvPage>) -> (&[u8], usize) {
-    let limit = page.map_or(0, |page| page.limit);
-    (page.map_or(b"", |page| page.after.as_bytes()), if limit == 0 { usize::MAX } else { limit as usize })
-}
-
-/// The key after which a page begins: after all that is cut alike, where `after` was cut.
-fn walked(view: &View, after: &[u8], separator: &[u8]) -> Vec<u8> {
+/// Where a page begins, and how many elements it has. After a key that was cut comes the next one that is cut otherwise.
+fn bounds(page: Option<&KvPage>, separator: &[u8]) -> (Vec<u8>, usize) {
+    let Some(KvPage { after, limit }) = page else { return (Vec::new(), usize::MAX) };
+    let after = after.as_bytes();
     let is_cut = !separator.is_empty() && after.ends_with(separator);
-    let last = if is_cut { view.keys.last_below(after) } else { None };
-    last.unwrap_or_else(|| after.to_vec())
+    let from = if after.is_empty() {
+        Some(Vec::new())
+    } else if is_cut {
+        beyond(after)
+    } else {
+        Some(next_key(after))
+    };
+    let limit = if *limit == 0 { usize::MAX } else { *limit as usize };
+    from.map_or((Vec::new(), 0), |from| (from, limit))
 }
 
-/// A walk over the keys below a prefix, each cut after its first separator. What is cut alike is stepped over at once.
+/// The lowest key above `key`.
+fn next_key(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// The lowest key above all that begin with `prefix`; none where there can be no such key.
+fn beyond(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut beyond = prefix.to_vec();
+    while beyond.last() == Some(&u8::MAX) {
+        beyond.pop();
+    }
+    *beyond.last_mut()? += 1;
+    Some(beyond)
+}
+
+/// A walk over the keys below a prefix, each cut after its first separator. Keys that are cut alike are stepped over at
+/// once.
 struct Walk<'v, 'p> {
     view: &'v View,
     prefix: &'p [u8],
     separator: &'p [u8],
-    /// The last key that was returned, or was not seen.
-    after: Vec<u8>,
+    /// The lowest key that comes next; none at the end.
+    from: Option<Vec<u8>>,
 }
 
 impl Walk<'_, '_> {
     fn next(&mut self, select: &Select<'_>) -> Option<KvKey> {
         loop {
-            let key = self.view.keys.below(self.prefix, &self.after).next()?.0.clone();
-            self.after = key.as_bytes().to_vec();
-            if !select.sees_key(key.as_bytes()) {
-                continue;
+            let (key, _) = self.view.keys.below_from(self.prefix, &self.from.take()?).next()?;
+            let bytes = key.as_bytes();
+            let cut = self.cut(bytes).filter(|_| select.sees_key(bytes)).map(|end| &bytes[..end]);
+            self.from = cut.map_or_else(|| Some(next_key(bytes)), beyond);
+            if select.sees_key(bytes) {
+                return Some(cut.map_or_else(|| key.clone(), KvKey::from));
             }
-            let Some(end) = self.cut(key.as_bytes()) else { return Some(key) };
-            let cut = &key.as_bytes()[..end];
-            // None is between the last key below the cut and the next one that is cut otherwise.
-            self.after = self.view.keys.last_below(cut).unwrap_or_default();
-            return Some(cut.to_vec().into());
         }
     }
 
@@ -86,24 +103,6 @@ impl Walk<'_, '_> {
         let rest = key.get(self.prefix.len()..).filter(|_| !self.separator.is_empty())?;
         let at = rest.windows(self.separator.len()).position(|window| window == self.separator)?;
         Some(self.prefix.len() + at + self.separator.len())
-    }
-}
-
-impl super::Keys {
-    /// The last key that begins with `prefix`.
-    fn last_below(&self, prefix: &[u8]) -> Option<Vec<u8>> {
-        let mut end = prefix.to_vec();
-        while end.last() == Some(&u8::MAX) {
-            end.pop();
-        }
-        let before = match end.last_mut() {
-            Some(last) => {
-                *last += 1;
-                self.rows.range::<_, [u8]>((Included(prefix), Excluded(&end[..]))).next_back()
-            }
-            None => self.rows.range::<_, [u8]>((Included(prefix), Unbounded)).next_back(),
-        };
-        before.map(|(key, _)| key.as_bytes().to_vec())
     }
 }
 

@@ -1,16 +1,19 @@
 //! A snapshot of this format level is read for ever.
 
-use super::snapshots::filled;
+use super::snapshots::filled_of;
 use super::*;
 use crate::model::check::VotedDefinition;
 use crate::model::golden;
-use crate::model::operation::CheckRef;
+use crate::model::ids::SessionId;
+use crate::model::kv::{KvChange, KvKey, KvPut};
+use crate::model::operation::{CheckRef, KvRead, SessionRead};
+use crate::model::session::Session;
 use crate::model::vote::{Assign, Ballot, Vote};
 use crate::store::snapshot::{decode, encode};
 
 /// A row of each kind.
-fn whole() -> Catalog {
-    let mut catalog = filled();
+fn whole(level: u32) -> Catalog {
+    let mut catalog = filled_of(level);
     let mut voted = checked("n1", "v", "a", CheckStatus::Passing);
     if let Some(check) = &mut voted.check {
         check.definition.voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
@@ -51,7 +54,7 @@ fn told(catalog: &Catalog) -> Vec<(String, u64)> {
 
 #[test]
 fn a_snapshot_with_a_row_of_each_kind() {
-    let catalog = whole();
+    let catalog = whole(level::COMMAND_INDEXES);
     let mut made = Vec::new();
     encode(&catalog.store.view(), b"raft's own", &mut made).expect("is written");
     golden::check("snapshot/catalog", &told(&catalog), &made, |bytes| {
@@ -61,5 +64,62 @@ fn a_snapshot_with_a_row_of_each_kind() {
         store.restore(view);
         let index = store.view().format.index();
         told(&Catalog { reader: store.reader(), store, index })
+    });
+}
+
+/// The same with what came with keys.
+fn with_keys() -> Catalog {
+    let mut catalog = whole(level::KV);
+    let put = |key: &str| KvPut { key: key.into(), value: "x".into(), flags: 7, ttl_ms: 1_500 };
+    let session = |number, lock_delay| Session {
+        id: SessionId(uuid::Uuid::from_u128(number)),
+        node: "n2".to_owned(),
+        lock_delay,
+        node_checks: vec!["serfHealth".to_owned()],
+        ..Session::default()
+    };
+    for (number, key) in [(1, "held"), (2, "freed")] {
+        let session = session(number, 5_000_000_000);
+        catalog.apply(Command::CreateSession(Box::new(session.clone())));
+        catalog.apply(Command::Kv(Box::new(KvChange::Lock(put(key), session.id.to_string()))));
+    }
+    catalog.apply(Command::EndSessions(vec![session(2, 0).id]));
+    for key in ["forgotten", "gone"] {
+        catalog.apply(Command::Kv(Box::new(KvChange::Set(put(key)))));
+        let index = catalog.apply(Command::Kv(Box::new(KvChange::Delete(key.into()))));
+        if key == "forgotten" {
+            catalog.apply(Command::ReapTombstones(index));
+        }
+    }
+    catalog
+}
+
+/// What is read of keys, beside the rest.
+fn told_with_keys(catalog: &Catalog) -> Vec<(String, u64)> {
+    let reads = [
+        Read::Kv(KvRead::List { prefix: KvKey::default(), page: None }),
+        Read::Kv(KvRead::List { prefix: "g".into(), page: None }),
+        Read::Kv(KvRead::List { prefix: "h".into(), page: None }),
+        Read::Session(SessionRead::List),
+    ];
+    let answers = reads.into_iter().map(|read| {
+        let rendered = catalog.try_read(read, QueryOptions::default()).expect("is answered");
+        (String::from_utf8_lossy(&rendered.body).into_owned(), rendered.index)
+    });
+    let delays = format!("{:?}", catalog.store.view().lock_delays().collect::<Vec<_>>());
+    told(catalog).into_iter().chain(answers).chain([(delays, 0)]).collect()
+}
+
+#[test]
+fn a_snapshot_with_keys_of_each_kind() {
+    let catalog = with_keys();
+    let mut made = Vec::new();
+    encode(&catalog.store.view(), b"raft's own", &mut made).expect("is written");
+    golden::check_of(level::KV, "snapshot/keys", &told_with_keys(&catalog), &made, |bytes| {
+        let (view, _meta) = decode(&mut &*bytes).expect("is read");
+        let mut store = Store::new("dc1");
+        store.restore(view);
+        let index = store.view().format.index();
+        told_with_keys(&Catalog { reader: store.reader(), store, index })
     });
 }

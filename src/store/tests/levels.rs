@@ -138,7 +138,7 @@ proptest! {
                 let expected = ago.map(|ago| changes[changes.len().saturating_sub(1 + ago)]);
                 let true_now = expected.is_none_or(|expected| expected == changes[changes.len() - 1]);
                 let written = store.apply(4 + at as u64, &set(expected)).expect("is done");
-                prop_assert_eq!(written, Written { index: last + 1, effect: Effect::Set(true_now) });
+                prop_assert_eq!(written.clone(), Written { index: last + 1, effect: Effect::Set(true_now) });
                 last = written.index;
                 if true_now {
                     changes.push(last);

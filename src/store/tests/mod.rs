@@ -3,6 +3,7 @@
 mod autopilot;
 mod golden;
 mod indexes;
+mod keys;
 mod levels;
 mod properties;
 mod reads;
@@ -14,6 +15,7 @@ mod votes;
 
 use super::table::Table;
 use super::{Reader, Rendered, Store};
+use crate::model::answer::Found;
 use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::command::{Command, Deregister, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
@@ -39,8 +41,12 @@ pub(super) struct Catalog {
 
 impl Catalog {
     pub(super) fn new() -> Catalog {
+        Catalog::of_level(level::OWN)
+    }
+
+    pub(super) fn of_level(level: u32) -> Catalog {
         let mut store = Store::new("dc1");
-        assert!(store.apply(0, &Command::RaiseLevel(Level::by_this_build(level::OWN))).is_ok());
+        assert!(store.apply(0, &Command::RaiseLevel(Level::by_this_build(level))).is_ok());
         store.publish();
         Catalog { reader: store.reader(), store, index: 0 }
     }

@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::model::check::VotedDefinition;
+use crate::model::ids::SessionId;
+use crate::model::kv::{KvChange, KvPut};
 use crate::model::level::{self, Level};
-use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead};
+use crate::model::node::Node;
+use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead, KvRead, SessionRead};
 use crate::model::principal::Principal;
+use crate::model::session::{Session, SessionBehavior};
+use crate::model::txn::{CatalogVerb, TxnGet, TxnOp};
 use crate::model::vote::{Assign, Ballot, Vote};
 use crate::store::View;
 use crate::store::snapshot::{decode, encode};
@@ -69,6 +74,55 @@ fn voting() -> impl Strategy<Value = Command> {
     prop_oneof![assign, vote]
 }
 
+const KEYS: [&str; 6] = ["a", "a/", "a/b", "a/b/c", "b", "\u{7f}"];
+const SESSIONS: [u128; 3] = [1, 2, 3];
+
+fn session_id() -> impl Strategy<Value = SessionId> {
+    prop::sample::select(&SESSIONS[..]).prop_map(|number| SessionId(uuid::Uuid::from_u128(number)))
+}
+
+fn change_of_key() -> impl Strategy<Value = KvChange> {
+    let put = (pick(&KEYS), pick(&["", "x", "y"]), 0..2_u64).prop_map(|(key, value, ttl_ms)| KvPut {
+        key: key.into(),
+        value: value.into(),
+        flags: 0,
+        ttl_ms,
+    });
+    (put, session_id(), epoch(), 0..8).prop_map(|(put, session, index, kind)| match kind {
+        0 | 1 => KvChange::Set(put),
+        2 => KvChange::Cas(put, index),
+        3 | 4 => KvChange::Lock(put, session.to_string()),
+        5 => KvChange::Unlock(put, session.to_string()),
+        6 => KvChange::DeleteCas(put.key, index),
+        _ => KvChange::DeleteTree(put.key),
+    })
+}
+
+fn of_keys() -> impl Strategy<Value = Command> {
+    let change = change_of_key().prop_map(|change| Command::Kv(Box::new(change)));
+    let session = (session_id(), pick(&NODES), pick(&["serfHealth", "c1"]), any::<bool>(), 0..2_u64).prop_map(
+        |(id, node, check, deletes, lock_delay)| {
+            let behavior = if deletes { SessionBehavior::Delete } else { SessionBehavior::Release };
+            let session = Session { id, node, behavior, lock_delay, node_checks: vec![check], ..Session::default() };
+            Command::CreateSession(Box::new(session))
+        },
+    );
+    let end = session_id().prop_map(|id| Command::EndSessions(vec![id]));
+    let due = (pick(&KEYS), epoch()).prop_map(|(key, index)| vec![(key.into(), index)]);
+    let rest = (due, 0..3).prop_map(|(due, kind)| match kind {
+        0 => Command::ExpireKeys(due),
+        1 => Command::EndLockDelays(due),
+        _ => Command::ReapTombstones(due[0].1),
+    });
+    let ops = prop_oneof![
+        2 => change_of_key().prop_map(TxnOp::Kv),
+        1 => pick(&KEYS).prop_map(|key| TxnOp::Get(TxnGet::Key(key.into()))),
+        1 => pick(&NODES).prop_map(|node| TxnOp::Node(CatalogVerb::Delete, Box::new(Node { node, ..Node::default() }))),
+    ];
+    let txn = prop::collection::vec(ops, 0..4).prop_map(Command::Txn);
+    prop_oneof![4 => change, 2 => session, 1 => end, 1 => rest, 1 => txn]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let deregistration = (pick(&NODES), pick(&["", "", "a", "b"]), pick(&["", "c1"])).prop_map(|(node, service_id, check_id)| {
         Command::Deregister(Deregister { node, service_id, check_id, ..Deregister::default() })
@@ -78,7 +132,7 @@ fn command() -> impl Strategy<Value = Command> {
         coord.vec[0] = f64::from(at);
         Command::UpdateCoordinates(vec![NodeCoordinate { node, segment: String::new(), coord }])
     });
-    let single = prop_oneof![6 => registration(), 2 => deregistration, 1 => coordinates, 3 => voting()];
+    let single = prop_oneof![6 => registration(), 2 => deregistration, 1 => coordinates, 3 => voting(), 6 => of_keys()];
     let raise = Just(Command::RaiseLevel(Level::by_this_build(level::OWN)));
     prop_oneof![8 => single.clone(), 1 => prop::collection::vec(single, 0..4).prop_map(Command::Batch), 1 => raise]
 }
@@ -118,8 +172,17 @@ fn reads() -> Vec<Query> {
         Read::Catalog(CatalogRead::Nodes),
         Read::Catalog(CatalogRead::Services),
         Read::Coordinate(CoordinateRead::Nodes),
+        Read::Session(SessionRead::List),
         any_votes,
     ];
+    let of_keys = KEYS.iter().flat_map(|key| {
+        [
+            Read::Kv(KvRead::Get { key: (*key).into(), raw: false }),
+            Read::Kv(KvRead::List { prefix: (*key).into(), page: None }),
+            Read::Kv(KvRead::Keys { prefix: (*key).into(), separator: Some(Box::new("/".into())), page: None }),
+        ]
+    });
+    let tables = tables.into_iter().chain(of_keys);
     let all = of_names.chain(of_nodes).chain(of_states).chain(tables);
     all.map(|read| Query::new(read, Principal::anonymous())).collect()
 }

@@ -222,13 +222,13 @@ fn coordinates_of_unknown_nodes_and_broken_ones_are_passed_over() {
     let rendered = catalog
         .try_read(Read::Coordinate(CoordinateRead::Node { node: "n1".to_owned() }), QueryOptions::default())
         .expect("answered");
-    assert!(!rendered.found && rendered.index >= 1);
+    assert!(rendered.found == Found::No && rendered.index >= 1);
     let index = catalog.coordinate("N1", 1.5);
     catalog.coordinate("n1", 1.5);
     let rendered = catalog
         .try_read(Read::Coordinate(CoordinateRead::Node { node: "n1".to_owned() }), QueryOptions::default())
         .expect("answered");
-    assert!(rendered.found && rendered.index == index, "the same place again is no change");
+    assert!(rendered.found == Found::Yes && rendered.index == index, "the same place again is no change");
     assert_eq!(column(&catalog.get(Read::Coordinate(CoordinateRead::Nodes)), "/Node"), ["n1"]);
 }
 

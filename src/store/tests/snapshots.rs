@@ -6,8 +6,12 @@ use proptest::prelude::*;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-pub(super) fn filled() -> Catalog {
-    let mut catalog = Catalog::new();
+fn filled() -> Catalog {
+    filled_of(level::OWN)
+}
+
+pub(super) fn filled_of(level: u32) -> Catalog {
+    let mut catalog = Catalog::of_level(level);
     catalog.register(Register {
         id: ID_1.to_owned(),
         node_meta: pairs(&[("rack", "r1")]),

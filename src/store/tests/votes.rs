@@ -127,7 +127,7 @@ fn a_registration_changes_the_definition_of_a_voted_check_and_never_its_status()
     assert_eq!(catalog.status(), "passing", "no longer voted on");
     let read =
         Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: Some("n1".to_owned()) }) });
-    assert!(!catalog.try_read(read, QueryOptions::default()).expect("answers").found);
+    assert_eq!(catalog.try_read(read, QueryOptions::default()).expect("answers").found, Found::No);
     assert!(catalog.reader.observed().is_empty());
 }
 
