@@ -96,11 +96,10 @@ impl ErrorResponse {
         ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     }
 
-    /// A refusal of the state machine, with what Consul puts in front of its text.
+    /// The same of 500, with what Consul puts in front of texts of its state machine.
     pub(super) fn of_apply(self, prefix: &str) -> ErrorResponse {
-        let is_applied =
-            self.status == StatusCode::INTERNAL_SERVER_ERROR && self.reason.is_none() && self.body != "No cluster leader";
-        if is_applied { ErrorResponse { body: format!("{prefix}{}", self.body).into(), ..self } } else { self }
+        let is_of_it = self.status == StatusCode::INTERNAL_SERVER_ERROR;
+        if is_of_it { ErrorResponse { body: format!("{prefix}{}", self.body).into(), ..self } } else { self }
     }
 
     /// The body did not arrive in time.

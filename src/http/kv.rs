@@ -89,8 +89,7 @@ pub(super) fn put(api: &Arc<HttpParts>, call: Call) -> Pending {
             (None, None, Some(session)) => KvChange::Unlock(put, session),
             (None, None, None) => KvChange::Set(put),
         };
-        let written = ask::write(&api, dc, principal, Write::Kv(Box::new(change))).await;
-        done(written.map_err(|refusal| refusal.of_apply("raft apply failed: "))?.effect)
+        done(ask::write(&api, dc, principal, Write::Kv(Box::new(change))).await?.effect)
     })
 }
 
@@ -110,8 +109,7 @@ pub(super) fn delete(api: &Arc<HttpParts>, call: Call) -> Pending {
             Some(index) => KvChange::DeleteCas(call.key, index),
             None => KvChange::Delete(call.key),
         };
-        let written = ask::write(&api, dc, principal, Write::Kv(Box::new(change))).await;
-        done(written.map_err(|refusal| refusal.of_apply("raft apply failed: "))?.effect)
+        done(ask::write(&api, dc, principal, Write::Kv(Box::new(change))).await?.effect)
     })
 }
 

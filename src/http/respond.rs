@@ -96,7 +96,7 @@ impl Reply {
             );
             self.content = Content::Json([known, more.as_bytes()].concat().into());
         }
-        self
+        self.with_header(KNOWN_LEADER, known_leader(&meta)).with_header(LAST_CONTACT, last_contact(&meta))
     }
 
     /// The same under another status.
@@ -241,8 +241,8 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     if meta.indexed {
         // Clients take index 0 for "no index" and would ask again without a pause.
         headers.insert(INDEX, HeaderValue::from(meta.index.max(1)));
-        headers.insert(KNOWN_LEADER, HeaderValue::from_static(if meta.known_leader { "true" } else { "false" }));
-        headers.insert(LAST_CONTACT, HeaderValue::from(whole(meta.last_contact, 1_000_000)));
+        headers.insert(KNOWN_LEADER, known_leader(meta));
+        headers.insert(LAST_CONTACT, last_contact(meta));
         headers.insert(CONSISTENCY, HeaderValue::from_static(consistency(meta.consistency)));
         headers.insert(BACKEND, HeaderValue::from_static("blocking-query"));
     }
@@ -259,6 +259,14 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     if let Some(parts) = &meta.datacenters {
         headers.insert(DATACENTERS, datacenters(parts));
     }
+}
+
+fn known_leader(meta: &AnswerMeta) -> HeaderValue {
+    HeaderValue::from_static(if meta.known_leader { "true" } else { "false" })
+}
+
+fn last_contact(meta: &AnswerMeta) -> HeaderValue {
+    HeaderValue::from(whole(meta.last_contact, 1_000_000))
 }
 
 /// `age` in units of so many nanoseconds, rounded up: a told age is never below the true one.

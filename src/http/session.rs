@@ -11,7 +11,7 @@ use crate::model::command::Effect;
 use crate::model::duration;
 use crate::model::ids::SessionId;
 use crate::model::operation::{Read, SessionRead, SessionWrite, Write};
-use crate::model::session::{self, ServiceCheck, Session, SessionBehavior, TtlMode};
+use crate::model::session::{self, ServiceCheck, Session, SessionBehavior, ShownSession, TtlMode};
 use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
@@ -25,7 +25,7 @@ const VALID_FOR: HeaderName = HeaderName::from_static("x-kontor-session-valid-ms
 #[serde(rename_all = "PascalCase", default)]
 struct SessionBody {
     name: String,
-    node: String,
+    node: Option<String>,
     lock_delay: Value,
     behavior: String,
     #[serde(rename = "TTL")]
@@ -45,7 +45,7 @@ pub(super) fn create(api: &Arc<HttpParts>, call: Call) -> Pending {
         let wanted: SessionBody = body::decode_optional(call.body).await?.unwrap_or_default();
         let session = wanted.session(&api.settings.node_name)?;
         let write = Write::Session(SessionWrite::Create(Box::new(session)));
-        match ask::write(&api, dc, principal, write).await.map_err(|refusal| refusal.of_apply("apply failed: "))?.effect {
+        match ask::write(&api, dc, principal, write).await?.effect {
             Effect::Session(id) => Ok(Reply::json(serde_json::json!({ "ID": id }).to_string())),
             other => Err(ErrorResponse::failed(format!("expected the id of a session, got {other:?}"))),
         }
@@ -64,17 +64,19 @@ impl SessionBody {
             "exact" => TtlMode::Exact,
             other => return Err(ErrorResponse::failed(format!("Invalid TTLMode setting '{other}', expected lenient or exact"))),
         };
-        // Old clients name all checks in one list, and an empty one is a list too.
-        let by_default = if self.checks.is_some() { Vec::new() } else { vec![SERF_HEALTH.to_owned()] };
+        let node = self.node.unwrap_or_else(|| own_node.to_owned());
+        if node.is_empty() {
+            return Err(ErrorResponse::failed("Must provide Node"));
+        }
         Ok(Session {
             id: SessionId::default(),
             name: self.name,
-            node: if self.node.is_empty() { own_node.to_owned() } else { self.node },
+            node,
             lock_delay: lock_delay(&self.lock_delay)?,
             behavior,
             ttl: self.ttl,
             ttl_mode,
-            node_checks: self.node_checks.unwrap_or(by_default),
+            node_checks: self.node_checks.unwrap_or_else(|| vec![SERF_HEALTH.to_owned()]),
             service_checks: self.service_checks,
             checks: self.checks.unwrap_or_default(),
             create_index: 0,
@@ -104,7 +106,7 @@ fn lock_delay(value: &Value) -> Result<u64, ErrorResponse> {
 pub(super) fn destroy(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let id = id(&mut call)?;
+        let id = id(&mut call).map_err(|refusal| refusal.of_apply("apply failed: "))?;
         let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
         ask::write(&api, dc, principal, Write::Session(SessionWrite::Destroy(id))).await?;
         Ok(Reply::json("true"))
@@ -119,7 +121,8 @@ pub(super) fn renew(api: &Arc<HttpParts>, mut call: Call) -> Pending {
         let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
         match ask::write(&api, dc, principal, Write::Session(SessionWrite::Renew(id))).await?.effect {
             Effect::Renewed { session, valid_ms } => {
-                let shown = serde_json::to_string(&[session]).map_err(|error| ErrorResponse::failed(error.to_string()))?;
+                let shown = serde_json::to_string(&[ShownSession::from(&*session)])
+                    .map_err(|error| ErrorResponse::failed(error.to_string()))?;
                 let reply = Reply::json(shown);
                 Ok(match valid_ms {
                     Some(valid) => reply.with_header(VALID_FOR, HeaderValue::from(valid)),

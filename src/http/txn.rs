@@ -106,7 +106,7 @@ pub(super) fn put(api: &Arc<HttpParts>, call: Call) -> Pending {
 fn gets(ops: &[TxnOp]) -> Option<Box<[TxnGet]>> {
     let get = |op: &TxnOp| match op {
         TxnOp::Get(get) => Some(get.clone()),
-        TxnOp::Kv(_) | TxnOp::Node(..) | TxnOp::Service(..) | TxnOp::Check(..) => None,
+        TxnOp::Kv(_) | TxnOp::Node(..) | TxnOp::Service(..) | TxnOp::Check(..) | TxnOp::Refused(_) => None,
     };
     ops.iter().map(get).collect()
 }
@@ -153,7 +153,7 @@ fn of_catalog(kind: &str, verb: &str, looked: TxnGet, change: impl FnOnce(Catalo
         "cas" => change(CatalogVerb::Cas),
         "delete" => change(CatalogVerb::Delete),
         "delete-cas" => change(CatalogVerb::DeleteCas),
-        other => TxnOp::Get(TxnGet::Refused(format!("unknown {kind} verb {other:?}"))),
+        other => TxnOp::Refused(format!("unknown {kind} verb {other:?}")),
     }
 }
 

@@ -21,7 +21,9 @@ const LATER_FIELDS: [&str; 6] = ["Namespace", "Partition", "PeerName", "Locality
 
 /// Structures whose unknown members are passed over, as Consul does: what another release or tool knows
 /// of a check that only it runs. Durations may stand there under the names of Go's fields too.
-const LENIENT: [&str; 2] = ["CheckDefinition", "SessionBody"];
+const LENIENT: [&str; 1] = ["CheckDefinition"];
+/// The same of the body that makes a session, of which a zero means something too.
+const SESSION: &str = "SessionBody";
 /// What ends those names: `IntervalDuration` is `Interval`.
 const DURATION: &str = "Duration";
 
@@ -180,7 +182,8 @@ impl<'de> Deserializer<'de> for Go {
     ) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_map(Members::default()),
-            Value::Object(map) if LENIENT.contains(&name) => visitor.visit_map(Members::known(map, fields)),
+            Value::Object(map) if name == SESSION => visitor.visit_map(Members::known(map, fields, Value::is_null)),
+            Value::Object(map) if LENIENT.contains(&name) => visitor.visit_map(Members::known(map, fields, is_zero)),
             Value::Object(map) => visitor.visit_map(Members::named(map, fields)?),
             _ => Err(self.unexpected("an object")),
         }
@@ -240,10 +243,10 @@ impl Members {
         Members { rest: members.into_iter(), current: None }
     }
 
-    /// The members that are `fields`; others are passed over. What is not set gives way to what is.
-    fn known(map: Map<String, Value>, fields: &'static [&'static str]) -> Members {
+    /// The members that are `fields`; others are passed over, and so is what `is_unset`.
+    fn known(map: Map<String, Value>, fields: &'static [&'static str], is_unset: fn(&Value) -> bool) -> Members {
         let mut members: Vec<(String, Value)> = Vec::with_capacity(map.len());
-        for (key, value) in map.into_iter().filter(|(_, value)| !is_zero(value) || value.is_array()) {
+        for (key, value) in map.into_iter().filter(|(_, value)| !is_unset(value)) {
             let of_duration = || key.strip_suffix(DURATION).and_then(|short| find(fields, short));
             let Some(field) = find(fields, &key).or_else(of_duration) else { continue };
             if !members.iter().any(|(name, _)| name == field) {

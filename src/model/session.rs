@@ -45,7 +45,7 @@ pub struct ServiceCheck {
     pub namespace: String,
 }
 
-/// A session, as it is stored and shown.
+/// A session, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Session {
@@ -64,14 +64,13 @@ pub struct Session {
     #[serde(rename = "TTL")]
     pub ttl: String,
     /// How exactly the TTL is kept.
-    #[serde(rename = "TTLMode", skip_serializing_if = "TtlMode::is_lenient")]
+    #[serde(rename = "TTLMode")]
     pub ttl_mode: TtlMode,
     /// Checks of its node that must not be critical.
     pub node_checks: Vec<String>,
     /// Checks of services of its node that must not be critical.
     pub service_checks: Option<Vec<ServiceCheck>>,
-    /// Checks as clients of before Consul 1.7 name them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Checks as clients of before Consul 1.7 name them. [`ShownSession`] leaves them out.
     pub checks: Vec<String>,
     /// Index of the command that made it.
     pub create_index: u64,
@@ -98,6 +97,44 @@ impl Session {
             TtlMode::Exact => 1,
         };
         self.ttl().map(|ttl| ttl * factor)
+    }
+}
+
+/// A session as JSON shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ShownSession<'a> {
+    #[serde(rename = "ID")]
+    id: SessionId,
+    name: &'a str,
+    node: &'a str,
+    lock_delay: u64,
+    behavior: SessionBehavior,
+    #[serde(rename = "TTL")]
+    ttl: &'a str,
+    #[serde(rename = "TTLMode", skip_serializing_if = "TtlMode::is_lenient")]
+    ttl_mode: TtlMode,
+    node_checks: &'a [String],
+    service_checks: Option<&'a [ServiceCheck]>,
+    create_index: u64,
+    modify_index: u64,
+}
+
+impl<'a> From<&'a Session> for ShownSession<'a> {
+    fn from(session: &'a Session) -> ShownSession<'a> {
+        ShownSession {
+            id: session.id,
+            name: &session.name,
+            node: &session.node,
+            lock_delay: session.lock_delay,
+            behavior: session.behavior,
+            ttl: &session.ttl,
+            ttl_mode: session.ttl_mode,
+            node_checks: &session.node_checks,
+            service_checks: session.service_checks.as_deref(),
+            create_index: session.create_index,
+            modify_index: session.modify_index,
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum TxnOp {
     Service(CatalogVerb, String, Box<NodeService>),
     /// Change a check.
     Check(CatalogVerb, Box<HealthCheck>),
+    /// A change that cannot be made, with the reason.
+    Refused(String),
 }
 
 /// An operation that only looks.

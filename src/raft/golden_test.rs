@@ -148,6 +148,7 @@ fn commands_of_keys() -> Vec<Command> {
         TxnOp::Node(CatalogVerb::Cas, Box::new(Node { node: "n1".to_owned(), ..Node::default() })),
         TxnOp::Service(CatalogVerb::Set, "n1".to_owned(), Box::new(service.unwrap())),
         TxnOp::Check(CatalogVerb::DeleteCas, Box::new(check.unwrap())),
+        TxnOp::Refused("no verb".to_owned()),
     ];
     let ops = changes.iter().cloned().map(TxnOp::Kv).chain(gets.map(TxnOp::Get)).chain(of_catalog).collect();
     let keys = vec![("a".into(), 4)];

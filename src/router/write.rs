@@ -9,7 +9,7 @@ use super::paths::Catalog;
 use crate::defaults::{SESSION_TTL_EXACT_MIN, SESSION_TTL_MAX};
 use crate::model::command::{Command, Effect, Written};
 use crate::model::duration;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::{ClusterId, SessionId};
 use crate::model::operation::{
     CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, SessionWrite, Write,
@@ -63,7 +63,11 @@ impl Core {
             }
             Write::Federation(FederationWrite::Readmit { dc }) => Command::ReadmitDatacenter { datacenter: dc.clone() },
         };
-        catalog.propose(command).await
+        let written = catalog.propose(command).await;
+        written.map_err(|fault| match fault.kind {
+            FaultKind::Failed => Fault { message: format!("{}{}", prefix(write), fault.message), ..fault },
+            _ => fault,
+        })
     }
 
     /// Refuses a TTL that cannot be kept, with Consul's texts.
@@ -90,6 +94,20 @@ impl Core {
         let (peers, roster) = (catalog.peers(), self.paths.members.lan());
         let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
+    }
+}
+
+/// The words that Consul puts in front of a refusal of its state machine.
+fn prefix(write: &Write) -> &'static str {
+    match write {
+        Write::Kv(_) => "raft apply failed: ",
+        Write::Session(_) => "apply failed: ",
+        Write::Catalog(_)
+        | Write::Health(_)
+        | Write::Coordinate(_)
+        | Write::Operator(_)
+        | Write::Federation(_)
+        | Write::Txn(_) => "",
     }
 }
 

@@ -48,6 +48,8 @@ pub fn refusals(ops: &[TxnOp]) -> Vec<TxnError> {
 /// Why an operation fails in any state.
 fn refusal(op: &TxnOp) -> Option<String> {
     let text = match op {
+        // All keys are a tree as well.
+        TxnOp::Kv(KvChange::DeleteTree(_)) => return None,
         TxnOp::Kv(change) if change.key().is_empty() => "Must provide key",
         TxnOp::Get(TxnGet::Key(key) | TxnGet::KeyOrEmpty(key) | TxnGet::Tree(key)) if key.is_empty() => "Must provide key",
         TxnOp::Get(TxnGet::CheckIndex(key, _) | TxnGet::CheckSession(key, _) | TxnGet::CheckNotExists(key)) if key.is_empty() => {
@@ -56,7 +58,7 @@ fn refusal(op: &TxnOp) -> Option<String> {
         TxnOp::Kv(KvChange::Lock(_, session) | KvChange::Unlock(_, session)) if session.is_empty() => "missing session",
         TxnOp::Node(_, node) if node.node.is_empty() && node.id.is_empty() => "Must provide node",
         TxnOp::Service(_, _, service) if service.service.is_empty() => "Must provide service name with ID",
-        TxnOp::Get(TxnGet::Refused(why)) => why,
+        TxnOp::Get(TxnGet::Refused(why)) | TxnOp::Refused(why) => why,
         TxnOp::Get(_) | TxnOp::Kv(_) | TxnOp::Node(..) | TxnOp::Service(..) | TxnOp::Check(..) => return None,
     };
     Some(text.to_owned())
@@ -75,6 +77,7 @@ fn single(change: &mut Change<'_>, op: &TxnOp, results: &mut Vec<TxnResult>) -> 
         TxnOp::Node(verb, node) => change_node(change, *verb, node, results)?,
         TxnOp::Service(verb, node, service) => change_service(change, *verb, node, service, results)?,
         TxnOp::Check(verb, check) => change_check(change, *verb, check, results)?,
+        TxnOp::Refused(why) => return Err(why.clone()),
     }
     Ok(())
 }

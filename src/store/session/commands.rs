@@ -12,6 +12,9 @@ use std::sync::Arc;
 pub(crate) fn create(change: &mut Change<'_>, wanted: &Session) -> Result<SessionId, Fault> {
     let node = change.view.catalog.node(&wanted.node).ok_or_else(|| Fault::failed("Missing node registration"))?;
     for id in wanted.all_checks() {
+        if id.is_empty() {
+            return Err(Fault::failed("failed check lookup: index error: object is missing a value for this index"));
+        }
         let check = node.check(id).ok_or_else(|| Fault::failed(format!("Missing check '{id}' registration")))?;
         if check.check.status == CheckStatus::Critical {
             return Err(Fault::failed(format!("Check '{id}' is in critical state")));

@@ -1,7 +1,7 @@
 //! What is read of sessions: rows, the keys that wake a reader, and the index.
 
 use crate::model::operation::SessionRead;
-use crate::model::session::Session;
+use crate::model::session::{Session, ShownSession};
 use crate::store::json::List;
 use crate::store::key::{Key, Scope, key_of};
 use crate::store::select::Select;
@@ -26,7 +26,7 @@ impl SessionRows<'_> {
     /// The JSON.
     pub(crate) fn render(&self) -> Bytes {
         let mut list = List::new();
-        self.0.iter().for_each(|session| list.push_value(&***session));
+        self.0.iter().for_each(|session| list.push_value(&ShownSession::from(&***session)));
         list.finish()
     }
 }
