@@ -8,7 +8,6 @@ use super::room::free_bytes;
 use super::start::Server;
 use crate::defaults::{RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
 use crate::model::fault::{Fault, FaultKind};
-use openraft::ServerState;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,23 +29,16 @@ impl Server {
             let look = tokio::task::spawn_blocking(move || Ok::<_, io::Error>((free_bytes(&path)?, shelf.size())));
             // A file system that does not tell is not judged.
             let Ok(Ok((free, snapshot))) = look.await else { continue };
-            let turned = self.judge_room(free, RAFT_DISK_RESERVE_BYTES.saturating_add(snapshot), &folder);
-            let metrics = self.metrics();
-            // The others may have room. Once, or servers that are low would pass leadership around.
-            if turned && self.room.is_low() && metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
-                match self.transfer_leadership(None).await {
-                    Ok(()) => tracing::info!("leadership handed over, for the disk here is nearly full"),
-                    Err(fault) => tracing::warn!(%fault, "leadership could not be handed over"),
-                }
-            }
+            self.judge_room(free, RAFT_DISK_RESERVE_BYTES.saturating_add(snapshot), &folder).await;
         }
     }
 
-    /// Whether `free` bytes are enough where `reserve` are wanted; tells whether that has changed.
-    pub(super) fn judge_room(&self, free: u64, reserve: u64, folder: &Path) -> bool {
+    /// Takes in that `free` bytes are left where `reserve` are wanted. A leader that turns low hands over, once:
+    /// servers that are all low would pass leadership around.
+    pub(super) async fn judge_room(&self, free: u64, reserve: u64, folder: &Path) {
         metrics::gauge!("kontor.raft.disk_free_bytes").set(free as f64);
         if !self.room.judge(free, reserve) {
-            return false;
+            return;
         }
         let (folder, free_mib, reserve_mib) = (folder.display(), free >> 20, reserve >> 20);
         if self.room.is_low() {
@@ -55,10 +47,15 @@ impl Server {
                 %folder, free_mib, reserve_mib,
                 "the disk of the Raft log is nearly full; this server takes no writes while it leads, and can store none at all once it is full"
             );
+            if self.leads_others() {
+                match self.transfer_leadership(None).await {
+                    Ok(()) => tracing::info!("leadership handed over, for the disk here is nearly full"),
+                    Err(fault) => tracing::warn!(%fault, "leadership could not be handed over"),
+                }
+            }
         } else {
             tracing::info!(%folder, free_mib, "the disk of the Raft log has room again");
         }
-        true
     }
 
     /// Why this server takes no proposals now, if it does not.

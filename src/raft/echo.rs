@@ -44,14 +44,9 @@ impl Server {
 
     /// An index that covers everything acknowledged until now, if this server leads for sure.
     pub(super) fn committed_for_sure(&self) -> Option<u64> {
-        // First: an index that is read before may be of a time when another led.
-        if !self.holds_lease() {
-            return None;
-        }
-        // What is acknowledged is published; the metrics may lag behind.
-        let published = self.published.index();
-        let committed = self.metrics().local_committed.map_or(0, |id| id.index());
-        Some(published.max(committed))
+        // Everything acknowledged is published; the metrics may lag behind.
+        let committed = || self.metrics().local_committed.map_or(0, |id| id.index());
+        index_under_lease(|| self.holds_lease(), || self.published.index().max(committed()))
     }
 
     /// The answer to another server's question.
@@ -104,5 +99,28 @@ impl Server {
         if let Ok(Reply::Echo(index)) = answer {
             self.heard(index, asked);
         }
+    }
+}
+
+/// The `index` of a leader that holds its lease, which is checked first: an index that was read before may be of a
+/// time when another led.
+fn index_under_lease(holds_lease: impl FnOnce() -> bool, index: impl FnOnce() -> u64) -> Option<u64> {
+    holds_lease().then(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::index_under_lease;
+    use std::cell::Cell;
+
+    #[test]
+    fn an_echo_of_a_server_that_has_just_come_to_lead_covers_what_the_former_leader_acknowledged() {
+        let index = Cell::new(3);
+        let comes_to_lead = || {
+            index.set(9);
+            true
+        };
+        assert_eq!(index_under_lease(comes_to_lead, || index.get()), Some(9));
+        assert_eq!(index_under_lease(|| false, || index.get()), None);
     }
 }

@@ -51,6 +51,16 @@ pub(super) enum WriteError {
     Broken(io::Error),
 }
 
+/// The steps out of [`WriteError::Full`].
+pub(super) trait FullStore {
+    /// Opens the store again, as often as it takes while the disk is full.
+    fn reopen(&self) -> io::Result<()>;
+    /// Whether the disk has less room than a write needs.
+    fn is_nearly_full(&self) -> bool;
+    /// Has the store's own thread write the store's memory. More would only lie in the store's journals before.
+    fn settle(&self) -> Result<(), WriteError>;
+}
+
 /// The store: entries by index, and a few values by name.
 pub(super) struct Journal {
     dir: PathBuf,
@@ -107,34 +117,6 @@ impl Journal {
     pub(super) fn open(dir: &Path) -> Result<Journal, RaftError> {
         let store = Store::open(dir).map_err(|error| refused(dir, &error))?;
         Ok(Journal { dir: dir.to_owned(), store: RwLock::new(Some(store)) })
-    }
-
-    /// Opens the store again after [`WriteError::Full`], as often as it takes while the disk is full.
-    pub(super) fn reopen(&self) -> io::Result<()> {
-        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        // Its threads end here.
-        drop(slot.take());
-        loop {
-            let since = Instant::now();
-            match Store::open(&self.dir) {
-                Ok(store) => {
-                    *slot = Some(store);
-                    return Ok(());
-                }
-                Err(error) if matches!(error, fjall::Error::Locked) || want_of_room(&error, &self.dir, since).is_some() => {
-                    std::thread::sleep(RAFT_DISK_FULL_TICK);
-                }
-                Err(error) => return Err(io::Error::other(refused(&self.dir, &error).to_string())),
-            }
-        }
-    }
-
-    /// Has the store's own thread write what the store keeps in memory. Until it can, no more is taken, which
-    /// would only lie in the store's journals.
-    pub(super) fn settle(&self) -> Result<(), WriteError> {
-        let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(store) = slot.as_ref() else { return Err(closed()) };
-        store.settle().map_err(|error| failed(error, &self.dir, store.opened))
     }
 
     /// Where it is.
@@ -219,6 +201,37 @@ impl Journal {
             fjall::Error::Poisoned => failed(error),
             error => WriteError::Broken(io::Error::other(error)),
         })
+    }
+}
+
+impl FullStore for Journal {
+    fn reopen(&self) -> io::Result<()> {
+        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        // Its threads end here.
+        drop(slot.take());
+        loop {
+            let since = Instant::now();
+            match Store::open(&self.dir) {
+                Ok(store) => {
+                    *slot = Some(store);
+                    return Ok(());
+                }
+                Err(error) if matches!(error, fjall::Error::Locked) || want_of_room(&error, &self.dir, since).is_some() => {
+                    std::thread::sleep(RAFT_DISK_FULL_TICK);
+                }
+                Err(error) => return Err(io::Error::other(refused(&self.dir, &error).to_string())),
+            }
+        }
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        room::is_nearly_full(&self.dir)
+    }
+
+    fn settle(&self) -> Result<(), WriteError> {
+        let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = slot.as_ref() else { return Err(closed()) };
+        store.settle().map_err(|error| failed(error, &self.dir, store.opened))
     }
 }
 

@@ -6,10 +6,9 @@
 //! is no longer known.
 
 use super::RaftError;
-use super::journal::{COMMITTED, Changes, Journal, PURGED, VOTE, WriteError, encode};
+use super::journal::{COMMITTED, Changes, FullStore, Journal, PURGED, VOTE, WriteError, encode};
 use super::log_tail::Shared;
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
-use super::room;
 use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_DISK_FULL_TICKS, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
@@ -213,28 +212,10 @@ impl WriterThread {
                 let folder = self.journal.dir().display();
                 tracing::error!(%folder, reason, "there is no room for the Raft log; no writes are taken until there is");
             }
-            self.wait_for_room()?;
+            wait_for_room(self.journal.as_ref())?;
         }
         if self.full.swap(false, Ordering::SeqCst) {
             tracing::info!("there is room for the Raft log again; writes go on");
-        }
-        Ok(())
-    }
-
-    /// Opens the store anew as often as it takes until it can write.
-    fn wait_for_room(&self) -> io::Result<()> {
-        for tries in 1.. {
-            std::thread::sleep(RAFT_DISK_FULL_TICK * RAFT_DISK_FULL_TICKS.min(tries));
-            // First: what the store was writing when it failed is in the way until it is opened anew.
-            self.journal.reopen()?;
-            while room::is_nearly_full(self.journal.dir()) {
-                std::thread::sleep(RAFT_DISK_FULL_TICK);
-            }
-            match self.journal.settle() {
-                Ok(()) => break,
-                Err(WriteError::Broken(error)) => return Err(error),
-                Err(WriteError::Full(_reason)) => {}
-            }
         }
         Ok(())
     }
@@ -249,5 +230,57 @@ impl WriterThread {
             self.written = Some(committed);
         }
         Ok(())
+    }
+}
+
+/// Opens the store anew until it can write. Room is waited for only after that: the files of the write that failed
+/// hold some until then, perhaps all that would be enough.
+fn wait_for_room(store: &impl FullStore) -> io::Result<()> {
+    for tries in 1.. {
+        std::thread::sleep(RAFT_DISK_FULL_TICK * RAFT_DISK_FULL_TICKS.min(tries));
+        store.reopen()?;
+        while store.is_nearly_full() {
+            std::thread::sleep(RAFT_DISK_FULL_TICK);
+        }
+        match store.settle() {
+            Ok(()) => break,
+            Err(WriteError::Broken(error)) => return Err(error),
+            Err(WriteError::Full(_reason)) => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A store on a disk that is full of its own last write.
+    struct InItsOwnWay {
+        left_over: Cell<bool>,
+        looks: Cell<u32>,
+    }
+
+    impl FullStore for InItsOwnWay {
+        fn reopen(&self) -> io::Result<()> {
+            self.left_over.set(false);
+            Ok(())
+        }
+
+        fn is_nearly_full(&self) -> bool {
+            self.looks.set(self.looks.get() + 1);
+            assert!(self.looks.get() < 3, "it waits for room that only opening the store anew gives back");
+            self.left_over.get()
+        }
+
+        fn settle(&self) -> Result<(), WriteError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_store_is_opened_anew_before_room_is_waited_for() {
+        wait_for_room(&InItsOwnWay { left_over: Cell::new(true), looks: Cell::new(0) }).unwrap();
     }
 }

@@ -257,6 +257,12 @@ impl Server {
         }
     }
 
+    /// Whether this server leads, and there is another voter that could.
+    pub(super) fn leads_others(&self) -> bool {
+        let metrics = self.watched.borrow_watched();
+        metrics.state == ServerState::Leader && !self.is_only_voter(&metrics)
+    }
+
     /// Time since a quorum has acknowledged this leader; `None` when it does not lead, or has slept since.
     pub(super) fn since_quorum(&self, metrics: &Metrics) -> Option<Duration> {
         if metrics.state != ServerState::Leader {
@@ -283,8 +289,7 @@ impl Server {
             self.stopping.store(true, Ordering::SeqCst);
             // What waits already gets its answer while this server still leads.
             self.proposals.drain(grace / 4).await;
-            let metrics = self.metrics();
-            if metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
+            if self.leads_others() {
                 match tokio::time::timeout(grace / 2, self.transfer_leadership(None)).await {
                     Ok(Ok(())) => tracing::info!("leadership handed over"),
                     // Where all stop together there is nobody to take it; where others stay they elect one.

@@ -4,7 +4,6 @@
 
 use super::start::Server;
 use crate::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
-use openraft::ServerState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -53,10 +52,8 @@ impl Server {
         if was_stuck && !stuck {
             tracing::info!("the disk has come back");
         }
-        let metrics = self.metrics();
-        let leads_others = metrics.state == ServerState::Leader && !self.is_only_voter(&metrics);
         if stuck
-            && leads_others
+            && self.leads_others()
             && let Err(fault) = self.transfer_leadership(None).await
         {
             // It is tried as long as the disk is stuck, and an old leader may not hear of the new one then.
