@@ -392,6 +392,33 @@ mod tests {
         assert_eq!(local.registered().checks["c"].status, CheckStatus::Critical);
     }
 
+    /// The mark `stale` and the lock outlast the showing: a second reader would else return the older state, or show
+    /// it after the newer.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn until_the_newest_state_is_shown_readers_know_that_it_is_not_and_nothing_changes() {
+        let local = local();
+        let check = CheckType { name: "c".into(), ttl: Duration::from_secs(10), ..CheckType::default() };
+        local.add_check(check, Source::Api).await.expect("good");
+        // While this is held nothing can be shown.
+        let shown = local.inner.published.borrow();
+        let reader = std::thread::spawn({
+            let local = local.clone();
+            move || local.registered()
+        });
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while local.inner.registry.try_lock().is_ok() {
+            assert!(std::time::Instant::now() < deadline, "a reader shows the registry without its lock");
+            std::thread::yield_now();
+        }
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(1));
+            assert!(local.inner.registry.try_lock().is_err(), "a reader shows the registry without its lock");
+            assert!(local.inner.stale.load(Ordering::Acquire), "the older state is still shown");
+        }
+        drop(shown);
+        assert!(reader.join().expect("no panic").checks.contains_key("c"));
+    }
+
     #[tokio::test]
     async fn a_sign_of_life_that_changes_nothing_wakes_nobody() {
         let local = local();

@@ -1,4 +1,4 @@
-//! What is proposed while some server reads less than the others, and when that ends.
+//! Proposals while some server reads less than the others, and the end of that.
 
 use super::Raft;
 use super::testing::{Cluster, id, register};
@@ -8,16 +8,12 @@ use crate::model::fault::FaultKind;
 use crate::model::level;
 use crate::model::vote::Ballot;
 
-/// Servers 1 to 3, of which the third tells that it reads up to `third`.
+/// Servers 1 to 3; the third reports that it reads up to `third`.
 async fn of_an_upgrade(third: u32) -> Cluster {
     let mut cluster = Cluster::new();
     cluster.level = Some(0);
     cluster.net.levels.lock().unwrap().insert(id(3), third);
-    for number in 1..=3 {
-        cluster.add(number, 3).await;
-    }
-    cluster.leader().await;
-    cluster
+    cluster.with_three().await
 }
 
 /// A leader that is not server 3, which takes itself for one of this build.
@@ -60,9 +56,7 @@ async fn what_a_server_does_not_read_is_refused_until_it_does() {
 async fn a_new_cluster_is_of_the_newest_level_before_its_first_write() {
     let cluster = of_an_upgrade(level::OWN).await;
     assert!(cluster.write("first").await > 0);
-    let leader = cluster.leader().await;
-    let server = &cluster.member(leader).raft.server;
-    assert_eq!(server.published.level(), level::OWN);
+    assert_eq!(cluster.leading().await.server.published.level(), level::OWN);
     cluster.everywhere("first").await;
     assert_eq!(levels(&cluster), [level::OWN; 3]);
 }
@@ -72,8 +66,7 @@ async fn a_server_that_reads_less_than_there_is_does_not_come_in() {
     let mut cluster = Cluster::of_three().await;
     cluster.net.levels.lock().unwrap().insert(id(4), level::OWN - 1);
     cluster.add(4, 0).await;
-    let leader = cluster.leader().await;
-    let fault = cluster.member(leader).raft.add_learner(id(4)).await.unwrap_err();
+    let fault = cluster.leading().await.add_learner(id(4)).await.unwrap_err();
     assert!(fault.message.contains("upgrade it first"), "{fault}");
     cluster.net.levels.lock().unwrap().clear();
     cluster.change(|raft| async move { raft.add_learner(id(4)).await }).await;
