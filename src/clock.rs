@@ -20,6 +20,14 @@ pub fn since(time: Instant) -> Duration {
     now().saturating_duration_since(time)
 }
 
+/// Waits until the timers reach `time`; for ever without one.
+pub async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How long the host has slept since this process first asked.
 fn slept() -> Duration {
     static FIRST: OnceLock<u64> = OnceLock::new();

@@ -1,10 +1,8 @@
-//! Checks what is registered, as Consul does and with its texts, and makes rows of it.
+//! Definitions of services and checks: examined as Consul does, with its texts, and made into rows.
 //!
-//! `registry` calls it before anything changes. It knows neither what is registered already nor
-//! the disk.
+//! Knows neither the registrations so far nor the disk.
 
-use crate::model::check::VotedDefinition;
-use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck};
+use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck, VotedDefinition};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
@@ -18,7 +16,7 @@ use std::net::IpAddr;
 pub(super) struct NewCheck {
     /// Its row, with the initial status; the service's name and tags are not filled yet.
     pub(super) row: HealthCheck,
-    /// How it is run; `None` for one that only maintenance sets.
+    /// Its definition; `None` for a maintenance check.
     pub(super) check: Option<CheckType>,
     /// The token it was registered with.
     pub(super) token: Token,
@@ -27,9 +25,7 @@ pub(super) struct NewCheck {
 /// A service that has been found good.
 #[derive(Clone, Debug)]
 pub(super) struct NewService {
-    /// Its row.
     pub(super) row: NodeService,
-    /// Its checks.
     pub(super) checks: Vec<NewCheck>,
     /// The token it was registered with.
     pub(super) token: Token,
@@ -85,7 +81,7 @@ pub(super) fn id_alone(check: &CheckType) -> &str {
     [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", String::as_str)
 }
 
-/// What Consul calls the kind of a check, in its order of precedence; empty for none.
+/// Consul's name for the kind of a check, in its order of precedence; empty for none.
 pub(super) fn kind(check: &CheckType) -> &'static str {
     let script = !check.script_args.is_empty();
     let kinds = [
@@ -115,7 +111,7 @@ fn service_checks(
     service_name: &str,
     node: &str,
 ) -> Result<Vec<NewCheck>, Fault> {
-    // An empty `Check` is what clients send for none; an empty element of `Checks` is a mistake.
+    // Clients send an empty `Check` for none; an empty element of `Checks` is a mistake.
     let checks: Vec<CheckType> = single.filter(|check| *check != CheckType::default()).into_iter().chain(several).collect();
     for check in &checks {
         rules::check(check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
@@ -150,7 +146,7 @@ fn row(check: &CheckType, node: &str, id: String, name: String, service_id: Stri
     }
 }
 
-/// How a check is probed, as far as its row says.
+/// The definition of a check as its row shows it.
 pub(super) fn of(check: &CheckType) -> CheckDefinition {
     CheckDefinition {
         http: check.http.clone(),
@@ -170,7 +166,7 @@ pub(super) fn of(check: &CheckType) -> CheckDefinition {
     }
 }
 
-/// Adds the address under the names of its family, where the user has not.
+/// Adds the address under the names of its family, unless the user has.
 fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, ip: IpAddr, address: &str, port: u16) {
     let names = if ip.is_ipv4() { ["lan_ipv4", "wan_ipv4"] } else { ["lan_ipv6", "wan_ipv6"] };
     for name in names {

@@ -1,7 +1,5 @@
-//! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/` of
-//! the data directory, as Consul has them.
-//!
-//! `registry` calls it; `kept` says what is in a file.
+//! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/` of the data directory,
+//! as Consul has them. `kept` has the form of a file.
 
 use super::kept::{KeptCheck, KeptService, KeptTtl, file_name, load_all, write};
 use super::step::Step;
@@ -12,12 +10,12 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Everything that is kept and can be understood.
+/// The content of all files that can be understood.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) services: Vec<KeptService>,
     pub(super) checks: Vec<KeptCheck>,
-    /// What TTL checks said last.
+    /// The last states of TTL checks.
     pub(super) words: Vec<KeptTtl>,
 }
 
@@ -42,28 +40,26 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Everything that is kept and can be understood.
+    /// Reads all files that can be understood.
     pub(super) fn load(&self) -> Result<Found, String> {
         inherit::take(&self.services, &self.checks, &self.states)
             .map_err(|error| format!("cannot take over the registrations that Consul kept in the data directory: {error}"))?;
-        let (services, checks, words) = (load_all(&self.services)?, load_all(&self.checks)?, load_all(&self.states)?);
-        Ok(Found { services, checks, words })
+        Ok(Found { services: load_all(&self.services)?, checks: load_all(&self.checks)?, words: load_all(&self.states)? })
     }
 
-    /// Has the disk agree with what `steps` do; on return it does. It may block for as long as the disk
-    /// takes.
+    /// Makes the files agree with `steps`. It blocks for as long as the disk takes.
     ///
-    /// Broken off in the middle, it leaves no service without its checks: checks come before their service, and
-    /// what goes goes last, services first. A file that is new is taken back when another cannot be written.
+    /// Broken off in the middle, it leaves no service without its checks: checks are written before their service,
+    /// and removals come last, services first. A new file is taken back when another cannot be written.
     pub(super) fn carry_out(&self, steps: &[Step]) -> io::Result<()> {
-        // Whose entries have changed: each is flushed once.
+        // The folders with changed entries: each is flushed once.
         let mut folders: BTreeSet<&Path> = BTreeSet::new();
         let mut made = Vec::new();
         let mut in_order: Vec<&Step> = steps.iter().collect();
         in_order.sort_by_key(|step| step.place_on_disk());
         for step in in_order {
             if let Err(error) = self.carry_out_one(step, &mut folders, &mut made) {
-                // What cannot be taken back either is read at the next start.
+                // A file that cannot be taken back either is read at the next start.
                 made.iter().for_each(|file| _ = fs::remove_file(file));
                 return Err(error);
             }
@@ -86,7 +82,7 @@ impl Disk {
                 folders.insert(&self.checks);
             }
             Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, folders)?,
-            // Only the definition: what a TTL check said last is still wanted.
+            // Only the definition: the state of a TTL check is still wanted.
             Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, folders)?,
             Step::DropService(id) => self.forget(&self.services, id, folders)?,
             Step::DropCheck(id) => {
@@ -98,8 +94,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Keeps what a TTL check said. Not flushed: a power cut costs one sign of life, and the next
-    /// one comes within the TTL.
+    /// Keeps the state of a TTL check. Not flushed: a power cut costs one update, and the next one follows within
+    /// the TTL.
     pub(super) fn keep_word(&self, kept: &KeptTtl) -> io::Result<()> {
         write(&self.states, kept, false)
     }
@@ -131,6 +127,12 @@ mod tests {
     use crate::model::service::NodeService;
     use std::os::unix::fs::PermissionsExt;
 
+    fn open() -> (tempfile::TempDir, Disk) {
+        let home = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(home.path()).expect("opens");
+        (home, disk)
+    }
+
     fn kept(id: &str) -> KeptService {
         let service = NodeService { id: id.to_owned(), service: "web".to_owned(), ..NodeService::default() };
         KeptService { service, token: Token("secret".to_owned()) }
@@ -152,8 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_found_again_under_any_id_and_forgotten_on_request() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         for id in ["web", "../../etc/passwd", "a/b\0c", &"x".repeat(5_000)] {
             disk.carry_out(&[put(id), put(id)]).expect("kept, and kept again");
             assert_eq!(disk.load().expect("readable").services, [kept(id)]);
@@ -165,8 +166,7 @@ mod tests {
 
     #[test]
     fn a_registration_that_finds_no_place_leaves_nothing_of_itself_and_takes_nothing_away() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         let check = |id: &str| {
             let row = HealthCheck { check_id: id.to_owned(), service_id: "web".to_owned(), ..HealthCheck::default() };
             let new = NewCheck { row, check: Some(CheckType::default()), token: Token::default() };
@@ -182,8 +182,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_may_read_a_registration() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         disk.carry_out(&[put("web")]).expect("kept");
         let mode = fs::metadata(disk.services.join(file_name("web"))).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -191,8 +190,7 @@ mod tests {
 
     #[test]
     fn damaged_files_are_set_aside_and_the_others_are_read() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         disk.carry_out(&[put("good")]).expect("kept");
         let truncated = &serde_json::to_vec(&kept("cut")).expect("json")[..20];
         fs::write(disk.services.join(file_name("cut")), truncated).expect("written");

@@ -1,4 +1,4 @@
-//! What a change of the registrations is made of: `plan` and `reload` make steps, `persist` and `registry` do them.
+//! The steps of a change: `plan` and `reload` make them, `persist` and `registry` carry them out.
 
 use super::Source;
 use super::definition::NewCheck;
@@ -17,12 +17,12 @@ pub(super) enum Step {
     DropService(String),
     /// Removes a check that may be there.
     DropCheck(String),
-    /// Configuration files have said this.
+    /// Records the definitions of configuration files.
     Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
 }
 
 impl Step {
-    /// When it is done on the disk: lower ones first.
+    /// The place in the order of changes on the disk, lowest first.
     pub(super) fn place_on_disk(&self) -> u8 {
         match self {
             Step::PutCheck { source: Source::Api, .. } => 0,
@@ -33,7 +33,7 @@ impl Step {
     }
 }
 
-/// What configuration files said last, by id.
+/// The last definitions of configuration files, by id.
 #[derive(Debug, Default)]
 pub(super) struct FromFiles {
     pub(super) services: BTreeMap<String, (NodeService, Token)>,

@@ -1,8 +1,5 @@
-//! Drives anti-entropy: asks the timing what to do, reads and writes the catalog, tells the
-//! registry what came of it.
-//!
-//! One task runs it for as long as the agent lives. It decides nothing itself: *when* is
-//! `anti_entropy`, *what* is `diff`.
+//! The driver of anti-entropy: reads and writes the catalog and notes the results in the registry. One task for as
+//! long as the agent lives. `anti_entropy` decides the time, `diff` the writes.
 
 use super::Local;
 use super::anti_entropy::{AntiEntropy, End, Spread, SyncAction};
@@ -22,13 +19,12 @@ use std::future::Future;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-/// The catalog as a synchronisation needs it.
+/// The catalog with all that a synchronisation needs of it.
 pub(super) trait Catalog: Send + Sync + 'static {
-    /// What it has of this node.
+    /// Reads the rows of this node.
     fn read(&self) -> impl Future<Output = Result<Remote, Fault>> + Send;
-    /// Changes it.
     fn write(&self, write: CatalogWrite, token: Token) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// How many agents share it.
+    /// The number of agents that share it.
     fn members(&self) -> usize;
 }
 
@@ -41,7 +37,7 @@ pub(super) struct RouterCatalog {
 }
 
 impl RouterCatalog {
-    /// Whether somebody leads, as far as this agent knows: a client learns it from the servers' tags.
+    /// Whether a leader is known here. A client learns it from the servers' tags.
     pub(super) fn has_leader(&self) -> bool {
         let leads = |member: &Member| member.is_server() && !member.tag(tag::LEADS).is_empty();
         self.router.leader_addr().is_some() || self.lan.roster().alive().any(leads)
@@ -83,11 +79,11 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
         }
         match timing.poll(now.into_std()) {
             SyncAction::Full => {
-                let end = told(&local, full(&local, &catalog).await, &timing, &mut trouble);
+                let end = ended(&local, full(&local, &catalog).await, &timing, &mut trouble);
                 timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
             SyncAction::Partial => {
-                let end = told(&local, push(&local, &catalog).await, &timing, &mut trouble);
+                let end = ended(&local, push(&local, &catalog).await, &timing, &mut trouble);
                 timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
             SyncAction::Wait(until) => {
@@ -110,9 +106,9 @@ fn spread(catalog: &impl Catalog) -> Spread {
     Spread { members: catalog.members(), random: rand::random() }
 }
 
-/// Tells the log, and those who wait for the catalog, how a round has ended. No leader or no server is
-/// normal for a moment, while a datacenter starts; later each first failure is worth a line.
-fn told(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
+/// Logs the end of a round and wakes the callers that wait for the catalog. A missing leader or server is normal
+/// while a datacenter starts; after the first success every first failure is worth a line.
+fn ended(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
     match result {
         Ok(end) => {
             if trouble.worked() {
@@ -148,7 +144,7 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     push(local, catalog).await
 }
 
-/// Pushes what is known to differ. One refusal does not keep the others back.
+/// Pushes all known differences. One refusal does not keep the others back.
 async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let (updates, pushes) = {
         let registry = local.lock();
@@ -158,17 +154,18 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     for update in updates {
         match within(catalog.write(update.write.clone(), update.token.clone())).await {
             Ok(()) => {
-                debug!(change = what(&update), "catalog updated");
+                debug!(change = described(&update), "catalog updated");
                 local.lock().state.settle(&update);
             }
             Err(fault) if fault.kind == FaultKind::Denied => {
                 metrics::counter!("kontor.local.sync_denied").increment(1);
-                warn!(change = what(&update), %fault, "the token does not allow this; left until the next full synchronisation");
+                warn!(change = described(&update), %fault, "the token does not allow this; left until the next full synchronisation");
                 local.lock().state.put_off(&update);
             }
-            Err(fault) if is_of_the_user(fault.kind) => {
+            // Another write may fare better.
+            Err(fault) if matches!(fault.kind, FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Failed) => {
                 metrics::counter!("kontor.local.sync_refused").increment(1);
-                warn!(change = what(&update), %fault, "the catalog refuses this registration; trying again");
+                warn!(change = described(&update), %fault, "the catalog refuses this registration; trying again");
                 end = End::Refused;
             }
             Err(fault) => return Err(fault),
@@ -178,19 +175,14 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     Ok(end)
 }
 
-/// Whether another write may fare better than the one that met this fault.
-fn is_of_the_user(kind: FaultKind) -> bool {
-    matches!(kind, FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Failed)
-}
-
 async fn within<T>(request: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     timeout(SYNC_REQUEST_TIMEOUT, request)
         .await
         .unwrap_or_else(|_elapsed| Err(Fault::outcome_unknown(format!("no answer within {SYNC_REQUEST_TIMEOUT:?}"))))
 }
 
-/// What an update changes, for the log.
-fn what(update: &Update) -> String {
+/// The change of an update, for the log.
+fn described(update: &Update) -> String {
     match &update.write {
         CatalogWrite::Register(register) => match (&register.service, &register.check) {
             (Some(service), _) => format!("register service {}", service.id),
@@ -214,12 +206,12 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    /// A catalog of one node, in memory; with a fault it answers nothing else.
+    /// A catalog of one node, in memory. With a fault every answer is that fault.
     #[derive(Clone, Default)]
     struct Fake {
         remote: Arc<Mutex<Remote>>,
         fault: Arc<Mutex<Option<Fault>>>,
-        /// Services that are refused, whatever else works.
+        /// A service that is refused, with the kind of the fault.
         refuses: Arc<Mutex<Option<(String, FaultKind)>>>,
         writes: Arc<Mutex<usize>>,
     }
@@ -279,7 +271,7 @@ mod tests {
         local.add_service(definition, Source::Api, false).await.expect("good");
     }
 
-    /// Lets virtual time pass, and everything that is due in it happen.
+    /// Lets virtual time pass, with everything that is due in it.
     async fn pass(seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }

@@ -1,6 +1,4 @@
-//! How an event becomes a line: Consul's layout, as text or as JSON.
-//!
-//! `telemetry` gives [`Lines`] to the subscriber. Which part of the program speaks is told by the event's module.
+//! From an event to a line in Consul's layout, as text or as JSON.
 
 use serde_json::{Map, Value};
 use std::fmt::{self, Debug};
@@ -12,7 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What speaks, by the beginning of its module's path; the first that fits counts.
+/// The subsystems by the beginning of a module's path; the first that fits counts.
 const SUBSYSTEMS: [(&str, &str); 12] = [
     ("raft", "agent.server.raft"),
     ("leader", "agent.leader"),
@@ -53,18 +51,18 @@ where
 {
     fn format_event(&self, _context: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut said = Said::of(event);
-        // Events of the crate `log` tell their module by a field.
+        // Events of the crate `log` have their module in a field.
         let target = said.target.take().unwrap_or_else(|| event.metadata().target().to_owned());
         let line = Line { at: OffsetDateTime::now_utc(), level: *event.metadata().level(), subsystem: subsystem(&target), said };
         if self.json { line.as_json(writer) } else { line.as_text(writer) }
     }
 }
 
-/// What an event says.
+/// The content of an event.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) message: String,
-    /// The module that speaks, where the event is one of the crate `log`.
+    /// The module of an event of the crate `log`.
     pub(super) target: Option<String>,
     fields: Vec<(&'static str, Value)>,
 }
@@ -110,10 +108,6 @@ impl Visit for Said {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, Value::from(value));
     }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, Value::String(value.to_string()));
-    }
 }
 
 /// One line before it is written.
@@ -136,10 +130,9 @@ impl Line<'_> {
         }
         write!(writer, " {}:", self.subsystem)?;
         if !self.said.message.is_empty() {
-            write!(writer, " {}", self.said.message)?;
+            let end = if self.said.fields.is_empty() { "" } else { ":" };
+            write!(writer, " {}{end}", self.said.message)?;
         }
-        let between = if self.said.message.is_empty() || self.said.fields.is_empty() { "" } else { ":" };
-        writer.write_str(between)?;
         for (name, value) in &self.said.fields {
             write!(writer, " {name}=")?;
             match value {
@@ -164,7 +157,7 @@ impl Line<'_> {
     }
 }
 
-/// Whether a value could be taken for several.
+/// Whether a value without quotes could be read as several.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
 }

@@ -1,27 +1,21 @@
-//! Takes any certificate, where a user asked for it. Used by `rpc`, by checks and by `cli`.
+//! Accepts any certificate, where a user asked for it. Used by `rpc`, by checks and by `cli`.
 
-use super::verifier::{ServerJudge, Verifier};
+use super::verifier::{ServerJudge, Shown, Verifier};
 use rustls::Error;
 use rustls::client::danger::ServerCertVerifier;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::ServerName;
 use std::sync::Arc;
 
 #[derive(Debug)]
 struct AnyServer;
 
 impl ServerJudge for AnyServer {
-    fn judge_server(
-        &self,
-        _leaf: &CertificateDer<'_>,
-        _rest: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _now: UnixTime,
-    ) -> Result<(), Error> {
+    fn judge_server(&self, _shown: Shown<'_>, _name: &ServerName<'_>) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Takes any certificate (`CONSUL_HTTP_SSL_VERIFY=false`, `TLSSkipVerify`). The handshake's signature
+/// Accepts any certificate (`CONSUL_HTTP_SSL_VERIFY=false`, `TLSSkipVerify`). The handshake's signature
 /// is still verified, so that the peer at least holds the key it shows.
 pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
     Arc::new(Verifier::new(AnyServer))

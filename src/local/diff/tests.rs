@@ -234,7 +234,7 @@ fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_wh
     let pushed = state.updates();
     assert!(!format!("{pushed:?}").contains("s3cret"));
     pushed.iter().for_each(|update| state.settle(update));
-    remote.checks.insert("c1".into(), state.checks["c1"].told());
+    remote.checks.insert("c1".into(), state.checks["c1"].pushed());
     state.compare(&remote);
     assert_eq!(told(&state), Vec::<String>::new());
     assert_eq!(state.registered().checks["c1"].definition, secret);
@@ -247,7 +247,7 @@ fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_wh
     voted.row.definition.voted = Some(Box::new(VotedDefinition { observers: 3, ..VotedDefinition::default() }));
     state.put_check(voted, Source::Api);
     let definition = state.registered().checks["c1"].definition.clone();
-    let shown = HealthCheck { definition: definition.shown(), ..state.checks["c1"].told() };
+    let shown = HealthCheck { definition: definition.shown(), ..state.checks["c1"].pushed() };
     remote.checks.insert("c1".into(), shown);
     state.compare(&remote);
     assert_eq!(told(&state), ["+ c1"], "not known to be there");
