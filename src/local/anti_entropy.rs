@@ -19,7 +19,6 @@ pub(super) enum SyncAction {
 /// The end of a synchronisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The catalog agrees.
     Done,
     /// The catalog agrees, but for writes that it refuses.
     Refused,
@@ -56,7 +55,6 @@ pub(super) fn defer(interval: Duration, random: f64) -> Duration {
     (interval / 2).saturating_add(interval.mul_f64(random.clamp(0.0, 1.0)))
 }
 
-/// The state of the timing.
 #[derive(Debug)]
 pub(super) struct AntiEntropy {
     full_at: Instant,
@@ -84,7 +82,7 @@ impl AntiEntropy {
         self.full_at = self.full_at.min(now + spread.up_to(base));
     }
 
-    /// Whether a full synchronisation has worked since the start.
+    /// True if a full synchronisation has worked since the start.
     pub(super) fn has_worked(&self) -> bool {
         self.worked_once
     }
@@ -144,11 +142,19 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// One that has synchronised in full at `start`, its next full one due at `start` + 1 min.
+    /// A timing whose full synchronisation was at `start`, with the next one due at `start` + 1 min.
     fn running(start: Instant) -> AntiEntropy {
         let mut timing = AntiEntropy::new(start);
         assert_eq!(timing.poll(start), SyncAction::Full);
         timing.full_done(End::Done, start, spread(0.0));
+        timing
+    }
+
+    /// The same, while a change is pushed.
+    fn pushing(start: Instant) -> AntiEntropy {
+        let mut timing = running(start);
+        timing.changed();
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing
     }
 
@@ -170,21 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_pushed_at_once_and_only_once() {
+    fn a_change_is_pushed_at_once_and_only_once_and_one_during_a_push_by_the_next() {
         let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.partial_done(End::Done, start, spread(0.0));
         assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(60)));
-    }
-
-    #[test]
-    fn a_change_during_a_push_is_pushed_by_the_next() {
-        let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.changed();
         timing.partial_done(End::Done, start, spread(0.0));
         assert_eq!(timing.poll(start), SyncAction::Partial);
@@ -203,9 +200,7 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_after_fifteen_seconds_and_changes_wait_for_it() {
         let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.partial_done(End::Failed, start, spread(0.0));
         timing.changed();
         assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(15)));
@@ -219,9 +214,7 @@ mod tests {
     #[test]
     fn what_the_catalog_refuses_is_tried_again_and_keeps_no_other_change_waiting() {
         let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.partial_done(End::Refused, start, spread(0.0));
         timing.changed();
         assert_eq!(timing.poll(start), SyncAction::Partial);
@@ -230,20 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn until_the_first_success_it_is_tried_about_every_second() {
+    fn until_the_first_success_it_is_tried_about_every_second_and_sooner_after_a_server_or_a_leader() {
         let start = Instant::now();
-        let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), SyncAction::Full);
-        timing.full_done(End::Failed, start, spread(0.0));
-        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(1)));
-    }
-
-    #[test]
-    fn the_first_one_follows_a_server_or_a_leader_within_half_a_second() {
-        let start = Instant::now();
-        let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), SyncAction::Full);
-        timing.full_done(End::Failed, start, spread(0.99));
+        let failed = |random| {
+            let mut timing = AntiEntropy::new(start);
+            assert_eq!(timing.poll(start), SyncAction::Full);
+            timing.full_done(End::Failed, start, spread(random));
+            timing
+        };
+        assert_eq!(failed(0.0).poll(start), SyncAction::Wait(start + secs(1)));
+        let mut timing = failed(0.99);
         timing.soon(start, spread(0.99));
         let SyncAction::Wait(until) = timing.poll(start) else { panic!("it is not due yet") };
         assert!(until <= start + Duration::from_millis(250), "half of it is left for the requests");

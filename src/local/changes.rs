@@ -4,7 +4,7 @@
 use super::Local;
 use super::persist::Disk;
 use super::registry::Registry;
-use super::step::Step;
+use super::step::{Plan, Step};
 use crate::defaults::LOCAL_MAX_CHANGES;
 use crate::model::fault::{Fault, FaultKind};
 use crate::telemetry::FailureThrottle;
@@ -15,7 +15,7 @@ use tracing::warn;
 
 impl Local {
     /// Has a change made, and waits a moment for the catalog to have it.
-    pub(super) async fn register(&self, plan: impl FnOnce(&Registry) -> Result<Vec<Step>, Fault>) -> Result<(), Fault> {
+    pub(super) async fn register(&self, plan: impl FnOnce(&Registry) -> Plan) -> Result<(), Fault> {
         let pushes = self.do_planned(plan).await?;
         self.inner.following.wait(pushes).await;
         Ok(())
@@ -23,7 +23,7 @@ impl Local {
 
     /// Plans a change, puts it on the disk, and then carries it out here. One change at a time, in the order of their
     /// calls. Returns the number of changes to push up to this one.
-    pub(super) async fn do_planned(&self, plan: impl FnOnce(&Registry) -> Result<Vec<Step>, Fault>) -> Result<u64, Fault> {
+    pub(super) async fn do_planned(&self, plan: impl FnOnce(&Registry) -> Plan) -> Result<u64, Fault> {
         let _place = self.inner.changes.try_acquire().map_err(|_full| too_many())?;
         let desk = Arc::clone(&self.inner.desk).lock_owned().await;
         let (steps, disk) = {
@@ -39,7 +39,7 @@ impl Local {
             })?;
             let pushes = local.change(|registry, now| {
                 registry.carry_out(steps, now);
-                registry.state.pushes()
+                registry.state.pushes
             });
             drop(desk);
             Ok(pushes)

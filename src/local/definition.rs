@@ -18,7 +18,6 @@ pub(super) struct NewCheck {
     pub(super) row: HealthCheck,
     /// Its definition; `None` for a maintenance check.
     pub(super) check: Option<CheckType>,
-    /// The token it was registered with.
     pub(super) token: Token,
 }
 
@@ -27,7 +26,6 @@ pub(super) struct NewCheck {
 pub(super) struct NewService {
     pub(super) row: NodeService,
     pub(super) checks: Vec<NewCheck>,
-    /// The token it was registered with.
     pub(super) token: Token,
 }
 
@@ -36,15 +34,17 @@ pub(super) fn service(mut definition: ServiceDefinition, node: &str) -> Result<N
     rules::service(&definition).map_err(Fault::bad_request)?;
     mesh::accept(&mut definition).map_err(Fault::bad_request)?;
     let ip: Option<IpAddr> = definition.address.parse().ok();
-    let id = if definition.id.is_empty() { definition.name.clone() } else { definition.id };
-    let checks = service_checks(definition.check, definition.checks, &id, &definition.name, node)?;
+    if definition.id.is_empty() {
+        definition.id.clone_from(&definition.name);
+    }
+    let checks = service_checks(&mut definition, node)?;
     let mut tagged_addresses = definition.tagged_addresses;
     if let Some(ip) = ip {
         fill_tagged(&mut tagged_addresses, ip, &definition.address, definition.port);
     }
     let row = NodeService {
         kind: definition.kind,
-        id,
+        id: definition.id,
         service: definition.name,
         tags: definition.tags,
         address: definition.address,
@@ -59,9 +59,7 @@ pub(super) fn service(mut definition: ServiceDefinition, node: &str) -> Result<N
         create_index: 0,
         modify_index: 0,
     };
-    let token = definition.token;
-    let checks = checks.into_iter().map(|check| NewCheck { token: token.clone(), ..check }).collect();
-    Ok(NewService { row, checks, token })
+    Ok(NewService { row, checks, token: definition.token })
 }
 
 /// Checks a check that is registered by itself. Every fault is the user's (400).
@@ -103,16 +101,12 @@ fn initial_status(check: &CheckType) -> Option<CheckStatus> {
     if check.status.is_empty() { Some(CheckStatus::Critical) } else { check.status.parse().ok() }
 }
 
-/// The checks of a service with their ids and names.
-fn service_checks(
-    single: Option<CheckType>,
-    several: Vec<CheckType>,
-    service_id: &str,
-    service_name: &str,
-    node: &str,
-) -> Result<Vec<NewCheck>, Fault> {
+/// The checks of a service with their ids and names, taken out of its definition.
+fn service_checks(definition: &mut ServiceDefinition, node: &str) -> Result<Vec<NewCheck>, Fault> {
     // Clients send an empty `Check` for none; an empty element of `Checks` is a mistake.
-    let checks: Vec<CheckType> = single.filter(|check| *check != CheckType::default()).into_iter().chain(several).collect();
+    let single = definition.check.take().filter(|check| *check != CheckType::default());
+    let checks: Vec<CheckType> = single.into_iter().chain(std::mem::take(&mut definition.checks)).collect();
+    let ServiceDefinition { id: service_id, name: service_name, token, .. } = definition;
     for check in &checks {
         rules::check(check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
     }
@@ -126,8 +120,8 @@ fn service_checks(
             false => format!("service:{service_id}:{}", at + 1),
         });
         let name = if check.name.is_empty() { format!("Service '{service_name}' check") } else { check.name.clone() };
-        let row = row(&check, node, id, name, service_id.to_owned(), status);
-        Ok(NewCheck { row, check: Some(check), token: Token::default() })
+        let row = row(&check, node, id, name, service_id.clone(), status);
+        Ok(NewCheck { row, check: Some(check), token: token.clone() })
     };
     checks.into_iter().enumerate().map(number).collect()
 }

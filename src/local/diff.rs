@@ -3,6 +3,7 @@
 //! This agent's registrations are the truth, but for the leader's own entries and overridden tags.
 
 use super::Source;
+use super::definition::NewCheck;
 use super::state::{CheckEntry, Mark, State};
 use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
 use crate::model::command::{Deregister, Register};
@@ -60,7 +61,7 @@ impl Update {
 }
 
 impl State {
-    /// Compares every row with the catalog's, and takes over tags that win there. Whether any registration has
+    /// Compares every row with the catalog's, and takes over tags that win there. True if any registration has
     /// changed.
     pub(super) fn compare(&mut self, remote: &Remote) -> bool {
         self.node_mark.in_sync = remote.node.as_ref().is_some_and(|node| self.same_node(node));
@@ -183,13 +184,8 @@ impl State {
         }
         for (id, row) in &remote.checks {
             if id != SERF_HEALTH && row.service_id != CONSUL_SERVICE && !self.checks.contains_key(id) {
-                let mark = self.dirty(true);
-                let (token, source) = (Token::default(), Source::Api);
-                let row = Arc::new(row.clone());
-                self.checks.insert(
-                    id.clone(),
-                    CheckEntry { row, token, source, mark, deferred: None, critical_since: None, probed: false, defined: false },
-                );
+                self.put_check(NewCheck { row: row.clone(), check: None, token: Token::default() }, Source::Api);
+                self.remove_check(id);
             }
         }
     }
@@ -238,18 +234,18 @@ impl State {
             }
             let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
             covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
-            let checks = with.iter().map(|(_, check)| check.pushed()).collect();
+            let checks = with.iter().map(|(_, check)| check.reported()).collect();
             let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
             updates.push(Update::register(register, &entry.token, covers));
         }
         for (id, entry) in waiting.into_values().flatten() {
-            let register = Register { check: Some(entry.pushed()), ..self.register() };
+            let register = Register { check: Some(entry.reported()), ..self.register() };
             updates.push(Update::register(register, &entry.token, vec![(Thing::Check(id.clone()), entry.mark.revision)]));
         }
     }
 }
 
-/// Whether the catalog has the service as it is here; indexes are the catalog's own.
+/// True if the catalog has the service as it is here; indexes are the catalog's own.
 fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     let remote = NodeService {
         meta: Some(remote.meta.clone().unwrap_or_default()),
@@ -261,10 +257,10 @@ fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     *local == remote
 }
 
-/// Whether the catalog has the check as it is here. Deferred output does not count, nor the status and output of a
+/// True if the catalog has the check as it is here. Deferred output does not count, nor the status and output of a
 /// voted check. The catalog shows little of a voted check's definition: `CheckEntry::defined` stands for it.
 fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
-    let mut ours = local.pushed();
+    let mut ours = local.reported();
     if remote.definition.voted.is_none() {
         ours.definition = ours.definition.shown();
     }

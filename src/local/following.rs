@@ -18,7 +18,7 @@ struct Progress {
     failing: bool,
 }
 
-/// Whether a leader is known here.
+/// True if a leader is known here.
 type Leads = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The progress of the catalog, to wait for.

@@ -52,9 +52,9 @@ struct State {
 
 /// Takes over Consul's files of these folders. A file that cannot be understood is set aside and logged.
 pub(super) fn take(services: &Path, checks: &Path, states: &Path) -> io::Result<()> {
-    take_all(services, "service", service)?;
-    take_all(checks, "check", check)?;
-    take_all(states, "state of a TTL check", state)
+    take_all(services, "service", |bytes| parse(bytes).and_then(service))?;
+    take_all(checks, "check", |bytes| parse(bytes).and_then(check))?;
+    take_all(states, "state of a TTL check", |bytes| parse(bytes).map(state))
 }
 
 fn service(Service { token, mut service }: Service) -> Result<KeptService, String> {
@@ -82,12 +82,12 @@ fn check(Check { mut check, chk_type, token }: Check) -> Result<KeptCheck, Strin
     Ok(KeptCheck { check, definition: chk_type, token: Token(token) })
 }
 
-fn state(State { check_id, output, status, expires }: State) -> Result<KeptTtl, String> {
-    Ok(KeptTtl { check_id, status, output, expires: Duration::from_secs(expires) })
+fn state(State { check_id, output, status, expires }: State) -> KeptTtl {
+    KeptTtl { check_id, status, output, expires: Duration::from_secs(expires) }
 }
 
 /// Takes over Consul's files of one folder, each by `convert`; the log names them by `kind`.
-fn take_all<C: DeserializeOwned, K: Kept>(folder: &Path, kind: &str, convert: fn(C) -> Result<K, String>) -> io::Result<()> {
+fn take_all<K: Kept>(folder: &Path, kind: &str, convert: fn(&[u8]) -> Result<K, String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if is_of_consul(&entry.file_name().to_string_lossy()) && entry.file_type()?.is_file() {
@@ -97,17 +97,12 @@ fn take_all<C: DeserializeOwned, K: Kept>(folder: &Path, kind: &str, convert: fn
     Ok(())
 }
 
-/// Whether a file is named as Consul does: by the MD5 or, later, the SHA-256 of an id.
+/// True if a file is named as Consul does: by the MD5 or, later, the SHA-256 of an id.
 fn is_of_consul(name: &str) -> bool {
     matches!(name.len(), 32 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn take_one<C: DeserializeOwned, K: Kept>(
-    folder: &Path,
-    path: &Path,
-    kind: &str,
-    convert: fn(C) -> Result<K, String>,
-) -> io::Result<()> {
+fn take_one<K: Kept>(folder: &Path, path: &Path, kind: &str, convert: fn(&[u8]) -> Result<K, String>) -> io::Result<()> {
     let bytes = match kept::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -115,7 +110,7 @@ fn take_one<C: DeserializeOwned, K: Kept>(
             return Ok(());
         }
     };
-    match kept::bounded(&bytes).and_then(|()| parse(&bytes)).and_then(convert) {
+    match kept::bounded(&bytes).and_then(|()| convert(&bytes)) {
         Ok(ours) if folder.join(kept::file_name(ours.id())).exists() => {
             warn!(file = %path.display(), id = %ours.id(), "a {kind} that Consul kept is registered here already; it is not used");
         }

@@ -17,16 +17,13 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::{error, warn};
 
-/// A service as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct KeptService {
     pub(super) service: NodeService,
-    /// The token that it was registered with.
     pub(super) token: Token,
 }
 
-/// A check as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct KeptCheck {
@@ -34,7 +31,6 @@ pub(super) struct KeptCheck {
     pub(super) check: HealthCheck,
     /// Its definition; `None` for a maintenance check.
     pub(super) definition: Option<CheckType>,
-    /// The token that it was registered with.
     pub(super) token: Token,
 }
 

@@ -6,7 +6,6 @@ use super::definition::NewCheck;
 use crate::model::check::{CheckStatus, HealthCheck, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
 use crate::model::ids::Token;
 
-/// The kind of such a check.
 pub(super) const KIND: &str = "maintenance";
 
 const NODE_REASON: &str = "Maintenance mode is enabled for this node, but no reason was provided. This is a default message.";

@@ -28,6 +28,7 @@ use self::following::Following;
 use self::registry::{Moment, Registry};
 use self::running::Report;
 pub use self::scripts::ScriptChecks;
+use self::state::State;
 use self::sync::RouterCatalog;
 use crate::clock;
 use crate::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK, LOCAL_MAX_CHANGES};
@@ -50,13 +51,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tracing::warn;
 
 /// This agent, as it registers itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LocalSettings {
-    /// Node name.
     pub node_name: String,
-    /// Node id.
     pub node_id: NodeId,
-    /// Datacenter.
     pub datacenter: String,
     /// The address that the catalog gets.
     pub advertise: String,
@@ -70,11 +68,9 @@ pub struct LocalSettings {
     pub check_update_interval: Duration,
     /// Bytes of output kept of each check.
     pub check_output_max_size: usize,
-    /// Whether output is not kept at all.
+    /// True if output is not kept at all.
     pub discard_check_output: bool,
-    /// TLS of checks.
     pub check_tls: OutgoingTls,
-    /// Proxies of HTTP checks.
     pub check_proxies: Proxies,
     /// The sources of checks that may run scripts.
     pub script_checks: ScriptChecks,
@@ -117,7 +113,7 @@ struct Inner {
     unsaved: Notify,
     following: Following,
     published: watch::Sender<Arc<Registered>>,
-    /// Whether `published` is behind the registry.
+    /// True if `published` is behind the registry.
     stale: AtomicBool,
     /// Wakes when there is a change to push.
     changed: Notify,
@@ -201,7 +197,6 @@ impl Local {
         self.register(|registry| registry.plan_removal(id)).await
     }
 
-    /// Registers a check by itself.
     pub async fn add_check(&self, check: CheckType, source: Source) -> Result<(), Fault> {
         self.register(|registry| registry.plan_check(check, source)).await
     }
@@ -260,17 +255,18 @@ impl Local {
     /// nothing and wake no task.
     fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
         let mut registry = self.lock();
-        let (before, deadline, now) = (registry.state.revision(), registry.deadlines.next(), Moment::now());
-        let (to_push, own_votes) = (registry.state.to_push(), registry.state.own_votes());
+        let (before, deadline, now) = (registry.state.revision, registry.deadlines.next(), Moment::now());
+        let to_push = |state: &State| (state.pushes, state.first_deferred);
+        let (pushes, own_votes) = (to_push(&registry.state), registry.state.own_votes);
         let result = act(&mut registry, now);
         registry.settle_aliases(now.at);
-        if registry.state.revision() != before {
+        if registry.state.revision != before {
             self.publish(&registry);
         }
-        if registry.state.to_push() != to_push {
+        if to_push(&registry.state) != pushes {
             self.inner.changed.notify_one();
         }
-        if registry.state.own_votes() != own_votes {
+        if registry.state.own_votes != own_votes {
             self.inner.own_vote.notify_one();
         }
         if registry.deadlines.next() != deadline {

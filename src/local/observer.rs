@@ -46,7 +46,6 @@ impl Mailbox {
 /// A ballot on its way, with the result of its write.
 type Sending = Pin<Box<dyn Future<Output = (Ballot, Result<(), Fault>)> + Send>>;
 
-/// Observes for ever.
 pub(super) async fn run(local: Local, router: Router, lan: Gossip) {
     let (assigned, assignments) = watch::channel(Vec::new());
     tokio::join!(learn(local.inner.node_name.clone(), router.clone(), lan, assigned), observe(local, router, assignments));

@@ -1,7 +1,7 @@
 //! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/` of the data directory,
 //! as Consul has them. `kept` has the form of a file.
 
-use super::kept::{KeptCheck, KeptService, KeptTtl, file_name, load_all, write};
+use super::kept::{Kept, KeptCheck, KeptService, KeptTtl, file_name, load_all, write};
 use super::step::Step;
 use super::{Source, inherit};
 use std::collections::BTreeSet;
@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 pub(super) struct Found {
     pub(super) services: Vec<KeptService>,
     pub(super) checks: Vec<KeptCheck>,
-    /// The last states of TTL checks.
     pub(super) words: Vec<KeptTtl>,
 }
 
@@ -71,15 +70,11 @@ impl Disk {
         match step {
             Step::PutService { row, token, source: Source::Api } => {
                 let kept = KeptService { service: (**row).clone(), token: token.clone() };
-                note_new(&self.services, &row.id, made);
-                write(&self.services, &kept, true)?;
-                folders.insert(&self.services);
+                keep(&self.services, &kept, folders, made)?;
             }
             Step::PutCheck { new, source: Source::Api } => {
                 let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
-                note_new(&self.checks, &new.row.check_id, made);
-                write(&self.checks, &kept, true)?;
-                folders.insert(&self.checks);
+                keep(&self.checks, &kept, folders, made)?;
             }
             Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, folders)?,
             // Only the definition: the state of a TTL check is still wanted.
@@ -110,12 +105,14 @@ impl Disk {
     }
 }
 
-/// Notes the file of `id` if there is none yet.
-fn note_new(folder: &Path, id: &str, made: &mut Vec<PathBuf>) {
-    let file = folder.join(file_name(id));
+/// Writes a file, and notes its folder, and itself if it is new.
+fn keep<'a, T: Kept>(folder: &'a Path, kept: &T, folders: &mut BTreeSet<&'a Path>, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let file = folder.join(file_name(kept.id()));
     if !file.exists() {
         made.push(file);
     }
+    folders.insert(folder);
+    write(folder, kept, true)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::Source;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::registry::Registry;
-use super::step::Step;
+use super::step::{Plan, Step};
 use crate::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
@@ -20,12 +20,7 @@ use tracing::info;
 
 impl Registry {
     /// A service with its checks. `replace_checks` drops earlier checks that are not named anew.
-    pub(super) fn plan_service(
-        &self,
-        definition: ServiceDefinition,
-        source: Source,
-        replace_checks: bool,
-    ) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_service(&self, definition: ServiceDefinition, source: Source, replace_checks: bool) -> Plan {
         let NewService { row, checks, token } = definition::service(definition, &self.settings.node_name)?;
         let scripts = self.settings.script_checks;
         checks.iter().try_for_each(|check| scripts.allow(check.check.as_ref(), source))?;
@@ -45,7 +40,7 @@ impl Registry {
     }
 
     /// The removal of a service with its checks, or of the kept checks of an absent service.
-    pub(super) fn plan_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_removal(&self, id: &str) -> Plan {
         if self.state.service(id).is_none() {
             let orphans: Vec<Step> = self.orphans_of(id).map(|check| Step::DropCheck(check.to_owned())).collect();
             if !orphans.is_empty() {
@@ -58,8 +53,7 @@ impl Registry {
         Ok(checks.chain([Step::DropService(id.to_owned())]).collect())
     }
 
-    /// A check by itself.
-    pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Plan {
         let token_of = |service: &str| self.state.service(service).map(|entry| entry.token.clone());
         let new = self.check_alone(check, source, token_of)?;
         let steps = vec![Step::PutCheck { new: Box::new(new), source }];
@@ -88,8 +82,7 @@ impl Registry {
         Ok(new)
     }
 
-    /// The removal of a check.
-    pub(super) fn plan_check_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_check_removal(&self, id: &str) -> Plan {
         if self.state.check(id).is_none() && !self.is_orphan(id) {
             return Err(unknown_check(id));
         }
@@ -97,13 +90,7 @@ impl Registry {
     }
 
     /// A service into or out of maintenance.
-    pub(super) fn plan_service_maintenance(
-        &self,
-        id: &str,
-        enable: bool,
-        reason: &str,
-        token: &Token,
-    ) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_service_maintenance(&self, id: &str, enable: bool, reason: &str, token: &Token) -> Plan {
         let Some(service) = self.state.service(id) else {
             return Err(Fault::not_found(format!("No service registered with ID {id:?}")));
         };
@@ -112,11 +99,11 @@ impl Registry {
     }
 
     /// The node into or out of maintenance.
-    pub(super) fn plan_node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Plan {
         self.maintain(maintenance::check(&self.settings.node_name, None, reason, token), enable)
     }
 
-    fn maintain(&self, check: NewCheck, enable: bool) -> Result<Vec<Step>, Fault> {
+    fn maintain(&self, check: NewCheck, enable: bool) -> Plan {
         let id = check.row.check_id.clone();
         match (enable, self.state.check(&id).is_some()) {
             (true, false) => self.with_room(vec![Step::PutCheck { new: Box::new(check), source: Source::Api }]),
@@ -126,7 +113,7 @@ impl Registry {
     }
 
     /// The removal of the services with a check that has been critical for longer than it may.
-    pub(super) fn plan_reaping(&self, now: Instant) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_reaping(&self, now: Instant) -> Plan {
         let overdue = self.state.checks.values().filter(|entry| {
             let after = entry.row.definition.deregister_critical_service_after;
             let since = entry.critical_since.filter(|_| !after.is_zero() && !entry.mark.deleted);
@@ -142,7 +129,7 @@ impl Registry {
         Ok(steps)
     }
 
-    /// Whether the checks of the service that `steps` change can carry their copies of its name and tags.
+    /// Refuses `steps` if the checks of their service cannot carry their copies of its name and tags.
     fn copies_fit(&self, steps: &[Step]) -> Result<(), Fault> {
         let (mut row, mut service, mut put, mut dropped) = (None, None, BTreeSet::new(), BTreeSet::new());
         for step in steps {
@@ -163,7 +150,7 @@ impl Registry {
     }
 
     /// `steps`, if this agent has room for their services and checks.
-    pub(super) fn with_room(&self, steps: Vec<Step>) -> Result<Vec<Step>, Fault> {
+    pub(super) fn with_room(&self, steps: Vec<Step>) -> Plan {
         let (mut services, mut checks) = (BTreeSet::new(), BTreeSet::new());
         for step in &steps {
             match step {

@@ -27,10 +27,8 @@ use tracing::{info, warn};
 const SEGMENT_META: &str = "consul-network-segment";
 const VERSION_META: &str = "consul-version";
 
-/// A moment by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// For deadlines.
     pub(super) at: Instant,
     /// Since the Unix epoch; it survives a restart.
     pub(super) unix: Duration,
@@ -106,7 +104,7 @@ impl Registry {
         self.orphans.iter().filter(move |kept| kept.check.service_id == service).map(|kept| kept.check.check_id.as_str())
     }
 
-    /// Whether a kept check of this id waits for its service.
+    /// True if a kept check of this id waits for its service.
     pub(super) fn is_orphan(&self, check: &str) -> bool {
         self.orphans.iter().any(|kept| kept.check.check_id == check)
     }
@@ -137,7 +135,6 @@ impl Registry {
         }
     }
 
-    /// Replaces the advertised addresses.
     pub(super) fn set_addresses(&mut self, advertise: String, tagged: BTreeMap<String, String>) {
         (self.settings.advertise, self.settings.tagged_addresses) = (advertise, tagged);
         self.state.set_node(node_info(&self.settings));
@@ -240,14 +237,11 @@ pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::ScriptChecks;
+    use super::super::step::Plan;
     use super::*;
     use crate::model::check::CheckType;
     use crate::model::definition::ServiceDefinition;
     use crate::model::fault::{Fault, FaultKind};
-    use crate::model::ids::NodeId;
-    use crate::proxy::Proxies;
-    use crate::tls::OutgoingTls;
     use std::path::Path;
     use tempfile::TempDir;
 
@@ -256,7 +250,7 @@ pub(super) mod tests {
     /// Changes as [`super::super::Local`] makes them, at once.
     impl Registry {
         /// Carries out `plan`, on the disk first.
-        pub(in super::super) fn make(&mut self, plan: Result<Vec<Step>, Fault>, now: Moment) -> Result<(), Fault> {
+        pub(in super::super) fn make(&mut self, plan: Plan, now: Moment) -> Result<(), Fault> {
             let steps = plan?;
             if let Some(disk) = &self.disk {
                 disk.carry_out(&steps).expect("the disk is well");
@@ -311,18 +305,12 @@ pub(super) mod tests {
     pub(in super::super) fn settings(data_dir: Option<&Path>) -> LocalSettings {
         LocalSettings {
             node_name: "n1".into(),
-            node_id: NodeId::default(),
             datacenter: "dc1".into(),
             advertise: "10.0.0.1".into(),
-            tagged_addresses: BTreeMap::new(),
-            node_meta: BTreeMap::new(),
             data_dir: data_dir.map(Path::to_path_buf),
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 32,
-            discard_check_output: false,
-            check_tls: OutgoingTls::default(),
-            check_proxies: Proxies::default(),
-            script_checks: ScriptChecks::default(),
+            ..LocalSettings::default()
         }
     }
 

@@ -6,7 +6,7 @@ use super::Source;
 use super::definition::{self, NewCheck, NewService};
 use super::registry::Registry;
 use super::state::CheckEntry;
-use super::step::{FromFiles, Step};
+use super::step::{FromFiles, Plan, Step};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
@@ -22,7 +22,7 @@ impl Registry {
         services: Vec<ServiceDefinition>,
         checks: Vec<CheckType>,
         node_meta: BTreeMap<String, String>,
-    ) -> Result<Vec<Step>, Fault> {
+    ) -> Plan {
         // Reserved keys are allowed: the agent itself sets them.
         rules::meta(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
         let node = &self.settings.node_name;
@@ -152,9 +152,9 @@ mod tests {
         row.tags = vec!["blue".into()];
         registry.state.put_service(row, Token::default(), Source::File);
 
-        let revision = registry.state.revision();
+        let revision = registry.state.revision;
         reload(&mut registry, web(80), later).expect("good");
-        assert_eq!(registry.state.revision(), revision, "nothing is pushed");
+        assert_eq!(registry.state.revision, revision, "nothing is pushed");
         assert_eq!(tags(&registry), ["blue"]);
         assert_eq!(registry.deadlines.next(), Some(now.at + ttl().ttl), "its time runs on");
 

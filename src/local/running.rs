@@ -17,7 +17,6 @@ use tracing::warn;
 /// Gets the id of a check, the number of its start, and the finding.
 pub(super) type Report = Arc<dyn Fn(&str, u64, Finding) + Send + Sync>;
 
-/// The checks that are run.
 #[derive(Debug)]
 pub(super) struct Running {
     node_name: String,
@@ -28,7 +27,6 @@ pub(super) struct Running {
     engine: Option<Engine>,
 }
 
-/// A check that is run by a task.
 #[derive(Debug)]
 struct Run {
     /// Differs at each start, so that findings of an earlier one do not count.
@@ -37,7 +35,6 @@ struct Run {
     token: Token,
 }
 
-/// The tasks with all that they need.
 struct Engine {
     runners: Runners,
     router: Router,
@@ -84,7 +81,6 @@ impl Running {
         self.checks.insert(id.to_owned(), run);
     }
 
-    /// Runs a check no longer.
     pub(super) fn stop(&mut self, id: &str) {
         self.aliases.remove(id);
         if self.checks.remove(id).is_some()
@@ -94,7 +90,7 @@ impl Running {
         }
     }
 
-    /// Whether a finding of this start still counts.
+    /// True if a finding of this start still counts.
     pub(super) fn counts(&self, id: &str, start: u64) -> bool {
         self.checks.get(id).is_some_and(|run| run.start == start)
     }
@@ -113,7 +109,6 @@ impl Running {
         self.engine = Some(engine);
     }
 
-    /// Ends the tasks.
     pub(super) fn detach(&mut self) {
         self.engine = None;
     }

@@ -27,15 +27,14 @@ pub(super) struct NodeInfo {
 /// The state of a registration in the catalog.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
-    /// Whether the catalog has it as it is here.
+    /// True if the catalog has it as it is here.
     pub(super) in_sync: bool,
-    /// Whether it is gone here, and only the catalog has it still.
+    /// True if it is gone here, and only the catalog has it still.
     pub(super) deleted: bool,
     /// Differs after each change, so that the end of a push never hides a newer change.
     pub(super) revision: u64,
 }
 
-/// A registered service.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceEntry {
     pub(super) row: Arc<NodeService>,
@@ -44,7 +43,6 @@ pub(super) struct ServiceEntry {
     pub(super) mark: Mark,
 }
 
-/// A registered check.
 #[derive(Clone, Debug)]
 pub(super) struct CheckEntry {
     pub(super) row: Arc<HealthCheck>,
@@ -62,57 +60,39 @@ pub(super) struct CheckEntry {
 }
 
 impl CheckEntry {
-    /// Whether its status in the catalog is voted on.
+    /// True if its status in the catalog is voted on.
     pub(super) fn is_voted(&self) -> bool {
         self.row.definition.voted.is_some()
     }
 
     /// The row for the catalog. A definition may hold secrets and stays here, but for that of a voted check:
     /// its observers need it.
-    pub(super) fn pushed(&self) -> HealthCheck {
+    pub(super) fn reported(&self) -> HealthCheck {
         let definition = if self.is_voted() { self.row.definition.clone() } else { CheckDefinition::default() };
         HealthCheck { definition, ..(*self.row).clone() }
     }
 }
 
-/// All registrations of this agent.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) node: NodeInfo,
     pub(super) node_mark: Mark,
     pub(super) services: BTreeMap<String, ServiceEntry>,
     pub(super) checks: BTreeMap<String, CheckEntry>,
-    revision: u64,
-    own_votes: u64,
-    pushes: u64,
+    /// The number of changes of the registrations.
+    pub(super) revision: u64,
+    /// The number of new results here of checks that are voted on.
+    pub(super) own_votes: u64,
+    /// The number of changes to push.
+    pub(super) pushes: u64,
     /// No deferred output is due before this.
-    first_deferred: Option<Instant>,
+    pub(super) first_deferred: Option<Instant>,
 }
 
 impl State {
     /// The state of an agent without registrations, of which the catalog knows nothing.
     pub(super) fn new(node: NodeInfo) -> State {
         State { node, ..State::default() }
-    }
-
-    /// The number of changes of the registrations.
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// The number of changes to push, and the earliest deferred output.
-    pub(super) fn to_push(&self) -> (u64, Option<Instant>) {
-        (self.pushes, self.first_deferred)
-    }
-
-    /// The number of changes to push.
-    pub(super) fn pushes(&self) -> u64 {
-        self.pushes
-    }
-
-    /// The number of new results here of checks that are voted on.
-    pub(super) fn own_votes(&self) -> u64 {
-        self.own_votes
     }
 
     /// A mark for a new change.
@@ -215,7 +195,6 @@ impl State {
         self.checks.insert(id, CheckEntry { row, token, source, mark, deferred, critical_since, probed, defined });
     }
 
-    /// Marks a check as removed.
     pub(super) fn remove_check(&mut self, id: &str) {
         self.mark_check(id, true);
     }
@@ -299,7 +278,7 @@ impl State {
         self.first_deferred
     }
 
-    /// Marks the checks whose deferred output is due. Whether there are any.
+    /// Marks the checks whose deferred output is due. True if there are any.
     pub(super) fn undefer(&mut self, now: Instant) -> bool {
         let mut any = false;
         for entry in self.checks.values_mut() {
@@ -310,7 +289,6 @@ impl State {
         any
     }
 
-    /// The rows of all registrations.
     pub(super) fn registered(&self) -> Registered {
         Registered {
             services: self.live_services().map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),

@@ -2,24 +2,36 @@
 
 use super::Source;
 use super::definition::NewCheck;
+use crate::model::fault::Fault;
 use crate::model::ids::Token;
 use crate::model::service::NodeService;
 use std::collections::BTreeMap;
 
-/// One step of a change.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Registers a service or replaces it.
-    PutService { row: Box<NodeService>, token: Token, source: Source },
-    /// Registers a check or replaces it.
-    PutCheck { new: Box<NewCheck>, source: Source },
+    PutService {
+        row: Box<NodeService>,
+        token: Token,
+        source: Source,
+    },
+    PutCheck {
+        new: Box<NewCheck>,
+        source: Source,
+    },
     /// Removes a service; its checks go by steps of their own.
     DropService(String),
     /// Removes a check that may be there.
     DropCheck(String),
     /// Records the definitions of configuration files.
-    Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
+    Reloaded {
+        node_meta: BTreeMap<String, String>,
+        said: Box<FromFiles>,
+    },
 }
+
+/// The steps of a change, or the reason to refuse it.
+pub(super) type Plan = Result<Vec<Step>, Fault>;
 
 impl Step {
     /// The place in the order of changes on the disk, lowest first.

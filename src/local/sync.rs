@@ -21,7 +21,6 @@ use tracing::{debug, info, warn};
 
 /// The catalog with all that a synchronisation needs of it.
 pub(super) trait Catalog: Send + Sync + 'static {
-    /// Reads the rows of this node.
     fn read(&self) -> impl Future<Output = Result<Remote, Fault>> + Send;
     fn write(&self, write: CatalogWrite, token: Token) -> impl Future<Output = Result<(), Fault>> + Send;
     /// The number of agents that share it.
@@ -37,7 +36,7 @@ pub(super) struct RouterCatalog {
 }
 
 impl RouterCatalog {
-    /// Whether a leader is known here. A client learns it from the servers' tags.
+    /// True if a leader is known here. A client learns it from the servers' tags.
     pub(super) fn has_leader(&self) -> bool {
         let leads = |member: &Member| member.is_server() && !member.tag(tag::LEADS).is_empty();
         self.router.leader_addr().is_some() || self.lan.roster().alive().any(leads)
@@ -148,7 +147,7 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
 async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let (updates, pushes) = {
         let registry = local.lock();
-        (registry.state.updates(), registry.state.pushes())
+        (registry.state.updates(), registry.state.pushes)
     };
     let mut end = End::Done;
     for update in updates {
@@ -203,47 +202,50 @@ mod tests {
     use crate::model::node::Node;
     use crate::model::service::NodeService;
     use crate::shutdown::Shutdown;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, MutexGuard};
     use std::time::Duration;
 
-    /// A catalog of one node, in memory. With a fault every answer is that fault.
+    /// A catalog of one node, in memory.
     #[derive(Clone, Default)]
-    struct Fake {
-        remote: Arc<Mutex<Remote>>,
-        fault: Arc<Mutex<Option<Fault>>>,
+    struct Fake(Arc<Mutex<Inner>>);
+
+    #[derive(Default)]
+    struct Inner {
+        remote: Remote,
+        /// The answer to everything.
+        fault: Option<Fault>,
         /// A service that is refused, with the kind of the fault.
-        refuses: Arc<Mutex<Option<(String, FaultKind)>>>,
-        writes: Arc<Mutex<usize>>,
+        refuses: Option<(String, FaultKind)>,
+        writes: usize,
     }
 
     impl Fake {
-        fn check(&self) -> Result<(), Fault> {
-            self.fault.lock().expect("whole").clone().map_or(Ok(()), Err)
+        fn lock(&self) -> MutexGuard<'_, Inner> {
+            self.0.lock().expect("whole")
         }
 
         fn services(&self) -> Vec<String> {
-            self.remote.lock().expect("whole").services.keys().cloned().collect()
+            self.lock().remote.services.keys().cloned().collect()
         }
     }
 
     impl Catalog for Fake {
         async fn read(&self) -> Result<Remote, Fault> {
-            self.check()?;
-            Ok(self.remote.lock().expect("whole").clone())
+            let inner = self.lock();
+            inner.fault.clone().map_or_else(|| Ok(inner.remote.clone()), Err)
         }
 
         async fn write(&self, write: CatalogWrite, _token: Token) -> Result<(), Fault> {
-            self.check()?;
-            *self.writes.lock().expect("whole") += 1;
-            let mut remote = self.remote.lock().expect("whole");
+            let mut inner = self.lock();
+            inner.fault.clone().map_or(Ok(()), Err)?;
+            inner.writes += 1;
             match write {
                 CatalogWrite::Register(register) => {
-                    let name = register.service.as_ref().map(|service| service.id.clone());
-                    if let Some((refused, kind)) = &*self.refuses.lock().expect("whole")
-                        && name.as_ref() == Some(refused)
-                    {
+                    let name = register.service.as_ref().map(|service| &service.id);
+                    if let Some((_, kind)) = inner.refuses.as_ref().filter(|(refused, _)| name == Some(refused)) {
                         return Err(Fault::new(*kind, "refused"));
                     }
+                    let remote = &mut inner.remote;
                     if remote.node.is_none() || !register.skip_node_update {
                         let (tagged_addresses, meta) = (register.tagged_addresses, register.node_meta);
                         let (id, node, address) = (register.id, register.node, register.address);
@@ -252,7 +254,7 @@ mod tests {
                     remote.services.extend(register.service.map(|service| (service.id.clone(), service)));
                     remote.checks.extend(register.checks.into_iter().map(|check| (check.check_id.clone(), check)));
                 }
-                CatalogWrite::Deregister(gone) => drop(remote.services.remove(&gone.service_id)),
+                CatalogWrite::Deregister(gone) => drop(inner.remote.services.remove(&gone.service_id)),
             }
             Ok(())
         }
@@ -296,14 +298,14 @@ mod tests {
         pass(1).await;
         assert_eq!(catalog.services(), ["api"]);
 
-        let api = catalog.remote.lock().expect("whole").services["api"].clone();
+        let api = catalog.lock().remote.services["api"].clone();
         let stray = NodeService { id: "stray".to_owned(), ..api };
-        catalog.remote.lock().expect("whole").services = [("stray".to_owned(), stray)].into();
+        catalog.lock().remote.services = [("stray".to_owned(), stray)].into();
         pass(121).await;
         assert_eq!(catalog.services(), ["api"]);
-        let writes = *catalog.writes.lock().expect("whole");
+        let writes = catalog.lock().writes;
         pass(3600).await;
-        assert_eq!(*catalog.writes.lock().expect("whole"), writes, "where all agrees nothing is written");
+        assert_eq!(catalog.lock().writes, writes, "where all agrees nothing is written");
     }
 
     #[tokio::test(start_paused = true)]
@@ -311,17 +313,17 @@ mod tests {
         let (local, catalog) = (local(), Fake::default());
         let _stop = running(&local, &catalog).trigger_on_drop();
         pass(1).await;
-        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        catalog.lock().fault = Some(Fault::no_leader());
         register(&local, "web").await;
         pass(1).await;
-        *catalog.fault.lock().expect("whole") = None;
+        catalog.lock().fault = None;
         local.sync_soon();
         pass(4).await;
         assert_eq!(catalog.services(), ["web"]);
-        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        catalog.lock().fault = Some(Fault::no_leader());
         register(&local, "api").await;
         pass(1).await;
-        *catalog.fault.lock().expect("whole") = None;
+        catalog.lock().fault = None;
         pass(31).await;
         assert_eq!(catalog.services(), ["api", "web"]);
     }
@@ -330,7 +332,7 @@ mod tests {
     async fn one_refused_service_keeps_no_other_back() {
         for kind in [FaultKind::Denied, FaultKind::Failed] {
             let (local, catalog) = (local(), Fake::default());
-            *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
+            catalog.lock().refuses = Some(("bad".to_owned(), kind));
             register(&local, "bad").await;
             register(&local, "web").await;
             let _stop = running(&local, &catalog).trigger_on_drop();
@@ -339,7 +341,7 @@ mod tests {
             register(&local, "api").await;
             pass(1).await;
             assert_eq!(catalog.services(), ["api", "web"]);
-            *catalog.refuses.lock().expect("whole") = None;
+            catalog.lock().refuses = None;
             pass(121).await;
             assert_eq!(catalog.services(), ["api", "bad", "web"]);
         }
@@ -356,11 +358,11 @@ mod tests {
         local.remove_service("web").await.expect("known");
         assert!(catalog.services().is_empty());
         for kind in [FaultKind::Denied, FaultKind::Failed] {
-            *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
+            catalog.lock().refuses = Some(("bad".to_owned(), kind));
             register(&local, "bad").await;
             assert!(local.registered().services.contains_key("bad"), "it is the log that says so");
         }
-        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        catalog.lock().fault = Some(Fault::no_leader());
         register(&local, "api").await;
         register(&local, "db").await;
         assert_eq!(start.elapsed(), Duration::ZERO, "nobody has waited in vain");

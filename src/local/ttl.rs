@@ -28,7 +28,6 @@ impl Deadlines {
         self.renew(check, None, now);
     }
 
-    /// Forgets `check`.
     pub(super) fn stop(&mut self, check: &str) {
         if let Some(Ttl { deadline: Some(at), .. }) = self.checks.remove(check) {
             self.queue.remove(&(at, check.to_owned()));

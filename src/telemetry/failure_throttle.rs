@@ -29,7 +29,7 @@ impl FailureThrottle {
         FailureThrottle { patience: Duration::ZERO, repeat, ..FailureThrottle::default() }
     }
 
-    /// Notes a failure at `now`. Whether it is worth a warning.
+    /// Notes a failure at `now`. True if it is worth a warning.
     pub fn failed(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let due = match self.warned {
@@ -51,12 +51,12 @@ impl FailureThrottle {
         is_first || self.failed(now)
     }
 
-    /// Whether it has not failed since it last worked.
+    /// True if it has not failed since it last worked.
     pub fn is_over(&self) -> bool {
         self.since.is_none()
     }
 
-    /// Notes a success. Whether there was a warning, so that its end is worth a line too.
+    /// Notes a success. True if there was a warning, so that its end is worth a line too.
     pub fn worked(&mut self) -> bool {
         self.since = None;
         self.warned.take().is_some()

@@ -37,7 +37,6 @@ fn subsystem(target: &str) -> &str {
     SUBSYSTEMS.iter().find(speaks).map_or("agent", |(_, name)| name)
 }
 
-/// The layout of lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines {
     /// `log_json`
@@ -58,7 +57,6 @@ where
     }
 }
 
-/// The content of an event.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) message: String,
@@ -110,7 +108,6 @@ impl Visit for Said {
     }
 }
 
-/// One line before it is written.
 struct Line<'a> {
     at: OffsetDateTime,
     level: Level,
@@ -157,12 +154,11 @@ impl Line<'_> {
     }
 }
 
-/// Whether a value without quotes could be read as several.
+/// True if a value without quotes could be read as several.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
 }
 
-/// The number of a terminal's colour.
 fn colour(level: Level) -> Option<u8> {
     match level {
         Level::ERROR => Some(31),
@@ -176,32 +172,15 @@ fn colour(level: Level) -> Option<u8> {
 mod tests {
     use super::*;
     use std::io;
-    use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt;
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn lines(json: bool, say: impl FnOnce()) -> Vec<String> {
-        let kept = Kept::default();
-        let writer = kept.clone();
+        let file = tempfile::NamedTempFile::new().unwrap();
         let layer = tracing_subscriber::fmt::layer().event_format(Lines { json }).with_ansi(false);
-        let log = tracing_subscriber::registry().with(layer.with_writer(move || writer.clone()));
+        let log = tracing_subscriber::registry().with(layer.with_writer(file.reopen().unwrap()));
         super::super::hear_all();
         tracing::subscriber::with_default(log, say);
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        std::fs::read_to_string(file.path()).unwrap().lines().map(str::to_owned).collect()
     }
 
     fn say() {

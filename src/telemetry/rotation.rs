@@ -9,7 +9,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file that is followed by others.
 #[derive(Debug)]
 pub(super) struct RotatedFile {
     plan: LogFile,

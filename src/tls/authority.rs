@@ -29,15 +29,12 @@ pub enum CertKind {
     Cli,
 }
 
-/// A certificate to make.
 #[derive(Clone, Debug)]
 pub struct CertRequest {
     pub kind: CertKind,
-    /// Datacenter.
     pub dc: String,
     /// DNS domain, `consul` by default.
     pub domain: String,
-    /// Days of validity.
     pub days: u32,
     /// Node name to add as `<node>.server.<dc>.<domain>`.
     pub node: Option<String>,

@@ -53,12 +53,12 @@ pub(super) fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<
     }
 }
 
-/// Whether webpki refuses every certificate of this kind.
+/// True if webpki refuses every certificate of this kind.
 pub(super) fn is_unusual(certificate: &X509Certificate<'_>) -> bool {
     certificate.is_ca() || !has_extensions(certificate)
 }
 
-/// Whether a certificate is X.509 version 3, the one with names.
+/// True if a certificate is X.509 version 3, the one with names.
 pub(super) fn has_extensions(certificate: &X509Certificate<'_>) -> bool {
     certificate.version() == X509Version::V3
 }

@@ -93,7 +93,7 @@ impl BridgeIdentity {
         self.own.chain.first().filter(|_| self.self_made).map(fingerprint_of)
     }
 
-    /// Whether a CA vouches for it.
+    /// True if a CA vouches for it.
     pub fn is_of_ca(&self) -> bool {
         !self.self_made
     }

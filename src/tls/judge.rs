@@ -21,7 +21,6 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 /// The longest chain that is followed, for certificates that webpki does not judge.
 const MAX_CHAIN: usize = 6;
 
-/// The authorities that are trusted.
 #[derive(Clone, Debug)]
 pub(super) struct Authorities {
     store: Arc<RootCertStore>,
@@ -51,7 +50,7 @@ impl Authorities {
         Arc::clone(&self.store)
     }
 
-    /// Whether `certificate` is one of them.
+    /// True if `certificate` is one of them.
     pub(super) fn contain(&self, certificate: &X509Certificate<'_>) -> bool {
         self.certificates.iter().filter_map(|known| parse(known).ok()).any(|known| is_same(certificate, &known))
     }
@@ -80,7 +79,7 @@ impl Authorities {
     }
 }
 
-/// Whether both have one subject and one key, however often the certificate was issued.
+/// True if both have one subject and one key, however often the certificate was issued.
 fn is_same(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
     one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
 }
@@ -115,7 +114,7 @@ fn may_be_used(certificate: &X509Certificate<'_>, usage: Usage) -> Result<(), Er
     if allows { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) }
 }
 
-/// Whether `issuer` may sign with `below` further authorities before the peer's certificate.
+/// True if `issuer` may sign with `below` further authorities before the peer's certificate.
 fn may_sign(issuer: &X509Certificate<'_>, below: usize) -> bool {
     let usage = issuer.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
     let constraints = issuer.basic_constraints().ok().flatten().map(|constraints| constraints.value);
@@ -123,12 +122,12 @@ fn may_sign(issuer: &X509Certificate<'_>, below: usize) -> bool {
     issuer.is_ca() && usage && length.is_none_or(|length| below <= length as usize)
 }
 
-/// Whether `issuer` has no constraints on names. webpki alone judges those, so a bound issuer vouches for none here.
+/// True if `issuer` has no constraints on names. webpki alone judges those, so a bound issuer vouches for none here.
 fn binds_no_names(issuer: &X509Certificate<'_>) -> bool {
     matches!(issuer.name_constraints(), Ok(None))
 }
 
-/// Whether `issuer` has signed `certificate`.
+/// True if `issuer` has signed `certificate`.
 fn signed(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
     if certificate.issuer().as_raw() != issuer.subject().as_raw() {
         return false;
@@ -142,7 +141,7 @@ fn signed(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bo
     })
 }
 
-/// Whether `known` has the object identifier of `came`; its parameters are part of the verification.
+/// True if `known` has the object identifier of `came`; its parameters are part of the verification.
 fn is_of(known: &[u8], came: &AlgorithmIdentifier<'_>) -> bool {
     let oid = came.algorithm.as_bytes();
     matches!(known, [6, length, rest @ ..] if usize::from(*length) == oid.len() && rest.starts_with(oid))
@@ -191,6 +190,22 @@ impl ServerJudge for KnownServers {
 /// Judges servers and their names by these authorities.
 pub fn server_judge(authorities: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ServerCertVerifier>, String> {
     Ok(Arc::new(Verifier::new(KnownServers::new(Some(Authorities::new(authorities)?), true))))
+}
+
+/// Accepts every server.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerJudge for AnyServer {
+    fn judge_server(&self, _shown: Shown<'_>, _name: &ServerName<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Accepts any certificate, where a user asked for it (`CONSUL_HTTP_SSL_VERIFY=false`, `TLSSkipVerify`). The handshake's
+/// signature is still verified, so that the peer at least holds the key it shows.
+pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Verifier::new(AnyServer))
 }
 
 /// Judges clients, each of which must show a certificate.

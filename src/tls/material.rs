@@ -33,7 +33,7 @@ pub struct TlsFiles {
     pub cert_file: Option<PathBuf>,
     /// PEM of its key.
     pub key_file: Option<PathBuf>,
-    /// Whether TLS 1.2 is refused.
+    /// True if TLS 1.2 is refused.
     pub only_tls13: bool,
 }
 
@@ -49,7 +49,6 @@ pub struct TlsMaterial {
 /// The end of the certificates in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// The file or folder.
     pub source: String,
     /// The end of the certificate that is over first.
     pub until: SystemTime,
@@ -58,7 +57,6 @@ pub struct Ending {
 /// A certificate chain with its key.
 #[derive(Clone, Debug)]
 pub(super) struct OwnCert {
-    /// The leaf first.
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// The leaf's key. Its `Debug` output hides the secret.
     pub(super) key: Arc<PrivateKeyDer<'static>>,
@@ -96,12 +94,12 @@ impl TlsMaterial {
         &self.endings
     }
 
-    /// Whether there is a certificate with its key.
+    /// True if there is a certificate with its key.
     pub fn has_cert(&self) -> bool {
         self.own.is_some()
     }
 
-    /// Whether there is an authority to verify peers with.
+    /// True if there is an authority to verify peers with.
     pub fn has_ca(&self) -> bool {
         self.authorities.is_some()
     }
@@ -135,7 +133,7 @@ impl TlsMaterial {
         }
     }
 
-    /// Whether the certificate of this agent is that of a server of another datacenter.
+    /// True if the certificate of this agent is that of a server of another datacenter.
     pub fn is_of_elsewhere(&self, dc: &str, domain: &str) -> bool {
         self.leaf().is_some_and(|(_, leaf)| server_dc(leaf, domain).is_ok_and(|came| !came.eq_ignore_ascii_case(dc)))
     }
@@ -288,7 +286,7 @@ fn own_cert(cert: &Path, key: &Path) -> Result<OwnCert, String> {
 #[cfg(test)]
 mod tests {
     use super::super::create_ca;
-    use super::super::testing::{dated_cert, load, server_cert, signing_cert, version_1_cert};
+    use super::super::testing::{dated_cert, load, server_cert, signing_cert, strict, version_1_cert};
     use super::super::{RpcRules, RpcTls};
     use super::*;
 
@@ -302,17 +300,6 @@ mod tests {
         let written = |name: &str, text: &str| written(folder, name, text);
         let (ca_file, cert_file) = (written("ca.pem", ca), written("cert.pem", cert));
         TlsFiles { ca_file, cert_file, key_file: written("key.pem", key), ..TlsFiles::default() }
-    }
-
-    fn strict() -> RpcRules {
-        RpcRules {
-            datacenter: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            verify_incoming: true,
-            verify_outgoing: true,
-            verify_server_hostname: true,
-            accept_plaintext: false,
-        }
     }
 
     fn pair() -> (String, String, String) {

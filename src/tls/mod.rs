@@ -15,19 +15,17 @@ mod rpc;
 mod shown;
 #[cfg(test)]
 pub(crate) mod testing;
-mod unverified;
 mod verifier;
 mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
-pub use judge::server_judge;
+pub use judge::{any_certificate, server_judge};
 pub use material::{Ending, TlsFiles, TlsMaterial};
 pub use outgoing::{OutgoingTls, system_roots};
 pub use refusal::Refusal;
 pub use rpc::{Outgoing, RpcRules, RpcTls};
 pub use shown::{ShownCertificate, days_between};
-pub use unverified::any_certificate;
 pub use verify::{PinTable, Trust};
 
 use std::sync::Arc;

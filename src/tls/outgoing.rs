@@ -23,7 +23,7 @@ struct Inner {
     agent: Option<Agent>,
     system: OnceLock<Arc<RootCertStore>>,
     /// One configuration each by "verified" and "HTTP/2", so that sessions are resumed.
-    configs: [OnceLock<Arc<ClientConfig>>; 4],
+    configs: [[OnceLock<Arc<ClientConfig>>; 2]; 2],
 }
 
 #[derive(Debug)]
@@ -51,9 +51,7 @@ impl OutgoingTls {
 
     /// The configuration for one kind of check. Loads the authorities of the system at the first use.
     pub fn config(&self, verify: bool, http2: bool) -> Result<Arc<ClientConfig>, String> {
-        let Some(slot) = self.inner.configs.get(usize::from(verify) * 2 + usize::from(http2)) else {
-            return Err("no TLS configuration".to_owned());
-        };
+        let slot = &self.inner.configs[usize::from(verify)][usize::from(http2)];
         if let Some(config) = slot.get() {
             return Ok(Arc::clone(config));
         }

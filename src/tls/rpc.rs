@@ -16,17 +16,16 @@ use std::sync::Arc;
 /// The rules for both ends of the RPC port.
 #[derive(Clone, Debug, Default)]
 pub struct RpcRules {
-    /// This agent's datacenter.
     pub datacenter: String,
     /// DNS domain in certificates.
     pub domain: String,
-    /// Whether peers that connect must show a certificate of the CA.
+    /// True if peers that connect must show a certificate of the CA.
     pub verify_incoming: bool,
-    /// Whether servers that are dialled must.
+    /// True if dialled servers must show one.
     pub verify_outgoing: bool,
-    /// Whether servers must carry `server.<dc>.<domain>`.
+    /// True if servers must carry `server.<dc>.<domain>`.
     pub verify_server_hostname: bool,
-    /// Whether plain text is accepted beside TLS.
+    /// True if plain text is accepted beside TLS.
     pub accept_plaintext: bool,
 }
 
@@ -44,11 +43,10 @@ pub enum Outgoing {
 pub struct RpcTls {
     /// Accepts, with client certificates verified when `verify_incoming`.
     pub server: Arc<ArcSwap<ServerConfig>>,
-    /// Connects.
     pub client: Arc<ArcSwap<ClientConfig>>,
     /// The way this agent itself connects.
     pub outgoing: Outgoing,
-    /// Whether connections without TLS are accepted.
+    /// True if connections without TLS are accepted.
     pub accepts_plain: bool,
     /// The name that servers must carry (`server.<dc>.<domain>`), when `verify_server_hostname`.
     pub server_name: Option<ServerName<'static>>,

@@ -18,7 +18,7 @@ pub struct ShownCertificate {
     pub fingerprint: String,
     /// The end of its validity.
     pub expires: SystemTime,
-    /// Whether its chain leads to the CA configured here. If not, its fingerprint vouches for it.
+    /// True if its chain leads to the CA configured here. If not, its fingerprint vouches for it.
     pub from_ca: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Certificates for the tests of this room and of the rooms that use it.
 
-use super::{CertKind, CertRequest, TlsFiles, TlsMaterial, create_cert};
+use super::{CertKind, CertRequest, RpcRules, TlsFiles, TlsMaterial, create_cert};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SigningKey};
@@ -32,6 +32,18 @@ pub(crate) fn load(ca: &str, cert: &str, key: &str) -> TlsMaterial {
     let files =
         TlsFiles { ca_file: path("ca", ca), cert_file: path("cert", cert), key_file: path("key", key), ..TlsFiles::default() };
     TlsMaterial::load(&files).unwrap()
+}
+
+/// The rules of an agent of dc1 that verifies everything.
+pub(crate) fn strict() -> RpcRules {
+    RpcRules {
+        datacenter: "dc1".to_owned(),
+        domain: "consul".to_owned(),
+        verify_incoming: true,
+        verify_outgoing: true,
+        verify_server_hostname: true,
+        accept_plaintext: false,
+    }
 }
 
 /// A certificate of `ca` for `names` that may sign others, and its key.

@@ -21,7 +21,6 @@ type Signed = Result<HandshakeSignatureValid, Error>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown<'a> {
     pub(super) leaf: &'a CertificateDer<'a>,
-    /// The rest of the chain.
     pub(super) rest: &'a [CertificateDer<'a>],
     pub(super) now: UnixTime,
 }

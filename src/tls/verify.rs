@@ -34,7 +34,7 @@ impl Trust {
         Trust { own_dc: own_dc.to_owned(), domain: domain.to_owned(), roots, require_ca, pins: ArcSwap::default() }
     }
 
-    /// Whether only a CA makes a peer a server of another datacenter.
+    /// True if only a CA makes a peer a server of another datacenter.
     pub fn requires_ca(&self) -> bool {
         self.require_ca
     }
@@ -44,7 +44,6 @@ impl Trust {
         self.pins.store(Arc::new(pins));
     }
 
-    /// The present pins.
     pub fn pins(&self) -> PinTable {
         PinTable::clone(&self.pins.load())
     }

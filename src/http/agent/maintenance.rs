@@ -29,7 +29,7 @@ pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending 
     })
 }
 
-/// What is asked for.
+/// The parameters of both endpoints.
 struct Asked {
     enable: bool,
     reason: String,

@@ -54,7 +54,6 @@ pub(crate) fn judge<'a>(alias: &Alias, checks: impl Iterator<Item = &'a HealthCh
 pub(crate) trait Elsewhere: Send + Sync + 'static {
     /// The checks of a node once they change after `index`, with the index to go on from.
     fn checks(&self, node: &str, index: u64) -> impl Future<Output = Result<(Vec<HealthCheck>, u64), Fault>> + Send;
-    /// Whether the node has this service.
     fn has(&self, node: &str, service: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
 
@@ -183,9 +182,9 @@ mod tests {
         let answers = [Ok(vec![check("web", "a", Passing)]), failed(), Ok(Vec::new()), failed(), failed()];
         let asked = Arc::new(Mutex::new(Vec::new()));
         let script = Script { answers: Mutex::new(answers.into()), asked: Arc::clone(&asked) };
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (tell, mut findings) = mpsc::unbounded_channel();
         let task = tokio::spawn(follow(web("n2"), script, move |finding| _ = tell.send(finding)));
-        let mut next = async || told.recv().await.map(|finding| finding.output).expect("a finding");
+        let mut next = async || findings.recv().await.map(|finding| finding.output).expect("a finding");
         assert_eq!(next().await, "All checks passing.");
         assert_eq!(next().await, "Service web could not be found on node n2");
         assert_eq!(next().await, "Failure checking aliased node or service: cut off");

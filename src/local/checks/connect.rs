@@ -18,7 +18,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-/// `host:port` of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) host: String,
@@ -72,7 +71,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// TLS to one target.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     pub(super) settings: OutgoingTls,

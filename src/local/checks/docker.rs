@@ -3,7 +3,7 @@
 //! The engine is asked over HTTP, on its socket or at `DOCKER_HOST`. A run in a container cannot be ended from
 //! outside: while it goes on, no other one is begun.
 
-use super::connect::{Address, Stream, connect, plain};
+use super::connect::{Address, connect, plain};
 use super::exchange::{Answer, ask};
 use super::finding::Finding;
 use super::process::Command;
@@ -18,11 +18,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// A Docker check.
 #[derive(Debug)]
 pub(super) struct DockerProbe {
     container: String,
@@ -32,7 +31,6 @@ pub(super) struct DockerProbe {
     late: Mutex<Option<String>>,
 }
 
-/// The engine's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Engine {
     Unix(PathBuf),
@@ -75,20 +73,21 @@ impl DockerProbe {
 
     async fn exec(&self, output: &mut Answer) -> Result<Option<i64>, String> {
         let container = &self.container;
-        if let Some(late) = self.late()
+        let late = self.late().clone();
+        if let Some(late) = late
             && self.inspect(&late).await.is_ok_and(|state| state.running)
         {
             return Err(format!("the last run in container {container} has not ended yet"));
         }
         let exec = self.create().await?;
-        self.set_late(Some(exec.clone()));
+        *self.late() = Some(exec.clone());
         // Without a terminal, which would lose one of the two outputs or change its line ends.
         let how = json!({"Detach": false, "Tty": false});
         let start = request("POST", format!("/exec/{exec}/start"), Some(how))?;
         self.step("start", start, output, &format!(" for container {container}: invalid exec id {exec}")).await?;
         let state = self.inspect(&exec).await?;
         if !state.running {
-            self.set_late(None);
+            *self.late() = None;
         }
         Ok(state.exit_code)
     }
@@ -141,16 +140,12 @@ impl DockerProbe {
                 let stream = stream.map_err(|error| format!("dial unix {}: connect: {}", path.display(), plain(&error)))?;
                 ask(stream, request, answer, |_head| true).await
             }
-            Engine::Tcp(address) => ask::<Stream>(connect(address, None).await?, request, answer, |_head| true).await,
+            Engine::Tcp(address) => ask(connect(address, None).await?, request, answer, |_head| true).await,
         }
     }
 
-    fn late(&self) -> Option<String> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_late(&self, exec: Option<String>) {
-        *self.late.lock().unwrap_or_else(PoisonError::into_inner) = exec;
+    fn late(&self) -> MutexGuard<'_, Option<String>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

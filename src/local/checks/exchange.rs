@@ -15,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(super) struct Answer {
     /// Status and headers; `None` until they have arrived.
     pub(super) head: Option<Parts>,
-    /// The last bytes of the body.
     pub(super) body: Tail,
     /// Bytes of the body that are read at most.
     body_max: u64,
@@ -44,15 +43,12 @@ impl Answer {
 
 /// Sends `request` over `stream` and fills `answer` as it arrives; the body is read where `wanted` accepts the
 /// head. The error says why the answer is not whole.
-pub(super) async fn ask<S>(
-    stream: S,
+pub(super) async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
     answer: &mut Answer,
     wanted: impl Fn(&Parts) -> bool,
-) -> Result<(), String>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<(), String> {
     let read = http1::exchange(stream, request, |response| async {
         let (head, mut body) = response.into_parts();
         let skipped = !wanted(&head);

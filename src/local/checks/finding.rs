@@ -2,10 +2,8 @@
 
 use crate::model::check::CheckStatus;
 
-/// The result of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The target's state.
     pub(crate) status: CheckStatus,
     /// The reason, for people.
     pub(crate) output: String,

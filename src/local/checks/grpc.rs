@@ -23,7 +23,6 @@ const CODES: &str = "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFou
                      ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss \
                      Unauthenticated";
 
-/// Asks the health service of `target` once.
 pub(super) async fn probe(target: &Target) -> Finding {
     match within(target.timeout, || rpc_error("DeadlineExceeded", "context deadline exceeded"), ask(target)).await {
         Ok(SERVING) => Finding::passing(format!("gRPC check {}: success", target.address)),

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use h2::Ping;
 use h2::client::Builder;
 
-/// Pings `target` once.
 pub(super) async fn probe(target: &Target) -> Finding {
     let late = || "HTTP2 ping failed: context deadline exceeded".to_owned();
     let acknowledged = within(target.timeout, late, ping(target)).await;

@@ -25,7 +25,6 @@ use tokio::time::timeout;
 const AGENT: HeaderValue = HeaderValue::from_static("Consul Health Check");
 const ANY_TEXT: HeaderValue = HeaderValue::from_static("text/plain, text/*, */*");
 
-/// An HTTP check.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
     /// The user's text, but for a password.
@@ -65,7 +64,6 @@ impl HttpProbe {
         }
     }
 
-    /// Asks once.
     pub(super) async fn run(&self) -> Finding {
         let mut answer = Answer::new(self.output_max, CHECK_BODY_BYTES);
         let asked = match &self.first {

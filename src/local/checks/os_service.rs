@@ -12,7 +12,6 @@ pub(super) fn question(service: &str) -> Vec<String> {
     ["systemctl", "--no-ask-password", "is-active", "--", service].map(str::to_owned).to_vec()
 }
 
-/// Asks systemd for the state of `service` once.
 pub(super) async fn probe(service: &str, question: &Command) -> Finding {
     let mut output = Tail::new(question.output_max);
     match question.run(&mut output).await {

@@ -18,16 +18,13 @@ use std::time::Duration;
 /// The settings that all checks of this agent share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProbeSettings {
-    /// TLS towards targets.
     pub(crate) tls: OutgoingTls,
-    /// Proxies of HTTP checks.
     pub(crate) proxies: Proxies,
     /// Bytes of output kept where a check asks for no fewer. `check_output_max_size`
     pub(crate) output_max: usize,
 }
 
 impl ProbeSettings {
-    /// Bytes of output kept for `check`.
     pub(crate) fn output_max(&self, check: &CheckType) -> usize {
         let own = usize::try_from(check.output_max_size).ok().filter(|own| *own > 0);
         own.map_or(self.output_max, |own| own.min(self.output_max))

@@ -31,7 +31,7 @@ impl Command {
     pub(super) async fn run(&self, output: &mut Tail) -> Result<Option<ExitStatus>, String> {
         let (program, rest) = self.args.split_first().ok_or("no command to run")?;
         let (mut running, pipe) = start(program, rest).map_err(|error| start_error(program, &error))?;
-        // As in Consul, a command has ended when nobody holds its output open any more.
+        // As in Consul, a command has ended once no process holds its output open.
         let ended = async { tokio::try_join!(running.exited(), drain(pipe, output)) };
         let ended = timeout(self.timeout, ended).await;
         running.kill();
@@ -79,7 +79,6 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the command and its group.
     fn kill(&mut self) {
         if let Some(group) = self.group.take() {
             // It fails when all processes of the group have ended already.

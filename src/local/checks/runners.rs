@@ -41,7 +41,6 @@ impl Runners {
         self.tasks.insert(id.to_owned(), AbortOnDropHandle::new(tokio::spawn(task)));
     }
 
-    /// Stops a check, if it runs.
     pub(crate) fn stop(&mut self, id: &str) {
         self.tasks.remove(id);
     }

@@ -7,7 +7,6 @@ use crate::model::duration;
 use crate::model::tail::Tail;
 use std::time::Duration;
 
-/// Runs `script` once.
 pub(super) async fn probe(script: &Command) -> Finding {
     let mut output = Tail::new(script.output_max);
     match script.run(&mut output).await {

@@ -3,7 +3,6 @@
 use super::connect::{Target, within};
 use super::finding::Finding;
 
-/// Connects to `target` once.
 pub(super) async fn probe(target: &Target) -> Finding {
     let Target { address, timeout, .. } = target;
     let late = || format!("dial tcp {address}: i/o timeout");

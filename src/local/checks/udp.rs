@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-/// Asks `target` once.
 pub(super) async fn probe(target: &Target) -> Finding {
     let silent = |_elapsed| Ok(());
     let asked = timeout(target.timeout, ask(&target.address)).await.unwrap_or_else(silent);
