@@ -1,8 +1,6 @@
-//! The clock of leases and ages: it counts on while the host sleeps.
-//!
-//! The kernel's monotonic clock, that of timers and [`Instant`], stands still then: an answer held over a night would
-//! look seconds old, and a leader would hold its lease of the evening in the morning. Compare times of [`now`] only with
-//! each other.
+//! The clock of leases and ages: it counts on while the host sleeps. The kernel's monotonic clock, that of timers and
+//! [`Instant`], stands still then: an answer held over a night would look seconds old, and a leader would hold its lease
+//! of the evening in the morning. Compare times of [`now`] only with each other.
 
 use crate::defaults::CLOCK_SLEEP_LEAST;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,8 +120,7 @@ impl Waking {
         Waking(Mutex::new(Noticed { slept: slept(), woke: None }))
     }
 
-    /// The time, by the monotonic clock, since the last sleep was noticed. Anything older may be from before the
-    /// sleep.
+    /// The time, by the monotonic clock, since the last sleep was noticed. Anything older may be from before it.
     pub fn age(&self) -> Option<Duration> {
         let mut noticed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let slept = slept();

@@ -1,8 +1,7 @@
-//! HTTP proxies of the environment, towards targets of health checks and handlers of watches.
-//!
-//! The rules are those of Go's default transport, which Consul uses: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` or the
-//! same in lower case, and no proxy for this host itself. `hyper-util` reads `NO_PROXY`: names with all below them,
-//! addresses, networks and `*`, without ports.
+//! HTTP proxies of the environment, towards targets of health checks and handlers of watches. The rules are those of
+//! Go's default transport, which Consul uses: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` or the same in lower case, and
+//! no proxy for this host itself. `hyper-util` reads `NO_PROXY`: names with all below them, addresses, networks and
+//! `*`, without ports.
 
 use crate::defaults::PROXY_HEAD_BYTES;
 use crate::http1;

@@ -81,8 +81,7 @@ impl Shutdown {
         self.spawn_boxed(name, Box::pin(until));
     }
 
-    /// Tells the tasks to stop and waits for them. Past `grace` the names of those still at work
-    /// are the error.
+    /// Tells the tasks to stop and waits for them, for `grace` at most; the error names those still at work.
     pub async fn drain(&self, grace: Duration) -> Result<(), Vec<&'static str>> {
         self.token.cancel();
         self.tracker.close();

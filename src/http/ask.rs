@@ -1,6 +1,4 @@
 //! One request on its way to its endpoint, and the two things that most endpoints do with it: [`read`] and [`change`].
-//!
-//! The endpoints take a [`Call`] and return a [`Pending`]. A parked watch holds nothing of its request but the query.
 
 use super::HttpParts;
 use super::body::RequestBody;

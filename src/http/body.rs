@@ -1,5 +1,4 @@
-//! The body of a request: bounded in bytes and in time, then decoded by Go's rules. No more than the limit is ever in
-//! memory.
+//! The body of a request: bounded in bytes and in time, then decoded by Go's rules.
 
 use super::error::ErrorResponse;
 use crate::defaults;

@@ -59,8 +59,7 @@ impl Dispatch {
         Dispatch { settings, routes, places, renderer, headers, log, run }
     }
 
-    /// Answers one request. The request is consumed before the answer is awaited, so that a parked watch does not keep
-    /// it in memory.
+    /// Answers one request, which is consumed before the answer is awaited: a parked watch does not keep it in memory.
     pub(super) fn answer(
         self: &Arc<Self>,
         request: Request<RequestBody>,
@@ -155,8 +154,7 @@ pub(super) fn service(
     move |request, client| Box::pin(dispatch.answer(request.map(Either::Left), client))
 }
 
-/// The places of all paths, with the redirects of Go's servers. Conflicting lines are a mistake in the table, which
-/// shows at the start.
+/// The places of all paths, with the redirects of Go's servers. Conflicting lines of the table show at the start.
 fn places(routes: &[Route]) -> matchit::Router<PathMatch> {
     let mut places = matchit::Router::new();
     let mut add = |path: String, place| {

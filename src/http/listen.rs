@@ -146,7 +146,7 @@ where
     }
 
     /// Answers the requests of one connection until one side ends it.
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, client: Option<IpAddr>, secure: bool) {
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, client: Option<IpAddr>, tls: bool) {
         let activity = Arc::new(Activity::default());
         let service = {
             let (answer, activity) = (self.service.clone(), Arc::clone(&activity));
@@ -162,7 +162,7 @@ where
         };
         // HTTP/2 needs ALPN, so it exists on TLS only.
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http = if secure { http } else { http.http1_only() };
+        http = if tls { http } else { http.http1_only() };
         // `X-Consul-Index`, not `x-consul-index`: scripts look for names in Go's form.
         http.http1().title_case_headers(true).max_buf_size(defaults::HTTP_MAX_HEAD).header_read_timeout(None);
         http.http2().max_concurrent_streams(defaults::HTTP2_MAX_STREAMS);
@@ -191,8 +191,7 @@ where
     }
 }
 
-/// Sets `TCP_NODELAY`, since answers are written whole, and `SO_KEEPALIVE`, whose probes notice a client whose host is
-/// gone.
+/// Sets `TCP_NODELAY`, since answers are written whole, and `SO_KEEPALIVE`, which notices a host that is gone.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let pause = defaults::HTTP_KEEPALIVE;

@@ -1,9 +1,6 @@
-//! The HTTP API on 8500: parses a request, asks the router or the agent's own registrations, renders the answer with
-//! Consul's headers.
-//!
-//! In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to its endpoint
-//! (`catalog`, `health`, …, `agent/`) or to `absent`, `ask` hands it to the router, `respond` and `error` render the
-//! answer, `log` logs it.
+//! The HTTP API on 8500. In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to
+//! its endpoint (`catalog`, `health`, …, `agent/`) or to `absent`, `ask` hands it to the router, `respond` and `error`
+//! render the answer, `log` logs it.
 
 mod listen;
 mod connection_limits;
@@ -100,8 +97,7 @@ impl std::fmt::Debug for HttpParts {
     }
 }
 
-/// The configuration of HTTPS handshakes. Each handshake reads it anew, so certificates change under listeners that
-/// stay.
+/// The configuration of HTTPS handshakes. Each handshake reads it anew, so certificates change under open listeners.
 pub type Handshakes = Arc<ArcSwap<rustls::ServerConfig>>;
 
 /// A bound listener of the API.

@@ -1,5 +1,4 @@
-//! The query string and the path of a request, decoded. Presence and value are apart, because clients send flags with
-//! and without a value.
+//! The query string and the path of a request, decoded. Clients send flags with and without a value.
 
 use super::error::ErrorResponse;
 use std::borrow::Cow;

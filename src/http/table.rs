@@ -1,7 +1,5 @@
-//! The one table of endpoints, by method and path.
-//!
-//! A path that ends in `/` is a subtree: the rest of the path is the endpoint's argument and may hold further slashes.
-//! The longest path that fits wins. `absent` has the paths that Consul serves and this agent does not.
+//! The one table of endpoints, by method and path; the longest path that fits wins. A path that ends in `/` is a subtree:
+//! the rest of the path is the endpoint's argument and may hold further slashes.
 
 use super::absent::ABSENT;
 use super::ask::{Call, Endpoint, Pending, Work, ready};

@@ -1,6 +1,4 @@
 //! The timing of anti-entropy, without I/O. Time and chance are passed in; `sync` acts.
-//!
-//! Registrations under one lock (a reload) show as one change, so no pause has to collect them.
 
 use crate::defaults::{SYNC_FIRST_RETRY, SYNC_FIRST_SOON, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
 use std::time::{Duration, Instant};

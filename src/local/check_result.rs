@@ -1,6 +1,4 @@
-//! Results of checks: taken down, logged, and mirrored by aliases.
-//!
-//! Part of `registry`. Time and chance are passed in.
+//! Results of checks: taken down, logged, and mirrored by aliases. Time and chance are passed in.
 
 use super::anti_entropy;
 use super::checks::{Alias, Finding, judge};

@@ -1,6 +1,4 @@
 //! Definitions of services and checks: examined as Consul does, with its texts, and made into rows.
-//!
-//! Knows neither the registrations so far nor the disk.
 
 use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck, VotedDefinition};
 use crate::model::definition::ServiceDefinition;

@@ -1,6 +1,5 @@
-//! The differences between this agent and the catalog, and the writes that make the catalog agree. Pure.
-//!
-//! This agent's registrations are the truth, but for the leader's own entries and overridden tags.
+//! The differences between this agent and the catalog, and the writes that make the catalog agree. Pure. This agent's
+//! registrations are the truth, but for the leader's own entries and overridden tags.
 
 use super::Source;
 use super::definition::NewCheck;
@@ -61,8 +60,7 @@ impl Update {
 }
 
 impl State {
-    /// Compares every row with the catalog's, and takes over tags that win there. True if any registration has
-    /// changed.
+    /// Compares every row with the catalog's, and takes over its overridden tags. True if a registration has changed.
     pub(super) fn compare(&mut self, remote: &Remote) -> bool {
         self.node_mark.in_sync = remote.node.as_ref().is_some_and(|node| self.same_node(node));
         self.compare_services(remote);
@@ -71,8 +69,7 @@ impl State {
         changed
     }
 
-    /// Counts how long voted checks have been critical by the catalog's status: this agent's result alone
-    /// deregisters nothing.
+    /// Times critical voted checks by the catalog's status: this agent's result alone deregisters nothing.
     pub(super) fn heed_votes(&mut self, remote: &Remote, now: Instant) {
         for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
             let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
@@ -129,8 +126,7 @@ impl State {
         }
     }
 
-    /// Counts `update`, which its token does not allow, as done. The next comparison has it tried again with the
-    /// same token.
+    /// Counts `update`, which its token does not allow, as done until the next comparison.
     pub(super) fn put_off(&mut self, update: &Update) {
         for (thing, revision) in &update.covers {
             let mark = match thing {

@@ -1,7 +1,5 @@
-//! Registrations that Consul kept in the data directory: read at the start, and kept in Kontor's form from then on.
-//!
-//! Consul's files lie in the same folders, each named by the hash of an id without an ending. A file that is taken
-//! over stays under another name.
+//! Registrations that Consul kept in the data directory, taken over at the start. Its files lie in the same folders,
+//! each named by the hash of an id without an ending, and stay under another name.
 
 use super::definition;
 use super::kept::{self, Kept, KeptCheck, KeptService, KeptTtl};

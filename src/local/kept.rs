@@ -1,7 +1,5 @@
-//! The file of one registration, written and read.
-//!
-//! A file that cannot be understood is logged and set aside under another name; it is never deleted and never stops
-//! the agent. Files hold tokens, so only the owner may read them.
+//! The file of one registration, written and read. A file that cannot be understood is logged and set aside under
+//! another name; it is never deleted and never stops the agent. Files hold tokens, so only the owner may read them.
 
 use crate::defaults::LOCAL_FILE_MAX;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};

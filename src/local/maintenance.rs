@@ -1,6 +1,4 @@
-//! The checks that put a node or a service into maintenance.
-//!
-//! `registry` adds and removes them like any other check; they are never run.
+//! The checks that put a node or a service into maintenance; they are never run.
 
 use super::definition::NewCheck;
 use crate::model::check::{CheckStatus, HealthCheck, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};

@@ -221,8 +221,7 @@ impl Local {
         self.register(|registry| registry.plan_node_maintenance(enable, reason, token)).await
     }
 
-    /// Replaces everything from configuration files; statuses of checks stay. One mistake refuses all. It does not
-    /// wait for the catalog.
+    /// Replaces everything from configuration files; statuses of checks stay. One mistake refuses all.
     pub async fn reload(
         &self,
         services: Vec<ServiceDefinition>,

@@ -1,6 +1,5 @@
-//! Observes voted checks: learns its assignments from the catalog, probes them, and casts the votes.
-//!
-//! Two tasks an agent: one keeps a parked query for all assignments, the other carries out the decisions of `votes`.
+//! The observer of voted checks. One loop keeps a parked query for all assignments of this agent, the other probes and
+//! casts ballots as `votes` decides.
 
 use super::Local;
 use super::checks::{Finding, Probe, ProbeSettings, Runners, Thresholds};

@@ -51,53 +51,50 @@ impl Disk {
     /// Broken off in the middle, it leaves no service without its checks: checks are written before their service,
     /// and removals come last, services first. A new file is taken back when another cannot be written.
     pub(super) fn carry_out(&self, steps: &[Step]) -> io::Result<()> {
-        // The folders with changed entries: each is flushed once.
-        let mut folders: BTreeSet<&Path> = BTreeSet::new();
-        let mut made = Vec::new();
+        let mut touched = Touched::default();
         let mut in_order: Vec<&Step> = steps.iter().collect();
         in_order.sort_by_key(|step| step.place_on_disk());
         for step in in_order {
-            if let Err(error) = self.carry_out_one(step, &mut folders, &mut made) {
+            if let Err(error) = self.carry_out_one(step, &mut touched) {
                 // A file that cannot be taken back either is read at the next start.
-                made.iter().for_each(|file| _ = fs::remove_file(file));
+                touched.made.iter().for_each(|file| _ = fs::remove_file(file));
                 return Err(error);
             }
         }
-        folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
+        touched.folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
-    fn carry_out_one<'a>(&'a self, step: &Step, folders: &mut BTreeSet<&'a Path>, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    fn carry_out_one<'a>(&'a self, step: &Step, touched: &mut Touched<'a>) -> io::Result<()> {
         match step {
             Step::PutService { row, token, source: Source::Api } => {
                 let kept = KeptService { service: (**row).clone(), token: token.clone() };
-                keep(&self.services, &kept, folders, made)?;
+                keep(&self.services, &kept, touched)?;
             }
             Step::PutCheck { new, source: Source::Api } => {
                 let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
-                keep(&self.checks, &kept, folders, made)?;
+                keep(&self.checks, &kept, touched)?;
             }
-            Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, folders)?,
+            Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, touched)?,
             // Only the definition: the state of a TTL check is still wanted.
-            Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, folders)?,
-            Step::DropService(id) => self.forget(&self.services, id, folders)?,
+            Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, touched)?,
+            Step::DropService(id) => self.forget(&self.services, id, touched)?,
             Step::DropCheck(id) => {
-                self.forget(&self.checks, id, folders)?;
-                self.forget(&self.states, id, folders)?;
+                self.forget(&self.checks, id, touched)?;
+                self.forget(&self.states, id, touched)?;
             }
             Step::Reloaded { .. } => {}
         }
         Ok(())
     }
 
-    /// Keeps the state of a TTL check. Not flushed: a power cut costs one update, and the next one follows within
-    /// the TTL.
+    /// Keeps the state of a TTL check, unflushed: a power cut costs one update, and another follows within the TTL.
     pub(super) fn keep_word(&self, kept: &KeptTtl) -> io::Result<()> {
         write(&self.states, kept, false)
     }
 
-    fn forget<'a>(&self, folder: &'a Path, id: &str, changed: &mut BTreeSet<&'a Path>) -> io::Result<()> {
+    fn forget<'a>(&self, folder: &'a Path, id: &str, touched: &mut Touched<'a>) -> io::Result<()> {
         match fs::remove_file(folder.join(file_name(id))) {
-            Ok(()) => _ = changed.insert(folder),
+            Ok(()) => _ = touched.folders.insert(folder),
             Err(absent) if absent.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -105,13 +102,21 @@ impl Disk {
     }
 }
 
-/// Writes a file, and notes its folder, and itself if it is new.
-fn keep<'a, T: Kept>(folder: &'a Path, kept: &T, folders: &mut BTreeSet<&'a Path>, made: &mut Vec<PathBuf>) -> io::Result<()> {
+/// The entries of folders that a change has touched so far.
+#[derive(Default)]
+struct Touched<'a> {
+    /// Each is flushed once.
+    folders: BTreeSet<&'a Path>,
+    /// The files that are new.
+    made: Vec<PathBuf>,
+}
+
+fn keep<'a, T: Kept>(folder: &'a Path, kept: &T, touched: &mut Touched<'a>) -> io::Result<()> {
     let file = folder.join(file_name(kept.id()));
     if !file.exists() {
-        made.push(file);
+        touched.made.push(file);
     }
-    folders.insert(folder);
+    touched.folders.insert(folder);
     write(folder, kept, true)
 }
 

@@ -1,7 +1,5 @@
-//! Plans of registrations: each is checked against the registry and becomes the steps that the disk takes first,
-//! then the registry.
-//!
-//! Part of `registry`. Planning changes nothing; between a plan and its steps no other plan is made.
+//! Plans of registrations: each is checked against the registry and becomes the steps that the disk takes first, then
+//! the registry. Planning changes nothing; between a plan and its steps no other plan is made.
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};

@@ -1,8 +1,5 @@
 //! The registrations of this agent with their deadlines and runs: read from the disk at the start, changed by the
-//! steps of plans.
-//!
-//! [`super::Local`] holds one [`Registry`] behind its lock. Time is passed in. Steps are carried out once the disk
-//! has them, so nothing here waits for it.
+//! steps of plans. Steps are carried out once the disk has them, so nothing here waits for it. Time is passed in.
 
 use super::checks::ProbeSettings;
 use super::definition::{self, NewCheck};
@@ -247,6 +244,8 @@ pub(super) mod tests {
 
     const TTL: Duration = Duration::from_secs(10);
 
+    type Done = Result<(), Fault>;
+
     /// Changes as [`super::super::Local`] makes them, at once.
     impl Registry {
         /// Carries out `plan`, on the disk first.
@@ -266,14 +265,8 @@ pub(super) mod tests {
             disk.flat_map(|disk| words.values().map(|word| disk.keep_word(word))).for_each(|kept| kept.expect("kept"));
         }
 
-        pub(in super::super) fn add_service(
-            &mut self,
-            definition: ServiceDefinition,
-            source: Source,
-            replace_checks: bool,
-            now: Moment,
-        ) -> Result<(), Fault> {
-            self.make(self.plan_service(definition, source, replace_checks), now)
+        pub(crate) fn add_service(&mut self, service: ServiceDefinition, source: Source, replace: bool, now: Moment) -> Done {
+            self.make(self.plan_service(service, source, replace), now)
         }
 
         pub(in super::super) fn remove_service(&mut self, id: &str) -> Result<(), Fault> {
@@ -288,12 +281,7 @@ pub(super) mod tests {
             self.make(self.plan_check_removal(id), start())
         }
 
-        pub(in super::super) fn reload(
-            &mut self,
-            services: Vec<ServiceDefinition>,
-            checks: Vec<CheckType>,
-            now: Moment,
-        ) -> Result<(), Fault> {
+        pub(crate) fn reload(&mut self, services: Vec<ServiceDefinition>, checks: Vec<CheckType>, now: Moment) -> Done {
             self.make(self.plan_reload(services, checks, BTreeMap::new()), now)
         }
 

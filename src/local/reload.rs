@@ -1,6 +1,5 @@
 //! Configuration files read anew: absent definitions go, changed ones are registered, equal ones are not touched.
-//!
-//! Part of `registry`. Registrations over HTTP stay, but for checks of a service that goes.
+//! Registrations over HTTP stay, but for checks of a service that goes.
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};

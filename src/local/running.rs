@@ -1,6 +1,4 @@
 //! The checks that this agent runs: as tasks once the agent runs, and the aliases of its own services.
-//!
-//! `registry` owns one [`Running`], starts and stops checks in it. It never changes a check.
 
 use super::checks::{Alias, Finding, Probe, ProbeSettings, RouterElsewhere, Runners, Thresholds, follow};
 use super::definition;

@@ -1,7 +1,5 @@
-//! The registrations of this agent, each with a mark of its state in the catalog. No I/O.
-//!
-//! `registry` changes them, `diff` compares them with the catalog. A removed one stays, marked, until the catalog
-//! has removed it.
+//! The registrations of this agent, each with a mark of its state in the catalog. No I/O. A removed one stays, marked,
+//! until the catalog has removed it.
 
 use super::definition::NewCheck;
 use super::{Registered, Source};

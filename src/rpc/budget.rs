@@ -1,6 +1,5 @@
-//! Bytes of messages in memory at a time: in all, and of each address.
-//!
-//! `server` takes room for bytes that have arrived, not for an announced length, which costs its sender nothing.
+//! Bytes of messages in memory at a time: in all, and of each address. Bytes that have arrived take room, not an announced
+//! length, which costs its sender nothing.
 
 use crate::defaults;
 use crate::entrance::counted_as;

@@ -1,5 +1,4 @@
-//! The client: one connection per server and lane. It never sends a message twice; the caller decides by [`CallError`]
-//! whether that is safe.
+//! The client: one connection per server and lane. It never sends a message twice; [`CallError`] shows if that is safe.
 
 use super::message::receive;
 use super::slot::Slot;

@@ -1,7 +1,6 @@
-//! One HTTP/2 connection of a client: its calls, and the pings that tell whether the server lives.
-//!
-//! It uses `h2` itself: hyper sends the head and the body of a message apart, and an idle cluster, whose heartbeats are
-//! such messages, would do everything twice.
+//! One HTTP/2 connection of a client: its calls, and the pings that tell whether the server lives. It uses `h2` itself:
+//! hyper sends the head and the body of a message apart, and an idle cluster, whose heartbeats are such messages, would
+//! do everything twice.
 
 use super::Lane;
 use crate::clock::Latest;

@@ -1,7 +1,6 @@
-//! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured.
-//!
-//! The server hands requests to a [`Handler`](crate::model::request::Handler) and Raft's messages to a [`RaftSink`].
-//! Dropping a call resets its stream, and the server drops the handler's future. No message is sent twice.
+//! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured. The server hands requests to a
+//! [`Handler`](crate::model::request::Handler) and Raft's messages to a [`RaftSink`]. Dropping a call resets its
+//! stream, and the server drops the handler's future. No message is sent twice.
 
 mod budget;
 mod client;

@@ -1,5 +1,4 @@
-//! The server: accepts connections within bounds, with or without TLS on the same port, and hands each message on. It
-//! counts its refusals.
+//! The server: accepts connections within bounds, with or without TLS on the same port, and hands each message on.
 
 use super::budget::{Budget, Share};
 use super::message::{BodyError, collect};

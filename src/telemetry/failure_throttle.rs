@@ -1,8 +1,5 @@
-//! The throttle of warnings about a repeated failure: not in the first moment, and not each time.
-//!
-//! While agents start, failed dials and a missing leader are normal and pass. Each retried thing has one
-//! [`FailureThrottle`]; [`FailureThrottles`](super::FailureThrottles) has one for each refused peer. It reads no clock
-//! and logs nothing.
+//! The throttle of warnings about a repeated failure: not in the first moment, and not each time. While agents start,
+//! failed dials and a missing leader are normal and pass. It reads no clock and logs nothing.
 
 use crate::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
 use std::time::{Duration, Instant};

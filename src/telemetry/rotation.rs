@@ -1,7 +1,5 @@
-//! The log's file, and the next one after a number of bytes or a time, as in Consul.
-//!
-//! An older file has the time of its end in its name, in nanoseconds since 1970. With a folder alone as `log_file`, each
-//! file has the time of its beginning there.
+//! The log's file, and the next one after a number of bytes or a time, as in Consul. An older file has the time of its end
+//! in its name, in nanoseconds since 1970. With a folder alone as `log_file`, each file has the time of its beginning.
 
 use crate::model::log_file::LogFile;
 use std::fs::{File, OpenOptions};

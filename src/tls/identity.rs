@@ -1,7 +1,5 @@
-//! The certificate of a server on the bridge: of a CA, or self-made.
-//!
-//! A self-made key and its certificate lie in one file: other datacenters pin the certificate, and signing it anew
-//! would give another fingerprint.
+//! The certificate of a server on the bridge: of a CA, or self-made. A self-made one lies in one file with its key: other
+//! datacenters pin it, and signing it anew would give another fingerprint.
 
 use super::certificate::{fingerprint_of, is_unusual, parse, server_dc, validity_refusal};
 use super::material::{OwnCert, TlsMaterial};
@@ -82,8 +80,7 @@ impl BridgeIdentity {
         from_pem(pem.as_bytes(), source)
     }
 
-    /// The same, which also accepts peers by the CA: for a server whose own certificate of it cannot be shown on the
-    /// bridge.
+    /// The same, which also accepts peers by the CA, though this server's own certificate of it is unfit for the bridge.
     pub fn judging_by_ca(self, material: &TlsMaterial) -> BridgeIdentity {
         BridgeIdentity { roots: material.roots(), ..self }
     }

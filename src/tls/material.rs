@@ -1,7 +1,5 @@
-//! The files `ca_file`, `ca_path`, `cert_file` and `key_file`, and the TLS configurations made of them.
-//!
-//! Everything is checked when it is loaded: a wrong file stops the start and is named. [`TlsMaterial::remarks`] has the
-//! warnings about usable certificates.
+//! The files `ca_file`, `ca_path`, `cert_file` and `key_file`, and the TLS configurations made of them. Everything is
+//! checked when it is loaded: a wrong file stops the start and is named.
 
 use super::certificate::{has_extensions, parse, server_dc, validity_refusal};
 use super::judge::{Authorities, KnownClients, KnownServers};

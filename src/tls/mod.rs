@@ -1,8 +1,7 @@
 //! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the bridge (`identity`).
 //! Peers of another datacenter are judged by `verify`, peers of this one by `judge`, both behind the one `verifier`.
-//! `outgoing` is TLS towards other servers, such as targets of checks.
-//!
-//! It reads no configuration, opens no sockets, and no key ever reaches a log line or an error.
+//! `outgoing` is TLS towards other servers, such as targets of checks. It reads no configuration, opens no sockets, and
+//! no key ever reaches a log line or an error.
 
 mod authority;
 mod certificate;

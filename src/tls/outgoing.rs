@@ -1,8 +1,6 @@
-//! TLS towards targets of health checks and handlers of watches.
-//!
-//! By default the authorities of the operating system judge targets, and no certificate is shown. With
-//! `enable_agent_tls_for_checks` this agent's authorities judge, and its certificate is shown. The disk is read at the
-//! first check that needs it.
+//! TLS towards targets of health checks and handlers of watches. By default the authorities of the operating system judge
+//! targets, and no certificate is shown. With `enable_agent_tls_for_checks` this agent's authorities judge, and its
+//! certificate is shown.
 
 use super::judge::KnownServers;
 use super::material::TlsMaterial;

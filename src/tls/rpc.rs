@@ -1,7 +1,5 @@
-//! TLS of the RPC port: connecting, accepting, and the peers that may speak as servers.
-//!
-//! The rules are Consul's (`verify_incoming`, `verify_outgoing`, `verify_server_hostname`), but for plain text: beside
-//! TLS it is accepted only on request.
+//! TLS of the RPC port, by Consul's rules (`verify_incoming`, `verify_outgoing`, `verify_server_hostname`), but for plain
+//! text: beside TLS it is accepted only on request.
 
 use super::certificate::server_dc;
 use super::material::TlsMaterial;
@@ -93,8 +91,7 @@ impl RpcTls {
         carries.err().map(|_error| format!("a certificate for {expected} is required for this operation"))
     }
 
-    /// The other datacenter whose server shows `leaf`: its way to this one is the bridge. `None` where names do not
-    /// count.
+    /// The other datacenter whose server shows `leaf`: its way here is the bridge. `None` where names do not count.
     pub fn of_elsewhere(&self, leaf: Option<&CertificateDer<'_>>) -> Option<String> {
         self.refuses_as_server(leaf)?;
         server_dc(leaf?, &self.rules.domain).ok()

@@ -1,7 +1,6 @@
-//! Judges the certificate that a server of another datacenter shows on the bridge.
-//!
-//! A peer is accepted when its chain leads to the CA, or when its fingerprint is a pin of its datacenter. In both cases
-//! it is only the server that its certificate names: exactly one `server.<dc>.<domain>`. Each refusal names its rule.
+//! Judges the certificate that a server of another datacenter shows on the bridge. A peer is accepted when its chain
+//! leads to the CA, or when its fingerprint is a pin of its datacenter. In both cases it is only the server that its
+//! certificate names: exactly one `server.<dc>.<domain>`. Each refusal names its rule.
 
 use super::certificate::{fingerprint_of, parse, server_dc, validity_refusal};
 use super::verifier::{ClientJudge, ServerJudge, Shown};

@@ -1,7 +1,5 @@
-//! Alias checks: as good as the worst check of another service.
-//!
-//! `registry` calls [`judge`] after each change for an alias of this agent's service. [`follow`] is the task of an
-//! alias of another node; it reads the catalog.
+//! Alias checks: as good as the worst check of another service. `registry` calls [`judge`] for aliases of this agent's
+//! services; [`follow`] is the task of an alias of another node.
 
 use super::finding::Finding;
 use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};

@@ -1,6 +1,4 @@
-//! Connections to probed targets: names looked up, TCP, TLS. Errors read as Consul's do.
-//!
-//! Each kind of network check bounds the time.
+//! Connections to probed targets: names looked up, TCP, TLS. Errors read as Consul's do. Callers bound the time.
 
 use crate::defaults::CHECK_LOOKUPS;
 use crate::proxy::Proxy;

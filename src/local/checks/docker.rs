@@ -1,7 +1,5 @@
-//! Docker checks: a command run inside a container, judged by its exit code.
-//!
-//! The engine is asked over HTTP, on its socket or at `DOCKER_HOST`. A run in a container cannot be ended from
-//! outside: while it goes on, no other one is begun.
+//! Docker checks: a command run inside a container, judged by its exit code. A run cannot be ended from outside: while
+//! it goes on, no other one is begun.
 
 use super::connect::{Address, connect, plain};
 use super::exchange::{Answer, ask};

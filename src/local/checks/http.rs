@@ -1,6 +1,5 @@
-//! HTTP and HTTPS checks: 2xx is passing, 429 warning, everything else critical.
-//!
-//! Redirects are followed as Go's client does. An endless body is cut at its bound and leaves the status as it is.
+//! HTTP and HTTPS checks: 2xx is passing, 429 warning, everything else critical. Redirects are followed as Go's client
+//! does. An endless body is cut at its bound and leaves the status as it is.
 
 use super::connect::{Tls, connect, connect_by};
 use super::exchange::{Answer, ask};

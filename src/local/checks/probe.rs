@@ -1,6 +1,4 @@
-//! Probes a target once: whatever its kind, bounded in time, memory and output.
-//!
-//! A probe is made of a check's definition and run by `runners`. TTL, alias and maintenance checks have none.
+//! The probe of a check's target, bounded in time, memory and output. TTL, alias and maintenance checks have none.
 
 use super::connect::{Target, Tls};
 use super::docker::DockerProbe;

@@ -1,7 +1,6 @@
-//! Runs a command to its end, bounded in time and output, and leaves nothing of it behind.
-//!
-//! The command gets a process group of its own. The group is killed when the command has ended, its time is over,
-//! or the check is stopped. A daemon that is meant to stay makes itself a session, and so another group.
+//! Runs a command to its end, bounded in time and output, and leaves nothing of it behind. The command gets a process
+//! group of its own. The group is killed when the command has ended, its time is over, or the check is stopped. A
+//! daemon that is meant to stay makes itself a session, and so another group.
 
 use crate::defaults::CHECK_PIPE_BYTES;
 use crate::model::tail::Tail;

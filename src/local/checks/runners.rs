@@ -1,6 +1,4 @@
 //! The tasks that run checks: one a check, which sleeps, probes, and reports.
-//!
-//! The caller owns one [`Runners`]. A task ends at once when its check is stopped or the [`Runners`] is dropped.
 
 use super::finding::Finding;
 use super::probe::Probe;
@@ -11,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The checks that run, by id.
+/// The checks that run, by id. A task ends at once when its check is stopped or this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Runners {
     tasks: HashMap<String, AbortOnDropHandle<()>>,
@@ -23,8 +21,6 @@ impl Runners {
     ///
     /// `report` gets the id and each finding that `thresholds` lets through; it must not block. It must also know
     /// which start a finding belongs to: one may still arrive after the check was stopped.
-    ///
-    /// Must be called within a Tokio runtime.
     pub(crate) fn start(
         &mut self,
         id: &str,

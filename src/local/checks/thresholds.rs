@@ -27,8 +27,7 @@ impl Thresholds {
         }
     }
 
-    /// The check's new result after `finding`; `None` while too few in a row agree. Passing and warning count as
-    /// successes.
+    /// The check's new result after `finding`; `None` while too few in a row agree. Warning counts as a success.
     pub(crate) fn judge(&mut self, finding: Finding) -> Option<Finding> {
         if finding.status != CheckStatus::Critical {
             self.failures = 0;

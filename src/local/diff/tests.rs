@@ -79,7 +79,8 @@ fn each_difference_is_pushed_and_a_catalog_that_agrees_gets_no_write() {
     let (mut state, remote) = agreed();
     assert!(!state.compare(&remote));
     assert_eq!(changes(&state), Vec::<String>::new());
-    let differences: [(fn(&mut Remote), &str); 3] = [
+    type Differ = fn(&mut Remote);
+    let differences: [(Differ, &str); 3] = [
         (|remote| remote.services.get_mut("web1").expect("there").port = 81, "+ web1"),
         (|remote| remote.checks.get_mut("c1").expect("there").status = CheckStatus::Passing, "+ c1"),
         (|remote| remote.node.as_mut().expect("there").meta = Some([("rack".to_owned(), "7".to_owned())].into()), "+node"),
