@@ -139,7 +139,7 @@ impl raft::Transport for RaftOutbox {
                 let name = name.unwrap_or_else(|| target.to_string());
                 return Err(TransportError::NotSent(format!("no address known for server {name}")));
             };
-            rpc.raft(address, lane, message, timeout).await.map_err(|error| match error {
+            rpc.send(address, lane, message, timeout).await.map_err(|error| match error {
                 CallError::NotSent(cause) => TransportError::NotSent(cause),
                 CallError::Lost(cause) => TransportError::Lost(cause),
                 CallError::Refused(fault) => TransportError::NotSent(fault.to_string()),
