@@ -151,7 +151,7 @@ fn millis(millis: Option<f64>) -> String {
     millis.map_or("-".to_owned(), |millis| format!("{millis:.1}ms"))
 }
 
-/// To the tenth of a second.
+/// An age, to the tenth of a second.
 fn age(millis: Option<u64>) -> String {
     millis.map_or("-".to_owned(), |millis| format!("{}.{}s", millis / 1_000, millis % 1_000 / 100))
 }
