@@ -165,6 +165,7 @@ mod tests {
     #[test]
     fn settings_fit_each_other() {
         assert!(defaults::BRIDGE_IDLE_TIMEOUT > defaults::BRIDGE_KEEP_ALIVE * 2);
+        assert!(defaults::BRIDGE_KEEP_ALIVE > defaults::BRIDGE_REST_INTERVAL);
         assert!(defaults::BRIDGE_DIAL_TIMEOUT < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(defaults::BRIDGE_PROGRESS_INTERVAL * 2 < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(transport(0).is_ok());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Silence on a link after which QUIC probes it: longer than `BRIDGE_PING_INTERVAL`, so that a link that is pinged
+/// Silence on a link after which QUIC probes it: longer than `BRIDGE_REST_INTERVAL`, so that a link that is pinged
 /// is not probed beside it.
-pub const BRIDGE_KEEP_ALIVE: Duration = Duration::from_millis(600);
+pub const BRIDGE_KEEP_ALIVE: Duration = Duration::from_millis(960);
 /// Silence after which a link is dead; three probes have gone unanswered by then.
 pub const BRIDGE_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a call waits for a link, and then for the next sign of progress; no call without

@@ -11,8 +11,10 @@ pub const BRIDGE_CACHE_MOST: i64 = 1 << 40;
 /// A server of another datacenter whose view is older than this is cut off there: others are asked first,
 /// and feeds move. More than a change of leader takes.
 pub const BRIDGE_BEHIND: Duration = Duration::from_secs(2);
-/// How often each link is pinged: what is read from memory is no older than this and a round trip.
+/// Time between two pings of a link in use: what is read from memory is no older than this and a round trip.
 pub const BRIDGE_PING_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while no feed stands on the link and no call is under way.
+pub const BRIDGE_REST_INTERVAL: Duration = Duration::from_millis(900);
 /// Pings of one link whose echo is out; the oldest is forgotten. A link is dead long before.
 pub const BRIDGE_PINGS_UNHEARD: usize = 16;
 /// Feeds that stand on one link; the least recently used makes room.
