@@ -6,6 +6,7 @@
 
 use super::room::free_bytes;
 use super::start::Server;
+use crate::clock;
 use crate::defaults::{RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use openraft::ServerState;
@@ -13,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Server {
     fn raft_folder(&self) -> Option<PathBuf> {
@@ -22,10 +24,10 @@ impl Server {
     /// Looks after the room for as long as the server runs.
     pub(super) async fn watch_room(self: Arc<Server>) {
         let Some(folder) = self.raft_folder() else { return };
-        let mut tick = tokio::time::interval(RAFT_DISK_ROOM_TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pause = Duration::ZERO;
         loop {
-            tick.tick().await;
+            clock::sleep_shared(pause).await;
+            pause = RAFT_DISK_ROOM_TICK;
             let (path, shelf) = (folder.clone(), self.shelf.clone());
             let look = tokio::task::spawn_blocking(move || Ok::<_, io::Error>((free_bytes(&path)?, shelf.size())));
             // A file system that does not tell is not judged.

@@ -94,7 +94,7 @@ impl Server {
                 },
                 None => RAFT_ECHO_INTERVAL,
             };
-            tokio::time::sleep(pause).await;
+            clock::sleep_shared(pause).await;
         }
     }
 

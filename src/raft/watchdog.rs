@@ -3,6 +3,7 @@
 //! A stuck disk takes no proposals; a failed write ends the server, for nobody knows what is on disk.
 
 use super::start::Server;
+use crate::clock;
 use crate::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
 use openraft::ServerState;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl Server {
         let mut failed = writer.failed();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
+                () = clock::sleep_shared(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
                 ended = failed.changed() => {
                     // The writer's end without a reason is this server's own.
                     if let Some(reason) = failed.borrow_and_update().clone() {
