@@ -329,7 +329,7 @@ impl Followed {
     /// The answer to a question that is asked now, and the time that it is of.
     async fn ask(&self, consistency: Consistency, began: Instant) -> Result<(Arc<Answer>, Instant), Fault> {
         let query = Query::of(Arc::clone(self.holding.query()), Freshness { consistency, ..Freshness::default() });
-        let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.answers.links, self.holding.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await? {
             Reply::Answer(mut answer) => {
                 answer.meta.datacenters = None;

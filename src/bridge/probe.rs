@@ -108,7 +108,7 @@ impl Bridge {
         // The other side puts in the datacenter that our certificate proves.
         let read = Read::Federation(FederationRead::DialBack { dc: self.us.datacenter.clone() });
         let query = Query::new(read, Principal::agent(&self.us.node));
-        let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         match client::call(&self.links, dc, &request, defaults::DOCTOR_PATIENCE).await? {
             Reply::Answer(answer) => DialBack::read(&answer.body),
             Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),

@@ -55,7 +55,7 @@ impl Handler for Scripted {
         let bridge = self.bridge.get().cloned();
         Box::pin(async move {
             assert!(request.hops.crossed);
-            let state = match request.ask {
+            let state = match request.operation {
                 Operation::Read(query) => match &query.identity.read {
                     Read::Health(HealthRead::State { state }) => state.clone(),
                     Read::Federation(FederationRead::DialBack { dc }) => {
@@ -122,13 +122,13 @@ impl Source for Scripted {
 
 fn read(state: &str) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.to_owned() }), Principal::anonymous());
-    Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
     let options = QueryOptions { min_index: 5, ..QueryOptions::default() };
     Request {
-        ask: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
+        operation: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
         hops: Hops::default(),
     }
 }
@@ -136,7 +136,7 @@ fn blocking(state: &str) -> Request {
 fn write(what: &str) -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), principal: Principal::anonymous(), write };
-    Request { ask: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 /// A bridge with what a test needs of it.
@@ -208,7 +208,7 @@ impl House {
 
     /// A stale read of dc2 that nothing is held for.
     async fn first(&self, what: &str) -> Result<String, Fault> {
-        let Operation::Read(query) = read(what).ask else { unreachable!("a read is asked") };
+        let Operation::Read(query) = read(what).operation else { unreachable!("a read is asked") };
         let held = self.bridge.follow("dc2", &query.identity).first().await?;
         Ok(String::from_utf8(held.answer.body.to_vec()).unwrap())
     }

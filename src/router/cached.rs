@@ -239,7 +239,7 @@ mod tests {
         CacheControl { max_age: Some(Duration::from_secs(seconds)), ..CacheControl::default() }
     }
 
-    fn told(answer: &Answer) -> (bool, u64, u64) {
+    fn cache_facts(answer: &Answer) -> (bool, u64, u64) {
         let cache = answer.meta.cache.unwrap();
         (cache.hit, cache.age.as_secs(), answer.meta.index)
     }
@@ -252,10 +252,10 @@ mod tests {
     async fn the_first_is_a_miss_and_the_next_a_hit_of_age_zero() {
         let (far, shutdown) = (Far::new(7), Shutdown::new());
         let feeds = far.feeds(&shutdown);
-        assert_eq!(told(&feeds.answer(&any()).await.unwrap()), (false, 0, 7));
+        assert_eq!(cache_facts(&feeds.answer(&any()).await.unwrap()), (false, 0, 7));
         pass(Duration::from_secs(100)).await;
-        assert_eq!(told(&feeds.answer(&any()).await.unwrap()), (true, 0, 7));
-        assert_eq!(told(&feeds.answer(&query(max_age(1))).await.unwrap()), (true, 0, 7), "a feed in contact is never old");
+        assert_eq!(cache_facts(&feeds.answer(&any()).await.unwrap()), (true, 0, 7));
+        assert_eq!(cache_facts(&feeds.answer(&query(max_age(1))).await.unwrap()), (true, 0, 7), "a feed in contact is never old");
     }
 
     #[tokio::test(start_paused = true)]
@@ -264,7 +264,7 @@ mod tests {
         let feeds = far.feeds(&shutdown);
         let query = any();
         let all = futures_util::future::join_all((0..50).map(|_| feeds.answer(&query))).await;
-        assert!(all.iter().all(|answer| told(answer.as_ref().unwrap()) == (false, 0, 7)));
+        assert!(all.iter().all(|answer| cache_facts(answer.as_ref().unwrap()) == (false, 0, 7)));
         assert_eq!(far.fetches(), 1);
     }
 
@@ -276,7 +276,7 @@ mod tests {
         pass(Duration::from_secs(1)).await;
         far.content.send_replace(Some(8));
         pass(Duration::from_secs(1)).await;
-        assert_eq!(told(&feeds.answer(&any()).await.unwrap()), (true, 0, 8));
+        assert_eq!(cache_facts(&feeds.answer(&any()).await.unwrap()), (true, 0, 8));
     }
 
     #[tokio::test(start_paused = true)]
@@ -288,7 +288,7 @@ mod tests {
         for control in [max_age(0), must_revalidate] {
             pass(Duration::from_secs(1)).await;
             let before = far.fetches();
-            assert_eq!(told(&feeds.answer(&query(control)).await.unwrap()), (false, 0, 7));
+            assert_eq!(cache_facts(&feeds.answer(&query(control)).await.unwrap()), (false, 0, 7));
             assert!(far.fetches() > before);
         }
     }
@@ -305,17 +305,17 @@ mod tests {
             let feeds = Arc::clone(&feeds);
             async move { feeds.answer(&query(control)).await }
         };
-        let (hit, age, index) = told(&answer(CacheControl::default()).await.unwrap());
+        let (hit, age, index) = cache_facts(&answer(CacheControl::default()).await.unwrap());
         assert!(hit && (58..=61).contains(&age) && index == 7, "{age}");
-        assert!(told(&answer(max_age(120)).await.unwrap()).0);
+        assert!(cache_facts(&answer(max_age(120)).await.unwrap()).0);
         assert_eq!(answer(max_age(10)).await, Err(Fault::unreachable("cut off")));
         let tolerant = |seconds| CacheControl { stale_if_error: Some(Duration::from_secs(seconds)), ..max_age(10) };
-        let (hit, age, _) = told(&answer(tolerant(600)).await.unwrap());
+        let (hit, age, _) = cache_facts(&answer(tolerant(600)).await.unwrap());
         assert!(hit && age >= 58, "served in spite of the error");
         assert_eq!(answer(tolerant(20)).await, Err(Fault::unreachable("cut off")));
         far.content.send_replace(Some(9));
         pass(CACHED_RETRY.1 * 2).await;
-        assert_eq!(told(&answer(max_age(10)).await.unwrap()), (true, 0, 9), "back in contact by itself");
+        assert_eq!(cache_facts(&answer(max_age(10)).await.unwrap()), (true, 0, 9), "back in contact by itself");
     }
 
     #[tokio::test(start_paused = true)]
@@ -328,13 +328,13 @@ mod tests {
         *far.contact.lock().unwrap() = Some(seconds(40));
         pass(seconds(60)).await;
         let answer = feeds.answer(&any()).await.unwrap();
-        assert_eq!((told(&answer), answer.meta.last_contact), ((true, 40, 7), seconds(40)), "as old as the view");
+        assert_eq!((cache_facts(&answer), answer.meta.last_contact), ((true, 40, 7), seconds(40)), "as old as the view");
         *far.contact.lock().unwrap() = None;
-        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        let (hit, age, _) = cache_facts(&feeds.answer(&any()).await.unwrap());
         assert!(hit && (40..=42).contains(&age), "nobody knows: as when it was known last, {age}");
-        assert!(!told(&feeds.answer(&query(max_age(10))).await.unwrap()).0, "who takes less has it asked for anew");
+        assert!(!cache_facts(&feeds.answer(&query(max_age(10))).await.unwrap()).0, "who takes less has it asked for anew");
         pass(seconds(30)).await;
-        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        let (hit, age, _) = cache_facts(&feeds.answer(&any()).await.unwrap());
         assert!(hit && age <= 2, "and so does the feed itself, {age}");
     }
 
@@ -348,9 +348,9 @@ mod tests {
         pass(Duration::from_secs(9)).await;
         let mut bounded = any();
         bounded.freshness.max_stale = Some(Duration::from_secs(10));
-        assert!(told(&feeds.answer(&bounded).await.unwrap()).0);
+        assert!(cache_facts(&feeds.answer(&bounded).await.unwrap()).0);
         bounded.freshness.max_stale = Some(Duration::from_secs(2));
-        assert!(!told(&feeds.answer(&bounded).await.unwrap()).0);
+        assert!(!cache_facts(&feeds.answer(&bounded).await.unwrap()).0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -361,7 +361,7 @@ mod tests {
         pass(Duration::from_secs(1)).await;
         *far.contact.lock().unwrap() = None;
         clock::testing::sleep(Duration::from_secs(8 * 3600));
-        let (hit, age, _) = told(&feeds.answer(&any()).await.unwrap());
+        let (hit, age, _) = cache_facts(&feeds.answer(&any()).await.unwrap());
         assert!(hit && age >= 8 * 3600, "{age}");
     }
 
@@ -372,7 +372,7 @@ mod tests {
         far.content.send_replace(None);
         assert_eq!(feeds.answer(&any()).await, Err(Fault::unreachable("cut off")));
         far.content.send_replace(Some(7));
-        assert_eq!(told(&feeds.answer(&any()).await.unwrap()), (false, 0, 7));
+        assert_eq!(cache_facts(&feeds.answer(&any()).await.unwrap()), (false, 0, 7));
     }
 
     #[tokio::test(start_paused = true)]
@@ -392,9 +392,9 @@ mod tests {
         };
         let began = Instant::now();
         let (answer, ()) = tokio::join!(feeds.answer(&blocking), change);
-        assert_eq!((told(&answer.unwrap()), began.elapsed().as_secs()), ((false, 0, 8), 2));
+        assert_eq!((cache_facts(&answer.unwrap()), began.elapsed().as_secs()), ((false, 0, 8), 2));
         blocking.freshness.min_index = 3;
-        assert!(told(&feeds.answer(&blocking).await.unwrap()).0, "an index that is passed already is a hit");
+        assert!(cache_facts(&feeds.answer(&blocking).await.unwrap()).0, "an index that is passed already is a hit");
     }
 
     #[tokio::test(start_paused = true)]
@@ -404,13 +404,13 @@ mod tests {
         feeds.answer(&any()).await.unwrap();
         let mut other = any();
         other.identity_mut().principal = Principal::Token(crate::model::ids::Token("secret".into()));
-        assert!(!told(&feeds.answer(&other).await.unwrap()).0);
+        assert!(!cache_facts(&feeds.answer(&other).await.unwrap()).0);
         let mut tagged = any();
         tagged.identity_mut().selection.tags = vec!["v1".into()];
-        assert!(!told(&feeds.answer(&tagged).await.unwrap()).0);
+        assert!(!cache_facts(&feeds.answer(&tagged).await.unwrap()).0);
         let mut consistency = any();
         consistency.freshness.consistency = Consistency::Stale;
-        assert!(told(&feeds.answer(&consistency).await.unwrap()).0, "the mode makes no other feed");
+        assert!(cache_facts(&feeds.answer(&consistency).await.unwrap()).0, "the mode makes no other feed");
     }
 
     #[tokio::test(start_paused = true)]
@@ -420,7 +420,7 @@ mod tests {
         feeds.answer(&any()).await.unwrap();
         pass(CACHED_IDLE + WAIT * 2).await;
         assert_eq!(far.parked.load(Ordering::SeqCst), 0, "idle");
-        assert!(!told(&feeds.answer(&any()).await.unwrap()).0);
+        assert!(!cache_facts(&feeds.answer(&any()).await.unwrap()).0);
         pass(Duration::from_secs(1)).await;
         assert_eq!(far.parked.load(Ordering::SeqCst), 1);
         assert_eq!(shutdown.drain(Duration::from_secs(1)).await, Ok(()));

@@ -9,8 +9,8 @@ use crate::model::request::Operation;
 
 /// Refuses what a server of `from_dc` may not have done in `own_dc`, whose operators let those of others change
 /// it where `operators_may` says so.
-pub(super) fn check(ask: &Operation, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
-    let crosses = match ask {
+pub(super) fn check(operation: &Operation, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
+    let crosses = match operation {
         Operation::Read(query) => query.identity.read.spec().crosses,
         Operation::Write(request) => request.write.spec().crosses,
     };

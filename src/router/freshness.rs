@@ -83,8 +83,8 @@ fn make_canonical(query: &mut Query, elsewhere: bool, translate: bool) {
 
 /// A request of another agent, whose bounds need not be this one's.
 pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
-    let elsewhere = crosses(&settings.datacenter, &request.ask);
-    if let Operation::Read(query) = &mut request.ask {
+    let elsewhere = crosses(&settings.datacenter, &request.operation);
+    if let Operation::Read(query) = &mut request.operation {
         if elsewhere {
             bound(settings, &mut query.freshness);
             let translate = query.identity.selection.translate;
@@ -150,8 +150,8 @@ fn is_discovery(read: &Read) -> bool {
 }
 
 /// Whether `ask` goes to another datacenter than `own`.
-pub(super) fn crosses(own: &str, ask: &Operation) -> bool {
-    is_elsewhere(own, wanted_dc(ask))
+pub(super) fn crosses(own: &str, operation: &Operation) -> bool {
+    is_elsewhere(own, wanted_dc(operation))
 }
 
 #[cfg(test)]
@@ -263,8 +263,8 @@ mod tests {
         };
         let both = |options: QueryOptions| {
             let entered = entered(&settings, query(web(), options.clone())).max_stale;
-            let request = Request { ask: Operation::Read(query(web(), options)), hops: Hops::default() };
-            let Operation::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
+            let request = Request { operation: Operation::Read(query(web(), options)), hops: Hops::default() };
+            let Operation::Read(received) = received(&settings, request).operation else { panic!("it is a write") };
             assert_eq!(entered, received.freshness.max_stale, "here as for a client agent");
             entered
         };

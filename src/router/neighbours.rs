@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 /// What a neighbour has told.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct Received {
     /// As it came; its age is that at the time of the question, at most.
     answer: Arc<Answer>,
     /// When it was asked for.
@@ -32,7 +32,7 @@ pub(super) struct Told {
     pub(super) from: SocketAddr,
 }
 
-impl Told {
+impl Received {
     /// How old the answer may be by now. It was read after the question was sent, so what has passed
     /// since then is never less than what has passed since it was that old.
     pub(super) fn age(&self) -> Duration {
@@ -53,17 +53,17 @@ impl Told {
 #[derive(Debug)]
 pub(super) struct Neighbours {
     /// What was told just now, for those who ask the same under the same bounds.
-    told: Cache<(Arc<Identity>, Freshness), Told>,
+    received: Cache<(Arc<Identity>, Freshness), Received>,
     places: Semaphore,
 }
 
 impl Neighbours {
     pub(super) fn new() -> Neighbours {
-        let weight = |_: &(Arc<Identity>, Freshness), told: &Told| {
-            u32::try_from(told.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
+        let weight = |_: &(Arc<Identity>, Freshness), received: &Received| {
+            u32::try_from(received.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
         };
-        let told = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
-        Neighbours { told, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
+        let received = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
+        Neighbours { received, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
     }
 
     /// Places that nobody has.
@@ -76,18 +76,18 @@ impl Neighbours {
 impl Core {
     /// What the neighbours hold for `query`, which neither blocks nor forgives: where any age will do
     /// the first good answer, one question for all who wait for it; else the freshest within `bounds`.
-    pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Told> {
+    pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         if !bounds.must_look() {
             let key = (Arc::clone(&query.identity), query.freshness);
-            let told = self.neighbours.told.optionally_get_with(key, self.ask_each(query, bounds)).await;
-            if told.as_ref().is_none_or(|told| !bounds.is_too_old(told.age())) {
-                return told;
+            let received = self.neighbours.received.optionally_get_with(key, self.ask_each(query, bounds)).await;
+            if received.as_ref().is_none_or(|received| !bounds.is_too_old(received.age())) {
+                return received;
             }
         }
         self.ask_each(query, bounds).await
     }
 
-    async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Told> {
+    async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         let servers = self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX));
         if servers.is_empty() {
             return None;
@@ -97,22 +97,22 @@ impl Core {
             return None;
         };
         metrics::counter!("kontor.router.neighbours_asked").increment(1);
-        let request = Request { ask: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
         let asked = clock::now();
         let ask = |from| {
             let request = &request;
             async move { (from, self.paths.peers.call(from, request, NEIGHBOURS_PATIENCE).await) }
         };
         let mut replies: FuturesUnordered<_> = servers.into_iter().map(ask).collect();
-        let mut best: Option<Told> = None;
+        let mut best: Option<Received> = None;
         while let Some((from, reply)) = replies.next().await {
             let Ok(Reply::Answer(answer)) = reply else { continue };
-            let told = Told { answer: Arc::new(answer), asked, from };
-            if bounds.is_too_old(told.age()) {
+            let received = Received { answer: Arc::new(answer), asked, from };
+            if bounds.is_too_old(received.age()) {
                 continue;
             }
-            if best.as_ref().is_none_or(|best| told.age() < best.age()) {
-                best = Some(told);
+            if best.as_ref().is_none_or(|best| received.age() < best.age()) {
+                best = Some(received);
             }
             if !bounds.are_set() {
                 break;
@@ -135,10 +135,10 @@ mod tests {
         answer.meta.last_contact = Duration::from_secs(40);
         answer.meta.cache = Some(CacheUse { hit: true, age: Duration::from_secs(40) });
         let from = SocketAddr::from(([10, 0, 0, 1], 8300));
-        let told = Told { answer: Arc::new(answer), asked: clock::now(), from };
+        let received = Received { answer: Arc::new(answer), asked: clock::now(), from };
         tokio::time::advance(Duration::from_millis(1500)).await;
         let age = Duration::from_millis(41_500);
-        let meta = told.answer().meta;
+        let meta = received.answer().meta;
         assert_eq!((meta.last_contact, meta.cache), (age, Some(CacheUse { hit: true, age })));
     }
 }

@@ -18,22 +18,22 @@ use std::sync::Arc;
 /// member makes a user without a token of an agent, and what only the agent itself may do is refused then. An agent
 /// whose connections leave from an address that no member tells is taken by its word, as everybody in the pool is.
 pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
-    let refused = match principal(&request.ask) {
+    let refused = match principal(&request.operation) {
         Principal::Token(_) => return Ok(()),
         Principal::Agent(name) => match not_itself(name, from, &roster()) {
-            Some(other) if access(&request.ask) == Access::Agent => {
-                let what = if matches!(request.ask, Operation::Write(_)) { "votes" } else { "a request" };
+            Some(other) if access(&request.operation) == Access::Agent => {
+                let what = if matches!(request.operation, Operation::Write(_)) { "votes" } else { "a request" };
                 format!("{what} of {name} came from {from}, which is the address of {other}")
             }
             Some(_other) => {
-                *principal_mut(&mut request.ask) = Principal::anonymous();
+                *principal_mut(&mut request.operation) = Principal::anonymous();
                 return Ok(());
             }
             None => return Ok(()),
         },
         Principal::Leader => format!("a request of the leader came from {from}: its duties are done at the leader alone"),
     };
-    let counter = match request.ask {
+    let counter = match request.operation {
         Operation::Write(_) => metrics::counter!("kontor.router.votes_refused"),
         Operation::Read(_) => metrics::counter!("kontor.router.principals_refused"),
     };
@@ -43,9 +43,9 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
 
 /// Refuses a request of `from_dc` in the name of anybody but a user. What servers ask each other is believed of a
 /// server there, which its certificate proves; names of nodes there mean nothing here.
-pub(super) fn admit_across(ask: &Operation, from_dc: &str) -> Result<(), Fault> {
-    let is_between_servers = access(ask) == Access::Server;
-    match principal(ask) {
+pub(super) fn admit_across(operation: &Operation, from_dc: &str) -> Result<(), Fault> {
+    let is_between_servers = access(operation) == Access::Server;
+    match principal(operation) {
         Principal::Token(_) => Ok(()),
         Principal::Agent(_) if is_between_servers => Ok(()),
         Principal::Agent(_) | Principal::Leader => Err(not_of_users(from_dc)),
@@ -65,23 +65,23 @@ fn not_of_users(from: &str) -> Fault {
     Fault::new(FaultKind::Denied, format!("agents of {from} have no rights of their own here"))
 }
 
-fn principal(ask: &Operation) -> &Principal {
-    match ask {
+fn principal(operation: &Operation) -> &Principal {
+    match operation {
         Operation::Read(query) => &query.identity.principal,
         Operation::Write(request) => &request.principal,
     }
 }
 
-fn principal_mut(ask: &mut Operation) -> &mut Principal {
-    match ask {
+fn principal_mut(operation: &mut Operation) -> &mut Principal {
+    match operation {
         Operation::Read(query) => &mut query.identity_mut().principal,
         Operation::Write(request) => &mut request.principal,
     }
 }
 
 /// What its operation needs.
-fn access(ask: &Operation) -> Access {
-    match ask {
+fn access(operation: &Operation) -> Access {
+    match operation {
         Operation::Read(query) => query.identity.read.spec().access,
         Operation::Write(request) => request.write.spec().access,
     }
@@ -104,8 +104,8 @@ fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r st
 impl Core {
     /// Refuses what the principal may not ask, before it is answered or proposed here. Of a read that is answered
     /// row by row the store leaves out what is not for it.
-    pub(super) fn permit(&self, reader: &Reader, ask: &Operation) -> Result<(), Fault> {
-        match ask {
+    pub(super) fn permit(&self, reader: &Reader, operation: &Operation) -> Result<(), Fault> {
+        match operation {
             Operation::Read(query) => {
                 let spec = query.identity.read.spec();
                 reader.permit_read(&query.identity.principal, spec.access, spec.texts[0])
@@ -142,8 +142,8 @@ mod tests {
 
     fn ballot(observer: &str) -> Request {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
-        let ask = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
-        Request { ask, hops: Hops::default() }
+        let operation = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
+        Request { operation, hops: Hops::default() }
     }
 
     fn read(principal: Principal) -> Operation {
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn nobody_is_believed_to_be_the_leader() {
         for last in [1, 2, 9] {
-            let mut request = Request { ask: read(Principal::Leader), hops: Hops::default() };
+            let mut request = Request { operation: read(Principal::Leader), hops: Hops::default() };
             assert!(admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).is_err());
         }
     }
@@ -194,9 +194,9 @@ mod tests {
     #[test]
     fn an_agent_at_the_address_of_another_is_no_more_than_a_user() {
         let settled = |last: u8| {
-            let mut request = Request { ask: read(Principal::agent("c1")), hops: Hops::default() };
+            let mut request = Request { operation: read(Principal::agent("c1")), hops: Hops::default() };
             admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).unwrap();
-            principal(&request.ask).clone()
+            principal(&request.operation).clone()
         };
         assert_eq!((settled(2), settled(3)), (Principal::agent("c1"), Principal::anonymous()));
     }

@@ -9,7 +9,7 @@ use super::blocking::{self, Watched};
 use super::bounds::{Bounds, HeldUse};
 use super::deliver::Crossing;
 use super::freshness::{self, LEAST_WAIT};
-use super::neighbours::Told;
+use super::neighbours::Received;
 use super::paths::{Datacenters, Follow};
 use super::retry::may_be_retried;
 use crate::bridge::Held;
@@ -72,16 +72,16 @@ struct Got {
 
 impl Got {
     fn of(held: &Held, hit: bool) -> Got {
-        Got { answer: told(held, hit), neighbour: None }
+        Got { answer: answer_from(held, hit), neighbour: None }
     }
 
-    fn beside(told: &Told) -> Got {
-        Got { answer: told.answer(), neighbour: Some(told.from) }
+    fn beside(received: &Received) -> Got {
+        Got { answer: received.answer(), neighbour: Some(received.from) }
     }
 }
 
 /// The answer held, with its age.
-fn told(held: &Held, hit: bool) -> Answer {
+fn answer_from(held: &Held, hit: bool) -> Answer {
     let (age, mut answer) = (clock::since(held.as_of), Answer::clone(&held.answer));
     answer.meta.last_contact = age;
     answer.meta.consistency = Consistency::Stale;
@@ -153,13 +153,13 @@ impl RemoteRead<'_> {
             None => match select(own, neighbours).await {
                 Either::Left((Ok(held), _)) => return Ok(Got::of(&held, false)),
                 Either::Left((Err(fault), neighbours)) => {
-                    return neighbours.await.map(|told| Got::beside(&told)).ok_or(fault);
+                    return neighbours.await.map(|received| Got::beside(&received)).ok_or(fault);
                 }
-                Either::Right((Some(told), _)) => return Ok(Got::beside(&told)),
+                Either::Right((Some(received), _)) => return Ok(Got::beside(&received)),
                 Either::Right((None, own)) => return own.await.map(|held| Got::of(&held, false)),
             },
         };
-        neighbours.await.map(|told| Got::beside(&told)).ok_or(fault)
+        neighbours.await.map(|received| Got::beside(&received)).ok_or(fault)
     }
 
     /// Whether to try elsewhere, or again.
@@ -223,7 +223,7 @@ impl RemoteRead<'_> {
         };
         match reply {
             Ok(Reply::Answer(mut answer)) => {
-                answer.come(clock::since(sent));
+                answer.add_age(clock::since(sent));
                 Ok(answer)
             }
             Ok(Reply::Written(_)) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
@@ -242,7 +242,7 @@ impl RemoteRead<'_> {
         // When it was made is not known, only that this was after the question, which may be long ago.
         // So it counts as the sign that there is a newer one, and as the answer only without that.
         if let Ok(held) = self.followed().refresh().await {
-            return Ok(told(&held, false));
+            return Ok(answer_from(&held, false));
         }
         let age = answer.meta.last_contact.saturating_add(clock::since(sent));
         answer.meta.last_contact = age;
@@ -252,7 +252,7 @@ impl RemoteRead<'_> {
 
     fn parking(&self, mut query: Query, min_index: u64, left: Duration, hops: Hops) -> Request {
         query.freshness = Freshness { min_index, wait: left.max(LEAST_WAIT), ..query.freshness };
-        Request { ask: Operation::Read(query), hops }
+        Request { operation: Operation::Read(query), hops }
     }
 }
 
@@ -278,7 +278,7 @@ impl Watched for RemoteRead<'_> {
             return Err(fault);
         }
         match self.followed().held() {
-            Some(held) => Ok(told(&held, true)),
+            Some(held) => Ok(answer_from(&held, true)),
             None => Err(Fault::unreachable(format!("what was held of {} is held no more", self.dc))),
         }
     }
@@ -300,7 +300,7 @@ mod tests {
         answer.meta.last_contact = Duration::from_secs(99);
         let held = Held { answer: Arc::new(answer), as_of: clock::now(), in_contact: false };
         tokio::time::advance(Duration::from_millis(2_500)).await;
-        let meta = told(&held, true).meta;
+        let meta = answer_from(&held, true).meta;
         let age = Duration::from_millis(2_500);
         assert_eq!((meta.index, meta.last_contact, meta.cache), (7, age, Some(CacheUse { hit: true, age })));
         assert_eq!(meta.consistency, Consistency::Stale);

@@ -10,8 +10,8 @@ use crate::model::request::{Hops, Operation};
 use std::net::SocketAddr;
 
 /// Who may answer `ask` within the datacenter.
-pub(super) fn need(ask: &Operation) -> Need {
-    match ask {
+pub(super) fn need(operation: &Operation) -> Need {
+    match operation {
         Operation::Write(_) => Need::Leader,
         Operation::Read(query) if query.freshness.consistency == Consistency::Stale => query.identity.read.spec().stale,
         Operation::Read(query) => query.identity.read.spec().fresh,
@@ -19,8 +19,8 @@ pub(super) fn need(ask: &Operation) -> Need {
 }
 
 /// The datacenter that `ask` names; `None` for what is never asked of another one.
-pub(super) fn wanted_dc(ask: &Operation) -> Option<&str> {
-    match ask {
+pub(super) fn wanted_dc(operation: &Operation) -> Option<&str> {
+    match operation {
         Operation::Read(query) if query.identity.read.spec().is_of_this_side() => None,
         Operation::Read(query) => query.identity.dc.as_deref(),
         Operation::Write(request) => request.dc.as_deref(),

@@ -125,14 +125,14 @@ impl Stored {
         Known { cluster: self.answer.meta.cluster, index: self.answer.meta.index, hash: self.hash }
     }
 
-    fn told(&self) -> Instant {
+    fn as_of(&self) -> Instant {
         self.as_of.get().map_or(self.floor, |time| time.max(self.floor))
     }
 
     /// Since when an answer of `known` and `meta` that follows on this one is known to be the newest,
     /// by what is known of this one. Only an index tells that it does not say what was before.
     fn passes_on(&self, known: Known, meta: &AnswerMeta) -> Option<Instant> {
-        (meta.indexed && known.cluster == self.answer.meta.cluster).then(|| self.told())
+        (meta.indexed && known.cluster == self.answer.meta.cluster).then(|| self.as_of())
     }
 }
 
@@ -171,7 +171,7 @@ impl CachedFeed {
     pub(in crate::bridge) fn current(&self, now: Instant) -> Option<Held> {
         let mut stored = self.stored.load_full()?;
         loop {
-            let as_of = stored.told();
+            let as_of = stored.as_of();
             // What was counted may be for the next answer, stored in between: then that one is told.
             match &*self.stored.load() {
                 Some(newer) if !Arc::ptr_eq(newer, &stored) => stored = Arc::clone(newer),
@@ -256,7 +256,7 @@ impl CachedFeed {
         let known = Known::of(answer);
         let held = self.stored();
         let order = Order::of(held.as_ref().map(|held| held.known()), known);
-        let is_late = |held: &Stored| order == Order::Newer && held.known().index == known.index && held.told() > as_of;
+        let is_late = |held: &Stored| order == Order::Newer && held.known().index == known.index && held.as_of() > as_of;
         if order == Order::Older || held.as_deref().is_some_and(is_late) {
             metrics::counter!("kontor.bridge.answers_refused").increment(1);
             return false;

@@ -36,7 +36,7 @@ pub(super) enum FreshnessBasis {
 pub(super) struct Poll {
     pub(super) query: Arc<Identity>,
     /// What was pushed last.
-    pub(super) told: Known,
+    pub(super) reported: Known,
     /// Told when a read tells something else.
     pub(super) news: Arc<Notify>,
 }
@@ -91,7 +91,7 @@ impl FeedsFreshness {
             None | Some(FreshnessBasis::Unknown) => true,
             Some(FreshnessBasis::Called(interest)) => interest.called(),
             Some(FreshnessBasis::Polled(poll)) => {
-                let is_news = seen.get(&feed) != Some(&poll.told);
+                let is_news = seen.get(&feed) != Some(&poll.reported);
                 if is_news {
                     poll.news.notify_one();
                 }

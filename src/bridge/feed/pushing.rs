@@ -176,15 +176,15 @@ impl Seat {
     }
 
     /// Numbers the push of what was read after [`Seat::watch`]. From here on echoes name it.
-    pub(super) fn push(&self, watched: &Watched, told: Known) -> u64 {
-        let basis = self.basis(watched, told);
+    pub(super) fn push(&self, watched: &Watched, reported: Known) -> u64 {
+        let basis = self.basis(watched, reported);
         let (number, _before) = self.pushing.state().standing.push(self.feed, basis);
         number
     }
 
     /// What was read after [`Seat::watch`] is what was told last.
-    pub(super) fn settle(&self, watched: &Watched, told: Known) {
-        let basis = self.basis(watched, told);
+    pub(super) fn settle(&self, watched: &Watched, reported: Known) {
+        let basis = self.basis(watched, reported);
         let _before = self.pushing.state().standing.settle(self.feed, basis);
     }
 
@@ -196,12 +196,12 @@ impl Seat {
         }
     }
 
-    fn basis(&self, watched: &Watched, told: Known) -> FreshnessBasis {
+    fn basis(&self, watched: &Watched, reported: Known) -> FreshnessBasis {
         match watched {
             Watched::Called(interest) => FreshnessBasis::Called(Arc::clone(interest)),
             Watched::Polled => {
                 let (query, news) = (Arc::clone(&self.query), Arc::clone(&self.news));
-                FreshnessBasis::Polled(Arc::new(Poll { query, told, news }))
+                FreshnessBasis::Polled(Arc::new(Poll { query, reported, news }))
             }
         }
     }
