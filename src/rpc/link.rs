@@ -32,7 +32,7 @@ struct Signs {
     /// Calls in flight are bounded here, below what the server grants, so that none waits unseen.
     calls: Arc<Semaphore>,
     begun: Notify,
-    /// Told when the last call in flight ends.
+    /// Notified when the last call in flight ends.
     ended: Notify,
     /// When a part of an answer, or that to a ping, came last.
     heard: Latest,

@@ -36,7 +36,7 @@ pub(in crate::bridge) struct Heartbeat {
     connection: Connection,
     ages: Mutex<Ages>,
     pace: Mutex<Pace>,
-    /// Told when the next ping is due at another time than it was.
+    /// Notified when the next ping is due at another time than before.
     repaced: Notify,
     /// The number of the last feed opened.
     feeds: AtomicU64,
