@@ -2,7 +2,7 @@
 //! [`Instant`], stands still then: an answer held over a night would look seconds old, and a leader would hold its lease
 //! of the evening in the morning. Compare times of [`now`] only with each other.
 
-use crate::defaults::CLOCK_SLEEP_LEAST;
+use crate::defaults::{CLOCK_SHARED, CLOCK_SLEEP_LEAST};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -24,6 +24,26 @@ pub async fn until(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
+}
+
+/// Sleeps for `pause`, or less by up to [`CLOCK_SHARED`]: until the last moment within `pause` that such sleeps share.
+/// Looks from time to time go by it, so that an idle process wakes once for all of them.
+pub async fn sleep_shared(pause: Duration) {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let now = Instant::now();
+    let first = *FIRST.get_or_init(|| now);
+    tokio::time::sleep_until(shared_moment(first, now, pause)).await;
+}
+
+/// The last moment within `pause` from `now` that is a multiple of [`CLOCK_SHARED`] from `first`; the end of `pause`
+/// where that is shorter.
+fn shared_moment(first: Instant, now: Instant, pause: Duration) -> Instant {
+    let due = now + pause;
+    if pause < CLOCK_SHARED {
+        return due;
+    }
+    let past = nanos(due.saturating_duration_since(first)) % nanos(CLOCK_SHARED);
+    due - Duration::from_nanos(past)
 }
 
 /// The time that the host has slept since this process first asked.
@@ -169,6 +189,22 @@ mod tests {
     use super::*;
 
     const NIGHT: Duration = Duration::from_secs(8 * 3600);
+
+    #[test]
+    fn looks_that_began_apart_come_together_and_never_late() {
+        let first = Instant::now();
+        let at = |millis: u64| first + Duration::from_millis(millis);
+        let moment = |now: u64, pause: u64| shared_moment(first, at(now), Duration::from_millis(pause));
+        assert_eq!((moment(0, 1_000), moment(130, 1_000), moment(999, 1_000)), (at(1_000), at(1_000), at(1_500)));
+        assert_eq!((moment(1_000, 2_000), moment(2_700, 500)), (at(3_000), at(3_000)));
+        assert_eq!(moment(1_001, 500), at(1_500), "each a little after the last one, and not at once");
+        assert_eq!(moment(130, 200), at(330), "shorter pauses are their own");
+        assert_eq!(
+            shared_moment(at(10_000), at(0), Duration::from_secs(1)),
+            at(1_000),
+            "a clock that is before the first moment"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_before_a_sleep_is_older_by_it() {

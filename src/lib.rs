@@ -11,6 +11,7 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod entrance;
 pub mod listener;
+pub mod udp;
 pub mod store;
 pub mod raft;
 pub mod gossip;

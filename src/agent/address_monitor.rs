@@ -5,6 +5,7 @@
 
 use super::listeners::{self, MovableListener};
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::config::{Config, Host, HttpAddress, Located};
 use crate::defaults;
 use crate::gossip::Gossip;
@@ -73,7 +74,7 @@ pub(super) async fn follow(mut placed: Placed) {
     let (mut monitor, mut trouble) = (AddressMonitor::default(), FailureThrottle::default());
     let mut syncs = 0;
     loop {
-        tokio::time::sleep(defaults::ADDRESS_LOOK_INTERVAL).await;
+        clock::sleep_shared(defaults::ADDRESS_LOOK_INTERVAL).await;
         let host = match tokio::task::spawn_blocking(Host::read).await {
             Ok(Ok(host)) => host,
             failed => {

@@ -4,6 +4,7 @@
 
 use super::trust;
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::config::{Config, Tls};
 use crate::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::gossip::Gossip;
@@ -187,7 +188,7 @@ pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch:
     let mut last = None;
     let mut reported = None;
     loop {
-        sleep(CERTIFICATE_LOOK).await;
+        clock::sleep_shared(CERTIFICATE_LOOK).await;
         let tls = config.borrow().tls.clone();
         let (shared, before) = (Arc::clone(&certificates), last.take());
         let look = move || {

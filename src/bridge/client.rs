@@ -93,6 +93,8 @@ impl Asked<'_> {
         let Some(live) = ways.first().map(|way| &way.connection) else {
             return Err(Fault::unreachable("unreachable: no link stands"));
         };
+        // From here on a link that fails is noticed as soon as any other.
+        let _uses = [ways.first(), ways.get(1)].map(|way| way.map(|way| way.heartbeat.use_link()));
         match operation {
             Operation::Write(_) => self.write(live, ways.get(1)).await,
             Operation::Read(query) if query.freshness.min_index > 0 => self.park(datacenter, &ways).await,

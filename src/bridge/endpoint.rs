@@ -3,6 +3,7 @@
 //! Used by `mod` and `link`. Nothing here is left to a default that could change under us.
 
 use super::junk::{CountingIds, CountingSocket};
+use super::quic_runtime::QuicRuntime;
 use crate::defaults;
 use crate::listener::cannot_listen;
 use crate::tls::{BridgeIdentity, Trust, server_name};
@@ -45,7 +46,7 @@ impl Endpoint {
         let dialling = Arc::new(transport(0)?);
         let server = server_config(&identity, &trust, &accepting)?;
         let failed = |error: std::io::Error| cannot_listen(bind, "the bridge (udp)", &error);
-        let runtime = Arc::new(quinn::TokioRuntime);
+        let runtime = Arc::new(QuicRuntime);
         let socket = counting(bind)?;
         let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), socket, runtime).map_err(failed)?;
         let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
@@ -140,7 +141,7 @@ fn transport(streams: u32) -> Result<TransportConfig, String> {
 }
 
 fn counting(bind: SocketAddr) -> Result<Arc<CountingSocket>, String> {
-    let wrapped = quinn::TokioRuntime.wrap_udp_socket(socket(bind)?);
+    let wrapped = QuicRuntime.wrap_udp_socket(socket(bind)?);
     Ok(Arc::new(CountingSocket(wrapped.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))?)))
 }
 
@@ -164,6 +165,7 @@ mod tests {
     #[test]
     fn settings_fit_each_other() {
         assert!(defaults::BRIDGE_IDLE_TIMEOUT > defaults::BRIDGE_KEEP_ALIVE * 2);
+        assert!(defaults::BRIDGE_KEEP_ALIVE > defaults::BRIDGE_REST_INTERVAL);
         assert!(defaults::BRIDGE_DIAL_TIMEOUT < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(defaults::BRIDGE_PROGRESS_INTERVAL * 2 < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(transport(0).is_ok());

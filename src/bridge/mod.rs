@@ -20,6 +20,7 @@ mod link_manager;
 mod link;
 mod links;
 mod probe;
+mod quic_runtime;
 mod report;
 mod serve;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Silence on a link before QUIC probes it: longer than `BRIDGE_PING_INTERVAL`, so that a pinged link needs no probe.
-pub const BRIDGE_KEEP_ALIVE: Duration = Duration::from_millis(600);
+/// Silence on a link before QUIC probes it: longer than `BRIDGE_REST_INTERVAL`, so that a pinged link needs no probe.
+pub const BRIDGE_KEEP_ALIVE: Duration = Duration::from_millis(960);
 /// Silence after which a link is dead, with three probes unanswered.
 pub const BRIDGE_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time that a call waits for a link, and then for each further sign of progress.

@@ -10,8 +10,10 @@ pub const BRIDGE_CACHE_LEAST: i64 = 1 << 20;
 pub const BRIDGE_CACHE_MOST: i64 = 1 << 40;
 /// Age of a remote server's view above which others are asked first and feeds move: longer than an election there.
 pub const BRIDGE_BEHIND: Duration = Duration::from_secs(2);
-/// Time between pings of a link: an answer from memory is at most this and a round trip old.
+/// Time between pings of a link in use: an answer from memory is at most this and a round trip old.
 pub const BRIDGE_PING_INTERVAL: Duration = Duration::from_millis(500);
+/// The same while no feed stands on the link and no call is under way.
+pub const BRIDGE_REST_INTERVAL: Duration = Duration::from_millis(900);
 /// Pings of one link whose echo is out; the oldest is forgotten. A link is dead long before.
 pub const BRIDGE_PINGS_UNHEARD: usize = 16;
 /// Feeds that stand on one link; the least recently used makes room.

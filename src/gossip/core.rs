@@ -69,7 +69,6 @@ struct Scheduled {
 #[derive(Debug)]
 struct Due {
     tick: Instant,
-    ping: Instant,
     push_pull: Instant,
     reconnect: Instant,
 }
@@ -159,7 +158,7 @@ impl Core {
         let envelope = Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, key, horizon)?;
         let (sender, news) = channel();
         let rumours_full = Arc::new(AtomicBool::new(false));
-        let timings = Timings::of(settings.pool, settings.fast);
+        let timings = Timings::of(settings.fast);
         let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
         let sized_for = settings::tuned_size(1);
         let foca = Foca::with_custom_broadcast(
@@ -189,7 +188,6 @@ impl Core {
             stale: false,
             due: Due {
                 tick: now + defaults::GOSSIP_TICK,
-                ping: now + timings.ping,
                 push_pull: now + timings.push_pull,
                 reconnect: now + timings.reconnect,
             },
@@ -236,16 +234,12 @@ impl Core {
         }
         if self.stay == Stay::Gone {
             let never = now + defaults::GOSSIP_LEFT_TIMEOUT;
-            self.due = Due { tick: never, ping: never, push_pull: never, reconnect: never };
+            self.due = Due { tick: never, push_pull: never, reconnect: never };
             return;
         }
         if self.due.tick <= now {
             self.due.tick = now + if self.fast { defaults::GOSSIP_TICK } else { defaults::GOSSIP_REAP };
             self.tick(now);
-        }
-        if self.due.ping <= now {
-            self.due.ping = now + self.timings.ping;
-            self.measure(now);
         }
         if self.due.push_pull <= now {
             self.due.push_pull = now + self.timings.push_pull;
@@ -260,8 +254,8 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Instant {
-        let Due { tick, ping, push_pull, reconnect } = self.due;
-        let own = tick.min(ping).min(push_pull).min(reconnect);
+        let Due { tick, push_pull, reconnect } = self.due;
+        let own = tick.min(push_pull).min(reconnect);
         self.timers.peek().map_or(own, |Reverse(next)| next.at.min(own))
     }
 
@@ -393,6 +387,10 @@ impl Core {
                 self.send_membership(to.addr, &data, now);
             }
             while let Some((after, timer)) = self.runtime.to_schedule() {
+                if let Timer::SendIndirectProbe { probed_id, .. } = &timer {
+                    // A probe has just been sent. Both sides wake once for it and for the measurement.
+                    self.measure(probed_id.addr, now);
+                }
                 self.timers.push(Reverse(Scheduled { at: now + after, timer }));
             }
             if let Some(notification) = self.runtime.to_notify() {

@@ -20,12 +20,13 @@ use crate::listener::cannot_listen;
 use crate::model::coordinate::Coordinate;
 use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
+use crate::udp::UdpSocket;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -119,7 +120,7 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), G
         let failed = |kind: &str, error: std::io::Error| GossipError(cannot_listen(addr, &format!("gossip ({kind})"), &error));
         let tcp = TcpListener::bind(addr).await.map_err(|error| failed("tcp", error))?;
         let bound = tcp.local_addr().map_err(|error| failed("tcp", error))?;
-        match UdpSocket::bind(bound).await {
+        match UdpSocket::bind(bound) {
             Ok(udp) => return Ok((tcp, udp)),
             Err(error) if tries == 0 => return Err(failed("udp", error)),
             Err(error) => debug!(addr = %bound, %error, "this port is taken for udp, trying another"),

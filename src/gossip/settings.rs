@@ -12,24 +12,14 @@ pub(super) struct Timings {
     pub push_pull: Duration,
     /// Retry of a failed member.
     pub reconnect: Duration,
-    /// Round-trip measurement with a random member.
-    pub ping: Duration,
 }
 
 impl Timings {
-    pub(super) fn of(pool: Pool, fast: bool) -> Timings {
+    pub(super) fn of(fast: bool) -> Timings {
         if fast {
-            return Timings {
-                push_pull: defaults::GOSSIP_FAST_PUSH_PULL,
-                reconnect: defaults::GOSSIP_FAST_RECONNECT,
-                ping: Duration::from_millis(200),
-            };
+            return Timings { push_pull: defaults::GOSSIP_FAST_PUSH_PULL, reconnect: defaults::GOSSIP_FAST_RECONNECT };
         }
-        let ping = match pool {
-            Pool::Lan => Duration::from_secs(1),
-            Pool::Wan => Duration::from_secs(5),
-        };
-        Timings { push_pull: defaults::GOSSIP_PUSH_PULL, reconnect: defaults::GOSSIP_RECONNECT, ping }
+        Timings { push_pull: defaults::GOSSIP_PUSH_PULL, reconnect: defaults::GOSSIP_RECONNECT }
     }
 }
 

@@ -9,6 +9,7 @@ use super::membership::{Change, Membership};
 use super::observers::Observers;
 use super::pools::{Departures, Rosters};
 use super::reconcile::{Extent, Reconciler};
+use crate::clock;
 use crate::defaults::{
     COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CALM_INTERVAL, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL,
     OBSERVERS_BATCH, RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
@@ -67,7 +68,7 @@ async fn lead(parts: &LeaderParts) {
 async fn watch_gaps() {
     let mut last = Instant::now();
     loop {
-        sleep(LEADER_TICK).await;
+        clock::sleep_shared(LEADER_TICK).await;
         let gap = last.elapsed();
         if gap > LEADER_GAP + LEADER_TICK {
             metrics::counter!("kontor.leader.gaps").increment(1);

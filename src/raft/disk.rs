@@ -4,12 +4,14 @@
 
 use super::room::free_bytes;
 use super::start::Server;
+use crate::clock;
 use crate::defaults::{RAFT_DISK_RESERVE_BYTES, RAFT_DISK_ROOM_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Server {
     fn raft_folder(&self) -> Option<PathBuf> {
@@ -18,14 +20,16 @@ impl Server {
 
     pub(super) async fn watch_room(self: Arc<Server>) {
         let Some(folder) = self.raft_folder() else { return };
+        let mut pause = Duration::ZERO;
         loop {
+            clock::sleep_shared(pause).await;
+            pause = RAFT_DISK_ROOM_TICK;
             let (path, shelf) = (folder.clone(), self.shelf.clone());
             let look = tokio::task::spawn_blocking(move || Ok::<_, io::Error>((free_bytes(&path)?, shelf.size())));
             // A file system that gives no answer is not judged.
             if let Ok(Ok((free, snapshot))) = look.await {
                 self.judge_room(free, RAFT_DISK_RESERVE_BYTES.saturating_add(snapshot), &folder).await;
             }
-            tokio::time::sleep(RAFT_DISK_ROOM_TICK).await;
         }
     }
 

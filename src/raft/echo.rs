@@ -86,7 +86,7 @@ impl Server {
                 },
                 None => RAFT_ECHO_INTERVAL,
             };
-            tokio::time::sleep(pause).await;
+            clock::sleep_shared(pause).await;
         }
     }
 

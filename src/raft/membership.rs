@@ -3,6 +3,7 @@
 use super::openraft_types::{Metrics, TypeConfig};
 use super::start::Server;
 use super::{Peer, PeerProgress, Raft};
+use crate::clock;
 use crate::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
@@ -101,7 +102,7 @@ impl Server {
     /// or agreement would need both the old and the new voters for ever.
     pub(super) async fn finish_changes(self: Arc<Server>) {
         loop {
-            tokio::time::sleep(RAFT_UNFINISHED_TICK).await;
+            clock::sleep_shared(RAFT_UNFINISHED_TICK).await;
             let Ok(_only) = self.only_change() else { continue };
             let metrics = self.metrics();
             let is_joint = metrics.membership_config.get_joint_config().len() > 1;

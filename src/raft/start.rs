@@ -15,7 +15,7 @@ use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::{Core, Published, StateMachine};
 use super::{Candidate, Leadership, Raft, RaftError, RaftSettings, Transport};
-use crate::clock::{Latest, Waking};
+use crate::clock::{self, Latest, Waking};
 use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
@@ -187,8 +187,11 @@ impl Server {
                     changed = data.changed(), if waits_for_apply => changed.is_ok(),
                 }
             };
-            // Time itself may be the news.
-            let runs = tokio::time::timeout(self.settings.election.1, news).await.unwrap_or(true);
+            // Nothing new: time itself may be the news.
+            let runs = tokio::select! {
+                runs = news => runs,
+                () = clock::sleep_shared(self.settings.election.1) => true,
+            };
             let fatal = self.metrics().running_state.err().map(|fatal| fatal.to_string());
             if (!runs || fatal.is_some()) && !self.stopping.load(Ordering::SeqCst) {
                 self.fail(format!("the Raft core has stopped: {}", fatal.as_deref().unwrap_or("it does not say why")));

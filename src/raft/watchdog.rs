@@ -2,6 +2,7 @@
 //! write ends the server, since the content of the disk is unknown.
 
 use super::start::Server;
+use crate::clock;
 use crate::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,7 @@ impl Server {
         let mut failed = writer.failed();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
+                () = clock::sleep_shared(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
                 ended = failed.changed() => {
                     // The writer's end without a reason is this server's own.
                     if let Some(reason) = failed.borrow_and_update().clone() {

@@ -298,10 +298,8 @@ fn origin(core: &Arc<Core>) -> Origin {
 /// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts
 /// changes that nobody asked about.
 async fn watch_health(core: Weak<Core>, catalog: Arc<dyn Catalog>) {
-    let mut turns = tokio::time::interval(SERVER_HEALTH_INTERVAL);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        clock::sleep_shared(SERVER_HEALTH_INTERVAL).await;
         let Some(core) = core.upgrade() else { return };
         if catalog.leadership().borrow().is_self {
             core.server_health(&*catalog);

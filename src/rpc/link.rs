@@ -31,6 +31,8 @@ struct Signs {
     /// One permit a call in flight, fewer than the server grants, so that none waits unseen.
     calls: Arc<Semaphore>,
     begun: Notify,
+    /// Notified when the last call in flight ends.
+    ended: Notify,
     /// The time of the last part of an answer, or of the last answered ping.
     heard: Latest,
     closed: CancellationToken,
@@ -39,7 +41,7 @@ struct Signs {
 /// One call in flight; dropping it resets its stream.
 pub(super) struct Call {
     link: Link,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The body of an answer, read as it arrives.
@@ -65,8 +67,13 @@ impl Link {
             .max_send_buffer_size(defaults::RPC_STREAM_WINDOW as usize)
             .handshake(stream);
         let (sender, mut connection) = handshake.await?;
-        let (begun, heard, closed) = (Notify::new(), Latest::default(), CancellationToken::new());
-        let signs = Arc::new(Signs { calls: Arc::new(Semaphore::new(MAX_CALLS)), begun, heard, closed });
+        let signs = Arc::new(Signs {
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            begun: Notify::new(),
+            ended: Notify::new(),
+            heard: Latest::default(),
+            closed: CancellationToken::new(),
+        });
         let pings = connection.ping_pong();
         let seen = Arc::clone(&signs);
         // The task ends with the connection, and the connection with the last handle on it.
@@ -99,7 +106,7 @@ impl Link {
     pub(super) fn call(&self) -> Option<Call> {
         let permit = Arc::clone(&self.signs.calls).try_acquire_owned().ok()?;
         self.signs.begun.notify_one();
-        Some(Call { link: self.clone(), _permit: permit })
+        Some(Call { link: self.clone(), permit: Some(permit) })
     }
 }
 
@@ -119,6 +126,15 @@ impl Call {
         let (head, stream) = response.await?.into_parts();
         self.link.signs.heard.happens();
         Ok((head, Incoming { stream, call: self }))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        if self.link.signs.is_idle() {
+            self.link.signs.ended.notify_one();
+        }
     }
 }
 
@@ -144,13 +160,16 @@ impl Signs {
             Lane::Snapshots => (defaults::RPC_PING_INTERVAL, defaults::RPC_SNAPSHOT_PING_TIMEOUT),
         };
         loop {
-            while self.calls.available_permits() == MAX_CALLS {
+            while self.is_idle() {
                 self.begun.notified().await;
             }
             let silence = self.silence();
-            tokio::time::sleep(interval.saturating_sub(silence).max(interval / 4)).await;
-            let is_busy = self.calls.available_permits() < MAX_CALLS;
-            if is_busy && self.silence() >= interval && !self.is_answered(&mut pings, patience).await {
+            tokio::select! {
+                () = tokio::time::sleep(interval.saturating_sub(silence).max(interval / 4)) => {}
+                // A call that is answered at once leaves no timer behind, as each heartbeat would.
+                () = self.ended.notified() => continue,
+            }
+            if !self.is_idle() && self.silence() >= interval && !self.is_answered(&mut pings, patience).await {
                 return;
             }
         }
@@ -171,6 +190,11 @@ impl Signs {
                 Err(_elapsed) => return false,
             }
         }
+    }
+
+    /// Whether no call is in flight.
+    fn is_idle(&self) -> bool {
+        self.calls.available_permits() == MAX_CALLS
     }
 
     fn silence(&self) -> Duration {

@@ -10,13 +10,14 @@ use modules::modules;
 use std::collections::BTreeMap;
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 8] = [
+const EVERYWHERE: [&str; 9] = [
     "defaults",
     "model",
     "clock",
     "shutdown",
     "entrance",
     "listener",
+    "udp",
     "telemetry::FailureThrottle",
     "telemetry::FailureThrottles",
 ];
@@ -32,6 +33,7 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("telemetry", &[]),
         ("entrance", &[]),
         ("listener", &[]),
+        ("udp", &[]),
         ("store", &[]),
         ("tls", &[]),
         ("http1", &[]),

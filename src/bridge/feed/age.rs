@@ -121,6 +121,11 @@ impl Ages {
         Ping { number: self.pings, heard: self.heard }
     }
 
+    /// Whether the echo of the last ping has arrived.
+    pub(in crate::bridge) fn is_answered(&self) -> bool {
+        self.heard == self.pings
+    }
+
     /// Counts the age of `feed` from now on, into `as_of`.
     pub(in crate::bridge) fn open(&mut self, feed: u64, as_of: Arc<AsOf>) {
         self.feeds.insert(feed, Age { as_of, has: 0, needs: 1, promised: None });

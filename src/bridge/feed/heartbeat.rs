@@ -6,6 +6,7 @@
 
 use super::age::{Ages, AsOf};
 use super::message::Echo;
+use super::pace::Pace;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
 use crate::clock::{self, Latest};
 use crate::defaults;
@@ -34,6 +35,9 @@ pub(in crate::bridge) struct Heartbeat {
     server: String,
     connection: Connection,
     ages: Mutex<Ages>,
+    pace: Mutex<Pace>,
+    /// Notified when the next ping is due at another time than before.
+    repaced: Notify,
     /// The number of the last feed opened.
     feeds: AtomicU64,
     /// When the last echo came; the link itself counts as the first.
@@ -63,6 +67,8 @@ impl Heartbeat {
             server,
             connection,
             ages: Mutex::default(),
+            pace: Mutex::default(),
+            repaced: Notify::new(),
             feeds: AtomicU64::new(0),
             echoed,
             room: Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize),
@@ -109,8 +115,10 @@ impl Heartbeat {
         let mut outgoing = Outgoing::new(send);
         outgoing.hurry();
         tokio::select! {
-            error = self.ask(&mut outgoing) => error,
+            // First: an echo may put off what `ask` waits for.
+            biased;
             error = self.listen(&mut recv) => error,
+            error = self.ask(&mut outgoing) => error,
         }
     }
 
@@ -118,28 +126,23 @@ impl Heartbeat {
         let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
         let mut frame = Frame::bare(Kind::Heartbeat);
         let mut began = Instant::now();
-        let mut next = began;
+        let mut pinged = None;
         loop {
             match timeout(patience, outgoing.send(&frame)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error,
                 Err(_elapsed) => return FrameError::Silence(patience),
             }
-            let wake = next.min(self.silent_at(began));
-            sleep_until(wake).await;
-            if Instant::now() > wake + defaults::BRIDGE_PING_INTERVAL {
-                // It was this side that stood still: what came meanwhile is not read yet.
-                began = Instant::now();
-            }
-            // Looked at anew: an echo may have come in the meantime.
-            while Instant::now() < next {
-                if Instant::now() >= self.silent_at(began) {
-                    return FrameError::Silence(patience);
-                }
-                sleep_until(next.min(self.silent_at(began))).await;
+            if let Some(pinged) = pinged
+                && let Err(silence) = self.until_due(pinged, &mut began).await
+            {
+                return silence;
             }
             let now = Instant::now();
-            next = now + defaults::BRIDGE_PING_INTERVAL;
+            let gap = now - pinged.unwrap_or(now);
+            pinged = Some(now);
+            let is_answered = self.ages().is_answered();
+            self.pace().ping(gap, is_answered, !self.is_behind());
             // Noted before it is sent: what is counted from it is never too young.
             let ping = self.ages().ping(clock::now());
             frame = match Frame::of(Kind::Ping, &ping) {
@@ -149,10 +152,43 @@ impl Heartbeat {
         }
     }
 
+    /// Waits until a ping is due after the one at `pinged`. Fails once the other side is silent for too long, counted
+    /// from `began` at the earliest.
+    async fn until_due(&self, pinged: Instant, began: &mut Instant) -> Result<(), FrameError> {
+        loop {
+            let is_answered = self.ages().is_answered();
+            let (interval, patience) = {
+                let pace = self.pace();
+                (pace.interval(is_answered), pace.patience())
+            };
+            let due = pinged + interval;
+            let silent = self.heard_since(*began) + patience;
+            let now = Instant::now();
+            if now >= due {
+                return Ok(());
+            }
+            if now >= silent {
+                return Err(FrameError::Silence(patience));
+            }
+            let wake = due.min(silent);
+            tokio::select! {
+                () = sleep_until(wake) => {}
+                () = self.repaced.notified() => {}
+            }
+            if Instant::now() > wake + defaults::BRIDGE_PING_INTERVAL {
+                // It was this side that stood still: what came meanwhile is not read yet.
+                *began = Instant::now();
+            }
+        }
+    }
+
     async fn listen(&self, recv: &mut RecvStream) -> FrameError {
         loop {
             match self.hear(recv).await {
-                Ok(true) => self.echoed.happens(),
+                Ok(true) => {
+                    self.echoed.happens();
+                    self.repaced.notify_one();
+                }
                 Ok(false) => {
                     self.condemn("an echo came that answers no ping");
                     return FrameError::Stream("condemned".to_owned());
@@ -239,7 +275,15 @@ impl Heartbeat {
     pub(super) fn number(self: &Arc<Heartbeat>, as_of: Arc<AsOf>) -> FeedNumber {
         let number = self.feeds.fetch_add(1, Ordering::Relaxed) + 1;
         self.ages().open(number, as_of);
-        FeedNumber { heartbeat: Arc::clone(self), number }
+        FeedNumber { heartbeat: Arc::clone(self), number, _use: self.use_link() }
+    }
+
+    /// A call or a feed on this link begins: as long as it lasts, the link is pinged as fast as ages and failures need it.
+    pub(in crate::bridge) fn use_link(self: &Arc<Heartbeat>) -> LinkUse {
+        if self.pace().begin() {
+            self.repaced.notify_one();
+        }
+        LinkUse(Arc::clone(self))
     }
 
     /// A turn to open a feed, for as long as it is being opened: thousands may have lost their link at
@@ -257,13 +301,32 @@ impl Heartbeat {
         self.room.acquire_many(kib).await.map_err(|error| FrameError::Stream(error.to_string()))
     }
 
-    /// When a stream of pings that began at `began` has had no echo for too long.
-    fn silent_at(&self, began: Instant) -> Instant {
-        self.echoed.at().map_or(began, |echo| echo.max(began)) + defaults::BRIDGE_PROGRESS_TIMEOUT
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.pace().rests()
+    }
+
+    /// When the last echo came; `began` where none has come since.
+    fn heard_since(&self, began: Instant) -> Instant {
+        self.echoed.at().map_or(began, |echo| echo.max(began))
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ages(&self) -> MutexGuard<'_, Ages> {
         self.ages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call or a feed on a link, for as long as it lasts.
+#[derive(Debug)]
+pub(in crate::bridge) struct LinkUse(Arc<Heartbeat>);
+
+impl Drop for LinkUse {
+    fn drop(&mut self) {
+        self.0.pace().end();
     }
 }
 
@@ -272,6 +335,7 @@ impl Heartbeat {
 pub(super) struct FeedNumber {
     heartbeat: Arc<Heartbeat>,
     number: u64,
+    _use: LinkUse,
 }
 
 impl FeedNumber {

@@ -5,13 +5,14 @@
 //! `follower` keeps one feed of ours, on whichever link serves, by one `stream` at a time, and in one
 //! of the `places` that there are; what it brings is kept in a `holding`. `pusher` serves one feed of
 //! another datacenter, `pushing` all those of one connection, `freshness` what its echoes say of them.
-//! `heartbeat` is the ping and echo of a link, from which ages are counted.
+//! `heartbeat` is the ping and echo of a link, from which ages are counted; `pace` says when the next ping is due.
 
 mod age;
 pub(super) mod follower;
 pub(super) mod cached_feed;
 mod message;
 mod order;
+mod pace;
 pub(super) mod places;
 pub(super) mod heartbeat;
 pub(super) mod pusher;
@@ -31,5 +32,7 @@ mod tests_follow;
 mod tests_golden;
 #[cfg(test)]
 mod tests_push;
+#[cfg(test)]
+mod tests_rest;
 #[cfg(test)]
 mod tests_room;

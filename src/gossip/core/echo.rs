@@ -1,4 +1,4 @@
-//! Round-trip times: a packet to a random member and back, with both coordinates. It decides nothing about life.
+//! Round-trip times: a packet to the probed member and back, with both coordinates. It decides nothing about life.
 
 use super::super::vivaldi::is_plausible;
 use super::*;
@@ -16,13 +16,10 @@ struct Echo {
 pub(super) const SHORT_ECHO_BYTES: usize = 10 + 1 + 1 + 3 * 8;
 
 impl Core {
-    pub(super) fn measure(&mut self, now: Instant) {
-        let Some((name, addr)) = self
-            .table
-            .in_state(MemberStatus::Alive)
-            .choose(&mut self.rng)
-            .map(|record| (record.info.name.clone(), record.info.addr))
-        else {
+    /// Sends a measurement to the member at `addr`, if its state is known.
+    pub(super) fn measure(&mut self, addr: SocketAddr, now: Instant) {
+        let alive = self.table.in_state(MemberStatus::Alive);
+        let Some(name) = alive.iter().find(|record| record.info.addr == addr).map(|record| record.info.name.clone()) else {
             return;
         };
         let token = self.rng.random();
