@@ -17,8 +17,12 @@ fn parse(line: &str) -> Result<Command, clap::Error> {
 }
 
 #[test]
-fn the_grammar_is_consistent() {
+fn the_grammar_is_consistent_and_each_command_has_a_help_of_its_own() {
     parser().debug_assert();
+    let abouts: Vec<String> = parser().get_subcommands().filter_map(|command| Some(command.get_about()?.to_string())).collect();
+    let offered = abouts.iter().filter(|about| !about.starts_with("(not there yet)"));
+    let distinct: std::collections::BTreeSet<&String> = offered.clone().collect();
+    assert_eq!((offered.count(), distinct.len()), (19, 19), "{abouts:#?}");
 }
 
 #[test]
