@@ -40,6 +40,6 @@ mod tests {
         assert_eq!(cut(&[], 3), [0; 0]);
         assert_eq!(cut(&[1; 7], 3), [3, 3, 1]);
         assert_eq!(cut(&[1, BYTES / 2, BYTES / 2, 1], 64), [2, 2]);
-        assert_eq!(cut(&[1, BYTES * 3, 1], 64), [1, 1, 1], "what is too large keeps nobody back");
+        assert_eq!(cut(&[1, BYTES * 3, 1], 64), [1, 1, 1], "an item that is too large keeps no other back");
     }
 }

@@ -144,6 +144,7 @@ mod tests {
     use crate::model::autopilot::AutopilotConfig;
     use crate::model::ids::ClusterId;
     use crate::raft::PeerProgress;
+    use MemberStatus::{Alive, Failed, Left};
     use std::time::Duration;
 
     /// A datacenter whose changes are carried out at once.
@@ -174,7 +175,14 @@ mod tests {
                 membership: Membership::new(id(1), "dc1", start),
                 now: start + Duration::from_secs(3600),
             };
-            (1..=voters).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Alive));
+            (1..=voters).for_each(|number| world.set(&format!("s{number}"), number, Alive));
+            world
+        }
+
+        /// [`World::new`], with servers `s<number>` of these states.
+        fn with(voters: u128, servers: &[(u128, MemberStatus)]) -> World {
+            let mut world = World::new(voters);
+            servers.iter().for_each(|(number, status)| world.set(&format!("s{number}"), *number, *status));
             world
         }
 
@@ -225,8 +233,7 @@ mod tests {
 
     #[test]
     fn a_new_server_learns_first_and_votes_once_it_has_been_healthy_long_enough() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive)]);
         assert_eq!(world.run(9), [Change::AddLearner(id(2))]);
         assert_eq!(world.run(2), [Change::Promote(id(2))]);
         assert_eq!(world.run(60), []);
@@ -236,15 +243,14 @@ mod tests {
     fn a_cluster_that_is_just_being_built_does_not_wait() {
         let mut world = World::new(1);
         world.membership.leading_since = world.now;
-        world.set("s2", 2, MemberStatus::Alive);
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s2", 2, Alive);
+        world.set("s3", 3, Alive);
         assert_eq!(world.run(2).len(), 4, "two added and two promoted within two seconds");
     }
 
     #[test]
     fn a_learner_that_falters_starts_its_time_anew() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive)]);
         assert_eq!(world.run(5), [Change::AddLearner(id(2))]);
         world.silent.push(id(2));
         assert_eq!(world.run(1), []);
@@ -255,8 +261,7 @@ mod tests {
 
     #[test]
     fn a_learner_that_has_not_caught_up_does_not_vote() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive)]);
         world.last_index = 2_000;
         assert_eq!(world.run(60), [Change::AddLearner(id(2))]);
         world.last_index = 1_250;
@@ -267,11 +272,11 @@ mod tests {
     fn clients_and_servers_of_other_clusters_or_datacenters_are_never_added() {
         let mut world = World::new(1);
         for (name, tag, value) in [("c", tag::ROLE, "node"), ("d", tag::DC, "dc2")] {
-            world.set(name, 7, MemberStatus::Alive);
+            world.set(name, 7, Alive);
             world.members.get_mut(name).expect("set").tags.insert(tag.to_owned(), value.to_owned());
         }
         assert_eq!(world.run(30), []);
-        world.set("x", 8, MemberStatus::Alive);
+        world.set("x", 8, Alive);
         let foreign = ClusterId(uuid::Uuid::from_u128(5)).to_string();
         world.members.get_mut("x").expect("set").tags.insert(tag::CLUSTER.to_owned(), foreign);
         let roster = Roster { members: world.members.clone() };
@@ -283,30 +288,27 @@ mod tests {
 
     #[test]
     fn a_server_that_left_goes_at_once() {
-        let mut world = World::new(3);
-        world.set("s3", 3, MemberStatus::Left);
+        let mut world = World::with(3, &[(3, Left)]);
         assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
     }
 
     #[test]
     fn a_dead_server_of_three_goes_and_comes_back_as_a_newcomer() {
-        let mut world = World::new(3);
-        world.set("s3", 3, MemberStatus::Failed);
+        let mut world = World::with(3, &[(3, Failed)]);
         assert_eq!(world.run(9), []);
         assert_eq!(world.run(600), [Change::Remove(id(3), Reason::Dead)]);
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s3", 3, Alive);
         assert_eq!(world.run(30), [Change::AddLearner(id(3)), Change::Promote(id(3))]);
     }
 
     #[test]
     fn the_dead_stay_where_they_are_no_minority() {
-        let mut world = World::new(2);
-        world.set("s2", 2, MemberStatus::Failed);
+        let mut world = World::with(2, &[(2, Failed)]);
         assert_eq!(world.run(600), []);
         let mut world = World::new(5);
-        (3..=5).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Failed));
+        (3..=5).for_each(|number| world.set(&format!("s{number}"), number, Failed));
         assert_eq!(world.run(600), []);
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s3", 3, Alive);
         assert_eq!(world.run(60), [4, 5].map(|number| Change::Remove(id(number), Reason::Dead)));
     }
 
@@ -314,7 +316,7 @@ mod tests {
     fn a_server_that_was_made_to_leave_and_forgotten_goes_at_once_whatever_the_quorum() {
         let mut world = World::new(3);
         world.settings.min_quorum = 3;
-        world.set("s3", 3, MemberStatus::Failed);
+        world.set("s3", 3, Failed);
         assert_eq!(world.run(600), []);
         world.members.remove("s3");
         assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
@@ -324,28 +326,26 @@ mod tests {
     fn all_is_calm_while_every_server_is_a_healthy_voter() {
         let mut world = World::new(3);
         assert_eq!((world.next(), world.membership.is_calm()), (None, true));
-        world.set("s3", 3, MemberStatus::Failed);
+        world.set("s3", 3, Failed);
         assert_eq!((world.next(), world.membership.is_calm()), (None, false));
         world.run(60);
         assert_eq!((world.next(), world.membership.is_calm()), (None, true));
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s3", 3, Alive);
         world.run(1);
         assert_eq!((world.next(), world.membership.is_calm()), (None, false), "it has no vote yet");
     }
 
     #[test]
     fn a_server_that_restarts_is_not_taken_for_dead() {
-        let mut world = World::new(4);
-        world.set("s4", 4, MemberStatus::Failed);
+        let mut world = World::with(4, &[(4, Failed)]);
         assert_eq!(world.run(8), []);
-        world.set("s4", 4, MemberStatus::Alive);
+        world.set("s4", 4, Alive);
         assert_eq!(world.run(60), []);
     }
 
     #[test]
     fn gossip_alone_does_not_kill_a_server_that_raft_still_hears() {
-        let mut world = World::new(4);
-        world.set("s4", 4, MemberStatus::Failed);
+        let mut world = World::with(4, &[(4, Failed)]);
         world.silent.clear();
         assert_eq!(world.run(600), []);
         world.members.remove("s4");
@@ -354,10 +354,9 @@ mod tests {
 
     #[test]
     fn a_wiped_server_takes_its_old_place_over_under_its_new_id() {
-        let mut world = World::new(3);
-        world.set("s3", 3, MemberStatus::Failed);
+        let mut world = World::with(3, &[(3, Failed)]);
         assert_eq!(world.run(1), []);
-        world.set("s3", 33, MemberStatus::Alive);
+        world.set("s3", 33, Alive);
         let changes = [Change::AddLearner(id(33)), Change::Remove(id(3), Reason::Dead), Change::Promote(id(33))];
         assert_eq!(world.run(30), changes);
     }
@@ -366,12 +365,12 @@ mod tests {
     fn of_two_dead_servers_each_goes_when_its_own_replacement_votes() {
         let mut world = World::new(5);
         world.settings.min_quorum = 5;
-        world.set("s4", 4, MemberStatus::Failed);
-        world.set("s5", 5, MemberStatus::Failed);
+        world.set("s4", 4, Failed);
+        world.set("s5", 5, Failed);
         assert_eq!(world.run(600), []);
-        world.set("s6", 6, MemberStatus::Alive);
+        world.set("s6", 6, Alive);
         assert_eq!(world.run(60).last(), Some(&Change::Remove(id(4), Reason::Dead)));
-        world.set("s7", 7, MemberStatus::Alive);
+        world.set("s7", 7, Alive);
         assert_eq!(world.run(60).last(), Some(&Change::Remove(id(5), Reason::Dead)));
         assert_eq!(world.peers.len(), 5);
     }
@@ -380,7 +379,7 @@ mod tests {
     fn settings_keep_dead_servers_in() {
         let mut world = World::new(4);
         world.settings.min_quorum = 4;
-        world.set("s4", 4, MemberStatus::Failed);
+        world.set("s4", 4, Failed);
         assert_eq!(world.run(60), []);
         world.settings.min_quorum = 3;
         world.settings.cleanup_dead_servers = false;
@@ -391,9 +390,7 @@ mod tests {
 
     #[test]
     fn a_change_that_failed_lets_the_others_go_first() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
-        world.set("s3", 3, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive), (3, Alive)]);
         let first = world.next().expect("a change");
         world.membership.failed(first, world.now);
         assert_eq!(world.next(), Some(Change::AddLearner(id(3))));

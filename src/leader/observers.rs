@@ -202,7 +202,7 @@ mod tests {
         let (moved, replaced) = plan(&mut observers, &without, &same, later);
         assert_eq!((moved.assigns.len(), replaced.observers.len()), (1, 3));
         assert!(!replaced.observers.contains(&lost) && replaced.observers[0] == "c1");
-        assert_eq!(replaced.observers[1], known.observers[2], "who is well stays");
+        assert_eq!(replaced.observers[1], known.observers[2], "a healthy observer stays");
         assert_eq!(plan(&mut observers, &alive(&FOUR), &replaced, later).0, Plan::default(), "it comes back");
         assert_eq!(plan(&mut observers, &without, &replaced, later).0.assigns, [], "and fails again");
     }

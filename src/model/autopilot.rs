@@ -10,7 +10,6 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AutopilotConfig {
-    /// Servers that have failed are removed.
     pub cleanup_dead_servers: bool,
     /// The longest silence of a healthy server.
     #[serde(with = "duration::printed")]

@@ -256,8 +256,8 @@ impl HealthCheck {
     }
 }
 
-pub(super) fn is_zero(number: &u32) -> bool {
-    *number == 0
+pub(super) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// The part of the catalog's `Definition` that voted checks alone carry, so that other agents can probe as the owner does.

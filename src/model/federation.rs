@@ -129,7 +129,6 @@ pub struct ServerReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Voucher {
-    /// The CA configured here.
     Ca,
     /// Its fingerprint, as the server's datacenter announces it.
     Pin,
@@ -196,7 +195,6 @@ pub enum Level {
 pub enum Check {
     Servers,
     Name,
-    /// The address that a server announces.
     Address,
     Port,
     Protocol,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The first there was.
 pub const BASE: u32 = 0;
 pub const VOTES: u32 = 1;
-/// Autopilot's configuration; registrations are judged by Consul 1.21's rules (`store/former.rs`).
+/// Autopilot's configuration; registrations are judged by Consul 1.21's rules (`store/catalog/former.rs`).
 pub const AUTOPILOT: u32 = 2;
 /// The level itself; every command has an index of its own.
 pub const COMMAND_INDEXES: u32 = 3;

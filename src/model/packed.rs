@@ -73,7 +73,6 @@ pub fn check(bytes: &[u8], bounds: Bounds) -> Result<(), Excess> {
 }
 
 struct Head<'a> {
-    /// The number of values within it.
     children: usize,
     /// The bytes from the next value on: its first child, or the value after it.
     after: &'a [u8],

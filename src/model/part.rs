@@ -23,7 +23,6 @@ pub enum Part {
     Stream,
     Transactions,
     Ui,
-    /// Counts of what a datacenter holds.
     Usage,
 }
 

@@ -19,7 +19,6 @@ impl Principal {
         Principal::Token(Token::default())
     }
 
-    /// The agent of `node`, for itself.
     pub fn agent(node: &str) -> Principal {
         Principal::Agent(node.into())
     }

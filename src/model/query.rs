@@ -136,7 +136,6 @@ impl Query {
         Query::of(Identity::new(read, principal), Freshness::default())
     }
 
-    /// The same as `identity`, this fresh.
     pub fn of(identity: impl Into<Arc<Identity>>, freshness: Freshness) -> Query {
         Query { identity: identity.into(), freshness }
     }

@@ -72,7 +72,7 @@ mod tests {
         assert!(removals.refuses("dc2", old) && removals.refuses("Dc2", None));
         assert!(!removals.refuses("dc2", new) && !removals.refuses("dc3", old) && !removals.refuses("dc3", None));
         removals.remove("dc2", None);
-        assert!(removals.refuses("dc2", new), "whatever is called so");
+        assert!(removals.refuses("dc2", new), "every cluster of that name");
         assert_eq!(removals.len(), 2);
         assert!(removals.readmit("dc2") && !removals.readmit("dc2"));
         assert!(!removals.refuses("dc2", old) && removals.is_empty());

@@ -32,7 +32,8 @@ pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
     if let Some(weights) = &definition.weights {
         weights.check().map_err(|why| format!("Invalid Weights: {why}"))?;
     }
-    copies_fit(definition)?;
+    let checks = definition.checks.len() + usize::from(definition.check.is_some());
+    copies(&definition.id, &definition.name, &definition.tags, checks)?;
     // Gateways and proxies carry marks of their own under the reserved prefix.
     let reserved = !definition.kind.is_empty();
     meta(&definition.meta, reserved).map_err(|why| format!("Invalid Service Meta: {why}"))
@@ -45,12 +46,6 @@ pub fn service_address(address: &str) -> Result<(), &'static str> {
         Ok(ip) if ip.is_unspecified() => Err("Invalid service address"),
         _ => Ok(()),
     }
-}
-
-/// Refuses a service whose own checks would copy too much of it.
-fn copies_fit(definition: &ServiceDefinition) -> Result<(), String> {
-    let checks = definition.checks.len() + usize::from(definition.check.is_some());
-    copies(&definition.id, &definition.name, &definition.tags, checks)
 }
 
 /// Refuses more `checks` than can carry the id, name and tags of their service. Each has them all: little data with many

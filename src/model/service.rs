@@ -1,5 +1,6 @@
 //! An instance of a service on a node.
 
+use super::check::is_zero;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -104,10 +105,6 @@ impl Default for NodeService {
             modify_index: 0,
         }
     }
-}
-
-fn is_zero(port: &u16) -> bool {
-    *port == 0
 }
 
 /// Consul's JSON for a service without a proxy.

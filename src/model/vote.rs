@@ -157,6 +157,16 @@ impl Assignment {
         }
         text
     }
+
+    /// The votes in the order of the observers.
+    pub fn shown(&self) -> Vec<ShownVote> {
+        let shown = |observer: &String| {
+            let vote = self.votes.get(observer)?;
+            let (status, output, index) = (vote.status, vote.output.clone(), vote.index);
+            Some(ShownVote { observer: observer.clone(), status, output, time: timestamp(vote.at), index })
+        };
+        self.observers.iter().filter_map(shown).collect()
+    }
 }
 
 /// The median by severity of `of` votes, once those that are missing cannot move it: then more than
@@ -200,18 +210,6 @@ pub struct ShownVote {
     /// RFC 3339, by the clock of the leader that took it.
     pub time: String,
     pub index: u64,
-}
-
-impl Assignment {
-    /// The votes in the order of the observers.
-    pub fn shown(&self) -> Vec<ShownVote> {
-        let shown = |observer: &String| {
-            let vote = self.votes.get(observer)?;
-            let (status, output, index) = (vote.status, vote.output.clone(), vote.index);
-            Some(ShownVote { observer: observer.clone(), status, output, time: timestamp(vote.at), index })
-        };
-        self.observers.iter().filter_map(shown).collect()
-    }
 }
 
 /// A time of day as RFC 3339 writes it, in UTC.

@@ -2,7 +2,6 @@
 
 use regex::Regex;
 
-/// The tree of conditions on a row.
 #[derive(Clone, Debug)]
 pub(super) enum Expression {
     Or(Vec<Expression>),
@@ -11,12 +10,10 @@ pub(super) enum Expression {
     Match(Match),
 }
 
-/// One selector compared.
 #[derive(Clone, Debug)]
 pub(super) struct Match {
     pub(super) selector: Vec<String>,
     pub(super) operator: Operator,
-    /// The contrary is asked for.
     pub(super) negated: bool,
 }
 

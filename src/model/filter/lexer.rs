@@ -1,6 +1,5 @@
 //! The words of a filter expression.
 
-/// A word, with where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) at: usize,

@@ -15,7 +15,6 @@ pub(super) fn parse(body: &[u8]) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// Reads one value with all that is in it.
 #[derive(Clone, Copy)]
 struct Bounded<'a> {
     /// The number of values that may still follow.

@@ -21,9 +21,7 @@ pub enum Write {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CatalogWrite {
-    /// `catalog/register`
     Register(Box<Register>),
-    /// `catalog/deregister`
     Deregister(Deregister),
 }
 
@@ -35,7 +33,6 @@ pub enum HealthWrite {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CoordinateWrite {
-    /// `coordinate/update`
     Update(NodeCoordinate),
 }
 

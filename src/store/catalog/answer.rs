@@ -13,15 +13,11 @@ use std::sync::Arc;
 /// The rows of one read, by the form in which they are shown.
 #[derive(Debug)]
 pub enum CatalogRows<'v> {
-    /// `catalog/nodes`
     Nodes(Vec<&'v Arc<NodeRow>>),
-    /// `catalog/services`
     Names(Names<'v>),
     /// `catalog/service/:name`: each with its node.
     Service(Instances<'v>),
-    /// `catalog/node/:node`
     Node(Option<NodeServices<'v>>),
-    /// `catalog/node-services/:node`
     NodeServices(Option<NodeServices<'v>>),
     /// `catalog/gateway-services/:gateway`: there are no gateways.
     NoGateway,

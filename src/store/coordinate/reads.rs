@@ -12,9 +12,7 @@ use std::sync::Arc;
 /// The rows of one read, by the form in which they are shown.
 #[derive(Debug)]
 pub enum CoordinateRows<'v> {
-    /// `coordinate/nodes`
     Nodes(Vec<&'v Arc<CoordinateRow>>),
-    /// `coordinate/node/:node`
     Node(Option<&'v Arc<CoordinateRow>>),
 }
 

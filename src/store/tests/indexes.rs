@@ -230,7 +230,7 @@ fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
     let mut catalog = Catalog::new();
     let coming = catalog.watch(of_node(ID_1));
     catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
-    assert!(woken(&coming), "who waits for an id hears when a node comes with it");
+    assert!(woken(&coming), "a watch of an id hears of a node that comes with it");
     catalog.register(Register { id: ID_1.replace("40e4", "40ff"), ..node("n2") });
     catalog.register(node("40e4"));
     for (text, expected) in [

@@ -13,9 +13,12 @@ fn pick(from: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop::sample::select(from).prop_map(str::to_owned)
 }
 
+fn status() -> impl Strategy<Value = CheckStatus> {
+    prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..])
+}
+
 fn check() -> impl Strategy<Value = HealthCheck> {
-    let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
-    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status, 0..3_u32).prop_map(
+    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status(), 0..3_u32).prop_map(
         |(check_id, service_id, status, kind)| {
             let mut check = HealthCheck { check_id, service_id, status, ..HealthCheck::default() };
             if kind > 0 {
@@ -56,8 +59,7 @@ fn voting() -> impl Strategy<Value = Command> {
     let assign = (pick(&NODES), epoch(), prop::collection::vec(pick(&NODES), 0..4)).prop_map(|(node, replaces, observers)| {
         Command::AssignObservers(vec![Assign { node, check_id: "c1".to_owned(), replaces, observers }])
     });
-    let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
-    let vote = (pick(&NODES), pick(&NODES), epoch(), status).prop_map(|(observer, node, epoch, status)| {
+    let vote = (pick(&NODES), pick(&NODES), epoch(), status()).prop_map(|(observer, node, epoch, status)| {
         let vote = Vote { node, check_id: "c1".to_owned(), epoch, status, output: String::new() };
         Command::Vote { ballot: Ballot { observer, votes: vec![vote] }, at: epoch }
     });

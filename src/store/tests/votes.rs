@@ -158,7 +158,7 @@ fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     moved.check.iter_mut().for_each(|check| check.service_id = "b".to_owned());
     catalog.register(moved);
     assert_eq!(catalog.votes()["ServiceID"], "b");
-    assert_eq!(catalog.get(observed_by("N2")), votes, "whose check it is says nothing of how it is probed");
+    assert_eq!(catalog.get(observed_by("N2")), votes, "the owner says nothing of the definition");
     assert!(!watches.iter().any(woken) && !woken(&leader));
     let index = catalog.index_of(observed_by("n2"));
     let second = catalog.apply(assign(epoch, &["n1", "n3", "n4"]));
@@ -205,6 +205,6 @@ fn where_too_few_pass_all_are_listed_and_it_is_said() {
     assert_eq!(listed(0, true, None), (1, false), "off");
     assert_eq!(listed(33, true, None), (1, false), "a third passes");
     assert_eq!(listed(34, true, None), (3, true));
-    assert_eq!(listed(34, false, None), (3, false), "who wants all is told of no panic");
+    assert_eq!(listed(34, false, None), (3, false), "a read of all instances has no panic");
     assert_eq!(listed(34, true, Some("Node.Node == \"n2\"")), (1, true), "other choices stay");
 }
