@@ -116,12 +116,6 @@ pub(super) struct Core {
     rng: StdRng,
 }
 
-impl std::fmt::Debug for Core {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("pool", &self.pool).field("name", &self.me.name).finish_non_exhaustive()
-    }
-}
-
 impl Core {
     /// `addr` is the address for others, `generation` greater than that of every earlier start, and `clock` the host's clock in
     /// milliseconds since 1970.

@@ -148,12 +148,6 @@ pub(super) struct Envelope {
     horizon: Arc<Horizon>,
 }
 
-impl fmt::Debug for Envelope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Envelope").field("pool", &self.pool).field("encrypted", &self.is_encrypted()).finish_non_exhaustive()
-    }
-}
-
 impl Envelope {
     /// `session` should be greater than that of any earlier start of this agent.
     pub(super) fn new(

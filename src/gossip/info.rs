@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,11 +111,8 @@ pub(super) struct Policy {
 impl Policy {
     pub(super) fn admits_addr(&self, addr: SocketAddr) -> bool {
         let ip = addr.ip();
-        !ip.is_unspecified() && !ip.is_multicast() && addr.port() != 0 && self.admits_ip(ip)
-    }
-
-    fn admits_ip(&self, ip: IpAddr) -> bool {
-        self.allowed.is_empty() || self.allowed.iter().any(|net| net.contains(&ip))
+        let is_allowed = self.allowed.is_empty() || self.allowed.iter().any(|net| net.contains(&ip));
+        !ip.is_unspecified() && !ip.is_multicast() && addr.port() != 0 && is_allowed
     }
 
     pub(super) fn admits_identity(&self, id: &Identity) -> bool {

@@ -3,7 +3,7 @@
 use super::message::{self, Envelope, Message, Reply};
 use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
-use super::{Peer, Raft, RaftSettings};
+use super::{Peer, Raft};
 use crate::defaults::{RAFT_ECHO_PATIENCE, RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS, RAFT_PROPOSALS};
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
@@ -23,8 +23,7 @@ fn voters(raft: &Raft) -> Vec<u128> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_server_in_memory_leads_at_once() {
-    let mut cluster = Cluster::new();
-    cluster.add_with(RaftSettings::new(id(1), None, 1)).await;
+    let cluster = Cluster::in_memory().await;
     cluster.write("a").await;
     let raft = cluster.leading().await;
     assert!(raft.staleness().unwrap() < PATIENCE);
@@ -37,8 +36,7 @@ async fn a_single_server_in_memory_leads_at_once() {
 /// On one thread, so that all of them are queued before the first entry leaves.
 #[tokio::test]
 async fn proposals_that_wait_together_share_entries_and_each_hears_its_own_outcome() {
-    let mut cluster = Cluster::new();
-    cluster.add_with(RaftSettings::new(id(1), None, 1)).await;
+    let cluster = Cluster::in_memory().await;
     let raft = cluster.leading().await;
     let propose = async |number: u32| {
         let name = if number.is_multiple_of(10) { String::new() } else { format!("n{number}") };

@@ -59,8 +59,7 @@ impl Server {
     /// that all servers of the configuration read. A server that gossip does not know lowers no bar here: the log may
     /// hold entries from before it was lost.
     pub(super) fn check_reads(&self, id: NodeId) -> Result<(), Fault> {
-        let peers = super::membership::peers(&self.metrics());
-        let by_all = peers.iter().filter_map(|peer| self.told_level(peer.id)).min().unwrap_or(0);
+        let by_all = self.peers().into_iter().filter_map(|peer| self.known_level(peer.id)).min().unwrap_or(0);
         let (reads, needed) = (self.level_of(id), self.published.level().max(by_all));
         if reads >= needed {
             return Ok(());
@@ -87,11 +86,11 @@ impl Server {
     }
 
     fn level_of(&self, server: NodeId) -> u32 {
-        self.told_level(server).unwrap_or(0)
+        self.known_level(server).unwrap_or(0)
     }
 
     /// The level that a server reads; unset where gossip does not know the server.
-    fn told_level(&self, server: NodeId) -> Option<u32> {
+    fn known_level(&self, server: NodeId) -> Option<u32> {
         if server == self.settings.node_id { Some(level::OWN) } else { self.link.transport.level_of(server) }
     }
 }

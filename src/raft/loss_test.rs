@@ -3,6 +3,7 @@
 use super::testing::{Cluster, PATIENCE, id};
 use super::{awaiting_id, lost_log};
 use crate::model::fault::FaultKind;
+use std::time::Duration;
 
 /// Waits until server `number` has failed; returns the reason.
 async fn failed(cluster: &Cluster, number: u128) -> String {
@@ -119,6 +120,7 @@ async fn a_leader_whose_disk_is_nearly_full_hands_over() {
             for free in [u64::MAX, 9] {
                 server.judge_room(free, 10, &cluster.disk(former)).await;
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(PATIENCE, handed_over).await.expect("it still leads");

@@ -49,9 +49,7 @@ mod testing;
 pub use mark::{LostLog, awaiting_id, lost_log};
 pub use overheard::overheard;
 
-use crate::defaults::{
-    RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
-};
+use crate::defaults::RAFT_PROPOSAL_TIMEOUT;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::{ClusterId, NodeId};
@@ -86,22 +84,6 @@ pub struct RaftSettings {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot.
     pub trailing_entries: u64,
-}
-
-impl RaftSettings {
-    /// The usual numbers.
-    pub fn new(node_id: NodeId, data_dir: Option<PathBuf>, bootstrap_expect: u32) -> RaftSettings {
-        RaftSettings {
-            node_id,
-            data_dir,
-            address: None,
-            bootstrap_expect,
-            heartbeat: RAFT_HEARTBEAT,
-            election: (RAFT_ELECTION_MIN, RAFT_ELECTION_MAX),
-            snapshot_entries: RAFT_SNAPSHOT_ENTRIES,
-            trailing_entries: RAFT_TRAILING_ENTRIES,
-        }
-    }
 }
 
 /// The lanes of Raft's messages; each has a connection of its own.

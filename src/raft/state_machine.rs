@@ -52,12 +52,6 @@ pub(crate) struct StateMachine {
     bytes_since_snapshot: u64,
 }
 
-impl std::fmt::Debug for StateMachine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StateMachine").field("applied", &self.applied).finish_non_exhaustive()
-    }
-}
-
 impl StateMachine {
     /// Takes the machine over, and restores it from the snapshot on the shelf.
     pub(crate) fn start(

@@ -4,6 +4,7 @@ use super::machine::{Checker, Frozen, Machine, Verifier};
 use super::message::{self, Envelope, Message};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
+use crate::defaults::{RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_TRAILING_ENTRIES};
 use crate::model::command::{Command, Deregister, Effect, Register, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
@@ -229,6 +230,26 @@ impl Cluster {
         Cluster { net: Arc::default(), members: Vec::new(), snapshot_entries: 20_000, level: None, disks }
     }
 
+    fn settings(&self, number: u128, data_dir: Option<PathBuf>, bootstrap_expect: u32) -> RaftSettings {
+        RaftSettings {
+            node_id: id(number),
+            data_dir,
+            address: None,
+            bootstrap_expect,
+            heartbeat: RAFT_HEARTBEAT,
+            election: (RAFT_ELECTION_MIN, RAFT_ELECTION_MAX),
+            snapshot_entries: self.snapshot_entries,
+            trailing_entries: RAFT_TRAILING_ENTRIES,
+        }
+    }
+
+    /// Server 1 alone, without a disk.
+    pub(super) async fn in_memory() -> Cluster {
+        let mut cluster = Cluster::new();
+        cluster.add_with(cluster.settings(1, None, 1)).await;
+        cluster
+    }
+
     /// Server 1 alone, with the flag and as the leader.
     pub(super) async fn of_one() -> Cluster {
         let mut cluster = Cluster::new();
@@ -256,14 +277,11 @@ impl Cluster {
 
     /// Starts server `number` on its disk, which may have something from before.
     pub(super) async fn add(&mut self, number: u128, expect: u32) {
-        let settings = RaftSettings {
-            snapshot_entries: self.snapshot_entries,
-            ..RaftSettings::new(id(number), Some(self.disk(number)), expect)
-        };
+        let settings = self.settings(number, Some(self.disk(number)), expect);
         self.add_with(settings).await;
     }
 
-    pub(super) async fn add_with(&mut self, settings: RaftSettings) {
+    async fn add_with(&mut self, settings: RaftSettings) {
         let member = self.start(settings).await.unwrap();
         self.net.servers.lock().unwrap().insert(member.id, member.raft.clone());
         self.members.push(member);
@@ -291,7 +309,7 @@ impl Cluster {
 
     /// Starts server `number` on the disk of `disk`, apart from the others.
     pub(super) async fn try_start(&self, number: u128, disk: u128) -> Result<(), RaftError> {
-        self.start(RaftSettings::new(id(number), Some(self.disk(disk)), 0)).await.map(drop)
+        self.start(self.settings(number, Some(self.disk(disk)), 0)).await.map(drop)
     }
 
     pub(super) fn gossip(&self) {
