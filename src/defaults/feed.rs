@@ -20,6 +20,8 @@ pub const FEED_MAX_PER_LINK: usize = 20_000;
 /// Feeds that are being opened on one link at a time: with fewer than half of `FEED_STREAMS_STEP` under
 /// way the streams of requests are never taken, even when all feeds of a link move to another.
 pub const FEED_MAX_OPENING: usize = 1_024;
+/// The least time between two uses of a feed that are both noted.
+pub const FEED_USE_GRAIN: Duration = Duration::from_millis(100);
 /// How long nobody may have used a feed before it ends.
 pub const FEED_IDLE: Duration = Duration::from_secs(600);
 /// Feeds end in batches of this part of those that stand, so that a scan does not look for the least
