@@ -33,7 +33,7 @@ impl Held {
     }
 
     /// The answer as it is given to a reader: a hit was held before the reader asked.
-    pub fn told(&self, hit: bool) -> Answer {
+    pub fn to_answer(&self, hit: bool) -> Answer {
         let (age, mut answer) = (self.age(), Answer::clone(&self.answer));
         answer.meta.last_contact = age;
         answer.meta.consistency = Consistency::Stale;
@@ -239,7 +239,7 @@ mod tests {
         answer.meta.last_contact = Duration::from_secs(99);
         let held = Held { answer: Arc::new(answer), as_of: clock::now() };
         tokio::time::advance(Duration::from_millis(2_500)).await;
-        let meta = held.told(true).meta;
+        let meta = held.to_answer(true).meta;
         let age = Duration::from_millis(2_500);
         assert_eq!((meta.index, meta.last_contact, meta.cache), (7, age, Some(CacheUse { hit: true, age })));
         assert_eq!(meta.consistency, Consistency::Stale);

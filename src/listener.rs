@@ -124,8 +124,8 @@ mod tests {
     async fn an_address_of_another_host_has_a_hint_of_its_own() {
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
         let error = TcpListener::bind(elsewhere).await.unwrap_err();
-        let told = cannot_listen(elsewhere, "HTTP", &error);
-        assert!(told.contains("this host has no such address") && !told.contains("another agent"), "{told}");
+        let text = cannot_listen(elsewhere, "HTTP", &error);
+        assert!(text.contains("this host has no such address") && !text.contains("another agent"), "{text}");
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let holder = std::net::TcpListener::bind(taken);
         let _held = holder.unwrap();

@@ -26,7 +26,7 @@ struct AddressMonitor {
     /// Addresses of this agent that the host did not have.
     absent: Vec<IpAddr>,
     /// Whether it was told that some cannot be found.
-    told: bool,
+    reported: bool,
 }
 
 /// What a look comes to.
@@ -48,11 +48,11 @@ impl AddressMonitor {
         let Located { config: wanted, missing } = running.located(&host.clone().preferring(&in_use));
         let is_back = self.absent.iter().any(|ip| host.has(*ip) && in_use.contains(ip));
         self.absent = in_use.into_iter().filter(|ip| !host.has(*ip)).collect();
-        let was_told = std::mem::replace(&mut self.told, !missing.is_empty());
+        let was_reported = std::mem::replace(&mut self.reported, !missing.is_empty());
         Observed {
             wanted,
-            stays: (self.told && !was_told).then(|| missing.join("; ")),
-            found_again: was_told && !self.told,
+            stays: (self.reported && !was_reported).then(|| missing.join("; ")),
+            found_again: was_reported && !self.reported,
             is_back,
         }
     }
@@ -91,7 +91,7 @@ pub(super) async fn follow(mut placed: Placed) {
         if let Some(causes) = &sight.stays {
             warn!(%causes, "an address of this agent is not found; it goes on with the one it had, and looks again");
         }
-        if monitor.told {
+        if monitor.reported {
             metrics::counter!("kontor.agent.addresses_not_found").increment(1);
         }
         if sight.found_again {

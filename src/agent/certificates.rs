@@ -192,7 +192,7 @@ pub(super) async fn remind(certificates: Arc<Certificates>) {
 /// Has the files that `config` names read again whenever they have changed.
 pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch::Receiver<Config>) {
     let mut last = None;
-    let mut told = None;
+    let mut reported = None;
     loop {
         sleep(CERTIFICATE_LOOK).await;
         let tls = config.borrow().tls.clone();
@@ -212,16 +212,16 @@ pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch:
         match renewed {
             None => {}
             Some(Ok(())) => {
-                told = None;
+                reported = None;
                 info!("certificates have changed; the new ones are shown from now on");
                 certificates.tell(true);
             }
             // It is tried again, because a certificate may be one of tomorrow, and told once.
             Some(Err(cause)) => {
                 metrics::counter!("kontor.agent.certificates_refused").increment(1);
-                if told.as_ref() != Some(&cause) {
+                if reported.as_ref() != Some(&cause) {
                     warn!(%cause, "certificates have changed and cannot be used; those from before stay");
-                    told = Some(cause);
+                    reported = Some(cause);
                 }
             }
         }

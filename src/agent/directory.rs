@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_client_tells_how_long_the_others_keep_it() {
         let id = NodeId::from_u128(1);
-        let told = |reconnect_timeout| {
+        let tag = |reconnect_timeout| {
             let facts = TagFacts {
                 server: false,
                 datacenter: "dc1",
@@ -262,8 +262,8 @@ mod tests {
             };
             own_tags(&facts).get(tag::RECONNECT_TIMEOUT).cloned()
         };
-        assert_eq!(told(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));
-        assert_eq!(told(None), None);
+        assert_eq!(tag(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));
+        assert_eq!(tag(None), None);
     }
 
     #[test]
@@ -287,9 +287,9 @@ mod tests {
         let members =
             roster(vec![server("s2", "dc1", 2, MemberStatus::Failed, &[]), server("s3", "dc1", 3, MemberStatus::Left, &[])]);
         let addresses = raft_addresses(&members);
-        let told = |number| addresses.get(&NodeId::from_u128(number)).map(|server| (server.name.as_str(), server.addr));
-        assert_eq!(told(2), Some(("s2", Some(SocketAddr::from(([127, 0, 0, 2], 8300))))));
-        assert_eq!(told(3), Some(("s3", None)));
+        let found = |number| addresses.get(&NodeId::from_u128(number)).map(|server| (server.name.as_str(), server.addr));
+        assert_eq!(found(2), Some(("s2", Some(SocketAddr::from(([127, 0, 0, 2], 8300))))));
+        assert_eq!(found(3), Some(("s3", None)));
     }
 
     #[test]

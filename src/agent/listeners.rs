@@ -97,17 +97,17 @@ pub(super) async fn follow(
 
 /// Doors whose address is wanted stay; of the others, one for each address that is new moves there.
 fn steps(asked: &[Option<SocketAddr>], wanted: &[SocketAddr]) -> Vec<Rebind> {
-    let mut come = wanted.iter().copied().filter(|addr| !asked.contains(&Some(*addr)));
+    let mut added = wanted.iter().copied().filter(|addr| !asked.contains(&Some(*addr)));
     let free = asked.iter().enumerate().filter(|(_, addr)| addr.is_none_or(|addr| !wanted.contains(&addr)));
     let mut steps = Vec::new();
     for (at, addr) in free {
-        match come.next() {
+        match added.next() {
             Some(to) => steps.push(Rebind::Move(at, to)),
             None if addr.is_some() => steps.push(Rebind::Rest(at)),
             None => {}
         }
     }
-    steps.extend(come.map(Rebind::Open));
+    steps.extend(added.map(Rebind::Open));
     steps
 }
 

@@ -241,8 +241,8 @@ impl Start<'_> {
             duties.spawn_until("federation-rules", follow);
             let (listed_tx, listed) = watch::channel(Vec::new());
             let (lookup, outages) = (federation::system_lookup(), federation::outages(bridge.clone()));
-            let told = bridge.clone();
-            let tell = move |unresolved| told.set_unresolved(unresolved);
+            let receiver = bridge.clone();
+            let tell = move |unresolved| receiver.set_unresolved(unresolved);
             let names = federation::resolve_names(rules.subscribe(), lookup, outages, tell, listed_tx);
             duties.spawn_until("static-servers", names);
             let follow = directory::follow_servers(wan.clone(), listed, self.config.datacenter.clone(), servers);

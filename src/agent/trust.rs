@@ -212,8 +212,8 @@ mod tests {
         };
         let whole = json!({"ca_file": file, "cert_file": file, "key_file": file});
         assert!(requires(whole.clone()) && !requires(json!({})) && !requires(json!({"ca_file": file})));
-        let mut told = whole;
-        told["bridge"] = json!({"require_ca": false});
-        assert!(!requires(told));
+        let mut lenient = whole;
+        lenient["bridge"] = json!({"require_ca": false});
+        assert!(!requires(lenient));
     }
 }

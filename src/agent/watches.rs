@@ -11,7 +11,7 @@ use crate::model::request::BoxFuture;
 use crate::model::watch::{ConfiguredWatch, Handler, View, Watch};
 use crate::shutdown::Shutdown;
 use crate::telemetry::FailureThrottle;
-use crate::watch::{Failure, News, Question, Source, Told, Watcher};
+use crate::watch::{Failure, News, Question, Response, Source, Watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -72,13 +72,13 @@ impl Watches {
 struct OwnApi(Inside);
 
 impl Source for OwnApi {
-    fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+    fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
         let inside = self.0.clone();
         Box::pin(async move {
             let asked = timeout(WATCH_ANSWER_TIMEOUT, inside.get(&question.target, &question.token)).await;
             let (status, index, body) =
                 asked.unwrap_or_else(|_elapsed| Err(format!("no answer within {WATCH_ANSWER_TIMEOUT:?}")))?;
-            Ok(Told { status, index, body })
+            Ok(Response { status, index, body })
         })
     }
 }
@@ -140,13 +140,13 @@ async fn tell(kind: &str, handler: &Handler, news: &News) {
     let telling = crate::watch::tell(handler, news);
     tokio::pin!(telling);
     let mut slow = interval_at(Instant::now() + WATCH_HANDLER_SLOW, WATCH_HANDLER_SLOW);
-    let told = loop {
+    let outcome = loop {
         tokio::select! {
-            told = &mut telling => break told,
+            outcome = &mut telling => break outcome,
             _ = slow.tick() => warn!(kind, handler = name(handler), "this handler runs long; its watch waits for it"),
         }
     };
-    match told {
+    match outcome {
         Ok(output) => debug!(kind, handler = name(handler), index = news.index, %output, "watch handler told"),
         Err(error) => {
             metrics::counter!("kontor.watch.handler_failed").increment(1);
@@ -180,14 +180,14 @@ mod tests {
     }
 
     impl Source for Answers {
-        fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+        fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
             let mut asked = self.asked.lock().expect("whole");
             asked.push(question.target);
             let index = Some(asked.len() as u64);
             let next = self.left.lock().expect("whole").pop_front();
             Box::pin(async move {
                 let Some((status, body)) = next else { return std::future::pending().await };
-                Ok(Told { status, index, body: Bytes::from_static(body.as_bytes()) })
+                Ok(Response { status, index, body: Bytes::from_static(body.as_bytes()) })
             })
         }
     }

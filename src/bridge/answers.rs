@@ -289,7 +289,7 @@ impl Followed {
     /// The answer to a question that is asked now, and the time that it is of.
     async fn ask(&self, consistency: Consistency, began: Instant) -> Result<(Arc<Answer>, Instant), Fault> {
         let query = Query::of(Arc::clone(self.feed.query()), Freshness { consistency, ..Freshness::default() });
-        let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         let reply = client::call(&self.answers.links, self.feed.dc(), &request, defaults::FEED_FIRST_TIMEOUT).await?;
         let mut answer = reply.answer()?;
         answer.meta.datacenters = None;

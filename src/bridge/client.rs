@@ -42,7 +42,7 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let (began, now) = (SystemTime::now(), Instant::now());
     let give_up = now + defaults::BRIDGE_PROGRESS_TIMEOUT;
     let asked = Asked { frame: &frame, began, give_up, whole: now + patience, held: &Notify::new() };
-    if let Operation::Read(query) = &request.ask
+    if let Operation::Read(query) = &request.operation
         && query.freshness.min_index == 0
         && datacenter.ways().is_empty()
         // Boxed: it is for the first moments of a process, and every call would carry its room.
@@ -50,7 +50,7 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     {
         return answered;
     }
-    match asked.on_what_stands(&datacenter, &request.ask).await {
+    match asked.on_what_stands(&datacenter, &request.operation).await {
         // The links were ended under it, by the operators' word or because this server shuts down.
         Err(fault) if fault.kind == FaultKind::Unreachable => Err(links.of(dc).err().unwrap_or(fault)),
         answered => answered,
@@ -88,12 +88,12 @@ impl Asked<'_> {
     }
 
     /// Asks on the links that stand, after waiting for a first one.
-    async fn on_what_stands(&self, datacenter: &Datacenter, ask: &Operation) -> Answered {
+    async fn on_what_stands(&self, datacenter: &Datacenter, operation: &Operation) -> Answered {
         let ways = datacenter.wait_for_ways(self.give_up).await?;
         let Some(live) = ways.first().map(|way| &way.connection) else {
             return Err(Fault::unreachable("unreachable: no link stands"));
         };
-        match ask {
+        match operation {
             Operation::Write(_) => self.write(live, ways.get(1)).await,
             Operation::Read(query) if query.freshness.min_index > 0 => self.park(datacenter, &ways).await,
             Operation::Read(_) => self.read(datacenter, live, ways.get(1).map(|way| &way.connection)).await,

@@ -16,7 +16,7 @@ use std::time::Duration;
 const LEAST_BYTES: usize = 21;
 
 /// Why a datagram is no QUIC of this protocol, by its first bytes. They are not secret and mean the same in every packet
-/// (RFC 8999). A greased bit could not be told from junk: `endpoint` does not offer that.
+/// (RFC 8999). A greased bit could not be distinguished from junk: `endpoint` does not offer that.
 fn fault_of(datagram: &[u8]) -> Option<&'static str> {
     const LONG: u8 = 0x80;
     const FIXED: u8 = 0x40;

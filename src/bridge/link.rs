@@ -140,14 +140,14 @@ pub(super) struct Link {
     /// The cluster that the server told when the link came up last.
     cluster: Mutex<Option<ClusterId>>,
     /// Notified of each change: the calls that wait for this datacenter, and the link manager.
-    told: [Arc<Notify>; 2],
+    notified: [Arc<Notify>; 2],
 }
 
 impl Link {
-    pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
+    pub(super) fn new(server: RemoteServer, notified: [Arc<Notify>; 2]) -> Link {
         let parking = Arc::new(Semaphore::new(defaults::BRIDGE_MAX_PARKED));
         let state = Mutex::new(State::Trying);
-        Link { server, parking, state, up_since: Mutex::default(), cluster: Mutex::default(), told }
+        Link { server, parking, state, up_since: Mutex::default(), cluster: Mutex::default(), notified }
     }
 
     pub(super) fn state(&self) -> State {
@@ -204,7 +204,7 @@ impl Link {
     /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well, since each holds the
     /// connection too.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
-        let [_, manager] = &self.told;
+        let [_, manager] = &self.notified;
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = FailureThrottle::default();
         loop {
@@ -268,7 +268,7 @@ impl Link {
         };
         let cause = match (&before, cause) {
             // A datacenter that has removed this one no longer knows it a moment later; its word from before is the reason.
-            (State::Down(Outage { cause: told @ Cause::Refused(_), .. }), Cause::NotYetKnown) => told.clone(),
+            (State::Down(Outage { cause: reported @ Cause::Refused(_), .. }), Cause::NotYetKnown) => reported.clone(),
             (_, cause) => cause,
         };
         let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
@@ -296,7 +296,7 @@ impl Link {
             // Each failed dial would wake all that wait, for nothing.
             return;
         }
-        let [waiting, manager] = &self.told;
+        let [waiting, manager] = &self.notified;
         waiting.notify_waiters();
         manager.notify_one();
     }
@@ -420,9 +420,9 @@ mod tests {
         let server = RemoteServer { name, dc, addr, pins: Default::default(), cluster: None, alive: true, estimate: None };
         let link = Link::new(server, [Arc::clone(&waiting), Arc::default()]);
         let fails = |why: &str| {
-            let told = waiting.notified();
+            let notified = waiting.notified();
             link.went_down(Cause::Unreachable(why.to_owned()), &mut FailureThrottle::default());
-            told.now_or_never().is_some()
+            notified.now_or_never().is_some()
         };
         assert!(fails("no answer"), "there is no hope any more");
         assert!(!fails("no answer") && !fails("another reason"));

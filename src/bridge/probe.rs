@@ -105,7 +105,7 @@ impl Bridge {
         // The other side puts in the datacenter that this side's certificate proves.
         let read = Read::Federation(FederationRead::DialBack { dc: self.us.datacenter.clone() });
         let query = Query::new(read, Principal::agent(&self.us.node));
-        let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
         let reply = client::call(&self.links, dc, &request, defaults::DOCTOR_PATIENCE).await?;
         DialBack::read(&reply.answer()?.body)
     }

@@ -256,7 +256,7 @@ impl Server {
         let mut work = self.handler.handle(request, Some(&guest.dc), progress.clone());
         let mut given_up = std::pin::pin!(outgoing.given_up());
         let mut look = interval_at(Instant::now() + defaults::BRIDGE_PROGRESS_INTERVAL, defaults::BRIDGE_PROGRESS_INTERVAL);
-        let mut told = Phase::Working;
+        let mut reported = Phase::Working;
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -268,8 +268,8 @@ impl Server {
                 _ = look.tick() => {}
             }
             let phase = progress.get();
-            if phase != told || phase == Phase::Holding {
-                told = phase;
+            if phase != reported || phase == Phase::Holding {
+                reported = phase;
                 outgoing.send(&Frame::bare(kind_of(phase))).await?;
             }
         };

@@ -55,7 +55,7 @@ impl Handler for Scripted {
         let bridge = self.bridge.get().cloned();
         Box::pin(async move {
             assert!(request.hops.crossed);
-            let state = match request.ask {
+            let state = match request.operation {
                 Operation::Read(query) => match &query.identity.read {
                     Read::Health(HealthRead::State { state }) => state.clone(),
                     Read::Federation(FederationRead::DialBack { dc }) => {
@@ -168,13 +168,13 @@ pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 fn read(state: &str) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.to_owned() }), Principal::anonymous());
-    Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
     let options = QueryOptions { min_index: 5, ..QueryOptions::default() };
     Request {
-        ask: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
+        operation: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
         hops: Hops::default(),
     }
 }
@@ -182,7 +182,7 @@ fn blocking(state: &str) -> Request {
 fn write(what: &str) -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), principal: Principal::anonymous(), write };
-    Request { ask: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 /// A bridge with the handles that a test needs.
@@ -209,8 +209,8 @@ impl House {
         let handler = Arc::new(Scripted { name: name.to_owned(), events: sender, bridge: Arc::clone(&own) });
         let pin = identity.fingerprint();
         let (cluster, admission) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
-        let (told, admitted) = (cluster.subscribe(), admission.subscribe());
-        let settings = BridgeSettings { bind, cluster: told, admission: admitted, ..settings(name, dc, identity) };
+        let (known, admitted) = (cluster.subscribe(), admission.subscribe());
+        let settings = BridgeSettings { bind, cluster: known, admission: admitted, ..settings(name, dc, identity) };
         let bridge = Bridge::start(settings, list, handler, Arc::new(Mute), &Shutdown::new()).await.unwrap();
         own.set(bridge.clone()).unwrap();
         House { name: name.to_owned(), dc: dc.to_owned(), pin, bridge, servers, cluster, admission, events }
@@ -237,7 +237,7 @@ impl House {
 
     /// A stale read of dc2 for which no answer is held.
     async fn first(&self, what: &str) -> Result<String, Fault> {
-        let Operation::Read(query) = read(what).ask else { unreachable!("a read is asked") };
+        let Operation::Read(query) = read(what).operation else { unreachable!("a read is asked") };
         let held = self.bridge.follow("dc2", &query.identity).first().await?;
         Ok(String::from_utf8(held.answer.body.to_vec()).unwrap())
     }

@@ -124,8 +124,8 @@ impl Client {
 
     /// Which datacenters there are, for those who have named another one; nothing where the agent does not say.
     async fn known_datacenters(&self) -> String {
-        let told = Box::pin(self.exchange(Call::get("/v1/catalog/datacenters"), defaults::CLI_ANSWER_TIMEOUT)).await;
-        let names: Option<Vec<String>> = told.ok().and_then(|answer| serde_json::from_slice(answer.body()).ok());
+        let listed = Box::pin(self.exchange(Call::get("/v1/catalog/datacenters"), defaults::CLI_ANSWER_TIMEOUT)).await;
+        let names: Option<Vec<String>> = listed.ok().and_then(|answer| serde_json::from_slice(answer.body()).ok());
         names.map(|names| format!("; known are {}", names.join(", "))).unwrap_or_default()
     }
 

@@ -122,10 +122,10 @@ mod tests {
     #[tokio::test]
     async fn a_stranger_is_not_trusted_without_being_told_and_anybody_when_told_not_to_verify() {
         let (address, _) = listener().await;
-        let untold = TlsOptions { verify: true, ..TlsOptions::default() };
-        assert!(shake(address, &untold).await.is_err(), "no authority of the system knows it");
+        let unnamed = TlsOptions { verify: true, ..TlsOptions::default() };
+        assert!(shake(address, &unnamed).await.is_err(), "no authority of the system knows it");
         assert_eq!(shake(address, &TlsOptions { verify: false, ..TlsOptions::default() }).await, Ok(()));
-        let missing = TlsOptions { ca_file: Some("/nowhere/ca.pem".into()), ..untold };
+        let missing = TlsOptions { ca_file: Some("/nowhere/ca.pem".into()), ..unnamed };
         assert!(shake(address, &missing).await.unwrap_err().contains("/nowhere/ca.pem"));
     }
 }

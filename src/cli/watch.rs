@@ -8,7 +8,7 @@ use crate::model::duration;
 use crate::model::indent::indent;
 use crate::model::request::BoxFuture;
 use crate::model::watch::Watch;
-use crate::watch::{Failure, News, Output, Question, Running, Source, Told, Watcher, shell};
+use crate::watch::{Failure, News, Output, Question, Response, Running, Source, Watcher, shell};
 use clap::Args;
 use serde_json::{Map, Value};
 use std::io::Write;
@@ -186,12 +186,12 @@ async fn tell(words: &[String], news: &News, signals: &mut Signals) -> Result<Co
 struct AgentApi(Arc<Client>);
 
 impl Source for AgentApi {
-    fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+    fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
         let client = Arc::clone(&self.0);
         Box::pin(async move {
             let answer = client.exchange(Call::get(&question.target), WATCH_ANSWER_TIMEOUT).await?;
             let index = answer.headers().get("X-Consul-Index").and_then(|value| value.to_str().ok()?.parse().ok());
-            Ok(Told { status: answer.status().as_u16(), index, body: answer.into_body() })
+            Ok(Response { status: answer.status().as_u16(), index, body: answer.into_body() })
         })
     }
 }

@@ -64,8 +64,8 @@ impl<'a> Chooser<'a> {
     /// The address that is the only one of its kind. One that is told already is told for as long as
     /// the host has it, whatever others have come.
     pub(super) fn only(&mut self, of: fn(&Host) -> Result<IpAddr, String>, problems: &mut Problems) -> Option<IpAddr> {
-        let told = self.before.get(ONLY).and_then(|ips| ips.first()).filter(|ip| self.host.has(**ip));
-        let read = told.map_or_else(|| of(self.host), |ip| Ok(*ip));
+        let held = self.before.get(ONLY).and_then(|ips| ips.first()).filter(|ip| self.host.has(**ip));
+        let read = held.map_or_else(|| of(self.host), |ip| Ok(*ip));
         self.take(ONLY, read.map(|ip| vec![ip]).map_err(|error| vec![error]), problems).first().copied()
     }
 

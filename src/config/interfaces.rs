@@ -97,7 +97,7 @@ impl Host {
     }
 
     /// The addresses for somebody who has to name one of them.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn described(&self) -> String {
         let all: Vec<String> = self.interfaces.iter().map(|it| format!("{} {}", it.name, it.net())).collect();
         if all.is_empty() { "none".to_owned() } else { all.join(", ") }
     }
@@ -123,7 +123,7 @@ impl Host {
         let wanted = "Please configure one with 'bind' and/or 'advertise'.";
         match found.as_slice() {
             [one] => Ok(one.ip),
-            [] => Err(format!("No {kind} address found. {wanted} This host has {}", self.told())),
+            [] => Err(format!("No {kind} address found. {wanted} This host has {}", self.described())),
             _ => {
                 let found: Vec<String> = found.iter().map(|it| format!("{} {}", it.name, it.net())).collect();
                 Err(format!("Multiple {kind} addresses found. {wanted} Found {}", found.join(", ")))

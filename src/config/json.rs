@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 pub(super) fn parse(text: &str) -> Result<Document, Fault> {
     if let Err(error) = serde_json::from_str::<Value>(text) {
         let at = Position { line: error.line().max(1), column: error.column().max(1) };
-        let told = error.to_string();
+        let text = error.to_string();
         // The place is told in front of the text.
-        let what = told.split(" at line ").next().unwrap_or(&told);
+        let what = text.split(" at line ").next().unwrap_or(&text);
         return Err(Fault { at, what: format!("not valid JSON: {what}") });
     }
     let mut walk = Walk { text, at: 0 };

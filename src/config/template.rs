@@ -42,7 +42,7 @@ pub(super) fn expand(text: &str, host: &Host) -> Result<Expanded, String> {
         let shown = template.trim();
         let found = evaluate(template, host).map_err(|error| format!("template {{{{ {shown} }}}}: {error}"))?;
         if found.is_empty() {
-            let there = host.told();
+            let there = host.described();
             expanded.unmatched.push(format!("template {{{{ {shown} }}}} matches no address of this host, which has: {there}"));
         }
         expanded.text.push_str(&found);

@@ -52,7 +52,7 @@ pub(super) enum Rejection {
     /// Of an address that has not shown yet that it is there.
     Unproven,
     /// The other side refuses what this one says.
-    Told(Note),
+    Reported(Note),
 }
 
 impl Rejection {
@@ -68,7 +68,7 @@ impl Rejection {
             Rejection::Outlived { .. } => "outlived",
             Rejection::Ahead => "ahead",
             Rejection::Unproven => "unproven",
-            Rejection::Told(_) => "told",
+            Rejection::Reported(_) => "told",
         }
     }
 }
@@ -82,11 +82,13 @@ impl fmt::Display for Rejection {
             Rejection::Pool => "it is of the other pool; is the port right? LAN and WAN have one each",
             Rejection::Version => "it speaks another version of Kontor's gossip",
             Rejection::Junk => "what it says is not Kontor's gossip",
-            Rejection::Told(Note::Key) => {
+            Rejection::Reported(Note::Key) => {
                 "it refuses what is not sealed with its encrypt key, or sealed where it has none; both need the same encrypt key"
             }
-            Rejection::Told(Note::Pool) => "it refuses what is of the other pool; is the port right? LAN and WAN have one each",
-            Rejection::Told(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
+            Rejection::Reported(Note::Pool) => {
+                "it refuses what is of the other pool; is the port right? LAN and WAN have one each"
+            }
+            Rejection::Reported(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
             Rejection::Datacenter(dc) => return write!(f, "it is of datacenter '{dc}'"),
             other => other.label(),
         };
@@ -235,7 +237,7 @@ impl Envelope {
             return Err(Rejection::Junk);
         }
         if let Some(note) = Note::read(*header, rest).filter(|_| carrier == Carrier::Stream) {
-            return Err(Rejection::Told(note));
+            return Err(Rejection::Reported(note));
         }
         if header[2] != VERSION {
             return Err(Rejection::Version);
@@ -414,10 +416,10 @@ mod tests {
     fn a_refusal_is_told_without_a_key_and_only_on_a_stream() {
         let key = [7u8; 32];
         let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
-        let told = Note::frame(&Rejection::Key).unwrap();
-        assert_eq!(here.open(Carrier::Stream, &told), Err(Rejection::Told(Note::Key)));
-        assert_eq!(here.open(Carrier::Datagram, &told), Err(Rejection::Junk));
-        assert!(Rejection::Told(Note::Key).to_string().contains("same encrypt key"));
+        let note = Note::frame(&Rejection::Key).unwrap();
+        assert_eq!(here.open(Carrier::Stream, &note), Err(Rejection::Reported(Note::Key)));
+        assert_eq!(here.open(Carrier::Datagram, &note), Err(Rejection::Junk));
+        assert!(Rejection::Reported(Note::Key).to_string().contains("same encrypt key"));
         assert_eq!(Note::frame(&Rejection::Junk), None);
     }
 

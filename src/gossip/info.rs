@@ -97,7 +97,7 @@ pub(super) struct Entry {
 
 /// An order that a member leaves, as one member tells another in a state exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct OrderNews {
     /// Who.
     pub name: String,
     /// It holds for states up to this one.

@@ -135,9 +135,9 @@ impl Gossip {
     /// Binds the sockets or fails with the reason; then runs until `shutdown`.
     pub async fn start(settings: GossipSettings, shutdown: &Shutdown) -> Result<Gossip, GossipError> {
         let (tcp, udp) = driver::bind(settings.bind).await?;
-        let untold = |error| GossipError(format!("cannot tell the bound address: {error}"));
-        let bound = tcp.local_addr().map_err(untold)?;
-        let (tcp, tcp_mover) = Listener::new(tcp).map_err(untold)?;
+        let unknown = |error| GossipError(format!("cannot tell the bound address: {error}"));
+        let bound = tcp.local_addr().map_err(unknown)?;
+        let (tcp, tcp_mover) = Listener::new(tcp).map_err(unknown)?;
         let addr = advertised(settings.advertise, bound)?;
         let before = remembered(&settings).await?;
         let generation = before.generation;

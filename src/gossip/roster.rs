@@ -6,7 +6,7 @@
 
 use super::Roster;
 use super::identity::Identity;
-use super::info::{NodeInfo, Stamp, Told};
+use super::info::{NodeInfo, OrderNews, Stamp};
 use crate::defaults;
 use crate::model::duration;
 use crate::model::member::{Member, MemberStatus, tag};
@@ -170,8 +170,8 @@ impl Table {
 
     /// How long it is kept when it has failed: as it says itself, or as this agent has it.
     fn kept_failed(&self, info: &NodeInfo) -> Duration {
-        let told = duration::parse(info.tag(tag::RECONNECT_TIMEOUT)).ok().filter(|told| !told.is_zero());
-        told.map_or(self.reconnect_timeout, |told| told.min(defaults::GOSSIP_MAX_RECONNECT_TIMEOUT))
+        let reported = duration::parse(info.tag(tag::RECONNECT_TIMEOUT)).ok().filter(|reported| !reported.is_zero());
+        reported.map_or(self.reconnect_timeout, |reported| reported.min(defaults::GOSSIP_MAX_RECONNECT_TIMEOUT))
     }
 
     fn is_expired(&self, info: &NodeInfo, down_for: Option<Duration>) -> bool {
@@ -216,14 +216,14 @@ impl Table {
     }
 
     /// The orders of late, as they are told to others.
-    pub(super) fn orders(&self, now: Instant) -> Vec<Told> {
-        let told = |(name, order): (&String, &Order)| Told {
+    pub(super) fn orders(&self, now: Instant) -> Vec<OrderNews> {
+        let reported = |(name, order): (&String, &Order)| OrderNews {
             name: name.clone(),
             stamp: order.stamp,
             prune: order.prune,
             age_ms: u64::try_from(now.saturating_duration_since(order.given).as_millis()).unwrap_or(u64::MAX),
         };
-        self.orders.iter().map(told).collect()
+        self.orders.iter().map(reported).collect()
     }
 
     /// Forgets those that are down and were to be forgotten; returns their names.
@@ -377,9 +377,9 @@ mod tests {
     #[test]
     fn a_failed_member_is_kept_as_long_as_it_says_itself() {
         let (mut table, now) = (table(), Instant::now());
-        for (port, name, told) in [(2, "short", "30m"), (3, "none", "0s"), (4, "wrong", "soon"), (5, "long", "999999h")] {
+        for (port, name, reported) in [(2, "short", "30m"), (3, "none", "0s"), (4, "wrong", "soon"), (5, "long", "999999h")] {
             let mut info = info(name, port, 1);
-            info.tags.insert(tag::RECONNECT_TIMEOUT.to_owned(), told.to_owned());
+            info.tags.insert(tag::RECONNECT_TIMEOUT.to_owned(), reported.to_owned());
             table.merge(info, None, now);
         }
         table.derive([].iter(), now);
@@ -417,8 +417,8 @@ mod tests {
         assert_eq!(table.merge(info("a", 2, 1), None, now), Merged::Refused);
         assert_eq!(table.merge(info("a", 2, 2), None, now), Merged::News);
         assert_eq!(status(&table, "a"), Some(MemberStatus::Alive), "an order is not about what comes later");
-        let told = table.orders(now + HOUR / 60);
-        assert_eq!((told[0].prune, told[0].age_ms), (true, 60_000));
+        let reported = table.orders(now + HOUR / 60);
+        assert_eq!((reported[0].prune, reported[0].age_ms), (true, 60_000));
         table.reap(now + HOUR);
         assert!(table.orders(now + HOUR).is_empty());
     }

@@ -356,10 +356,10 @@ mod tests {
         let (address, _shutdown) = with_answer(settings(), Answer { meta, body: Bytes::from_static(b"[]") }).await;
         let (head, _) = ask(address, "GET /v1/catalog/nodes?dc=*").await;
         let line = head.lines().find_map(|line| line.strip_prefix("x-kontor-datacenters: ")).unwrap();
-        let told: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(told[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
-        assert_eq!(told[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
-        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::defaults::HTTP_DATACENTER_ERROR_MAX);
+        let list: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(list[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
+        assert_eq!(list[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
+        assert_eq!(list[2]["error"].as_str().unwrap().len(), crate::defaults::HTTP_DATACENTER_ERROR_MAX);
     }
 
     #[tokio::test]
@@ -435,11 +435,11 @@ mod tests {
         });
         let (address, _shutdown) = served(settings(), run).await;
         let put = |headers: &str, body: &str| format!("PUT /v1/catalog/register\n{headers}\r\n\r\n{body}");
-        let told = put("Content-Length: 9999999", "");
-        assert!(ask(address, &told).await.0.starts_with("http/1.1 413"));
+        let declared = put("Content-Length: 9999999", "");
+        assert!(ask(address, &declared).await.0.starts_with("http/1.1 413"));
         let chunk = format!("{:x}\r\n{}\r\n", defaults::HTTP_MAX_BODY, " ".repeat(defaults::HTTP_MAX_BODY));
-        let untold = put("Transfer-Encoding: chunked", &format!("{chunk}1\r\n \r\n0\r\n"));
-        assert!(ask(address, &untold).await.0.starts_with("http/1.1 413"));
+        let undeclared = put("Transfer-Encoding: chunked", &format!("{chunk}1\r\n \r\n0\r\n"));
+        assert!(ask(address, &undeclared).await.0.starts_with("http/1.1 413"));
         let (head, text) = ask(address, &put("Content-Length: 9", "{\"Node\":\n")).await;
         assert!(head.starts_with("http/1.1 400"));
         let text = String::from_utf8(text).unwrap();

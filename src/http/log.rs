@@ -26,12 +26,12 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(method: &Method, uri: &Uri, from: Option<IpAddr>, line: usize) -> Asked {
-        Asked { method: method.clone(), url: told(uri.path(), uri.query()), from, line, since: Instant::now() }
+        Asked { method: method.clone(), url: logged_url(uri.path(), uri.query()), from, line, since: Instant::now() }
     }
 }
 
 /// The address as it may be logged: without token, and of bounded length.
-fn told(path: &str, query: Option<&str>) -> String {
+fn logged_url(path: &str, query: Option<&str>) -> String {
     // A token stood in the path of these in older releases, and clients of them are still about.
     let secret = ["/v1/acl/info/", "/v1/acl/clone/", "/v1/acl/destroy/"].into_iter().find(|prefix| path.starts_with(prefix));
     let mut url = secret.map_or_else(|| path.to_owned(), |prefix| format!("{prefix}<hidden>"));
@@ -87,7 +87,7 @@ impl RequestLog {
     /// How many of the kind were not told before this one; nothing when this one is not to be told.
     fn worth_telling(&self, kind: (usize, StatusCode), now: Instant) -> Option<u64> {
         let failure = self.failures.failed(kind, now);
-        failure.is_due.then_some(failure.untold)
+        failure.is_due.then_some(failure.unreported)
     }
 }
 
@@ -113,9 +113,9 @@ mod tests {
             ("/v1/kv/a", Some("%zz=s3cret"), "/v1/kv/a?<hidden>"),
             ("/v1/acl/info/s3cret", Some("dc=dc1"), "/v1/acl/info/<hidden>?dc=dc1"),
         ] {
-            assert_eq!(told(path, query), expected);
+            assert_eq!(logged_url(path, query), expected);
         }
-        let long = told(&"é".repeat(HTTP_LOGGED_URL_MAX), None);
+        let long = logged_url(&"é".repeat(HTTP_LOGGED_URL_MAX), None);
         assert_eq!(long.chars().count(), HTTP_LOGGED_URL_MAX + 1, "cut, and not in the middle of a letter");
     }
 

@@ -237,8 +237,8 @@ fn whole(age: Duration, unit: u128) -> u64 {
 /// A JSON list of the datacenters that were asked, nearest first: name with age in milliseconds and
 /// index, or with the error.
 fn datacenters(parts: &[DatacenterPart]) -> HeaderValue {
-    let told: Vec<serde_json::Value> = parts.iter().map(told).collect();
-    HeaderValue::try_from(ascii(&serde_json::Value::from(told).to_string())).unwrap_or(HeaderValue::from_static("[]"))
+    let list: Vec<serde_json::Value> = parts.iter().map(datacenter_json).collect();
+    HeaderValue::try_from(ascii(&serde_json::Value::from(list).to_string())).unwrap_or(HeaderValue::from_static("[]"))
 }
 
 /// The text in ASCII, as headers are: other characters as JSON spells them within its texts.
@@ -254,7 +254,7 @@ fn ascii(text: &str) -> String {
     ascii
 }
 
-fn told(part: &DatacenterPart) -> serde_json::Value {
+fn datacenter_json(part: &DatacenterPart) -> serde_json::Value {
     match &part.error {
         Some(error) => {
             let error = shorten(error, defaults::HTTP_DATACENTER_ERROR_MAX);

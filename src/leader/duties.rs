@@ -275,12 +275,12 @@ async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
     let (catalog, lan, own) = (parts.reader.view(), parts.lan.clone(), parts.node_name.clone());
     let decide = move || {
         // Only of nodes that are registered: the catalog passes over the others.
-        let told = catalog.all_nodes().filter_map(|row| {
+        let measured = catalog.all_nodes().filter_map(|row| {
             let node = row.node().node.as_str();
-            let told = if node == own { Some(lan.coordinate()) } else { lan.coordinate_of(node) };
-            Some((node, catalog.coordinate_of(node), told?))
+            let measured = if node == own { Some(lan.coordinate()) } else { lan.coordinate_of(node) };
+            Some((node, catalog.coordinate_of(node), measured?))
         });
-        coordinates::updates(told)
+        coordinates::updates(measured)
     };
     let mut result = Ok(());
     for command in off_the_runtime(decide).await {

@@ -190,8 +190,8 @@ impl Reconciler {
 /// What a node said of its addresses, with the new one in place of the one it is no longer at.
 fn moved(known: CatalogNode<'_>, address: &str) -> Option<BTreeMap<String, String>> {
     let mut tagged = known.node.tagged_addresses.clone()?;
-    for told in tagged.values_mut().filter(|told| **told == known.node.address) {
-        address.clone_into(told);
+    for tagged_address in tagged.values_mut().filter(|tagged_address| **tagged_address == known.node.address) {
+        address.clone_into(tagged_address);
     }
     Some(tagged)
 }

@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn the_log_shows_one_bounded_line_of_an_output_and_no_password() {
-        let told = first_line("Get \"http://user:s3cret@h/x\": EOF\u{7}\nmore");
-        assert_eq!(told, "Get \"http://user:xxxxx@h/x\": EOF ");
+        let line = first_line("Get \"http://user:s3cret@h/x\": EOF\u{7}\nmore");
+        assert_eq!(line, "Get \"http://user:xxxxx@h/x\": EOF ");
         assert_eq!(first_line(&"é".repeat(1_000)).len(), CHECK_LOGGED_BYTES);
         assert_eq!(first_line(""), "");
     }
@@ -263,8 +263,8 @@ mod tests {
             assert_eq!(status(&registry, id).0, Passing, "{id}");
         }
         say(&mut registry, "service:web1", Warning, now);
-        let told = "Aliased check \"Service 'web' check\" failing: said";
-        assert_eq!(status(&registry, "second"), (Warning, told.to_owned()));
+        let expected = "Aliased check \"Service 'web' check\" failing: said";
+        assert_eq!(status(&registry, "second"), (Warning, expected.to_owned()));
         assert_eq!(status(&registry, "third").0, Warning);
         registry.remove_service("web1").expect("known");
         registry.settle_aliases(now.at);

@@ -240,12 +240,12 @@ impl State {
             }
             let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
             covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
-            let checks = with.iter().map(|(_, check)| check.told()).collect();
+            let checks = with.iter().map(|(_, check)| check.reported()).collect();
             let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
             updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
         for (id, entry) in waiting.into_values().flatten() {
-            let register = Register { check: Some(entry.told()), ..self.register() };
+            let register = Register { check: Some(entry.reported()), ..self.register() };
             let covers = vec![(Thing::Check(id.clone()), entry.mark.revision)];
             updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
         }
@@ -277,7 +277,7 @@ fn same_service(local: &NodeService, remote: &NodeService) -> bool {
 /// The same for a check; output that is deferred does not count, nor what others have voted on. Of the
 /// definition of a voted check the catalog shows little; whether it has it is known otherwise.
 fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
-    let mut ours = local.told();
+    let mut ours = local.reported();
     if remote.definition.voted.is_none() {
         ours.definition = ours.definition.shown();
     }

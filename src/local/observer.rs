@@ -48,12 +48,12 @@ type Sending = Pin<Box<dyn Future<Output = (Ballot, Result<(), Fault>)> + Send>>
 
 /// Observes for ever.
 pub(super) async fn run(local: Local, router: Router, lan: Gossip) {
-    let (told, assigned) = watch::channel(Vec::new());
-    tokio::join!(learn(local.inner.node_name.clone(), router.clone(), lan, told), observe(local, router, assigned));
+    let (assignments, assigned) = watch::channel(Vec::new());
+    tokio::join!(learn(local.inner.node_name.clone(), router.clone(), lan, assignments), observe(local, router, assigned));
 }
 
 /// Keeps `told` as the catalog has it.
-async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Vec<VotedCheck>>) {
+async fn learn(node: String, router: Router, lan: Gossip, assignments: watch::Sender<Vec<VotedCheck>>) {
     let mut index = 0;
     let mut trouble = FailureThrottle::default();
     loop {
@@ -64,7 +64,7 @@ async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Ve
                     info!("what this agent observes is known again");
                 }
                 index = now;
-                told.send_if_modified(|before| {
+                assignments.send_if_modified(|before| {
                     let differs = *before != checks;
                     *before = checks;
                     differs
@@ -119,7 +119,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
         }
         let due = votes.next().filter(|_| sending.is_none()).map(|due| Instant::from_std(due).max(not_before));
         tokio::select! {
-            told = assigned.changed() => match told {
+            changed = assigned.changed() => match changed {
                 Ok(()) => {
                     let checks = assigned.borrow_and_update().clone();
                     local.heed_observed(&checks);

@@ -69,7 +69,7 @@ impl CheckEntry {
 
     /// The row as the catalog gets it. How a check is defined is this agent's own business, and may hold
     /// secrets; of a voted one its observers need it.
-    pub(super) fn told(&self) -> HealthCheck {
+    pub(super) fn reported(&self) -> HealthCheck {
         let definition = if self.is_voted() { self.row.definition.clone() } else { CheckDefinition::default() };
         HealthCheck { definition, ..(*self.row).clone() }
     }
@@ -293,10 +293,10 @@ impl State {
     pub(super) fn heed_observed(&mut self, observed: &[VotedCheck]) {
         let mut differ = Vec::new();
         for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted() && !entry.mark.deleted) {
-            let is_it = |told: &&VotedCheck| told.check_id == **id && told.node.eq_ignore_ascii_case(&entry.row.node);
-            let told = observed.iter().find(is_it);
-            entry.defined = told.is_some_and(|told| told.definition == entry.row.definition);
-            if told.is_some() && !entry.defined {
+            let is_it = |assigned: &&VotedCheck| assigned.check_id == **id && assigned.node.eq_ignore_ascii_case(&entry.row.node);
+            let assigned = observed.iter().find(is_it);
+            entry.defined = assigned.is_some_and(|assigned| assigned.definition == entry.row.definition);
+            if assigned.is_some() && !entry.defined {
                 differ.push(id.clone());
             }
         }

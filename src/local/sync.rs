@@ -83,11 +83,11 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
         }
         match timing.poll(now.into_std()) {
             SyncAction::Full => {
-                let end = told(&local, full(&local, &catalog).await, &timing, &mut trouble);
+                let end = report(&local, full(&local, &catalog).await, &timing, &mut trouble);
                 timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
             SyncAction::Partial => {
-                let end = told(&local, push(&local, &catalog).await, &timing, &mut trouble);
+                let end = report(&local, push(&local, &catalog).await, &timing, &mut trouble);
                 timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
             SyncAction::Wait(until) => {
@@ -112,7 +112,7 @@ fn spread(catalog: &impl Catalog) -> Spread {
 
 /// Tells the log, and those who wait for the catalog, how a round has ended. No leader or no server is
 /// normal for a moment, while a datacenter starts; later each first failure is worth a line.
-fn told(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
+fn report(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
     match result {
         Ok(end) => {
             if trouble.worked() {

@@ -56,10 +56,10 @@ impl Votes {
 
     /// The catalog has these checks observed by this agent, and no others. This agent's own ones are run
     /// by its registry, whoever else observes them.
-    pub(super) fn assigned(&mut self, told: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
+    pub(super) fn assigned(&mut self, assigned: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
         let mut orders = Vec::new();
         let mut before = std::mem::take(&mut self.duties);
-        for VotedCheck { node, check_id, epoch, definition, .. } in told {
+        for VotedCheck { node, check_id, epoch, definition, .. } in assigned {
             let key = format!("{node}\n{check_id}");
             let is_own = node.eq_ignore_ascii_case(&self.node_name);
             let duty = match before.remove(&key) {
@@ -162,7 +162,7 @@ mod tests {
         CheckDefinition { tcp: target.into(), voted, ..CheckDefinition::default() }
     }
 
-    fn told(node: &str, target: &str, epoch: u64) -> VotedCheck {
+    fn voted_check(node: &str, target: &str, epoch: u64) -> VotedCheck {
         VotedCheck { node: node.into(), check_id: "c".into(), epoch, definition: definition(target), ..VotedCheck::default() }
     }
 
@@ -178,12 +178,12 @@ mod tests {
     #[test]
     fn what_is_assigned_is_run_once_and_stopped_when_it_is_not() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        let orders = votes.assigned(vec![told("n2", "h:1", 5), told("N1", "h:1", 5)], now);
+        let orders = votes.assigned(vec![voted_check("n2", "h:1", 5), voted_check("N1", "h:1", 5)], now);
         let [Order::Start { key, start: 1, check }] = orders.as_slice() else { panic!("{orders:?}") };
         assert_eq!((key.as_str(), check.tcp.as_str()), ("n2\nc", "h:1"));
-        assert_eq!(votes.assigned(vec![told("n2", "h:1", 5)], now), [Order::Stop { key: "N1\nc".into() }]);
-        assert_eq!(votes.assigned(vec![told("n2", "h:1", 6)], now), []);
-        let orders = votes.assigned(vec![told("n2", "h:2", 6)], now);
+        assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 5)], now), [Order::Stop { key: "N1\nc".into() }]);
+        assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 6)], now), []);
+        let orders = votes.assigned(vec![voted_check("n2", "h:2", 6)], now);
         assert!(matches!(orders.as_slice(), [Order::Start { start: 3, .. }]), "{orders:?}");
         votes.found("n2\nc", 1, Finding::new(Passing, ""), now, 0.0);
         assert_eq!(votes.next(), None, "of the run before");
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_result_is_sent_when_it_changes_until_it_is_counted_and_anew_under_a_new_epoch() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        votes.assigned(vec![told("n2", "h:1", 5)], now);
+        votes.assigned(vec![voted_check("n2", "h:1", 5)], now);
         assert_eq!((said(&votes, now), votes.next()), (vec![], None), "nothing is found yet");
         let found = |votes: &mut Votes, status| votes.found("n2\nc", 1, Finding::new(status, "x"), now, 0.5);
         found(&mut votes, Passing);
@@ -211,14 +211,14 @@ mod tests {
         votes.counted(under_way, now, 0.5);
         assert_eq!(said(&votes, now), [(5, Passing)], "it has changed while its vote was under way");
         sent(&mut votes, now);
-        votes.assigned(vec![told("n2", "h:1", 9)], now);
+        votes.assigned(vec![voted_check("n2", "h:1", 9)], now);
         assert_eq!(said(&votes, now), [(9, Passing)]);
     }
 
     #[test]
     fn output_alone_waits() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        votes.assigned(vec![told("n2", "h:1", 5)], now);
+        votes.assigned(vec![voted_check("n2", "h:1", 5)], now);
         votes.found("n2\nc", 1, Finding::new(Passing, "a"), now, 0.5);
         sent(&mut votes, now);
         votes.found("n2\nc", 1, Finding::new(Passing, "b"), now, 0.5);
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn the_own_result_is_a_vote_once_the_check_has_run() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        votes.assigned(vec![told("n1", "h:1", 5)], now);
+        votes.assigned(vec![voted_check("n1", "h:1", 5)], now);
         let row = HealthCheck { status: Critical, definition: definition("h:1"), ..HealthCheck::default() };
         votes.own(&BTreeMap::new(), now, 0.5);
         assert_eq!(said(&votes, now), []);
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_ballot_is_bounded() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        let many = (0..VOTES_PER_BALLOT + 3).map(|number| told(&format!("n2-{number}"), "h:1", 5)).collect();
+        let many = (0..VOTES_PER_BALLOT + 3).map(|number| voted_check(&format!("n2-{number}"), "h:1", 5)).collect();
         for order in votes.assigned(many, now) {
             let Order::Start { key, start, .. } = order else { panic!("{order:?}") };
             votes.found(&key, start, Finding::new(Critical, "x".repeat(9_999)), now, 0.5);

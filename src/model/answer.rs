@@ -107,7 +107,7 @@ impl Answer {
     }
 
     /// It has come from another agent, `waited` after it was asked for.
-    pub fn come(&mut self, waited: Duration) {
+    pub fn add_age(&mut self, waited: Duration) {
         self.meta.grow_older(waited.saturating_sub(Duration::from_micros(self.meta.took_micros.into())));
     }
 }
@@ -129,12 +129,12 @@ mod tests {
             ..AnswerMeta::default()
         };
         let mut answer = Answer { meta, body: Bytes::new() };
-        answer.come(seconds(61));
+        answer.add_age(seconds(61));
         assert_eq!((answer.meta.last_contact, answer.meta.cache.unwrap().age), (seconds(4), seconds(4)));
         let ages: Vec<Duration> = answer.meta.datacenters.iter().flatten().map(|part| part.age).collect();
         assert_eq!(ages, [seconds(3), seconds(2)]);
         let mut own = Answer::default();
-        own.come(seconds(9));
+        own.add_age(seconds(9));
         assert_eq!(own.meta.last_contact, Duration::ZERO, "of no cache");
     }
 }

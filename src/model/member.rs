@@ -113,8 +113,8 @@ impl Member {
     /// Up to which [`level`] it reads Raft's log. Builds that do not tell it read votes where they know of
     /// observers.
     pub fn level(&self) -> u32 {
-        let untold = if self.tag(tag::OBSERVE).is_empty() { 0 } else { level::VOTES };
-        self.tag(tag::LEVEL).parse().unwrap_or(untold)
+        let default_level = if self.tag(tag::OBSERVE).is_empty() { 0 } else { level::VOTES };
+        self.tag(tag::LEVEL).parse().unwrap_or(default_level)
     }
 
     /// Where it takes requests: RPC over TCP in the LAN pool, the bridge over UDP in the WAN pool.

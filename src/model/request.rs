@@ -51,7 +51,8 @@ pub struct Hops {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// What is asked.
-    pub ask: Operation,
+    #[serde(rename = "ask")]
+    pub operation: Operation,
     /// How far it has come.
     #[serde(default)]
     pub hops: Hops,
@@ -60,7 +61,7 @@ pub struct Request {
 impl Request {
     /// How long it may park as a blocking query; `None` for what does not block.
     pub fn wait(&self) -> Option<Duration> {
-        match &self.ask {
+        match &self.operation {
             Operation::Read(query) if query.freshness.min_index > 0 => Some(query.freshness.wait),
             Operation::Read(_) | Operation::Write(_) => None,
         }
@@ -89,11 +90,11 @@ impl Reply {
 /// What a request is doing, told by its handler and passed on by the transport, so that the asker
 /// can tell a long wait from a fault.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Told>);
+pub struct Progress(Arc<Shared>);
 
 /// What of a request's progress is shared.
 #[derive(Debug, Default)]
-struct Told {
+struct Shared {
     phase: AtomicU8,
     parkings: AtomicU32,
 }

@@ -308,9 +308,9 @@ mod tests {
             CheckDefinition { interval: check.interval, voted: VotedDefinition::of(&check), ..CheckDefinition::default() };
         assert_eq!(definition.observed(), Some(check));
         assert_eq!(CheckDefinition::default().observed(), None);
-        let told = serde_json::json!({"ScriptArgs": ["rm"], "DockerContainerID": "x", "Voted": {"Observers": 3}});
-        let told: CheckDefinition = serde_json::from_value(told).expect("reads");
-        let probe = told.observed().expect("is voted");
+        let definition = serde_json::json!({"ScriptArgs": ["rm"], "DockerContainerID": "x", "Voted": {"Observers": 3}});
+        let definition: CheckDefinition = serde_json::from_value(definition).expect("reads");
+        let probe = definition.observed().expect("is voted");
         assert!(probe.script_args.is_empty() && probe.docker_container_id.is_empty());
     }
 

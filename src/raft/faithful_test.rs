@@ -83,12 +83,12 @@ fn body(proxy: &Value, key: &str, text: &str, interval: u64) -> Value {
 fn travelled(register: Register) -> Store {
     let write = Write::Catalog(CatalogWrite::Register(Box::new(register)));
     let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-    let request = Request { ask: Operation::Write(write), hops: Hops::default() };
+    let request = Request { operation: Operation::Write(write), hops: Hops::default() };
     let bytes = packed::encode(&request).unwrap();
     packed::check(&bytes, packed::MESSAGE).unwrap();
     // As `rpc` reads it, and the frames of the bridge.
     assert_eq!(packed::decode::<Request>(&bytes).unwrap(), request);
-    let Operation::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.ask else {
+    let Operation::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.operation else {
         unreachable!()
     };
     let command = Command::Register(register);
@@ -118,9 +118,9 @@ proptest! {
         prop_assert_eq!(&register.service.as_ref().unwrap().proxy, &proxy);
         let store = travelled(register);
         let read = Query::new(Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), Principal::anonymous());
-        let told: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
-        prop_assert_eq!(&told["Services"][0]["Proxy"], &proxy);
-        prop_assert_eq!(&told["Services"][0]["Connect"][&key], &proxy);
+        let rendered: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
+        prop_assert_eq!(&rendered["Services"][0]["Proxy"], &proxy);
+        prop_assert_eq!(&rendered["Services"][0]["Connect"][&key], &proxy);
     }
 
     /// Whatever comes as a body: it is refused, or goes all the way.

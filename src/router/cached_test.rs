@@ -90,7 +90,7 @@ impl Case {
     /// A feed with its first answer, a second ago.
     async fn standing() -> Case {
         let case = Case::new();
-        assert_eq!(case.told(CacheControl::default()).await, (false, 0, 7));
+        assert_eq!(case.read(CacheControl::default()).await, (false, 0, 7));
         sleep(SECOND).await;
         case
     }
@@ -100,12 +100,12 @@ impl Case {
     }
 
     /// True if the answer was a hit, its age in seconds, and its index.
-    async fn told(&self, control: CacheControl) -> (bool, u64, u64) {
-        told(&self.ask(&query(control)).await.unwrap())
+    async fn read(&self, control: CacheControl) -> (bool, u64, u64) {
+        cache_facts(&self.ask(&query(control)).await.unwrap())
     }
 
     async fn is_hit(&self, query: &Query) -> bool {
-        told(&self.ask(query).await.unwrap()).0
+        cache_facts(&self.ask(query).await.unwrap()).0
     }
 
     fn set(&self, content: Option<u64>) {
@@ -125,7 +125,7 @@ impl Case {
     }
 }
 
-fn told(answer: &Answer) -> (bool, u64, u64) {
+fn cache_facts(answer: &Answer) -> (bool, u64, u64) {
     let cache = answer.meta.cache.unwrap();
     (cache.hit, cache.age.as_secs(), answer.meta.index)
 }
@@ -147,15 +147,15 @@ fn max_age(seconds: u64) -> CacheControl {
 async fn the_first_is_a_miss_and_the_next_a_hit_of_age_zero() {
     let case = Case::standing().await;
     sleep(SECOND * 99).await;
-    assert_eq!(case.told(CacheControl::default()).await, (true, 0, 7));
-    assert_eq!(case.told(max_age(1)).await, (true, 0, 7), "a feed in contact is never old");
+    assert_eq!(case.read(CacheControl::default()).await, (true, 0, 7));
+    assert_eq!(case.read(max_age(1)).await, (true, 0, 7), "a feed in contact is never old");
 }
 
 #[tokio::test(start_paused = true)]
 async fn concurrent_misses_share_one_fetch() {
     let (case, query) = (Case::new(), any());
     let all = futures_util::future::join_all((0..50).map(|_| case.ask(&query))).await;
-    assert!(all.iter().all(|answer| told(answer.as_ref().unwrap()) == (false, 0, 7)));
+    assert!(all.iter().all(|answer| cache_facts(answer.as_ref().unwrap()) == (false, 0, 7)));
     assert_eq!(case.fetches(), 1);
 }
 
@@ -164,7 +164,7 @@ async fn a_change_arrives_without_anybody_asking() {
     let case = Case::standing().await;
     case.set(Some(8));
     sleep(SECOND).await;
-    assert_eq!(case.told(CacheControl::default()).await, (true, 0, 8));
+    assert_eq!(case.read(CacheControl::default()).await, (true, 0, 8));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn max_age_zero_and_must_revalidate_fetch_anew() {
     for control in [max_age(0), CacheControl { must_revalidate: true, ..CacheControl::default() }] {
         sleep(SECOND).await;
         let before = case.fetches();
-        assert_eq!(case.told(control).await, (false, 0, 7));
+        assert_eq!(case.read(control).await, (false, 0, 7));
         assert!(case.fetches() > before);
     }
 }
@@ -183,17 +183,17 @@ async fn cut_off_the_age_grows_until_max_age_and_stale_if_error_refuse_it() {
     let case = Case::standing().await;
     case.set(None);
     sleep(SECOND * 60).await;
-    let (hit, age, index) = case.told(CacheControl::default()).await;
+    let (hit, age, index) = case.read(CacheControl::default()).await;
     assert!(hit && (58..=61).contains(&age) && index == 7, "{age}");
-    assert!(case.told(max_age(120)).await.0);
+    assert!(case.read(max_age(120)).await.0);
     assert_eq!(case.ask(&query(max_age(10))).await, Err(Fault::unreachable("cut off")));
     let tolerant = |seconds| CacheControl { stale_if_error: Some(Duration::from_secs(seconds)), ..max_age(10) };
-    let (hit, age, _) = case.told(tolerant(600)).await;
+    let (hit, age, _) = case.read(tolerant(600)).await;
     assert!(hit && age >= 58, "served in spite of the error");
     assert_eq!(case.ask(&query(tolerant(20))).await, Err(Fault::unreachable("cut off")));
     case.set(Some(9));
     sleep(CACHED_RETRY.1 * 2).await;
-    assert_eq!(case.told(max_age(10)).await, (true, 0, 9), "back in contact by itself");
+    assert_eq!(case.read(max_age(10)).await, (true, 0, 9), "back in contact by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,12 +205,12 @@ async fn the_age_counts_from_the_server_s_answer_and_not_from_its_arrival() {
     case.set(Some(8));
     sleep(SECOND * 6).await;
     case.set_contact(None);
-    let (hit, age, index) = case.told(CacheControl::default()).await;
+    let (hit, age, index) = case.read(CacheControl::default()).await;
     assert!(hit && index == 8 && (5..=7).contains(&age), "of index {index}, {age} s old");
     let missed = case.ask(&query(max_age(0))).await.unwrap().meta;
     assert_eq!((missed.last_contact.as_secs(), missed.cache.unwrap().age), (5, Duration::ZERO), "Consul tells no age of a miss");
     sleep(SECOND * 2).await;
-    assert!(!case.told(max_age(6)).await.0, "too old, with its way");
+    assert!(!case.read(max_age(6)).await.0, "too old, with its way");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,13 +219,13 @@ async fn a_read_that_is_parked_on_an_old_view_makes_nothing_young() {
     case.set_contact(Some(40));
     sleep(SECOND * 60).await;
     let answer = case.ask(&any()).await.unwrap();
-    assert_eq!((told(&answer), answer.meta.last_contact.as_secs()), ((true, 40, 7), 40), "as old as the view");
+    assert_eq!((cache_facts(&answer), answer.meta.last_contact.as_secs()), ((true, 40, 7), 40), "as old as the view");
     case.set_contact(None);
-    let (hit, age, _) = case.told(CacheControl::default()).await;
+    let (hit, age, _) = case.read(CacheControl::default()).await;
     assert!(hit && (40..=42).contains(&age), "nobody knows: as when it was known last, {age}");
-    assert!(!case.told(max_age(10)).await.0, "who takes less has it asked for anew");
+    assert!(!case.read(max_age(10)).await.0, "who takes less has it asked for anew");
     sleep(SECOND * 30).await;
-    let (hit, age, _) = case.told(CacheControl::default()).await;
+    let (hit, age, _) = case.read(CacheControl::default()).await;
     assert!(hit && age <= 2, "and so does the feed itself, {age}");
 }
 
@@ -246,7 +246,7 @@ async fn a_night_that_the_host_slept_is_part_of_the_age() {
     let case = Case::standing().await;
     case.set_contact(None);
     clock::testing::sleep(Duration::from_secs(8 * 3600));
-    let (hit, age, _) = case.told(CacheControl::default()).await;
+    let (hit, age, _) = case.read(CacheControl::default()).await;
     assert!(hit && age >= 8 * 3600, "{age}");
 }
 
@@ -259,7 +259,7 @@ async fn a_night_in_which_an_answer_was_on_its_way_is_part_of_its_age() {
     clock::testing::sleep(Duration::from_secs(8 * 3600));
     case.set_contact(None);
     sleep(SECOND).await;
-    let (_, age, index) = case.told(CacheControl::default()).await;
+    let (_, age, index) = case.read(CacheControl::default()).await;
     assert!(index == 8 && age >= 8 * 3600, "{age}");
 }
 
@@ -269,7 +269,7 @@ async fn a_first_fetch_that_fails_is_told_and_the_next_asker_tries_again() {
     case.set(None);
     assert_eq!(case.ask(&any()).await, Err(Fault::unreachable("cut off")));
     case.set(Some(7));
-    assert_eq!(case.told(CacheControl::default()).await, (false, 0, 7));
+    assert_eq!(case.read(CacheControl::default()).await, (false, 0, 7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,7 +287,7 @@ async fn a_blocking_read_waits_on_the_feed() {
     };
     let began = Instant::now();
     let (answer, ()) = tokio::join!(case.ask(&blocking), change);
-    assert_eq!((told(&answer.unwrap()), began.elapsed().as_secs()), ((false, 0, 8), 2));
+    assert_eq!((cache_facts(&answer.unwrap()), began.elapsed().as_secs()), ((false, 0, 8), 2));
     blocking.freshness.min_index = 3;
     assert!(case.is_hit(&blocking).await, "an index that is passed already is a hit");
 }

@@ -58,8 +58,8 @@ impl Core {
         let roster = self.paths.members.wan();
         let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
         removal.is_known |= members().next().is_some() || bridge.is_some_and(|bridge| bridge.knows(&dc));
-        let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
-        removal.clusters.extend(told.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
+        let reported = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
+        removal.clusters.extend(reported.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
     }
 
     fn bridge(&self) -> Result<&dyn Datacenters, Fault> {
@@ -148,19 +148,19 @@ mod tests {
             report("half", DatacenterState::Unreachable),
         ];
         add_left(&mut reports, "dc1", &sites);
-        let told: Vec<(&str, &str, usize)> =
+        let reported: Vec<(&str, &str, usize)> =
             reports.iter().map(|report| (report.name.as_str(), report.state.as_str(), report.servers.len())).collect();
         let expected = [("before", "left", 1), ("cut", "removed", 0), ("gone", "left", 2), ("half", "unreachable", 0)];
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
         assert_eq!(reports[0].servers[0].address, "10.0.0.1:8300");
     }
 
     #[test]
     fn another_datacenter_has_none_but_its_own_servers_dialled() {
         let read = |read| Operation::Read(Query::new(read, Principal::anonymous()));
-        let mut ask = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
-        only_the_asker(&mut ask, "dc2");
-        assert_eq!(ask, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));
+        let mut operation = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
+        only_the_asker(&mut operation, "dc2");
+        assert_eq!(operation, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));
         let mut other = read(Read::Catalog(CatalogRead::Nodes));
         only_the_asker(&mut other, "dc2");
         assert_eq!(other, read(Read::Catalog(CatalogRead::Nodes)));

@@ -106,8 +106,8 @@ fn make_canonical(query: &mut Query, elsewhere: bool, translate: bool) {
 
 /// A request of another agent within the bounds of this one.
 pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
-    let elsewhere = crosses(&settings.datacenter, &request.ask);
-    if let Operation::Read(query) = &mut request.ask {
+    let elsewhere = crosses(&settings.datacenter, &request.operation);
+    if let Operation::Read(query) = &mut request.operation {
         if elsewhere {
             bound(settings, &mut query.freshness);
             let translate = query.identity.selection.translate;
@@ -275,8 +275,8 @@ mod tests {
         };
         let both = |options: QueryOptions| {
             let entered = entered(&settings, query(web(), options.clone())).max_stale;
-            let request = Request { ask: Operation::Read(query(web(), options)), hops: Hops::default() };
-            let Operation::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
+            let request = Request { operation: Operation::Read(query(web(), options)), hops: Hops::default() };
+            let Operation::Read(received) = received(&settings, request).operation else { panic!("it is a write") };
             assert_eq!(entered, received.freshness.max_stale, "here as for a client agent");
             entered
         };

@@ -9,7 +9,7 @@ use super::bounds::Bounds;
 use super::deliver::Crossing;
 use super::freshness::LEAST_WAIT;
 use super::local_feed::{LocalFeeds, LocalFollow};
-use super::neighbours::Told;
+use super::neighbours::Received;
 use super::retry::may_be_retried;
 use crate::bridge::Datacenters;
 use crate::cache::{Follow, Held};
@@ -87,17 +87,17 @@ struct There<'a> {
 /// An answer with the place where a newer one can be waited for.
 struct Got {
     answer: Answer,
-    /// The neighbour that told it.
+    /// The neighbour that has it.
     neighbour: Option<SocketAddr>,
 }
 
 impl Got {
     fn of(held: &Held, hit: bool) -> Got {
-        Got { answer: held.told(hit), neighbour: None }
+        Got { answer: held.to_answer(hit), neighbour: None }
     }
 
-    fn beside(told: &Told) -> Got {
-        Got { answer: told.answer(), neighbour: Some(told.from) }
+    fn beside(received: &Received) -> Got {
+        Got { answer: received.answer(), neighbour: Some(received.from) }
     }
 }
 
@@ -225,13 +225,13 @@ impl There<'_> {
             None => match select(own, neighbours).await {
                 Either::Left((Ok(held), _)) => return Ok(Got::of(&held, false)),
                 Either::Left((Err(fault), neighbours)) => {
-                    return neighbours.await.map(|told| Got::beside(&told)).ok_or(fault);
+                    return neighbours.await.map(|received| Got::beside(&received)).ok_or(fault);
                 }
-                Either::Right((Some(told), _)) => return Ok(Got::beside(&told)),
+                Either::Right((Some(received), _)) => return Ok(Got::beside(&received)),
                 Either::Right((None, own)) => return own.await.map(|held| Got::of(&held, false)),
             },
         };
-        neighbours.await.map(|told| Got::beside(&told)).ok_or(fault)
+        neighbours.await.map(|received| Got::beside(&received)).ok_or(fault)
     }
 
     /// When an answer that the bridge still waits for is late.
@@ -250,13 +250,13 @@ impl There<'_> {
         progress: &Progress,
     ) -> Result<Answer, Fault> {
         let freshness = if neighbour.is_some() { bounds.for_neighbour() } else { Freshness::STALE };
-        let ask = Operation::Read(self.asked(Freshness { min_index, wait: left.max(LEAST_WAIT), ..freshness }));
+        let operation = Operation::Read(self.asked(Freshness { min_index, wait: left.max(LEAST_WAIT), ..freshness }));
         match neighbour {
             Some(addr) => {
-                let request = Request { ask, hops: Hops { via_peer: true, ..Hops::default() } };
+                let request = Request { operation, hops: Hops { via_peer: true, ..Hops::default() } };
                 self.wait_beside(addr, &request, progress).await
             }
-            None => self.wait_there(Request { ask, hops: Hops::default() }, progress).await,
+            None => self.wait_there(Request { operation, hops: Hops::default() }, progress).await,
         }
     }
 
@@ -269,7 +269,7 @@ impl There<'_> {
         };
         let reply = reply.map_err(|error| Fault::unreachable(format!("server {addr} of this datacenter: {error}")))?;
         let mut answer = reply.answer()?;
-        answer.come(clock::since(sent));
+        answer.add_age(clock::since(sent));
         Ok(answer)
     }
 
@@ -280,7 +280,7 @@ impl There<'_> {
         // When it was made is not known, only that this was after the question, which may be long ago.
         // So it counts as the sign that there is a newer one, and as the answer only without that.
         if let Ok(held) = self.bridge.follow(&self.dc, &self.key).refresh().await {
-            return Ok(held.told(false));
+            return Ok(held.to_answer(false));
         }
         let age = answer.meta.last_contact.saturating_add(clock::since(sent));
         answer.meta.last_contact = age;
@@ -309,7 +309,7 @@ impl Watched for HeldRead<'_> {
     async fn read(&self) -> Result<Answer, Fault> {
         self.check_open()?;
         let held = self.followed().held();
-        held.map(|held| held.told(true)).ok_or_else(|| Fault::unreachable("the answer that was waited on is held no more"))
+        held.map(|held| held.to_answer(true)).ok_or_else(|| Fault::unreachable("the answer that was waited on is held no more"))
     }
 
     async fn lost(&self) -> Fault {

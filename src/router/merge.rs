@@ -38,7 +38,7 @@ impl Shape {
             Merge::Services => Ok(Shape::Services),
             Merge::Never => Err(Fault::bad_request(
                 "?dc=* is for catalog/nodes, catalog/services, catalog/service, catalog/connect, catalog/gateway-services \
-                 and health/*; ask each datacenter by its name for anything else",
+                 and health/*; operation each datacenter by its name for anything else",
             )),
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn check(ask: &Operation) -> Result<(), Fault> {
 pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -> Result<Answer, Fault> {
     let mut body = Body::of(shape);
     let mut meta = AnswerMeta { indexed: true, known_leader: true, consistency, found: Found::Yes, ..AnswerMeta::default() };
-    let (mut told, mut fault, mut answered) = (Vec::with_capacity(parts.len()), None, false);
+    let (mut reported, mut fault, mut answered) = (Vec::with_capacity(parts.len()), None, false);
     for Part { name, outcome } in parts {
         let added = outcome.and_then(|answer| body.add(&answer.body).map(|()| answer.meta));
         let part = match added {
@@ -75,12 +75,12 @@ pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -
                 DatacenterPart { name, error, ..DatacenterPart::default() }
             }
         };
-        told.push(part);
+        reported.push(part);
     }
     match fault {
         Some(fault) if !answered => Err(fault),
         _ => {
-            meta.datacenters = Some(told.into());
+            meta.datacenters = Some(reported.into());
             Ok(Answer { meta, body: body.finish()? })
         }
     }
@@ -210,8 +210,8 @@ mod tests {
         ];
         let answer = merged(Shape::Services, parts, Consistency::Default).unwrap();
         assert_eq!(answer.body, r#"{"consul":[],"db":["x"],"web":["v1","v2","v3"]}"#);
-        let told = answer.meta.datacenters.unwrap();
-        assert!(told[2].error.as_ref().unwrap().contains("expected a map"), "{told:?}");
+        let reported = answer.meta.datacenters.unwrap();
+        assert!(reported[2].error.as_ref().unwrap().contains("expected a map"), "{reported:?}");
     }
 
     #[test]
@@ -225,11 +225,11 @@ mod tests {
         assert_eq!(answer.body, "[1,2,4]");
         let age = Duration::from_millis(90);
         assert_eq!((answer.meta.last_contact, answer.meta.cache), (age, Some(CacheUse { hit: true, age })));
-        let told = answer.meta.datacenters.unwrap();
-        let names: Vec<&str> = told.iter().map(|part| part.name.as_str()).collect();
+        let reported = answer.meta.datacenters.unwrap();
+        let names: Vec<&str> = reported.iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["dc1", "dc2", "dc3", "dc4"]);
-        assert_eq!((told[1].index, told[1].age, &told[1].error), (7, Duration::from_millis(40), &None));
-        assert!(told[2].error.as_ref().unwrap().contains("cut"));
+        assert_eq!((reported[1].index, reported[1].age, &reported[1].error), (7, Duration::from_millis(40), &None));
+        assert!(reported[2].error.as_ref().unwrap().contains("cut"));
         let miss = list(vec![part("dc1", "[]", 0, Some(true)), part("dc2", "[]", 0, Some(false))]);
         assert!(!miss.meta.cache.unwrap().hit);
     }

@@ -175,7 +175,7 @@ impl Router {
 
     /// Does a write of a local user.
     pub async fn write(&self, request: WriteRequest) -> Result<Written, Fault> {
-        let request = Box::new(Request { ask: Operation::Write(request), hops: Hops::default() });
+        let request = Box::new(Request { operation: Operation::Write(request), hops: Hops::default() });
         match self.core.deliver(request, &Progress::default()).await? {
             Reply::Written(written) => Ok(written),
             Reply::Answer(_) => Err(Fault::outcome_unknown("expected the result of a write, got an answer to a read")),
@@ -206,7 +206,7 @@ impl Core {
     }
 
     async fn read(&self, query: Box<Query>) -> Result<Answer, Fault> {
-        let request = Box::new(Request { ask: Operation::Read(*query), hops: Hops::default() });
+        let request = Box::new(Request { operation: Operation::Read(*query), hops: Hops::default() });
         self.deliver(request, &Progress::default()).await?.answer()
     }
 
@@ -215,7 +215,7 @@ impl Core {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
-        match &request.ask {
+        match &request.operation {
             Operation::Read(query) if self.is_for_all(query, request.hops) => {
                 Box::pin(self.read_all(query, progress)).await.map(Reply::Answer)
             }
@@ -239,13 +239,14 @@ impl Handler for Router {
             // The hops that another datacenter tells of its own way are of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
             let settings = &self.core.settings;
-            let admitted = principal::admit_across(&request.ask, from_dc)
-                .and_then(|()| crossing::check(&request.ask, from_dc, &settings.datacenter, settings.accept_operator_writes));
+            let admitted = principal::admit_across(&request.operation, from_dc).and_then(|()| {
+                crossing::check(&request.operation, from_dc, &settings.datacenter, settings.accept_operator_writes)
+            });
             if let Err(fault) = admitted {
                 return Box::pin(std::future::ready(Err(fault)));
             }
-            federation::only_the_asker(&mut request.ask, from_dc);
-            federation::only_what_we_know(&mut request.ask);
+            federation::only_the_asker(&mut request.operation, from_dc);
+            federation::only_what_we_know(&mut request.operation);
         }
         let core = Arc::clone(&self.core);
         let request = Box::new(freshness::received(&core.settings, request));
@@ -269,7 +270,7 @@ fn origin(core: &Arc<Core>) -> Origin {
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
             let query = freshness::prepared(&core.settings, query);
-            let request = Box::new(Request { ask: Operation::Read(query), hops: Hops::default() });
+            let request = Box::new(Request { operation: Operation::Read(query), hops: Hops::default() });
             core.deliver(request, &progress).await?.answer()
         })
     });

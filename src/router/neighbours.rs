@@ -23,22 +23,22 @@ use tokio::time::Instant;
 
 /// An answer of a neighbour.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct Received {
     held: Held,
     pub(super) from: SocketAddr,
 }
 
-impl Told {
+impl Received {
     /// The answer to a question of this time. The neighbour read it after the question was sent, so the time since
     /// then is never too short.
-    fn new(answer: Answer, asked: Instant, from: SocketAddr) -> Option<Told> {
+    fn new(answer: Answer, asked: Instant, from: SocketAddr) -> Option<Received> {
         let as_of = asked.checked_sub(answer.meta.last_contact)?;
-        Some(Told { held: Held { answer: Arc::new(answer), as_of }, from })
+        Some(Received { held: Held { answer: Arc::new(answer), as_of }, from })
     }
 
     /// The answer with its age, as the neighbour had it.
     pub(super) fn answer(&self) -> Answer {
-        self.held.told(self.held.answer.meta.cache.is_some_and(|cache| cache.hit))
+        self.held.to_answer(self.held.answer.meta.cache.is_some_and(|cache| cache.hit))
     }
 }
 
@@ -46,17 +46,17 @@ impl Told {
 #[derive(Debug)]
 pub(super) struct Neighbours {
     /// The answers of a moment ago, for readers that ask the same under the same bounds.
-    told: Cache<(Arc<Identity>, Freshness), Told>,
+    received: Cache<(Arc<Identity>, Freshness), Received>,
     places: Semaphore,
 }
 
 impl Neighbours {
     pub(super) fn new() -> Neighbours {
-        let weight = |_: &(Arc<Identity>, Freshness), told: &Told| {
-            u32::try_from(told.held.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
+        let weight = |_: &(Arc<Identity>, Freshness), received: &Received| {
+            u32::try_from(received.held.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
         };
-        let told = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
-        Neighbours { told, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
+        let received = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
+        Neighbours { received, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
     }
 
     #[cfg(test)]
@@ -68,18 +68,18 @@ impl Neighbours {
 impl Core {
     /// The answer that the neighbours hold to `query`, which neither blocks nor forgives. Readers that take any age share
     /// one question and its first good answer; others get the freshest within `bounds`.
-    pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Told> {
+    pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         if !bounds.must_look() {
             let key = (Arc::clone(&query.identity), query.freshness);
-            let told = self.neighbours.told.optionally_get_with(key, self.ask_each(query, bounds)).await;
-            if told.as_ref().is_none_or(|told| !bounds.is_too_old(told.held.age())) {
-                return told;
+            let received = self.neighbours.received.optionally_get_with(key, self.ask_each(query, bounds)).await;
+            if received.as_ref().is_none_or(|received| !bounds.is_too_old(received.held.age())) {
+                return received;
             }
         }
         self.ask_each(query, bounds).await
     }
 
-    async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Told> {
+    async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         let servers = self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX));
         if servers.is_empty() {
             return None;
@@ -89,22 +89,22 @@ impl Core {
             return None;
         };
         metrics::counter!("kontor.router.neighbours_asked").increment(1);
-        let request = Request { ask: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
         let asked = clock::now();
         let ask = |from| {
             let request = &request;
             async move { (from, self.paths.peers.call(from, request, NEIGHBOURS_PATIENCE).await) }
         };
         let mut replies: FuturesUnordered<_> = servers.into_iter().map(ask).collect();
-        let mut best: Option<Told> = None;
+        let mut best: Option<Received> = None;
         while let Some((from, reply)) = replies.next().await {
             let Ok(Reply::Answer(answer)) = reply else { continue };
-            let Some(told) = Told::new(answer, asked, from) else { continue };
-            if bounds.is_too_old(told.held.age()) {
+            let Some(received) = Received::new(answer, asked, from) else { continue };
+            if bounds.is_too_old(received.held.age()) {
                 continue;
             }
-            if best.as_ref().is_none_or(|best| told.held.age() < best.held.age()) {
-                best = Some(told);
+            if best.as_ref().is_none_or(|best| received.held.age() < best.held.age()) {
+                best = Some(received);
             }
             if !bounds.are_set() {
                 break;
@@ -129,10 +129,10 @@ mod tests {
         answer.meta.last_contact = Duration::from_secs(40);
         answer.meta.cache = Some(CacheUse { hit: true, age: Duration::from_secs(40) });
         let from = SocketAddr::from(([10, 0, 0, 1], 8300));
-        let told = Told::new(answer, clock::now(), from).unwrap();
+        let received = Received::new(answer, clock::now(), from).unwrap();
         tokio::time::advance(Duration::from_millis(1500)).await;
         let age = Duration::from_millis(41_500);
-        let meta = told.answer().meta;
+        let meta = received.answer().meta;
         assert_eq!((meta.last_contact, meta.cache), (age, Some(CacheUse { hit: true, age })));
     }
 }

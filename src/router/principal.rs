@@ -18,22 +18,22 @@ use std::sync::Arc;
 /// makes an agent a user without a token, and refuses what only the agent itself may do. An agent whose connections leave
 /// from an address of no member is taken by its word, as all in the pool are.
 pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
-    let refused = match principal(&request.ask) {
+    let refused = match principal(&request.operation) {
         Principal::Token(_) => return Ok(()),
         Principal::Agent(name) => match not_itself(name, from, &roster()) {
-            Some(other) if access(&request.ask) == Access::Agent => {
-                let what = if matches!(request.ask, Operation::Write(_)) { "votes" } else { "a request" };
+            Some(other) if access(&request.operation) == Access::Agent => {
+                let what = if matches!(request.operation, Operation::Write(_)) { "votes" } else { "a request" };
                 format!("{what} of {name} came from {from}, which is the address of {other}")
             }
             Some(_other) => {
-                *principal_mut(&mut request.ask) = Principal::anonymous();
+                *principal_mut(&mut request.operation) = Principal::anonymous();
                 return Ok(());
             }
             None => return Ok(()),
         },
         Principal::Leader => format!("a request of the leader came from {from}: its duties are done at the leader alone"),
     };
-    let counter = match request.ask {
+    let counter = match request.operation {
         Operation::Write(_) => metrics::counter!("kontor.router.votes_refused"),
         Operation::Read(_) => metrics::counter!("kontor.router.principals_refused"),
     };
@@ -65,15 +65,15 @@ fn not_of_users(from: &str) -> Fault {
     Fault::new(FaultKind::Denied, format!("agents of {from} have no rights of their own here"))
 }
 
-fn principal(ask: &Operation) -> &Principal {
-    match ask {
+fn principal(operation: &Operation) -> &Principal {
+    match operation {
         Operation::Read(query) => &query.identity.principal,
         Operation::Write(request) => &request.principal,
     }
 }
 
-fn principal_mut(ask: &mut Operation) -> &mut Principal {
-    match ask {
+fn principal_mut(operation: &mut Operation) -> &mut Principal {
+    match operation {
         Operation::Read(query) => &mut query.identity_mut().principal,
         Operation::Write(request) => &mut request.principal,
     }
@@ -137,8 +137,8 @@ mod tests {
 
     fn ballot(observer: &str) -> Request {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
-        let ask = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
-        Request { ask, hops: Hops::default() }
+        let operation = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
+        Request { operation, hops: Hops::default() }
     }
 
     fn read(principal: Principal) -> Operation {
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn nobody_is_believed_to_be_the_leader() {
         for last in [1, 2, 9] {
-            let mut request = Request { ask: read(Principal::Leader), hops: Hops::default() };
+            let mut request = Request { operation: read(Principal::Leader), hops: Hops::default() };
             assert!(admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).is_err());
         }
     }
@@ -189,9 +189,9 @@ mod tests {
     #[test]
     fn an_agent_at_the_address_of_another_is_no_more_than_a_user() {
         let settled = |last: u8| {
-            let mut request = Request { ask: read(Principal::agent("c1")), hops: Hops::default() };
+            let mut request = Request { operation: read(Principal::agent("c1")), hops: Hops::default() };
             admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).unwrap();
-            principal(&request.ask).clone()
+            principal(&request.operation).clone()
         };
         assert_eq!((settled(2), settled(3)), (Principal::agent("c1"), Principal::anonymous()));
     }

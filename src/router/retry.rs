@@ -180,14 +180,14 @@ mod tests {
     #[test]
     fn of_several_neighbours_the_next_is_asked_only_when_nothing_was_done() {
         let busy = Fault::new(FaultKind::Busy, "full");
-        for (fault, told) in [
+        for (fault, reported) in [
             (Fault::unreachable("cut"), None),
             (Fault::no_path("never-joined"), None),
             (Fault::no_leader(), Some(Fault::no_leader())),
             (busy.clone(), Some(busy)),
         ] {
             for is_write in [true, false] {
-                assert_eq!(after_neighbour(CallError::Fault(fault.clone()), is_write), Beside::Next(told.clone()));
+                assert_eq!(after_neighbour(CallError::Fault(fault.clone()), is_write), Beside::Next(reported.clone()));
             }
         }
         for fault in [Fault::bad_request("no"), Fault::outcome_unknown("lost")] {

@@ -217,8 +217,8 @@ mod tests {
         let (reader, query) = (catalog(), Query::new(read, Principal::agent("n1")));
         let (view, query) = (reader.view(), query.identity.of_view().unwrap());
         let found = view.find(query, 0).unwrap();
-        let (here, told) = (T::of(&found.rows).unwrap(), T::parse(&found.render().body).unwrap());
-        assert_eq!(here, told);
+        let (here, parsed) = (T::of(&found.rows).unwrap(), T::parse(&found.render().body).unwrap());
+        assert_eq!(here, parsed);
         here
     }
 

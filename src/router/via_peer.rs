@@ -4,7 +4,7 @@
 //! stands, so it asks by way of them rather than fail.
 
 use super::Core;
-use super::deliver::{come, shorten};
+use super::deliver::{shorten, with_age};
 use super::held_read::has_hope;
 use super::retry::{Beside, after_neighbour, is_want_of_way};
 use crate::bridge::Datacenters;
@@ -56,20 +56,20 @@ impl Core {
             }
             shorten(&mut request, deadline);
         }
-        let mut told = match Box::pin(self.call_aside(bridge, &dc, &mut request, until, progress)).await {
+        let mut reported = match Box::pin(self.call_aside(bridge, &dc, &mut request, until, progress)).await {
             Aside::Done(done) => return done,
-            Aside::NotDone(told) => told,
+            Aside::NotDone(reported) => reported,
         };
         if let Some(fault) = failed {
-            return Err(told.unwrap_or(fault));
+            return Err(reported.unwrap_or(fault));
         }
-        if let Some(fault) = told.take_if(|_| Instant::now() >= until) {
+        if let Some(fault) = reported.take_if(|_| Instant::now() >= until) {
             return Err(fault);
         }
         // It waits for a way of its own, or fails with why there is none.
         shorten(&mut request, deadline);
         match self.call_across(bridge, &dc, &mut request, progress).await {
-            Err(fault) if is_want_of_way(&fault) => Err(told.unwrap_or(fault)),
+            Err(fault) if is_want_of_way(&fault) => Err(reported.unwrap_or(fault)),
             done => done,
         }
     }
@@ -84,8 +84,8 @@ impl Core {
         progress: &Progress,
     ) -> Aside {
         request.hops = Hops { via_peer: true, ..Hops::default() };
-        let is_write = matches!(request.ask, Operation::Write(_));
-        let mut told = None;
+        let is_write = matches!(request.operation, Operation::Write(_));
+        let mut reported = None;
         for addr in self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX)) {
             if Instant::now() >= until {
                 break;
@@ -103,10 +103,10 @@ impl Core {
             match after_neighbour(error, is_write) {
                 Beside::Give(fault) => return Aside::Done(Err(fault)),
                 Beside::Next(_) if let Some(fault) = bridge.closed(dc) => return Aside::Done(Err(fault)),
-                Beside::Next(said) => told = said.or(told),
+                Beside::Next(said) => reported = said.or(reported),
             }
         }
-        Aside::NotDone(told)
+        Aside::NotDone(reported)
     }
 
     async fn call_neighbour(
@@ -119,7 +119,7 @@ impl Core {
     ) -> Result<Reply, CallError> {
         let asked = clock::now();
         let call = self.call(addr, request, 3, progress);
-        let reply = match &request.ask {
+        let reply = match &request.operation {
             Operation::Write(_) => call.await,
             // A datacenter that operators close meanwhile is not watched by way of others either.
             Operation::Read(_) => tokio::select! {
@@ -127,6 +127,6 @@ impl Core {
                 fault = bridge.until_closed(dc) => Err(CallError::Fault(fault)),
             },
         };
-        reply.map(|reply| come(reply, clock::since(asked)))
+        reply.map(|reply| with_age(reply, clock::since(asked)))
     }
 }

@@ -251,7 +251,7 @@ impl Server {
         let length = message.len();
         drop(message);
         // A read may be parked for minutes, and then holds what it holds beside the budget.
-        let _room = match request.ask {
+        let _room = match request.operation {
             Operation::Write(_) => Some(room),
             Operation::Read(_) if length <= defaults::RPC_MAX_READ_BYTES => None,
             Operation::Read(_) => {

@@ -45,7 +45,7 @@ impl Handler for Scripted {
     fn handle(&self, request: Request, _from_dc: Option<&str>, _progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         let events = self.events.clone();
         Box::pin(async move {
-            let Operation::Read(query) = &request.ask else { panic!("{request:?}") };
+            let Operation::Read(query) = &request.operation else { panic!("{request:?}") };
             let Read::Health(HealthRead::State { state }) = &query.identity.read else { panic!("{query:?}") };
             match state.as_str() {
                 "hang" => {
@@ -69,7 +69,7 @@ impl RaftSink for Scripted {
 
 fn read(state: impl Into<String>) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.into() }), Principal::anonymous());
-    Request { ask: Operation::Read(query), hops: Hops::default() }
+    Request { operation: Operation::Read(query), hops: Hops::default() }
 }
 
 struct Server {
@@ -260,7 +260,7 @@ async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_se
     let service = NodeService { proxy: deep, ..NodeService::default() };
     let write = Write::Catalog(CatalogWrite::Register(Box::new(Register { service: Some(service), ..Register::default() })));
     let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-    let outcome = client.call(server.addr, &Request { ask: Operation::Write(write), hops: Hops::default() }, LONG).await;
+    let outcome = client.call(server.addr, &Request { operation: Operation::Write(write), hops: Hops::default() }, LONG).await;
     let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
     assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));
     // As from a version that knows no bounds, or of another version's words.

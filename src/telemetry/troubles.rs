@@ -22,8 +22,8 @@ struct Kind {
     trouble: FailureThrottle,
     last: Instant,
     /// When it was new, or worth a warning, last.
-    told: Instant,
-    untold: u64,
+    reported: Instant,
+    unreported: u64,
 }
 
 /// One failure.
@@ -34,7 +34,7 @@ pub struct Failure {
     /// It is worth a warning.
     pub is_due: bool,
     /// How many of its kind were not worth one since the last that was.
-    pub untold: u64,
+    pub unreported: u64,
 }
 
 impl<K: Eq + Hash> FailureThrottles<K> {
@@ -50,19 +50,20 @@ impl<K: Eq + Hash> FailureThrottles<K> {
         kinds.retain(|_, kind| now.saturating_duration_since(kind.last) < self.remember);
         if kinds.len() >= self.max && !kinds.contains_key(&kind) {
             // Those that go on failing leave room to others once in a while.
-            kinds.retain(|_, kind| now.saturating_duration_since(kind.told) < self.remember);
+            kinds.retain(|_, kind| now.saturating_duration_since(kind.reported) < self.remember);
             if kinds.len() >= self.max {
                 return Failure::default();
             }
         }
-        let kind = kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, told: now, untold: 0 });
-        let (is_first, is_due, untold) = (kind.trouble.is_over(), kind.trouble.failed(now), kind.untold);
+        let kind =
+            kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, reported: now, unreported: 0 });
+        let (is_first, is_due, unreported) = (kind.trouble.is_over(), kind.trouble.failed(now), kind.unreported);
         kind.last = now;
         if is_due {
-            kind.told = now;
+            kind.reported = now;
         }
-        kind.untold = if is_due { 0 } else { untold.saturating_add(1) };
-        Failure { is_first, is_due, untold }
+        kind.unreported = if is_due { 0 } else { unreported.saturating_add(1) };
+        Failure { is_first, is_due, unreported }
     }
 }
 
@@ -76,15 +77,15 @@ mod tests {
     #[test]
     fn each_kind_is_told_at_once_and_then_once_in_a_while_with_its_count() {
         let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT), REPEAT, 10), Instant::now());
-        let told = |kind, after| {
+        let reported = |kind, after| {
             let failure = troubles.failed(kind, start + after);
-            failure.is_due.then_some(failure.untold)
+            failure.is_due.then_some(failure.unreported)
         };
-        assert_eq!(told("a", Duration::ZERO), Some(0));
-        assert_eq!((told("a", SECOND), told("b", SECOND)), (None, Some(0)), "each kind by itself");
-        assert_eq!(told("a", REPEAT - SECOND), None);
-        assert_eq!(told("a", REPEAT), Some(2));
-        assert_eq!(told("a", REPEAT * 3), Some(0), "and anew once it was forgotten");
+        assert_eq!(reported("a", Duration::ZERO), Some(0));
+        assert_eq!((reported("a", SECOND), reported("b", SECOND)), (None, Some(0)), "each kind by itself");
+        assert_eq!(reported("a", REPEAT - SECOND), None);
+        assert_eq!(reported("a", REPEAT), Some(2));
+        assert_eq!(reported("a", REPEAT * 3), Some(0), "and anew once it was forgotten");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Question {
 
 /// What the API answered.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Response {
     /// The status.
     pub status: u16,
     /// `X-Consul-Index`
@@ -101,8 +101,8 @@ impl Plan {
     }
 
     /// Takes in the answer to the last question.
-    pub fn answered(&mut self, told: Result<Told, String>) -> Result<Verdict, Failure> {
-        let judged = told.map_err(|text| (text, false)).and_then(|told| self.judge(told));
+    pub fn answered(&mut self, response: Result<Response, String>) -> Result<Verdict, Failure> {
+        let judged = response.map_err(|text| (text, false)).and_then(|response| self.judge(response));
         match judged {
             Ok(verdict) => {
                 self.failures = 0;
@@ -118,26 +118,26 @@ impl Plan {
         }
     }
 
-    fn judge(&mut self, told: Told) -> Result<Verdict, (String, bool)> {
+    fn judge(&mut self, response: Response) -> Result<Verdict, (String, bool)> {
         let of_keys = matches!(self.watch.view, View::Key(_) | View::KeyPrefix(_));
         // Keys that are not there are an answer, told by the index; a path that is not there has none.
-        let is_absent = told.status == 404 && of_keys && told.index.is_some();
-        if told.status != 200 && !is_absent {
-            let body = String::from_utf8_lossy(&told.body);
-            let why = match (told.status, body.trim()) {
+        let is_absent = response.status == 404 && of_keys && response.index.is_some();
+        if response.status != 200 && !is_absent {
+            let body = String::from_utf8_lossy(&response.body);
+            let why = match (response.status, body.trim()) {
                 (404, "") => format!("the agent has no {}", self.watch.view_path()),
                 (_, text) => text.to_owned(),
             };
-            let is_refused = (400..500).contains(&told.status) && told.status != 429;
+            let is_refused = (400..500).contains(&response.status) && response.status != 429;
             // What is not offered will not be offered by asking again.
-            let is_of_the_question = is_refused || told.status == 501;
-            return Err((format!("Unexpected response code: {} ({why})", told.status), is_of_the_question));
+            let is_of_the_question = is_refused || response.status == 501;
+            return Err((format!("Unexpected response code: {} ({why})", response.status), is_of_the_question));
         }
-        let Some(index) = told.index else {
+        let Some(index) = response.index else {
             let path = self.watch.view_path();
             return Err((format!("the answer to {path} has no X-Consul-Index, so its changes cannot be waited for"), true));
         };
-        let data = if is_absent { Some(Bytes::from_static(b"null")) } else { self.data(told.body)? };
+        let data = if is_absent { Some(Bytes::from_static(b"null")) } else { self.data(response.body)? };
         let is_event = matches!(self.watch.view, View::Event(_));
         // An index that went back belongs to other data: start over. Those of events have no order.
         self.index = if index < self.index && !is_event { 0 } else { index.max(1) };
@@ -291,12 +291,12 @@ mod tests {
         plan(json!({"type": "nodes"}))
     }
 
-    fn told(index: u64, body: &str) -> Result<Told, String> {
-        Ok(Told { status: 200, index: Some(index), body: Bytes::copy_from_slice(body.as_bytes()) })
+    fn response(index: u64, body: &str) -> Result<Response, String> {
+        Ok(Response { status: 200, index: Some(index), body: Bytes::copy_from_slice(body.as_bytes()) })
     }
 
-    fn refused(status: u16, body: &'static str) -> Result<Told, String> {
-        Ok(Told { status, index: None, body: Bytes::from_static(body.as_bytes()) })
+    fn refused(status: u16, body: &'static str) -> Result<Response, String> {
+        Ok(Response { status, index: None, body: Bytes::from_static(body.as_bytes()) })
     }
 
     fn changed(index: u64, data: &str) -> Result<Verdict, Failure> {
@@ -328,28 +328,28 @@ mod tests {
     #[test]
     fn only_what_differs_is_told_and_the_index_follows() {
         let mut nodes = nodes();
-        assert_eq!(nodes.answered(told(5, "[1]")), changed(5, "[1]"));
+        assert_eq!(nodes.answered(response(5, "[1]")), changed(5, "[1]"));
         assert_eq!(nodes.question().target, "/v1/catalog/nodes?index=5&wait=5m0s");
-        assert_eq!(nodes.answered(told(5, "[1]")), Ok(Verdict::Unchanged));
-        assert_eq!(nodes.answered(told(8, "[1]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(5, "[1]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(8, "[1]")), Ok(Verdict::Unchanged));
         assert!(nodes.question().target.contains("index=8"));
-        assert_eq!(nodes.answered(told(9, "[1,2]")), changed(9, "[1,2]"));
+        assert_eq!(nodes.answered(response(9, "[1,2]")), changed(9, "[1,2]"));
     }
 
     #[test]
     fn an_index_that_goes_back_starts_over() {
         let mut nodes = nodes();
-        assert_eq!(nodes.answered(told(50, "[1]")), changed(50, "[1]"));
-        assert_eq!(nodes.answered(told(3, "[2]")), changed(3, "[2]"));
+        assert_eq!(nodes.answered(response(50, "[1]")), changed(50, "[1]"));
+        assert_eq!(nodes.answered(response(3, "[2]")), changed(3, "[2]"));
         assert_eq!(nodes.question().target, "/v1/catalog/nodes");
-        assert_eq!(nodes.answered(told(3, "[2]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(3, "[2]")), Ok(Verdict::Unchanged));
         assert!(nodes.question().target.contains("index=3"));
     }
 
     #[test]
     fn failures_wait_longer_each_time_and_what_is_known_is_not_told_again() {
         let mut nodes = nodes();
-        assert_eq!(nodes.answered(told(5, "[1]")), changed(5, "[1]"));
+        assert_eq!(nodes.answered(response(5, "[1]")), changed(5, "[1]"));
         let mut waits = Vec::new();
         for _ in 0..8 {
             let failure = nodes.answered(refused(500, "No cluster leader")).unwrap_err();
@@ -359,7 +359,7 @@ mod tests {
         }
         assert_eq!(waits, [5, 20, 45, 80, 125, 180, 180, 180]);
         assert_eq!(nodes.question().target, "/v1/catalog/nodes", "it is answered at once");
-        assert_eq!(nodes.answered(told(5, "[1]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(5, "[1]")), Ok(Verdict::Unchanged));
         assert_eq!(nodes.answered(Err("gone".to_owned())).unwrap_err().retry, WATCH_RETRY);
     }
 
@@ -372,37 +372,40 @@ mod tests {
         let failure = key.answered(refused(404, "")).unwrap_err();
         assert_eq!(failure.text, "Unexpected response code: 404 (the agent has no /v1/kv/a)");
         assert!(failure.is_of_the_question);
-        let absent = Ok(Told { status: 404, index: Some(7), body: Bytes::new() });
+        let absent = Ok(Response { status: 404, index: Some(7), body: Bytes::new() });
         assert_eq!(key.answered(absent), changed(7, "null"));
-        let failure = nodes().answered(Ok(Told { index: None, ..told(1, "[]").unwrap() })).unwrap_err();
+        let failure = nodes().answered(Ok(Response { index: None, ..response(1, "[]").unwrap() })).unwrap_err();
         assert!(failure.text.contains("X-Consul-Index"), "{}", failure.text);
-        assert!(nodes().answered(told(1, "[1")).unwrap_err().text.contains("not what was expected"));
+        assert!(nodes().answered(response(1, "[1")).unwrap_err().text.contains("not what was expected"));
     }
 
     #[test]
     fn a_key_is_told_alone_and_with_its_session() {
         let mut key = plan(json!({"type": "key", "key": "a"}));
         let body = r#"[{"Key":"a","Value":"aGV5","ModifyIndex":4}]"#;
-        assert_eq!(key.answered(told(4, body)), changed(4, r#"{"Key":"a","Value":"aGV5","ModifyIndex":4,"Session":""}"#));
+        assert_eq!(key.answered(response(4, body)), changed(4, r#"{"Key":"a","Value":"aGV5","ModifyIndex":4,"Session":""}"#));
         let held = r#"[{"Key":"a","Session":"s"}]"#;
-        assert_eq!(key.answered(told(5, held)), changed(5, r#"{"Key":"a","Session":"s"}"#));
+        assert_eq!(key.answered(response(5, held)), changed(5, r#"{"Key":"a","Session":"s"}"#));
         let mut prefix = plan(json!({"type": "keyprefix", "prefix": "a"}));
         let body = r#"[{"Key":"a"},{"Key":"ab","Session":"s"}]"#;
-        assert_eq!(prefix.answered(told(4, body)), changed(4, r#"[{"Key":"a","Session":""},{"Key":"ab","Session":"s"}]"#));
-        assert!(prefix.answered(told(5, "[1]")).is_err());
+        assert_eq!(prefix.answered(response(4, body)), changed(4, r#"[{"Key":"a","Session":""},{"Key":"ab","Session":"s"}]"#));
+        assert!(prefix.answered(response(5, "[1]")).is_err());
     }
 
     #[test]
     fn of_events_only_the_new_ones_are_told_whatever_their_index() {
         let mut events = plan(json!({"type": "event"}));
-        assert_eq!(events.answered(told(1, "[]")), changed(1, "[]"));
-        assert_eq!(events.answered(told(900, r#"[{"ID":"a"}]"#)), changed(900, r#"[{"ID":"a"}]"#));
-        assert_eq!(events.answered(told(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)), changed(7, r#"[{"ID":"b"},{"ID":"c"}]"#));
+        assert_eq!(events.answered(response(1, "[]")), changed(1, "[]"));
+        assert_eq!(events.answered(response(900, r#"[{"ID":"a"}]"#)), changed(900, r#"[{"ID":"a"}]"#));
+        assert_eq!(
+            events.answered(response(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)),
+            changed(7, r#"[{"ID":"b"},{"ID":"c"}]"#)
+        );
         assert_eq!(events.question().target, "/v1/event/list?index=7&wait=5m0s");
-        assert_eq!(events.answered(told(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
+        assert_eq!(events.answered(response(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
         events.answered(Err("gone".to_owned())).unwrap_err();
-        assert_eq!(events.answered(told(7, r#"[{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
+        assert_eq!(events.answered(response(7, r#"[{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
         // The ones that were missed may have pushed the known one out of the ring.
-        assert_eq!(events.answered(told(8, r#"[{"ID":"x"},{"ID":"y"}]"#)), changed(8, r#"[{"ID":"x"},{"ID":"y"}]"#));
+        assert_eq!(events.answered(response(8, r#"[{"ID":"x"},{"ID":"y"}]"#)), changed(8, r#"[{"ID":"x"},{"ID":"y"}]"#));
     }
 }

@@ -98,14 +98,14 @@ impl Stored {
         Known { cluster: self.answer.meta.cluster, index: self.answer.meta.index, hash: self.hash }
     }
 
-    fn told(&self) -> Instant {
+    fn as_of(&self) -> Instant {
         self.as_of.get().map_or(self.floor, |time| time.max(self.floor))
     }
 
     /// The time as of which an answer that follows on this one is known to be the newest, by this one's. Only an index
     /// proves that an answer differs from the one before.
     fn passes_on(&self, known: Known, meta: &AnswerMeta) -> Option<Instant> {
-        (meta.indexed && known.cluster == self.answer.meta.cluster).then(|| self.told())
+        (meta.indexed && known.cluster == self.answer.meta.cluster).then(|| self.as_of())
     }
 }
 
@@ -139,7 +139,7 @@ impl CachedFeed {
     pub(in crate::bridge) fn current(&self) -> Option<Held> {
         let mut stored = self.stored.load_full()?;
         loop {
-            let as_of = stored.told();
+            let as_of = stored.as_of();
             // A time counted meanwhile may be for the next answer: then that one is given.
             match &*self.stored.load() {
                 Some(newer) if !Arc::ptr_eq(newer, &stored) => stored = Arc::clone(newer),
@@ -204,7 +204,7 @@ impl CachedFeed {
         let known = Known::of(answer);
         let held = self.stored();
         let order = Order::of(held.as_ref().map(|held| held.known()), known);
-        let is_late = |held: &Stored| order == Order::Newer && held.known().index == known.index && held.told() > as_of;
+        let is_late = |held: &Stored| order == Order::Newer && held.known().index == known.index && held.as_of() > as_of;
         if order == Order::Older || held.as_deref().is_some_and(is_late) {
             metrics::counter!("kontor.bridge.answers_refused").increment(1);
             return false;

@@ -35,7 +35,7 @@ pub(super) enum FreshnessBasis {
 pub(super) struct Poll {
     pub(super) query: Arc<Identity>,
     /// The last push.
-    pub(super) told: Known,
+    pub(super) reported: Known,
     /// Notified when a read differs from the last push.
     pub(super) news: Arc<Notify>,
 }
@@ -89,7 +89,7 @@ impl FeedsFreshness {
             None | Some(FreshnessBasis::Unknown) => true,
             Some(FreshnessBasis::Called(interest)) => interest.called(),
             Some(FreshnessBasis::Polled(poll)) => {
-                let is_news = seen.get(&feed) != Some(&poll.told);
+                let is_news = seen.get(&feed) != Some(&poll.reported);
                 if is_news {
                     poll.news.notify_one();
                 }

@@ -42,7 +42,7 @@ pub(in crate::bridge) async fn feed(
             return end(&mut outgoing, &fault).await;
         }
     };
-    let mut pusher = Pusher { pushing, seat, told: known, window: Window::default() };
+    let mut pusher = Pusher { pushing, seat, reported: known, window: Window::default() };
     let given_up = outgoing.given_up();
     let outcome = tokio::select! {
         biased;
@@ -128,7 +128,7 @@ struct Pusher<'a> {
     pushing: &'a Pushing,
     seat: Seat,
     /// The last push that the follower has, on this stream or from before.
-    told: Option<Known>,
+    reported: Option<Known>,
     window: Window,
 }
 
@@ -142,11 +142,11 @@ struct Window {
 
 impl Pusher<'_> {
     async fn run(&mut self, outgoing: &mut Outgoing, recv: &mut RecvStream) -> Ended {
-        let Pusher { pushing, seat, told, window } = self;
+        let Pusher { pushing, seat, reported, window } = self;
         tokio::select! {
             biased;
             ended = window.listen(recv) => ended,
-            ended = push_all(pushing, seat, told, window, outgoing) => ended,
+            ended = push_all(pushing, seat, reported, window, outgoing) => ended,
         }
     }
 
@@ -168,7 +168,7 @@ impl Pusher<'_> {
 async fn push_all(
     pushing: &Pushing,
     seat: &mut Seat,
-    told: &mut Option<Known>,
+    reported: &mut Option<Known>,
     window: &Window,
     outgoing: &mut Outgoing,
 ) -> Ended {
@@ -186,7 +186,7 @@ async fn push_all(
             Err(fault) => return Ended::Fault(fault),
         };
         let now = Known::of(&answer);
-        if !is_first && *told == Some(now) {
+        if !is_first && *reported == Some(now) {
             seat.settle(&watched, now);
             drop((turn, answer));
         } else {
@@ -195,12 +195,12 @@ async fn push_all(
             }
             let number = seat.push(&watched, now);
             let pushed = Instant::now();
-            let frame = match push_frame(number, answer, now, *told) {
+            let frame = match push_frame(number, answer, now, *reported) {
                 Ok(frame) => frame,
                 Err(FrameError::TooLarge { came, .. }) => return Ended::Fault(too_large(came)),
                 Err(error) => return Ended::Broken(error),
             };
-            (*told, is_first) = (Some(now), false);
+            (*reported, is_first) = (Some(now), false);
             // Until it is taken: the pushes in flight never fill a link's window, where they would stand in the way of
             // echoes and answers.
             let Ok(room) = pushing.flying.acquire_many(kib(frame.len())).await else { return Ended::ByFollower };
@@ -291,8 +291,8 @@ async fn end(outgoing: &mut Outgoing, fault: &Fault) -> Result<(), FrameError> {
 }
 
 /// The frame of a push; its body is left out when the follower has it.
-fn push_frame(number: u64, answer: Answer, now: Known, told: Option<Known>) -> Result<Frame, FrameError> {
-    let is_same = told.is_some_and(|told| (told.cluster, told.hash) == (now.cluster, now.hash));
+fn push_frame(number: u64, answer: Answer, now: Known, reported: Option<Known>) -> Result<Frame, FrameError> {
+    let is_same = reported.is_some_and(|reported| (reported.cluster, reported.hash) == (now.cluster, now.hash));
     let frame = Frame::of(Kind::Push, &Push { number, meta: answer.meta, body: (!is_same).then_some(answer.body) })?;
     metrics::counter!("kontor.bridge.pushes", "body" => if is_same { "same" } else { "new" }).increment(1);
     metrics::counter!("kontor.bridge.push_bytes").increment(frame.len() as u64);

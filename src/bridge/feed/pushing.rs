@@ -163,15 +163,15 @@ impl Seat {
     }
 
     /// Numbers the push of a read made after [`Seat::watch`]. From here on echoes name it.
-    pub(super) fn push(&self, watched: &Watched, told: Known) -> u64 {
-        let basis = self.basis(watched, told);
+    pub(super) fn push(&self, watched: &Watched, reported: Known) -> u64 {
+        let basis = self.basis(watched, reported);
         let (number, _before) = self.pushing.state().standing.push(self.feed, basis);
         number
     }
 
     /// Notes that a read made after [`Seat::watch`] equals the last push.
-    pub(super) fn settle(&self, watched: &Watched, told: Known) {
-        let basis = self.basis(watched, told);
+    pub(super) fn settle(&self, watched: &Watched, reported: Known) {
+        let basis = self.basis(watched, reported);
         let _before = self.pushing.state().standing.settle(self.feed, basis);
     }
 
@@ -183,12 +183,12 @@ impl Seat {
         }
     }
 
-    fn basis(&self, watched: &Watched, told: Known) -> FreshnessBasis {
+    fn basis(&self, watched: &Watched, reported: Known) -> FreshnessBasis {
         match watched {
             Watched::Called(interest) => FreshnessBasis::Called(Arc::clone(interest)),
             Watched::Polled => {
                 let (query, news) = (Arc::clone(&self.query), Arc::clone(&self.news));
-                FreshnessBasis::Polled(Arc::new(Poll { query, told, news }))
+                FreshnessBasis::Polled(Arc::new(Poll { query, reported, news }))
             }
         }
     }

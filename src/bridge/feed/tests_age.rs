@@ -143,7 +143,7 @@ struct Task {
     /// The basis that the next read rests on, and that read.
     next: Option<(usize, Option<Known>)>,
     basis: Option<Arc<Watched>>,
-    told: Option<Known>,
+    reported: Option<Known>,
     /// The push that was not taken yet.
     in_flight: bool,
     retired: bool,
@@ -311,7 +311,7 @@ impl World {
         let far = self.far.lock().unwrap();
         match task.next {
             None => {
-                let is_first = task.told.is_none();
+                let is_first = task.reported.is_none();
                 let has_news = |basis: &Arc<Watched>| {
                     let applied = far.servers[link].applied;
                     far.log[basis.from.min(applied)..applied].iter().any(|(of, _)| *of == basis.query)
@@ -330,12 +330,12 @@ impl World {
                 let watched = Arc::new(watched);
                 let basis = if task.query == POLLED {
                     let query = Arc::new(Identity::new(Read::Status(StatusRead::Leader), Principal::anonymous()));
-                    FreshnessBasis::Polled(Arc::new(Poll { query, told: read, news: Arc::clone(&task.news) }))
+                    FreshnessBasis::Polled(Arc::new(Poll { query, reported: read, news: Arc::clone(&task.news) }))
                 } else {
                     task.basis = Some(Arc::clone(&watched));
                     FreshnessBasis::Called(watched)
                 };
-                if task.told.replace(read) == Some(read) {
+                if task.reported.replace(read) == Some(read) {
                     standing.settle(feed, basis);
                 } else {
                     let (number, _) = standing.push(feed, basis);
@@ -399,10 +399,13 @@ impl World {
         for (query, held) in self.held.iter().enumerate() {
             let Some(as_of) = held.as_of.get() else { continue };
             prop_assert!(held.answer.is_some(), "an age of no answer");
-            let told = self.here().checked_duration_since(as_of);
-            prop_assert!(told.is_some(), "an answer of the future");
+            let reported = self.here().checked_duration_since(as_of);
+            prop_assert!(reported.is_some(), "an answer of the future");
             let truth = self.superseded(query).map_or(0, |since| self.now - since);
-            prop_assert!(told >= Some(Duration::from_millis(truth)), "query {query}: told {told:?}, and it is {truth} ms old");
+            prop_assert!(
+                reported >= Some(Duration::from_millis(truth)),
+                "query {query}: told {reported:?}, and it is {truth} ms old"
+            );
         }
         Ok(())
     }

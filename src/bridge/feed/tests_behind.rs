@@ -30,7 +30,7 @@ impl Near {
 fn write() -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::anonymous(), write };
-    Request { ask: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn set_age(far: &Far, seconds: u64) {
@@ -72,7 +72,7 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
 
     // So is a watch that was parked there.
     let watch = Query::of(query("n"), Freshness { min_index: 5, ..Freshness::STALE });
-    let watch = Request { ask: Operation::Read(watch), hops: Hops::default() };
+    let watch = Request { operation: Operation::Read(watch), hops: Hops::default() };
     let Reply::Answer(seen) = near.bridge.call("dc2", &watch, LONG).await.unwrap() else { panic!("a read is answered") };
     assert_eq!((&seen.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 2));
 

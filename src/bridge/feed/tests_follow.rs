@@ -394,7 +394,7 @@ async fn thousands_of_feeds_that_are_opened_leave_streams_for_requests() {
     }
     eventually("no feed is opened", || !far.feeds.is_empty()).await;
     let deadline = Instant::now() + LONG;
-    let request = Request { ask: Operation::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
+    let request = Request { operation: Operation::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
     // On a busy machine a call may be given up for lack of progress; without a stream all would.
     let reply = loop {
         match near.bridge.call("dc2", &request, LONG).await {
@@ -451,8 +451,8 @@ async fn whoever_breaks_the_rules_loses_the_link() {
     ] {
         let (_near, _far, followed, mut fed) = standing().await;
         fed.send(&frame).await;
-        let told = fed.link_is_closed().await;
-        assert!(told.contains(why), "{told}");
+        let reason = fed.link_is_closed().await;
+        assert!(reason.contains(why), "{reason}");
         assert_eq!(body(&followed.held().unwrap()), "a");
     }
     // The first push must have a body when nothing is known.

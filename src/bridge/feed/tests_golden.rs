@@ -141,13 +141,13 @@ fn check<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: Kind, value:
 fn requests_and_replies() {
     for (name, read) in reads() {
         let query = Query::new(read, Principal::agent("n1"));
-        check(&format!("request/{name}"), Kind::Request, &Request { ask: Operation::Read(query), hops: Hops::default() });
+        check(&format!("request/{name}"), Kind::Request, &Request { operation: Operation::Read(query), hops: Hops::default() });
     }
     let hops = Hops { crossed: true, to_leader: true, via_peer: true };
-    check("request/all-options", Kind::Request, &Request { ask: Operation::Read(whole_query()), hops });
+    check("request/all-options", Kind::Request, &Request { operation: Operation::Read(whole_query()), hops });
     for (name, write) in writes() {
         let write = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::Leader, write };
-        check(&format!("request/{name}"), Kind::Request, &Request { ask: Operation::Write(write), hops: Hops::default() });
+        check(&format!("request/{name}"), Kind::Request, &Request { operation: Operation::Write(write), hops: Hops::default() });
     }
     check("reply/answer", Kind::Reply, &Reply::Answer(answer()));
     for (name, effect) in [("done", Effect::Done), ("set", Effect::Set(true))] {

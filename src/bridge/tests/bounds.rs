@@ -138,9 +138,9 @@ async fn a_request_that_is_more_than_servers_take_is_answered_so() {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         send.write_all(&[&[1, Kind::Request as u8][..], &length, &payload].concat()).await.unwrap();
         let _ = send.finish();
-        let told = tokio::time::timeout(LONG, recv.read_to_end(1_000)).await.unwrap().unwrap();
-        assert_eq!(told[1], Kind::Fault as u8);
-        let fault: Fault = crate::model::packed::decode(&told[6..]).unwrap();
+        let received = tokio::time::timeout(LONG, recv.read_to_end(1_000)).await.unwrap().unwrap();
+        assert_eq!(received[1], Kind::Fault as u8);
+        let fault: Fault = crate::model::packed::decode(&received[6..]).unwrap();
         assert_eq!(fault.kind, crate::model::fault::FaultKind::BadRequest);
         assert!(fault.message.contains("more than servers take"), "{fault}");
     }

@@ -139,7 +139,7 @@ fn what_matches_nothing_leaves_nothing_and_says_what_there_is() {
 
 #[test]
 fn what_is_wrong_with_a_template_is_told() {
-    for (template, told) in [
+    for (template, reason) in [
         ("{{ GetDefaultInterfaces }}", "no default route"),
         ("{{ GetPrivateIP", "not closed"),
         (r#"{{ GetInterfaceIP "eth0 }}"#, "not closed"),
@@ -165,7 +165,7 @@ fn what_is_wrong_with_a_template_is_told() {
         (r#"{{ GetInterfaceIP "\d" }}"#, r"\d in a text"),
     ] {
         let error = text(template, &host(&[("lo", "127.0.0.1/8")])).unwrap_err();
-        assert!(error.contains(told), "{template}: {error}");
+        assert!(error.contains(reason), "{template}: {error}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! State exchange over TCP, and who is let in: the other half of [`Core`], still without I/O.
 
-use super::super::info::{Denied, Entry, Told};
+use super::super::info::{Denied, Entry, OrderNews};
 use super::super::stream::Message;
 use super::*;
 use crate::model::member::tag;
@@ -22,14 +22,14 @@ pub(in crate::gossip) enum ExchangeAnswer {
 #[derive(Debug)]
 pub(in crate::gossip) struct Said {
     entries: Vec<Entry>,
-    orders: Vec<Told>,
+    orders: Vec<OrderNews>,
 }
 
 /// What came in one frame.
 struct Frame {
     sender: NodeId,
     message: Message,
-    orders: Vec<Told>,
+    orders: Vec<OrderNews>,
 }
 
 /// Whom an exchange reached.
@@ -175,7 +175,7 @@ impl Core {
     /// Whether an answer to [`Core::who_frame`] comes from this member.
     pub(in crate::gossip) fn is_answer_of(&mut self, bytes: &[u8], name: &str, node_id: NodeId) -> bool {
         let message = self.open_frame(bytes).map(|frame| frame.message);
-        matches!(message, Ok(Message::Me { name: told, node_id: id }) if told == name && id == node_id)
+        matches!(message, Ok(Message::Me { name: reported, node_id: id }) if reported == name && id == node_id)
     }
 
     /// The holder of a name that came by rumour was asked.
@@ -350,7 +350,7 @@ impl Core {
     }
 
     /// A message, and the orders behind it.
-    fn frame(&mut self, message: &Message, orders: &[Told]) -> Result<Vec<u8>, String> {
+    fn frame(&mut self, message: &Message, orders: &[OrderNews]) -> Result<Vec<u8>, String> {
         let unwritten = |error| format!("a message could not be written: {error}");
         let mut bytes = postcard::to_stdvec(message).map_err(unwritten)?;
         bytes.extend(postcard::to_stdvec(orders).map_err(unwritten)?);

@@ -3,7 +3,7 @@
 //! at all, must come to the same end as everybody else.
 
 use super::*;
-use crate::gossip::info::Told;
+use crate::gossip::info::OrderNews;
 
 impl Core {
     /// Makes a member leave, everywhere; with `prune` it is forgotten. Fails in Consul's words.
@@ -42,8 +42,8 @@ impl Core {
     }
 
     /// Takes the orders that another member knows.
-    pub(super) fn take_orders(&mut self, orders: Vec<Told>, now: Instant) {
-        for Told { name, stamp, prune, age_ms } in orders {
+    pub(super) fn take_orders(&mut self, orders: Vec<OrderNews>, now: Instant) {
+        for OrderNews { name, stamp, prune, age_ms } in orders {
             if name.len() <= defaults::GOSSIP_NAME_BYTES && self.policy.horizon.admits(stamp.generation) {
                 self.handle_forced(&name, stamp, prune, Duration::from_millis(age_ms), now);
             }

@@ -70,7 +70,7 @@ mod tests {
         let at = |number: u32| IpAddr::from(number.to_be_bytes());
         assert!(complaints.is_due("key", at(1)) && !complaints.is_due("key", at(1)));
         assert!(complaints.is_due("pool", at(1)) && complaints.is_due("key", at(2)));
-        let told = (10..).take(2 * defaults::GOSSIP_MAX_WARNED).filter(|number| complaints.is_due("key", at(*number)));
-        assert!(told.count() <= defaults::GOSSIP_MAX_WARNED);
+        let reported = (10..).take(2 * defaults::GOSSIP_MAX_WARNED).filter(|number| complaints.is_due("key", at(*number)));
+        assert!(reported.count() <= defaults::GOSSIP_MAX_WARNED);
     }
 }

@@ -160,14 +160,14 @@ async fn answer(
 /// Tells an agent of Consul what this one is, in its way, and hears it out: what is closed with something
 /// unread takes back what was said.
 async fn tell_consul(connection: &mut TcpStream) -> Result<(), String> {
-    let told = async {
+    let sent = async {
         connection.write_all(&memberlist::refusal()).await?;
         connection.shutdown().await?;
         let chunk = u64::try_from(defaults::GOSSIP_CHUNK_KIB << 10).unwrap_or(u64::MAX);
         tokio::io::copy(&mut connection.take(chunk), &mut tokio::io::sink()).await
     };
-    let told = async { told.await.map_err(|error| format!("cannot send: {error}")) };
-    within(defaults::GOSSIP_CONSUL_TIMEOUT, told).await.map(|_unread| ())
+    let sent = async { sent.await.map_err(|error| format!("cannot send: {error}")) };
+    within(defaults::GOSSIP_CONSUL_TIMEOUT, sent).await.map(|_unread| ())
 }
 
 /// What a peer said.

@@ -102,7 +102,7 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
                 info!(pool = %plan.company.pool, members = reached.members, "joined");
                 trouble.worked();
             } else if !reached.failures.is_empty() {
-                told(&plan, &mut trouble, &reached.failures.join("; "));
+                report(&plan, &mut trouble, &reached.failures.join("; "));
             }
             if !joined && plan.max > 0 && tries >= plan.max && !given_up {
                 given_up = true;
@@ -133,7 +133,7 @@ fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
 
 /// Says that nobody was reached: at first as news, for agents of one pool often start together, and
 /// as a warning when it lasts.
-fn told(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
+fn report(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
     let (pool, retry_in) = (plan.company.pool, plan.interval);
     let first = trouble.is_over();
     // Another datacenter that nobody configured here may be gone for good; its links tell of it.

@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn it_is_as_good_as_the_worst_check_of_its_service_and_node() {
         let other = check("api", "o", Critical);
-        let told = |status, text: &str| (status, text.to_owned());
-        assert_eq!(said(&[], true), told(Passing, "No checks found."));
-        assert_eq!(said(std::slice::from_ref(&other), false), told(Critical, "Service web could not be found on node n2"));
-        assert_eq!(said(&[other.clone(), check("web", "a", Passing)], false), told(Passing, "All checks passing."));
+        let expected = |status, text: &str| (status, text.to_owned());
+        assert_eq!(said(&[], true), expected(Passing, "No checks found."));
+        assert_eq!(said(std::slice::from_ref(&other), false), expected(Critical, "Service web could not be found on node n2"));
+        assert_eq!(said(&[other.clone(), check("web", "a", Passing)], false), expected(Passing, "All checks passing."));
         let warned = [check("web", "a", Warning), other, check("web", "b", Passing)];
-        assert_eq!(said(&warned, false), told(Warning, "Aliased check \"a\" failing: a says"));
+        assert_eq!(said(&warned, false), expected(Warning, "Aliased check \"a\" failing: a says"));
         let worst = [check("web", "a", Warning), check("", "disk", Critical), check("web", "b", Critical)];
-        assert_eq!(said(&worst, false), told(Critical, "Aliased check \"disk\" failing: disk says"));
+        assert_eq!(said(&worst, false), expected(Critical, "Aliased check \"disk\" failing: disk says"));
     }
 
     #[test]
@@ -188,9 +188,9 @@ mod tests {
         let answers = [Ok(vec![check("web", "a", Passing)]), failed(), Ok(Vec::new()), failed(), failed()];
         let asked = Arc::new(Mutex::new(Vec::new()));
         let script = Script { answers: Mutex::new(answers.into()), asked: Arc::clone(&asked) };
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (tell, mut findings) = mpsc::unbounded_channel();
         let task = tokio::spawn(follow(web("n2"), script, move |finding| _ = tell.send(finding)));
-        let mut next = async || told.recv().await.map(|finding| finding.output).expect("a finding");
+        let mut next = async || findings.recv().await.map(|finding| finding.output).expect("a finding");
         assert_eq!(next().await, "All checks passing.");
         assert_eq!(next().await, "Service web could not be found on node n2");
         assert_eq!(next().await, "Failure checking aliased node or service: cut off");

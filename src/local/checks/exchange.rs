@@ -66,7 +66,7 @@ where
             return Ok(());
         }
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| told(&error))?;
+            let frame = frame.map_err(|error| described(&error))?;
             answer.take(frame.data_ref().map_or(&[], |data| data));
             if answer.body.total() >= answer.body_max {
                 metrics::counter!("kontor.checks.body_cut").increment(1);
@@ -75,11 +75,11 @@ where
         }
         Ok(())
     });
-    read.await.map_err(|error| told(&error))?
+    read.await.map_err(|error| described(&error))?
 }
 
 /// The innermost cause: what is around it only says that a request failed.
-fn told(error: &hyper::Error) -> String {
+fn described(error: &hyper::Error) -> String {
     if error.is_incomplete_message() {
         return "EOF".to_owned();
     }

@@ -113,18 +113,18 @@ fn decoded(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> String {
+    fn parsed(text: &str) -> String {
         let url = Url::parse(text).expect("good");
         format!("{} {} {} {}", url.https, url.address, url.host, url.path)
     }
 
     #[test]
     fn urls_are_read_with_their_defaults() {
-        assert_eq!(told("http://a"), "false a:80 a /");
-        assert_eq!(told("HTTPS://a/x?y=1#z"), "true a:443 a /x?y=1");
-        assert_eq!(told("http://a:8080?x"), "false a:8080 a:8080 /?x");
-        assert_eq!(told("http://[::1]:80/a b/é"), "false [::1]:80 [::1] /a%20b/%C3%A9");
-        assert_eq!(told("http://u:p@a/"), "false a:80 a /");
+        assert_eq!(parsed("http://a"), "false a:80 a /");
+        assert_eq!(parsed("HTTPS://a/x?y=1#z"), "true a:443 a /x?y=1");
+        assert_eq!(parsed("http://a:8080?x"), "false a:8080 a:8080 /?x");
+        assert_eq!(parsed("http://[::1]:80/a b/é"), "false [::1]:80 [::1] /a%20b/%C3%A9");
+        assert_eq!(parsed("http://u:p@a/"), "false a:80 a /");
         for wrong in ["", "a", "/x", "ftp://a", "http://", "http:///x", "http://a:99999999/"] {
             assert!(Url::parse(wrong).is_err(), "{wrong}");
         }

@@ -192,18 +192,18 @@ async fn live(seed: u64, totals: &Book) -> Vec<String> {
 
 /// Runs the worlds of these seeds on a thread of its own, and sends the broken promises of each.
 fn live_each(seeds: Range<u64>, book: Arc<Book>) -> Receiver<Vec<String>> {
-    let (tell, told) = channel();
+    let (sender, lives) = channel();
     std::thread::spawn(move || {
         for seed in seeds {
             let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             let endless = |_| vec![format!("it has no end within {:?} of its own time", LONGEST.0)];
             let lived = runtime.block_on(async { timeout(LONGEST.0, live(seed, &book)).await.unwrap_or_else(endless) });
-            if tell.send(lived).is_err() {
+            if sender.send(lived).is_err() {
                 return;
             }
         }
     });
-    told
+    lives
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn every_request_keeps_its_promises_whatever_fails() {
     let (book, began) = (Arc::<Book>::default(), std::time::Instant::now());
     let only = std::env::var("KONTOR_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = only.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
-    let (mut wrong, told) = (Vec::new(), live_each(seeds.clone(), Arc::clone(&book)));
+    let (mut wrong, lives) = (Vec::new(), live_each(seeds.clone(), Arc::clone(&book)));
     for seed in seeds {
         // A world stands still where tasks never wait, or wait for an event that cannot come.
-        let lived = told.recv_timeout(LONGEST.1);
+        let lived = lives.recv_timeout(LONGEST.1);
         let lived = lived.unwrap_or_else(|error| panic!("seed {seed} has no end: {error}; broken before: {wrong:#?}"));
         wrong.extend(lived.into_iter().map(|what| format!("seed {seed}: {what}")));
     }

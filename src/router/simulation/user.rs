@@ -198,9 +198,9 @@ impl User {
         let is_fresh = freshness.consistency != Consistency::Stale && freshness.cached.is_none() && freshness.max_stale.is_none();
         let parts: Vec<(usize, Duration)> = match &meta.datacenters {
             Some(parts) => {
-                let told = parts.iter().filter(|part| part.error.is_none());
+                let reported = parts.iter().filter(|part| part.error.is_none());
                 let dc = |name: &str| DATACENTERS.iter().position(|dc| *dc == name).expect("a datacenter");
-                told.map(|part| (dc(&part.name), part.age)).collect()
+                reported.map(|part| (dc(&part.name), part.age)).collect()
             }
             None => {
                 vec![(dc.map_or(self.own(), |name| usize::from(name == DATACENTERS[1])), meta.last_contact)]
@@ -209,9 +209,9 @@ impl User {
         for (dc, age) in parts {
             let bound = if is_fresh { Some(began) } else { of_age(age) };
             let is_of_dc = |node: &&serde_json::Value| node["Datacenter"] == DATACENTERS[dc];
-            let told: BTreeSet<String> =
+            let reported: BTreeSet<String> =
                 nodes.iter().filter(is_of_dc).filter_map(|node| Some(node["Node"].as_str()?.to_owned())).collect();
-            let missing: Vec<String> = self.book.acknowledged(dc, bound).difference(&told).cloned().collect();
+            let missing: Vec<String> = self.book.acknowledged(dc, bound).difference(&reported).cloned().collect();
             if !missing.is_empty() {
                 let waited = now - began;
                 self.world.wrong(format!(

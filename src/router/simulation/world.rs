@@ -211,8 +211,8 @@ impl World {
 }
 
 /// Resolves when the value is such.
-async fn until<T>(told: &watch::Sender<T>, is_such: impl FnMut(&T) -> bool) {
-    let _told = told.subscribe().wait_for(is_such).await.is_ok();
+async fn until<T>(state: &watch::Sender<T>, is_such: impl FnMut(&T) -> bool) {
+    let _ended = state.subscribe().wait_for(is_such).await.is_ok();
 }
 
 /// Faults.
@@ -292,7 +292,7 @@ impl World {
 
     /// A server that hung may still do its requests when nobody waits for them any more.
     pub(super) fn process_late(self: &Arc<World>, to: usize, request: &Request, from_dc: Option<&'static str>, path: Path) {
-        if !matches!(request.ask, Operation::Write(_)) || self.chance.one_in(2) {
+        if !matches!(request.operation, Operation::Write(_)) || self.chance.one_in(2) {
             return;
         }
         let (world, request) = (Arc::clone(self), request.clone());
@@ -317,14 +317,14 @@ impl World {
         // Feeds are tasks of their own, and ask for all their readers.
         let mut path = PATH.try_with(Path::clone).unwrap_or_else(|_feed| vec![(from, Hops::default())]);
         let way = format!("{path:?} to {to} with {:?}", request.hops);
-        let told = path.last().map(|(_, hops)| *hops).unwrap_or_default();
+        let last_hops = path.last().map(|(_, hops)| *hops).unwrap_or_default();
         let is_leaf = |hops: Hops| hops.to_leader || hops.via_peer;
         for (is_broken, rule) in [
             (path.iter().any(|(agent, _)| *agent == to), "a request comes back to where it was"),
             (path.len() >= LONGEST_PATH, "a request makes too many hops"),
             (is_crossing && path.iter().any(|(_, hops)| hops.crossed), "a request crosses twice"),
             (is_crossing && !request.hops.crossed, "a request crosses and does not say so"),
-            (!is_crossing && is_leaf(told), "a request goes on that was to be answered"),
+            (!is_crossing && is_leaf(last_hops), "a request goes on that was to be answered"),
         ] {
             if is_broken {
                 self.wrong(format!("{rule}: {way}"));

@@ -26,7 +26,7 @@ fn whole() -> Catalog {
 }
 
 /// What is read of it, and the indexes.
-fn told(catalog: &Catalog) -> Vec<(String, u64)> {
+fn indexes(catalog: &Catalog) -> Vec<(String, u64)> {
     let votes = Box::new(CheckRef { check_id: "v".to_owned(), node: None });
     let reads = [
         Read::Catalog(CatalogRead::Nodes),
@@ -54,12 +54,12 @@ fn a_snapshot_with_a_row_of_each_kind() {
     let catalog = whole();
     let mut made = Vec::new();
     encode(&catalog.store.view(), b"raft's own", &mut made).expect("is written");
-    golden::check("snapshot/catalog", &told(&catalog), &made, |bytes| {
+    golden::check("snapshot/catalog", &indexes(&catalog), &made, |bytes| {
         let (view, meta) = decode(&mut &*bytes).expect("is read");
         assert_eq!(meta, b"raft's own");
         let mut store = Store::new("dc1");
         store.restore(view);
         let index = store.view().format.index();
-        told(&Catalog { reader: store.reader(), store, index })
+        indexes(&Catalog { reader: store.reader(), store, index })
     });
 }

@@ -97,9 +97,9 @@ fn a_watcher_of_an_absent_service_hears_when_it_comes_and_when_another_goes() {
     let later = catalog.register(instance("n1", "y", "y", &[]));
     assert!(later > gone);
     assert_eq!(catalog.index_of(health("db")), gone, "still the time of the last loss");
-    let come = catalog.register(instance("n1", "db", "db", &[]));
+    let registered = catalog.register(instance("n1", "db", "db", &[]));
     assert!(woken(&mut absent));
-    assert_eq!(catalog.index_of(health("db")), come);
+    assert_eq!(catalog.index_of(health("db")), registered);
 }
 
 #[test]

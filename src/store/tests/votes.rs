@@ -153,9 +153,9 @@ fn how_a_voted_check_is_probed_is_shown_to_its_observers_alone_and_what_is_shown
 fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     let (mut catalog, epoch) = Catalog::observed();
     let of = |node: &str| Read::Health(HealthRead::ObservedBy { node: node.to_owned() });
-    let told = catalog.get(of("N2"));
-    assert_eq!((told[0]["Node"].clone(), told[0]["Epoch"].clone()), (json!("n1"), json!(epoch)));
-    assert_eq!(told[0]["Definition"]["HTTP"], "http://a");
+    let votes = catalog.get(of("N2"));
+    assert_eq!((votes[0]["Node"].clone(), votes[0]["Epoch"].clone()), (json!("n1"), json!(epoch)));
+    assert_eq!(votes[0]["Definition"]["HTTP"], "http://a");
     assert_eq!(catalog.get(of("n4")), json!([]));
     let watches = ["n2", "n4"].map(|node| catalog.reader.watch(of_view(&Query::new(of(node), Principal::anonymous()))));
     let leader = catalog.reader.watch_observed();
@@ -167,7 +167,7 @@ fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     moved.check.iter_mut().for_each(|check| check.service_id = "b".to_owned());
     catalog.register(moved);
     assert_eq!(catalog.votes()["ServiceID"], "b");
-    assert_eq!(catalog.get(of("N2")), told, "whose check it is says nothing of how it is probed");
+    assert_eq!(catalog.get(of("N2")), votes, "whose check it is says nothing of how it is probed");
     assert!(!watches.iter().any(called) && !called(&leader));
     let index = catalog.index_of(of("n2"));
     let second = catalog.apply(assign(epoch, &["n1", "n3", "n4"]));

@@ -147,8 +147,8 @@ fn the_timings_of_consuls_pools_find_a_dead_member_in_time() {
 #[test]
 fn a_failed_member_that_told_when_to_forget_it_is_forgotten_then_by_all() {
     let mut network = Network::joined(3);
-    let told = [(tag::DC, "dc1"), (tag::ROLE, "node"), (tag::RECONNECT_TIMEOUT, "1m0s")];
-    let tags = told.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let pairs = [(tag::DC, "dc1"), (tag::ROLE, "node"), (tag::RECONNECT_TIMEOUT, "1m0s")];
+    let tags = pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let now = network.now;
     network.hosts[2].core.set_tags(tags, now);
     network.run_for(Duration::from_secs(5));

@@ -44,12 +44,12 @@ async fn what_cannot_be_run_says_why() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let data = file.path().display().to_string();
     let refused = format!("fork/exec {data}: permission denied");
-    let told = [
+    let expected = [
         ("no-such-program-here", "exec: \"no-such-program-here\": executable file not found in $PATH"),
         ("/no/such/program", "fork/exec /no/such/program: no such file or directory"),
         (&data, &refused),
     ];
-    for (program, why) in told {
+    for (program, why) in expected {
         assert_eq!(probe(&run(program)).await, Finding::critical(why));
     }
 }

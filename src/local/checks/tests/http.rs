@@ -126,16 +126,17 @@ async fn who_is_not_there_or_does_not_speak_http_is_critical() {
     let said = probe(&check(format!("http://{refused}/"))).await;
     let expected = format!("Get \"http://{refused}/\": dial tcp {refused}: connect: connection refused");
     assert_eq!(said, Finding::critical(expected));
-    for (answer, told) in
+    for (answer, expected) in
         [("", "EOF"), ("SSH-2.0-OpenSSH\r\n", "invalid HTTP version parsed"), ("HTTP/1.1 200 OK\r\nContent-", "EOF")]
     {
         let (addr, _asked) = answering(answer).await;
         let said = probe(&check(format!("http://{addr}/"))).await;
         assert_eq!(said.status, Critical);
-        assert!(said.output.ends_with(told), "{answer:?}: {}", said.output);
+        assert!(said.output.ends_with(expected), "{answer:?}: {}", said.output);
     }
-    for (url, told) in [("nonsense", "unsupported protocol scheme \"\""), ("ftp://x/", "unsupported protocol scheme \"ftp\"")] {
-        assert_eq!(probe(&check(url.into())).await, Finding::critical(format!("Get {url:?}: {told}")));
+    for (url, expected) in [("nonsense", "unsupported protocol scheme \"\""), ("ftp://x/", "unsupported protocol scheme \"ftp\"")]
+    {
+        assert_eq!(probe(&check(url.into())).await, Finding::critical(format!("Get {url:?}: {expected}")));
     }
     let wrong = CheckType { header: [("a b".into(), vec!["c".into()])].into(), ..check("http://127.0.0.1/".into()) };
     assert!(probe(&wrong).await.output.ends_with("net/http: invalid header field name \"a b\""));
@@ -169,7 +170,7 @@ async fn a_target_that_hangs_or_drips_is_given_up_in_time() {
 
 #[tokio::test]
 async fn a_target_that_floods_is_cut_off() {
-    for (head, told, status) in [
+    for (head, expected, status) in [
         ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "no more than 1048576 bytes of it are read)", Critical),
         ("HTTP/1.1 200 OK\r\n\r\n", "no more than 1048576 bytes of it are read)", Passing),
         ("HTTP/1.1 200 OK\r\nX-Endless: ", "message head is too large", Critical),
@@ -181,7 +182,7 @@ async fn a_target_that_floods_is_cut_off() {
         });
         let said = probe(&CheckType { timeout: Duration::from_secs(60), ..check(format!("http://{}/", addr.await)) }).await;
         assert_eq!(said.status, CheckStatus::clone(&status));
-        assert!(said.output.ends_with(told), "{}", &said.output[said.output.len().saturating_sub(200)..]);
+        assert!(said.output.ends_with(expected), "{}", &said.output[said.output.len().saturating_sub(200)..]);
         assert!(said.output.len() < 4096 + 300);
     }
 }
