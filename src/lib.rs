@@ -7,6 +7,7 @@ pub mod defaults;
 pub mod model;
 pub mod config;
 pub mod clock;
+pub mod cache;
 pub mod shutdown;
 pub mod telemetry;
 pub mod entrance;

@@ -20,6 +20,8 @@ pub const BRIDGE_PINGS_UNHEARD: usize = 16;
 pub const FEED_MAX_PER_LINK: usize = 20_000;
 /// Feeds being opened on one link at a time: below half of `FEED_STREAMS_STEP`, so that requests always find a stream.
 pub const FEED_MAX_OPENING: usize = 1_024;
+/// The least time between two uses of a feed that are both noted.
+pub const FEED_USE_GRAIN: Duration = Duration::from_millis(100);
 /// Time without a reader after which a feed ends.
 pub const FEED_IDLE: Duration = Duration::from_secs(600);
 /// The part of the standing feeds that ends in one batch, so that a scan does not search the least used at each step.

@@ -65,6 +65,16 @@ pub enum Reply {
     Written(Written),
 }
 
+impl Reply {
+    /// The answer to a read.
+    pub fn answer(self) -> Result<Answer, Fault> {
+        match self {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
+        }
+    }
+}
+
 /// The phase of a request, set by its handler and passed on by the transport, so that the asking agent can tell a long
 /// wait from a fault.
 #[derive(Clone, Debug, Default)]

@@ -1,15 +1,15 @@
-//! Bringing a request to where it is answered: here, the leader, another server, another datacenter.
+//! Delivery of a request: here, to the leader, to another server, or to another datacenter.
 //!
-//! The router's face and its [`Handler`](crate::model::request::Handler) call [`Core::deliver`].
-//! The decisions are those of `route.rs`; this file does them, one attempt after the other.
+//! `route` decides; this file does, one attempt after the other.
 
 use super::Core;
 use super::blocking;
 use super::freshness::{LEAST_WAIT, crosses};
 use super::merge;
-use super::paths::{Catalog, Datacenters};
+use super::paths::Catalog;
 use super::retry::{AfterFailure, Next, Retries, after};
 use super::route::{Leader, Route, Situation, need, route, wanted_dc};
+use crate::bridge::Datacenters;
 use crate::clock;
 use crate::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
@@ -75,7 +75,6 @@ impl Core {
         }
     }
 
-    /// The next step of a request on this server.
     fn route(&self, catalog: &dyn Catalog, known: Leadership, request: &Request) -> Route {
         let wants = need(&request.operation);
         let leader = match known.leader {
@@ -155,7 +154,7 @@ impl Core {
         }
     }
 
-    /// Boxed, each way for itself, so that a parked watch holds no more than its own way needs.
+    /// Boxed, each way for itself: a parked watch holds no more than its own way needs.
     fn cross<'a>(&'a self, dc: String, request: Request, progress: &'a Progress) -> Crossing<'a> {
         let Some(bridge) = self.paths.datacenters.as_deref() else {
             let fault = Fault::no_path("this server has no bridge to other datacenters");
@@ -172,7 +171,6 @@ impl Core {
         }
     }
 
-    /// Sends a request to another datacenter, and waits for its answer.
     pub(super) async fn call_across(
         &self,
         bridge: &dyn Datacenters,
@@ -201,12 +199,18 @@ impl Core {
         reply
     }
 
-    /// The longest time after which an answer may come that passes `agents` other agents.
+    /// The longest time after which an answer may come by way of `agents` other agents.
     fn patience(&self, request: &Request, agents: u32) -> Duration {
         let parked = request.wait().map_or(Duration::ZERO, |wait| {
             blocking::longest(blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time))
         });
         parked + self.settings.rpc_hold + CALL_MARGIN * agents
+    }
+
+    /// The time for which a blocking query parks that asks for `wait`, with jitter.
+    pub(super) fn wait_of(&self, wait: Duration) -> Duration {
+        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
+        blocking::jittered(wait, &mut rand::rng())
     }
 
     /// Runs `f` on the servers as the LAN roster has them now.
@@ -219,17 +223,16 @@ impl Core {
         f(&mut servers)
     }
 
-    /// Where the leader takes requests, if this server knows one.
+    /// The address at which the leader takes requests, if it is known.
     pub(super) fn leader_addr(&self) -> Option<SocketAddr> {
         let leader = self.paths.catalog.as_ref()?.leadership().borrow().leader?;
         self.with_servers(|servers| servers.addr_of(leader))
     }
 }
 
-/// A request on its way to another datacenter.
 pub(super) type Crossing<'a> = BoxFuture<'a, Result<Reply, Fault>>;
 
-/// A reply of another agent, `waited` after it was asked for.
+/// A reply of another agent, which came `waited` after the request was sent.
 pub(super) fn with_age(mut reply: Reply, waited: Duration) -> Reply {
     if let Reply::Answer(answer) = &mut reply {
         answer.add_age(waited);
@@ -244,14 +247,14 @@ async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership
     }
 }
 
-/// Whoever waits for this request's answer may have to wait for long: it will be parked elsewhere.
+/// Shows that the request may take long: it will be parked elsewhere.
 fn show_wait(request: &Request, progress: &Progress) {
     if request.wait().is_some() {
         progress.set(Phase::Parked);
     }
 }
 
-/// Leaves to a blocking query that is sent anew what is left of its wait.
+/// Leaves the rest of its wait to a blocking query that is sent anew.
 pub(super) fn shorten(request: &mut Request, deadline: Option<Instant>) {
     if let (Operation::Read(query), Some(deadline)) = (&mut request.operation, deadline) {
         query.freshness.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);

@@ -1,7 +1,7 @@
 //! One answer made of the answers of several datacenters.
 //!
-//! `fan_out.rs` gathers them. Lists are put together as the bytes they are, once it is sure that
-//! they are lists; the map of services is read, because its names meet. Pure.
+//! Lists are put together as bytes, once they are sure to be lists. The map of services is read, because its names meet.
+//! Pure.
 
 use super::route::{ALL_DATACENTERS, wanted_dc};
 use crate::defaults::FAN_OUT_MAX_BYTES;
@@ -14,26 +14,24 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one datacenter has answered.
+/// The answer of one datacenter.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// Its name.
     pub name: String,
-    /// Its answer.
     pub outcome: Result<Answer, Fault>,
 }
 
 /// The form in which an endpoint answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// A list of things that each say where they are.
+    /// A list of rows, each of which names its place.
     List,
     /// The names of services with their tags.
     Services,
 }
 
 impl Shape {
-    /// The form of what can be asked of all datacenters at once, or why it cannot.
+    /// The form of a read that can be asked of all datacenters at once, or why it cannot.
     pub(super) fn wanted(read: &Read) -> Result<Shape, Fault> {
         match read.spec().merge {
             Merge::List => Ok(Shape::List),
@@ -46,17 +44,16 @@ impl Shape {
     }
 }
 
-/// Refuses what is meant for all datacenters and can only be asked of, or done in, one.
-pub(super) fn check(operation: &Operation) -> Result<(), Fault> {
-    match operation {
-        _ if wanted_dc(operation) != Some(ALL_DATACENTERS) => Ok(()),
+/// Refuses an operation for all datacenters that is for one.
+pub(super) fn check(ask: &Operation) -> Result<(), Fault> {
+    match ask {
+        _ if wanted_dc(ask) != Some(ALL_DATACENTERS) => Ok(()),
         Operation::Read(query) => Shape::wanted(&query.identity.read).map(|_shape| ()),
         Operation::Write(_) => Err(Fault::bad_request("A write is done in one datacenter: name it instead of *")),
     }
 }
 
-/// The answer of all `parts`, nearest first, without an index. Fails with the nearest fault when
-/// none has answered.
+/// The answer of all `parts`, nearest first, without an index. Fails with the nearest fault when no part has an answer.
 pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -> Result<Answer, Fault> {
     let mut body = Body::of(shape);
     let mut meta = AnswerMeta { indexed: true, known_leader: true, consistency, found: Found::Yes, ..AnswerMeta::default() };
@@ -89,7 +86,7 @@ pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -
     }
 }
 
-/// A hit as long as all are that come from a cache, and as old as the oldest.
+/// A hit as long as all cached parts are, as old as the oldest.
 fn joined(one: Option<CacheUse>, other: Option<CacheUse>) -> Option<CacheUse> {
     match (one, other) {
         (Some(one), Some(other)) => Some(CacheUse { hit: one.hit && other.hit, age: one.age.max(other.age) }),
@@ -112,7 +109,7 @@ impl Body {
         }
     }
 
-    /// Adds what one datacenter has answered, all of it or, with a fault, nothing.
+    /// Adds the answer of one datacenter whole, or fails and adds nothing.
     fn add(&mut self, json: &Bytes) -> Result<(), Fault> {
         let len = match self {
             Body::List(list) => list.len(),
@@ -156,8 +153,8 @@ impl Body {
     }
 }
 
-/// What stands within the brackets of a list; `null` and nothing at all are empty ones. It is read
-/// once: one datacenter that answers with anything else must not spoil the answer of all.
+/// The bytes within the brackets of a list; `null` and no bytes at all are empty lists. It is read once: one datacenter that
+/// answers with anything else must not spoil the answer of all.
 fn rows(json: &[u8]) -> Result<&[u8], Fault> {
     let json = json.trim_ascii();
     if json.is_empty() || json == b"null" {

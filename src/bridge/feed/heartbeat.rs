@@ -1,8 +1,6 @@
-//! The heartbeat of one link, at the side that follows: pings go out, echoes come back, and from both is
-//! counted how old everything is that is fed by this link.
+//! The heartbeat of one link, at the following side: pings go out, echoes come back, and both give the age of all its feeds.
 //!
-//! `link` runs it for as long as its connection stands. A process that hangs still has QUIC's word
-//! for being alive now and then; without an echo its link is dead all the same.
+//! A process that hangs may still look alive to QUIC; without an echo its link is dead all the same.
 
 use super::age::{Ages, AsOf};
 use super::message::Echo;
@@ -24,14 +22,14 @@ use tracing::{debug, info, warn};
 pub(in crate::bridge) struct CloseReason {
     /// For users and the log.
     pub(in crate::bridge) why: String,
-    /// Whether the other side broke the rules; otherwise it was silent.
+    /// True if the other side broke the rules; otherwise it was silent.
     pub(in crate::bridge) misbehaved: bool,
 }
 
-/// The heartbeat of one connection, and what all feeds on it share.
+/// The heartbeat of one connection, and the state that all feeds on it share.
 #[derive(Debug)]
 pub(in crate::bridge) struct Heartbeat {
-    /// Names the other side in the log.
+    /// The other side's name in the log.
     server: String,
     connection: Connection,
     ages: Mutex<Ages>,
@@ -40,26 +38,25 @@ pub(in crate::bridge) struct Heartbeat {
     repaced: Notify,
     /// The number of the last feed opened.
     feeds: AtomicU64,
-    /// When the last echo came; the link itself counts as the first.
+    /// The time of the last echo; the link itself counts as the first.
     echoed: Latest,
     /// KiB of pushes that may still be taken into memory.
     room: Semaphore,
     /// Turns to open a feed.
     opening: Semaphore,
-    /// Why this side has closed the connection.
     verdict: OnceLock<CloseReason>,
-    /// Cancelled when nobody keeps the link any more.
+    /// Cancelled when the link is kept no more.
     over: CancellationToken,
-    /// Whether the last echo told of an old view, or of none.
+    /// True if the last echo had an old view, or none.
     behind: AtomicBool,
-    /// Told when that is another.
+    /// Notified when `behind` changes.
     manager: Arc<Notify>,
-    /// Told to those whose feed would be served better elsewhere.
+    /// Notified when another link would serve the feeds better.
     leave: Notify,
 }
 
 impl Heartbeat {
-    /// `manager` is told when the other side falls behind its own datacenter, and when it is no more.
+    /// `manager` is notified when the other side falls behind its own datacenter, and when it is no more.
     pub(in crate::bridge) fn new(server: String, connection: Connection, manager: Arc<Notify>) -> Heartbeat {
         let echoed = Latest::default();
         echoed.happens();
@@ -81,8 +78,8 @@ impl Heartbeat {
         }
     }
 
-    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again; its
-    /// feeds grow old meanwhile.
+    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again; its feeds grow old
+    /// meanwhile.
     pub(in crate::bridge) async fn run(&self) {
         let _over = self.over.clone().drop_guard();
         loop {
@@ -143,7 +140,7 @@ impl Heartbeat {
             pinged = Some(now);
             let is_answered = self.ages().is_answered();
             self.pace().ping(gap, is_answered, !self.is_behind());
-            // Noted before it is sent: what is counted from it is never too young.
+            // Noted before it is sent: an age counted from it is never too young.
             let ping = self.ages().ping(clock::now());
             frame = match Frame::of(Kind::Ping, &ping) {
                 Ok(frame) => frame,
@@ -210,7 +207,7 @@ impl Heartbeat {
         Ok(self.ages().echo(&echo))
     }
 
-    /// Takes note of how old the view of the other side is.
+    /// Notes the age of the other side's view.
     fn note_view(&self, age: Option<Duration>) {
         let behind = age.is_none_or(|age| age > defaults::BRIDGE_BEHIND);
         if self.behind.swap(behind, Ordering::Relaxed) != behind {
@@ -221,7 +218,7 @@ impl Heartbeat {
         }
     }
 
-    /// Whether the other side told of an old view: it is cut off from its own datacenter, or has no leader.
+    /// True if the other side has an old view: it is cut off from its own datacenter, or has no leader.
     pub(in crate::bridge) fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed)
     }
@@ -231,12 +228,7 @@ impl Heartbeat {
         self.leave.notify_waiters();
     }
 
-    /// Whether an echo came not long ago.
-    pub(in crate::bridge) fn is_beating(&self, now: Instant) -> bool {
-        self.echoed.at().is_some_and(|echo| now.saturating_duration_since(echo) < defaults::BRIDGE_PROGRESS_TIMEOUT)
-    }
-
-    /// Closes the connection, because the other side did what no server does.
+    /// Closes the connection: the other side did what no server does.
     pub(super) fn condemn(&self, what: &str) {
         self.close(MISBEHAVED, format!("misbehaved: {what}"));
     }
@@ -258,12 +250,12 @@ impl Heartbeat {
         self.verdict.get()
     }
 
-    /// Resolves when the link is not kept any more: what stands on it must move.
+    /// Resolves when the link is kept no more: its feeds must move.
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
     }
 
-    /// Resolves when what stands on this link must or should move, and says why.
+    /// Resolves when the feeds of this link must or should move, with the reason.
     pub(super) async fn moved(&self) -> &'static str {
         tokio::select! {
             () = self.over() => "the link is not kept any more",
@@ -286,8 +278,8 @@ impl Heartbeat {
         LinkUse(Arc::clone(self))
     }
 
-    /// A turn to open a feed, for as long as it is being opened: thousands may have lost their link at
-    /// once, and requests need streams too. Unset when the link is not kept any more.
+    /// A turn to open a feed: thousands may have lost their link at once, and requests need streams too. Unset when the link
+    /// is kept no more.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         tokio::select! {
             turn = self.opening.acquire() => turn.ok(),

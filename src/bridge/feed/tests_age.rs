@@ -24,15 +24,15 @@ use tokio::time::Instant;
 /// Servers of the far datacenter; the first ones are at the end of a link each.
 const SERVERS: usize = 3;
 const LINKS: usize = 2;
-/// The last one is of what nobody calls about.
+/// The last query calls no interest.
 const QUERIES: usize = 3;
 const POLLED: usize = QUERIES - 1;
 
 /// Milliseconds since the world began.
 type Ms = u64;
 
-/// What the far datacenter has committed: for each entry the query whose answer it changes, and when
-/// it was acknowledged. The index of an answer is that of the last entry that changed it.
+/// The commits of the far datacenter: for each entry the query whose answer it changes, and the time of its acknowledgement.
+/// The index of an answer is that of the last entry that changed it.
 type Log = Vec<(usize, Ms)>;
 
 fn index_of(log: &Log, query: usize, applied: usize) -> u64 {
@@ -44,7 +44,7 @@ struct Server {
     applied: usize,
     /// Everything acknowledged up to this time of its own clock is applied.
     as_of: Instant,
-    /// Its own clock reads this when the world begins: another era, and minutes from the others'.
+    /// The reading of its own clock when the world begins: another era, and minutes from the others'.
     clock: Instant,
 }
 
@@ -83,7 +83,7 @@ struct Far {
 
 impl Far {
     fn commit(&mut self, query: usize, now: Ms) {
-        // A leader has applied what it acknowledges; without one nothing is.
+        // A leader has applied all that it acknowledges; without one nothing is acknowledged.
         let Some(leader) = self.leader else { return };
         self.log.push((query, now));
         self.servers[leader].applied = self.log.len();
@@ -110,7 +110,7 @@ impl Far {
         server.applied = (server.applied + entries).min(self.log.len());
     }
 
-    /// A follower has all that a question to the leader of `lag` ago has told it of.
+    /// A follower has all that the leader had `lag` ago.
     fn sync(&mut self, server: usize, lag: Ms, now: Ms) {
         let asked = now.saturating_sub(lag);
         let known = self.log.iter().take_while(|(_, acked)| *acked <= asked).count();
@@ -149,7 +149,7 @@ struct Task {
     retired: bool,
 }
 
-/// What is on its way on a feed's stream.
+/// The messages on their way on a feed's stream.
 #[derive(Default)]
 struct Stream {
     opens: VecDeque<usize>,
@@ -171,7 +171,7 @@ struct Link {
     ages: Ages,
 }
 
-/// What the follower holds of a query.
+/// A follower's answer to a query.
 #[derive(Default)]
 struct Held {
     answer: Option<Known>,
@@ -189,7 +189,7 @@ struct World {
     feeds: u64,
 }
 
-/// One thing that happens, after a while; what `a` and `b` mean is for each kind to say.
+/// One event, after a while; the meaning of `a` and `b` depends on the kind.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     wait: Ms,
@@ -356,7 +356,7 @@ impl World {
         }
     }
 
-    /// The follower gets what is next on a feed's stream.
+    /// The follower gets the next message of a feed's stream.
     fn deliver(&mut self, link: usize, feed: u64) -> bool {
         let Some(stream) = self.links[link].streams.get_mut(&feed).filter(|stream| !stream.let_go) else { return false };
         let query = self.held.iter().position(|held| held.feeds[link] == Some(feed)).unwrap();
@@ -387,14 +387,14 @@ impl World {
         true
     }
 
-    /// Since when the answer held to `query` is not the newest any more; unset when it still is.
+    /// The time at which the answer held to `query` was superseded; unset while it is the newest.
     fn superseded(&self, query: usize) -> Option<Ms> {
         let answer = self.held[query].answer?;
         let far = self.far.lock().unwrap();
         far.log.iter().skip(answer.index as usize).find(|(of, _)| *of == query).map(|(_, acked)| *acked)
     }
 
-    /// That no answer held is told to be younger than it is.
+    /// No answer held is told to be younger than it is.
     fn check(&self) -> Result<(), TestCaseError> {
         for (query, held) in self.held.iter().enumerate() {
             let Some(as_of) = held.as_of.get() else { continue };
@@ -410,7 +410,7 @@ impl World {
         Ok(())
     }
 
-    /// Delays end: everything that is under way comes to its end, at once.
+    /// Delays end: all messages under way arrive at once.
     fn calm(&mut self) {
         for query in 0..QUERIES {
             if self.held[query].feeds.iter().all(Option::is_none) {

@@ -1,5 +1,5 @@
-//! What servers and agents of this format level send to each other is read for ever: requests and replies, which `rpc`
-//! carries without a frame, and the frames of the bridge.
+//! The messages of servers and agents of this format level are read for ever: requests and replies, which `rpc` carries
+//! without a frame, and the frames of the bridge.
 
 use super::message::{Echo, Known, Open, Ping, Push, Took};
 use crate::bridge::frame::{self, Frame, Kind};
@@ -87,7 +87,7 @@ fn writes() -> Vec<(&'static str, Write)> {
     ]
 }
 
-/// A query that says everything.
+/// A query with every option.
 fn whole_query() -> Query {
     let selection = Selection {
         near: Some("n1".to_owned()),
@@ -127,7 +127,7 @@ fn answer() -> Answer {
     Answer { meta, body: Bytes::from_static(b"[]") }
 }
 
-/// Checks what is kept of a frame: its header, and `value` in its payload.
+/// Checks the golden frame: its header, and `value` in its payload.
 fn check<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: Kind, value: &T) {
     let made = Frame::of(kind, value).unwrap().bytes();
     golden::check(name, value, &made, |bytes| {

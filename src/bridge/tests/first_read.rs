@@ -2,15 +2,15 @@
 
 use super::*;
 
-/// How it is read at home.
+/// The kind of read at home.
 #[derive(Clone, Copy)]
 enum Mode {
     Default,
     Stale,
 }
 
-/// A far side that answers the first request it sees, and only then greets back as a server of `dc`. It
-/// feeds nothing. What comes of that request at home.
+/// A far side that answers the first request it sees, and only then greets back as a server of `dc`. It feeds nothing.
+/// Returns the outcome of that request at home.
 async fn asked_before_it_greets(dc: &'static str, mode: Mode) -> Result<String, Fault> {
     let mine = House::self_made("s1", "dc1").await;
     let (endpoint, remote) = raw_far_side(&mine);

@@ -1,7 +1,8 @@
 //! The messages between simulated datacenters, and the answers that are held of the other one.
 
 use super::world::World;
-use crate::bridge::Held;
+use crate::bridge::Datacenters;
+use crate::cache::{Follow, Held};
 use crate::clock;
 use crate::defaults::{BRIDGE_PROGRESS_TIMEOUT, FEED_FIRST_TIMEOUT};
 use crate::model::answer::Answer;
@@ -10,7 +11,6 @@ use crate::model::federation::{DatacenterReport, Examination};
 use crate::model::ids::ClusterId;
 use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Handler, Hops, Operation, Progress, Reply, Request, Source};
-use crate::router::paths::{Datacenters, Follow};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ impl Feed {
             Some(old) if old.answer.meta.index >= answer.meta.index => Held { as_of: old.as_of.max(as_of), ..old },
             _ => {
                 self.changes.send_modify(|count| *count += 1);
-                Held { answer, as_of, in_contact: true }
+                Held { answer, as_of }
             }
         };
         *held = Some(newer.clone());
@@ -263,10 +263,8 @@ impl Follow for SimulatedFollow {
             let query = Query::of(Arc::clone(&self.query), Freshness::default());
             let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
             let dc = self.link.world.other_dc(self.link.from);
-            match self.link.call(dc, &request, FEED_FIRST_TIMEOUT).await? {
-                Reply::Answer(answer) => Ok(self.feed.take(Arc::new(answer), asked)),
-                Reply::Written(_) => Err(Fault::failed("expected an answer")),
-            }
+            let answer = self.link.call(dc, &request, FEED_FIRST_TIMEOUT).await?.answer()?;
+            Ok(self.feed.take(Arc::new(answer), asked))
         })
     }
 
