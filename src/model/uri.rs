@@ -1,5 +1,4 @@
-//! Text as a part of a URI, and a URI as it may be shown. Whoever builds a request's target (`cli`,
-//! `watch`) spells it this way; whoever shows an address of users hides its password this way.
+//! Text as a part of a URI (`cli` and `watch` build targets of requests of it), and a URI as it may be shown.
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -57,15 +57,19 @@ impl Server {
         }
     }
 
-    /// Refuses a server that does not read what the log may hold.
+    /// Refuses a server that does not read every entry that the log may hold: those of the level in force, and those
+    /// that all servers of the configuration read. A server that gossip does not know lowers no bar here: the log may
+    /// hold entries from before it was lost.
     pub(super) fn check_reads(&self, id: NodeId) -> Result<(), Fault> {
-        let (reads, needed) = (self.level_of(id), self.published.level());
+        let peers = super::membership::peers(&self.metrics());
+        let by_all = peers.iter().filter_map(|peer| self.told_level(peer.id)).min().unwrap_or(0);
+        let (reads, needed) = (self.level_of(id), self.published.level().max(by_all));
         if reads >= needed {
             return Ok(());
         }
         let name = self.link.name_of(id);
         Err(Fault::failed(format!(
-            "server {name} reads up to format level {reads}, and that of the cluster is {needed}; upgrade it first"
+            "server {name} reads up to format level {reads}, and the log may hold entries of level {needed}; upgrade it first"
         )))
     }
 
@@ -88,6 +92,11 @@ impl Server {
     }
 
     fn level_of(&self, server: NodeId) -> u32 {
-        if server == self.settings.node_id { level::OWN } else { self.link.transport.level_of(server).unwrap_or(0) }
+        self.told_level(server).unwrap_or(0)
+    }
+
+    /// The level that a server reads; unset where gossip does not know the server.
+    fn told_level(&self, server: NodeId) -> Option<u32> {
+        if server == self.settings.node_id { Some(level::OWN) } else { self.link.transport.level_of(server) }
     }
 }

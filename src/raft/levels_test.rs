@@ -1,5 +1,6 @@
 //! What is proposed while some server reads less than the others, and when that ends.
 
+use super::Raft;
 use super::testing::{Cluster, id, register};
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Command;
@@ -19,6 +20,16 @@ async fn of_an_upgrade(third: u32) -> Cluster {
     cluster
 }
 
+/// A leader that is not server 3, which takes itself for one of this build.
+async fn leader_but_3(cluster: &Cluster) -> Raft {
+    loop {
+        match cluster.leader().await {
+            3 => cluster.change(|raft| async move { raft.transfer_leadership(Some(id(1))).await }).await,
+            leader => return cluster.member(leader).raft.clone(),
+        }
+    }
+}
+
 fn levels(cluster: &Cluster) -> Vec<u32> {
     cluster.members.iter().map(|member| member.raft.server.published.level()).collect()
 }
@@ -29,13 +40,7 @@ async fn what_a_server_does_not_read_is_refused_until_it_does() {
     let autopilot = || Command::SetAutopilot { config: Box::<AutopilotConfig>::default(), only_at: None };
     let vote = Command::Vote { ballot: Ballot::default(), at: 0 };
     cluster.write("all read this").await;
-    // Asked of whoever leads and is not server 3, which takes itself for one of this build.
-    let leader = loop {
-        match cluster.leader().await {
-            3 => cluster.change(|raft| async move { raft.transfer_leadership(Some(id(1))).await }).await,
-            leader => break cluster.member(leader).raft.clone(),
-        }
-    };
+    let leader = leader_but_3(&cluster).await;
     assert!(leader.propose(vote).await.is_ok(), "all read it, whatever level is in force");
     let fault = leader.propose(autopilot()).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Failed);
@@ -70,6 +75,21 @@ async fn a_server_that_reads_less_than_there_is_does_not_come_in() {
     let leader = cluster.leader().await;
     let fault = cluster.member(leader).raft.add_learner(id(4)).await.unwrap_err();
     assert!(fault.message.contains("upgrade it first"), "{fault}");
+    cluster.net.levels.lock().unwrap().clear();
+    cluster.change(|raft| async move { raft.add_learner(id(4)).await }).await;
+}
+
+/// The level in force stays below that of the votes, which the log holds all the same once all servers read them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_reads_less_than_all_others_does_not_come_in_below_the_level_in_force_either() {
+    let mut cluster = of_an_upgrade(level::VOTES).await;
+    cluster.add(4, 0).await;
+    let leader = leader_but_3(&cluster).await;
+    assert!(leader.propose(Command::Vote { ballot: Ballot::default(), at: 0 }).await.is_ok());
+    assert_eq!(leader.server.published.level(), level::BASE);
+    cluster.net.levels.lock().unwrap().insert(id(4), level::BASE);
+    let fault = leader.add_learner(id(4)).await.unwrap_err();
+    assert!(fault.message.contains("entries of level 1; upgrade it first"), "{fault}");
     cluster.net.levels.lock().unwrap().clear();
     cluster.change(|raft| async move { raft.add_learner(id(4)).await }).await;
 }
