@@ -1,8 +1,7 @@
-//! Where this agent is, while it runs: templates are looked up anew, listeners move to the addresses
-//! found, and the others are told.
+//! Addresses of a running agent: templates are looked up anew, listeners move, and the other agents hear of it.
 //!
-//! [`AddressMonitor`] decides, without I/O; [`follow`] looks at the host, moves and tells. An address that is
-//! gone without another one in its place changes nothing: the agent goes on with what it has.
+//! [`AddressMonitor`] decides, without I/O; [`follow`] acts. An address that is gone without another one in its place
+//! stays in use.
 
 use super::listeners::{self, MovableListener};
 use crate::bridge::Bridge;
@@ -21,25 +20,23 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// Remembers what the last look at the host came to.
 #[derive(Debug, Default)]
 struct AddressMonitor {
     /// Addresses of this agent that the host did not have.
     absent: Vec<IpAddr>,
-    /// Whether it was told that some cannot be found.
+    /// True while a missing address is reported.
     reported: bool,
 }
 
-/// What a look comes to.
 #[derive(Debug)]
 struct Observed {
-    /// Where the agent is to be.
+    /// The settings with the wanted addresses.
     wanted: Config,
-    /// Why it stays somewhere, when that is worth a warning.
+    /// Why an address stays, when that is worth a warning.
     stays: Option<String>,
-    /// All that could not be found is there again, after it was told.
+    /// All reported addresses are found again.
     found_again: bool,
-    /// An address that was gone is the host's again: its network may have come back with it.
+    /// An address is the host's again, perhaps with its network.
     is_back: bool,
 }
 
@@ -59,9 +56,8 @@ impl AddressMonitor {
     }
 }
 
-/// What has an address.
+/// The parts with an address.
 pub(super) struct Placed {
-    /// What the agent runs with.
     pub running: Arc<watch::Sender<Config>>,
     pub rpc: Mover,
     pub lan: Gossip,
@@ -73,7 +69,7 @@ pub(super) struct Placed {
     pub open: Opener,
 }
 
-/// Looks again and again, and follows.
+/// Looks at the host again and again, and moves the agent.
 pub(super) async fn follow(mut placed: Placed) {
     let (mut monitor, mut trouble) = (AddressMonitor::default(), FailureThrottle::default());
     let mut syncs = 0;
@@ -121,12 +117,11 @@ pub(super) async fn follow(mut placed: Placed) {
 }
 
 impl Placed {
-    /// Moves what is not where it is to be, tells the others, and says what did not work.
+    /// Moves all parts to their wanted addresses, and announces them; the failures.
     async fn go(&mut self, running: &Config, wanted: &Config) -> Vec<String> {
         let mut causes = self.go_lan(wanted).await;
         causes.extend(self.go_wan(wanted).await);
-        let tcp = |address: &HttpAddress| if let HttpAddress::Tcp(addr) = address { Some(*addr) } else { None };
-        let http: Vec<SocketAddr> = wanted.http.iter().filter_map(tcp).collect();
+        let http: Vec<SocketAddr> = wanted.http.iter().filter_map(HttpAddress::tcp).collect();
         causes.extend(listeners::follow(&mut self.http, &http, None, &self.open).await);
         let tls = listeners::tls_of(&self.https);
         if tls.is_some() {
@@ -136,14 +131,14 @@ impl Placed {
             metrics::counter!("kontor.agent.moves").increment(1);
             info!(
                 lan = %wanted.advertise, wan = %wanted.advertise_wan, before = %running.advertise,
-                "addresses of this agent have changed, and are told to the others"
+                "addresses of this agent have changed, and are announced to the others"
             );
             self.running.send_modify(|running| running.take_addresses(wanted));
         }
         causes
     }
 
-    /// The RPC port and the LAN pool; both must be there before others are told.
+    /// The RPC port and the LAN pool, both of which move before the addresses are announced.
     async fn go_lan(&self, wanted: &Config) -> Vec<String> {
         let mut causes = Vec::new();
         if let Some(at) = self.rpc.at().filter(|at| at.ip() != wanted.rpc.ip()) {
@@ -189,7 +184,7 @@ impl Placed {
     }
 }
 
-/// Has a pool listen at `ip`; the reason when it does not.
+/// Has a pool listen at `ip`; the reason of a failure.
 async fn moved(pool: &Gossip, ip: IpAddr) -> Option<String> {
     match pool.bound() {
         Some(at) if at.ip() == ip => None,

@@ -1,5 +1,4 @@
-//! The timings of a pool. `core` asks; the numbers are the membership library's profiles for LAN
-//! and WAN with the floors that small pools need.
+//! The timings of a pool: the membership library's profiles for LAN and WAN with the floors that small pools need.
 
 use super::Pool;
 use crate::defaults;
@@ -7,12 +6,11 @@ use foca::PeriodicParams;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-/// How often a pool does what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timings {
     /// State exchange with a random member.
     pub push_pull: Duration,
-    /// Try at a failed member.
+    /// Retry of a failed member.
     pub reconnect: Duration,
 }
 
@@ -25,13 +23,12 @@ impl Timings {
     }
 }
 
-/// The size that a pool of `members` is tuned for: a power of two at least, so that it changes seldom.
+/// The size that a pool of `members` is tuned for: a power of two, so that it seldom changes.
 pub(super) fn tuned_size(members: usize) -> u32 {
     let bounded = u32::try_from(members.min(defaults::GOSSIP_MAX_MEMBERS)).unwrap_or(u32::MAX / 2);
     bounded.next_power_of_two().max(defaults::GOSSIP_MIN_POOL)
 }
 
-/// The membership protocol's settings for a pool of `size`.
 pub(super) fn protocol(pool: Pool, fast: bool, size: u32, keep_down: Duration) -> foca::Config {
     let size = NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN);
     let mut config = match pool {

@@ -1,7 +1,5 @@
-//! From an answer to the HTTP response: Consul's headers, indentation, compression.
-//!
-//! `dispatch` calls it last. The JSON comes rendered and is passed on as it is; nothing here parses
-//! it. Compressed forms are made once and shared by all who ask for the same bytes.
+//! From an answer to the HTTP response: Consul's headers, indentation, compression. Rendered JSON is passed on unparsed.
+//! A compressed form is made once and shared by all responses with the same bytes.
 
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
@@ -29,14 +27,13 @@ const CACHE: HeaderName = HeaderName::from_static("x-cache");
 const PANIC: HeaderName = HeaderName::from_static("x-kontor-panic");
 const DATACENTERS: HeaderName = HeaderName::from_static("x-kontor-datacenters");
 
-/// Room for the headers of an answer, taken once and not grown into.
+/// Room for the headers of an answer, taken at once.
 const USUAL_HEADERS: usize = 12;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Plain text, as Go's servers call it.
 pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What an endpoint answers.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     status: StatusCode,
@@ -69,6 +66,11 @@ impl Reply {
         Reply { content: Content::Text(body.into()), ..Reply::default() }
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The same under another status.
     pub(super) fn with_status(mut self, status: StatusCode) -> Reply {
         self.status = status;
@@ -79,14 +81,6 @@ impl Reply {
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Reply {
         self.headers.push((name, value));
         self
-    }
-}
-
-#[cfg(test)]
-impl Reply {
-    /// The status that it will be sent with.
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
     }
 }
 
@@ -101,16 +95,14 @@ impl From<Answer> for Reply {
     }
 }
 
-/// How the client wants its answer.
+/// The form of an answer that the client asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Form {
-    /// Indented.
     pub(super) pretty: bool,
-    /// Compressed.
     pub(super) gzip: bool,
 }
 
-/// Whether the client takes gzip.
+/// True if the client takes gzip.
 pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|item| {
@@ -120,10 +112,10 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Turns replies into responses; holds the compressed forms.
+/// Renders replies as responses; holds the compressed forms.
 #[derive(Debug)]
 pub(super) struct Renderer {
-    /// By the hash of the plain bytes, which are kept beside so that equal hashes cannot mislead.
+    /// By the hash of the plain bytes, which are kept too, so that equal hashes cannot mislead.
     compressed: moka::future::Cache<u64, (Bytes, Bytes)>,
     hasher: RandomState,
 }
@@ -148,7 +140,7 @@ impl Renderer {
             Content::Text(text) => (Bytes::from(text), Some(TEXT)),
         };
         let large = bytes.len() >= defaults::HTTP_GZIP_MIN;
-        // Boxed: what compressing needs shall not weigh on every parked watch.
+        // Boxed, so that a parked watch has no room for the compression.
         let small = if large && form.gzip { Box::pin(self.gzip(&bytes)).await } else { None };
         let packed = small.is_some();
         let mut response = Response::new(Body::from(small.unwrap_or(bytes)));
@@ -171,7 +163,7 @@ impl Renderer {
         response
     }
 
-    /// The compressed form of `plain`, made once however many ask for it at the same time.
+    /// The compressed form of `plain`, made once for all who ask at the same time.
     async fn gzip(&self, plain: &Bytes) -> Option<Bytes> {
         let key = self.hasher.hash_one(plain);
         let made = self.compressed.try_get_with(key, async {
@@ -189,7 +181,7 @@ impl Renderer {
     }
 }
 
-/// Compresses here, or where it takes long, on a thread that may block.
+/// Compresses here, or on a thread that may block where it takes long.
 async fn compress(plain: Bytes) -> std::io::Result<Bytes> {
     if plain.len() < defaults::HTTP_GZIP_BLOCKING {
         return pack(&plain);
@@ -204,7 +196,7 @@ fn pack(plain: &[u8]) -> std::io::Result<Bytes> {
     encoder.finish().map(Bytes::from)
 }
 
-/// The headers that tell how an answer came about.
+/// The headers about the origin of an answer.
 fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     if meta.indexed {
         // Clients take index 0 for "no index" and would ask again without a pause.
@@ -216,7 +208,7 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     }
     if let Some(cache) = &meta.cache {
         headers.insert(CACHE, HeaderValue::from_static(if cache.hit { "HIT" } else { "MISS" }));
-        // An answer that was fetched just now has an age too if it comes from far away.
+        // An answer fetched just now from another datacenter has an age too.
         if cache.hit || !cache.age.is_zero() {
             headers.insert(AGE, HeaderValue::from(whole(cache.age, 1_000_000_000)));
         }
@@ -229,7 +221,7 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     }
 }
 
-/// `age` in units of so many nanoseconds, rounded up: a told age is never below the true one.
+/// `age` in units of `unit` nanoseconds, rounded up: the age in a header is never below the true one.
 fn whole(age: Duration, unit: u128) -> u64 {
     u64::try_from(age.as_nanos().div_ceil(unit)).unwrap_or(u64::MAX)
 }
@@ -241,7 +233,7 @@ fn datacenters(parts: &[DatacenterPart]) -> HeaderValue {
     HeaderValue::try_from(ascii(&serde_json::Value::from(list).to_string())).unwrap_or(HeaderValue::from_static("[]"))
 }
 
-/// The text in ASCII, as headers are: other characters as JSON spells them within its texts.
+/// The text in ASCII, as headers need it, with other characters as JSON's escapes.
 fn ascii(text: &str) -> String {
     let mut ascii = String::with_capacity(text.len());
     for c in text.chars() {

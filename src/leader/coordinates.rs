@@ -1,12 +1,11 @@
-//! Which coordinates of members are worth a write. Pure; `duties` asks every few seconds.
+//! The coordinates of members that are worth a write. Pure.
 
 use super::batches::batches;
 use crate::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 
-/// The commands that write where nodes lie that have moved noticeably from what is stored. `told` gives each
-/// node's name with what the catalog has of it and what the pool tells.
+/// The commands that write moved coordinates. `measured` has each node's name, its coordinate in the catalog, in the pool.
 pub(super) fn updates<'a>(measured: impl Iterator<Item = (&'a str, Option<&'a Coordinate>, Coordinate)>) -> Vec<Command> {
     let moved: Vec<NodeCoordinate> = measured
         .filter(|(_, _, coord)| coord.is_valid())

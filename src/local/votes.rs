@@ -1,7 +1,5 @@
-//! What this agent observes for others and votes on: which checks it runs, and which votes are due.
-//!
-//! `observer` tells it what the catalog has assigned and what the probes find, and sends what it says
-//! is due. No I/O; time and chance are passed in.
+//! The voted checks that this agent observes: the checks to run and the votes that are due. No I/O; time and chance
+//! are passed in, `observer` probes and sends.
 
 use super::anti_entropy;
 use super::checks::Finding;
@@ -12,59 +10,62 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A change of what is run.
+/// A change of the checks that run.
 #[derive(Debug, PartialEq)]
 pub(super) enum Order {
-    /// Run this check; what it finds counts with this number.
-    Start { key: String, start: u64, check: Box<CheckType> },
-    /// Run it no longer.
-    Stop { key: String },
+    /// Run this check; its findings count with the number `start`.
+    Start {
+        key: String,
+        start: u64,
+        check: Box<CheckType>,
+    },
+    Stop {
+        key: String,
+    },
 }
 
 /// The checks that this agent votes on.
 #[derive(Debug)]
 pub(super) struct Votes {
     node_name: String,
-    /// How long a change of output alone waits; zero for not at all.
+    /// The delay of a change of output alone; zero for none.
     defer: Duration,
     duties: BTreeMap<String, Duty>,
     starts: u64,
 }
 
-/// One check that is voted on.
 #[derive(Debug)]
 struct Duty {
     node: String,
     check_id: String,
     epoch: u64,
     definition: CheckDefinition,
-    /// Differs at each start, so that what an earlier one finds does not count any more.
+    /// Differs at each start, so that findings of an earlier one do not count.
     start: u64,
-    /// What the probe said last.
+    /// The last finding of the probe.
     found: Option<Finding>,
-    /// What the catalog has counted of this agent under this epoch.
+    /// This agent's vote in the catalog under this epoch.
     said: Option<Finding>,
-    /// When a vote is to be sent.
+    /// The time at which a vote is due.
     due: Option<Instant>,
 }
 
 impl Votes {
-    /// Of the agent `node_name`.
     pub(super) fn new(node_name: &str, defer: Duration) -> Votes {
         Votes { node_name: node_name.to_owned(), defer, duties: BTreeMap::new(), starts: 0 }
     }
 
-    /// The catalog has these checks observed by this agent, and no others. This agent's own ones are run
-    /// by its registry, whoever else observes them.
-    pub(super) fn assigned(&mut self, assigned: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
+    /// Takes the checks that the catalog assigns to this agent, in place of the former ones. The registry runs this
+    /// agent's own checks, so they make no order.
+    pub(super) fn assigned(&mut self, checks: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
         let mut orders = Vec::new();
         let mut before = std::mem::take(&mut self.duties);
-        for VotedCheck { node, check_id, epoch, definition, .. } in assigned {
+        for VotedCheck { node, check_id, epoch, definition, .. } in checks {
             let key = format!("{node}\n{check_id}");
             let is_own = node.eq_ignore_ascii_case(&self.node_name);
             let duty = match before.remove(&key) {
                 Some(known) if known.definition == definition && known.epoch == epoch => known,
-                // Who observes has changed: everybody says anew what it found.
+                // The observers have changed: each votes anew.
                 Some(known) if known.definition == definition => {
                     let due = known.found.is_some().then_some(now);
                     Duty { epoch, said: None, due, ..known }
@@ -84,7 +85,6 @@ impl Votes {
         orders
     }
 
-    /// A probe has found something.
     pub(super) fn found(&mut self, key: &str, start: u64, finding: Finding, now: Instant, random: f64) {
         let defer = self.defer;
         if let Some(duty) = self.duties.get_mut(key).filter(|duty| duty.start == start) {
@@ -92,7 +92,7 @@ impl Votes {
         }
     }
 
-    /// Takes what this agent's own checks say, those that have run here.
+    /// Takes the results of this agent's own checks that have run here.
     pub(super) fn own(&mut self, probed: &BTreeMap<String, Arc<HealthCheck>>, now: Instant, random: f64) {
         let defer = self.defer;
         for duty in self.duties.values_mut().filter(|duty| duty.node.eq_ignore_ascii_case(&self.node_name)) {
@@ -103,12 +103,12 @@ impl Votes {
         }
     }
 
-    /// When the next vote is due.
+    /// The time at which the next vote is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.duties.values().filter_map(|duty| duty.due).min()
     }
 
-    /// The votes that are due, as many as one ballot holds.
+    /// The votes that are due, [`VOTES_PER_BALLOT`] at most.
     pub(super) fn due(&self, now: Instant) -> Ballot {
         let due = self.duties.values().filter(|duty| duty.due.is_some_and(|due| due <= now));
         let vote = |duty: &Duty| {
@@ -118,7 +118,7 @@ impl Votes {
         Ballot { observer: self.node_name.clone(), votes: due.filter_map(vote).take(VOTES_PER_BALLOT).collect() }
     }
 
-    /// The catalog has these votes. What was found since is due as ever.
+    /// Notes that the catalog has counted `ballot`. Later findings stay due.
     pub(super) fn counted(&mut self, ballot: Ballot, now: Instant, random: f64) {
         for Vote { node, check_id, epoch, status, output } in ballot.votes {
             let Some(duty) = self.duties.get_mut(&format!("{node}\n{check_id}")).filter(|duty| duty.epoch == epoch) else {
@@ -138,7 +138,7 @@ impl Duty {
         finding.output.truncate(finding.output.floor_char_boundary(VOTE_OUTPUT_BYTES));
         self.due = match &self.said {
             Some(said) if *said == finding => None,
-            // Of output alone the first change sets the time.
+            // The first of several changes of output alone sets the time.
             Some(said) if said.status == finding.status && !defer.is_zero() => {
                 self.due.or_else(|| now.checked_add(anti_entropy::defer(defer, random)))
             }
@@ -151,8 +151,7 @@ impl Duty {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::check::CheckStatus;
-    use crate::model::check::VotedDefinition;
+    use crate::model::check::{CheckStatus, VotedDefinition};
     use CheckStatus::{Critical, Passing};
 
     const DEFER: Duration = Duration::from_secs(300);

@@ -10,14 +10,14 @@ use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What this server does now.
+/// The duty of this server now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
-    /// A leader of others: it tells them that it lives.
+    /// A leader of others sends heartbeats.
     Heartbeats,
-    /// A leader of nobody else has nothing to do until its role changes.
+    /// A leader of no other has nothing to do until its role changes.
     Still,
-    /// A follower that has heard of its leader just now, with the time until it has to look again.
+    /// A follower that has just heard of its leader looks again after this time.
     Quiet(Duration),
     /// An election may be due: openraft counts.
     Counting,
@@ -28,7 +28,7 @@ fn quiet_after_append(least_election: Duration) -> Duration {
     least_election * 3 / 4
 }
 
-/// `heard` is the age of the last append, `quiet` how long after one nothing can be due.
+/// `heard` is the age of the last append, `quiet` the time after one for which nothing can be due.
 fn pace(state: ServerState, alone: bool, heard: Option<Duration>, quiet: Duration) -> Pace {
     match state {
         ServerState::Leader if alone => Pace::Still,

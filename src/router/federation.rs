@@ -35,7 +35,7 @@ impl Core {
         if let Some(DatacenterReport { name, state, .. }) = known.datacenters.first()
             && !state.has_a_way()
         {
-            let why = format!("Datacenter {name:?} has no way to look at: its state here is {}", state.as_str());
+            let why = format!("Datacenter {name:?} has no way to look at: its state here is {state}");
             return Err(Fault::not_found(why));
         }
         self.bridge()?.examine(dc).await
@@ -163,9 +163,11 @@ mod tests {
             report("half", DatacenterState::Unreachable),
         ];
         add_left(&mut reports, "dc1", &sites);
-        let reported: Vec<(&str, &str, usize)> =
-            reports.iter().map(|report| (report.name.as_str(), report.state.as_str(), report.servers.len())).collect();
-        let expected = [("before", "left", 1), ("cut", "removed", 0), ("gone", "left", 2), ("half", "unreachable", 0)];
+        let reported: Vec<(&str, DatacenterState, usize)> =
+            reports.iter().map(|report| (report.name.as_str(), report.state, report.servers.len())).collect();
+        use DatacenterState as State;
+        let expected =
+            [("before", State::Left, 1), ("cut", State::Removed, 0), ("gone", State::Left, 2), ("half", State::Unreachable, 0)];
         assert_eq!(reported, expected);
         assert_eq!(reports[0].servers[0].address, "10.0.0.1:8300");
     }

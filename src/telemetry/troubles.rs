@@ -1,6 +1,5 @@
-//! FailureThrottles of many kinds: peers that are refused, requests that fail.
-//!
-//! Who is refused comes again and again, and the log shall not tell each time.
+//! Throttles by kind: of peers that are refused, of requests that fail. A refused peer tries again and again, and the
+//! log shall not warn each time.
 
 use super::FailureThrottle;
 use std::collections::HashMap;
@@ -8,7 +7,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One [`FailureThrottle`] for each kind. Kinds that came lately are remembered, and a bounded number of them.
+/// One [`FailureThrottle`] for each kind. A bounded number of recent kinds is remembered.
 #[derive(Debug)]
 pub struct FailureThrottles<K> {
     new: FailureThrottle,
@@ -21,35 +20,34 @@ pub struct FailureThrottles<K> {
 struct Kind {
     trouble: FailureThrottle,
     last: Instant,
-    /// When it was new, or worth a warning, last.
+    /// The last time at which it was new or worth a warning.
     reported: Instant,
     unreported: u64,
 }
 
-/// One failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
-    /// None of its kind is remembered.
+    /// True if no failure of its kind is remembered.
     pub is_first: bool,
-    /// It is worth a warning.
+    /// True if it is worth a warning.
     pub is_due: bool,
-    /// How many of its kind were not worth one since the last that was.
+    /// The failures of its kind since the last that was worth a warning.
     pub unreported: u64,
 }
 
 impl<K: Eq + Hash> FailureThrottles<K> {
-    /// Each kind is a `new` one. A kind is forgotten that has not failed for `remember`; of more than `max` none
-    /// is told.
+    /// Each kind begins as a clone of `new`. A kind is forgotten once it has not failed for `remember`. Failures of
+    /// further kinds than `max` are not worth a warning.
     pub fn new(new: FailureThrottle, remember: Duration, max: usize) -> FailureThrottles<K> {
         FailureThrottles { new, remember, max, kinds: Mutex::default() }
     }
 
-    /// Something of this kind has failed at `now`.
+    /// Notes a failure of this kind at `now`.
     pub fn failed(&self, kind: K, now: Instant) -> Failure {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.retain(|_, kind| now.saturating_duration_since(kind.last) < self.remember);
         if kinds.len() >= self.max && !kinds.contains_key(&kind) {
-            // Those that go on failing leave room to others once in a while.
+            // Kinds that go on failing leave room to others once in a while.
             kinds.retain(|_, kind| now.saturating_duration_since(kind.reported) < self.remember);
             if kinds.len() >= self.max {
                 return Failure::default();
@@ -111,10 +109,8 @@ mod tests {
     fn those_that_never_stop_failing_silence_no_others() {
         let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT * 2), REPEAT, 2), Instant::now());
         for second in 0..90 {
-            assert_eq!(
-                (0..2).filter(|kind| troubles.failed(*kind, start + SECOND * second).is_first).count(),
-                if second == 0 { 2 } else { 0 }
-            );
+            let first = (0..2).filter(|kind| troubles.failed(*kind, start + SECOND * second).is_first).count();
+            assert_eq!(first, if second == 0 { 2 } else { 0 });
         }
         assert!(troubles.failed(2, start + SECOND * 90).is_due);
     }

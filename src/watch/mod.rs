@@ -1,9 +1,7 @@
-//! Watches: a view of the data is asked for again and again, and a handler is told of each change.
+//! Watches: a view of the data is queried again and again, and a handler is run at each change.
 //!
-//! `cli` follows one for `kontor watch`, `agent` those of the configuration. Both give a [`Source`]
-//! that asks an agent's HTTP API; which question comes next and what is a change is decided in
-//! `plan`, without I/O. `handler` tells scripts, `call` HTTP endpoints. This room never looks into
-//! the catalog and never logs what a handler is told.
+//! `cli` and `agent` give a [`Source`], which asks an agent's HTTP API. `plan` makes the queries and finds changes,
+//! without I/O. `handler` runs scripts, `call` calls HTTP endpoints. Data of handlers is never logged.
 
 mod call;
 mod handler;
@@ -18,11 +16,10 @@ use crate::model::watch::{Handler, Watch};
 
 /// An agent's HTTP API.
 pub trait Source: Send + Sync {
-    /// Asks; the error is one line for the user. Dropping the future ends the question.
+    /// Asks; the error is one line for the user. Dropping the future ends the query.
     fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>>;
 }
 
-/// A watch that is followed.
 #[derive(Debug)]
 pub struct Watcher<S> {
     plan: Plan,
@@ -30,13 +27,11 @@ pub struct Watcher<S> {
 }
 
 impl<S: Source> Watcher<S> {
-    /// A watch that has heard nothing yet.
     pub fn new(watch: Watch, source: S) -> Watcher<S> {
         Watcher { plan: Plan::new(watch), source }
     }
 
-    /// Waits for the next change. After a failure the caller waits as long as it says before it
-    /// calls again.
+    /// Waits for the next change. After a failure the caller waits for its `retry` before it calls again.
     pub async fn next(&mut self) -> Result<News, Failure> {
         loop {
             let response = self.source.ask(self.plan.question()).await;
@@ -48,8 +43,8 @@ impl<S: Source> Watcher<S> {
     }
 }
 
-/// Tells a handler of the configuration and waits until it has done its work; what it says of it is
-/// the result, for the log. Dropping the future ends a script with all it has started.
+/// Runs a handler to its end; the result is its output, for the log. Dropping the future ends a script with all its
+/// children.
 pub async fn tell(handler: &Handler, news: &News) -> Result<String, String> {
     match handler {
         Handler::Args(args) => handler::run_captured(args, news).await,
@@ -68,7 +63,7 @@ mod tests {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    /// Gives these answers, each after its time; then none any more.
+    /// These answers, each after its time in seconds; then none.
     #[derive(Default)]
     struct Script {
         answers: Mutex<VecDeque<(u64, Result<Response, String>)>>,

@@ -1,11 +1,10 @@
-//! What to ask next, and whether an answer is a change. No I/O and no clock: `Watcher` asks, and
-//! hands every answer in.
+//! The next query of a watch, and whether an answer is a change: without I/O and clock.
 
 use crate::defaults::{WATCH_RETRY, WATCH_RETRY_MAX, WATCH_WAIT};
 use crate::model::duration;
 use crate::model::ids::Token;
 use crate::model::json::elements;
-use crate::model::uri;
+use crate::model::uri::Target;
 use crate::model::watch::{View, Watch};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -13,7 +12,6 @@ use serde::de::{Error as _, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// A question to an agent's HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Path and query of a GET.
@@ -22,85 +20,70 @@ pub struct Question {
     pub token: Token,
 }
 
-/// What the API answered.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The status.
     pub status: u16,
     /// `X-Consul-Index`
     pub index: Option<u64>,
-    /// The body.
     pub body: Bytes,
 }
 
-/// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The handler is to be told.
+    /// The handler is to be run.
     Changed(News),
-    /// It knows already.
+    /// The handler knows the data already.
     Unchanged,
 }
 
-/// What a handler is told.
+/// The input of a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// The index of the answer.
     pub index: u64,
     /// JSON, without a newline at its end.
     pub data: Bytes,
 }
 
-/// A question that was not answered.
+/// A query without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// One line for the user.
     pub text: String,
-    /// How long to wait before the next question.
+    /// Time before the next query.
     pub retry: Duration,
-    /// Whether the question itself is wrong, so that asking again may help only when the agent changes.
+    /// True when the query itself is wrong, so that it can succeed only after a change of the agent.
     pub is_of_the_question: bool,
 }
 
-/// The state of one watch.
 #[derive(Debug)]
 pub struct Plan {
     watch: Watch,
-    /// 0 when it is to be answered at once.
+    /// The index that the next query waits beyond; 0 for an answer at once.
     index: u64,
-    /// Of what the handler was told last.
+    /// The hash of the handler's last input.
     hash: Option<[u8; 32]>,
-    /// The newest event that the handler was told of.
+    /// The newest event that the handler knows.
     event: Option<String>,
     failures: u32,
 }
 
 impl Plan {
-    /// Nothing was asked yet.
     pub fn new(watch: Watch) -> Plan {
         Plan { watch, index: 0, hash: None, event: None, failures: 0 }
     }
 
-    /// The next question. It blocks, at the agent, until the answer differs from the last one.
+    /// The next query. It blocks, at the agent, until the answer differs from the last one.
     pub fn question(&self) -> Question {
-        let mut target = Target::of(&self.watch.view);
-        if let Some(dc) = &self.watch.datacenter {
-            target.param("dc", dc);
-        }
-        if self.watch.stale {
-            target.param("stale", "");
-        }
-        if let Some(filter) = &self.watch.filter {
-            target.param("filter", filter);
-        }
+        let Watch { view, datacenter, stale, filter, token } = &self.watch;
+        let mut target = target(view).maybe("dc", datacenter.as_deref()).maybe("stale", stale.then_some(""));
+        target = target.maybe("filter", filter.as_deref());
         if self.index > 0 {
-            target.param("index", &self.index.to_string());
-            target.param("wait", &duration::format(WATCH_WAIT));
+            target = target.param("index", &self.index.to_string()).param("wait", &duration::format(WATCH_WAIT));
         }
-        Question { target: target.0, token: self.watch.token.clone() }
+        Question { target: target.0, token: token.clone() }
     }
 
-    /// Takes in the answer to the last question.
+    /// Takes in the answer to the last query.
     pub fn answered(&mut self, response: Result<Response, String>) -> Result<Verdict, Failure> {
         let judged = response.map_err(|text| (text, false)).and_then(|response| self.judge(response));
         match judged {
@@ -110,7 +93,7 @@ impl Plan {
             }
             Err((text, is_of_the_question)) => {
                 self.failures = self.failures.saturating_add(1);
-                // What happened meanwhile is not known, so the next question is answered at once.
+                // Changes meanwhile are unknown, so the next query is answered at once.
                 self.index = 0;
                 let retry = WATCH_RETRY.saturating_mul(self.failures.saturating_mul(self.failures)).min(WATCH_RETRY_MAX);
                 Err(Failure { text, retry, is_of_the_question })
@@ -120,7 +103,7 @@ impl Plan {
 
     fn judge(&mut self, response: Response) -> Result<Verdict, (String, bool)> {
         let of_keys = matches!(self.watch.view, View::Key(_) | View::KeyPrefix(_));
-        // Keys that are not there are an answer, told by the index; a path that is not there has none.
+        // A missing key has an index, a missing path has none.
         let is_absent = response.status == 404 && of_keys && response.index.is_some();
         if response.status != 200 && !is_absent {
             let body = String::from_utf8_lossy(&response.body);
@@ -129,7 +112,7 @@ impl Plan {
                 (_, text) => text.to_owned(),
             };
             let is_refused = (400..500).contains(&response.status) && response.status != 429;
-            // What is not offered will not be offered by asking again.
+            // A part that is not offered stays so.
             let is_of_the_question = is_refused || response.status == 501;
             return Err((format!("Unexpected response code: {} ({why})", response.status), is_of_the_question));
         }
@@ -139,7 +122,7 @@ impl Plan {
         };
         let data = if is_absent { Some(Bytes::from_static(b"null")) } else { self.data(response.body)? };
         let is_event = matches!(self.watch.view, View::Event(_));
-        // An index that went back belongs to other data: start over. Those of events have no order.
+        // An index that went back belongs to other data. Indexes of events have no order.
         self.index = if index < self.index && !is_event { 0 } else { index.max(1) };
         let Some(data) = data else { return Ok(Verdict::Unchanged) };
         let hash = Some(Sha256::digest(&data).into());
@@ -151,13 +134,13 @@ impl Plan {
         Ok(Verdict::Changed(News { index, data }))
     }
 
-    /// What the handler is told of an answer; nothing when there are no events it does not know.
+    /// The handler's input of an answer; none without new events.
     fn data(&mut self, body: Bytes) -> Result<Option<Bytes>, (String, bool)> {
         let read = match &self.watch.view {
             View::Key(_) => entry(&body),
             View::KeyPrefix(_) => entries(&body),
             View::Event(_) => self.new_events(&body),
-            // Whole and JSON, as it comes.
+            // Any whole JSON.
             _ => serde_json::from_slice::<IgnoredAny>(&body).map(|_whole| Some(body)),
         };
         read.map_err(|error| (format!("the answer to {} is not what was expected: {error}", self.watch.view_path()), false))
@@ -178,7 +161,7 @@ impl Plan {
         if let Some(newest) = ids.last() {
             self.event = Some(newest.clone());
         }
-        // The first answer is told even when it is empty, as those of all other views are.
+        // As with all views, the first answer counts even when it is empty.
         Ok((is_first || !news.is_empty()).then(|| list(news)))
     }
 }
@@ -186,58 +169,27 @@ impl Plan {
 impl Watch {
     /// The endpoint, for errors.
     fn view_path(&self) -> String {
-        let mut target = Target::of(&self.view).0;
-        target.truncate(target.find('?').unwrap_or(target.len()));
-        target
+        let target = target(&self.view).0;
+        target.split('?').next().unwrap_or_default().to_owned()
     }
 }
 
-/// Path and query, under construction.
-struct Target(String);
-
-impl Target {
-    fn of(view: &View) -> Target {
-        let path = |path: &str, last: &str| {
-            let mut target = path.to_owned();
-            uri::encode(last, &mut target);
-            Target(target)
-        };
-        match view {
-            View::Key(key) => path("/v1/kv/", key),
-            View::KeyPrefix(prefix) => {
-                let mut target = path("/v1/kv/", prefix);
-                target.param("recurse", "");
-                target
-            }
-            View::Services => path("/v1/catalog/services", ""),
-            View::Nodes => path("/v1/catalog/nodes", ""),
-            View::Service { name, tags, passing_only } => {
-                let mut target = path("/v1/health/service/", name);
-                tags.iter().for_each(|tag| target.param("tag", tag));
-                if *passing_only {
-                    target.param("passing", "1");
-                }
-                target
-            }
-            View::ChecksOf(service) => path("/v1/health/checks/", service),
-            View::ChecksIn(state) => path("/v1/health/state/", state),
-            View::Event(name) => {
-                let mut target = path("/v1/event/list", "");
-                if !name.is_empty() {
-                    target.param("name", name);
-                }
-                target
-            }
-            View::ConnectRoots => path("/v1/agent/connect/ca/roots", ""),
-            View::ConnectLeaf(service) => path("/v1/agent/connect/ca/leaf/", service),
+/// The endpoint of a view.
+fn target(view: &View) -> Target {
+    match view {
+        View::Key(key) => Target::new("/v1/kv").segment(key),
+        View::KeyPrefix(prefix) => Target::new("/v1/kv").segment(prefix).param("recurse", ""),
+        View::Services => Target::new("/v1/catalog/services"),
+        View::Nodes => Target::new("/v1/catalog/nodes"),
+        View::Service { name, tags, passing_only } => {
+            let service = Target::new("/v1/health/service").segment(name);
+            tags.iter().fold(service, |target, tag| target.param("tag", tag)).maybe("passing", passing_only.then_some("1"))
         }
-    }
-
-    fn param(&mut self, name: &str, value: &str) {
-        self.0.push(if self.0.contains('?') { '&' } else { '?' });
-        self.0.push_str(name);
-        self.0.push('=');
-        uri::encode(value, &mut self.0);
+        View::ChecksOf(service) => Target::new("/v1/health/checks").segment(service),
+        View::ChecksIn(state) => Target::new("/v1/health/state").segment(state),
+        View::Event(name) => Target::new("/v1/event/list").maybe("name", Some(name.as_str()).filter(|name| !name.is_empty())),
+        View::ConnectRoots => Target::new("/v1/agent/connect/ca/roots"),
+        View::ConnectLeaf(service) => Target::new("/v1/agent/connect/ca/leaf").segment(service),
     }
 }
 
@@ -252,7 +204,7 @@ fn entries(body: &[u8]) -> serde_json::Result<Option<Bytes>> {
     Ok(Some(list(&entries)))
 }
 
-/// An entry with a `Session`, which Consul's watches tell even where nobody holds the key.
+/// An entry with a `Session`, which Consul's watches show even of a free key.
 fn with_session(entry: &str) -> serde_json::Result<String> {
     #[derive(Deserialize)]
     struct Held {

@@ -1,7 +1,7 @@
-//! What users write, and what becomes of it.
+//! Settings, and their results.
 
 use super::*;
-use crate::config::{Format, HttpAddress, Interface};
+use crate::config::{Format, HttpAddress, Interface, interfaces};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,9 +10,7 @@ use tempfile::TempDir;
 mod compat;
 
 fn host() -> Host {
-    let interfaces =
-        vec![Interface::up("lo", "127.0.0.1".parse().unwrap(), 8), Interface::up("eth0", "10.0.0.7".parse().unwrap(), 24)];
-    Host { name: "h1".to_owned(), interfaces, ..Host::default() }
+    Host { name: "h1".to_owned(), ..interfaces::tests::host(&[("lo", "127.0.0.1/8"), ("eth0", "10.0.0.7/24")]) }
 }
 
 fn from_flags(flags: Value) -> Result<Config, Vec<ConfigError>> {
@@ -30,6 +28,11 @@ fn from_files(files: &[(&str, &str)], flags: Value) -> Result<Config, Vec<Config
 
 fn messages(result: Result<Config, Vec<ConfigError>>) -> Vec<String> {
     result.unwrap_err().into_iter().map(|error| error.message).collect()
+}
+
+fn with(mut flags: Value, more: Value) -> Value {
+    flags.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    flags
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -417,11 +420,7 @@ fn which_datacenters_are_off_and_where_others_are_needs_no_restart() {
 
 #[test]
 fn where_certificates_lie_needs_no_restart_and_whether_there_are_any_does() {
-    let of = |tls: Value| {
-        let mut flags = json!({"server": true, "data_dir": "/d"});
-        flags.as_object_mut().unwrap().extend(tls.as_object().unwrap().clone());
-        from_flags(flags).unwrap()
-    };
+    let of = |tls: Value| from_flags(with(json!({"server": true, "data_dir": "/d"}), tls)).unwrap();
     let folder = TempDir::new().unwrap();
     let at = |version: &str| {
         let path = |name: &str| {

@@ -1,10 +1,8 @@
 //! The comparison of an agent and the catalog, and what it has pushed.
 
-use super::super::definition::NewCheck;
 use super::super::state::NodeInfo;
 use super::*;
-use crate::model::check::VotedDefinition;
-use crate::model::check::{CheckDefinition, CheckStatus};
+use crate::model::check::{CheckDefinition, CheckStatus, VotedDefinition};
 use crate::model::service::Weights;
 use crate::model::vote::VotedCheck;
 use std::time::{Duration, Instant};
@@ -28,7 +26,7 @@ fn check(id: &str, service: &str, token: &str) -> NewCheck {
     NewCheck { row, check: None, token: Token(token.into()) }
 }
 
-/// What `updates` say, short.
+/// A short form of `updates`.
 fn changes(state: &State) -> Vec<String> {
     let tell = |update: Update| match update.write {
         CatalogWrite::Register(register) => {
@@ -77,28 +75,22 @@ fn everything_is_registered_in_an_empty_catalog_a_service_together_with_its_chec
 }
 
 #[test]
-fn a_catalog_that_agrees_gets_no_write() {
+fn each_difference_is_pushed_and_a_catalog_that_agrees_gets_no_write() {
     let (mut state, remote) = agreed();
     assert!(!state.compare(&remote));
     assert_eq!(changes(&state), Vec::<String>::new());
-}
-
-#[test]
-fn each_difference_is_pushed() {
-    let (mut state, mut remote) = agreed();
-    remote.services.get_mut("web1").expect("there").port = 81;
-    state.compare(&remote);
-    assert_eq!(changes(&state), ["+ web1"]);
-
-    let (mut state, mut remote) = agreed();
-    remote.checks.get_mut("c1").expect("there").status = CheckStatus::Passing;
-    state.compare(&remote);
-    assert_eq!(changes(&state), ["+ c1"]);
-
-    let (mut state, mut remote) = agreed();
-    remote.node.as_mut().expect("there").meta = Some([("rack".to_owned(), "7".to_owned())].into());
-    state.compare(&remote);
-    assert_eq!(changes(&state), ["+node"]);
+    type Differ = fn(&mut Remote);
+    let differences: [(Differ, &str); 3] = [
+        (|remote| remote.services.get_mut("web1").expect("there").port = 81, "+ web1"),
+        (|remote| remote.checks.get_mut("c1").expect("there").status = CheckStatus::Passing, "+ c1"),
+        (|remote| remote.node.as_mut().expect("there").meta = Some([("rack".to_owned(), "7".to_owned())].into()), "+node"),
+    ];
+    for (differ, pushed) in differences {
+        let (mut state, mut remote) = agreed();
+        differ(&mut remote);
+        state.compare(&remote);
+        assert_eq!(changes(&state), [pushed]);
+    }
 }
 
 #[test]
@@ -204,7 +196,7 @@ fn of_a_voted_check_the_definition_alone_is_compared_and_nothing_it_finds_is_pus
     let now = Instant::now();
     assert!(state.probed().is_empty(), "it has not run yet");
     state.set_status("c1", CheckStatus::Critical, "I see nothing", None, now);
-    assert_eq!((changes(&state), state.probed().len(), state.own_votes()), (Vec::new(), 1, 1));
+    assert_eq!((changes(&state), state.probed().len(), state.own_votes), (Vec::new(), 1, 1));
     let ours = state.registered().checks["c1"].clone();
     let theirs = HealthCheck { status: CheckStatus::Passing, output: "by vote".into(), ..(*ours).clone() };
     remote.checks.insert("c1".into(), theirs.clone());
@@ -238,7 +230,7 @@ fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_wh
     state.compare(&remote);
     assert_eq!(changes(&state), Vec::<String>::new());
     assert_eq!(state.registered().checks["c1"].definition, secret);
-    // What an earlier version has told is taken back.
+    // A definition that an earlier version pushed is taken back.
     remote.checks.insert("c1".into(), (*state.registered().checks["c1"]).clone());
     state.compare(&remote);
     assert_eq!(changes(&state), ["+ c1"]);
@@ -255,12 +247,9 @@ fn how_a_check_is_defined_stays_here_but_for_a_voted_one_whose_observers_tell_wh
     settle_all(&mut state);
     state.compare(&remote);
     assert_eq!(changes(&state), Vec::<String>::new());
-    let observed = |definition: CheckDefinition| VotedCheck {
-        node: "N1".into(),
-        check_id: "c1".into(),
-        definition,
-        ..VotedCheck::default()
-    };
+    let (node, check_id) = ("N1".to_owned(), "c1".to_owned());
+    let of = VotedCheck { node, check_id, ..VotedCheck::default() };
+    let observed = |definition| VotedCheck { definition, ..of.clone() };
     state.heed_observed(&[observed(definition.clone())]);
     assert_eq!(changes(&state), Vec::<String>::new());
     state.heed_observed(&[observed(CheckDefinition { interval: Duration::from_secs(9), ..definition.clone() })]);

@@ -1,11 +1,10 @@
-//! What can be read, by family.
+//! Reads, by family.
 
 use serde::{Deserialize, Serialize};
 
-/// Which instances of a service a lookup means.
+/// The meaning of a service name in a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lookup {
-    /// The instances of the name itself.
     Plain,
     /// The instances that speak for the name in a mesh (`/connect/`).
     Connect,
@@ -16,26 +15,18 @@ pub enum Lookup {
 /// A check as a user names it. Boxed in a [`Read`], which every parked watch has room for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckRef {
-    /// Its id.
     pub check_id: String,
-    /// Its node; unset for any.
     pub node: Option<String>,
 }
 
-/// Everything that can be read. Paths are those below `/v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Read {
-    /// Nodes and services.
     Catalog(CatalogRead),
-    /// Checks, and services with their checks.
     Health(HealthRead),
-    /// Where nodes lie.
     Coordinate(CoordinateRead),
-    /// The servers, as anybody may know them.
+    /// The servers as every user may know them.
     Status(StatusRead),
-    /// The servers, as their operators see them.
     Operator(OperatorRead),
-    /// The datacenters, as the agent asked sees them.
     Federation(FederationRead),
 }
 
@@ -73,7 +64,6 @@ pub enum HealthRead {
     ObservedBy { node: String },
 }
 
-/// Where nodes lie, from the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CoordinateRead {
     /// `coordinate/nodes`
@@ -82,7 +72,7 @@ pub enum CoordinateRead {
     Node { node: String },
 }
 
-/// The servers, as anybody may know them.
+/// The servers as every user may know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StatusRead {
     /// `status/leader`
@@ -91,7 +81,6 @@ pub enum StatusRead {
     Peers,
 }
 
-/// The servers, as their operators see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OperatorRead {
     /// `operator/raft/configuration`
@@ -104,7 +93,6 @@ pub enum OperatorRead {
     AutopilotState,
 }
 
-/// The datacenters, as the agent asked sees them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FederationRead {
     /// `catalog/datacenters`
@@ -122,19 +110,14 @@ pub enum FederationRead {
 /// A read that the store answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ViewRead<'a> {
-    /// Nodes and services.
     Catalog(&'a CatalogRead),
-    /// Checks, and services with their checks.
     Health(&'a HealthRead),
-    /// Where nodes lie.
     Coordinate(&'a CoordinateRead),
 }
 
-/// A read that is answered from what a server knows of the servers of its datacenter.
+/// A read that a server answers from its knowledge of the servers of its datacenter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServersRead {
-    /// As anybody may know them.
     Status(StatusRead),
-    /// As their operators see them.
     Operator(OperatorRead),
 }

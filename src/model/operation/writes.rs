@@ -3,14 +3,12 @@
 use super::spec::{Access, Crosses, Resource, Right};
 use super::write::{CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, Write};
 
-/// One row: all that is decided by the kind of a write.
+/// One row: every decision by the kind of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteSpec<'a> {
-    /// Who may ask for it from another datacenter.
     pub crosses: Crosses,
-    /// What the asker must be, or have.
     pub access: Access,
-    /// The name of what is changed, where the access goes by it.
+    /// The name of the changed thing, where the access goes by it.
     pub name: &'a str,
 }
 
@@ -19,7 +17,6 @@ const NODES: Access = Access::Each(Right::Write, &[Resource::Node]);
 const OPERATOR: Access = Access::Whole(Right::Write, Resource::Operator);
 
 impl Write {
-    /// Its row.
     #[rustfmt::skip]
     pub fn spec(&self) -> WriteSpec<'_> {
         match self {

@@ -4,9 +4,7 @@ use super::snapshots::filled;
 use super::*;
 use crate::model::check::VotedDefinition;
 use crate::model::golden;
-use crate::model::operation::CheckRef;
 use crate::model::vote::{Assign, Ballot, Vote};
-use crate::store::snapshot::{decode, encode};
 
 /// A row of each kind.
 fn whole() -> Catalog {
@@ -25,18 +23,17 @@ fn whole() -> Catalog {
     catalog
 }
 
-/// What is read of it, and the indexes.
+/// The answers of all kinds of reads, and the indexes.
 fn indexes(catalog: &Catalog) -> Vec<(String, u64)> {
-    let votes = Box::new(CheckRef { check_id: "v".to_owned(), node: None });
     let reads = [
         Read::Catalog(CatalogRead::Nodes),
         Read::Catalog(CatalogRead::Services),
-        Read::Catalog(CatalogRead::NodeServices { node: "n1".to_owned() }),
-        Read::Catalog(CatalogRead::Node { node: "gone".to_owned() }),
+        services_of("n1"),
+        of_node("gone"),
         Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Connect }),
-        Read::Health(HealthRead::State { state: "any".to_owned() }),
-        Read::Health(HealthRead::Votes { of: votes }),
-        Read::Health(HealthRead::ObservedBy { node: "n2".to_owned() }),
+        in_state("any"),
+        votes_on("v", None),
+        observed_by("n2"),
         Read::Coordinate(CoordinateRead::Nodes),
         health("web"),
         service("gone"),
@@ -52,14 +49,7 @@ fn indexes(catalog: &Catalog) -> Vec<(String, u64)> {
 #[test]
 fn a_snapshot_with_a_row_of_each_kind() {
     let catalog = whole();
-    let mut made = Vec::new();
-    encode(&catalog.store.view(), b"raft's own", &mut made).expect("is written");
-    golden::check("snapshot/catalog", &indexes(&catalog), &made, |bytes| {
-        let (view, meta) = decode(&mut &*bytes).expect("is read");
-        assert_eq!(meta, b"raft's own");
-        let mut store = Store::new("dc1");
-        store.restore(view);
-        let index = store.view().format.index();
-        indexes(&Catalog { reader: store.reader(), store, index })
+    golden::check("snapshot/catalog", &indexes(&catalog), &image(&catalog.store), |bytes| {
+        indexes(&Catalog::of(read_back(bytes, "dc1")))
     });
 }

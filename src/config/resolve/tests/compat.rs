@@ -1,4 +1,4 @@
-//! What Consul's users have in their files, and what Consul would say of it.
+//! Files of Consul's users, judged as Consul does.
 
 use super::*;
 
@@ -112,11 +112,7 @@ fn logs_go_to_a_file_or_to_files_in_a_folder_and_are_followed_by_others() {
 
 #[test]
 fn the_least_version_of_tls_is_known_in_every_spelling() {
-    let only_13 = |flags: Value| {
-        let mut all = json!({"data_dir": "/d"});
-        all.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
-        from_flags(all).unwrap().tls.only_tls13
-    };
+    let only_13 = |flags: Value| from_flags(with(json!({"data_dir": "/d"}), flags)).unwrap().tls.only_tls13;
     for version in ["tls10", "tls11", "tls12", "TLSv1_0", "TLSv1_1", "TLSv1_2", "TLS_AUTO", ""] {
         assert!(!only_13(json!({"tls_min_version": version})), "{version}");
     }
@@ -134,20 +130,9 @@ fn what_consul_has_and_this_has_not_is_accepted_with_a_warning_that_names_it() {
     }))
     .unwrap();
     let reported = config.warnings.join("\n");
-    for key in [
-        "node_name",
-        "license_path",
-        "read_replica",
-        "non_voting_server",
-        "partition",
-        "http_config.max_header_bytes",
-        "acl_datacenter",
-        "acl_token",
-        "acl_default_policy",
-        "acl_ttl",
-        "enable_acl_replication",
-        "retry_join: provider=aws",
-    ] {
+    let keys = "node_name, license_path, read_replica, non_voting_server, partition, http_config.max_header_bytes, acl_datacenter, \
+                acl_token, acl_default_policy, acl_ttl, enable_acl_replication, retry_join: provider=aws";
+    for key in keys.split(", ") {
         assert!(reported.lines().any(|line| line.starts_with(key)), "{key} is missing in {reported}");
     }
     assert!(!reported.contains("geheim") && !config.described().to_string().contains("geheim"), "{reported}");

@@ -161,7 +161,7 @@ async fn a_target_that_hangs_or_drips_is_given_up_in_time() {
     let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
     assert_eq!(stalling(b"", b"").await, Finding::critical(late));
     assert_eq!(stalling(b"HTTP/1.1 200 OK\r\nX-A: ", b"b").await, Finding::critical(late));
-    // The status has come: that the rest has not, is told and does not change it.
+    // The status has arrived: the missing rest is noted and does not change it.
     let said = stalling(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x").await;
     assert_eq!(said.status, Passing);
     assert!(said.output.starts_with("200 OK Output: x"), "{}", said.output);
@@ -205,7 +205,7 @@ async fn a_proxy_of_the_environment_is_asked_where_the_target_is_another_host() 
     ] {
         assert!(request.contains(part), "{part:?} is not in {request:?}");
     }
-    // Where it was sent on to is this host itself.
+    // The redirect leads to this host itself, which no proxy serves.
     let request = asked_of_end.recv().await.expect("a request").to_lowercase();
     assert!(request.starts_with("get /end http/1.1\r\n") && !request.contains("proxy-authorization"), "{request}");
 }

@@ -13,7 +13,7 @@ fn grpc(target: String) -> CheckType {
     CheckType { grpc: target, ..CheckType::default() }
 }
 
-/// What a gRPC server says: a body, and the code behind it or in place of it.
+/// The answer of a gRPC server: a body, and the code behind it or in place of it.
 #[derive(Clone, Copy)]
 enum Say {
     Message(&'static [u8], &'static str),
