@@ -1,8 +1,9 @@
 //! A link at rest: what ends its rest, and when it rests again.
 
 use super::tests_far::{LONG, Near};
-use crate::bridge::cache::Bounds;
+use crate::bridge::answers::Bounds;
 use crate::bridge::datacenter::Way;
+use crate::cache::Follow;
 use std::time::Duration;
 use tokio::time::Instant;
 
