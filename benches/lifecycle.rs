@@ -118,25 +118,35 @@ fn resident_mb(pid: u32) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// Two federated datacenters, and a server alone: what each agent takes while nobody asks anything.
 fn idle() {
     let root = tempfile::tempdir().unwrap();
     let dc = Datacenter::start(root.path(), "dc1", 1);
-    std::thread::sleep(Duration::from_secs(10));
+    let linked = Plan::server(root.path(), "dc2", "t1", 1).join_wan(&[&dc.servers[0].plan]).start();
+    let alone = Plan::server(root.path(), "dc3", "u1", 1).start();
+    for agent in dc.agents() {
+        agent.wait_for("/v1/catalog/nodes?dc=dc2", |nodes| nodes.as_array().is_some_and(|nodes| !nodes.is_empty()));
+    }
+    linked.wait_for("/v1/catalog/nodes?dc=dc1", |nodes| nodes.as_array().is_some_and(|nodes| !nodes.is_empty()));
+    alone.wait_for_leader();
+    std::thread::sleep(Duration::from_secs(12));
     let sizes = dc.servers.iter().map(|server| resident_mb(server.pid())).collect();
     let (median, least, most) = spread(sizes);
     println!("idle server of three: median {median:.1} MB resident ({least:.1} to {most:.1}), bar 40 MB");
 
-    let agents = || dc.servers.iter().chain(&dc.clients);
-    let before: Vec<Duration> = agents().map(|agent| processor_time(agent.pid())).collect();
-    let time = Duration::from_secs(30);
+    let leader = dc.leader();
+    let servers = dc.servers.iter().enumerate().map(|(number, server)| {
+        let what = if number == leader { "leader of three, with links" } else { "follower of three, with links" };
+        (what, server, 0.5)
+    });
+    let clients = dc.clients.iter().map(|client| ("client", client, 0.1));
+    let lone = [("lone server, with links to three", &linked, 0.5), ("lone server", &alone, 0.5)];
+    let agents: Vec<(&str, &Agent, f64)> = servers.chain(clients).chain(lone).collect();
+    let before: Vec<Duration> = agents.iter().map(|(_, agent, _)| processor_time(agent.pid())).collect();
+    let time = Duration::from_secs(45);
     std::thread::sleep(time);
-    for (number, (agent, before)) in agents().zip(before).enumerate() {
+    for ((what, agent, bar), before) in agents.into_iter().zip(before) {
         let share = (processor_time(agent.pid()) - before).as_secs_f64() / time.as_secs_f64() * 100.0;
-        let (what, bar) = match number {
-            number if number == dc.servers.len() => ("client", 0.1),
-            number if number == dc.leader() => ("leader of three", 0.5),
-            _ => ("follower of three", 0.5),
-        };
         println!("idle {what}: {share:.2} % of a core, bar {bar} %");
     }
 }

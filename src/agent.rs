@@ -1,7 +1,7 @@
-//! Puts the parts together: the only file that knows all of them.
+//! An agent: its parts, put together.
 //!
-//! [`Agent::bind`] opens every socket and the data directory (`start`), or fails with one line; from then on
-//! the agent runs. [`Agent::leave`] and [`Agent::shutdown`] end it, ordered and bounded in time.
+//! [`Agent::bind`] opens every socket and the data directory (`start`), or fails with one line.
+//! [`Agent::leave`] and [`Agent::shutdown`] end the agent, ordered and bounded in time.
 
 mod certificates;
 mod control;
@@ -34,22 +34,22 @@ use crate::raft::Raft;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 use data_dir::{DataDir, Identity};
+use futures_util::future::OptionFuture;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Reads the configuration anew from the same files and flags.
 pub type Reload = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     node_id: NodeId,
     node_name: String,
     http: Vec<SocketAddr>,
     sockets: Vec<PathBuf>,
-    rpc: SocketAddr,
     lan: Gossip,
     wan: Option<Gossip>,
     raft: Option<Raft>,
@@ -61,11 +61,11 @@ pub struct Agent {
     _data_dir: Option<DataDir>,
 }
 
-/// The phases in which tasks end: the edges first, what they stand on last.
+/// The phases in which tasks end: the edges first, their base last.
 #[derive(Debug, Default)]
 struct Tasks {
     edges: Shutdown,
-    /// What keeps this node in the catalog; it must not bring back a node that leaves.
+    /// The tasks that keep this node in the catalog: they must not bring back a leaving node.
     registrations: Shutdown,
     duties: Shutdown,
     pools: Shutdown,
@@ -79,34 +79,13 @@ impl Agent {
         Agent::start(identity, config, reload).await
     }
 
-    /// Its id.
-    pub fn node_id(&self) -> NodeId {
-        self.node_id
-    }
-
-    /// Its name.
     pub fn node_name(&self) -> &str {
         &self.node_name
     }
 
-    /// Where the HTTP API listens, in the order configured; Unix sockets are not among them.
+    /// The TCP addresses of the HTTP API, in the order configured.
     pub fn http_addrs(&self) -> &[SocketAddr] {
         &self.http
-    }
-
-    /// Where requests of other agents are taken.
-    pub fn rpc_addr(&self) -> SocketAddr {
-        self.rpc
-    }
-
-    /// The LAN pool.
-    pub fn lan(&self) -> &Gossip {
-        &self.lan
-    }
-
-    /// The WAN pool, on servers.
-    pub fn wan(&self) -> Option<&Gossip> {
-        self.wan.as_ref()
     }
 
     /// Consensus, on servers.
@@ -114,12 +93,11 @@ impl Agent {
         self.raft.as_ref()
     }
 
-    /// Where requests are decided.
     pub fn router(&self) -> &Router {
         &self.router
     }
 
-    /// What is registered with this agent.
+    /// The registrations of this agent.
     pub fn local(&self) -> &Local {
         &self.local
     }
@@ -129,34 +107,23 @@ impl Agent {
         crate::http::AgentControl::reload(&*self.control).await
     }
 
-    /// Resolves when a user has asked this agent to leave over HTTP.
+    /// Resolves when a user asks this agent over HTTP to leave.
     pub async fn leave_requested(&self) {
         self.control.leave_requested().await;
     }
 
-    /// Tells the user who asked over HTTP that the leave is done.
+    /// Answers that user: the leave is done.
     pub fn leave_done(&self) {
         self.control.leave_done();
     }
 
     /// Resolves with the reason when the agent cannot go on.
     pub async fn fatal(&self) -> String {
-        let raft = async {
-            match &self.raft {
-                Some(raft) => raft.fatal().await,
-                None => std::future::pending().await,
-            }
-        };
-        let wan = async {
-            match &self.wan {
-                Some(wan) => wan.fatal().await,
-                None => std::future::pending().await,
-            }
-        };
+        let (raft, wan) = (self.raft.as_ref().map(Raft::fatal), self.wan.as_ref().map(Gossip::fatal));
         tokio::select! {
-            cause = raft => cause,
+            Some(cause) = OptionFuture::from(raft) => cause,
             cause = self.lan.fatal() => cause,
-            cause = wan => cause,
+            Some(cause) = OptionFuture::from(wan) => cause,
         }
     }
 
@@ -173,7 +140,7 @@ impl Agent {
             }
             self.lan.leave().await;
             if self.raft.is_some() {
-                // Others may still hold this server for their first choice.
+                // Other agents may still prefer this server.
                 tokio::time::sleep(drain).await;
             }
         };
@@ -204,17 +171,17 @@ impl Agent {
         }
     }
 
-    /// Ends everything in order: the edges, the duties, leadership, the links, the pools. Bounded;
-    /// tasks that do not end in time are named in the log.
+    /// Ends everything in order: leadership, the edges, the duties, the links, the pools. Bounded in time; the log
+    /// names tasks that do not end.
     pub async fn shutdown(self) {
         let grace = defaults::SHUTDOWN_GRACE;
         if let Some(raft) = &self.raft {
-            // First, so that the others can serve at once.
+            // First, so that the other servers can serve at once.
             raft.shutdown(grace).await;
         }
         end("edges", &self.tasks.edges).await;
         for socket in &self.sockets {
-            // One that is gone, or cannot go, is replaced at the next start.
+            // A socket that stays is replaced at the next start.
             let _ = std::fs::remove_file(socket);
         }
         end("registrations", &self.tasks.registrations).await;
@@ -226,6 +193,15 @@ impl Agent {
         end("core", &self.tasks.core).await;
         info!(node = %self.node_name, "agent is down");
     }
+}
+
+/// Publishes `value` where it differs; whether it does.
+fn publish<T: PartialEq>(sender: &watch::Sender<T>, value: T) -> bool {
+    sender.send_if_modified(|current| {
+        let differs = *current != value;
+        *current = value;
+        differs
+    })
 }
 
 async fn end(phase: &'static str, tasks: &Shutdown) {

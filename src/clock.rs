@@ -1,10 +1,8 @@
-//! The clock that leases and ages are counted by: it goes on while the host sleeps.
-//!
-//! The kernel's monotonic clock, by which timers and [`Instant`] go, stands still then: an answer that was held
-//! over a night would look seconds old, and who led in the evening would still hold its lease in the morning.
-//! What [`now`] gives is compared with what it gave before, and with nothing else.
+//! The clock of leases and ages: it counts on while the host sleeps. The kernel's monotonic clock, that of timers and
+//! [`Instant`], stands still then: an answer held over a night would look seconds old, and a leader would hold its lease
+//! of the evening in the morning. Compare times of [`now`] only with each other.
 
-use crate::defaults::CLOCK_SLEEP_LEAST;
+use crate::defaults::{CLOCK_SHARED, CLOCK_SLEEP_LEAST};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,12 +13,40 @@ pub fn now() -> Instant {
     Instant::now() + slept()
 }
 
-/// How long ago `time` was, which [`now`] gave.
+/// The age of `time`, which [`now`] gave.
 pub fn since(time: Instant) -> Duration {
     now().saturating_duration_since(time)
 }
 
-/// How long the host has slept since this process first asked.
+/// Waits until the timers reach `time`; for ever without one.
+pub async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sleeps for `pause`, or less by up to [`CLOCK_SHARED`]: until the last moment within `pause` that such sleeps share.
+/// Looks from time to time go by it, so that an idle process wakes once for all of them.
+pub async fn sleep_shared(pause: Duration) {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let now = Instant::now();
+    let first = *FIRST.get_or_init(|| now);
+    tokio::time::sleep_until(shared_moment(first, now, pause)).await;
+}
+
+/// The last moment within `pause` from `now` that is a multiple of [`CLOCK_SHARED`] from `first`; the end of `pause`
+/// where that is shorter.
+fn shared_moment(first: Instant, now: Instant, pause: Duration) -> Instant {
+    let due = now + pause;
+    if pause < CLOCK_SHARED {
+        return due;
+    }
+    let past = nanos(due.saturating_duration_since(first)) % nanos(CLOCK_SHARED);
+    due - Duration::from_nanos(past)
+}
+
+/// The time that the host has slept since this process first asked.
 fn slept() -> Duration {
     static FIRST: OnceLock<u64> = OnceLock::new();
     static KNOWN: AtomicU64 = AtomicU64::new(0);
@@ -30,7 +56,7 @@ fn slept() -> Duration {
         behind
     });
     let known = KNOWN.load(Ordering::Relaxed);
-    // What both clocks were read apart by is no sleep; what is known never becomes less.
+    // The time between the two readings is no sleep. The known sleep never shrinks.
     let known = if behind > known.saturating_add(nanos(CLOCK_SLEEP_LEAST)) {
         KNOWN.fetch_max(behind, Ordering::Relaxed).max(behind)
     } else {
@@ -39,7 +65,7 @@ fn slept() -> Duration {
     Duration::from_nanos(known.saturating_sub(first)) + pretended()
 }
 
-/// Nanoseconds by which the monotonic clock is behind the one that goes on: never more than it is.
+/// Nanoseconds by which the monotonic clock is behind the one that goes on, or fewer.
 #[cfg(target_os = "linux")]
 fn behind() -> u64 {
     use rustix::time::{ClockId, clock_gettime};
@@ -54,7 +80,7 @@ fn behind() -> u64 {
     on.saturating_sub(read(ClockId::Monotonic))
 }
 
-/// Other systems have no such clock: their sleep is not known.
+/// Other systems have no such clock: their sleep is unknown.
 #[cfg(not(target_os = "linux"))]
 fn behind() -> u64 {
     0
@@ -64,7 +90,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// When something happened last, by the monotonic clock; many may note it at a time.
+/// The last time of an event, by the monotonic clock; several threads may note it at once.
 #[derive(Debug)]
 pub struct Latest {
     began: Instant,
@@ -79,25 +105,25 @@ impl Default for Latest {
 }
 
 impl Latest {
-    /// It happens now.
+    /// Notes the event now.
     pub fn happens(&self) {
         let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.at.store(passed.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// When it happened last; at most a millisecond too early.
+    /// The last time; at most 1 ms too early.
     pub fn at(&self) -> Option<Instant> {
         let passed = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.began + Duration::from_millis(passed))
     }
 
-    /// Time since then.
+    /// The time since then.
     pub fn age(&self) -> Option<Duration> {
         self.at().map(|at| at.elapsed())
     }
 }
 
-/// Notices that the host has slept, for what is counted by the monotonic clock and cannot be by this one.
+/// Notices that the host has slept, for users that must count by the monotonic clock.
 #[derive(Debug)]
 pub struct Waking(Mutex<Noticed>);
 
@@ -109,13 +135,12 @@ struct Noticed {
 }
 
 impl Waking {
-    /// Notices what comes from now on.
+    /// Notices sleeps from now on.
     pub fn new() -> Waking {
         Waking(Mutex::new(Noticed { slept: slept(), woke: None }))
     }
 
-    /// Time, by the monotonic clock, since the host was first seen to have slept once more. What is older than
-    /// this may be from before the sleep.
+    /// The time, by the monotonic clock, since the last sleep was noticed. Anything older may be from before it.
     pub fn age(&self) -> Option<Duration> {
         let mut noticed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let slept = slept();
@@ -153,7 +178,7 @@ pub(crate) mod testing {
         pub(super) static PRETENDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 
-    /// The host sleeps for so long, as this thread sees it.
+    /// Lets the host sleep for `duration`, as this thread sees it.
     pub(crate) fn sleep(duration: Duration) {
         PRETENDED.set(PRETENDED.get() + duration);
     }
@@ -164,6 +189,22 @@ mod tests {
     use super::*;
 
     const NIGHT: Duration = Duration::from_secs(8 * 3600);
+
+    #[test]
+    fn looks_that_began_apart_come_together_and_never_late() {
+        let first = Instant::now();
+        let at = |millis: u64| first + Duration::from_millis(millis);
+        let moment = |now: u64, pause: u64| shared_moment(first, at(now), Duration::from_millis(pause));
+        assert_eq!((moment(0, 1_000), moment(130, 1_000), moment(999, 1_000)), (at(1_000), at(1_000), at(1_500)));
+        assert_eq!((moment(1_000, 2_000), moment(2_700, 500)), (at(3_000), at(3_000)));
+        assert_eq!(moment(1_001, 500), at(1_500), "each a little after the last one, and not at once");
+        assert_eq!(moment(130, 200), at(330), "shorter pauses are their own");
+        assert_eq!(
+            shared_moment(at(10_000), at(0), Duration::from_secs(1)),
+            at(1_000),
+            "a clock that is before the first moment"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_before_a_sleep_is_older_by_it() {

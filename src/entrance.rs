@@ -1,13 +1,12 @@
-//! How many connections a listener holds: in all, and of each address.
-//!
-//! `rpc`, `http`, `bridge` and `gossip` ask before they serve one. Nobody has proved anything by then but an address.
+//! Bounds on the connections of a listener: in all, and of each address. Listeners ask before they serve one, when the
+//! peer has proved nothing but an address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts connections that are open; each has a [`Seat`].
+/// Counts the open connections; each has a [`Seat`].
 #[derive(Debug)]
 pub struct Entrance {
     max: usize,
@@ -21,12 +20,12 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Why a connection is not let in.
+/// The reason that a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// There is no room for anybody.
+    /// All seats are taken.
     InAll,
-    /// Its address holds as many as it may.
+    /// Its address holds as many seats as it may.
     OfAddress,
 }
 
@@ -43,12 +42,12 @@ impl Entrance {
         Entrance::with_changing(max, Arc::new(AtomicUsize::new(max_of_address)))
     }
 
-    /// The same where the bound of an address may change while it counts; 0 there is no bound.
+    /// The same with a bound of an address that may change; 0 is no bound.
     pub fn with_changing(max: usize, max_of_address: Arc<AtomicUsize>) -> Arc<Entrance> {
         Arc::new(Entrance { max, max_of_address, taken: Mutex::default() })
     }
 
-    /// A place for one more connection, which comes from `address` where it has one.
+    /// A seat for one more connection, from `address` where it has one.
     pub fn enter(self: &Arc<Entrance>, address: Option<IpAddr>) -> Result<Seat, Full> {
         let (address, max_of_address) = (address.map(counted_as), self.max_of_address.load(Ordering::Relaxed));
         let mut taken = self.taken();
@@ -71,8 +70,8 @@ impl Entrance {
     }
 }
 
-/// What `address` is counted as: IPv4 in IPv6 as the IPv4 it is, and IPv6 by its network of 64 bits, of
-/// which a single host has every address.
+/// The address that `address` counts as. IPv4 in IPv6 counts as IPv4, and IPv6 by its network of 64 bits: a single host
+/// has every address of it.
 pub fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),

@@ -1,7 +1,5 @@
-//! One HTTP/1 request and its answer, over a connection of its own.
-//!
-//! Used towards targets of checks, handlers of watches, proxies and, by `cli`, agents. The connection is driven by who
-//! waits for the answer and not by a task, so that it ends with it. Callers bound time and body.
+//! One HTTP/1 request and its answer, over a connection of its own. The caller's future drives the connection, so that
+//! both end together. Callers bound time and body.
 
 use crate::defaults::HTTP1_HEAD_BYTES;
 use bytes::Bytes;
@@ -14,7 +12,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Sends `request` over `stream` and has the answer read by `read`, which may leave its body unread.
+/// Sends `request` over `stream` and reads the answer by `read`, which may leave its body unread.
 pub async fn exchange<S, T, F>(
     stream: S,
     request: Request<Full<Bytes>>,
@@ -26,7 +24,7 @@ where
 {
     let (mut sender, connection) = Builder::new().max_buf_size(HTTP1_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
     let exchange = async { Ok(read(sender.send_request(request).await?).await) };
-    // An end of the connection is seen by who reads from it.
+    // `exchange` sees the end of the connection.
     let driven = async {
         _ = connection.await;
         std::future::pending().await
@@ -38,7 +36,7 @@ where
     }
 }
 
-/// `200 OK`, as the server says it, cut where it is longer than a status line needs to be.
+/// `200 OK` with the server's own reason, of 64 characters at most.
 pub fn status_line(head: &Parts) -> String {
     let said = head.extensions.get::<ReasonPhrase>().map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
     let reason = said.unwrap_or_else(|| head.status.canonical_reason().unwrap_or_default().to_owned());

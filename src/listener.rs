@@ -1,7 +1,5 @@
-//! A TCP listener that can be moved to another address while it is served.
-//!
-//! `rpc`, `http` and `gossip` accept on a [`Listener`]; `agent` keeps its [`Mover`] and moves it
-//! when the host's address has changed. Connections that stand are not touched.
+//! A TCP listener that can move to another address while it is served. `agent` keeps its [`Mover`] and moves it when the
+//! host's address has changed. Open connections are not touched.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// The accepting end.
 #[derive(Debug)]
 pub struct Listener {
     /// `None` while it rests.
@@ -23,7 +20,7 @@ pub struct Mover {
     place: Arc<BoundSocket>,
 }
 
-/// Where a listener is to be; the newest wins.
+/// The wanted place of a listener; the newest wins.
 #[derive(Debug, Default)]
 struct BoundSocket {
     wanted: Mutex<Wanted>,
@@ -33,11 +30,11 @@ struct BoundSocket {
 #[derive(Debug, Default)]
 struct Wanted {
     at: Option<SocketAddr>,
-    /// What the listener has not taken yet; `None` in it has it rest.
+    /// The socket that the listener has not taken yet; `None` in it has it rest.
     next: Option<Option<TcpListener>>,
 }
 
-/// Why nothing can listen at `addr`, and what to do about it.
+/// The text of a failure to listen at `addr`, with advice.
 pub fn cannot_listen(addr: SocketAddr, what: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => "; is another agent using it?",
@@ -56,7 +53,7 @@ impl Listener {
         Ok((Listener { socket: Some(socket), place: Arc::clone(&place) }, Mover { place }))
     }
 
-    /// The next connection, wherever the listener is by then. Safe to drop.
+    /// The next connection, at whichever place the listener then is. Safe to drop.
     pub async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             if let Some(next) = self.place.lock().next.take() {
@@ -78,24 +75,24 @@ impl Listener {
 }
 
 impl Mover {
-    /// Where it listens; nowhere while it rests.
+    /// The present address; `None` while it rests.
     pub fn at(&self) -> Option<SocketAddr> {
         self.place.lock().at
     }
 
-    /// Binds `addr` and has the listener accept there. On error it stays where it is.
+    /// Binds `addr` and accepts there. On error the listener stays at its place.
     pub async fn move_to(&self, addr: SocketAddr) -> io::Result<()> {
         self.replace(TcpListener::bind(addr).await?)
     }
 
-    /// Has it accept on this socket from now on.
+    /// Accepts on this socket from now on.
     pub fn replace(&self, socket: TcpListener) -> io::Result<()> {
         let at = socket.local_addr()?;
         self.set(Some(at), Some(socket));
         Ok(())
     }
 
-    /// Has it accept nowhere until it is moved again.
+    /// Accepts nowhere until the next move.
     pub fn rest(&self) {
         self.set(None, None);
     }
@@ -124,8 +121,8 @@ mod tests {
     async fn an_address_of_another_host_has_a_hint_of_its_own() {
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
         let error = TcpListener::bind(elsewhere).await.unwrap_err();
-        let told = cannot_listen(elsewhere, "HTTP", &error);
-        assert!(told.contains("this host has no such address") && !told.contains("another agent"), "{told}");
+        let text = cannot_listen(elsewhere, "HTTP", &error);
+        assert!(text.contains("this host has no such address") && !text.contains("another agent"), "{text}");
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let holder = std::net::TcpListener::bind(taken);
         let _held = holder.unwrap();

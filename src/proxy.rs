@@ -1,9 +1,7 @@
-//! HTTP proxies before servers that belong to nobody here: targets of health checks, handlers of watches.
-//!
-//! `local` and `watch` ask which proxy a request goes by, connect to it, and have it open tunnels.
-//! Go's default transport, which Consul uses, sets what is honoured: `HTTP_PROXY`, `HTTPS_PROXY` and
-//! `NO_PROXY` or the same in lower case, and never for this host itself. `NO_PROXY` is read as
-//! `hyper-util` does: names with all below them, addresses, networks and `*`, without ports.
+//! HTTP proxies of the environment, towards targets of health checks and handlers of watches. The rules are those of
+//! Go's default transport, which Consul uses: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` or the same in lower case, and
+//! no proxy for this host itself. `hyper-util` reads `NO_PROXY`: names with all below them, addresses, networks and
+//! `*`, without ports.
 
 use crate::defaults::PROXY_HEAD_BYTES;
 use crate::http1;
@@ -20,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
-/// Which requests go by which proxy; by default none does. Clones share the rules.
+/// The rules that choose a proxy for a request; by default none. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     matcher: Option<Arc<Matcher>>,
@@ -31,14 +29,14 @@ pub struct Proxies {
 pub struct Proxy {
     /// A name or an address, without brackets.
     pub host: String,
-    /// 80 where none is said.
+    /// 80 by default.
     pub port: u16,
-    /// What it is to be told in `Proxy-Authorization`.
+    /// The value of `Proxy-Authorization`.
     pub authorization: Option<HeaderValue>,
 }
 
 impl Proxies {
-    /// Those of this process's environment, which is read once.
+    /// The rules of this process's environment, which is read once.
     pub fn of_environment() -> Proxies {
         static READ: LazyLock<Proxies> = LazyLock::new(|| {
             let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -52,15 +50,13 @@ impl Proxies {
         READ.clone()
     }
 
-    /// `http` for requests to `http` URLs, `https` for those to `https` URLs, neither to what `no` names.
-    /// An empty text is none.
+    /// Proxy `http` for `http` URLs and `https` for `https` URLs; none for targets in `no`. An empty text is none.
     pub fn new(http: &str, https: &str, no: &str) -> Proxies {
         let any = !http.is_empty() || !https.is_empty();
         Proxies { matcher: any.then(|| Arc::new(Matcher::builder().http(http).https(https).no(no).build())) }
     }
 
-    /// The proxy of requests to `host` (without brackets). The error says that there is one which cannot
-    /// be used.
+    /// The proxy of requests to `host` (without brackets). The error is that of a proxy that cannot be used.
     pub fn before(&self, https: bool, host: &str) -> Result<Option<Proxy>, String> {
         let Some(matcher) = &self.matcher else { return Ok(None) };
         let ip: Option<IpAddr> = host.parse().ok();
@@ -81,19 +77,13 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Has it connect to `target` (`host:port`); `stream` leads to the proxy, and what is given back to there. Its
-    /// answer is bounded in bytes, the caller bounds the time.
-    pub async fn tunnel<S>(&self, stream: S, target: &str) -> Result<S, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// Turns `stream`, a connection to the proxy, into a tunnel to `target` (`host:port`). The answer is bounded in
+    /// bytes; the caller bounds the time.
+    pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, target: &str) -> Result<S, String> {
         self.connect(stream, target).await.map_err(|why| format!("proxyconnect tcp: {why}"))
     }
 
-    async fn connect<S>(&self, stream: S, target: &str) -> Result<S, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn connect<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, target: &str) -> Result<S, String> {
         let mut request = Request::connect(target).header(HOST, target);
         if let Some(authorization) = &self.authorization {
             request = request.header(PROXY_AUTHORIZATION, authorization);
@@ -108,7 +98,7 @@ impl Proxy {
         };
         let driven = async { connection.without_shutdown().await.map_err(|error| said(&error)) };
         let ((), connection) = tokio::try_join!(asked, driven)?;
-        // Who asked speaks first in a tunnel.
+        // The client speaks first in a tunnel.
         if !connection.read_buf.is_empty() {
             return Err("it answered more than it was asked".to_owned());
         }
@@ -116,7 +106,7 @@ impl Proxy {
     }
 }
 
-/// Why there is no answer of a proxy that can be used.
+/// The reason that a proxy gave no usable answer.
 fn said(error: &hyper::Error) -> String {
     match error.source() {
         _ if error.is_incomplete_message() => "EOF".to_owned(),
@@ -174,7 +164,7 @@ mod tests {
         assert!(why.contains("got socks5://s:1080/"), "{why}");
     }
 
-    /// What is said to a proxy that answers `answer`, and what comes of it.
+    /// The request to a proxy that answers `answer`, and the result.
     async fn tunnel(answer: &[u8]) -> (String, Result<(), String>) {
         let proxy = Proxy { host: "p".into(), port: 80, authorization: Some(HeaderValue::from_static("Basic eA==")) };
         let (here, mut there) = tokio::io::duplex(4096);

@@ -1,6 +1,4 @@
-//! Shutdown as a value: who is still at work, and when to stop.
-//!
-//! Every long-lived task is spawned through a [`Shutdown`], under a name. Tasks watch
+//! Shutdown as a value. Every long-lived task is spawned through a [`Shutdown`], under a name. Tasks watch
 //! [`Shutdown::token`]; [`Shutdown::drain`] waits for them, bounded, and names those that stay.
 
 use std::collections::BTreeMap;
@@ -23,7 +21,6 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A group of its own.
     pub fn new() -> Shutdown {
         Shutdown::default()
     }
@@ -38,7 +35,6 @@ impl Shutdown {
         self.token.clone()
     }
 
-    /// Whether the tasks shall stop.
     pub fn is_triggered(&self) -> bool {
         self.token.is_cancelled()
     }
@@ -54,23 +50,19 @@ impl Shutdown {
     }
 
     /// Runs `task` to its end; it is expected to watch [`Shutdown::token`].
-    pub fn spawn<F>(&self, name: &'static str, task: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_boxed(name, Box::pin(task));
     }
 
-    /// Runs `task` until it ends or the group is told to stop, whichever comes first.
-    pub fn spawn_until<F>(&self, name: &'static str, task: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    /// Runs `task` until it ends or the group stops, whichever is first.
+    pub fn spawn_until(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_boxed_until(name, Box::pin(task));
     }
 
     fn spawn_boxed(&self, name: &'static str, task: Task) {
-        let running = Running::enter(name, Arc::clone(&self.alive));
+        let alive = Arc::clone(&self.alive);
+        *alive.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        let running = Running { name, alive };
         self.tracker.spawn(async move {
             let _running = running;
             task.await;
@@ -89,19 +81,12 @@ impl Shutdown {
         self.spawn_boxed(name, Box::pin(until));
     }
 
-    /// Tells the tasks to stop and waits for them. Past `grace` the names of those still at work
-    /// are the error.
+    /// Tells the tasks to stop and waits for them, for `grace` at most; the error names those still at work.
     pub async fn drain(&self, grace: Duration) -> Result<(), Vec<&'static str>> {
         self.token.cancel();
         self.tracker.close();
-        match tokio::time::timeout(grace, self.tracker.wait()).await {
-            Ok(()) => Ok(()),
-            Err(_elapsed) => Err(self.still_alive()),
-        }
-    }
-
-    fn still_alive(&self) -> Vec<&'static str> {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        let alive = |_elapsed| self.alive.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        tokio::time::timeout(grace, self.tracker.wait()).await.map_err(alive)
     }
 }
 
@@ -110,13 +95,6 @@ impl Shutdown {
 struct Running {
     name: &'static str,
     alive: Arc<Mutex<BTreeMap<&'static str, usize>>>,
-}
-
-impl Running {
-    fn enter(name: &'static str, alive: Arc<Mutex<BTreeMap<&'static str, usize>>>) -> Running {
-        *alive.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
-        Running { name, alive }
-    }
 }
 
 impl Drop for Running {

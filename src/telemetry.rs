@@ -1,7 +1,5 @@
-//! What the process says of itself: log lines with fields (`line`), to standard output and to files if one is named
-//! (`rotation`), as text or JSON, at a level that can change; and the counters of every room.
-//!
-//! `agent` starts it once per process, before anything else runs.
+//! The log and the counters of the process. Log lines (`line`) go to standard output and, if one is named, to a file
+//! (`rotation`), as text or JSON, at a level that can change.
 
 mod line;
 mod overhear;
@@ -28,12 +26,12 @@ use tracing_subscriber::{Registry, fmt, reload};
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 static COUNTERS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Starts counting: what is refused, dropped, retried or lost anywhere in the process.
+/// Starts the counters of everything refused, dropped, retried or lost in the process.
 pub fn count() -> Result<(), String> {
     let handle =
         PrometheusBuilder::new().install_recorder().map_err(|error| format!("counting could not be started: {error}"))?;
     // A second start in one process has failed above already.
-    let _ = COUNTERS.set(handle);
+    _ = COUNTERS.set(handle);
     Ok(())
 }
 
@@ -54,17 +52,14 @@ pub fn start(level: &str, json: bool, file: Option<&LogFile>) -> Result<(), Stri
     let started = tracing_subscriber::registry().with(filter).with(Overhearing).with(lines).try_init();
     started.map_err(|error| format!("logging could not be started: {error}"))?;
     // A second start in one process has failed above already.
-    let _ = LEVEL.set(handle);
+    _ = LEVEL.set(handle);
     Ok(())
 }
 
-/// Changes the level of a running process; without logging there is nothing to change.
+/// Changes the level of a running process; without a log it does nothing.
 pub fn set_level(level: &str) -> Result<(), String> {
     let filter = filter(level)?;
-    match LEVEL.get() {
-        Some(handle) => handle.reload(filter).map_err(|error| error.to_string()),
-        None => Ok(()),
-    }
+    LEVEL.get().map_or(Ok(()), |handle| handle.reload(filter).map_err(|error| error.to_string()))
 }
 
 fn filter(level: &str) -> Result<Targets, String> {
@@ -76,9 +71,8 @@ fn filter(level: &str) -> Result<Targets, String> {
         "err" | "error" => "error",
         other => return Err(format!("expected log_level trace, debug, info, warn or err, got {other:?}")),
     };
-    // The libraries below speak of their own insides; their warnings are enough.
-    // Openraft warns of each late heartbeat and crossed vote, which every election has, and calls each
-    // message an error that comes while it stops; what matters of that is told by Raft's own lines here.
+    // Warnings of libraries are enough. Openraft warns of each late heartbeat and crossed vote, which every election
+    // has, and calls a message during its stop an error: Kontor's own lines of Raft stand for them.
     let libraries = match own {
         "trace" => "debug",
         "debug" => "warn",
@@ -88,12 +82,12 @@ fn filter(level: &str) -> Result<Targets, String> {
     format!("{libraries},kontor={own}").parse().map_err(|error| format!("log_level {level:?}: {error}"))
 }
 
-/// For tests that read what is logged: a log line is made up for no other subscriber than those there are when
-/// it is first reached, and another test may be the first. With this one for all threads none is passed over.
+/// A subscriber for all threads, for tests that read the log. Tracing decides whether a log line has a subscriber when
+/// it first reaches the line, which may happen in another test.
 #[cfg(test)]
 pub(crate) fn hear_all() {
     // The second test finds the first one's.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Where this agent is, while it runs: templates are looked up anew, listeners move to the addresses
-//! found, and the others are told.
+//! Addresses of a running agent: templates are looked up anew, listeners move, and the other agents hear of it.
 //!
-//! [`AddressMonitor`] decides, without I/O; [`follow`] looks at the host, moves and tells. An address that is
-//! gone without another one in its place changes nothing: the agent goes on with what it has.
+//! [`AddressMonitor`] decides, without I/O; [`follow`] acts. An address that is gone without another one in its place
+//! stays in use.
 
 use super::listeners::{self, MovableListener};
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::config::{Config, Host, HttpAddress, Located};
 use crate::defaults;
 use crate::gossip::Gossip;
@@ -20,25 +20,23 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// Remembers what the last look at the host came to.
 #[derive(Debug, Default)]
 struct AddressMonitor {
     /// Addresses of this agent that the host did not have.
     absent: Vec<IpAddr>,
-    /// Whether it was told that some cannot be found.
-    told: bool,
+    /// True while a missing address is reported.
+    reported: bool,
 }
 
-/// What a look comes to.
 #[derive(Debug)]
 struct Observed {
-    /// Where the agent is to be.
+    /// The settings with the wanted addresses.
     wanted: Config,
-    /// Why it stays somewhere, when that is worth a warning.
+    /// Why an address stays, when that is worth a warning.
     stays: Option<String>,
-    /// All that could not be found is there again, after it was told.
+    /// All reported addresses are found again.
     found_again: bool,
-    /// An address that was gone is the host's again: its network may have come back with it.
+    /// An address is the host's again, perhaps with its network.
     is_back: bool,
 }
 
@@ -48,19 +46,18 @@ impl AddressMonitor {
         let Located { config: wanted, missing } = running.located(&host.clone().preferring(&in_use));
         let is_back = self.absent.iter().any(|ip| host.has(*ip) && in_use.contains(ip));
         self.absent = in_use.into_iter().filter(|ip| !host.has(*ip)).collect();
-        let was_told = std::mem::replace(&mut self.told, !missing.is_empty());
+        let was_reported = std::mem::replace(&mut self.reported, !missing.is_empty());
         Observed {
             wanted,
-            stays: (self.told && !was_told).then(|| missing.join("; ")),
-            found_again: was_told && !self.told,
+            stays: (self.reported && !was_reported).then(|| missing.join("; ")),
+            found_again: was_reported && !self.reported,
             is_back,
         }
     }
 }
 
-/// What has an address.
+/// The parts with an address.
 pub(super) struct Placed {
-    /// What the agent runs with.
     pub running: Arc<watch::Sender<Config>>,
     pub rpc: Mover,
     pub lan: Gossip,
@@ -72,12 +69,12 @@ pub(super) struct Placed {
     pub open: Opener,
 }
 
-/// Looks again and again, and follows.
+/// Looks at the host again and again, and moves the agent.
 pub(super) async fn follow(mut placed: Placed) {
     let (mut monitor, mut trouble) = (AddressMonitor::default(), FailureThrottle::default());
     let mut syncs = 0;
     loop {
-        tokio::time::sleep(defaults::ADDRESS_LOOK_INTERVAL).await;
+        clock::sleep_shared(defaults::ADDRESS_LOOK_INTERVAL).await;
         let host = match tokio::task::spawn_blocking(Host::read).await {
             Ok(Ok(host)) => host,
             failed => {
@@ -91,7 +88,7 @@ pub(super) async fn follow(mut placed: Placed) {
         if let Some(causes) = &sight.stays {
             warn!(%causes, "an address of this agent is not found; it goes on with the one it had, and looks again");
         }
-        if monitor.told {
+        if monitor.reported {
             metrics::counter!("kontor.agent.addresses_not_found").increment(1);
         }
         if sight.found_again {
@@ -120,12 +117,11 @@ pub(super) async fn follow(mut placed: Placed) {
 }
 
 impl Placed {
-    /// Moves what is not where it is to be, tells the others, and says what did not work.
+    /// Moves all parts to their wanted addresses, and announces them; the failures.
     async fn go(&mut self, running: &Config, wanted: &Config) -> Vec<String> {
         let mut causes = self.go_lan(wanted).await;
         causes.extend(self.go_wan(wanted).await);
-        let tcp = |address: &HttpAddress| if let HttpAddress::Tcp(addr) = address { Some(*addr) } else { None };
-        let http: Vec<SocketAddr> = wanted.http.iter().filter_map(tcp).collect();
+        let http: Vec<SocketAddr> = wanted.http.iter().filter_map(HttpAddress::tcp).collect();
         causes.extend(listeners::follow(&mut self.http, &http, None, &self.open).await);
         let tls = listeners::tls_of(&self.https);
         if tls.is_some() {
@@ -135,14 +131,14 @@ impl Placed {
             metrics::counter!("kontor.agent.moves").increment(1);
             info!(
                 lan = %wanted.advertise, wan = %wanted.advertise_wan, before = %running.advertise,
-                "addresses of this agent have changed, and are told to the others"
+                "addresses of this agent have changed, and are announced to the others"
             );
             self.running.send_modify(|running| running.take_addresses(wanted));
         }
         causes
     }
 
-    /// The RPC port and the LAN pool; both must be there before others are told.
+    /// The RPC port and the LAN pool, both of which move before the addresses are announced.
     async fn go_lan(&self, wanted: &Config) -> Vec<String> {
         let mut causes = Vec::new();
         if let Some(at) = self.rpc.at().filter(|at| at.ip() != wanted.rpc.ip()) {
@@ -188,7 +184,7 @@ impl Placed {
     }
 }
 
-/// Has a pool listen at `ip`; the reason when it does not.
+/// Has a pool listen at `ip`; the reason of a failure.
 async fn moved(pool: &Gossip, ip: IpAddr) -> Option<String> {
     match pool.bound() {
         Some(at) if at.ip() == ip => None,

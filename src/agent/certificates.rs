@@ -1,11 +1,10 @@
-//! The certificates of an agent while it runs: read anew when their files change or a reload asks for
-//! it, and told of in the log before they are over.
+//! The certificates of a running agent: read anew after changes and reloads, and reported before their end.
 //!
-//! What is new counts from the next handshake on; no connection that stands is ended for it. What
-//! cannot be used is told, and what was shown before stays. `agent` runs both tasks.
+//! New ones count from the next handshake on; connections stay. Unusable ones are reported, and the old ones stay.
 
 use super::trust;
 use crate::bridge::Bridge;
+use crate::clock;
 use crate::config::{Config, Tls};
 use crate::defaults::{CERTIFICATE_LOOK, CERTIFICATE_SOON_DAYS, CERTIFICATE_TOLD_EVERY};
 use crate::gossip::Gossip;
@@ -23,72 +22,70 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// Everything that shows a certificate of the files configured, or judges others by them.
+/// The parts that use the configured certificates.
 pub(super) struct Certificates {
-    /// As the agent was started: what is verified does not change with the files.
+    /// The settings of the start: rules of verification do not change with the files.
     started: Config,
     rpc: Option<RpcTls>,
-    /// Of all HTTPS listeners.
     https: Option<Handshakes>,
     bridge: Option<Bridge>,
-    /// Where the others learn the fingerprint of a key that the bridge has made itself.
+    /// The pool that announces the fingerprint of the bridge's own key.
     wan: Option<Gossip>,
-    /// That key, once it is or was shown: without a data directory there is no other place for it.
+    /// That key, once it was shown: without a data directory it is nowhere else.
     own_key: OnceLock<BridgeIdentity>,
     shown: Mutex<Shown>,
 }
 
-/// What is in use.
 struct Shown {
     files: Stamps,
     endings: Vec<Ending>,
 }
 
-/// What was read and can be used.
+/// Usable certificates, as read.
 pub(super) struct Renewed {
     shown: Shown,
     rpc: Option<RpcTls>,
     https: Option<Arc<ServerConfig>>,
     bridge: Option<BridgeIdentity>,
-    /// What speaks against it, though it can be used.
+    /// Faults that do not prevent their use.
     remarks: Vec<String>,
 }
 
 impl Certificates {
-    /// Those that `tls` was loaded with at the start, when the files had these `stamps`; none where
-    /// none are configured.
-    pub(super) fn new(config: &Config, stamps: Stamps, tls: &trust::Tls) -> Option<Certificates> {
+    /// The certificates of `tls`, loaded at the start from files with these `stamps`; `None` if not configured.
+    pub(super) fn new(
+        config: &Config,
+        stamps: Stamps,
+        tls: &trust::Tls,
+        https: Option<Handshakes>,
+        bridge: Option<Bridge>,
+        wan: Option<Gossip>,
+    ) -> Option<Certificates> {
         let endings = tls.material.as_ref()?.endings().to_vec();
         let own_key = tls.bridge.clone().filter(|identity| !identity.is_of_ca()).map_or_else(OnceLock::new, OnceLock::from);
         Some(Certificates {
             started: config.clone(),
             rpc: tls.rpc.clone(),
-            https: None,
-            bridge: None,
-            wan: None,
+            https,
+            bridge,
+            wan,
             own_key,
             shown: Mutex::new(Shown { files: stamps, endings }),
         })
     }
 
-    /// The HTTPS listeners and the bridge show them too, and `wan` tells what the bridge shows.
-    pub(super) fn shown_by(self, https: Option<Handshakes>, bridge: Option<Bridge>, wan: Option<Gossip>) -> Certificates {
-        Certificates { https, bridge, wan, ..self }
-    }
-
-    /// Reads the files that `tls` names and checks that all who show them can use them, the bridge as at a
-    /// start; none where they are those in use, which may be over by now and shall not stand in the way of a
-    /// reload. Blocks.
+    /// Reads the files that `tls` names, and checks them as a start does. `None` for those in use, which may have
+    /// ended and must not prevent a reload. Blocks.
     pub(super) fn read(&self, tls: &Tls) -> Result<Option<Renewed>, String> {
         let mut config = self.started.clone();
         config.tls.take_files(tls);
-        // Before they are read: what is written meanwhile is read again.
+        // Taken before the files are read: later writes are read again.
         let files = Stamps::of(&config.tls);
         if self.are_those_of(&files) {
             return Ok(None);
         }
         let material = TlsMaterial::load(&trust::tls_files(&config))?;
-        // Those from before are better than one of tomorrow or of yesterday.
+        // The old ones are better than one that is not valid now.
         material.check_dates()?;
         let verifies = config.tls.verify_incoming_https;
         let mut remarks = material.remarks();
@@ -101,7 +98,7 @@ impl Certificates {
         }))
     }
 
-    /// What the bridge shows of the files, or else the key of its own; none for what it shows already.
+    /// The bridge's identity from the files, or its own key; `None` to keep the present one.
     fn bridge_identity(
         &self,
         config: &Config,
@@ -111,13 +108,13 @@ impl Certificates {
         let (dc, domain) = (&config.datacenter, &config.domain);
         match trust::bridge_of_ca(config, material, remarks) {
             Ok(Some(identity)) => return Ok(Some(identity)),
-            // Its own key would have fingerprints count from here on, which only an operator may decide.
+            // With its own key fingerprints would count, which is an operator's decision.
             Ok(None) if config.requires_ca() && self.own_key.get().is_none() => {
                 remarks.push("the bridge goes on with the certificate from before: it cannot show the new one".to_owned());
                 return Ok(None);
             }
             Ok(None) => {}
-            // The bridge alone is asked for more: that is nothing against the certificate elsewhere.
+            // The bridge alone demands more of the certificate, which is fit for the other parts.
             Err(why) if config.bridge_require_ca == Some(true) && !material.is_of_elsewhere(dc, domain) => {
                 remarks.push(format!("the bridge goes on with the certificate from before: {why}"));
                 return Ok(None);
@@ -134,7 +131,7 @@ impl Certificates {
         Ok(Some(if material.has_cert() { own_key.judging_by_ca(material) } else { own_key }))
     }
 
-    /// Has what was read count from now on.
+    /// Puts certificates into use.
     pub(super) fn show(&self, renewed: Renewed) -> Result<(), String> {
         if let (Some(bridge), Some(identity)) = (&self.bridge, renewed.bridge) {
             let pin = identity.fingerprint();
@@ -163,7 +160,8 @@ impl Certificates {
 
     fn tell(&self, all: bool) {
         let endings = self.shown.lock().unwrap_or_else(PoisonError::into_inner).endings.clone();
-        for (ending, days_left) in days_left(&endings, SystemTime::now()) {
+        for ending in &endings {
+            let days_left = days_between(SystemTime::now(), ending.until);
             let (file, until) = (&ending.source, OffsetDateTime::from(ending.until).date());
             if days_left < 0 {
                 warn!(%file, %until, "certificate is over: put another in its place, which is taken up without a restart");
@@ -176,11 +174,7 @@ impl Certificates {
     }
 }
 
-fn days_left(endings: &[Ending], now: SystemTime) -> impl Iterator<Item = (&Ending, i64)> {
-    endings.iter().map(move |ending| (ending, days_between(now, ending.until)))
-}
-
-/// Tells when the certificates in use are over: all at once, those that are over soon each day.
+/// Logs the ends of the certificates in use: all at once, the near ones each day.
 pub(super) async fn remind(certificates: Arc<Certificates>) {
     certificates.tell(true);
     loop {
@@ -189,12 +183,12 @@ pub(super) async fn remind(certificates: Arc<Certificates>) {
     }
 }
 
-/// Has the files that `config` names read again whenever they have changed.
+/// Reads the files that `config` names again after each change.
 pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch::Receiver<Config>) {
     let mut last = None;
-    let mut told = None;
+    let mut reported = None;
     loop {
-        sleep(CERTIFICATE_LOOK).await;
+        clock::sleep_shared(CERTIFICATE_LOOK).await;
         let tls = config.borrow().tls.clone();
         let (shared, before) = (Arc::clone(&certificates), last.take());
         let look = move || {
@@ -202,7 +196,7 @@ pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch:
             if shared.are_those_of(&now) {
                 return (None, None);
             }
-            // One of several files may be on its way.
+            // The other files may still be written.
             let renewed =
                 (before.as_ref() == Some(&now)).then(|| shared.read(&tls)?.map_or(Ok(()), |renewed| shared.show(renewed)));
             (Some(now), renewed)
@@ -212,39 +206,38 @@ pub(super) async fn follow_files(certificates: Arc<Certificates>, config: watch:
         match renewed {
             None => {}
             Some(Ok(())) => {
-                told = None;
+                reported = None;
                 info!("certificates have changed; the new ones are shown from now on");
                 certificates.tell(true);
             }
-            // It is tried again, because a certificate may be one of tomorrow, and told once.
+            // The files are tried again, as a certificate may become valid, and reported once.
             Some(Err(cause)) => {
                 metrics::counter!("kontor.agent.certificates_refused").increment(1);
-                if told.as_ref() != Some(&cause) {
+                if reported.as_ref() != Some(&cause) {
                     warn!(%cause, "certificates have changed and cannot be used; those from before stay");
-                    told = Some(cause);
+                    reported = Some(cause);
                 }
             }
         }
     }
 }
 
-/// By what a file is known to be another, or written anew: inode, length, and the times of its last
-/// change in nanoseconds. Unset where there is none.
+/// The mark of a file's version: inode, length, and the times of its last changes. `None` without a file.
 type Stamp = Option<(u64, u64, i64, i64, i64, i64)>;
 
-/// The files that certificates are read from, as they lie there.
+/// The versions of the certificates' files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamps(BTreeMap<PathBuf, Stamp>);
 
 impl Stamps {
-    /// As of now. Blocks.
+    /// The present versions. Blocks.
     pub(super) fn of(tls: &Tls) -> Stamps {
         let mut stamps = BTreeMap::new();
         for path in [&tls.ca_file, &tls.cert_file, &tls.key_file].into_iter().flatten() {
             stamps.insert(path.clone(), stamp(path));
         }
         if let Some(folder) = &tls.ca_path {
-            // A folder that cannot be read differs from one that could.
+            // An unreadable folder counts as empty.
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 stamps.insert(entry.path(), stamp(&entry.path()));
             }
@@ -253,7 +246,7 @@ impl Stamps {
     }
 }
 
-/// That of what `path` leads to, over links.
+/// The version of the file at `path`, over links.
 fn stamp(path: &Path) -> Stamp {
     let file = std::fs::metadata(path).ok()?;
     Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()))
@@ -266,8 +259,8 @@ mod tests {
     use crate::tls::create_ca;
     use crate::tls::testing::{dated_cert, server_cert};
     use serde_json::json;
-    use std::io::Write;
     use std::time::Duration;
+    use tracing_subscriber::fmt::MakeWriter;
 
     /// A CA and a certificate of it that is valid for so long, with its key: the files by name.
     fn made(days: u32) -> [(&'static str, String); 3] {
@@ -289,10 +282,10 @@ mod tests {
         let config = resolve(&Sources { flags, ..Sources::default() }).unwrap();
         let stamps = Stamps::of(&config.tls);
         let tls = trust::Tls::load(&config, None).unwrap();
-        (Arc::new(Certificates::new(&config, stamps, &tls).unwrap()), watch::Sender::new(config))
+        (Arc::new(Certificates::new(&config, stamps, &tls, None, None, None).unwrap()), watch::Sender::new(config))
     }
 
-    /// What the next handshake on the RPC port is made with, to tell it from any other.
+    /// The identity of the RPC port's present TLS settings.
     fn in_use(certificates: &Certificates) -> usize {
         Arc::as_ptr(&certificates.rpc.as_ref().unwrap().server.load_full()) as usize
     }
@@ -370,43 +363,22 @@ mod tests {
         assert_eq!(in_use(&certificates), second, "the old ones count no more");
     }
 
-    /// Log lines of one thread.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Lines {
-        fn count(&self, text: &str) -> usize {
-            String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(text)).count()
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn the_days_left_are_told_at_the_start_and_each_day_once_they_are_few() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &made(29));
         let (certificates, _config) = certificates(folder.path());
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let lines: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
+        let count = |text: &str| String::from_utf8_lossy(&lines.lock().unwrap()).matches(text).count();
+        let log = tracing_subscriber::fmt().with_writer(|| lines.make_writer()).with_ansi(false).finish();
         crate::telemetry::hear_all();
         let _in_this_thread = tracing::subscriber::set_default(log);
         tokio::spawn(remind(certificates));
         sleep(Duration::from_secs(1)).await;
-        assert_eq!((lines.count("ca.pem"), lines.count("cert.pem")), (1, 1));
-        assert_eq!(lines.count("WARN") + lines.count("INFO"), 2);
-        assert_eq!(lines.count("is over soon"), 1);
+        assert_eq!((count("ca.pem"), count("cert.pem")), (1, 1));
+        assert_eq!(count("WARN") + count("INFO"), 2);
+        assert_eq!(count("is over soon"), 1);
         sleep(CERTIFICATE_TOLD_EVERY * 3).await;
-        assert_eq!((lines.count("ca.pem"), lines.count("cert.pem")), (1, 4), "the CA has time");
+        assert_eq!((count("ca.pem"), count("cert.pem")), (1, 4), "the CA has time");
     }
 }

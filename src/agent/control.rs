@@ -1,8 +1,8 @@
-//! What the HTTP API needs of the agent itself: who it is, how it does, reload and leave.
+//! The agent as the HTTP API needs it: its identity and statistics, reload and leave.
 
-use super::Reload;
 use super::certificates::Certificates;
 use super::federation::Rules;
+use super::{Reload, publish};
 use crate::bridge::Bridge;
 use crate::config::Config;
 use crate::defaults;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, watch};
 
-/// What the answers are made of.
+/// The parts of the agent behind the answers.
 pub(super) struct Reach {
     pub(super) router: Router,
     pub(super) local: Local,
@@ -28,21 +28,17 @@ pub(super) struct Reach {
     pub(super) wan: Option<Gossip>,
     pub(super) raft: Option<Raft>,
     pub(super) bridge: Option<Bridge>,
-    /// What a reload may change about other datacenters.
+    /// The settings about other datacenters that a reload changes.
     pub(super) rules: watch::Sender<Rules>,
-    /// The watches that are followed.
     pub(super) watches: watch::Sender<Vec<ConfiguredWatch>>,
     pub(super) reload: Option<Reload>,
-    /// The bound on the connections of one address.
     pub(super) max_conns_per_client: Arc<AtomicUsize>,
-    /// Those of the files configured.
     pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// The agent, as the HTTP API sees it.
 pub(super) struct Control {
     summary: Value,
-    /// What the agent runs with.
     config: Arc<watch::Sender<Config>>,
     server: bool,
     bootstrap: bool,
@@ -80,38 +76,35 @@ impl Control {
         }
     }
 
-    /// What the agent runs with.
     pub(super) fn running(&self) -> Arc<watch::Sender<Config>> {
         Arc::clone(&self.config)
     }
 
-    /// Resolves when a user has asked the agent to leave.
     pub(super) async fn leave_requested(&self) {
         self.leave_asked.notified().await;
     }
 
-    /// Tells that user that it has left.
+    /// Answers that user: the agent has left.
     pub(super) fn leave_done(&self) {
         self.left.send_replace(true);
     }
 
     fn consul_section(&self) -> BTreeMap<String, String> {
-        let mut section =
-            BTreeMap::from([("server".to_owned(), self.server.to_string()), ("acl".to_owned(), "disabled".to_owned())]);
-        match &self.reach.raft {
-            Some(raft) => {
-                section.insert("bootstrap".to_owned(), self.bootstrap.to_string());
-                section.insert("leader".to_owned(), raft.leadership().borrow().is_self.to_string());
-                let leader = self.reach.router.leader_addr().map_or_else(String::new, |addr| addr.to_string());
-                section.insert("leader_addr".to_owned(), leader);
-                section.insert("known_datacenters".to_owned(), self.reach.router.datacenters().len().to_string());
-            }
+        let Reach { raft, router, lan, .. } = &self.reach;
+        let mut all = section([("server", self.server.to_string()), ("acl", "disabled".to_owned())]);
+        all.extend(match raft {
+            Some(raft) => section([
+                ("bootstrap", self.bootstrap.to_string()),
+                ("leader", raft.leadership().borrow().is_self.to_string()),
+                ("leader_addr", router.leader_addr().map_or_else(String::new, |addr| addr.to_string())),
+                ("known_datacenters", router.datacenters().len().to_string()),
+            ]),
             None => {
-                let servers = self.reach.lan.roster().alive().filter(|member| member.is_server()).count();
-                section.insert("known_servers".to_owned(), servers.to_string());
+                let servers = lan.roster().alive().filter(|member| member.is_server()).count();
+                section([("known_servers", servers.to_string())])
             }
-        }
-        section
+        });
+        all
     }
 
     fn agent_section(&self) -> BTreeMap<String, String> {
@@ -175,7 +168,7 @@ impl AgentControl for Control {
             let files_before = before.tls.clone();
             let read_all = move || {
                 let wanted = read()?;
-                // Who shows no certificate, or trusts nobody by one, begins with that at a start only.
+                // Only a start begins to show a certificate, or to trust by one.
                 let certificates = certificates.filter(|_| files_before.has_kinds_of(&wanted.tls));
                 let renewed = certificates.as_ref().map(|certificates| certificates.read(&wanted.tls)).transpose()?.flatten();
                 Ok::<_, String>((wanted, certificates.zip(renewed)))
@@ -191,14 +184,8 @@ impl AgentControl for Control {
             crate::telemetry::set_level(&wanted.log_level)?;
             local.discard_check_output(wanted.discard_check_output);
             max_conns_per_client.store(wanted.http_max_conns_per_client, Ordering::Relaxed);
-            rules.send_if_modified(|rules| {
-                let before = std::mem::replace(rules, Rules::of(&wanted));
-                before != *rules
-            });
-            watches.send_if_modified(|watches| {
-                let before = std::mem::replace(watches, wanted.watches.clone());
-                before != *watches
-            });
+            publish(&rules, Rules::of(&wanted));
+            publish(&watches, wanted.watches.clone());
             let pending = before.needs_restart(&wanted);
             if !pending.is_empty() {
                 tracing::warn!(settings = %pending.join(", "), "these settings have changed, and take effect at the next start");
@@ -213,7 +200,7 @@ impl AgentControl for Control {
         let mut left = self.left.subscribe();
         self.leave_asked.notify_one();
         Box::pin(async move {
-            // An error means that the agent is gone, which is what was asked for.
+            // An error means that the agent is gone, as wanted.
             let _ = left.wait_for(|left| *left).await;
         })
     }
@@ -226,7 +213,7 @@ fn section<const N: usize>(entries: [(&str, String); N]) -> BTreeMap<String, Str
 fn bridge_section(bridge: &Bridge) -> BTreeMap<String, String> {
     section([
         ("address", bridge.local_addr().to_string()),
-        // What `federation {}` elsewhere pins this server by.
+        // The pin of this server for `federation {}` elsewhere.
         ("fingerprint", bridge.fingerprint().map(|hex| format!("sha256:{hex}")).unwrap_or_default()),
     ])
 }
@@ -247,7 +234,7 @@ fn runtime_section() -> BTreeMap<String, String> {
     section([
         ("arch", std::env::consts::ARCH.to_owned()),
         ("cpu_count", cpus.to_string()),
-        // Consul's name for what is concurrent; here they are tasks.
+        // Consul's name; here the number of tasks.
         ("goroutines", tasks.to_string()),
         ("max_procs", workers.to_string()),
         ("os", std::env::consts::OS.to_owned()),

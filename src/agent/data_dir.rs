@@ -1,7 +1,4 @@
-//! Who an agent is: the data directory, who owns it, and the node id that it keeps.
-//!
-//! `agent` opens it before anything else; the lock inside keeps a second agent out for as long as
-//! this one lives.
+//! The data directory, which one agent locks for its lifetime, and the node id in it.
 
 use crate::config::Config;
 use crate::model::ids::NodeId;
@@ -16,7 +13,7 @@ const NODE_ID_FILE: &str = "node-id";
 /// The file that is locked while an agent uses the directory.
 const LOCK_FILE: &str = "agent.lock";
 
-/// An opened data directory. Dropping it lets others in.
+/// A locked data directory, until it is dropped.
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
@@ -44,13 +41,12 @@ impl DataDir {
         }
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The node id: the one kept here, else `configured`, else a new one; kept from then on. A
-    /// directory that belongs to another node id than the configured one is refused.
+    /// The node id: the kept one, else `configured`, else a new one, which is kept. A directory of another node id
+    /// than the configured one is refused.
     pub(super) fn node_id(&self, configured: Option<NodeId>) -> Result<NodeId, String> {
         let path = self.path.join(NODE_ID_FILE);
         match (read_node_id(&path)?, configured) {
@@ -67,11 +63,9 @@ impl DataDir {
             }
         }
     }
-}
 
-impl DataDir {
-    /// Under its old id, a server without its log would vote and acknowledge for what it does not
-    /// have. It gets a new id, under which its cluster takes it in, where that can be meant.
+    /// Gives a server that has lost its log a new id, unless the configuration contradicts: under the old id it would
+    /// vote for entries that it no longer has.
     fn renew_id_after_loss(&self, config: &Config) -> Result<(), String> {
         let path = self.path.join(NODE_ID_FILE);
         let keep = |id: NodeId| write_durably(&path, id.to_string().as_bytes()).map_err(|error| unusable(&path, &error));
@@ -111,7 +105,7 @@ impl DataDir {
     }
 }
 
-/// A server of Consul has its catalog where Kontor would begin an empty one. Changes nothing.
+/// Refuses the directory of a server of Consul, beside whose catalog an empty one would begin.
 fn refuse_consuls_catalog(path: &Path) -> Result<(), String> {
     let raft = path.join("raft");
     let consuls = ["raft.db", "wal", "snapshots"].map(|name| raft.join(name)).into_iter().find(|file| file.exists());
@@ -125,7 +119,7 @@ fn refuse_consuls_catalog(path: &Path) -> Result<(), String> {
     ))
 }
 
-/// Who an agent is, known before anything of it runs: its id, and the directory that is its own.
+/// The id of an agent and its data directory, settled before any part runs.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) node_id: NodeId,
@@ -133,8 +127,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Locks the data directory of `config` and takes the id from there; dev mode has a new one. A
-    /// server that has lost its Raft log gets a new one too.
+    /// Locks the data directory of `config` and takes the id from there. Dev mode has a new id, and so has a server
+    /// that has lost its Raft log.
     pub(super) fn open(config: &Config) -> Result<Identity, String> {
         if let Some(path) = config.data_dir.as_deref().filter(|_| config.server) {
             refuse_consuls_catalog(path)?;
@@ -167,7 +161,7 @@ pub(super) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
         file.sync_all()
     });
     if written.is_err() {
-        // On a full disk the part that was written would be in the way.
+        // A part of the file would take room on a full disk.
         let _ = fs::remove_file(&beside);
     }
     written?;

@@ -1,8 +1,6 @@
-//! `kontor demo`: two datacenters in one process, three servers and one client each, with sample
-//! services, on one address.
+//! `kontor demo`: two datacenters in one process, three servers and one client each, with sample services.
 //!
-//! For trying things out: the agents are real and talk over real sockets; their data is kept in a
-//! folder that goes with the process unless `-data-dir` names one.
+//! The agents are real and use real sockets. Their folder is removed at the end unless `-data-dir` names one.
 
 use super::Agent;
 use super::run::{failed, say};
@@ -20,18 +18,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The datacenters of the demo.
 const DATACENTERS: [&str; 2] = ["dc1", "dc2"];
 /// The agents of each, in steps of ten ports.
 const AGENTS: [(&str, bool); 4] = [("s1", true), ("s2", true), ("s3", true), ("c1", false)];
-/// How long the demo tries to federate before it says what is missing.
+/// Time to federate before the demo fails.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the agents may take to stop. They hand nothing over to each other, since all of them go.
+/// Time for the agents to stop: they hand nothing over.
 const STOP: Duration = Duration::from_millis(400);
-/// Time between looks at what is missing.
+/// Time between looks for missing agents.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Runs the demo until it is told to stop.
+/// Runs the demo until a signal stops it.
 pub fn run(options: DemoOptions) -> ExitCode {
     if let Err(message) = telemetry::start("err", false, None) {
         return failed(&message);
@@ -46,7 +43,7 @@ fn run_in(options: &DemoOptions) -> Result<(), String> {
     let folder = Folder::open(options.data_dir.as_deref())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the runtime could not be started: {error}"))?;
     let outcome = runtime.block_on(demo(options, &folder.path));
-    // An agent that has not stopped by now ends as at a crash, which its disk is made for.
+    // An agent still at work ends as in a crash, which is safe.
     runtime.shutdown_timeout(STOP / 2);
     outcome
 }
@@ -57,7 +54,7 @@ async fn demo(options: &DemoOptions, folder: &Path) -> Result<(), String> {
     let mut agents = Vec::new();
     let outcome = tokio::select! {
         outcome = play(&mut agents, options, folder, started) => outcome,
-        outcome = told_to_stop() => outcome,
+        outcome = stop_signal() => outcome,
     };
     say("==> Stopping\n");
     let stops: Vec<_> = agents.into_iter().map(|agent| tokio::spawn(agent.shutdown())).collect();
@@ -80,9 +77,14 @@ async fn play(agents: &mut Vec<Agent>, options: &DemoOptions, folder: &Path, sta
     }
     let agents: &[Agent] = agents;
     register_samples(agents).await?;
-    // Clients know servers, not who leads.
+    // Clients know no leader.
     let leads = |agent: &Agent| agent.raft().is_none() || agent.router().leader_addr().is_some();
-    wait_for(agents, "a leader in each datacenter", leads).await?;
+    wait_for(async || {
+        let missing: Vec<&str> = agents.iter().filter(|agent| !leads(agent)).map(Agent::node_name).collect();
+        let error = || format!("expected a leader in each datacenter; still missing at {}", missing.join(", "));
+        if missing.is_empty() { Ok(()) } else { Err(error()) }
+    })
+    .await?;
     say(&format!("==> Both datacenters have a leader ({:.1} s)\n", started.elapsed().as_secs_f64()));
     for agent in agents {
         for dc in DATACENTERS {
@@ -112,37 +114,28 @@ async fn register_samples(agents: &[Agent]) -> Result<(), String> {
     Ok(())
 }
 
-async fn wait_for(agents: &[Agent], what: &str, done: impl Fn(&Agent) -> bool) -> Result<(), String> {
+/// Waits until `look` succeeds, and fails with its last error.
+async fn wait_for(mut look: impl AsyncFnMut() -> Result<(), String>) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let missing: Vec<&str> = agents.iter().filter(|agent| !done(agent)).map(Agent::node_name).collect();
-        if missing.is_empty() {
-            return Ok(());
+        match look().await {
+            Err(error) if Instant::now() > deadline => return Err(format!("after {PATIENCE:?}: {error}")),
+            Err(_) => tokio::time::sleep(LOOK).await,
+            Ok(()) => return Ok(()),
         }
-        if Instant::now() > deadline {
-            return Err(format!("expected {what} within {PATIENCE:?}; still missing at {}", missing.join(", ")));
-        }
-        tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Waits until `agent` has the sample service of `dc`.
 async fn until_answered(agent: &Agent, dc: &str) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
     let read = Read::Catalog(CatalogRead::Service { name: "web".to_owned(), lookup: crate::model::operation::Lookup::Plain });
     let identity = Identity { dc: Some(dc.to_owned()), ..Identity::new(read, Principal::anonymous()) };
     let query = Query::of(identity, Freshness::default());
-    loop {
-        let last = match agent.router().query(query.clone()).await {
-            Ok(answer) if answer.body.len() > 2 => return Ok(()),
-            Ok(_) => "no instance yet".to_owned(),
-            Err(fault) => fault.to_string(),
-        };
-        if Instant::now() > deadline {
-            return Err(format!("{} got no answer of {dc} within {PATIENCE:?}: {last}", agent.node_name()));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    wait_for(async || match agent.router().query(query.clone()).await {
+        Ok(answer) if answer.body.len() > 2 => Ok(()),
+        Ok(_) => Err(format!("{} got no answer of {dc}: no instance yet", agent.node_name())),
+        Err(fault) => Err(format!("{} got no answer of {dc}: {fault}", agent.node_name())),
+    })
+    .await
 }
 
 fn print_guide(agents: &[Agent]) {
@@ -165,7 +158,7 @@ fn print_guide(agents: &[Agent]) {
     say("==> Running; press Ctrl-C to stop\n");
 }
 
-async fn told_to_stop() -> Result<(), String> {
+async fn stop_signal() -> Result<(), String> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error: std::io::Error| format!("signals cannot be handled: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -176,17 +169,14 @@ async fn told_to_stop() -> Result<(), String> {
     Ok(())
 }
 
-/// The configuration of one agent: what a user would write, on ports of its own.
+/// The configuration of one agent, on ports of its own.
 fn plan(options: &DemoOptions, folder: &Path, dc: &str, name: &str, server: bool) -> Result<Config, String> {
     let ports = Ports::of(options, dc, name)?;
-    let mut lan = Vec::new();
-    for other in servers().filter(|other| *other != name) {
-        lan.push(SocketAddr::new(options.bind, Ports::of(options, dc, other)?.lan).to_string());
-    }
-    let mut wan = Vec::new();
-    if server && dc != DATACENTERS[0] {
-        wan.push(SocketAddr::new(options.bind, Ports::of(options, DATACENTERS[0], "s1")?.wan).to_string());
-    }
+    let at = |port| SocketAddr::new(options.bind, port).to_string();
+    let others = servers().filter(|other| *other != name);
+    let lan: Vec<String> = others.map(|other| Ok(at(Ports::of(options, dc, other)?.lan))).collect::<Result<_, String>>()?;
+    let first = Ports::of(options, DATACENTERS[0], "s1")?;
+    let wan: Vec<String> = (server && dc != DATACENTERS[0]).then(|| at(first.wan)).into_iter().collect();
     let flags: Value = json!({
         "server": server,
         "bootstrap_expect": if server { servers().count() } else { 0 },
@@ -229,7 +219,7 @@ impl Ports {
     }
 }
 
-/// Where the agents keep their data; removed at the end when it is the demo's own.
+/// The folder of the agents' data; removed at the end when it is the demo's own.
 struct Folder {
     path: PathBuf,
     own: bool,

@@ -1,17 +1,20 @@
-//! What the other parts need of the rosters: Raft's candidates and addresses from the LAN pool,
-//! the bridge's servers and the flood join from both.
+//! Lists derived from the rosters: Raft's candidates and addresses, the bridge's servers, the flood join.
 //!
 //! The derivations are pure; the tasks at the end feed them from gossip.
 
 use super::dispatch::{RaftAddresses, RaftServer};
 use super::federation::merged;
+use super::publish;
 use crate::bridge::RemoteServer;
+use crate::config::Config;
 use crate::defaults;
 use crate::gossip::{Gossip, Roster};
 use crate::model::duration;
 use crate::model::ids::{ClusterId, NodeId};
 use crate::model::member::{Member, MemberStatus, tag};
 use crate::raft::Candidate;
+use futures_util::future::OptionFuture;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +32,7 @@ pub(super) fn candidates(roster: &Roster, own: &Candidate) -> Vec<Candidate> {
     std::iter::once(own.clone()).chain(others).collect()
 }
 
-/// Where the servers take Raft's messages, and what they are called. Those that have failed keep their address:
-/// gossip may be wrong.
+/// The servers' names and addresses for Raft's messages. Failed servers keep their address: gossip may be wrong.
 pub(super) fn raft_addresses(roster: &Roster) -> RaftAddresses {
     let servers = roster.members.values().filter(|member| member.is_server());
     let addr = |member: &Member| member.rpc_addr().filter(|_| member.status != MemberStatus::Left);
@@ -73,16 +75,14 @@ pub(super) fn missing_from_wan(lan: &Roster, wan: &Roster, own_name: &str) -> Ve
         .collect()
 }
 
-/// What is fed from the LAN pool of a server.
+/// The lists fed from the LAN pool of a server.
 #[derive(Debug)]
 pub(super) struct LanFeeds {
     /// This server, as a candidate, but for its cluster.
     pub own: Candidate,
     /// The cluster it is part of.
     pub cluster: watch::Receiver<Option<ClusterId>>,
-    /// To Raft's bootstrap.
     pub candidates: watch::Sender<Vec<Candidate>>,
-    /// To Raft's transport.
     pub addresses: watch::Sender<RaftAddresses>,
 }
 
@@ -136,21 +136,9 @@ pub(super) async fn follow_servers(
         }
         let pool = wan.as_ref().map(of_pool).unwrap_or_default();
         let list = merged(pool, &listed.borrow_and_update());
-        servers.send_if_modified(|current| {
-            let differs = **current != list;
-            if differs {
-                *current = Arc::new(list);
-            }
-            differs
-        });
-        let moved = async {
-            match &mut roster {
-                Some(roster) => roster.changed().await,
-                None => std::future::pending().await,
-            }
-        };
+        publish(&servers, Arc::new(list));
         tokio::select! {
-            changed = moved => if changed.is_err() { return },
+            Some(changed) = OptionFuture::from(roster.as_mut().map(|roster| roster.changed())) => if changed.is_err() { return },
             changed = listed.changed() => if changed.is_err() { return },
             // Coordinates move without a change of the roster.
             () = tokio::time::sleep(defaults::WAN_ESTIMATE_INTERVAL) => {}
@@ -169,9 +157,7 @@ pub(super) async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
                 Ok(joined) => info!(pool = "WAN", joined = joined.answered, "servers of this datacenter joined"),
                 Err(error) => debug!(pool = "WAN", %error, "flood join failed; it is tried again"),
             }
-        }
-        if !missing.is_empty() {
-            // Without a look at the roster: in one that keeps changing this would be tried all the time.
+            // Not at each change of the roster, which may keep changing.
             tokio::time::sleep(defaults::FLOOD_JOIN_RETRY).await;
             continue;
         }
@@ -183,10 +169,10 @@ pub(super) async fn flood_join(lan: Gossip, wan: Gossip, own_name: String) {
 }
 
 /// The tags of this agent in a pool, as Consul's members carry them.
-pub(super) fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<String, String> {
-    let mut tags: std::collections::BTreeMap<String, String> = [
-        (tag::ROLE, if about.server { "consul" } else { "node" }),
-        (tag::DC, about.datacenter),
+pub(super) fn own_tags(config: &Config, node_id: NodeId, rpc_port: u16) -> BTreeMap<String, String> {
+    let mut tags: BTreeMap<String, String> = [
+        (tag::ROLE, if config.server { "consul" } else { "node" }),
+        (tag::DC, &config.datacenter),
         (tag::SEGMENT, ""),
         ("vsn", "2"),
         ("vsn_min", "2"),
@@ -197,15 +183,15 @@ pub(super) fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<Strin
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
     let mut add = |name: &str, value: String| tags.insert(name.to_owned(), value);
-    add(tag::ID, about.node_id.to_string());
+    add(tag::ID, node_id.to_string());
     add(tag::BUILD, format!("{}:kontor-{}", defaults::CONSUL_VERSION, env!("CARGO_PKG_VERSION")));
-    if let Some(timeout) = about.reconnect_timeout {
+    if let Some(timeout) = config.advertise_reconnect_timeout {
         add(tag::RECONNECT_TIMEOUT, duration::format(timeout));
     }
-    if about.server {
-        add(tag::PORT, about.rpc_port.to_string());
+    if config.server {
+        add(tag::PORT, rpc_port.to_string());
         add("raft_vsn", "3".to_owned());
-        match about.bootstrap_expect {
+        match config.bootstrap_expect {
             0 => None,
             1 => add(tag::BOOTSTRAP, "1".to_owned()),
             expect => add(tag::EXPECT, expect.to_string()),
@@ -214,32 +200,19 @@ pub(super) fn own_tags(about: &TagFacts<'_>) -> std::collections::BTreeMap<Strin
     tags
 }
 
-/// What [`own_tags`] tells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TagFacts<'a> {
-    /// Whether this agent is a server.
-    pub server: bool,
-    /// Its datacenter.
-    pub datacenter: &'a str,
-    /// Its id.
-    pub node_id: NodeId,
-    /// Its RPC port.
-    pub rpc_port: u16,
-    /// Its `-bootstrap-expect`.
-    pub bootstrap_expect: u32,
-    /// Its `advertise_reconnect_timeout`.
-    pub reconnect_timeout: Option<Duration>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Sources, resolve};
+    use serde_json::json;
+
+    fn config(server: bool, datacenter: &str) -> Config {
+        let flags = json!({"bind_addr": "127.0.0.1", "data_dir": "/d", "server": server, "datacenter": datacenter});
+        resolve(&Sources { flags, ..Sources::default() }).unwrap()
+    }
 
     fn server(name: &str, dc: &str, last: u8, status: MemberStatus, extra: &[(&str, &str)]) -> Member {
-        let id = NodeId::from_u128(u128::from(last));
-        let facts =
-            TagFacts { server: true, datacenter: dc, node_id: id, rpc_port: 8300, bootstrap_expect: 0, reconnect_timeout: None };
-        let mut tags = own_tags(&facts);
+        let mut tags = own_tags(&config(true, dc), NodeId::from_u128(u128::from(last)), 8300);
         tags.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Member { name: name.to_owned(), addr: SocketAddr::from(([127, 0, 0, last], 8301)), tags, status }
     }
@@ -250,20 +223,12 @@ mod tests {
 
     #[test]
     fn a_client_tells_how_long_the_others_keep_it() {
-        let id = NodeId::from_u128(1);
-        let told = |reconnect_timeout| {
-            let facts = TagFacts {
-                server: false,
-                datacenter: "dc1",
-                node_id: id,
-                rpc_port: 8300,
-                bootstrap_expect: 0,
-                reconnect_timeout,
-            };
-            own_tags(&facts).get(tag::RECONNECT_TIMEOUT).cloned()
+        let tag = |advertise_reconnect_timeout| {
+            let config = Config { advertise_reconnect_timeout, ..config(false, "dc1") };
+            own_tags(&config, NodeId::from_u128(1), 8300).get(tag::RECONNECT_TIMEOUT).cloned()
         };
-        assert_eq!(told(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));
-        assert_eq!(told(None), None);
+        assert_eq!(tag(Some(Duration::from_secs(90 * 60))), Some("1h30m0s".to_owned()));
+        assert_eq!(tag(None), None);
     }
 
     #[test]
@@ -287,9 +252,9 @@ mod tests {
         let members =
             roster(vec![server("s2", "dc1", 2, MemberStatus::Failed, &[]), server("s3", "dc1", 3, MemberStatus::Left, &[])]);
         let addresses = raft_addresses(&members);
-        let told = |number| addresses.get(&NodeId::from_u128(number)).map(|server| (server.name.as_str(), server.addr));
-        assert_eq!(told(2), Some(("s2", Some(SocketAddr::from(([127, 0, 0, 2], 8300))))));
-        assert_eq!(told(3), Some(("s3", None)));
+        let found = |number| addresses.get(&NodeId::from_u128(number)).map(|server| (server.name.as_str(), server.addr));
+        assert_eq!(found(2), Some(("s2", Some(SocketAddr::from(([127, 0, 0, 2], 8300))))));
+        assert_eq!(found(3), Some(("s3", None)));
     }
 
     #[test]

@@ -1,8 +1,6 @@
-//! The ends of the wires: requests from other agents to the router, Raft's messages to Raft and
-//! out again.
+//! The ends of the wires: requests of other agents to the router, Raft's messages in and out.
 //!
-//! Listeners are bound before there is a router, so what arrives before it is answered with
-//! `No cluster leader`, which callers hold and try again.
+//! Listeners are bound before there is a router. Earlier requests get `No cluster leader`, which callers try again.
 
 use crate::model::answer::Answer;
 use crate::model::fault::Fault;
@@ -25,24 +23,26 @@ pub(super) struct Dispatch {
     router: OnceLock<Router>,
 }
 
+fn starting() -> Fault {
+    Fault::no_leader().because("agent is starting")
+}
+
 impl Dispatch {
-    /// Opens the way to the router.
     pub(super) fn connect(&self, router: Router) {
-        // A second router would be a mistake of `agent`; the first one stays.
+        // The first router stays.
         let _ = self.router.set(router);
     }
 }
 
 impl Handler for Dispatch {
     fn admit(&self, request: &mut Request, from: IpAddr) -> Result<(), Fault> {
-        let router = self.router.get().ok_or_else(|| Fault::no_leader().because("agent is starting"))?;
-        router.admit(request, from)
+        self.router.get().ok_or_else(starting)?.admit(request, from)
     }
 
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         match self.router.get() {
             Some(router) => router.handle(request, from_dc, progress),
-            None => Box::pin(async { Err(Fault::no_leader().because("agent is starting")) }),
+            None => Box::pin(async { Err(starting()) }),
         }
     }
 }
@@ -57,10 +57,7 @@ impl Source for Dispatch {
     }
 
     fn read(&self, query: &Identity) -> Result<Answer, Fault> {
-        match self.router.get() {
-            Some(router) => Source::read(router, query),
-            None => Err(Fault::no_leader().because("agent is starting")),
-        }
+        Source::read(self.router.get().ok_or_else(starting)?, query)
     }
 }
 
@@ -71,7 +68,7 @@ pub(super) struct RaftInbox {
 }
 
 impl RaftInbox {
-    /// Opens the way to Raft, whose servers are where `addresses` tells.
+    /// Opens the way to Raft and its servers at `addresses`.
     pub(super) fn connect(&self, raft: Raft, addresses: watch::Receiver<RaftAddresses>) {
         let _ = self.raft.set((raft, addresses));
     }
@@ -83,7 +80,7 @@ impl RaftSink for RaftInbox {
         Box::pin(async move {
             match raft {
                 Some(raft) => raft.handle(message).await,
-                // No answer that Raft could read: the sender tries again.
+                // Raft cannot read it, so the sender tries again.
                 None => Bytes::new(),
             }
         })
@@ -99,23 +96,19 @@ impl RaftSink for RaftInbox {
 /// A server of this datacenter, as Raft needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RaftServer {
-    /// Its node name.
     pub name: String,
-    /// Where it takes messages; nowhere once it has left.
+    /// Its address for messages; none once it has left.
     pub addr: Option<SocketAddr>,
-    /// Up to which format level it reads.
+    /// The greatest format level that it reads.
     pub level: u32,
 }
 
-/// The servers of this datacenter by node id.
 pub(super) type RaftAddresses = Arc<BTreeMap<NodeId, RaftServer>>;
 
-/// Sends Raft's messages over the RPC client, to whatever address gossip knows at that moment.
+/// Sends Raft's messages over the RPC client, to the addresses of gossip.
 #[derive(Debug)]
 pub(super) struct RaftOutbox {
-    /// Connections to the servers.
     pub rpc: RpcClient,
-    /// Who is where.
     pub addresses: watch::Receiver<RaftAddresses>,
 }
 
@@ -139,7 +132,7 @@ impl raft::Transport for RaftOutbox {
                 let name = name.unwrap_or_else(|| target.to_string());
                 return Err(TransportError::NotSent(format!("no address known for server {name}")));
             };
-            rpc.raft(address, lane, message, timeout).await.map_err(|error| match error {
+            rpc.send(address, lane, message, timeout).await.map_err(|error| match error {
                 CallError::NotSent(cause) => TransportError::NotSent(cause),
                 CallError::Lost(cause) => TransportError::Lost(cause),
                 CallError::Refused(fault) => TransportError::NotSent(fault.to_string()),

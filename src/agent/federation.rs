@@ -1,11 +1,10 @@
-//! What operators say of other datacenters, brought to gossip and bridge: which are switched off or
-//! removed, and where the servers of the static list are.
+//! Operators' rules about other datacenters, brought to gossip and bridge: disabled and removed datacenters, and the
+//! servers of the static list.
 //!
-//! The configuration changes by a reload, the removals with the catalog, and the addresses of names
-//! whenever somebody changes them: names are resolved anew for ever. The core is pure; the tasks at
-//! the end feed it.
+//! Names of the static list are resolved anew for ever. The core is pure; the tasks at the end feed it.
 
 use super::kept_removals::KeptRemovals;
+use super::publish;
 use crate::bridge::{Admission, Bridge, RemoteServer, UnresolvedName};
 use crate::config::{Config, StaticServer};
 use crate::defaults;
@@ -23,22 +22,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-/// What a reload may change about other datacenters.
+/// The settings about other datacenters that a reload changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
-    /// Datacenters that are switched off.
     pub disabled: BTreeSet<String>,
-    /// The static list.
     pub servers: BTreeMap<String, Vec<StaticServer>>,
 }
 
 impl Rules {
-    /// As configured.
     pub(super) fn of(config: &Config) -> Rules {
         Rules { disabled: config.bridge_disabled.clone(), servers: config.federation.clone() }
     }
 
-    /// What the bridge is told.
+    /// The bridge's rules of admission.
     pub(super) fn admission(&self, removals: Arc<Removals>) -> Admission {
         let mut pins = crate::tls::PinTable::new();
         for (dc, servers) in &self.servers {
@@ -47,7 +43,7 @@ impl Rules {
         Admission { disabled: self.disabled.clone(), removals, pins }
     }
 
-    /// The names to be resolved, by datacenter; an IP address is one that never changes.
+    /// The names to resolve, with their datacenters. An IP address is a name too.
     fn names(&self) -> impl Iterator<Item = (&String, Name)> {
         let of = |server: &StaticServer| Name { host: server.host.clone(), port: server.port };
         self.servers.iter().flat_map(move |(dc, servers)| {
@@ -56,14 +52,13 @@ impl Rules {
     }
 }
 
-/// A name of the static list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     host: String,
     port: u16,
 }
 
-/// Finds the addresses of a name; the error says why it has none.
+/// Finds the addresses of a name; the error says why there are none.
 pub(super) type Lookup = Arc<dyn Fn(Name) -> BoxFuture<Result<Vec<SocketAddr>, String>> + Send + Sync>;
 
 /// The resolver of this host.
@@ -80,25 +75,24 @@ pub(super) fn system_lookup() -> Lookup {
     })
 }
 
-/// What is known of one name.
 #[derive(Debug, Default)]
 struct Known {
     addresses: BTreeSet<SocketAddr>,
     trouble: FailureThrottle,
     asked: Option<Instant>,
-    /// Why it could not be resolved the last time.
+    /// Why the last lookup failed.
     cause: Option<String>,
 }
 
-/// The names of the static list and what they came to last.
+/// The names of the static list and their last addresses.
 #[derive(Debug, Default)]
 struct Names {
     known: BTreeMap<Name, Known>,
 }
 
 impl Names {
-    /// Forgets what the list names no longer, and tells whom to look up at `now`: the new ones, and
-    /// those whose time has come, which is sooner where `has_outage` says that links are down.
+    /// Forgets names that left the list, and gives those due at `now`: new ones, and old ones after their interval,
+    /// which is shorter where `has_outage` reports links down.
     fn due(&mut self, rules: &Rules, has_outage: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
         let mut intervals: BTreeMap<Name, Duration> = BTreeMap::new();
         for (dc, name) in rules.names() {
@@ -119,8 +113,7 @@ impl Names {
         due
     }
 
-    /// Takes in what a look-up came to. A name that cannot be resolved keeps its last addresses: a
-    /// resolver that fails must not take links down.
+    /// Takes in the outcome of a lookup. A failed one keeps the last addresses, so that it takes no link down.
     fn learn(&mut self, name: &Name, outcome: Result<Vec<SocketAddr>, String>, now: Instant) {
         let Some(known) = self.known.get_mut(name) else { return };
         let found = outcome.and_then(|found| if found.is_empty() { Err("it has no address".to_owned()) } else { Ok(found) });
@@ -150,7 +143,7 @@ impl Names {
         }
     }
 
-    /// The names that lead nowhere now, or only to where they led before.
+    /// The names whose last lookup failed.
     fn unresolved(&self, rules: &Rules) -> Vec<UnresolvedName> {
         let failed = rules.names().filter_map(|(dc, name)| {
             let cause = self.known.get(&name)?.cause.clone()?;
@@ -159,7 +152,7 @@ impl Names {
         failed.collect()
     }
 
-    /// The servers that the list comes to now: one for each address, whichever entries lead to it.
+    /// The servers of the list: one for each address.
     fn servers(&self, rules: &Rules) -> Vec<RemoteServer> {
         let mut found: BTreeMap<(String, SocketAddr), RemoteServer> = BTreeMap::new();
         for (dc, entries) in &rules.servers {
@@ -173,7 +166,7 @@ impl Names {
                         addr: *addr,
                         pins: BTreeSet::new(),
                         cluster: None,
-                        // Nobody tells; its link will.
+                        // Its link will find out.
                         alive: true,
                         estimate: None,
                     });
@@ -185,8 +178,8 @@ impl Names {
     }
 }
 
-/// The WAN pool's servers and those of the static list. Where both name one address it is one server,
-/// by its name of the pool; fingerprints that are configured count instead of the told one.
+/// The servers of the WAN pool and of the static list. One address is one server, with its name in the pool;
+/// configured fingerprints count instead of the pool's.
 pub(super) fn merged(mut pool: Vec<RemoteServer>, listed: &[RemoteServer]) -> Vec<RemoteServer> {
     for server in listed {
         let known = pool.iter_mut().find(|known| known.addr == server.addr && known.dc.eq_ignore_ascii_case(&server.dc));
@@ -199,8 +192,8 @@ pub(super) fn merged(mut pool: Vec<RemoteServer>, listed: &[RemoteServer]) -> Ve
     pool
 }
 
-/// Keeps the bridge and the WAN pool told of what is switched off and what is removed. Until
-/// `is_whole` says that the catalog here is no older than a leader's, what is `kept` counts beside it.
+/// Keeps the rules of bridge and WAN pool up to date. Until `is_whole` says that the catalog here is no older than a
+/// leader's, `kept` removals count beside it.
 pub(super) async fn follow_rules(
     mut rules: watch::Receiver<Rules>,
     reader: Reader,
@@ -215,18 +208,13 @@ pub(super) async fn follow_rules(
         whole = whole || is_whole();
         let of_catalog = reader.removals();
         let removals = if whole { Arc::clone(&of_catalog) } else { kept.beside(&of_catalog) };
-        let wanted = rules.borrow_and_update().admission(removals);
+        let wanted = Arc::new(rules.borrow_and_update().admission(removals));
         if let Some(wan) = &wan {
             wan.set_removals(Arc::clone(&wanted.removals));
         }
-        admission.send_if_modified(|current| {
-            let differs = **current != wanted;
-            if differs {
-                info!(disabled = ?wanted.disabled, removed = wanted.removals.len(), "which datacenters are dealt with");
-                *current = Arc::new(wanted);
-            }
-            differs
-        });
+        if publish(&admission, Arc::clone(&wanted)) {
+            info!(disabled = ?wanted.disabled, removed = wanted.removals.len(), "the rules about other datacenters have changed");
+        }
         let settled = whole && kept.keep(&of_catalog).await;
         let look = async { if settled { pending().await } else { tokio::time::sleep(defaults::FEDERATION_REMOVALS_LOOK).await } };
         tokio::select! {
@@ -255,21 +243,14 @@ pub(super) async fn resolve_names(
         };
         let tell = |names: &Names| {
             tell_unresolved(names.unresolved(&wanted));
-            let list = names.servers(&wanted);
-            servers.send_if_modified(|current| {
-                let differs = *current != list;
-                if differs {
-                    *current = list;
-                }
-                differs
-            });
+            publish(&servers, names.servers(&wanted));
         };
-        // What is listed no longer is gone before anything is looked up.
+        // Names that left the list are gone before any lookup.
         tell(&names);
         let mut outcomes = futures_util::stream::iter(due).map(look).buffer_unordered(defaults::FEDERATION_LOOKUPS);
         while let Some((name, outcome)) = outcomes.next().await {
             names.learn(&name, outcome, now());
-            // Each at once: a resolver that is silent on one name must not hold up the others.
+            // Each at once, so that a silent resolver delays no other name.
             tell(&names);
         }
         let pause = async {
@@ -282,7 +263,7 @@ pub(super) async fn resolve_names(
     }
 }
 
-/// Whether names of `dc` are to be looked up sooner.
+/// True for a datacenter with links down.
 pub(super) fn outages(bridge: Bridge) -> impl Fn(&str) -> bool + Send {
     move |dc| bridge.has_outage(dc)
 }

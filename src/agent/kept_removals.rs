@@ -1,8 +1,7 @@
-//! Which datacenters were removed as this server last knew it, in a file of the data directory.
+//! The removed datacenters as this server last knew them, in a file of the data directory.
 //!
-//! After a start the catalog may lack what stands in the log only, until a leader tells how much of
-//! the log counts. Until then what is kept here counts as well, so that nobody who was removed is let
-//! in. `federation` writes it whenever the catalog says otherwise.
+//! After a start the catalog may lack removals, until a leader says how much of the log counts. Until then the kept
+//! ones count as well. `federation` writes the file at each change of the catalog.
 
 use super::data_dir::{unusable, write_durably};
 use crate::model::removals::Removals;
@@ -15,16 +14,15 @@ use tracing::warn;
 /// The name of the file: JSON, the removed clusters by datacenter; `null` stands for all of a name.
 const FILE: &str = "removed-datacenters.json";
 
-/// The removals that are kept.
 #[derive(Debug, Default)]
 pub(super) struct KeptRemovals {
-    /// Unset without a data directory: then nothing outlives the process, the log neither.
+    /// Unset without a data directory, where the log does not outlive the process either.
     path: Option<PathBuf>,
     kept: Arc<Removals>,
 }
 
 impl KeptRemovals {
-    /// Reads the file in `data_dir`; none is no removals. The error is one line for the user.
+    /// Reads the file in `data_dir`, if any. The error is one line for the user.
     pub(super) fn open(data_dir: Option<&Path>) -> Result<KeptRemovals, String> {
         let Some(path) = data_dir.map(|dir| dir.join(FILE)) else { return Ok(KeptRemovals::default()) };
         let kept = match fs::read(&path) {
@@ -41,7 +39,7 @@ impl KeptRemovals {
         Ok(KeptRemovals { path: Some(path), kept })
     }
 
-    /// Those of `catalog`, which may lack some, and those kept.
+    /// The removals of `catalog`, and the kept ones.
     pub(super) fn beside(&self, catalog: &Arc<Removals>) -> Arc<Removals> {
         if self.kept.is_empty() {
             return Arc::clone(catalog);
@@ -51,7 +49,7 @@ impl KeptRemovals {
         Arc::new(all)
     }
 
-    /// Keeps `removals` from now on, whole or not at all; whether that is so now.
+    /// Keeps `removals` from now on, whole or not at all; whether that worked.
     pub(super) async fn keep(&mut self, removals: &Arc<Removals>) -> bool {
         if self.kept == *removals {
             return true;
@@ -62,7 +60,7 @@ impl KeptRemovals {
             let written = tokio::task::spawn_blocking(write).await.map_err(io::Error::other);
             if let Err(error) = written.and_then(|written| written) {
                 metrics::counter!("kontor.agent.removals_not_kept").increment(1);
-                warn!(file = FILE, %error, "which datacenters are removed cannot be written down; it is tried again");
+                warn!(file = FILE, %error, "the removed datacenters cannot be written down; the write is tried again");
                 return false;
             }
         }

@@ -1,7 +1,4 @@
-//! The listeners of the HTTP API, and how they follow addresses that come and go.
-//!
-//! `parts` binds them, `address_monitor` has them follow. What is to be done is decided in [`steps`],
-//! without I/O.
+//! The listeners of the HTTP API, which follow the agent's addresses. [`steps`] decides, without I/O.
 
 use crate::http::{Handshakes, HttpListener, Opener};
 use crate::listener::{Listener, Mover, cannot_listen};
@@ -10,16 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// One TCP listener of the API.
 #[derive(Debug)]
 pub(super) struct MovableListener {
-    /// As configured; nothing while it rests.
+    /// The address as configured; none while the listener rests.
     asked: Option<SocketAddr>,
     mover: Mover,
     tls: Option<Handshakes>,
 }
 
-/// What brings the listeners to where they are to be.
+/// A step that brings the listeners to their wanted addresses.
 #[derive(Debug, PartialEq, Eq)]
 enum Rebind {
     Move(usize, SocketAddr),
@@ -28,7 +24,7 @@ enum Rebind {
 }
 
 impl MovableListener {
-    /// A door on a bound socket, with the end that is to be served.
+    /// A listener on a bound socket, with its end for the server.
     pub(super) fn new(
         asked: SocketAddr,
         socket: TcpListener,
@@ -42,24 +38,20 @@ impl MovableListener {
         Ok((MovableListener { asked: Some(asked), mover, tls }, served))
     }
 
-    /// Where it listens really.
+    /// The address that it really has.
     pub(super) fn at(&self) -> Option<SocketAddr> {
         self.mover.at()
     }
 
     async fn go(&mut self, to: SocketAddr) -> Result<(), String> {
         let port = if to.port() == 0 { self.at().map_or(0, |at| at.port()) } else { to.port() };
-        self.mover.move_to(SocketAddr::new(to.ip(), port)).await.map_err(|error| cannot(to, &error))?;
+        self.mover.move_to(SocketAddr::new(to.ip(), port)).await.map_err(|error| cannot_listen(to, "HTTP", &error))?;
         self.asked = Some(to);
         Ok(())
     }
 }
 
-fn cannot(addr: SocketAddr, error: &io::Error) -> String {
-    cannot_listen(addr, "HTTP", error)
-}
-
-/// Has `doors`, plain ones or those with TLS, listen where `wanted` says; every reason why one does not.
+/// Has `doors`, plain or with TLS, listen at the `wanted` addresses; all failures.
 pub(super) async fn follow(
     doors: &mut Vec<MovableListener>,
     wanted: &[SocketAddr],
@@ -70,16 +62,10 @@ pub(super) async fn follow(
     let asked: Vec<Option<SocketAddr>> = doors.iter().map(|door| door.asked).collect();
     for step in steps(&asked, wanted) {
         match step {
-            Rebind::Move(at, to) => {
-                if let Some(door) = doors.get_mut(at) {
-                    causes.extend(door.go(to).await.err());
-                }
-            }
+            Rebind::Move(at, to) => causes.extend(doors[at].go(to).await.err()),
             Rebind::Rest(at) => {
-                if let Some(door) = doors.get_mut(at) {
-                    door.asked = None;
-                    door.mover.rest();
-                }
+                doors[at].asked = None;
+                doors[at].mover.rest();
             }
             Rebind::Open(to) => {
                 match TcpListener::bind(to).await.and_then(|socket| MovableListener::new(to, socket, tls.cloned())) {
@@ -87,7 +73,7 @@ pub(super) async fn follow(
                         open(served);
                         doors.push(door);
                     }
-                    Err(error) => causes.push(cannot(to, &error)),
+                    Err(error) => causes.push(cannot_listen(to, "HTTP", &error)),
                 }
             }
         }
@@ -95,19 +81,19 @@ pub(super) async fn follow(
     causes
 }
 
-/// Doors whose address is wanted stay; of the others, one for each address that is new moves there.
+/// Listeners at wanted addresses stay. The others move to the new addresses, or rest.
 fn steps(asked: &[Option<SocketAddr>], wanted: &[SocketAddr]) -> Vec<Rebind> {
-    let mut come = wanted.iter().copied().filter(|addr| !asked.contains(&Some(*addr)));
+    let mut added = wanted.iter().copied().filter(|addr| !asked.contains(&Some(*addr)));
     let free = asked.iter().enumerate().filter(|(_, addr)| addr.is_none_or(|addr| !wanted.contains(&addr)));
     let mut steps = Vec::new();
     for (at, addr) in free {
-        match come.next() {
+        match added.next() {
             Some(to) => steps.push(Rebind::Move(at, to)),
             None if addr.is_some() => steps.push(Rebind::Rest(at)),
             None => {}
         }
     }
-    steps.extend(come.map(Rebind::Open));
+    steps.extend(added.map(Rebind::Open));
     steps
 }
 

@@ -1,7 +1,7 @@
-//! How each part is set up from the configuration: one function a part, no decisions.
+//! The settings of each part, from the configuration: one function a part.
 
 use super::data_dir::DataDir;
-use super::directory::{TagFacts, own_tags};
+use super::directory::own_tags;
 use super::listeners::MovableListener;
 use super::trust::{Tls, https};
 use crate::bridge::{Admission, BridgeSettings};
@@ -20,6 +20,7 @@ use crate::raft::RaftSettings;
 use crate::router::{RemoteStale, RouterSettings};
 use crate::tls::{BridgeIdentity, OutgoingTls};
 use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -29,31 +30,34 @@ use std::sync::atomic::AtomicUsize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// The bound listeners of the API, with the addresses they really have.
-#[derive(Debug)]
+/// The bound listeners of the API.
+#[derive(Debug, Default)]
 pub(super) struct BoundHttp {
-    /// To serve on.
     pub listeners: Vec<HttpListener>,
-    /// The plain TCP ones.
     pub http: Vec<MovableListener>,
-    /// Those with TLS.
     pub https: Vec<MovableListener>,
     /// Files of the Unix ones.
     pub sockets: Vec<PathBuf>,
-    /// What all HTTPS ones make their handshakes with.
+    /// The handshakes of all HTTPS listeners.
     pub tls: Option<Handshakes>,
 }
 
-/// Binds every HTTP and HTTPS address configured.
+impl BoundHttp {
+    async fn open(&mut self, addr: SocketAddr, name: &str, tls: Option<Handshakes>) -> Result<MovableListener, String> {
+        let socket = listen(addr, name).await?;
+        let (door, served) = MovableListener::new(addr, socket, tls).map_err(|error| format!("{name}: {error}"))?;
+        self.listeners.push(served);
+        Ok(door)
+    }
+}
+
 pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHttp, String> {
-    let mut bound = BoundHttp { listeners: Vec::new(), http: Vec::new(), https: Vec::new(), sockets: Vec::new(), tls: None };
+    let mut bound = BoundHttp::default();
     for address in &config.http {
         match address {
             HttpAddress::Tcp(addr) => {
-                let socket = listen(*addr, "HTTP").await?;
-                let (door, served) = MovableListener::new(*addr, socket, None).map_err(|error| format!("HTTP: {error}"))?;
+                let door = bound.open(*addr, "HTTP", None).await?;
                 bound.http.push(door);
-                bound.listeners.push(served);
             }
             HttpAddress::Unix(path) => {
                 bound.listeners.push(HttpListener::Unix(unix_listener(path, &config.unix_sockets)?));
@@ -62,21 +66,17 @@ pub(super) async fn http_listeners(config: &Config, tls: &Tls) -> Result<BoundHt
         }
     }
     // Without a certificate none is configured.
+    if !config.https.is_empty() {
+        bound.tls = Some(Arc::new(ArcSwap::new(https(config, tls.material.as_ref())?)));
+    }
     for addr in &config.https {
-        let server = match &bound.tls {
-            Some(server) => Arc::clone(server),
-            None => Arc::new(ArcSwap::new(https(config, tls.material.as_ref())?)),
-        };
-        bound.tls = Some(Arc::clone(&server));
-        let socket = listen(*addr, "HTTPS").await?;
-        let (door, served) = MovableListener::new(*addr, socket, Some(server)).map_err(|error| format!("HTTPS: {error}"))?;
+        let door = bound.open(*addr, "HTTPS", bound.tls.clone()).await?;
         bound.https.push(door);
-        bound.listeners.push(served);
     }
     Ok(bound)
 }
 
-/// Binds a Unix socket, which is then as `kept` says; one that nobody listens on any more is replaced.
+/// Binds a Unix socket, with owner and mode as in `kept`; a socket without a listener is replaced.
 fn unix_listener(path: &Path, kept: &UnixSockets) -> Result<tokio::net::UnixListener, String> {
     let failed = |error: io::Error| format!("cannot listen on unix://{}: {error}", path.display());
     let bound = match tokio::net::UnixListener::bind(path) {
@@ -94,7 +94,7 @@ fn unix_listener(path: &Path, kept: &UnixSockets) -> Result<tokio::net::UnixList
         let wanted = format!("user {user:?}, group {group:?}, mode {mode:?}");
         format!("unix_sockets cannot be applied to {} ({wanted}): {error}", path.display())
     };
-    // Who it belongs to first: changing that afterwards would take rights away again.
+    // The owner first: a later change of it would take rights away.
     if kept.user.is_some() || kept.group.is_some() {
         std::os::unix::fs::chown(path, kept.user, kept.group).map_err(kept_as)?;
     }
@@ -104,12 +104,11 @@ fn unix_listener(path: &Path, kept: &UnixSockets) -> Result<tokio::net::UnixList
     Ok(bound)
 }
 
-/// Binds a TCP listener or says which address could not be had.
+/// Binds a TCP listener; the error names the address.
 pub(super) async fn listen(addr: SocketAddr, what: &str) -> Result<TcpListener, String> {
     TcpListener::bind(addr).await.map_err(|error| cannot_listen(addr, what, &error))
 }
 
-/// For Raft.
 pub(super) fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&DataDir>) -> RaftSettings {
     let scale = config.raft_multiplier.max(1);
     RaftSettings {
@@ -124,7 +123,6 @@ pub(super) fn raft_settings(config: &Config, node_id: NodeId, data_dir: Option<&
     }
 }
 
-/// For the bridge.
 pub(super) fn bridge_settings(
     config: &Config,
     rpc_port: u16,
@@ -136,7 +134,7 @@ pub(super) fn bridge_settings(
         node_name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
         domain: config.domain.clone(),
-        // The number that the servers tell for both: the RPC port as it was bound.
+        // The bound RPC port, which is the servers' number for both.
         bind: SocketAddr::new(config.bridge.ip(), rpc_port),
         require_ca: super::trust::requires_ca(config, &identity),
         identity,
@@ -146,7 +144,6 @@ pub(super) fn bridge_settings(
     }
 }
 
-/// For the LAN pool.
 pub(super) fn lan_settings(
     config: &Config,
     node_id: NodeId,
@@ -154,7 +151,7 @@ pub(super) fn lan_settings(
     wan: Option<&Gossip>,
     data_dir: Option<&DataDir>,
 ) -> GossipSettings {
-    let mut tags = tags(config, node_id, rpc_port);
+    let mut tags = own_tags(config, node_id, rpc_port);
     tags.insert(tag::OBSERVE.to_owned(), u8::from(config.health_observe).to_string());
     if config.server {
         tags.insert(tag::LEVEL.to_owned(), level::OWN.to_string());
@@ -165,27 +162,9 @@ pub(super) fn lan_settings(
             tags.insert(tag::WAN_JOIN_ADDR.to_owned(), wan.local_addr().ip().to_string());
         }
     }
-    GossipSettings {
-        pool: Pool::Lan,
-        name: config.node_name.clone(),
-        node_id,
-        datacenter: config.datacenter.clone(),
-        bind: config.serf_lan,
-        advertise: Some(SocketAddr::new(config.advertise, 0)),
-        tags,
-        encrypt: config.encrypt.clone(),
-        snapshot: data_dir.map(|dir| dir.path().join("serf").join("local.snapshot")),
-        retry_join: config.join_lan.retry.clone(),
-        retry_interval: config.join_lan.interval,
-        retry_max: config.join_lan.max,
-        rejoin_after_leave: config.rejoin_after_leave,
-        fast: config.fast_gossip,
-        reconnect_timeout: config.reconnect_timeout,
-        allowed_cidrs: config.serf_lan_allowed_cidrs.clone(),
-    }
+    pool_settings(config, Pool::Lan, node_id, config.serf_lan, tags, data_dir)
 }
 
-/// For the WAN pool.
 pub(super) fn wan_settings(
     config: &Config,
     node_id: NodeId,
@@ -194,42 +173,45 @@ pub(super) fn wan_settings(
     tls: &Tls,
     data_dir: Option<&DataDir>,
 ) -> GossipSettings {
-    let mut tags = tags(config, node_id, rpc_port);
+    let mut tags = own_tags(config, node_id, rpc_port);
     if let Some(pin) = tls.bridge.as_ref().and_then(BridgeIdentity::fingerprint) {
         tags.insert(tag::BRIDGE_PIN.to_owned(), pin);
     }
+    pool_settings(config, Pool::Wan, node_id, bind, tags, data_dir)
+}
+
+fn pool_settings(
+    config: &Config,
+    pool: Pool,
+    node_id: NodeId,
+    bind: SocketAddr,
+    tags: BTreeMap<String, String>,
+    data_dir: Option<&DataDir>,
+) -> GossipSettings {
+    let is_lan = pool == Pool::Lan;
+    let join = if is_lan { &config.join_lan } else { &config.join_wan };
+    let allowed_cidrs = if is_lan { &config.serf_lan_allowed_cidrs } else { &config.serf_wan_allowed_cidrs };
+    let snapshot = if is_lan { "local.snapshot" } else { "remote.snapshot" };
     GossipSettings {
-        pool: Pool::Wan,
-        name: format!("{}.{}", config.node_name, config.datacenter),
+        pool,
+        name: if is_lan { config.node_name.clone() } else { format!("{}.{}", config.node_name, config.datacenter) },
         node_id,
         datacenter: config.datacenter.clone(),
         bind,
-        advertise: Some(SocketAddr::new(config.advertise_wan, 0)),
+        advertise: Some(SocketAddr::new(if is_lan { config.advertise } else { config.advertise_wan }, 0)),
         tags,
         encrypt: config.encrypt.clone(),
-        snapshot: data_dir.map(|dir| dir.path().join("serf").join("remote.snapshot")),
-        retry_join: config.join_wan.retry.clone(),
-        retry_interval: config.join_wan.interval,
-        retry_max: config.join_wan.max,
+        snapshot: data_dir.map(|dir| dir.path().join("serf").join(snapshot)),
+        retry_join: join.retry.clone(),
+        retry_interval: join.interval,
+        retry_max: join.max,
         rejoin_after_leave: config.rejoin_after_leave,
         fast: config.fast_gossip,
-        reconnect_timeout: config.reconnect_timeout_wan,
-        allowed_cidrs: config.serf_wan_allowed_cidrs.clone(),
+        reconnect_timeout: if is_lan { config.reconnect_timeout } else { config.reconnect_timeout_wan },
+        allowed_cidrs: allowed_cidrs.clone(),
     }
 }
 
-fn tags(config: &Config, node_id: NodeId, rpc_port: u16) -> std::collections::BTreeMap<String, String> {
-    own_tags(&TagFacts {
-        server: config.server,
-        datacenter: &config.datacenter,
-        node_id,
-        rpc_port,
-        bootstrap_expect: config.bootstrap_expect,
-        reconnect_timeout: config.advertise_reconnect_timeout,
-    })
-}
-
-/// For the router.
 pub(super) fn router_settings(config: &Config, node_id: NodeId) -> RouterSettings {
     RouterSettings {
         node_name: config.node_name.clone(),
@@ -260,7 +242,6 @@ fn remote_stale(configured: &StaleByDefault) -> RemoteStale {
     }
 }
 
-/// For the registrations of this agent.
 pub(super) fn local_settings(config: &Config, node_id: NodeId, tls: &Tls) -> LocalSettings {
     LocalSettings {
         node_name: config.node_name.clone(),
@@ -287,7 +268,6 @@ fn check_tls(config: &Config, tls: &Tls) -> OutgoingTls {
     }
 }
 
-/// For the HTTP API.
 pub(super) fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         node_name: config.node_name.clone(),

@@ -1,8 +1,7 @@
 //! One agent as a process: banner, signals, reload, leave, exit codes.
 //!
-//! As Consul does: SIGHUP reloads; SIGINT and SIGTERM leave gracefully where the settings say so
-//! (clients on SIGTERM, clients on SIGINT, servers on neither), and end with code 1 where not;
-//! a second signal ends at once with code 1.
+//! As in Consul, SIGHUP reloads. SIGINT and SIGTERM leave gracefully where the settings say so, by default on clients,
+//! and else end with code 1. A second signal ends at once with code 1.
 
 use super::data_dir::Identity;
 use super::{Agent, Reload, trust};
@@ -11,7 +10,6 @@ use crate::config::{Config, ConfigError};
 use crate::raft;
 use crate::telemetry;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,15 +17,19 @@ use tracing::{error, info, warn};
 
 /// Why the agent ends.
 enum End {
-    /// A signal, and whether it means a graceful leave.
-    Signal { name: &'static str, graceful: bool },
+    Signal(Caught),
     /// `PUT /v1/agent/leave`
     Asked,
-    /// It cannot go on.
     Fatal(String),
 }
 
-/// Runs an agent until it is told to stop; the process's exit code.
+/// A signal that ends the agent, and whether it means a graceful leave.
+struct Caught {
+    name: &'static str,
+    graceful: bool,
+}
+
+/// Runs an agent to its end; the process's exit code.
 pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
     let started = telemetry::start(&config.log_level, config.log_json, config.log_file.as_ref());
     if let Err(message) = started.and_then(|()| telemetry::count()) {
@@ -40,12 +42,12 @@ pub fn run(config: Config, reload: ReloadFn) -> ExitCode {
     };
     let reload: Reload = Arc::new(move || reload().map_err(|errors| one_line(&errors)));
     let code = runtime.block_on(serve(config, reload));
-    // What is left are blocking file operations at most; they must not hold the process.
+    // Blocking file operations that are left must not hold the process.
     runtime.shutdown_background();
     code
 }
 
-/// What a start would make of the files that `config` names: warnings, or why it would fail. Makes none.
+/// Judges the files that `config` names as a start does, without one: warnings, or why it would fail.
 pub fn examine(config: &Config) -> Result<Vec<String>, String> {
     trust::Tls::of_files(config).map(|(_tls, remarks)| remarks)
 }
@@ -54,7 +56,7 @@ fn one_line(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Prints to standard output. A reader that has gone is no reason to stop.
+/// Prints to standard output. A closed pipe is no reason to stop.
 pub(super) fn say(text: &str) {
     _ = std::io::stdout().write_all(text.as_bytes());
 }
@@ -90,7 +92,7 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
         return failed(&format!("cannot write pid_file {}: {error}", path.display()));
     }
     let end = until_end(&agent, &mut signals).await;
-    let had_one = matches!(end, End::Signal { .. });
+    let had_one = matches!(end, End::Signal(_));
     let code = tokio::select! {
         code = finish(agent, end, &settings) => code,
         name = signals.second(had_one) => {
@@ -98,8 +100,10 @@ async fn serve(config: Config, reload: Reload) -> ExitCode {
             ExitCode::FAILURE
         }
     };
-    if let Some(path) = &settings.pid_file {
-        remove_pid_file(path);
+    if let Some(path) = &settings.pid_file
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        warn!(path = %path.display(), %error, "pid_file could not be removed");
     }
     code
 }
@@ -109,64 +113,55 @@ async fn until_end(agent: &Agent, signals: &mut Signals) -> End {
         tokio::select! {
             cause = agent.fatal() => return End::Fatal(cause),
             () = agent.leave_requested() => return End::Asked,
-            event = signals.next() => match event {
-                Event::Reload => match agent.reload().await {
-                    Ok(()) => {}
-                    Err(cause) => error!(%cause, "reload refused; the old configuration stays"),
-                },
-                Event::End { name, graceful } => return End::Signal { name, graceful },
+            caught = signals.next() => match caught {
+                Some(caught) => return End::Signal(caught),
+                None => {
+                    if let Err(cause) = agent.reload().await {
+                        error!(%cause, "reload refused; the old configuration stays");
+                    }
+                }
             },
         }
     }
 }
 
 async fn finish(agent: Agent, end: End, settings: &Config) -> ExitCode {
-    match end {
+    let leaves = match &end {
         End::Fatal(cause) => {
             error!(%cause, "the agent cannot go on");
-            agent.shutdown().await;
-            failed(&cause)
+            false
         }
         End::Asked => {
             info!("leaving as asked");
-            agent.leave(settings.leave_drain_time).await;
-            agent.leave_done();
-            agent.shutdown().await;
-            ExitCode::SUCCESS
+            true
         }
-        End::Signal { name, graceful: true } => {
-            say(&format!("==> Caught signal: {name}; gracefully leaving (a second signal ends at once)\n"));
-            agent.leave(settings.leave_drain_time).await;
-            agent.shutdown().await;
-            ExitCode::SUCCESS
+        End::Signal(Caught { name, graceful }) => {
+            let way = if *graceful { "gracefully leaving (a second signal ends at once)" } else { "stopping without leaving" };
+            say(&format!("==> Caught signal: {name}; {way}\n"));
+            *graceful
         }
-        End::Signal { name, graceful: false } => {
-            say(&format!("==> Caught signal: {name}; stopping without leaving\n"));
-            agent.shutdown().await;
-            ExitCode::FAILURE
-        }
+    };
+    if leaves {
+        agent.leave(settings.leave_drain_time).await;
+    }
+    if matches!(end, End::Asked) {
+        agent.leave_done();
+    }
+    agent.shutdown().await;
+    match end {
+        End::Fatal(cause) => failed(&cause),
+        _ if leaves => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 
-fn remove_pid_file(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path) {
-        warn!(path = %path.display(), %error, "pid_file could not be removed");
-    }
-}
-
-enum Event {
-    Reload,
-    End { name: &'static str, graceful: bool },
-}
-
-/// The signals of an agent, with what they mean for this one.
 struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
     leave_on_interrupt: bool,
     leave_on_terminate: bool,
-    /// Only there so that a file that may not grow is an error of its write and not the end of the process.
+    /// Handled so that a bound on file sizes fails a write and does not end the process.
     _file_size: Signal,
 }
 
@@ -182,16 +177,17 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Event {
+    /// The next signal; none for a reload.
+    async fn next(&mut self) -> Option<Caught> {
         tokio::select! {
-            _ = self.hangup.recv() => Event::Reload,
-            _ = self.interrupt.recv() => Event::End { name: "interrupt", graceful: self.leave_on_interrupt },
-            _ = self.terminate.recv() => Event::End { name: "terminated", graceful: self.leave_on_terminate },
+            _ = self.hangup.recv() => None,
+            _ = self.interrupt.recv() => Some(Caught { name: "interrupt", graceful: self.leave_on_interrupt }),
+            _ = self.terminate.recv() => Some(Caught { name: "terminated", graceful: self.leave_on_terminate }),
         }
     }
 
-    /// The signal that ends at once what ends already. The first one is not it: whoever asked for a leave
-    /// before, `kontor leave` in a service's stop command, has it followed by one.
+    /// The signal that ends an ending agent at once: the second one. A service's stop command sends one after its
+    /// `kontor leave`.
     async fn second(&mut self, had_one: bool) -> &'static str {
         if !had_one {
             let name = self.next_end().await;
@@ -200,11 +196,11 @@ impl Signals {
         self.next_end().await
     }
 
-    /// The next signal that is not for a reload.
+    /// The next signal but those for a reload.
     async fn next_end(&mut self) -> &'static str {
         loop {
-            if let Event::End { name, .. } = self.next().await {
-                return name;
+            if let Some(caught) = self.next().await {
+                return caught.name;
             }
         }
     }

@@ -1,7 +1,4 @@
-//! How an agent starts: phase by phase, each on what those before it have opened.
-//!
-//! Called by [`Agent::bind`] and `run`. The order is that of what depends on what; nothing is served to users before
-//! everything below it runs.
+//! The start of an agent: phase by phase, in the order of dependence. Users are served last.
 
 use super::certificates::{self, Certificates, Stamps};
 use super::data_dir::{DataDir, Identity};
@@ -32,7 +29,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::info;
 
-/// What is settled before anything is opened.
+/// The settings of a start.
 struct Start<'a> {
     config: &'a Config,
     node_id: NodeId,
@@ -41,7 +38,7 @@ struct Start<'a> {
     tasks: &'a Tasks,
 }
 
-/// The port that other agents speak to.
+/// The port for requests of other agents.
 struct RpcPort {
     listener: Listener,
     mover: Mover,
@@ -55,7 +52,7 @@ struct Catalog {
     feeds: LanFeeds,
 }
 
-/// What is known of other datacenters, and who hears of it.
+/// The bridge to other datacenters, and the feeds of its rules and servers.
 struct Elsewhere {
     bridge: Option<Bridge>,
     rules: watch::Sender<Rules>,
@@ -64,7 +61,7 @@ struct Elsewhere {
     kept_removals: KeptRemovals,
 }
 
-/// What stands below the router.
+/// The parts below the router.
 struct Ground {
     raft: Option<Raft>,
     reader: Option<Reader>,
@@ -75,7 +72,7 @@ struct Ground {
     expiry: Expiry,
 }
 
-/// What users reach, and what changes it while it runs.
+/// The listeners of users, and the sources of later changes.
 struct Edge {
     http: BoundHttp,
     rpc: Mover,
@@ -84,19 +81,18 @@ struct Edge {
     reload: Option<Reload>,
 }
 
-/// The edge once it is served.
 struct Served {
     control: Arc<control::Control>,
     http: Vec<SocketAddr>,
 }
 
 impl Agent {
-    /// Opens all sockets and starts, as the one that `identity` says.
+    /// Opens all sockets and starts the agent of `identity`.
     pub(super) async fn start(identity: Identity, config: Config, reload: Option<Reload>) -> Result<Agent, String> {
         let Identity { node_id, data_dir } = identity;
         let tasks = Tasks::default();
         let kept_removals = KeptRemovals::open(data_dir.as_ref().map(DataDir::path))?;
-        // Before they are read: what is written meanwhile is read again.
+        // Taken before the files are read: later writes are read again.
         let stamps = Stamps::of(&config.tls);
         let tls = trust::Tls::load(&config, data_dir.as_ref().map(DataDir::path))?;
         let start = Start { config: &config, node_id, data_dir: data_dir.as_ref(), tls: &tls, tasks: &tasks };
@@ -123,13 +119,12 @@ impl Agent {
         let Served { control, http } = start.serve_users(&ground, &router, &local, edge);
         info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, ?http, "agent is up");
         let Ground { raft, bridge, lan, wan, .. } = ground;
-        let (rpc, node_name) = (rpc_addr, config.node_name);
+        let node_name = config.node_name;
         Ok(Agent {
             node_id,
             node_name,
             http,
             sockets,
-            rpc,
             lan,
             wan,
             raft,
@@ -153,7 +148,7 @@ impl RpcPort {
 }
 
 impl Start<'_> {
-    /// Consensus and what it keeps, on servers; its messages find it by `inbox`.
+    /// Consensus and its store, on servers; `inbox` brings its messages.
     async fn open_catalog(&self, rpc: &RpcClient, inbox: &RaftInbox) -> Result<Option<Catalog>, String> {
         let (config, node_id) = (self.config, self.node_id);
         if !config.server {
@@ -163,7 +158,7 @@ impl Start<'_> {
         let reader = store.reader().with_panic_threshold(config.health_panic_threshold);
         let own = Candidate { id: node_id, expect: config.bootstrap_expect, cluster: None };
         let (candidates, candidates_rx) = watch::channel(vec![own.clone()]);
-        // Its own name is known before gossip tells of it.
+        // Gossip has not announced it yet.
         let own_name = RaftServer { name: config.node_name.clone(), addr: None, level: level::OWN };
         let (addresses, addresses_rx) = watch::channel(Arc::new(BTreeMap::from([(node_id, own_name)])));
         let transport = Arc::new(RaftOutbox { rpc: rpc.clone(), addresses: addresses_rx });
@@ -189,7 +184,7 @@ impl Start<'_> {
         let admission = watch::Sender::new(Arc::default());
         let bridge = match (&self.tls.bridge, catalog) {
             (Some(identity), Some(catalog)) => {
-                // Before the first connection: what is switched off or removed is never let in.
+                // Before the first connection, so that no disabled or removed datacenter gets in.
                 let removals = kept_removals.beside(&catalog.reader.removals());
                 admission.send_replace(Arc::new(rules.borrow().admission(removals)));
                 let (cluster, admission) = (catalog.raft.cluster(), admission.subscribe());
@@ -201,7 +196,7 @@ impl Start<'_> {
         Ok(Elsewhere { bridge, rules, admission, servers, kept_removals })
     }
 
-    /// The LAN pool, and on servers the WAN pool, which the first one tells of.
+    /// The LAN pool, and on servers the WAN pool, which the LAN pool announces.
     async fn join_pools(
         &self,
         rpc_port: u16,
@@ -229,7 +224,7 @@ impl Start<'_> {
         Ok((lan, wan))
     }
 
-    /// What gossip and operators tell reaches Raft, the bridge and the other pool.
+    /// Feeds Raft, the bridge and the WAN pool from gossip and operators' rules.
     fn follow_members(&self, ground: &Ground, feeds: Option<LanFeeds>, elsewhere: Elsewhere) -> watch::Sender<Rules> {
         let Ground { raft, reader, bridge, lan, wan, .. } = ground;
         let Elsewhere { rules, admission, servers, kept_removals, .. } = elsewhere;
@@ -244,8 +239,8 @@ impl Start<'_> {
             duties.spawn_until("federation-rules", follow);
             let (listed_tx, listed) = watch::channel(Vec::new());
             let (lookup, outages) = (federation::system_lookup(), federation::outages(bridge.clone()));
-            let told = bridge.clone();
-            let tell = move |unresolved| told.set_unresolved(unresolved);
+            let receiver = bridge.clone();
+            let tell = move |unresolved| receiver.set_unresolved(unresolved);
             let names = federation::resolve_names(rules.subscribe(), lookup, outages, tell, listed_tx);
             duties.spawn_until("static-servers", names);
             let follow = directory::follow_servers(wan.clone(), listed, self.config.datacenter.clone(), servers);
@@ -281,7 +276,7 @@ impl Start<'_> {
         router
     }
 
-    /// What is registered with this agent: kept, from files, and brought to the catalog from now on.
+    /// The registrations, kept or from files, which are brought to the catalog from now on.
     async fn open_local(&self, ground: &Ground, router: &Router) -> Result<Local, String> {
         let (config, registrations) = (self.config, &self.tasks.registrations);
         let local = Local::open(parts::local_settings(config, self.node_id, self.tls))?;
@@ -294,7 +289,7 @@ impl Start<'_> {
         Ok(local)
     }
 
-    /// What a server does while it leads.
+    /// The duties of a leading server.
     fn lead(&self, ground: &Ground) {
         let (Some(raft), Some(reader)) = (&ground.raft, &ground.reader) else { return };
         let tell = sync_causes::tell_leadership(ground.lan.clone(), raft.leadership());
@@ -313,13 +308,11 @@ impl Start<'_> {
         leader::run(leader_parts, &self.tasks.duties);
     }
 
-    /// The API with all that follows it: reloads, certificates, watches, and addresses that move.
+    /// The API, with reloads, certificates, watches and the address monitor.
     fn serve_users(&self, ground: &Ground, router: &Router, local: &Local, edge: Edge) -> Served {
         let Ground { raft, bridge, lan, wan, .. } = ground;
         let Edge { http: bound, rpc, stamps, rules, reload } = edge;
-        let certificates = Certificates::new(self.config, stamps, self.tls);
-        let certificates =
-            certificates.map(|certificates| Arc::new(certificates.shown_by(bound.tls, bridge.clone(), wan.clone())));
+        let certificates = Certificates::new(self.config, stamps, self.tls, bound.tls, bridge.clone(), wan.clone()).map(Arc::new);
         let (watches, watched) = watch::channel(self.config.watches.clone());
         let settings = parts::http_settings(self.config);
         let reach = control::Reach {

@@ -1,7 +1,6 @@
-//! Why the registrations are compared with the catalog before their time: a server has joined, or
-//! another one leads.
+//! Causes of an early full synchronisation: a server has joined, or another one leads.
 //!
-//! Consul's servers tell all agents of a new leader by an event; here the leader carries a tag that says so.
+//! Consul announces a new leader by an event; here the leader carries a tag.
 
 use crate::gossip::{Gossip, Roster};
 use crate::local::Local;
@@ -25,7 +24,7 @@ pub(super) async fn follow(lan: Gossip, local: Local) {
     }
 }
 
-/// Tells all agents while this server leads, until Raft ends.
+/// Keeps this server's tag `leads` up to date, until Raft ends.
 pub(super) async fn tell_leadership(lan: Gossip, mut leadership: watch::Receiver<Leadership>) {
     loop {
         let now = *leadership.borrow_and_update();
@@ -36,16 +35,16 @@ pub(super) async fn tell_leadership(lan: Gossip, mut leadership: watch::Receiver
     }
 }
 
-/// What was seen last.
+/// The servers and leaders seen last.
 #[derive(Debug, Default)]
 struct Causes {
     servers: BTreeSet<NodeId>,
-    /// Who leads, and in which term. While one gives way to the other there may be two.
+    /// Leaders with their terms. During a change there may be two.
     leaders: BTreeSet<(NodeId, String)>,
 }
 
 impl Causes {
-    /// Whether there is a server that was not alive before, or that leads and did not before.
+    /// True when a server is newly alive, or newly leads.
     fn new_among(&mut self, roster: &Roster) -> bool {
         let mut now = Causes::default();
         for member in roster.alive().filter(|member| member.is_server()) {

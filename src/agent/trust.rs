@@ -1,6 +1,4 @@
-//! What an agent shows of itself and trusts others by, from the files that its configuration names.
-//!
-//! `Agent::start` loads it, `certificates` follows the files, and `kontor validate` has them judged as a start does.
+//! Certificates and authorities from the files that the configuration names, loaded and judged.
 
 use crate::config::Config;
 use crate::tls::{BridgeIdentity, RpcRules, RpcTls, TlsFiles, TlsMaterial};
@@ -9,19 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 use tracing::{info, warn};
 
-/// Everything that needs certificates.
 #[derive(Debug)]
 pub(super) struct Tls {
-    /// Of the files configured, if any.
+    /// The files configured, if any.
     pub material: Option<TlsMaterial>,
-    /// For the RPC port.
     pub rpc: Option<RpcTls>,
     /// For the bridge; on servers only.
     pub bridge: Option<BridgeIdentity>,
 }
 
 impl Tls {
-    /// Loads and checks the files, and makes a server its own key where the bridge shows none of theirs.
+    /// Loads and checks the files, and makes a server's own key where the bridge shows no certificate of a CA.
     pub(super) fn load(config: &Config, data_dir: Option<&Path>) -> Result<Tls, String> {
         let (mut tls, remarks) = Tls::of_files(config)?;
         for remark in remarks {
@@ -42,8 +38,8 @@ impl Tls {
         Ok(tls)
     }
 
-    /// What the files come to, and what speaks against them though an agent starts with them. The bridge has
-    /// none of them where it is to show a key of its own.
+    /// The TLS of the files, and remarks on faults that prevent no start. The bridge has none where it is to show a
+    /// key of its own.
     pub(super) fn of_files(config: &Config) -> Result<(Tls, Vec<String>), String> {
         let files = tls_files(config);
         let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();
@@ -64,14 +60,12 @@ impl Tls {
 
 const REQUIRED: &str = "bridge { require_ca = true } needs ca_file, cert_file and key_file; make them with `kontor tls ca create` and `kontor tls cert create -server`";
 
-/// Whether others must show a certificate of the CA to one that shows `identity`. Who shows a fingerprint
-/// itself cannot ask others for more.
+/// True when a bridge with `identity` demands certificates of the CA, which needs one of its own.
 pub(super) fn requires_ca(config: &Config, identity: &BridgeIdentity) -> bool {
     config.requires_ca() && identity.is_of_ca()
 }
 
-/// What the bridge shows of the files. What it asks of a certificate is no condition for the agent, but
-/// where an operator has said that it shall show no other.
+/// The bridge's identity from the files. An unfit certificate is an error only where the configuration requires a CA.
 pub(super) fn bridge_of_ca(
     config: &Config,
     material: &TlsMaterial,
@@ -84,7 +78,7 @@ pub(super) fn bridge_of_ca(
     match BridgeIdentity::from_ca(material, &config.datacenter, &config.domain) {
         Ok(identity) => Ok(Some(identity)),
         Err(why) if is_required => Err(format!("bridge {{ require_ca = true }}: {why}")),
-        // That is no other kind of certificate, but somebody else's.
+        // A certificate of another datacenter is a mistake.
         Err(why) if material.is_of_elsewhere(&config.datacenter, &config.domain) => Err(why),
         Err(why) => {
             remarks.push(format!("the bridge shows a key of its own, which other datacenters take where they take fingerprints (bridge {{ require_ca = false }}): {why}"));
@@ -93,7 +87,6 @@ pub(super) fn bridge_of_ca(
     }
 }
 
-/// What HTTPS makes its handshakes with.
 pub(super) fn https(config: &Config, material: Option<&TlsMaterial>) -> Result<Arc<rustls::ServerConfig>, String> {
     let port = config.https.first().map_or(0, SocketAddr::port);
     let material = material.filter(|material| material.has_cert()).ok_or_else(|| {
@@ -102,7 +95,6 @@ pub(super) fn https(config: &Config, material: Option<&TlsMaterial>) -> Result<A
     material.https(config.tls.verify_incoming_https)
 }
 
-/// The files of certificates that are configured.
 pub(super) fn tls_files(config: &Config) -> TlsFiles {
     TlsFiles {
         ca_file: config.tls.ca_file.clone(),
@@ -139,20 +131,23 @@ mod tests {
     use crate::tls::{CertKind, create_ca};
     use serde_json::{Value, json};
 
-    /// What a server of dc1 makes of these files, with what else is configured.
+    fn config(mut flags: Value, more: Value) -> Config {
+        flags.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        resolve(&Sources { flags, ..Sources::default() }).unwrap()
+    }
+
+    /// The TLS and the remarks of a server of dc1 with these files and further settings.
     fn judged(ca: &(String, String), own: &(String, String), more: Value) -> Result<(Tls, String), String> {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).unwrap();
             folder.path().join(name).display().to_string()
         };
-        let mut flags = json!({
+        let flags = json!({
             "server": true, "bind_addr": "127.0.0.1", "data_dir": folder.path().join("data"), "datacenter": "dc1",
             "ca_file": path("ca", &ca.0), "cert_file": path("cert", &own.0), "key_file": path("key", &own.1),
         });
-        flags.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let config = resolve(&Sources { flags, ..Sources::default() }).unwrap();
-        Tls::of_files(&config).map(|(tls, remarks)| (tls, remarks.join("\n")))
+        Tls::of_files(&config(flags, more)).map(|(tls, remarks)| (tls, remarks.join("\n")))
     }
 
     fn verified() -> Value {
@@ -205,15 +200,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pem");
         std::fs::write(&file, &ca.0).unwrap();
-        let requires = |more: Value| {
-            let mut flags = json!({"server": true, "bind_addr": "127.0.0.1", "data_dir": "/d"});
-            flags.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            resolve(&Sources { flags, ..Sources::default() }).unwrap().requires_ca()
-        };
+        let requires =
+            |more: Value| config(json!({"server": true, "bind_addr": "127.0.0.1", "data_dir": "/d"}), more).requires_ca();
         let whole = json!({"ca_file": file, "cert_file": file, "key_file": file});
         assert!(requires(whole.clone()) && !requires(json!({})) && !requires(json!({"ca_file": file})));
-        let mut told = whole;
-        told["bridge"] = json!({"require_ca": false});
-        assert!(!requires(told));
+        let mut lenient = whole;
+        lenient["bridge"] = json!({"require_ca": false});
+        assert!(!requires(lenient));
     }
 }

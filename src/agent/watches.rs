@@ -1,9 +1,7 @@
-//! The watches of the configuration, each followed by a task of its own for as long as it is
-//! configured.
+//! The watches of the configuration, each followed by a task of its own while it is configured.
 //!
-//! They ask this agent's own HTTP API, without a socket, so that they see what every user sees. A
-//! handler of a watch runs to its end before the watch asks anew, so it never runs twice at once and
-//! is told the newest state next.
+//! Watches ask this agent's own HTTP API, without a socket. A handler runs to its end before the next query, so it
+//! never runs twice at once.
 
 use crate::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_HANDLER_SLOW};
 use crate::http::Inside;
@@ -11,13 +9,13 @@ use crate::model::request::BoxFuture;
 use crate::model::watch::{ConfiguredWatch, Handler, View, Watch};
 use crate::shutdown::Shutdown;
 use crate::telemetry::FailureThrottle;
-use crate::watch::{Failure, News, Question, Source, Told, Watcher};
+use crate::watch::{Failure, News, Question, Response, Source, Watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
-/// Follows what `wanted` says, each time it says something else; all end with `tasks`.
+/// Follows the `wanted` watches at each change; all end with `tasks`.
 pub(super) async fn follow_all(mut wanted: watch::Receiver<Vec<ConfiguredWatch>>, inside: Inside, tasks: Shutdown) {
     let mut watches = Watches { inside, tasks, running: Vec::new() };
     loop {
@@ -29,18 +27,16 @@ pub(super) async fn follow_all(mut wanted: watch::Receiver<Vec<ConfiguredWatch>>
     }
 }
 
-/// What is followed now.
 #[derive(Debug)]
 struct Watches {
     inside: Inside,
     tasks: Shutdown,
-    /// Each with what ends it.
+    /// Each with the guard that ends it.
     running: Vec<(ConfiguredWatch, DropGuard)>,
 }
 
 impl Watches {
-    /// Follows exactly these from now on. One that was followed already goes on as if nothing had
-    /// been said.
+    /// Follows exactly these watches from now on. Those under way go on.
     fn apply(&mut self, wanted: Vec<ConfiguredWatch>) {
         let mut before = std::mem::take(&mut self.running);
         for watch in wanted {
@@ -72,13 +68,13 @@ impl Watches {
 struct OwnApi(Inside);
 
 impl Source for OwnApi {
-    fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+    fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
         let inside = self.0.clone();
         Box::pin(async move {
             let asked = timeout(WATCH_ANSWER_TIMEOUT, inside.get(&question.target, &question.token)).await;
             let (status, index, body) =
                 asked.unwrap_or_else(|_elapsed| Err(format!("no answer within {WATCH_ANSWER_TIMEOUT:?}")))?;
-            Ok(Told { status, index, body })
+            Ok(Response { status, index, body })
         })
     }
 }
@@ -106,8 +102,7 @@ async fn follow(watch: ConfiguredWatch, api: impl Source + Clone) {
     }
 }
 
-/// Waits until the catalog that `watch` looks into has a node. While a cluster is born there is none, and a
-/// handler would take that for the loss of everything.
+/// Waits until the catalog of `watch` has a node: a handler would take a new cluster's empty one for a loss of all.
 async fn born(watch: &Watch, api: impl Source, trouble: &mut FailureThrottle) {
     let kind = watch.view.kind();
     let mut nodes = Watcher::new(Watch { view: View::Nodes, filter: None, ..watch.clone() }, api);
@@ -115,7 +110,7 @@ async fn born(watch: &Watch, api: impl Source, trouble: &mut FailureThrottle) {
         match nodes.next().await {
             Ok(news) if news.data.as_ref() != b"[]" => return,
             Ok(_none_yet) => debug!(kind, "the catalog is empty yet; the watch waits for its first node"),
-            // The watch itself says what is wrong with it.
+            // The watch itself will report it.
             Err(failure) if failure.is_of_the_question => return,
             Err(failure) => {
                 metrics::counter!("kontor.watch.failures").increment(1);
@@ -126,7 +121,7 @@ async fn born(watch: &Watch, api: impl Source, trouble: &mut FailureThrottle) {
     }
 }
 
-/// No leader or no server is normal for a moment; a wrong question is wrong at once.
+/// Logs a failure: a missing leader or server is normal for a moment, a wrong query is a warning at once.
 fn complain(kind: &str, failure: &Failure, trouble: &mut FailureThrottle) {
     let Failure { text, retry, is_of_the_question } = failure;
     if trouble.failed(Instant::now().into_std()) || *is_of_the_question {
@@ -140,14 +135,14 @@ async fn tell(kind: &str, handler: &Handler, news: &News) {
     let telling = crate::watch::tell(handler, news);
     tokio::pin!(telling);
     let mut slow = interval_at(Instant::now() + WATCH_HANDLER_SLOW, WATCH_HANDLER_SLOW);
-    let told = loop {
+    let outcome = loop {
         tokio::select! {
-            told = &mut telling => break told,
+            outcome = &mut telling => break outcome,
             _ = slow.tick() => warn!(kind, handler = name(handler), "this handler runs long; its watch waits for it"),
         }
     };
-    match told {
-        Ok(output) => debug!(kind, handler = name(handler), index = news.index, %output, "watch handler told"),
+    match outcome {
+        Ok(output) => debug!(kind, handler = name(handler), index = news.index, %output, "watch handler has run"),
         Err(error) => {
             metrics::counter!("kontor.watch.handler_failed").increment(1);
             warn!(kind, handler = name(handler), index = news.index, %error, "watch handler failed");
@@ -155,7 +150,7 @@ async fn tell(kind: &str, handler: &Handler, news: &News) {
     }
 }
 
-/// What tells it apart in the log. Arguments and addresses may hold secrets.
+/// The handler's name for the log. Arguments and addresses may hold secrets.
 fn name(handler: &Handler) -> &str {
     match handler {
         Handler::Args(words) => words.first().map_or("", String::as_str),
@@ -180,14 +175,14 @@ mod tests {
     }
 
     impl Source for Answers {
-        fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+        fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
             let mut asked = self.asked.lock().expect("whole");
             asked.push(question.target);
             let index = Some(asked.len() as u64);
             let next = self.left.lock().expect("whole").pop_front();
             Box::pin(async move {
                 let Some((status, body)) = next else { return std::future::pending().await };
-                Ok(Told { status, index, body: Bytes::from_static(body.as_bytes()) })
+                Ok(Response { status, index, body: Bytes::from_static(body.as_bytes()) })
             })
         }
     }

@@ -1,7 +1,7 @@
-//! With which datacenters this one deals, as its operators say.
+//! The datacenters that this one deals with, as its operators want it.
 //!
-//! `agent` sends it anew whenever the configuration or the catalog's removals change; `link_manager` and
-//! `serve` act on it at once, links that stand included.
+//! `agent` sends it anew whenever the configuration or the catalog's removals change; it is in force at once, for links that
+//! stand too.
 
 use crate::model::ids::ClusterId;
 use crate::model::removals::Removals;
@@ -9,31 +9,28 @@ use crate::tls::PinTable;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Who is let in, who is not, and who is vouched for by the configuration.
+/// The datacenters that are let in, those that are not, and the fingerprints that the configuration vouches for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admission {
     /// Datacenters that are switched off, in lower case (`bridge { disabled }`).
     pub disabled: BTreeSet<String>,
     /// Clusters that were removed.
     pub removals: Arc<Removals>,
-    /// Fingerprints of static entries, by datacenter in lower case; they count beside those of the
-    /// WAN pool, and before a name of theirs could be resolved.
+    /// Fingerprints of static entries, by datacenter in lower case. They count beside those of the WAN pool, and before a
+    /// name of theirs could be resolved.
     pub pins: PinTable,
 }
 
 impl Admission {
-    /// Whether nothing is switched off or removed.
     pub(super) fn is_open(&self) -> bool {
         self.disabled.is_empty() && self.removals.is_empty()
     }
 
-    /// Whether a datacenter is switched off.
     pub(super) fn is_disabled(&self, dc: &str) -> bool {
         !self.disabled.is_empty() && self.disabled.contains(&dc.to_lowercase())
     }
 
-    /// Why nothing is exchanged with a server of `dc` that is of `cluster`, in the words of
-    /// `X-Kontor-Reason`.
+    /// Why nothing is exchanged with a server of `dc` that is of `cluster`, in the words of `X-Kontor-Reason`.
     pub(super) fn refusal(&self, dc: &str, cluster: Option<ClusterId>) -> Option<&'static str> {
         if self.is_disabled(dc) {
             Some("disabled")

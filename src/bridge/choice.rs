@@ -1,7 +1,6 @@
-//! Which servers of a datacenter are linked, which of them is asked, and which reads may be sent
-//! twice: decisions only, without I/O and without a clock.
+//! The choice of the servers to link, of the one to ask, and of the reads that may be sent twice. No I/O and no clock.
 //!
-//! Asked by `link_manager` whenever something has changed.
+//! `link_manager` chooses whenever something has changed.
 
 use crate::defaults;
 use std::time::Duration;
@@ -9,29 +8,26 @@ use std::time::Duration;
 /// A link is left for another only when that one is nearer by half and by this much.
 const WORTH_A_CHANGE: Duration = Duration::from_millis(2);
 
-/// One server of a datacenter, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Its name.
     pub(super) name: String,
-    /// How its link stands.
     pub(super) standing: Standing,
-    /// Whether its view of its own datacenter is old: it is cut off there, and can answer little.
+    /// True if its view of its own datacenter is old: it is cut off there, and can answer little.
     pub(super) behind: bool,
-    /// Whether gossip takes it for alive; a hint only.
+    /// True if gossip takes it for alive; a hint only.
     pub(super) alive: bool,
     /// Round-trip time by coordinates.
     pub(super) estimate: Option<Duration>,
-    /// Whether it was tried for its nearness not long ago.
+    /// True if it was tried for its nearness not long ago.
     pub(super) tried: bool,
-    /// Differs from server to server, so that not all of us choose the same of several equal ones.
+    /// Differs from server to server, so that not all servers here choose the same of several equal ones.
     pub(super) tie: u64,
 }
 
-/// How the link to a server stands.
+/// The state of the link to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// There is none.
+    /// No link.
     None,
     /// Its first dial is under way.
     Trying,
@@ -78,7 +74,7 @@ pub(super) fn choose(current: &[String], candidates: &[Candidate]) -> Vec<String
     chosen.into_iter().take(defaults::BRIDGE_MAX_CANDIDATES).map(|candidate| candidate.name.clone()).collect()
 }
 
-/// Sets those already chosen before those that are hardly nearer.
+/// Sets servers already chosen before those that are hardly nearer.
 fn keep_what_serves(current: &[String], up: &mut Vec<&Candidate>) {
     for (place, name) in current.iter().take(2).enumerate() {
         let Some(at) = up.iter().position(|candidate| candidate.name == *name) else { continue };
@@ -98,11 +94,9 @@ fn is_worth_a_trial(candidate: &Candidate, worst: Duration) -> bool {
     candidate.alive && !candidate.tried && candidate.standing == Standing::None && promised
 }
 
-/// How many reads may be sent a second time: one in [`defaults::BRIDGE_READS_PER_DOUBLE`], with a
-/// few saved up.
+/// The reads that may be sent a second time: one in [`defaults::BRIDGE_READS_PER_DOUBLE`], with a few saved up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubles {
-    /// In reads.
     saved: u32,
 }
 
@@ -118,7 +112,7 @@ impl Doubles {
         self.saved = (self.saved + 1).min(defaults::BRIDGE_MAX_SAVED_DOUBLES * defaults::BRIDGE_READS_PER_DOUBLE);
     }
 
-    /// Whether one may be sent a second time; it then counts as sent.
+    /// True if a read may be sent a second time; it then counts as sent.
     pub(super) fn spend(&mut self) -> bool {
         let left = self.saved.checked_sub(defaults::BRIDGE_READS_PER_DOUBLE);
         self.saved = left.unwrap_or(self.saved);
@@ -170,7 +164,7 @@ mod tests {
         assert_eq!(choose(&current, &[behind("a", 5), up("b", 50)]), ["b", "a"]);
         assert_eq!(choose(&current, &[behind("a", 5), up("b", 50), candidate("c", Standing::None)]), ["b", "a", "c"]);
         assert_eq!(choose(&current, &[behind("a", 5), up("b", 50), up("c", 60)]), ["b", "c"]);
-        // Where all are, as without a leader, nothing is gained by a change.
+        // Nothing is gained by a change when all are behind, as without a leader.
         assert_eq!(choose(&current, &[behind("a", 50), behind("b", 50)]), ["a", "b"]);
     }
 

@@ -1,7 +1,7 @@
-//! Asks another datacenter: on the live link, and once more on the standby where that is safe.
+//! Requests to another datacenter: on the live link, and once more on the standby where that is safe.
 //!
-//! Called through `Bridge::call`. A write is sent again only when it was certainly not done; a read is
-//! sent at most twice. Nothing waits longer than two seconds without a sign that it is worth it.
+//! A write is sent again only when it was certainly not done; a read is sent at most twice. No request waits longer than two
+//! seconds without a sign of progress.
 
 use super::datacenter::{Datacenter, Way};
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
@@ -20,14 +20,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// Why one attempt brought no answer.
 #[derive(Debug)]
 struct Failure {
-    /// Whether something may have been done; if not, it is safe to ask elsewhere, a write too.
+    /// True if something may have been done; if not, it is safe to ask elsewhere, a write too.
     sent: bool,
-    /// Whether the other side had shown a sign of progress before.
+    /// True if the other side had shown a sign of progress before.
     progressed: bool,
     why: String,
 }
 
-/// The far side's answer, a fault included: it is not for us to try elsewhere then.
+/// The far side's answer, which may be a fault: no other link is tried then.
 type Answered = Result<Reply, Fault>;
 
 /// Sends `request` to `dc`; see `Bridge::call`.
@@ -42,7 +42,7 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     let (began, now) = (SystemTime::now(), Instant::now());
     let give_up = now + defaults::BRIDGE_PROGRESS_TIMEOUT;
     let asked = Asked { frame: &frame, began, give_up, whole: now + patience, held: &Notify::new() };
-    if let Operation::Read(query) = &request.ask
+    if let Operation::Read(query) = &request.operation
         && query.freshness.min_index == 0
         && datacenter.ways().is_empty()
         // Boxed: it is for the first moments of a process, and every call would carry its room.
@@ -50,34 +50,34 @@ pub(super) async fn call(links: &Links, dc: &str, request: &Request, patience: D
     {
         return answered;
     }
-    match asked.on_what_stands(&datacenter, &request.ask).await {
+    match asked.on_what_stands(&datacenter, &request.operation).await {
         // The links were ended under it, by the operators' word or because this server shuts down.
         Err(fault) if fault.kind == FaultKind::Unreachable => Err(links.of(dc).err().unwrap_or(fault)),
         answered => answered,
     }
 }
 
-/// How long a read may take on this connection before it is late.
+/// The time after which a read on this connection is late.
 fn lateness(connection: &Connection) -> Duration {
     (connection.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN)
 }
 
-/// Whether what was held in vain, and not done, may find a leader by way of `standby`: the server that held
-/// it may be cut off from its own datacenter.
+/// True if a request that was held in vain, and not done, may find a leader by way of `standby`: the server that held it may
+/// be cut off from its own datacenter.
 fn has_leader_for(outcome: &Result<Answered, Failure>, standby: &Way) -> bool {
     matches!(outcome, Ok(Err(fault)) if fault.kind == FaultKind::NoLeader) && !standby.heartbeat.is_behind()
 }
 
-/// What is asked, and how long for.
+/// A request with its deadlines.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     frame: &'a Frame,
     began: SystemTime,
-    /// When it fails without a sign of progress.
+    /// The time of its failure without a sign of progress.
     give_up: Instant,
-    /// When it fails in any case.
+    /// The time of its failure in any case.
     whole: Instant,
-    /// Told when who is asked holds for a leader.
+    /// Notified when the server asked holds the request for a leader.
     held: &'a Notify,
 }
 
@@ -88,12 +88,14 @@ impl Asked<'_> {
     }
 
     /// Asks on the links that stand, after waiting for a first one.
-    async fn on_what_stands(&self, datacenter: &Datacenter, ask: &Operation) -> Answered {
+    async fn on_what_stands(&self, datacenter: &Datacenter, operation: &Operation) -> Answered {
         let ways = datacenter.wait_for_ways(self.give_up).await?;
         let Some(live) = ways.first().map(|way| &way.connection) else {
             return Err(Fault::unreachable("unreachable: no link stands"));
         };
-        match ask {
+        // From here on a link that fails is noticed as soon as any other.
+        let _uses = [ways.first(), ways.get(1)].map(|way| way.map(|way| way.heartbeat.use_link()));
+        match operation {
             Operation::Write(_) => self.write(live, ways.get(1)).await,
             Operation::Read(query) if query.freshness.min_index > 0 => self.park(datacenter, &ways).await,
             Operation::Read(_) => self.read(datacenter, live, ways.get(1).map(|way| &way.connection)).await,
@@ -119,8 +121,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks a blocking query on the first link with room for one more, and once on the other when
-    /// that has failed.
+    /// Asks a blocking query on the first link with room for one more, and once on the other after a failure.
     async fn park(&self, datacenter: &Datacenter, ways: &[Way]) -> Answered {
         datacenter.note_read();
         let mut places = ways.iter().take(2).filter_map(|way| Some((way, way.park()?)));
@@ -142,13 +143,12 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks along with the greeting of a first link, so that the first read of all takes the round trip
-    /// of the handshake and its own, and no third one. None when a link is up already, or when this
-    /// comes to nothing: it is then asked as any other.
+    /// Asks along with the greeting of a first link: the first read of all takes the round trip of the handshake and its
+    /// own, and no third one. None when a link is up already, or when this fails: the request then goes the usual way.
     async fn read_with_greeting(&self, datacenter: &Datacenter) -> Option<Answered> {
         let (link, connection) = datacenter.wait_for_opening(self.give_up).await?;
         let early = Asked { give_up: self.give_up.min(Instant::now() + lateness(&connection)), ..*self };
-        // An answer counts only once it is settled with whom this link is.
+        // An answer counts only once the other side's greeting is accepted.
         let answered = early.attempt(&connection).map_err(drop);
         let up = datacenter.comes_up(&link, &connection, early.give_up).map(|up| up.then_some(()).ok_or(()));
         tokio::try_join!(answered, up).ok().map(|(answered, ())| answered)
@@ -166,7 +166,7 @@ impl Asked<'_> {
         };
         let again = self.anew();
         let second = pin!(again.attempt(standby));
-        // The first answer counts, whoever gives it; a failure leaves the other its time.
+        // The first answer counts, from either; a failure leaves the other its time.
         match select(first, second).await {
             Either::Left((Err(_), second)) => self.settle(second.await),
             Either::Right((Err(_), first)) => self.settle(first.await),
@@ -174,9 +174,9 @@ impl Asked<'_> {
         }
     }
 
-    /// Resolves when the standby is to be asked too: the answer is late and may be asked for twice, or the
-    /// server asked holds for a leader. One that is cut off from its own datacenter would hold each read
-    /// of it; nobody works on one that is held, so asking another is no double.
+    /// Resolves when the standby is to be asked too: the answer is late and may be asked for twice, or the server holds for
+    /// a leader. A server that is cut off from its own datacenter holds each read of it; no server works on a held read, so
+    /// asking another is no double.
     async fn is_worth_another(&self, datacenter: &Datacenter, live: &Connection) {
         let late = async {
             sleep(lateness(live)).await;

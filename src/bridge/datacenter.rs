@@ -1,6 +1,4 @@
-//! The links to one other datacenter: in which order they are asked, which stand, and why none does.
-//!
-//! `link_manager` fills it; `client` and the feeds ask on what stands.
+//! The links to one other datacenter, in the order in which they are asked.
 
 use super::choice::Doubles;
 use super::feed::heartbeat::Heartbeat;
@@ -18,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     pub(super) connection: Connection,
-    /// What the feeds on it share.
+    /// The state that the feeds on it share.
     pub(super) heartbeat: Arc<Heartbeat>,
     parking: Arc<Semaphore>,
 }
@@ -29,7 +27,7 @@ impl Way {
         Arc::clone(&self.parking).try_acquire_owned().ok()
     }
 
-    /// Tells this connection from any other.
+    /// The number of the connection in this process.
     pub(super) fn id(&self) -> usize {
         self.connection.stable_id()
     }
@@ -47,7 +45,7 @@ pub(super) struct Datacenter {
 }
 
 impl Datacenter {
-    /// Whether a link stands.
+    /// True if a link stands.
     pub(super) fn is_linked(&self) -> bool {
         self.links.load().iter().any(|link| link.connection().is_some())
     }
@@ -63,46 +61,41 @@ impl Datacenter {
 
     /// The same, after waiting for a first one while there is hope, and no longer than `until`.
     pub(super) async fn wait_for_ways(&self, until: Instant) -> Result<Vec<Way>, Fault> {
+        let ways = self.wait_for(until, |_links| Some(self.ways()).filter(|ways| !ways.is_empty())).await;
+        ways.ok_or_else(|| self.fault())
+    }
+
+    /// The find of `look`, which looks anew at each change while a link may come up, and no longer than `until`.
+    async fn wait_for<T>(&self, until: Instant, look: impl Fn(&[Arc<Link>]) -> Option<T>) -> Option<T> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            let ways = self.ways();
-            if !ways.is_empty() {
-                return Ok(ways);
-            }
-            let hope = self.links.load().iter().any(|link| !matches!(link.state(), State::Down(_)));
-            if !hope || timeout_at(until, changed).await.is_err() {
-                return Err(self.fault());
+            let links = self.links.load_full();
+            let found = look(&links);
+            let is_hopeless = links.iter().all(|link| matches!(link.state(), State::Down(_)));
+            if found.is_some() || is_hopeless || timeout_at(until, changed).await.is_err() {
+                return found;
             }
         }
     }
 
-    /// Whether no link is up yet, and the first dial of one is under way.
+    /// True if no link is up yet, and the first dial of one is under way.
     pub(super) fn is_opening(&self) -> bool {
         let is_under_way = |link: &Arc<Link>| matches!(link.state(), State::Trying | State::Greeting(_));
         !self.is_linked() && self.links.load().iter().any(is_under_way)
     }
 
-    /// A first link whose greeting is under way, with its connection, after waiting for one no longer than
-    /// `until`. None once a link is up, or where there is no hope.
+    /// A first link whose greeting is under way, with its connection, after waiting no longer than `until`. None once a link
+    /// is up, or where there is no hope.
     pub(super) async fn wait_for_opening(&self, until: Instant) -> Option<(Arc<Link>, Connection)> {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            let links = self.links.load_full();
-            if self.is_linked() {
-                return None;
-            }
-            if let Some(opening) = links.iter().find_map(|link| Some((Arc::clone(link), link.opening()?))) {
-                return Some(opening);
-            }
-            if links.iter().all(|link| matches!(link.state(), State::Down(_))) || timeout_at(until, changed).await.is_err() {
-                return None;
-            }
-        }
+        let opening = |links: &[Arc<Link>]| {
+            let opening = || links.iter().find_map(|link| Some((Arc::clone(link), link.opening()?)));
+            if self.is_linked() { Some(None) } else { opening().map(Some) }
+        };
+        self.wait_for(until, opening).await.flatten()
     }
 
-    /// Whether this connection of `link` comes up by `until`; whether the link is wanted then is all the same.
+    /// True if this connection of `link` comes up by `until`; whether the link is wanted then is all the same.
     pub(super) async fn comes_up(&self, link: &Link, connection: &Connection, until: Instant) -> bool {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -118,8 +111,7 @@ impl Datacenter {
         }
     }
 
-    /// Has these links from now on, in this order. Thousands may wait, for whom another look that finds
-    /// the same is for nothing.
+    /// Has these links from now on, in this order. The same links wake nobody: thousands may wait.
     pub(super) fn set_links(&self, links: Vec<Arc<Link>>) {
         if !self.links.load().iter().map(Arc::as_ptr).eq(links.iter().map(Arc::as_ptr)) {
             self.links.store(Arc::new(links));
@@ -127,17 +119,15 @@ impl Datacenter {
         }
     }
 
-    /// Who waits for a link to come or go, for a link to tell.
+    /// The notification for all that wait for a link to come or go.
     pub(super) fn waiting(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
-    /// The cluster that was linked last, or that its servers tell.
     pub(super) fn cluster(&self) -> Option<ClusterId> {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of that cluster.
     pub(super) fn set_cluster(&self, cluster: ClusterId) {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
     }
@@ -152,12 +142,12 @@ impl Datacenter {
         self.changed.notified()
     }
 
-    /// A read is sent.
+    /// Counts a read that is sent.
     pub(super) fn note_read(&self) {
         self.doubles.lock().unwrap_or_else(PoisonError::into_inner).earn();
     }
 
-    /// Whether one that is late or failed may be sent a second time; it then counts as sent.
+    /// True if a read that is late or failed may be sent a second time; it then counts as sent.
     pub(super) fn may_double(&self) -> bool {
         let may = self.doubles.lock().unwrap_or_else(PoisonError::into_inner).spend();
         metrics::counter!("kontor.bridge.doubles", "sent" => if may { "yes" } else { "no" }).increment(1);
@@ -168,7 +158,7 @@ impl Datacenter {
         Fault::unreachable(self.outage().map_or_else(|| "unreachable: no link stands yet".to_owned(), |outage| outage.reason()))
     }
 
-    /// Why nobody can be asked. What an operator can mend is told before what may pass by itself.
+    /// Why no link can be asked. A cause that an operator can mend comes before one that may pass by itself.
     pub(super) fn outage(&self) -> Option<Outage> {
         let links = self.links.load();
         let outages = links.iter().filter_map(|link| match link.state() {

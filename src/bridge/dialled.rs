@@ -1,4 +1,4 @@
-//! What a look at the way to a datacenter has found, here and as a server there tells it.
+//! The findings of a look at the way to a datacenter, made here or by a server there.
 
 use super::link::{Cause, readable};
 use crate::defaults;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A server that was dialled, and what came of it.
+/// A server that was dialled, and the outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Dialled {
     pub(super) server: String,
     pub(super) addr: SocketAddr,
-    /// Whether gossip takes it for alive where the dial came from.
+    /// True if gossip takes it for alive where the dial came from.
     pub(super) alive: bool,
     pub(super) outcome: Result<Met, Cause>,
 }
 
 impl Dialled {
-    /// Whether it is known by a name of its own; one that is configured by its address is not, and
-    /// gossip says nothing of it.
+    /// True if it is known by a name of its own. A server that is configured by its address is not, and gossip has no word
+    /// of it.
     pub(super) fn is_named(&self) -> bool {
         self.server != self.addr.to_string()
     }
 
-    /// What to call it: its name, or else what it calls itself, or else its address.
+    /// Its name, or else the one it gives itself, or else its address.
     pub(super) fn label(&self) -> &str {
         match &self.outcome {
             Ok(met) if !self.is_named() => &met.name,
@@ -37,7 +37,7 @@ impl Dialled {
 /// A server that has answered and greeted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Met {
-    /// What it calls itself.
+    /// The name it gives itself.
     pub(super) name: String,
     /// The protocol agreed on.
     pub(super) protocol: String,
@@ -47,19 +47,19 @@ pub(super) struct Met {
     pub(super) certificate: Option<CertificateReport>,
 }
 
-/// What a server of the other datacenter has found on its way to ours.
+/// The findings of a server of the other datacenter on its way to this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct DialBack {
-    /// Who has dialled.
+    /// The server that has dialled.
     pub(super) server: String,
     pub(super) dialled: Vec<Dialled>,
 }
 
 impl DialBack {
-    /// Reads what the other side sent: no more of it than an honest one sends, and fit for terminals.
+    /// Reads the findings that the other side sent: no more than an honest server sends, and fit for terminals.
     pub(super) fn read(body: &[u8]) -> Result<DialBack, Fault> {
         let mut found: DialBack = serde_json::from_slice(body)
-            .map_err(|error| Fault::failed(format!("what the other side found cannot be read: {error}")))?;
+            .map_err(|error| Fault::failed(format!("the findings of the other side cannot be read: {error}")))?;
         found.server = readable(&found.server);
         found.dialled.truncate(defaults::DOCTOR_MAX_SERVERS);
         for dialled in &mut found.dialled {

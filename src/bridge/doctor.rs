@@ -1,6 +1,6 @@
-//! What is wrong on the way to a datacenter and back, judged from what `probe` has seen. Pure.
+//! The faults on the way to a datacenter and back, judged from the evidence of `probe`. Pure.
 //!
-//! Each finding says what was expected, what came and what to do.
+//! Each finding names the expected, the actual, and the remedy.
 
 use super::UnresolvedName;
 use super::dialled::{DialBack, Dialled, Met};
@@ -11,26 +11,25 @@ use crate::model::federation::{CertificateReport, Check, Finding, Level, Voucher
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What was seen.
+/// The facts that were seen.
 #[derive(Clone, Debug)]
 pub(super) struct Evidence {
-    /// This server's datacenter.
     pub(super) own_dc: String,
     /// This server.
     pub(super) own_server: String,
-    /// The datacenter looked at.
+    /// The datacenter that was examined.
     pub(super) dc: String,
     /// Configured names of its servers that cannot be resolved.
     pub(super) unresolved: Vec<UnresolvedName>,
-    /// How many servers of it are known.
+    /// The number of its servers that are known.
     pub(super) known: usize,
-    /// How many connections its servers hold to this one.
+    /// The number of connections that its servers hold to this one.
     pub(super) inbound: usize,
     /// Its own word for not dealing with this datacenter, where it has given one and nothing since.
     pub(super) refused: Option<String>,
-    /// What came of dialling them.
+    /// The outcomes of dialling them.
     pub(super) dialled: Vec<Dialled>,
-    /// What one of them has found on the way here, or why it could not be asked.
+    /// The findings of one of them on the way here, or why it could not be asked.
     pub(super) back: Result<DialBack, Fault>,
 }
 
@@ -54,7 +53,7 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
         };
         match &dialled.outcome {
             Ok(met) => met_findings(&way, dialled, met, &mut found),
-            // Who has removed us knows our fingerprints no more; what it said before tells why.
+            // A datacenter that has removed this one knows its fingerprints no more; its word from before is the reason.
             Err(Cause::NotYetKnown) if let Some(why) = &evidence.refused => {
                 found.push(way.failure(dialled, &Cause::Refused(why.clone())));
             }
@@ -77,7 +76,7 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Why the dial failed, and what to do.
+    /// The reason of the failed dial, and the remedy.
     fn failure(&self, dialled: &Dialled, cause: &Cause) -> Finding {
         if dialled.addr.ip().is_unspecified() || dialled.addr.port() == 0 {
             return error(
@@ -103,7 +102,7 @@ impl Way<'_> {
         }
     }
 
-    /// Somebody's operators do not want it.
+    /// The operators of one side have closed the other.
     fn closed(&self, text: &str) -> Finding {
         let (near, far) = (self.dc_of_from, self.dc_of_to);
         let (word, by, other) = match text.strip_prefix(REFUSED_BY_OTHERS) {
@@ -237,7 +236,6 @@ fn judge_clock(way: &Way<'_>, ahead: i64) -> Finding {
     warning(Check::Clock, &way.to, expected, came, advice)
 }
 
-/// What a server of the other datacenter has found on its way to ours.
 fn way_back(evidence: &Evidence, back: &DialBack, found: &mut Vec<Finding>) {
     let Evidence { own_dc, own_server, dc, .. } = evidence;
     let from = format!("{}.{dc}", back.server);
@@ -269,7 +267,7 @@ fn way_back(evidence: &Evidence, back: &DialBack, found: &mut Vec<Finding>) {
     }
 }
 
-/// The way back could not be asked about: what is known of it all the same.
+/// The finding about a way back that could not be asked about.
 fn no_way_back(evidence: &Evidence, fault: &Fault) -> Finding {
     let Evidence { own_dc, own_server, dc, inbound, .. } = evidence;
     let about = format!("{dc} -> {own_dc}");

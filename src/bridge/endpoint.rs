@@ -1,8 +1,8 @@
-//! The QUIC endpoint: one UDP socket that accepts and dials, with every setting that matters named.
-//!
-//! Used by `mod` and `link`. Nothing here is left to a default that could change under us.
+//! The QUIC endpoint: one UDP socket that accepts and dials. Each setting that matters is named: no default can change
+//! unnoticed.
 
 use super::junk::{CountingIds, CountingSocket};
+use super::quic_runtime::QuicRuntime;
 use crate::defaults;
 use crate::listener::cannot_listen;
 use crate::tls::{BridgeIdentity, Trust, server_name};
@@ -17,10 +17,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What both sides must speak.
+/// The protocol that both sides must speak.
 const ALPN: &[u8] = b"kontor-bridge/2";
 
-/// A bound endpoint and what it shows; clones are the same one.
+/// A bound endpoint and its certificate; clones are the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) quic: quinn::Endpoint,
@@ -30,7 +30,7 @@ pub(super) struct Endpoint {
     domain: String,
 }
 
-/// What new handshakes are made with.
+/// The settings of new handshakes.
 #[derive(Debug)]
 struct Shown {
     identity: BridgeIdentity,
@@ -38,22 +38,22 @@ struct Shown {
 }
 
 impl Endpoint {
-    /// Binds `bind`; the error says what is in the way.
+    /// Binds `bind`; the error names the obstacle.
     pub(super) fn bind(bind: SocketAddr, identity: BridgeIdentity, trust: Arc<Trust>, domain: &str) -> Result<Endpoint, String> {
         let accepting = Arc::new(transport(defaults::BRIDGE_MAX_STREAMS)?);
-        // Who dials asks; the other side has nothing to ask on this connection.
+        // The dialling side asks; the other side has nothing to ask on this connection.
         let dialling = Arc::new(transport(0)?);
         let server = server_config(&identity, &trust, &accepting)?;
         let failed = |error: std::io::Error| cannot_listen(bind, "the bridge (udp)", &error);
-        let runtime = Arc::new(quinn::TokioRuntime);
+        let runtime = Arc::new(QuicRuntime);
         let socket = counting(bind)?;
         let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), socket, runtime).map_err(failed)?;
         let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
         Ok(Endpoint { quic, shown, accepting, dialling, domain: domain.to_owned() })
     }
 
-    /// Sends and receives at `bind` from now on. Links that this side dialled go on from there; those
-    /// that others dialled they dial anew.
+    /// Sends and receives at `bind` from now on. Links that this side dialled go on from there; the other side dials its
+    /// links anew.
     pub(super) fn move_to(&self, bind: SocketAddr) -> Result<(), String> {
         let moved = self.quic.rebind_abstract(counting(bind)?);
         moved.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))
@@ -66,7 +66,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// What peers are judged by now.
+    /// The trust by which peers are judged now.
     pub(super) fn trust(&self) -> Arc<Trust> {
         Arc::clone(&self.shown.load().trust)
     }
@@ -105,20 +105,20 @@ fn server_config(
     Ok(server)
 }
 
-/// A restarted server answers packets of its old connections with a reset that the other side can
-/// check, because the keys for it come from its identity: the link is then gone at once.
+/// A restarted server answers packets of its old connections with a reset that the other side can check, because its keys
+/// come from the identity: the link is then gone at once.
 fn config(identity: &BridgeIdentity) -> EndpointConfig {
     let secret = hmac::Key::new(hmac::HMAC_SHA256, &identity.reset_secret());
     let ids = hmac::sign(&secret, b"the key of connection ids");
     let ids = ids.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
     let mut config = EndpointConfig::new(Arc::new(secret));
     config.cid_generator(move || Box::new(CountingIds(HashedConnectionIdGenerator::from_key(ids))));
-    // What is no QUIC is told by a fixed bit.
+    // A fixed bit tells QUIC from junk.
     config.grease_quic_bit(false);
     config
 }
 
-/// `streams` is how many the other side may have open: memory is set aside for each.
+/// Settings for `streams` open streams of the other side: memory is set aside for each.
 fn transport(streams: u32) -> Result<TransportConfig, String> {
     let idle = IdleTimeout::try_from(defaults::BRIDGE_IDLE_TIMEOUT).map_err(|error| format!("idle timeout: {error}"))?;
     let mut congestion = CubicConfig::default();
@@ -140,14 +140,14 @@ fn transport(streams: u32) -> Result<TransportConfig, String> {
 }
 
 fn counting(bind: SocketAddr) -> Result<Arc<CountingSocket>, String> {
-    let wrapped = quinn::TokioRuntime.wrap_udp_socket(socket(bind)?);
+    let wrapped = QuicRuntime.wrap_udp_socket(socket(bind)?);
     Ok(Arc::new(CountingSocket(wrapped.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))?)))
 }
 
 fn socket(bind: SocketAddr) -> Result<std::net::UdpSocket, String> {
     let attempt = || -> std::io::Result<std::net::UdpSocket> {
         let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
-        // Less than asked for is granted silently or refused; both only cost speed.
+        // A smaller buffer than wished for is granted silently or refused; both only cost speed.
         let _ = socket.set_recv_buffer_size(defaults::BRIDGE_SOCKET_BUFFER);
         let _ = socket.set_send_buffer_size(defaults::BRIDGE_SOCKET_BUFFER);
         socket.set_nonblocking(true)?;
@@ -164,6 +164,7 @@ mod tests {
     #[test]
     fn settings_fit_each_other() {
         assert!(defaults::BRIDGE_IDLE_TIMEOUT > defaults::BRIDGE_KEEP_ALIVE * 2);
+        assert!(defaults::BRIDGE_KEEP_ALIVE > defaults::BRIDGE_REST_INTERVAL);
         assert!(defaults::BRIDGE_DIAL_TIMEOUT < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(defaults::BRIDGE_PROGRESS_INTERVAL * 2 < defaults::BRIDGE_PROGRESS_TIMEOUT);
         assert!(transport(0).is_ok());

@@ -1,7 +1,7 @@
 //! Frames on a stream: a version, a kind, a length, and that many bytes.
 //!
-//! Used by `client` and `serve`. A cut stream never looks complete, a size is checked before memory
-//! is taken for it, and a stream that is given up is reset instead of finished.
+//! A cut stream never looks complete, a size is checked before memory is taken for it, and a stream that is given up is
+//! reset instead of finished.
 
 use crate::defaults;
 use crate::model::fault::Fault;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The version of this format. Fields may be added to what frames carry without a new one.
+/// The version of this format. Fields may be added to payloads without a new one.
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 6;
 
@@ -26,10 +26,9 @@ pub(super) const MISBEHAVED: VarInt = VarInt::from_u32(3);
 /// The link is closed: the other side answers no pings.
 pub(super) const SILENT: VarInt = VarInt::from_u32(4);
 
-/// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Who speaks; asked and answered once on each link, which is up from then on.
+    /// The name of the sender; asked and answered once on each link, which is up from then on.
     Greeting = 1,
     /// A request; opens a stream.
     Request = 2,
@@ -53,7 +52,7 @@ pub(super) enum Kind {
     Heartbeat = 11,
     /// A question for the age of all feeds.
     Ping = 12,
-    /// Its answer.
+    /// The answer to a ping.
     Echo = 13,
 }
 
@@ -64,7 +63,7 @@ impl Kind {
         ends.into_iter().chain(feeds).find(|kind| *kind as u8 == byte)
     }
 
-    /// Whether a stream may begin with it.
+    /// True if a stream may begin with it.
     pub(super) fn opens_a_stream(self) -> bool {
         matches!(self, Kind::Greeting | Kind::Request | Kind::Open | Kind::Heartbeat)
     }
@@ -101,7 +100,7 @@ pub(super) enum FrameError {
     Silence(Duration),
     #[error("{0}")]
     Stream(String),
-    #[error("what came cannot be read: {0}")]
+    #[error("a payload cannot be read: {0}")]
     Decode(#[from] Unreadable),
     #[error("a message cannot be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
@@ -110,13 +109,13 @@ pub(super) enum FrameError {
 }
 
 impl FrameError {
-    /// Whether no honest peer, of whatever version, sends this on a stream that is in use.
+    /// True if no honest peer, of whatever version, sends this on a stream that is in use.
     pub(super) fn is_garbage(&self) -> bool {
         matches!(self, FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } | FrameError::Decode(_))
     }
 
-    /// The same for who follows: a stream is given up by a reset, so that one finished within a frame,
-    /// or with none, is no honest one either.
+    /// The same for the following side: an honest peer gives a stream up by a reset, so that one finished within a frame, or
+    /// with none, is not honest.
     pub(super) fn is_misbehaviour(&self) -> bool {
         self.is_garbage() || matches!(self, FrameError::Cut)
     }
@@ -141,6 +140,11 @@ impl From<quinn::WriteError> for FrameError {
     }
 }
 
+/// The KiB of room that `bytes` take.
+pub(super) fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).saturating_add(1)
+}
+
 /// The start of a frame, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -149,7 +153,6 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Bytes of the payload.
     pub(super) fn length(self) -> u32 {
         self.length
     }
@@ -192,7 +195,7 @@ impl Frame {
         Frame::new(kind, payload.into())
     }
 
-    /// The fault that ends a stream. One that is too long to cross is replaced by one that says so.
+    /// The fault that ends a stream. A fault that is too long to cross is replaced by one that says so.
     pub(super) fn fault(fault: &Fault) -> Result<Frame, FrameError> {
         match Frame::of(Kind::Fault, fault) {
             Err(FrameError::TooLarge { .. }) => Frame::of(Kind::Fault, &Fault::new(fault.kind, "the fault is too long to cross")),
@@ -200,24 +203,22 @@ impl Frame {
         }
     }
 
-    /// Its bytes on the wire.
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
 
-    /// All its bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.0.concat()
     }
 
-    /// One that announces more than it has.
+    /// A frame that announces more bytes than it has.
     #[cfg(test)]
     pub(super) fn cut(kind: Kind, announced: u32, payload: &'static [u8]) -> Frame {
         Frame([Header { kind, length: announced }.to_bytes(), Bytes::from_static(payload)])
     }
 
-    /// One that says all by its kind.
+    /// A frame without a payload.
     pub(super) fn bare(kind: Kind) -> Frame {
         Frame([Header { kind, length: 0 }.to_bytes(), Bytes::new()])
     }
@@ -261,8 +262,8 @@ pub(super) async fn read_payload(stream: &mut RecvStream, header: Header, patien
     Ok(whole.freeze())
 }
 
-/// The sending half of a stream. Quinn finishes a stream whose half is dropped, so that a frame cut
-/// by a cancelled task would look like the end; this one resets it unless it was finished.
+/// The sending half of a stream. Quinn finishes a stream whose half is dropped, so that a frame cut by a cancelled task
+/// would look like the end; this one resets it unless it was finished.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     stream: SendStream,
@@ -274,7 +275,7 @@ impl Outgoing {
         Outgoing { stream, finished: false }
     }
 
-    /// What is sent here goes before what is sent on other streams.
+    /// Puts the bytes sent here before those on other streams.
     pub(super) fn hurry(&self) {
         // Fails only on a stream that is over.
         let _ = self.stream.set_priority(1);
@@ -295,16 +296,16 @@ impl Outgoing {
         self.stream.write_all(bytes).await.expect("the stream stands");
     }
 
-    /// Says that nothing was done with what came.
+    /// Tells the other side that nothing was done with the stream.
     pub(super) fn refuse(&mut self) {
         self.finished = self.stream.reset(REFUSED).is_ok();
     }
 
-    /// Resolves when the other side wants no more of it, or the link is gone.
+    /// Resolves when the other side gives the stream up, or the link is gone.
     pub(super) fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
         let stopped = self.stream.stopped();
         async move {
-            // Whichever way it ends: nobody is there any more to read.
+            // Either way nobody is there any more to read.
             let _ = stopped.await;
         }
     }

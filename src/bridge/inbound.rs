@@ -1,7 +1,6 @@
-//! Who has come in: the connections that servers of other datacenters hold to this one.
+//! The connections that servers of other datacenters hold to this one.
 //!
-//! `serve` enters each accepted connection; `report` and `doctor` ask whether a datacenter that
-//! cannot be reached from here reaches us.
+//! `report` and `doctor` ask whether a datacenter that cannot be reached from here reaches this side.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
-//! Counts what comes to the bridge's socket and is no QUIC of ours; quinn drops it without a word.
+//! Counters of datagrams at the bridge's socket that are no QUIC of its peers; quinn drops them without a word.
 //!
-//! `endpoint` puts both of these between quinn and what it would use anyway.
+//! `endpoint` puts both of these between quinn and the parts that it would use anyway.
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, UdpPoller};
@@ -12,13 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// The least a QUIC packet has: a first byte, and 20 bytes that a header and its seal need (RFC 9000,
-/// sections 10.3 and 17).
+/// The least length of a QUIC packet: a first byte, and 20 bytes for a header and its seal (RFC 9000, sections 10.3 and 17).
 const LEAST_BYTES: usize = 21;
 
-/// Why a datagram is no QUIC of ours by its first bytes; they are not secret and mean the same in
-/// every packet (RFC 8999). A bit of it that is greased would not be told from junk: `endpoint` does
-/// not offer that.
+/// Why a datagram is no QUIC of this protocol, by its first bytes. They are not secret and mean the same in every packet
+/// (RFC 8999). A greased bit could not be distinguished from junk: `endpoint` does not offer that.
 fn fault_of(datagram: &[u8]) -> Option<&'static str> {
     const LONG: u8 = 0x80;
     const FIXED: u8 = 0x40;
@@ -35,7 +33,7 @@ fn count(kind: &'static str) {
     metrics::counter!("kontor.bridge.junk", "kind" => kind).increment(1);
 }
 
-/// A socket that looks at what it receives.
+/// A socket that looks at received datagrams.
 #[derive(Debug)]
 pub(super) struct CountingSocket(pub(super) Arc<dyn AsyncUdpSocket>);
 
@@ -75,7 +73,7 @@ impl AsyncUdpSocket for CountingSocket {
     }
 }
 
-/// Connection ids that tell when one was not made here.
+/// Connection ids that count those not made here.
 pub(super) struct CountingIds<G>(pub(super) G);
 
 impl<G: ConnectionIdGenerator> ConnectionIdGenerator for CountingIds<G> {

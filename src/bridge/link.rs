@@ -1,9 +1,7 @@
-//! One link: a connection to one server of another datacenter, dialled until it stands and again
-//! when it breaks.
+//! One link: a connection to one server of another datacenter, dialled until it stands and again when it breaks.
 //!
-//! Kept by `link_manager`. One task owns it, so there is never more than one dial to a server at a time.
-//! A link is up only once the other side has greeted back: with TLS 1.3 a client is through its
-//! handshake before the server has judged its certificate.
+//! One task owns it, so there is never more than one dial to a server at a time. A link is up only once the other side has
+//! greeted back: with TLS 1.3 a client is through its handshake before the server has judged its certificate.
 
 use super::RemoteServer;
 use super::admission::Admission;
@@ -18,27 +16,28 @@ use quinn::{Connection, ConnectionError};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 /// The TLS alerts among QUIC's error codes (RFC 9001, 4.8).
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
-/// How much of a reason that the other side gave is told.
+/// The characters of a peer's reason that are shown.
 const MAX_REASON: usize = 200;
 
-/// What stands before the other side's refusal of a certificate.
+/// The prefix of a certificate's refusal by the other side.
 pub(super) const BY_OTHERS: &str = "by the other side: ";
-/// What stands before the other side's word for not dealing with this datacenter.
+/// The prefix of the other side's word for not dealing with this datacenter.
 pub(super) const REFUSED_BY_OTHERS: &str = "refused by the other side: ";
 
-/// Who speaks, told on each new link.
+/// The name of the sender, on each new link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Greeting {
     pub(super) node: String,
     pub(super) datacenter: String,
-    /// The sender's clock when it sent this, in milliseconds since 1970; unset by senders that do not
-    /// tell it.
+    /// The sender's clock when it sent this, in milliseconds since 1970.
     #[serde(default)]
     pub(super) clock: Option<u64>,
     /// The cluster it is part of, once there is one.
@@ -46,7 +45,7 @@ pub(super) struct Greeting {
     pub(super) cluster: Option<ClusterId>,
 }
 
-/// This server towards the others: what it tells of itself, and with whom it deals.
+/// This server towards the others: its name, and the datacenters it deals with.
 #[derive(Clone, Debug)]
 pub(super) struct Us {
     pub(super) node: String,
@@ -72,12 +71,11 @@ impl Us {
     }
 }
 
-/// A greeting that was asked for and has come.
+/// The greeting of the other side.
 #[derive(Clone, Debug)]
 pub(super) struct Greeted {
     pub(super) them: Greeting,
-    /// How far their clock is ahead of ours, in milliseconds, give or take half a round trip; unset
-    /// when they do not tell it.
+    /// The milliseconds by which their clock is ahead of ours, give or take half a round trip; unset when unknown.
     pub(super) clock_ahead: Option<i64>,
 }
 
@@ -95,8 +93,8 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// Whether an operator has to mend it. A fingerprint that is not known yet is none of that: the pool tells of
-    /// one server of a datacenter before it tells of the others.
+    /// True if an operator has to mend it. An unknown fingerprint passes by itself: the pool brings the servers of a
+    /// datacenter one after the other.
     pub(super) fn is_for_operators(&self) -> bool {
         matches!(self, Cause::TlsRefused(why) if !why.trim_start_matches(BY_OTHERS).starts_with("pin-mismatch"))
     }
@@ -110,7 +108,7 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// As `X-Kontor-Reason` tells it.
+    /// The reason in the form of `X-Kontor-Reason`.
     pub(super) fn reason(&self) -> String {
         match &self.cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
@@ -121,7 +119,6 @@ impl Outage {
     }
 }
 
-/// How a link stands.
 #[derive(Clone, Debug)]
 pub(super) enum State {
     /// Its first dial is under way.
@@ -136,29 +133,28 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) server: RemoteServer,
-    /// Room for blocking queries, whichever connection is the link's at the time.
+    /// Room for blocking queries, shared by all connections of the link.
     pub(super) parking: Arc<Semaphore>,
     state: Mutex<State>,
-    /// When it was last up anew.
     up_since: Mutex<Option<SystemTime>>,
     /// The cluster that the server told when the link came up last.
     cluster: Mutex<Option<ClusterId>>,
-    /// Told of each change: those who wait for this datacenter, and the link manager.
-    told: [Arc<Notify>; 2],
+    /// Notified of each change: the calls that wait for this datacenter, and the link manager.
+    notified: [Arc<Notify>; 2],
 }
 
 impl Link {
-    pub(super) fn new(server: RemoteServer, told: [Arc<Notify>; 2]) -> Link {
+    pub(super) fn new(server: RemoteServer, notified: [Arc<Notify>; 2]) -> Link {
         let parking = Arc::new(Semaphore::new(defaults::BRIDGE_MAX_PARKED));
         let state = Mutex::new(State::Trying);
-        Link { server, parking, state, up_since: Mutex::default(), cluster: Mutex::default(), told }
+        Link { server, parking, state, up_since: Mutex::default(), cluster: Mutex::default(), notified }
     }
 
     pub(super) fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Since when it is up, if it ever was.
+    /// The time since which it is up, if it ever was.
     pub(super) fn up_since(&self) -> Option<SystemTime> {
         *self.up_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +181,7 @@ impl Link {
         }
     }
 
-    /// Whether it is up, and its server is cut off from its own datacenter.
+    /// True if it is up, and its server is cut off from its own datacenter.
     pub(super) fn is_behind(&self) -> bool {
         self.connection().is_some_and(|(_connection, heartbeat)| heartbeat.is_behind())
     }
@@ -205,10 +201,10 @@ impl Link {
         }
     }
 
-    /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well,
-    /// since each holds the connection too.
+    /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well, since each holds the
+    /// connection too.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
-        let [_, manager] = &self.told;
+        let [_, manager] = &self.notified;
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
         let mut trouble = FailureThrottle::default();
         loop {
@@ -245,10 +241,10 @@ impl Link {
         }
     }
 
-    /// Dials once, and takes note of the cluster that greets.
+    /// Dials once, and notes the cluster that greets.
     async fn dial(&self, endpoint: &Endpoint, us: &Us) -> Result<Connection, Cause> {
         let opened = |connection: &Connection| {
-            // Once it has been down, why it was is told until it is up.
+            // After a first failure its cause is shown until the link is up.
             if matches!(self.state(), State::Trying) {
                 self.set(State::Greeting(connection.clone()));
             }
@@ -271,13 +267,13 @@ impl Link {
             State::Up(..) | State::Greeting(_) | State::Trying => SystemTime::now(),
         };
         let cause = match (&before, cause) {
-            // Who has removed us knows us no more a moment later; what it said before tells why.
-            (State::Down(Outage { cause: told @ Cause::Refused(_), .. }), Cause::NotYetKnown) => told.clone(),
+            // A datacenter that has removed this one no longer knows it a moment later; its word from before is the reason.
+            (State::Down(Outage { cause: reported @ Cause::Refused(_), .. }), Cause::NotYetKnown) => reported.clone(),
             (_, cause) => cause,
         };
         let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
-        // A link that was up and is lost, and a certificate that is refused, are news at once. That
-        // a server is not up yet, or has not heard of this one yet, is normal for a moment.
+        // A lost link and a refused certificate are news at once. A server that is not up yet, or has not heard of this one
+        // yet, is normal for a moment.
         let is_news = is_new && (matches!(before, State::Up(..)) || cause.is_for_operators());
         let lasts = trouble.failed(Instant::now());
         let outage = Outage { since, cause };
@@ -297,17 +293,17 @@ impl Link {
         let still_down = matches!(state, State::Down(_));
         let before = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
         if still_down && matches!(before, State::Down(_)) {
-            // Each dial that fails would wake all who wait, for nothing.
+            // Each failed dial would wake all that wait, for nothing.
             return;
         }
-        let [waiting, manager] = &self.told;
+        let [waiting, manager] = &self.notified;
         waiting.notify_waiters();
         manager.notify_one();
     }
 }
 
-/// Dials `server` once; a link only once it has greeted back as one of its datacenter. `opened` is
-/// called in between, when the handshake is through.
+/// Dials `server` once; a link only once it has greeted back as one of its datacenter. `opened` is called in between, when
+/// the handshake is through.
 pub(super) async fn dial(
     endpoint: &Endpoint,
     us: &Us,
@@ -360,12 +356,12 @@ fn millis(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How far `theirs` is ahead of `ours`, whatever was sent.
+/// The milliseconds by which `theirs` is ahead of `ours`; any value may have been sent.
 fn ahead(theirs: u64, ours: u64) -> i64 {
     i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX)
 }
 
-/// What a connection's end says about the peer.
+/// The cause that a connection's end tells.
 pub(super) fn cause_of(error: &ConnectionError) -> Cause {
     if let ConnectionError::ApplicationClosed(close) = error
         && close.error_code == frame::REFUSED
@@ -390,25 +386,14 @@ pub(super) fn cause_of(error: &ConnectionError) -> Cause {
 
 /// Text of a peer, fit for logs, headers and terminals.
 pub(super) fn readable(text: &str) -> String {
-    // A little more than is told, to know whether there is more; a peer may have sent any amount.
+    // A little more than is shown, to know whether there is more; a peer may have sent any amount.
     let plain = |c: char| if c.is_control() || !c.is_ascii() { '?' } else { c };
     shorten(&text.chars().map(plain).take(MAX_REASON + 1).collect::<String>(), MAX_REASON).into_owned()
 }
 
 /// A time as RFC 3339 has it, to the second.
 pub(super) fn utc(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days, with years that begin in March so that the leap day is the last one.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+    OffsetDateTime::from(time).truncate_to_second().format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -435,9 +420,9 @@ mod tests {
         let server = RemoteServer { name, dc, addr, pins: Default::default(), cluster: None, alive: true, estimate: None };
         let link = Link::new(server, [Arc::clone(&waiting), Arc::default()]);
         let fails = |why: &str| {
-            let told = waiting.notified();
+            let notified = waiting.notified();
             link.went_down(Cause::Unreachable(why.to_owned()), &mut FailureThrottle::default());
-            told.now_or_never().is_some()
+            notified.now_or_never().is_some()
         };
         assert!(fails("no answer"), "there is no hope any more");
         assert!(!fails("no answer") && !fails("another reason"));

@@ -1,5 +1,4 @@
-//! Makes and ends the links: [`LinkManager::run`] is the one task that does, from the list of servers, as
-//! `choice` decides.
+//! The one task that makes and ends links, from the list of servers, as `choice` decides.
 
 use super::RemoteServer;
 use super::admission::Admission;
@@ -54,7 +53,7 @@ impl LinkManager {
         }
     }
 
-    /// Takes in the list as it is now; done once before anybody can call.
+    /// Takes in the present list; done once before the first call.
     pub(super) fn review(&mut self, servers: &[RemoteServer]) {
         let now = Instant::now();
         self.tried.retain(|_, at| now.duration_since(*at) < defaults::BRIDGE_TRIAL_PAUSE);
@@ -64,7 +63,7 @@ impl LinkManager {
         self.pin(servers, &admission);
         let mut by_dc: BTreeMap<&str, Vec<&RemoteServer>> = BTreeMap::new();
         let is_refused = |server: &RemoteServer| {
-            // Which cluster a static entry leads to is known only when it greets.
+            // The cluster behind a static entry is known only when it greets.
             admission.is_disabled(&server.dc)
                 || server.cluster.is_some_and(|id| admission.refusal(&server.dc, Some(id)).is_some())
         };
@@ -122,7 +121,7 @@ impl LinkManager {
         }
         let links: Vec<Arc<Link>> = order.iter().filter_map(|name| kept.get(name)).map(|kept| Arc::clone(&kept.link)).collect();
         if links.first().is_some_and(|first| first.connection().is_some() && !first.is_behind()) {
-            // Said again at each review: a feed that was busy at the first did not hear it.
+            // Repeated at each review: a feed that was busy at the first did not hear it.
             links.iter().filter(|link| link.is_behind()).for_each(|link| link.clear_out());
         }
         datacenter.set_links(links);
@@ -131,7 +130,7 @@ impl LinkManager {
         self.order.insert(dc.to_owned(), order);
     }
 
-    /// Ends the links to what is not dealt with any more; those under way on them end with them.
+    /// Ends the links to datacenters that are closed now, with all requests on them.
     fn close_refused(&self, admission: &Admission) {
         for (dc, kept) in self.kept.iter().flat_map(|(dc, kept)| kept.values().map(move |kept| (dc, kept))) {
             if let Some(reason) = admission.refusal(dc, kept.link.cluster()) {
@@ -140,7 +139,7 @@ impl LinkManager {
         }
     }
 
-    /// What a server greeted with counts more than what is told of it; the last one known stays.
+    /// Notes the cluster that a server greeted with, or else tells; the last one known stays.
     fn note_cluster(&self, datacenter: &Datacenter, kept: &BTreeMap<String, Kept>, servers: &[&RemoteServer]) {
         let up = kept.values().find(|kept| kept.link.connection().is_some()).and_then(|kept| kept.link.cluster());
         if let Some(cluster) = up.or_else(|| servers.iter().find_map(|server| server.cluster)) {
@@ -181,7 +180,7 @@ impl LinkManager {
         Kept { link, _task: end.drop_guard() }
     }
 
-    /// A datacenter with servers is known, whether they tell fingerprints or not.
+    /// Pins the fingerprints of each datacenter with servers; one without fingerprints is known too.
     fn pin(&mut self, servers: &[RemoteServer], admission: &Admission) {
         let mut pins = admission.pins.clone();
         for server in servers {

@@ -1,6 +1,6 @@
-//! All links, by datacenter: which there are, and why there are none.
+//! All links, by datacenter, and why there are none.
 //!
-//! `link_manager` makes and ends them; `client` and the feeds read what is up through [`Links`].
+//! `link_manager` makes and ends them; `client` and the feeds read them.
 
 use super::admission::Admission;
 use super::datacenter::Datacenter;
@@ -23,14 +23,14 @@ pub(super) struct Links {
     datacenters: ArcSwap<BTreeMap<String, Arc<Datacenter>>>,
     /// Datacenters that had servers once and have none any more.
     removed: Mutex<BTreeSet<String>>,
-    /// With whom this datacenter deals, as of the link manager's last look.
+    /// The datacenters this one deals with, as of the link manager's last look.
     admission: ArcSwap<Admission>,
     /// The datacenters that operators here have closed, as of the same look.
     shut: watch::Sender<BTreeSet<String>>,
     began: Instant,
-    /// Told of each of the link manager's looks.
+    /// Notified of each of the link manager's looks.
     reviewed: Notify,
-    /// Whether this server is shutting down.
+    /// True if this server is shutting down.
     ended: AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl Links {
             return Err(fault);
         }
         if self.ended.load(Ordering::SeqCst) {
-            // Of a kind that lets whoever asks go to another server.
+            // Of a kind that lets the asker go to another server.
             return Err(Fault::no_leader().because("this server is shutting down"));
         }
         if let Some(datacenter) = self.datacenters.load().get(dc) {
@@ -65,8 +65,8 @@ impl Links {
         Err(Fault::no_path(if removed.contains(dc) { "removed" } else { "never-joined" }))
     }
 
-    /// The same. In the first moments of a process, before gossip has told which datacenters there are,
-    /// waits for this one to be known: a server that has just come back must not say that there is none.
+    /// The same. In the first moments of a process, before gossip has brought the datacenters, waits for this one to be
+    /// known: a server that has just come back must not say that there is none.
     pub(super) async fn of_soon(&self, dc: &str) -> Result<Arc<Datacenter>, Fault> {
         loop {
             let mut reviewed = std::pin::pin!(self.reviewed.notified());
@@ -79,25 +79,23 @@ impl Links {
         }
     }
 
-    /// All datacenters that have servers, by name.
     pub(super) fn known(&self) -> Arc<BTreeMap<String, Arc<Datacenter>>> {
         self.datacenters.load_full()
     }
 
-    /// The names of those that had servers once.
     pub(super) fn removed(&self) -> Vec<String> {
         self.removed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Why nothing of `dc` is read, not even what is held here.
+    /// Why nothing of `dc` is read, not even from memory.
     pub(super) fn closed(&self, dc: &str) -> Option<Fault> {
         self.refusal(dc).map(Fault::no_path)
     }
 
-    /// Whether `dc` is `disabled` or `removed` here.
+    /// True if `dc` is `disabled` or `removed` here.
     pub(super) fn refusal(&self, dc: &str) -> Option<&'static str> {
         let admission = self.admission.load();
-        // Each read asks this, and hardly ever is anything closed.
+        // Each read asks this, and hardly ever is a datacenter closed.
         if admission.is_open() { None } else { admission.refusal(dc, self.cluster_of(dc)) }
     }
 
@@ -112,7 +110,7 @@ impl Links {
         shut.into_iter().filter_map(|dc| self.refusal(&dc).map(|refusal| (dc, refusal))).collect()
     }
 
-    /// Resolves once nothing of `dc` is read any more, with what its readers are told.
+    /// Resolves once nothing of `dc` is read any more, with the fault for its readers.
     pub(super) async fn until_closed(&self, dc: &str) -> Fault {
         let mut shut = self.shut();
         loop {
@@ -125,7 +123,7 @@ impl Links {
         }
     }
 
-    /// Takes in the datacenters that have servers now, and with whom this one deals.
+    /// Takes in the datacenters that have servers now, and the admission in force.
     pub(super) fn take_in(&self, next: BTreeMap<String, Arc<Datacenter>>, admission: &Admission) {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         for dc in self.datacenters.load().keys().filter(|dc| !next.contains_key(*dc)) {
@@ -142,19 +140,19 @@ impl Links {
         drop(removed);
         self.datacenters.store(Arc::new(next));
         if self.ended.load(Ordering::SeqCst) {
-            // It ended while this look was taken, and nothing shall hold the socket.
+            // This server ended while this look was taken, and nothing shall hold the socket.
             self.datacenters.store(Arc::default());
         }
         self.tell_shut(admission);
         self.reviewed.notify_waiters();
     }
 
-    /// By whom this datacenter deals with is judged from now on.
+    /// Judges datacenters by `admission` from now on.
     pub(super) fn judge_by(&self, admission: Arc<Admission>) {
         self.admission.store(admission);
     }
 
-    /// Tells which datacenters are closed now, where that is news.
+    /// Publishes the datacenters that are closed now, where that is news.
     fn tell_shut(&self, admission: &Admission) {
         let named = admission.disabled.iter().map(String::as_str).chain(admission.removals.iter().map(|(dc, _)| dc));
         let shut: BTreeSet<String> = named.filter(|dc| self.refusal(dc).is_some()).map(str::to_owned).collect();
@@ -170,17 +168,16 @@ impl Links {
         self.datacenters.load().keys().filter(|dc| self.closed(dc).is_none()).cloned().collect()
     }
 
-    /// Whether `dc` has servers.
+    /// True if `dc` has servers.
     pub(super) fn knows(&self, dc: &str) -> bool {
         self.datacenters.load().contains_key(dc)
     }
 
-    /// The cluster of `dc` that was linked last, or that it tells.
     pub(super) fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
         self.datacenters.load().get(dc)?.cluster()
     }
 
-    /// What `dc` said when it refused this datacenter, where nothing else was heard of it since.
+    /// The reason that `dc` gave when it refused this datacenter, where nothing else was heard of it since.
     pub(super) fn refused_by(&self, dc: &str) -> Option<String> {
         let links = self.datacenters.load().get(dc)?.links();
         links.iter().find_map(|link| match link.state() {
@@ -189,7 +186,7 @@ impl Links {
         })
     }
 
-    /// Whether a link to `dc` stands, or is about to, after waiting for that no longer than `until`.
+    /// True if a link to `dc` stands, or is about to, after waiting for that no longer than `until`.
     pub(super) async fn have_way(&self, dc: &str, until: Instant) -> bool {
         let datacenter = self.datacenters.load().get(dc).cloned();
         match datacenter {
@@ -199,7 +196,7 @@ impl Links {
         }
     }
 
-    /// Whether a link to `dc` is down, or none is up.
+    /// True if a link to `dc` is down, or none is up.
     pub(super) fn has_outage(&self, dc: &str) -> bool {
         let datacenters = self.datacenters.load();
         let Some(datacenter) = datacenters.get(dc) else { return true };
@@ -207,8 +204,8 @@ impl Links {
         links.is_empty() || links.iter().any(|link| matches!(link.state(), State::Down(_)))
     }
 
-    /// Forgets all links, and with them what holds the socket open: this server is shutting down. Whoever
-    /// waits for one is told.
+    /// Forgets all links, and with them the last handles of the socket: this server is shutting down. Waiting calls are
+    /// woken.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         for datacenter in self.datacenters.swap(Arc::default()).values() {

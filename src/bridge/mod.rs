@@ -1,14 +1,14 @@
 //! Everything that crosses datacenters: QUIC with mutual TLS 1.3 on UDP 8300.
 //!
-//! `router` calls [`Bridge::call`]; requests from the other side go to the [`Handler`] that `agent`
-//! gives. Which servers there are comes from the WAN roster, as a list of [`RemoteServer`]. The
-//! evidence of life is QUIC's own, not gossip's. Works without a local leader and quorum.
+//! Requests from the other side go to the [`Handler`] that `agent` gives. The servers come from the WAN roster, as a list of
+//! [`RemoteServer`]. The evidence of life is QUIC's own, not gossip's. Works without a local leader and quorum.
 
 mod admission;
-mod cache;
+mod answers;
 mod choice;
 mod client;
 mod datacenter;
+mod datacenters;
 mod dialled;
 mod doctor;
 mod endpoint;
@@ -20,18 +20,17 @@ mod link_manager;
 mod link;
 mod links;
 mod probe;
+mod quic_runtime;
 mod report;
 mod serve;
 
 use crate::defaults;
-use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
-use crate::model::query::Identity;
-use crate::model::request::{Handler, Reply, Request, Source};
+use crate::model::request::{Handler, Source};
 use crate::shutdown::Shutdown;
 use crate::tls::{BridgeIdentity, Trust};
+use answers::{Answers, Bounds};
 use arc_swap::ArcSwap;
-use cache::{Answers, Bounds};
 use endpoint::Endpoint;
 use inbound::Inbound;
 use link::Us;
@@ -43,27 +42,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use admission::Admission;
-pub use cache::{FeedReport, Followed};
-pub use feed::cached_feed::Held;
+pub use datacenters::Datacenters;
 
 /// A server of another datacenter, as the WAN pool knows it or the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteServer {
-    /// Its node name, without the datacenter.
+    /// Node name, without the datacenter.
     pub name: String,
     /// Its datacenter.
     pub dc: String,
-    /// Where its bridge listens.
+    /// The address of its bridge.
     pub addr: SocketAddr,
     /// The fingerprints that it may have: the one it tells in the WAN pool, or those configured.
     pub pins: BTreeSet<String>,
     /// The cluster it tells in the WAN pool.
     pub cluster: Option<ClusterId>,
-    /// Whether gossip takes it for alive.
+    /// True if gossip takes it for alive.
     pub alive: bool,
     /// Estimated round-trip time by coordinates, for the choice of the first link.
     pub estimate: Option<Duration>,
@@ -76,11 +73,11 @@ pub struct UnresolvedName {
     pub dc: String,
     /// As configured, `host:port`.
     pub name: String,
-    /// What the resolver said.
+    /// The resolver's error.
     pub cause: String,
 }
 
-/// How the bridge is set up.
+/// The settings of a bridge.
 #[derive(Debug)]
 pub struct BridgeSettings {
     /// This agent's node name.
@@ -89,24 +86,24 @@ pub struct BridgeSettings {
     pub datacenter: String,
     /// DNS domain in certificates, `consul` by default.
     pub domain: String,
-    /// Where to listen.
+    /// The address to listen on.
     pub bind: SocketAddr,
-    /// What it shows.
+    /// The identity shown to peers.
     pub identity: BridgeIdentity,
-    /// Whether pins are refused and only certificates of the CA count.
+    /// True if pins are refused and only certificates of the CA count.
     pub require_ca: bool,
     /// Bytes of answers of other datacenters that are held.
     pub cache_bytes: u64,
     /// The cluster this agent is part of, once there is one.
     pub cluster: watch::Receiver<Option<ClusterId>>,
-    /// With which datacenters it deals.
+    /// The datacenters it deals with.
     pub admission: watch::Receiver<Arc<Admission>>,
 }
 
 /// A running bridge; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Bridge {
-    /// Taken by the shutdown: the socket is closed with the last handle on it.
+    /// Taken by the shutdown: the socket is closed with its last handle.
     endpoint: Arc<Mutex<Option<Endpoint>>>,
     judge: Arc<Judge>,
     local_addr: Arc<ArcSwap<SocketAddr>>,
@@ -116,7 +113,7 @@ pub struct Bridge {
     servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
     inbound: Arc<Inbound>,
     unresolved: Arc<ArcSwap<Vec<UnresolvedName>>>,
-    /// Room for looks for faults.
+    /// Places for examinations.
     examining: Arc<Semaphore>,
     answers: Arc<Answers>,
     answering: Shutdown,
@@ -124,8 +121,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Binds the socket or fails with the reason; keeps a live link and a warm standby to each
-    /// datacenter in `servers` from then on.
+    /// Binds the socket or fails with the reason. Keeps a live link and a warm standby to each datacenter in `servers`.
     pub async fn start(
         settings: BridgeSettings,
         servers: watch::Receiver<Arc<Vec<RemoteServer>>>,
@@ -167,8 +163,8 @@ impl Bridge {
         })
     }
 
-    /// Shows and trusts other certificates from now on, and fingerprints where `require_ca` is unset; links
-    /// that stand are not dropped.
+    /// Shows and trusts other certificates from now on, and fingerprints where `require_ca` is unset. Links that stand go
+    /// on.
     pub fn reload(&self, identity: BridgeIdentity, require_ca: bool) -> Result<(), String> {
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(endpoint) = &*endpoint else { return Ok(()) };
@@ -177,7 +173,7 @@ impl Bridge {
         endpoint.show(identity, trust)
     }
 
-    /// SHA-256 of the certificate that is shown, in hex: what others pin it by.
+    /// SHA-256 of the certificate that is shown, in hex, by which others pin it.
     pub fn fingerprint(&self) -> Option<String> {
         self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.fingerprint()
     }
@@ -187,8 +183,8 @@ impl Bridge {
         **self.local_addr.load()
     }
 
-    /// Listens on another address of this host from now on, with the same port; links go on or are
-    /// made anew. On error it stays where it is.
+    /// Listens on another address of this host from now on, with the same port; links go on or are made anew. On error it
+    /// stays where it is.
     pub fn move_to(&self, ip: IpAddr) -> Result<(), String> {
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(endpoint) = &*endpoint else { return Ok(()) };
@@ -198,69 +194,14 @@ impl Bridge {
         Ok(())
     }
 
-    /// Sends `request` (its hops already say that it crosses) to a server of `dc`. A read that is
-    /// late or failed goes once to the standby; a write is sent at most once. `timeout` is the
-    /// longest wait of a blocking query plus its margin; without progress the call fails within 2 s.
-    pub async fn call(&self, dc: &str, request: &Request, timeout: Duration) -> Result<Reply, Fault> {
-        client::call(&self.links, dc, request, timeout).await
-    }
-
-    /// Whether a link to `dc` stands, or is about to, after waiting for that no longer than `until`. Where
-    /// it says no, a call may still wait for one, or tell why there is none.
-    pub async fn has_way(&self, dc: &str, until: Instant) -> bool {
-        self.links.have_way(dc, until).await
-    }
-
-    /// The feed of a stale-allowed read of `dc`, begun if there is none. `query` is without what is
-    /// each asker's own: it neither blocks nor bounds its age.
-    pub fn follow(&self, dc: &str, query: &Arc<Identity>) -> Followed {
-        Followed::new(&self.answers, dc, query)
-    }
-
-    /// What is held of `dc`, and how many feeds of it stand.
-    pub fn feeds(&self, dc: &str) -> FeedReport {
-        self.answers.report(dc)
-    }
-
-    /// Takes in which names of the static list cannot be resolved now; for operators to see.
+    /// Notes the names of the static list that cannot be resolved now; for operators to see.
     pub fn set_unresolved(&self, names: Vec<UnresolvedName>) {
         self.unresolved.store(Arc::new(names));
     }
 
-    /// Why nothing of `dc` is read, not even what is held here: its operators here switched it off or
-    /// removed it.
-    pub fn closed(&self, dc: &str) -> Option<Fault> {
-        self.links.closed(dc)
-    }
-
-    /// Resolves once `dc` is closed, with the fault of [`Bridge::closed`].
-    pub async fn until_closed(&self, dc: &str) -> Fault {
-        self.links.until_closed(dc).await
-    }
-
-    /// The datacenters that have servers in the list and are not closed.
-    pub fn datacenters(&self) -> Vec<String> {
-        self.links.datacenters()
-    }
-
-    /// Whether `dc` has servers in the list, closed or not.
-    pub fn knows(&self, dc: &str) -> bool {
-        self.links.knows(dc)
-    }
-
-    /// The cluster of `dc` that was linked last, or that it tells in the WAN pool.
-    pub fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
-        self.links.cluster_of(dc)
-    }
-
-    /// Whether a link to `dc` is down, or there is none.
+    /// True if a link to `dc` is down, or there is none.
     pub fn has_outage(&self, dc: &str) -> bool {
         self.links.has_outage(dc)
-    }
-
-    /// The round-trip time of the link to `dc`, if there is one.
-    pub fn rtt(&self, dc: &str) -> Option<Duration> {
-        self.links.round_trip(dc)
     }
 
     /// Closes all links and the socket; bounded by `grace`.
@@ -274,7 +215,7 @@ impl Bridge {
             if let Err(left) = self.linking.drain(defaults::BRIDGE_DRAIN).await {
                 warn!(?left, "bridge: tasks did not end");
             }
-            // Peers have been told; what is left is to say so again to those that missed it.
+            // Peers have had the close; it is repeated to those that missed it.
             let _ = tokio::time::timeout(defaults::BRIDGE_DRAIN, endpoint.quic.wait_idle()).await;
         };
         if tokio::time::timeout(grace, all).await.is_err() {
@@ -289,7 +230,7 @@ impl Bridge {
     }
 }
 
-/// The settings by which peers are judged, whatever the certificates of the day are.
+/// The settings by which peers are judged, whatever certificates are in use.
 #[derive(Debug)]
 struct Judge {
     datacenter: String,

@@ -1,9 +1,7 @@
-//! A look at the way to a datacenter and back: fresh dials to all its servers at the same time, and
-//! the same done by one of them to ours.
+//! An examination of the way to a datacenter and back: fresh dials to all its servers, and the same done by one of them to
+//! this side.
 //!
-//! `router` calls [`Bridge::examine`] for an operator, and [`Bridge::dial_back`] when another
-//! datacenter's operator looks at the way to us. What it finds is judged by `doctor`. Links that
-//! stand are neither used for the dials nor touched.
+//! `doctor` judges the findings. Links that stand are neither used for the dials nor touched.
 
 use super::dialled::{DialBack, Dialled, Met};
 use super::doctor::{self, Evidence};
@@ -17,7 +15,7 @@ use crate::model::federation::Examination;
 use crate::model::operation::{FederationRead, Read};
 use crate::model::principal::Principal;
 use crate::model::query::Query;
-use crate::model::request::{Hops, Operation, Reply, Request};
+use crate::model::request::{Hops, Operation, Request};
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use quinn::Connection;
@@ -26,9 +24,8 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
 
 impl Bridge {
-    /// Looks at the way to `dc` and back, which takes two seconds when nobody answers, and says what
-    /// is wrong. A datacenter that nothing leads to is `NotFound`.
-    pub async fn examine(&self, dc: &str) -> Result<Examination, Fault> {
+    /// Examines the way to `dc` and back, within two seconds when no server answers. An unknown datacenter is `NotFound`.
+    pub(super) async fn look_at(&self, dc: &str) -> Result<Examination, Fault> {
         let _room = self.room_to_examine()?;
         let servers = self.servers_of(dc);
         let mut unresolved = Vec::clone(&self.unresolved.load());
@@ -54,7 +51,7 @@ impl Bridge {
     }
 
     /// Dials all servers of `dc` that are known here; the answer is for its `examine`.
-    pub async fn dial_back(&self, dc: &str) -> Result<Bytes, Fault> {
+    pub(super) async fn dial_servers(&self, dc: &str) -> Result<Bytes, Fault> {
         let _room = self.room_to_examine()?;
         let dialled = self.dial_all(&self.servers_of(dc)).await?;
         let found = DialBack { server: self.us.node.clone(), dialled };
@@ -105,18 +102,16 @@ impl Bridge {
     }
 
     async fn ask_to_dial_back(&self, dc: &str) -> Result<DialBack, Fault> {
-        // The other side puts in the datacenter that our certificate proves.
+        // The other side puts in the datacenter that this side's certificate proves.
         let read = Read::Federation(FederationRead::DialBack { dc: self.us.datacenter.clone() });
         let query = Query::new(read, Principal::agent(&self.us.node));
-        let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
-        match client::call(&self.links, dc, &request, defaults::DOCTOR_PATIENCE).await? {
-            Reply::Answer(answer) => DialBack::read(&answer.body),
-            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
-        }
+        let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+        let reply = client::call(&self.links, dc, &request, defaults::DOCTOR_PATIENCE).await?;
+        DialBack::read(&reply.answer()?.body)
     }
 }
 
-/// What the two ends have agreed to speak.
+/// The protocol that the two ends have agreed on.
 fn protocol_of(connection: &Connection) -> String {
     let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
     let protocol = data.and_then(|data| data.protocol).unwrap_or_default();

@@ -1,12 +1,11 @@
-//! How the other datacenters stand at this moment, for operators.
-//!
-//! Asked by `router` through [`Bridge::report`]. It looks and changes nothing; no call waits for it.
+//! The present state of the other datacenters, for operators. It looks and changes nothing; no call waits for it.
 
+use super::answers::FeedReport;
 use super::datacenter::Datacenter;
 use super::inbound::Inbound;
 use super::link::{Link, State, utc};
 use super::links::Links;
-use super::{Bridge, FeedReport, RemoteServer, UnresolvedName};
+use super::{Bridge, RemoteServer, UnresolvedName};
 use crate::defaults;
 use crate::model::federation::{
     CertificateReport, DatacenterReport, DatacenterState, FeedCounts, LinkRole, LinkState, ServerReport, Traffic, Voucher,
@@ -20,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 impl Bridge {
     /// Every other datacenter that is or was known, by name.
-    pub fn report(&self) -> Vec<DatacenterReport> {
+    pub(super) fn report_all(&self) -> Vec<DatacenterReport> {
         let servers = Arc::clone(&self.servers.borrow());
         let trust = self.endpoint().map(|endpoint| endpoint.trust()).ok();
         let feeds = |dc: &str| self.feed_counts(dc);
@@ -29,16 +28,16 @@ impl Bridge {
         LinksSeen { links, servers: &servers, unresolved: &unresolved, trust: trust.as_ref(), inbound, feeds: &feeds }.report()
     }
 
-    /// What the feeds of `dc` hold.
+    /// The feeds of `dc` in numbers.
     fn feed_counts(&self, dc: &str) -> FeedCounts {
-        let FeedReport { standing, held, bytes, oldest } = self.feeds(dc);
-        // Rounded up: a told age is never below the true one.
+        let FeedReport { standing, held, bytes, oldest } = self.answers.report(dc);
+        // Rounded up: a reported age is never below the true one.
         let oldest_age_millis = oldest.map(|age| u64::try_from(age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
         FeedCounts { standing, held, bytes, oldest_age_millis }
     }
 }
 
-/// What a report is made from.
+/// The sources of a report.
 struct LinksSeen<'a> {
     links: &'a Links,
     servers: &'a [RemoteServer],
@@ -133,7 +132,7 @@ impl LinksSeen<'_> {
     }
 }
 
-/// Which server's link is asked first, and which next.
+/// The roles of the servers whose links are asked first and next.
 fn roles(links: &[Arc<Link>]) -> BTreeMap<String, LinkRole> {
     let up = links.iter().filter(|link| link.connection().is_some());
     up.zip([LinkRole::Live, LinkRole::Standby]).map(|(link, role)| (link.server.name.clone(), role)).collect()

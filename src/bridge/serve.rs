@@ -1,13 +1,13 @@
-//! The answering side: accepts connections from servers of other datacenters and hands their
-//! requests on, telling the asker what each is doing.
+//! The answering side: accepts connections from servers of other datacenters and hands their requests on, with signs of
+//! progress for the asker.
 //!
-//! Run by `mod` as one task. It believes no claim about a datacenter but the certificate's. A stream
-//! that its asker gives up drops the handler's future.
+//! It believes no claim about a datacenter but the certificate's. A stream that its asker gives up drops the handler's
+//! future.
 
 use super::endpoint::Endpoint;
 use super::feed::pusher;
 use super::feed::pushing::Pushing;
-use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use super::frame::{self, Frame, FrameError, Kind, Outgoing, kib, read_header, read_payload};
 use super::inbound::Inbound;
 use super::link::{Cause, Greeting, Us, cause_of};
 use crate::defaults;
@@ -32,11 +32,11 @@ pub(super) struct Server {
     endpoint: Endpoint,
     us: Us,
     handler: Arc<dyn Handler>,
-    /// What feeds are made of.
+    /// The answers of feeds.
     source: Arc<dyn Source>,
     inbound: Arc<Inbound>,
     entrance: Arc<Entrance>,
-    /// Who was turned away, by address and reason.
+    /// The peers turned away, by address and reason.
     refusals: FailureThrottles<(IpAddr, String)>,
 }
 
@@ -79,7 +79,7 @@ impl Server {
         Server { endpoint, us, handler, source, inbound, entrance, refusals }
     }
 
-    /// Accepts until `shutdown`; each connection then gets to end what it is at.
+    /// Accepts until `shutdown`; each connection may then end its work.
     pub(super) async fn run(self: Arc<Server>, shutdown: Shutdown) {
         let stop = shutdown.token();
         loop {
@@ -142,7 +142,7 @@ impl Server {
         let (connection, dc) = (&guest.connection, &guest.dc);
         let pushing = Pushing::new(Arc::clone(&self.source), connection.clone(), dc.as_str().into(), stop.clone());
         let (mut admission, mut admitted) = (self.us.admission.clone(), true);
-        // Which cluster it is of is known only when it greets; until then each of its streams is judged.
+        // Its cluster is known only when it greets; until then each of its streams is judged.
         if admission.borrow_and_update().is_disabled(dc) {
             return self.turn_out(&guest, "disabled");
         }
@@ -174,7 +174,7 @@ impl Server {
         connection.close(frame::CANCELLED, b"shutting down");
     }
 
-    /// Ends the connection of a guest that is not dealt with any more.
+    /// Ends the connection of a guest whose datacenter is closed now.
     fn turn_out(&self, guest: &Guest, reason: &'static str) {
         guest.connection.close(frame::REFUSED, reason.as_bytes());
         self.refused(guest.connection.remote_address(), Cause::Refused(format!("{reason}: datacenter {:?}", guest.dc)));
@@ -188,8 +188,7 @@ impl Server {
             if !header.kind.opens_a_stream() {
                 return Err(FrameError::Stream(format!("expected a request, got a {:?}", header.kind)));
             }
-            // Before its bytes are: as many streams as may be open, each of the largest size, would fill
-            // any memory.
+            // Room comes before bytes: as many streams as may be open, each of the largest size, would fill any memory.
             let room = guest.arriving.acquire_many(kib(header.length() as usize)).await;
             let room = room.map_err(|error| FrameError::Stream(error.to_string()))?;
             let payload = read_payload(&mut recv, header, defaults::BRIDGE_REQUEST_TIMEOUT).await?;
@@ -248,16 +247,16 @@ impl Server {
         outgoing.finish()
     }
 
-    /// Runs the handler, tells what it is doing, and sends its answer. Ends at once, and with it the
-    /// handler's future, when the asker is gone.
+    /// Runs the handler, sends signs of its progress, and its answer. Ends at once, and with it the handler's future, when
+    /// the asker is gone.
     async fn answer(&self, outgoing: &mut Outgoing, mut request: Request, guest: &Guest) -> Result<(), FrameError> {
-        // Whatever the asker says: this request is across, and must not cross again.
+        // This request is across, and must not cross again, whatever its hops claim.
         request.hops.crossed = true;
         let progress = Progress::default();
         let mut work = self.handler.handle(request, Some(&guest.dc), progress.clone());
         let mut given_up = std::pin::pin!(outgoing.given_up());
         let mut look = interval_at(Instant::now() + defaults::BRIDGE_PROGRESS_INTERVAL, defaults::BRIDGE_PROGRESS_INTERVAL);
-        let mut told = Phase::Working;
+        let mut reported = Phase::Working;
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -269,8 +268,8 @@ impl Server {
                 _ = look.tick() => {}
             }
             let phase = progress.get();
-            if phase != told || phase == Phase::Holding {
-                told = phase;
+            if phase != reported || phase == Phase::Holding {
+                reported = phase;
                 outgoing.send(&Frame::bare(kind_of(phase))).await?;
             }
         };
@@ -283,9 +282,9 @@ impl Server {
         outgoing.finish()
     }
 
-    /// Says why a peer was refused. It comes again every second, so each reason is told once for each
-    /// address, and again when it lasts. But for a bad certificate it is normal for a moment: a peer whose
-    /// fingerprint is not known yet, or that gave up its own dial.
+    /// Logs why a peer was refused. The peer comes again every second, so each reason is logged once for each address, and
+    /// again when it lasts. A refusal other than of a bad certificate is normal for a moment: the fingerprint may be unknown
+    /// yet, or the peer gave up its own dial.
     fn refused(&self, peer: SocketAddr, cause: Cause) {
         let kind = match cause {
             Cause::NotYetKnown => "not-yet-known",
@@ -295,7 +294,7 @@ impl Server {
         };
         metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
         let is_news = cause.is_for_operators();
-        // That is what was asked for, for as long as it lasts.
+        // The operators' wish, for as long as it lasts.
         let is_wanted = matches!(cause, Cause::Refused(_));
         let why = match cause {
             Cause::NotYetKnown => "not-yet-known".to_owned(),
@@ -321,8 +320,8 @@ fn kind_of(phase: Phase) -> Kind {
     }
 }
 
-/// `outcome` with its room among the answers that wait for being taken, or the fault that there is none:
-/// an asker who does not read, or has a thin line, shall not fill this side's memory.
+/// `outcome` with its room among the answers that wait for being taken, or the fault that there is none: an asker with a
+/// thin line shall not fill this side's memory.
 fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Reply, Fault>, Option<SemaphorePermit<'_>>) {
     let Ok(Reply::Answer(answer)) = &outcome else { return (outcome, None) };
     match leaving.try_acquire_many(kib(answer.body.len().min(defaults::BRIDGE_MAX_REPLY_BYTES as usize))) {
@@ -335,15 +334,11 @@ fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Repl
     }
 }
 
-/// Answers a request that is more than one may be: whoever waits for it hears that it was not done.
+/// Answers a request that is more than one may be with a fault.
 async fn too_much(outgoing: &mut Outgoing, excess: Excess) -> Result<(), FrameError> {
     metrics::counter!("kontor.bridge.requests_too_much").increment(1);
     outgoing.send(&Frame::fault(&Fault::bad_request(format!("The request is more than servers take: {excess}")))?).await?;
     outgoing.finish()
-}
-
-fn kib(bytes: usize) -> u32 {
-    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// The last frame. An answer that may not be sent is replaced by a fault that says so.

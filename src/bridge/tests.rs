@@ -1,7 +1,7 @@
-//! Two and more bridges together, on real sockets.
+//! Several bridges together, on real sockets.
 
 use super::frame::{CANCELLED, Frame, Kind};
-use super::{Admission, Bridge, BridgeSettings, RemoteServer};
+use super::{Admission, Bridge, BridgeSettings, Datacenters, RemoteServer};
 use crate::defaults;
 use crate::model::answer::Answer;
 use crate::model::command::{Deregister, Effect, Written};
@@ -32,9 +32,9 @@ mod first_read;
 mod seeing;
 mod trust;
 
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
-/// Answers by what is asked for, and tells what happens to it.
+/// A handler that answers by the name asked for, and tells its calls.
 struct Scripted {
     name: String,
     events: mpsc::UnboundedSender<String>,
@@ -55,7 +55,7 @@ impl Handler for Scripted {
         let bridge = self.bridge.get().cloned();
         Box::pin(async move {
             assert!(request.hops.crossed);
-            let state = match request.ask {
+            let state = match request.operation {
                 Operation::Read(query) => match &query.identity.read {
                     Read::Health(HealthRead::State { state }) => state.clone(),
                     Read::Federation(FederationRead::DialBack { dc }) => {
@@ -105,8 +105,16 @@ impl Handler for Scripted {
     }
 }
 
-/// Nothing of it is fed.
-impl Source for Scripted {
+/// A side that answers nothing and feeds nothing.
+pub(super) struct Mute;
+
+impl Handler for Mute {
+    fn handle(&self, _: Request, _: Option<&str>, _: Progress) -> BoxFuture<Result<Reply, Fault>> {
+        Box::pin(async { Err(Fault::no_leader()) })
+    }
+}
+
+impl Source for Mute {
     fn age(&self) -> Option<Duration> {
         None
     }
@@ -120,15 +128,53 @@ impl Source for Scripted {
     }
 }
 
+/// The settings of a server on a free port of this host.
+pub(super) fn settings(node: &str, dc: &str, identity: BridgeIdentity) -> BridgeSettings {
+    BridgeSettings {
+        node_name: node.to_owned(),
+        datacenter: dc.to_owned(),
+        domain: "consul".to_owned(),
+        bind: any_port(),
+        identity,
+        require_ca: false,
+        cache_bytes: defaults::BRIDGE_CACHE_BYTES,
+        cluster: watch::channel(None).1,
+        admission: watch::channel(Arc::default()).1,
+    }
+}
+
+pub(super) fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+pub(super) fn self_made(dc: &str) -> BridgeIdentity {
+    BridgeIdentity::self_made(None, dc, "consul").unwrap()
+}
+
+/// A server as others know it by gossip.
+pub(super) fn server(name: &str, dc: &str, addr: SocketAddr, pins: impl IntoIterator<Item = String>) -> RemoteServer {
+    let (name, dc, pins) = (name.to_owned(), dc.to_owned(), pins.into_iter().collect());
+    RemoteServer { name, dc, addr, pins, cluster: None, alive: true, estimate: None }
+}
+
+/// Waits until it `holds`.
+pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn read(state: &str) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.to_owned() }), Principal::anonymous());
-    Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn blocking(state: &str) -> Request {
     let options = QueryOptions { min_index: 5, ..QueryOptions::default() };
     Request {
-        ask: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
+        operation: Operation::Read(options.ask(Read::Health(HealthRead::State { state: state.to_owned() }))),
         hops: Hops::default(),
     }
 }
@@ -136,10 +182,10 @@ fn blocking(state: &str) -> Request {
 fn write(what: &str) -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some(what.to_owned()), principal: Principal::anonymous(), write };
-    Request { ask: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
-/// A bridge with what a test needs of it.
+/// A bridge with the handles that a test needs.
 struct House {
     name: String,
     dc: String,
@@ -153,7 +199,7 @@ struct House {
 
 impl House {
     async fn open(name: &str, dc: &str, identity: BridgeIdentity) -> House {
-        House::open_at(name, dc, identity, "127.0.0.1:0".parse().unwrap()).await
+        House::open_at(name, dc, identity, any_port()).await
     }
 
     async fn open_at(name: &str, dc: &str, identity: BridgeIdentity, bind: SocketAddr) -> House {
@@ -163,36 +209,19 @@ impl House {
         let handler = Arc::new(Scripted { name: name.to_owned(), events: sender, bridge: Arc::clone(&own) });
         let pin = identity.fingerprint();
         let (cluster, admission) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
-        let settings = BridgeSettings {
-            node_name: name.to_owned(),
-            datacenter: dc.to_owned(),
-            domain: "consul".to_owned(),
-            bind,
-            identity,
-            require_ca: false,
-            cache_bytes: defaults::BRIDGE_CACHE_BYTES,
-            cluster: cluster.subscribe(),
-            admission: admission.subscribe(),
-        };
-        let bridge = Bridge::start(settings, list, handler.clone(), handler, &Shutdown::new()).await.unwrap();
+        let (known, admitted) = (cluster.subscribe(), admission.subscribe());
+        let settings = BridgeSettings { bind, cluster: known, admission: admitted, ..settings(name, dc, identity) };
+        let bridge = Bridge::start(settings, list, handler, Arc::new(Mute), &Shutdown::new()).await.unwrap();
         own.set(bridge.clone()).unwrap();
         House { name: name.to_owned(), dc: dc.to_owned(), pin, bridge, servers, cluster, admission, events }
     }
 
     async fn self_made(name: &str, dc: &str) -> House {
-        House::open(name, dc, BridgeIdentity::self_made(None, dc, "consul").unwrap()).await
+        House::open(name, dc, self_made(dc)).await
     }
 
     fn remote(&self) -> RemoteServer {
-        RemoteServer {
-            name: self.name.clone(),
-            dc: self.dc.clone(),
-            addr: self.bridge.local_addr(),
-            pins: self.pin.clone().into_iter().collect(),
-            cluster: None,
-            alive: true,
-            estimate: None,
-        }
+        server(&self.name, &self.dc, self.bridge.local_addr(), self.pin.clone())
     }
 
     fn knows(&self, servers: impl IntoIterator<Item = RemoteServer>) {
@@ -206,9 +235,9 @@ impl House {
         }
     }
 
-    /// A stale read of dc2 that nothing is held for.
+    /// A stale read of dc2 for which no answer is held.
     async fn first(&self, what: &str) -> Result<String, Fault> {
-        let Operation::Read(query) = read(what).ask else { unreachable!("a read is asked") };
+        let Operation::Read(query) = read(what).operation else { unreachable!("a read is asked") };
         let held = self.bridge.follow("dc2", &query.identity).first().await?;
         Ok(String::from_utf8(held.answer.body.to_vec()).unwrap())
     }
@@ -258,16 +287,16 @@ async fn pair() -> (House, House) {
 
 /// A server s2 of dc2 that is no [`House`].
 fn stranger(addr: SocketAddr, pins: BTreeSet<String>) -> RemoteServer {
-    RemoteServer { name: "s2".to_owned(), dc: "dc2".to_owned(), addr, pins, cluster: None, alive: true, estimate: None }
+    server("s2", "dc2", addr, pins)
 }
 
 /// A socket of dc2 that `mine` would link to, for a test to answer on.
 fn raw_far_side(mine: &House) -> (super::endpoint::Endpoint, RemoteServer) {
-    let theirs = BridgeIdentity::self_made(None, "dc2", "consul").unwrap();
+    let theirs = self_made("dc2");
     let pin = theirs.fingerprint();
     let trust = Arc::new(theirs.trust("dc2", "consul", false));
     trust.set_pins([("dc1".to_owned(), mine.pin.iter().cloned().collect())].into());
-    let endpoint = super::endpoint::Endpoint::bind("127.0.0.1:0".parse().unwrap(), theirs, trust, "consul").unwrap();
+    let endpoint = super::endpoint::Endpoint::bind(any_port(), theirs, trust, "consul").unwrap();
     let remote = stranger(endpoint.quic.local_addr().unwrap(), pin.into_iter().collect());
     (endpoint, remote)
 }

@@ -1,57 +1,42 @@
-//! Consul's commands that are not offered: each is there by its name, says what is missing and what to
-//! use, and fails. Listed in the help, so that nobody looks for them in vain.
+//! Consul's commands that are not offered: each is listed in the help, names the missing part and a way out, and fails.
 
 use super::Done;
 use crate::model::part::Part;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// Everything behind the name of such a command.
+/// The arguments of such a command.
 const REST: &str = "rest";
-/// After the others in the help.
+/// The place in the help: after the others.
 const LAST: usize = 1_000;
 
-/// Their names, with those of the commands above them, and what is missing.
-const ABSENT: &[(&[&str], Part)] = &[
-    (&["acl"], Part::Acl),
-    (&["config"], Part::Mesh),
-    (&["connect"], Part::Mesh),
-    (&["debug"], Part::Debug),
-    (&["event"], Part::Events),
-    (&["exec"], Part::Exec),
-    (&["intention"], Part::Mesh),
-    (&["keyring"], Part::Keyring),
-    (&["kv"], Part::Kv),
-    (&["lock"], Part::Sessions),
-    (&["login"], Part::Acl),
-    (&["logout"], Part::Acl),
-    (&["monitor"], Part::Monitor),
-    (&["peering"], Part::Peering),
-    (&["resource"], Part::Mesh),
-    (&["snapshot"], Part::Snapshots),
-    (&["troubleshoot"], Part::Mesh),
-    (&["operator", "area"], Part::Enterprise),
-    (&["operator", "usage"], Part::Usage),
-    (&["operator", "utilization"], Part::Enterprise),
-    (&["services", "export"], Part::Peering),
-    (&["services", "exported-services"], Part::Peering),
-    (&["services", "imported-services"], Part::Peering),
+/// The missing parts, and their commands with the commands above them.
+const ABSENT: &[(Part, &[&str])] = &[
+    (Part::Acl, &["acl", "login", "logout"]),
+    (Part::Debug, &["debug"]),
+    (Part::Enterprise, &["operator area", "operator utilization"]),
+    (Part::Events, &["event"]),
+    (Part::Exec, &["exec"]),
+    (Part::Keyring, &["keyring"]),
+    (Part::Kv, &["kv"]),
+    (Part::Mesh, &["config", "connect", "intention", "resource", "troubleshoot"]),
+    (Part::Monitor, &["monitor"]),
+    (Part::Peering, &["peering", "services export", "services exported-services", "services imported-services"]),
+    (Part::Sessions, &["lock"]),
+    (Part::Snapshots, &["snapshot"]),
+    (Part::Usage, &["operator usage"]),
 ];
 
-/// `parser` with them.
+/// `parser` with these commands.
 pub(super) fn listed(parser: Command) -> Command {
-    ABSENT.iter().fold(parser, |parser, (path, part)| with(parser, path, *part))
-}
-
-fn with(parent: Command, path: &'static [&'static str], part: Part) -> Command {
-    match path {
-        [] => parent,
-        [name] => parent.subcommand(command(name, part)),
-        [above, rest @ ..] => parent.mut_subcommand(above, |above| with(above, rest, part)),
-    }
+    let paths = ABSENT.iter().flat_map(|(part, paths)| paths.iter().map(move |path| (*path, *part)));
+    paths.fold(parser, |parser, (path, part)| match path.split_once(' ') {
+        Some((above, name)) => parser.mut_subcommand(above, |above| above.subcommand(command(name, part))),
+        None => parser.subcommand(command(path, part)),
+    })
 }
 
 fn command(name: &'static str, part: Part) -> Command {
-    // Its arguments are Consul's, whatever they are; also -h, which then does not end in a usage of ours.
+    // The arguments are Consul's. A -h among them shows no usage of ours.
     let rest = Arg::new(REST).num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).hide(true);
     let help = Arg::new("help").short('h').long("help").action(ArgAction::SetTrue).hide(true);
     Command::new(name)
@@ -61,14 +46,14 @@ fn command(name: &'static str, part: Part) -> Command {
         .args([help, rest])
 }
 
-/// What such a command has to say; nothing for one that is offered.
+/// The output of such a command; none for an offered one.
 pub(super) fn said(matches: &ArgMatches) -> Option<Done> {
     let (mut path, mut last) = (Vec::new(), matches);
     while let Some((name, matches)) = last.subcommand() {
         path.push(name);
         last = matches;
     }
-    let (_, part) = ABSENT.iter().find(|(known, _)| *known == path)?;
+    let (part, _) = ABSENT.iter().find(|(_, paths)| paths.contains(&path.join(" ").as_str()))?;
     let sentence = format!("{}\n", part.sentence());
     let mut rest = last.get_many::<String>(REST).into_iter().flatten();
     if last.get_flag("help") || rest.any(|word| word == "-h" || word == "--help") {

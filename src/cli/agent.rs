@@ -1,17 +1,17 @@
 //! `kontor agent`: flags become the same document that a configuration file is.
 //!
-//! Each flag is one row of [`FLAGS`]; what its value means is decided in `config`.
+//! Each flag is one row of [`FLAGS`]; `config` gives its value a meaning.
 
 use super::ReloadFn;
 use crate::config::{self, Config, ConfigError, Format, Sources};
 use crate::defaults;
+use Kind::{List, Number, Pairs, Switch, Text};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// What a flag's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Switch,
@@ -24,94 +24,69 @@ enum Kind {
 }
 
 /// A flag, the key it stands for, and its help.
-struct Flag(&'static str, &'static str, Kind, &'static str);
+type Flag = (&'static str, &'static str, Kind, &'static str);
 
 const FLAGS: &[Flag] = &[
-    Flag("server", "server", Kind::Switch, "Run as a server: hold the catalog and take part in its elections"),
-    Flag("bootstrap-expect", "bootstrap_expect", Kind::Number, "Servers to wait for before the first election"),
-    Flag("bootstrap", "bootstrap", Kind::Switch, "Be a cluster of one at once"),
-    Flag("data-dir", "data_dir", Kind::Text, "Folder for everything that survives a restart; needed but with -dev"),
-    Flag("node", "node_name", Kind::Text, "Name of this node, unique in its datacenter [default: the host's name]"),
-    Flag("node-id", "node_id", Kind::Text, "Stable id of this node, a UUID [default: random, kept]"),
-    Flag("node-meta", "node_meta", Kind::Pairs, "Metadata of this node as key:value; may be repeated"),
-    Flag("datacenter", "datacenter", Kind::Text, "Datacenter of this agent [default: dc1]"),
-    Flag("bind", "bind_addr", Kind::Text, "Address for agents of the datacenter [default: 0.0.0.0]"),
-    Flag("advertise", "advertise_addr", Kind::Text, "Address told to agents of the datacenter [default: -bind]"),
-    Flag(
-        "advertise-wan",
-        "advertise_addr_wan",
-        Kind::Text,
-        "Address told to other datacenters [default: -advertise, else -serf-wan-bind]",
-    ),
-    Flag("client", "client_addr", Kind::Text, "Addresses for HTTP, separated by spaces [default: 127.0.0.1]"),
-    Flag("serf-lan-bind", "serf_lan", Kind::Text, "Address of the LAN pool [default: -bind]"),
-    Flag("serf-wan-bind", "serf_wan", Kind::Text, "Address of the WAN pool and the bridge [default: -bind]"),
-    Flag("serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs", Kind::List, "Networks that LAN members may be of; may be repeated"),
-    Flag("serf-wan-allowed-cidrs", "serf_wan_allowed_cidrs", Kind::List, "Networks that WAN members may be of; may be repeated"),
-    Flag("http-port", "ports.http", Kind::Number, "HTTP port, -1 for none [default: 8500]"),
-    Flag("https-port", "ports.https", Kind::Number, "HTTPS port, -1 for none [default: -1]"),
-    Flag("dns-port", "ports.dns", Kind::Number, "DNS port; has no effect yet"),
-    Flag("grpc-port", "ports.grpc", Kind::Number, "gRPC port; has no effect yet"),
-    Flag("server-port", "ports.server", Kind::Number, "Port of requests (tcp) and of the bridge (udp) [default: 8300]"),
-    Flag("serf-lan-port", "ports.serf_lan", Kind::Number, "Port of the LAN pool [default: 8301]"),
-    Flag("serf-wan-port", "ports.serf_wan", Kind::Number, "Port of the WAN pool, -1 for none [default: 8302]"),
-    Flag("join", "start_join", Kind::List, "The same as -retry-join"),
-    Flag("retry-join", "retry_join", Kind::List, "Agent of the datacenter to join, tried until it answers; may be repeated"),
-    Flag("join-wan", "start_join_wan", Kind::List, "The same as -retry-join-wan"),
-    Flag("retry-join-wan", "retry_join_wan", Kind::List, "Server of another datacenter to join; may be repeated"),
-    Flag("retry-interval", "retry_interval", Kind::Text, "Time between tries to join [default: 30s]"),
-    Flag("retry-interval-wan", "retry_interval_wan", Kind::Text, "Time between tries to join the WAN [default: 30s]"),
-    Flag("retry-max", "retry_max", Kind::Number, "Tries to join, 0 for ever [default: 0]"),
-    Flag("retry-max-wan", "retry_max_wan", Kind::Number, "Tries to join the WAN, 0 for ever [default: 0]"),
-    Flag("rejoin", "rejoin_after_leave", Kind::Switch, "Join known members again after a leave"),
-    Flag("encrypt", "encrypt", Kind::Text, "Key that seals both pools, see `kontor keygen`"),
-    Flag("domain", "domain", Kind::Text, "DNS domain [default: consul]"),
-    Flag("ui", "ui", Kind::Switch, "Has no effect yet"),
-    Flag("ui-content-path", "ui_content_path", Kind::Text, "Has no effect yet"),
-    Flag("ui-dir", "ui_dir", Kind::Text, "Has no effect yet"),
-    Flag(
-        "allow-write-http-from",
-        "http_config.allow_write_http_from",
-        Kind::List,
-        "Networks that may write over HTTP; may be repeated",
-    ),
-    Flag("default-query-time", "default_query_time", Kind::Text, "Wait of a blocking query that names none [default: 300s]"),
-    Flag("max-query-time", "max_query_time", Kind::Text, "Longest wait of a blocking query [default: 600s]"),
-    Flag("check_output_max_size", "check_output_max_size", Kind::Number, "Bytes of check output kept [default: 4096]"),
-    Flag("log-level", "log_level", Kind::Text, "TRACE, DEBUG, INFO, WARN or ERR [default: INFO]"),
-    Flag("log-json", "log_json", Kind::Switch, "Log as JSON"),
-    Flag("log-file", "log_file", Kind::Text, "Log to this file as well, or to files in this folder if it ends in /"),
-    Flag(
-        "log-rotate-bytes",
-        "log_rotate_bytes",
-        Kind::Number,
-        "Bytes after which the next log file is begun [default: no bound]",
-    ),
-    Flag("log-rotate-duration", "log_rotate_duration", Kind::Text, "Time after which the next log file is begun [default: 24h]"),
-    Flag(
-        "log-rotate-max-files",
-        "log_rotate_max_files",
-        Kind::Number,
-        "Older log files kept, 0 for all, -1 for none [default: 0]",
-    ),
-    Flag("pid-file", "pid_file", Kind::Text, "File for the process id"),
-    Flag("syslog", "enable_syslog", Kind::Switch, "Has no effect yet"),
-    Flag("alt-domain", "alt_domain", Kind::Text, "Has no effect yet"),
-    Flag("recursor", "recursors", Kind::List, "Has no effect yet"),
-    Flag(
-        "enable-script-checks",
-        "enable_script_checks",
-        Kind::Switch,
-        "Run script checks of configuration files and of the HTTP API",
-    ),
-    Flag("enable-local-script-checks", "enable_local_script_checks", Kind::Switch, "Run script checks of configuration files"),
-    Flag("disable-host-node-id", "disable_host_node_id", Kind::Switch, "Node ids are random in any case"),
-    Flag("disable-keyring-file", "disable_keyring_file", Kind::Switch, "Has no effect yet"),
-    Flag("primary-gateway", "primary_gateways", Kind::List, "Has no effect yet"),
-    Flag("protocol", "protocol", Kind::Number, "Protocol of the pools: 2 or 3"),
-    Flag("raft-protocol", "raft_protocol", Kind::Number, "Protocol of Raft: 3"),
-    Flag("non-voting-server", "non_voting_server", Kind::Switch, "Has no effect yet"),
-    Flag("segment", "segment", Kind::Text, "Not offered"),
+    ("server", "server", Switch, "Run as a server: hold the catalog and take part in its elections"),
+    ("bootstrap-expect", "bootstrap_expect", Number, "Servers to wait for before the first election"),
+    ("bootstrap", "bootstrap", Switch, "Be a cluster of one at once"),
+    ("data-dir", "data_dir", Text, "Folder for everything that survives a restart; needed but with -dev"),
+    ("node", "node_name", Text, "Name of this node, unique in its datacenter [default: the host's name]"),
+    ("node-id", "node_id", Text, "Stable id of this node, a UUID [default: random, kept]"),
+    ("node-meta", "node_meta", Pairs, "Metadata of this node as key:value; may be repeated"),
+    ("datacenter", "datacenter", Text, "Datacenter of this agent [default: dc1]"),
+    ("bind", "bind_addr", Text, "Address for agents of the datacenter [default: 0.0.0.0]"),
+    ("advertise", "advertise_addr", Text, "Address told to agents of the datacenter [default: -bind]"),
+    ("advertise-wan", "advertise_addr_wan", Text, "Address told to other datacenters [default: -advertise, else -serf-wan-bind]"),
+    ("client", "client_addr", Text, "Addresses for HTTP, separated by spaces [default: 127.0.0.1]"),
+    ("serf-lan-bind", "serf_lan", Text, "Address of the LAN pool [default: -bind]"),
+    ("serf-wan-bind", "serf_wan", Text, "Address of the WAN pool and the bridge [default: -bind]"),
+    ("serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs", List, "Networks that LAN members may be of; may be repeated"),
+    ("serf-wan-allowed-cidrs", "serf_wan_allowed_cidrs", List, "Networks that WAN members may be of; may be repeated"),
+    ("http-port", "ports.http", Number, "HTTP port, -1 for none [default: 8500]"),
+    ("https-port", "ports.https", Number, "HTTPS port, -1 for none [default: -1]"),
+    ("dns-port", "ports.dns", Number, "DNS port; has no effect yet"),
+    ("grpc-port", "ports.grpc", Number, "gRPC port; has no effect yet"),
+    ("server-port", "ports.server", Number, "Port of requests (tcp) and of the bridge (udp) [default: 8300]"),
+    ("serf-lan-port", "ports.serf_lan", Number, "Port of the LAN pool [default: 8301]"),
+    ("serf-wan-port", "ports.serf_wan", Number, "Port of the WAN pool, -1 for none [default: 8302]"),
+    ("join", "start_join", List, "The same as -retry-join"),
+    ("retry-join", "retry_join", List, "Agent of the datacenter to join, tried until it answers; may be repeated"),
+    ("join-wan", "start_join_wan", List, "The same as -retry-join-wan"),
+    ("retry-join-wan", "retry_join_wan", List, "Server of another datacenter to join; may be repeated"),
+    ("retry-interval", "retry_interval", Text, "Time between tries to join [default: 30s]"),
+    ("retry-interval-wan", "retry_interval_wan", Text, "Time between tries to join the WAN [default: 30s]"),
+    ("retry-max", "retry_max", Number, "Tries to join, 0 for ever [default: 0]"),
+    ("retry-max-wan", "retry_max_wan", Number, "Tries to join the WAN, 0 for ever [default: 0]"),
+    ("rejoin", "rejoin_after_leave", Switch, "Join known members again after a leave"),
+    ("encrypt", "encrypt", Text, "Key that seals both pools, see `kontor keygen`"),
+    ("domain", "domain", Text, "DNS domain [default: consul]"),
+    ("ui", "ui", Switch, "Has no effect yet"),
+    ("ui-content-path", "ui_content_path", Text, "Has no effect yet"),
+    ("ui-dir", "ui_dir", Text, "Has no effect yet"),
+    ("allow-write-http-from", "http_config.allow_write_http_from", List, "Networks that may write over HTTP; may be repeated"),
+    ("default-query-time", "default_query_time", Text, "Wait of a blocking query that names none [default: 300s]"),
+    ("max-query-time", "max_query_time", Text, "Longest wait of a blocking query [default: 600s]"),
+    ("check_output_max_size", "check_output_max_size", Number, "Bytes of check output kept [default: 4096]"),
+    ("log-level", "log_level", Text, "TRACE, DEBUG, INFO, WARN or ERR [default: INFO]"),
+    ("log-json", "log_json", Switch, "Log as JSON"),
+    ("log-file", "log_file", Text, "Log to this file as well, or to files in this folder if it ends in /"),
+    ("log-rotate-bytes", "log_rotate_bytes", Number, "Bytes after which the next log file is begun [default: no bound]"),
+    ("log-rotate-duration", "log_rotate_duration", Text, "Time after which the next log file is begun [default: 24h]"),
+    ("log-rotate-max-files", "log_rotate_max_files", Number, "Older log files kept, 0 for all, -1 for none [default: 0]"),
+    ("pid-file", "pid_file", Text, "File for the process id"),
+    ("syslog", "enable_syslog", Switch, "Has no effect yet"),
+    ("alt-domain", "alt_domain", Text, "Has no effect yet"),
+    ("recursor", "recursors", List, "Has no effect yet"),
+    ("enable-script-checks", "enable_script_checks", Switch, "Run script checks of configuration files and of the HTTP API"),
+    ("enable-local-script-checks", "enable_local_script_checks", Switch, "Run script checks of configuration files"),
+    ("disable-host-node-id", "disable_host_node_id", Switch, "Node ids are random in any case"),
+    ("disable-keyring-file", "disable_keyring_file", Switch, "Has no effect yet"),
+    ("primary-gateway", "primary_gateways", List, "Has no effect yet"),
+    ("protocol", "protocol", Number, "Protocol of the pools: 2 or 3"),
+    ("raft-protocol", "raft_protocol", Number, "Protocol of Raft: 3"),
+    ("non-voting-server", "non_voting_server", Switch, "Has no effect yet"),
+    ("segment", "segment", Text, "Not offered"),
 ];
 
 /// Run an agent: a client, or with -server a server of its datacenter. It stops on SIGTERM and
@@ -122,24 +97,21 @@ pub(super) struct AgentArgs {
 }
 
 impl AgentArgs {
-    /// Resolves the configuration and runs the agent; all that is wrong with it is told at once.
+    /// Resolves the configuration and runs the agent, or shows all errors at once.
     pub(super) fn run(self, agent: fn(Config, ReloadFn) -> ExitCode) -> ExitCode {
         match config::resolve(&self.sources) {
             Ok(config) => {
                 let sources = self.sources;
                 agent(config, Arc::new(move || config::resolve(&sources)))
             }
-            Err(errors) => {
-                _ = super::finish(Err(refusal(&errors)));
-                ExitCode::FAILURE
-            }
+            Err(errors) => super::finish(Err(refusal(&errors))),
         }
     }
 }
 
 fn refusal(errors: &[ConfigError]) -> String {
-    let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
-    format!("the configuration cannot be used:\n{}", lines.join("\n"))
+    let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+    format!("the configuration cannot be used:{lines}")
 }
 
 impl clap::Args for AgentArgs {
@@ -217,40 +189,31 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .value_parser(value_parser!(bool))
 }
 
-fn argument(Flag(name, _, kind, help): &Flag) -> Arg {
+fn argument((name, _, kind, help): &Flag) -> Arg {
     let arg = Arg::new(*name).long(*name).help(*help);
     match kind {
-        Kind::Switch => switch(name, help),
-        Kind::Text => arg.value_name("VALUE"),
-        Kind::Number => arg.value_name("NUMBER").allow_negative_numbers(true).value_parser(value_parser!(i64)),
-        Kind::List => arg.value_name("VALUE").action(ArgAction::Append),
-        Kind::Pairs => arg.value_name("KEY:VALUE").action(ArgAction::Append),
+        Switch => switch(name, help),
+        Text => arg.value_name("VALUE"),
+        Number => arg.value_name("NUMBER").allow_negative_numbers(true).value_parser(value_parser!(i64)),
+        List => arg.value_name("VALUE").action(ArgAction::Append),
+        Pairs => arg.value_name("KEY:VALUE").action(ArgAction::Append),
     }
 }
 
-/// What was given for a flag, as a value of the document.
-fn value_of(Flag(name, _, kind, _): &Flag, matches: &ArgMatches) -> Result<Option<Value>, String> {
+fn value_of((name, _, kind, _): &Flag, matches: &ArgMatches) -> Result<Option<Value>, String> {
     let texts = || matches.get_many::<String>(name).map(|values| values.cloned().collect::<Vec<_>>());
     Ok(match kind {
-        Kind::Switch => matches.get_one::<bool>(name).map(|value| json!(value)),
-        Kind::Number => matches.get_one::<i64>(name).map(|value| json!(value)),
-        Kind::Text => matches.get_one::<String>(name).map(|value| json!(value)),
-        Kind::List => texts().map(|values| json!(values)),
-        Kind::Pairs => match texts() {
-            None => None,
-            Some(texts) => {
-                let pairs: Result<Map<String, Value>, String> = texts
-                    .iter()
-                    .map(|text| {
-                        let (key, value) =
-                            text.split_once(':').ok_or_else(|| format!("-{name}: expected key:value, got {text:?}"))?;
-                        Ok((key.to_owned(), json!(value)))
-                    })
-                    .collect();
-                Some(Value::Object(pairs?))
-            }
-        },
+        Switch => matches.get_one::<bool>(name).map(|value| json!(value)),
+        Number => matches.get_one::<i64>(name).map(|value| json!(value)),
+        Text => matches.get_one::<String>(name).map(|value| json!(value)),
+        List => texts().map(|values| json!(values)),
+        Pairs => texts().map(|texts| texts.iter().map(|text| pair(name, text)).collect::<Result<_, _>>()).transpose()?,
     })
+}
+
+fn pair(name: &str, text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once(':').ok_or_else(|| format!("-{name}: expected key:value, got {text:?}"))?;
+    Ok((key.to_owned(), json!(value)))
 }
 
 /// Puts a value under a key that may name a stanza before a point.

@@ -1,10 +1,8 @@
 //! Go's spelling of flags made clap's: one dash or two, the same.
-//!
-//! Called by `cli` before anything is parsed; knows no flag by name.
 
 use clap::{Arg, Command};
 
-/// `-node=x` becomes `--node=x`. Left alone: values, numbers such as `-1`, `-h`, `-`, and all after `--`.
+/// `-node=x` becomes `--node=x`. Values, numbers such as `-1`, `-h`, `-`, and all after `--` stay.
 pub(super) fn normalise(args: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut verbatim = false;
     let normal = |arg: String| {
@@ -20,8 +18,7 @@ pub(super) fn normalise(args: impl IntoIterator<Item = String>) -> Vec<String> {
     args.into_iter().map(normal).collect()
 }
 
-/// Puts `--` in front of the program that a command is to run, as Go's flags end at the first word
-/// that is none: what follows are the program's own. Only for commands that run one.
+/// Puts `--` before the program of a command that runs one, as Go's flags end at the first other word.
 pub(super) fn set_apart(mut args: Vec<String>, parser: &Command) -> Vec<String> {
     let Some(command) = args.first().and_then(|name| parser.find_subcommand(name)) else { return args };
     if !command.get_positionals().any(Arg::is_last_set) {

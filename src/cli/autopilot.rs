@@ -10,10 +10,10 @@ use std::time::Duration;
 
 const PATH: &str = "/v1/operator/autopilot/configuration";
 
-/// What is changed; the rest stays.
+/// The changes; other settings stay.
 #[derive(Args, Debug)]
 pub(super) struct SetConfigArgs {
-    /// Whether servers that have failed are removed
+    /// Remove servers that have failed
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     cleanup_dead_servers: Option<bool>,
     /// Longest silence of a healthy server
@@ -40,7 +40,7 @@ pub(super) struct SetConfigArgs {
 }
 
 impl SetConfigArgs {
-    /// Reads what is in force, and writes it back changed unless somebody else was faster.
+    /// Reads the configuration, and writes it back changed unless another write was faster.
     pub(super) async fn run(self, client: &Client) -> Result<Done, String> {
         let config = self.over(get(client).await?);
         let body = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
@@ -66,13 +66,13 @@ impl SetConfigArgs {
     }
 }
 
-/// What is in force.
+/// The configuration in force.
 pub(super) async fn get(client: &Client) -> Result<AutopilotConfig, String> {
     let got = client.json(client.routed(Call::get(PATH))).await;
     got.map_err(|error| format!("Error querying Autopilot configuration: {error}"))
 }
 
-/// One line a setting, as Consul prints them.
+/// The settings as Consul prints them, one a line.
 pub(super) fn block(config: &AutopilotConfig) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.

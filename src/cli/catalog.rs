@@ -2,7 +2,6 @@
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use super::table::{layout, row};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -13,8 +12,6 @@ use std::collections::BTreeMap;
 pub(super) struct CatalogArgs {
     #[command(subcommand)]
     command: CatalogCommand,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 #[derive(Subcommand, Debug)]
@@ -75,7 +72,7 @@ impl CatalogArgs {
     }
 }
 
-/// What the nodes list and the service list have in common.
+/// The common fields of the lists of nodes and of a service's instances.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Node {
@@ -105,8 +102,7 @@ impl NodesArgs {
             }
         }
         if nodes.is_empty() {
-            let err = "No nodes match the given query - try expanding your search.\n".to_owned();
-            return Ok(Done { err, ..Done::default() });
+            return Ok(none("nodes"));
         }
         Ok(Done::text(layout(&node_rows(&nodes, self.detailed.unwrap_or(false)), 2)))
     }
@@ -140,8 +136,7 @@ impl ServicesArgs {
             Some(node) => self.of_node(node, client).await?,
         };
         if services.is_empty() {
-            let err = "No services match the given query - try expanding your search.\n".to_owned();
-            return Ok(Done { err, ..Done::default() });
+            return Ok(none("services"));
         }
         if !self.tags.unwrap_or(false) {
             return Ok(Done::text(services.keys().map(|name| format!("{name}\n")).collect()));
@@ -177,6 +172,10 @@ impl ServicesArgs {
         }
         Ok(services)
     }
+}
+
+fn none(what: &str) -> Done {
+    Done { err: format!("No {what} match the given query - try expanding your search.\n"), ..Done::default() }
 }
 
 /// Adds `key=value` pairs as the `node-meta` parameters of the API.

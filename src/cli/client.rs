@@ -1,13 +1,12 @@
 //! HTTP to an agent: one connection a request, over TCP, TLS or a Unix socket.
 //!
-//! Used by every command but `agent`, `demo`, `validate`, `tls`, `keygen` and `version`. Waits and
-//! bytes are bounded; there are no retries, a user at a terminal decides that.
+//! Waits and bytes are bounded. There are no retries: the user decides.
 
 use super::endpoint::{Address, Endpoint};
 use super::tls_client;
 use crate::defaults;
 use crate::http1;
-use crate::model::uri;
+use crate::model::uri::Target;
 use base64::Engine;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,93 +18,72 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-/// An agent to ask.
 #[derive(Debug)]
 pub(super) struct Client {
     endpoint: Endpoint,
 }
 
-/// A call: path and parameters. `dc` and `stale` of the flags are added for those that take them.
+/// A call: method, path with parameters, and body.
 #[derive(Debug)]
 pub(super) struct Call {
     method: Method,
-    target: String,
+    target: Target,
     body: Bytes,
 }
 
 impl Call {
-    /// Reads.
     pub(super) fn get(path: &str) -> Call {
-        Call { method: Method::GET, target: path.to_owned(), body: Bytes::new() }
+        Call { method: Method::GET, target: Target::new(path), body: Bytes::new() }
     }
 
-    /// Writes, with an empty body.
     pub(super) fn put(path: &str) -> Call {
         Call { method: Method::PUT, ..Call::get(path) }
     }
 
-    /// Does something that is no resource.
     pub(super) fn post(path: &str) -> Call {
         Call { method: Method::POST, ..Call::get(path) }
     }
 
-    /// Removes.
     pub(super) fn delete(path: &str) -> Call {
         Call { method: Method::DELETE, ..Call::get(path) }
     }
 
-    /// Adds one percent-encoded segment to the path.
-    pub(super) fn segment(mut self, segment: &str) -> Call {
-        self.target.push('/');
-        uri::encode(segment, &mut self.target);
-        self
+    pub(super) fn segment(self, segment: &str) -> Call {
+        Call { target: self.target.segment(segment), ..self }
     }
 
-    /// Adds a parameter.
-    pub(super) fn param(mut self, name: &str, value: &str) -> Call {
-        self.target.push(if self.target.contains('?') { '&' } else { '?' });
-        self.target.push_str(name);
-        self.target.push('=');
-        uri::encode(value, &mut self.target);
-        self
+    pub(super) fn param(self, name: &str, value: &str) -> Call {
+        Call { target: self.target.param(name, value), ..self }
     }
 
-    /// Adds a parameter when there is a value.
     pub(super) fn maybe(self, name: &str, value: Option<&str>) -> Call {
-        match value {
-            Some(value) => self.param(name, value),
-            None => self,
-        }
+        Call { target: self.target.maybe(name, value), ..self }
     }
 
-    /// Sets the body.
-    pub(super) fn body(mut self, body: Vec<u8>) -> Call {
-        self.body = Bytes::from(body);
-        self
+    pub(super) fn body(self, body: Vec<u8>) -> Call {
+        Call { body: body.into(), ..self }
     }
 }
 
 impl Client {
-    /// A client of `endpoint`.
     pub(super) fn new(endpoint: Endpoint) -> Client {
         Client { endpoint }
     }
 
-    /// Adds `dc` and `stale` as the flags say: for calls that reach servers.
+    /// Adds `dc` and `stale` of the flags, for calls that reach servers.
     pub(super) fn routed(&self, call: Call) -> Call {
         let call = call.maybe("dc", self.endpoint.datacenter.as_deref());
         if self.endpoint.stale { call.param("stale", "") } else { call }
     }
 
-    /// Does the call and reads the answer's JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, String> {
-        let target = call.target.clone();
+        let target = call.target.0.clone();
         let body = self.send(call).await?;
         serde_json::from_slice(&body).map_err(|error| format!("the answer to {target} is not what was expected: {error}"))
     }
 
-    /// Does the call; any status but 200 is an error with the agent's text and its reason. Of a datacenter that
-    /// nobody knows it is told which are known.
+    /// Does the call. Any status but 200 is an error with the agent's text and its reason; for an unknown
+    /// datacenter, with the known ones.
     pub(super) async fn send(&self, call: Call) -> Result<Bytes, String> {
         let (head, body) = self.exchange(call, defaults::CLI_ANSWER_TIMEOUT).await?.into_parts();
         if head.status == StatusCode::OK {
@@ -122,24 +100,22 @@ impl Client {
         }
     }
 
-    /// Which datacenters there are, for those who have named another one; nothing where the agent does not say.
+    /// The known datacenters, for an error; empty without an answer of the agent.
     async fn known_datacenters(&self) -> String {
-        let told = Box::pin(self.exchange(Call::get("/v1/catalog/datacenters"), defaults::CLI_ANSWER_TIMEOUT)).await;
-        let names: Option<Vec<String>> = told.ok().and_then(|answer| serde_json::from_slice(answer.body()).ok());
+        let listed = Box::pin(self.exchange(Call::get("/v1/catalog/datacenters"), defaults::CLI_ANSWER_TIMEOUT)).await;
+        let names: Option<Vec<String>> = listed.ok().and_then(|answer| serde_json::from_slice(answer.body()).ok());
         names.map(|names| format!("; known are {}", names.join(", "))).unwrap_or_default()
     }
 
-    /// The datacenter that the flags name.
     pub(super) fn datacenter(&self) -> Option<&str> {
         self.endpoint.datacenter.as_deref()
     }
 
-    /// Whether the flags let any server answer.
     pub(super) fn stale(&self) -> bool {
         self.endpoint.stale
     }
 
-    /// Does the call and gives the answer as it is; it may take up to `limit`.
+    /// Does the call within `limit` and gives the answer as it is.
     pub(super) async fn exchange(&self, call: Call, limit: Duration) -> Result<Response<Bytes>, String> {
         let connected = timeout(defaults::CLI_CONNECT_TIMEOUT, self.connect()).await;
         let stream = connected.unwrap_or_else(|_| Err("no answer".to_owned())).map_err(|error| self.unreachable(&error))?;
@@ -147,7 +123,7 @@ impl Client {
         answered.unwrap_or_else(|_| Err(self.unreachable("it accepted the connection and does not answer")))
     }
 
-    /// What to do when there is nobody.
+    /// The error for an agent that cannot be reached, with advice.
     fn unreachable(&self, error: &str) -> String {
         let place = match &self.endpoint.address {
             Address::Tcp(address) => address.clone(),
@@ -161,15 +137,13 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
-        match &self.endpoint.address {
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(|error| error.to_string())?;
-                Ok(Box::new(stream))
-            }
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-                stream.set_nodelay(true).map_err(|error| error.to_string())?;
-                match &self.endpoint.tls {
+        let failed = |error: std::io::Error| error.to_string();
+        match (&self.endpoint.address, &self.endpoint.tls) {
+            (Address::Unix(path), _) => Ok(Box::new(UnixStream::connect(path).await.map_err(failed)?)),
+            (Address::Tcp(address), tls) => {
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                stream.set_nodelay(true).map_err(failed)?;
+                match tls {
                     None => Ok(Box::new(stream)),
                     Some(options) => Ok(Box::new(tls_client::wrap(stream, address, options).await?)),
                 }
@@ -193,7 +167,7 @@ impl Client {
             Address::Tcp(address) => address.as_str(),
             Address::Unix(_) => "127.0.0.1",
         };
-        let mut request = Request::builder().method(call.method).uri(&call.target).header(header::HOST, host);
+        let mut request = Request::builder().method(call.method).uri(&call.target.0).header(header::HOST, host);
         if !call.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -231,7 +205,7 @@ mod tests {
         })
     }
 
-    /// Answers one request with `answer` and gives back what was asked.
+    /// Answers one request with `answer`; the address, and the request in the end.
     async fn one_answer(answer: &'static str) -> (Address, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::Tcp(listener.local_addr().unwrap().to_string());

@@ -1,13 +1,13 @@
-//! Which agent a command speaks to, and with what: the client flags and Consul's environment.
+//! The agent that a command asks, by the client flags and Consul's environment.
 //!
-//! Every command that speaks HTTP flattens [`ClientFlags`]; `client` connects to the result. A
-//! token never shows in errors or debug output.
+//! A token never shows in errors or debug output.
 
 use crate::model::ids::Token;
 use clap::Args;
 use std::path::PathBuf;
 
-/// The flags that all commands which speak to an agent share. Flags win over the environment.
+// The flags of all commands that ask an agent. Flags win over the environment. A doc comment would become the help
+// of each of these commands.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Client options")]
 pub(super) struct ClientFlags {
@@ -43,12 +43,9 @@ pub(super) struct ClientFlags {
     stale: Option<bool>,
 }
 
-/// Where an agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
-    /// `host:port`
     Tcp(String),
-    /// `unix://path`
     Unix(PathBuf),
 }
 
@@ -64,7 +61,6 @@ pub(super) struct TlsOptions {
     pub(super) verify: bool,
 }
 
-/// Everything a request needs besides its path.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) address: Address,
@@ -86,11 +82,8 @@ impl ClientFlags {
     /// The endpoint by flags and an environment. Empty variables count as unset.
     fn endpoint_in(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Endpoint, String> {
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let switch = |name: &str, default: bool| match variable(name).as_deref() {
-            None => Ok(default),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(format!("{name}: expected true or false, got {other:?}")),
+        let switch = |name: &str, default: bool| {
+            variable(name).map_or(Ok(default), |text| parse_bool(&text).map_err(|error| format!("{name}: {error}")))
         };
         let file = |flag: &Option<PathBuf>, name: &str| flag.clone().or_else(|| variable(name).map(PathBuf::from));
         let text = self.http_addr.clone().filter(|text| !text.is_empty()).or_else(|| variable("CONSUL_HTTP_ADDR"));
@@ -104,15 +97,12 @@ impl ClientFlags {
             verify: switch("CONSUL_HTTP_SSL_VERIFY", true)?,
         };
         let https = https || switch("CONSUL_HTTP_SSL", false)?;
-        let token_file = file(&self.token_file, "CONSUL_HTTP_TOKEN_FILE");
-        let token = match (&self.token, &self.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(path)) => read_token(path)?,
-            (None, None) => match (variable("CONSUL_HTTP_TOKEN"), token_file) {
-                (Some(token), _) => token,
-                (None, Some(path)) => read_token(&path)?,
-                (None, None) => String::new(),
-            },
+        // A flag of any kind wins over variables.
+        let named = self.token.clone().or_else(|| variable("CONSUL_HTTP_TOKEN").filter(|_| self.token_file.is_none()));
+        let token = match (named, file(&self.token_file, "CONSUL_HTTP_TOKEN_FILE")) {
+            (Some(token), _) => token,
+            (None, Some(path)) => read_token(&path)?,
+            (None, None) => String::new(),
         };
         Ok(Endpoint {
             address,
@@ -122,6 +112,15 @@ impl ClientFlags {
             datacenter: self.datacenter.clone().filter(|name| !name.is_empty()),
             stale: self.stale.unwrap_or(false),
         })
+    }
+}
+
+/// A boolean in one of Go's spellings.
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("expected true or false, got {text:?}")),
     }
 }
 

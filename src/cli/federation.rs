@@ -1,15 +1,11 @@
-//! `kontor federation`: the other datacenters as the agent's server sees them, and what is wrong.
-//!
-//! The pages are in `federation_pages`; this file has the grammar and asks.
+//! `kontor federation`: the other datacenters as the agent's server sees them, and their faults.
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use super::federation_pages as pages;
 use crate::model::federation::{Examination, Federation};
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Look at the other datacenters, find what is wrong, and take one out
@@ -20,8 +16,6 @@ use serde_json::Value;
 pub(super) struct FederationArgs {
     #[command(subcommand)]
     command: FederationCommand,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 #[derive(Subcommand, Debug)]
@@ -39,14 +33,22 @@ enum FederationCommand {
     /// Of a datacenter that is not alive the cause is told in the words of the header X-Kontor-Reason. Traffic
     /// is counted from the moment the link came up.
     #[command(after_help = "Example:\n  kontor federation status dc2\n  kontor federation status dc2 -format=json")]
-    Status(StatusArgs),
+    Status {
+        /// Name of the datacenter
+        dc: String,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
     /// Take a datacenter out of the federation
     ///
     /// At once, in every server of this datacenter, and without asking: its gossip and its links are refused,
     /// whoever relays them, until an operator here joins it again (kontor join -wan) or another cluster takes
     /// its name. Exit code 1 when it was not done.
     #[command(after_help = "Example:\n  kontor federation remove dc2")]
-    Remove(RemoveArgs),
+    Remove {
+        /// Name of the datacenter
+        dc: String,
+    },
     /// Look at the way to a datacenter and back, and say what is wrong
     ///
     /// All its servers are dialled anew, at the same time, while one of them dials ours: that shows blocked
@@ -55,7 +57,12 @@ enum FederationCommand {
     ///
     /// Exit code 0 when all is fine, 1 when anything is a warning or an error, or nobody could be asked.
     #[command(after_help = "Example:\n  kontor federation doctor        # all datacenters\n  kontor federation doctor dc2")]
-    Doctor(DoctorArgs),
+    Doctor {
+        /// Name of the datacenter; all when not given
+        dc: Option<String>,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -65,28 +72,6 @@ struct FormatArgs {
     format: String,
 }
 
-#[derive(Args, Debug)]
-struct StatusArgs {
-    /// Name of the datacenter
-    dc: String,
-    #[command(flatten)]
-    format: FormatArgs,
-}
-
-#[derive(Args, Debug)]
-struct RemoveArgs {
-    /// Name of the datacenter
-    dc: String,
-}
-
-#[derive(Args, Debug)]
-struct DoctorArgs {
-    /// Name of the datacenter; all when not given
-    dc: Option<String>,
-    #[command(flatten)]
-    format: FormatArgs,
-}
-
 impl FederationArgs {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
         let flagged = client.datacenter().map(str::to_owned);
@@ -94,26 +79,22 @@ impl FederationArgs {
             FederationCommand::List(format) => {
                 let call = Call::get("/v1/federation");
                 let call = if let Some(dc) = &flagged { call.segment(dc) } else { call };
-                let (federation, value) = answer::<Federation>(&client, call).await?;
-                if format.is_json() { json(&value) } else { Ok(Done::text(pages::list(&federation))) }
+                format.show(&client, call, pages::list).await
             }
-            FederationCommand::Status(StatusArgs { dc, format }) => {
+            FederationCommand::Status { dc, format } => {
                 one_of(&dc, flagged.as_deref())?;
-                let call = Call::get("/v1/federation").segment(&dc);
-                let (federation, value) = answer::<Federation>(&client, call).await?;
-                if format.is_json() { json(&value) } else { Ok(Done::text(pages::status(&federation))) }
+                format.show(&client, Call::get("/v1/federation").segment(&dc), pages::status).await
             }
-            FederationCommand::Remove(RemoveArgs { dc }) => {
+            FederationCommand::Remove { dc } => {
                 one_of(&dc, flagged.as_deref())?;
                 client.send(Call::put("/v1/federation/remove").segment(&dc)).await?;
                 Ok(Done::line(format!("Removed datacenter: {dc}")))
             }
-            FederationCommand::Doctor(mut args) => {
-                if let Some(dc) = &args.dc {
+            FederationCommand::Doctor { dc, format } => {
+                if let Some(dc) = &dc {
                     one_of(dc, flagged.as_deref())?;
                 }
-                args.dc = args.dc.or(flagged);
-                args.run(&client).await
+                doctor(&client, dc.or(flagged), &format).await
             }
         }
     }
@@ -123,35 +104,40 @@ impl FormatArgs {
     fn is_json(&self) -> bool {
         self.format == "json"
     }
-}
 
-impl DoctorArgs {
-    async fn run(self, client: &Client) -> Result<Done, String> {
-        let names = match &self.dc {
-            Some(dc) => vec![dc.clone()],
-            None => {
-                let federation: Federation = client.json(Call::get("/v1/federation")).await?;
-                let with_a_way = federation.datacenters.into_iter().filter(|datacenter| datacenter.state.has_a_way());
-                with_a_way.map(|datacenter| datacenter.name).collect()
-            }
-        };
-        let mut examinations: Vec<Examination> = Vec::with_capacity(names.len());
-        for name in &names {
-            examinations.push(client.json(Call::put("/v1/federation/doctor").segment(name)).await?);
-        }
-        let code = u8::from(!examinations.iter().all(Examination::is_fine));
-        if self.format.is_json() {
-            return Ok(Done { code, ..json(&examinations)? });
-        }
-        if examinations.is_empty() {
-            return Ok(Done::line("There is no other datacenter to look at."));
-        }
-        Ok(Done { code, ..Done::text(pages::doctor(&examinations)) })
+    /// The answer to `call`: as JSON as it came, or as a page.
+    async fn show(&self, client: &Client, call: Call, page: fn(&Federation) -> String) -> Result<Done, String> {
+        let value: Value = client.json(call).await?;
+        let federation =
+            Federation::deserialize(&value).map_err(|error| format!("the answer is not what was expected: {error}"))?;
+        if self.is_json() { json(&value) } else { Ok(Done::text(page(&federation))) }
     }
 }
 
-/// Refuses a flag that names another datacenter than the command does: what is told and done here is the view of
-/// the agent that is asked.
+async fn doctor(client: &Client, dc: Option<String>, format: &FormatArgs) -> Result<Done, String> {
+    let names = match dc {
+        Some(dc) => vec![dc],
+        None => {
+            let federation: Federation = client.json(Call::get("/v1/federation")).await?;
+            let with_a_way = federation.datacenters.into_iter().filter(|datacenter| datacenter.state.has_a_way());
+            with_a_way.map(|datacenter| datacenter.name).collect()
+        }
+    };
+    let mut examinations: Vec<Examination> = Vec::with_capacity(names.len());
+    for name in &names {
+        examinations.push(client.json(Call::put("/v1/federation/doctor").segment(name)).await?);
+    }
+    let code = u8::from(!examinations.iter().all(Examination::is_fine));
+    if format.is_json() {
+        return Ok(Done { code, ..json(&examinations)? });
+    }
+    if examinations.is_empty() {
+        return Ok(Done::line("There is no other datacenter to look at."));
+    }
+    Ok(Done { code, ..Done::text(pages::doctor(&examinations)) })
+}
+
+/// Refuses a flag that names another datacenter than the command: the answer is always the asked agent's view.
 fn one_of(dc: &str, flagged: Option<&str>) -> Result<(), String> {
     match flagged {
         Some(other) if !other.eq_ignore_ascii_case(dc) => Err(format!(
@@ -159,13 +145,6 @@ fn one_of(dc: &str, flagged: Option<&str>) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-/// The answer as it is read here, and as it came.
-async fn answer<T: DeserializeOwned>(client: &Client, call: Call) -> Result<(T, Value), String> {
-    let value: Value = client.json(call).await?;
-    let read = T::deserialize(&value).map_err(|error| format!("the answer is not what was expected: {error}"))?;
-    Ok((read, value))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Done, String> {

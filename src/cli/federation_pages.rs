@@ -17,7 +17,7 @@ pub(super) fn list(federation: &Federation) -> String {
         let (live, feeds) = (datacenter.live(), &datacenter.feeds);
         rows.push(vec![
             datacenter.name.clone(),
-            datacenter.state.as_str().to_owned(),
+            datacenter.state.to_string(),
             live.map_or("-".to_owned(), |server| server.name.clone()),
             millis(live.and_then(|server| server.rtt_millis)),
             feeds.standing.to_string(),
@@ -40,7 +40,7 @@ pub(super) fn status(federation: &Federation) -> String {
         let mut facts = vec![
             ("Datacenter:", datacenter.name.clone()),
             ("Seen by:", format!("{} in {}", federation.server, federation.datacenter)),
-            ("State:", datacenter.state.as_str().to_owned()),
+            ("State:", datacenter.state.to_string()),
         ];
         facts.extend(datacenter.since.iter().map(|since| ("Since:", since.clone())));
         facts.extend(datacenter.cause.iter().map(|cause| ("Cause:", cause.clone())));
@@ -74,7 +74,7 @@ fn server_rows(servers: &[ServerReport]) -> Vec<Vec<String>> {
         let link = match server.role {
             Some(LinkRole::Live) => "up (live)".to_owned(),
             Some(LinkRole::Standby) => "up (standby)".to_owned(),
-            None => server.link.as_str().to_owned(),
+            None => server.link.to_string(),
         };
         let gossip = if server.alive { "alive" } else { "failed" };
         let (rtt, since) = (millis(server.rtt_millis), server.since.as_deref().unwrap_or("-"));
@@ -140,7 +140,7 @@ fn finding(finding: &Finding, text: &mut String) {
         Level::Warning => "WARNING",
         Level::Error => "ERROR",
     };
-    _ = writeln!(text, "  {level:<8}{:<13}{about}: {came}", check.as_str());
+    _ = writeln!(text, "  {level:<8}{check:<13}{about}: {came}");
     if let Some(advice) = advice {
         _ = writeln!(text, "          expected: {expected}");
         _ = writeln!(text, "          to do:    {advice}");
@@ -151,7 +151,7 @@ fn millis(millis: Option<f64>) -> String {
     millis.map_or("-".to_owned(), |millis| format!("{millis:.1}ms"))
 }
 
-/// To the tenth of a second.
+/// An age, to the tenth of a second.
 fn age(millis: Option<u64>) -> String {
     millis.map_or("-".to_owned(), |millis| format!("{}.{}s", millis / 1_000, millis % 1_000 / 100))
 }

@@ -2,18 +2,8 @@
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
-use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-
-/// Show the agent's statistics, by section.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  kontor info")]
-pub(super) struct InfoArgs {
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

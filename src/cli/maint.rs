@@ -2,7 +2,6 @@
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use crate::model::check::{NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
 use clap::Args;
 use serde::Deserialize;
@@ -27,8 +26,6 @@ pub(super) struct MaintArgs {
     /// Id of the service; the whole node when not given
     #[arg(long, value_name = "ID")]
     service: Option<String>,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,18 +42,15 @@ struct Check {
 impl MaintArgs {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
         let (enable, disable) = (self.enable.unwrap_or(false), self.disable.unwrap_or(false));
-        if enable && disable {
-            return Err("Only one of -enable or -disable may be provided".to_owned());
-        }
-        if !enable && self.reason.is_some() {
-            return Err("-reason goes with -enable".to_owned());
-        }
-        if !enable && !disable && self.service.is_some() {
-            return Err("-service goes with -enable or -disable".to_owned());
-        }
-        if !enable && !disable {
-            let checks: BTreeMap<String, Check> = client.json(Call::get("/v1/agent/checks")).await?;
-            return Ok(Done::text(listing(checks.values())));
+        match (enable, disable) {
+            (true, true) => return Err("Only one of -enable or -disable may be provided".to_owned()),
+            (false, _) if self.reason.is_some() => return Err("-reason goes with -enable".to_owned()),
+            (false, false) if self.service.is_some() => return Err("-service goes with -enable or -disable".to_owned()),
+            (false, false) => {
+                let checks: BTreeMap<String, Check> = client.json(Call::get("/v1/agent/checks")).await?;
+                return Ok(Done::text(listing(checks.values())));
+            }
+            (true, false) | (false, true) => {}
         }
         let call = match &self.service {
             Some(id) => Call::put("/v1/agent/service/maintenance").segment(id),

@@ -1,8 +1,7 @@
-//! `kontor members`: who is in a pool, as the agent sees it.
+//! `kontor members`: the members of a pool, as the agent sees it.
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use super::table::{layout, row};
 use clap::Args;
 use regex::Regex;
@@ -27,8 +26,6 @@ pub(super) struct MembersArgs {
     /// Only members of this network segment; there is one alone, so _all shows everybody
     #[arg(long, value_name = "SEGMENT", default_value = ALL_SEGMENTS)]
     segment: String,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 /// Every network segment, as Consul calls it.
@@ -52,7 +49,7 @@ impl MembersArgs {
         let wan = self.wan.unwrap_or(false);
         let segment = Some(self.segment.as_str()).filter(|segment| *segment != ALL_SEGMENTS);
         let call = Call::get("/v1/agent/members").maybe("wan", wan.then_some("1")).maybe("segment", segment);
-        // A client agent is in no WAN pool, and says so with null.
+        // A client agent, which is in no WAN pool, answers null.
         let listed: Option<Vec<Member>> = client.json(call).await?;
         let mut members = listed.unwrap_or_default();
         members.retain(|member| wanted.is_match(member.status_word()));

@@ -1,8 +1,7 @@
-//! `kontor join`, `leave`, `force-leave` and `reload`: what an agent is told to do.
+//! `kontor join`, `leave`, `force-leave` and `reload`: orders to an agent.
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use clap::Args;
 
 /// Tell the agent to join the pools of other agents.
@@ -15,16 +14,6 @@ pub(super) struct JoinArgs {
     /// Addresses or DNS names, with or without port
     #[arg(required = true, value_name = "ADDRESS")]
     addresses: Vec<String>,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
-}
-
-/// Make the agent leave its datacenter and stop.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  kontor leave")]
-pub(super) struct LeaveArgs {
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 /// Declare a failed member to have left
@@ -41,20 +30,9 @@ pub(super) struct ForceLeaveArgs {
     wan: Option<bool>,
     /// Name of the node
     node: String,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
-
-/// Make the agent read its configuration files again.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  kontor reload")]
-pub(super) struct ReloadArgs {
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
-}
-
 impl JoinArgs {
-    /// Every address is tried; one that answers is enough.
+    /// Tries every address; one that answers is enough.
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
         let wan = self.wan.unwrap_or(false);
         let (mut joined, mut err) = (0, String::new());
@@ -85,12 +63,8 @@ impl ForceLeaveArgs {
     }
 }
 
-pub(super) async fn leave(client: Client) -> Result<Done, String> {
-    client.send(Call::put("/v1/agent/leave")).await?;
-    Ok(Done::line("Graceful leave complete"))
-}
-
-pub(super) async fn reload(client: Client) -> Result<Done, String> {
-    client.send(Call::put("/v1/agent/reload")).await?;
-    Ok(Done::line("Configuration reload triggered"))
+/// An order without parameters: it is put to `path`, and answered with `line`.
+pub(super) async fn order(client: Client, path: &str, line: &str) -> Result<Done, String> {
+    client.send(Call::put(path)).await?;
+    Ok(Done::line(line))
 }

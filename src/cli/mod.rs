@@ -1,6 +1,6 @@
-//! The command line: `kontor agent` runs one, everything else speaks HTTP to one.
+//! The command line: `kontor agent` runs an agent, most other commands speak HTTP to one.
 //!
-//! `main` calls [`run`] with the programs that only it may know: this room starts no agent itself.
+//! `main` calls [`run`] with the programs that only it knows: this room starts no agent itself.
 
 mod absent;
 mod agent;
@@ -31,10 +31,9 @@ mod watch;
 use crate::config::{Config, ConfigError};
 use crate::defaults;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::Client;
 use endpoint::ClientFlags;
-use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -44,12 +43,10 @@ use std::sync::Arc;
 /// Reads the same files and flags anew, for SIGHUP and `agent/reload`.
 pub type ReloadFn = Arc<dyn Fn() -> Result<Config, Vec<ConfigError>> + Send + Sync>;
 
-/// What `main` can run and this room cannot.
 #[derive(Clone, Copy, Debug)]
 pub struct Programs {
-    /// Runs an agent until it stops.
     pub agent: fn(Config, ReloadFn) -> ExitCode,
-    /// What a start would make of the files that a configuration names: warnings, or why it would fail.
+    /// Judges the files that a configuration names as a start does: warnings, or why the start would fail.
     pub examine: fn(&Config) -> Result<Vec<String>, String>,
     /// Runs two datacenters on this host until it is stopped.
     pub demo: fn(DemoOptions) -> ExitCode,
@@ -96,59 +93,61 @@ enum Command {
     Agent(agent::AgentArgs),
     Demo(DemoOptions),
     #[command(flatten)]
-    Once(Box<Once>),
-}
-
-/// Commands that say something and end.
-#[derive(Subcommand, Debug)]
-enum Once {
-    Members(members::MembersArgs),
-    Catalog(catalog::CatalogArgs),
-    Operator(operator::OperatorArgs),
-    Federation(federation::FederationArgs),
-    Info(info::InfoArgs),
-    Join(membership::JoinArgs),
-    Leave(membership::LeaveArgs),
-    ForceLeave(membership::ForceLeaveArgs),
-    Reload(membership::ReloadArgs),
-    Rtt(rtt::RttArgs),
-    Services(services::ServicesArgs),
-    Maint(maint::MaintArgs),
-    Watch(watch::WatchArgs),
+    Asking(Box<Asking>),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
     Tls(tls::TlsArgs),
     Keygen(keygen::KeygenArgs),
 }
 
-impl Once {
-    fn run(self, programs: Programs) -> Result<Done, String> {
+/// Commands that ask an agent, which [`ClientFlags`] name.
+#[derive(Subcommand, Debug)]
+enum Asking {
+    Members(members::MembersArgs),
+    Catalog(catalog::CatalogArgs),
+    Operator(operator::OperatorArgs),
+    Federation(federation::FederationArgs),
+    /// Show the agent's statistics, by section.
+    #[command(after_help = "Example:\n  kontor info")]
+    Info,
+    Join(membership::JoinArgs),
+    /// Make the agent leave its datacenter and stop.
+    #[command(after_help = "Example:\n  kontor leave")]
+    Leave,
+    ForceLeave(membership::ForceLeaveArgs),
+    /// Make the agent read its configuration files again.
+    #[command(after_help = "Example:\n  kontor reload")]
+    Reload,
+    Rtt(rtt::RttArgs),
+    Services(services::ServicesArgs),
+    Maint(maint::MaintArgs),
+    Watch(watch::WatchArgs),
+}
+
+impl Asking {
+    async fn run(self, client: Client) -> Result<Done, String> {
         match self {
-            Once::Members(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Catalog(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Operator(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Federation(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Info(args) => ask(&args.client, info::run),
-            Once::Join(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Leave(args) => ask(&args.client, membership::leave),
-            Once::ForceLeave(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Reload(args) => ask(&args.client, membership::reload),
-            Once::Rtt(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Services(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Maint(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Watch(args) => ask(&args.client.clone(), |client| args.run(client)),
-            Once::Validate(args) => args.run(programs.examine),
-            Once::Version(args) => args.run(),
-            Once::Tls(args) => args.run(),
-            Once::Keygen(_) => keygen::run(),
+            Asking::Members(args) => args.run(client).await,
+            Asking::Catalog(args) => args.run(client).await,
+            Asking::Operator(args) => args.run(client).await,
+            Asking::Federation(args) => args.run(client).await,
+            Asking::Info => info::run(client).await,
+            Asking::Join(args) => args.run(client).await,
+            Asking::Leave => membership::order(client, "/v1/agent/leave", "Graceful leave complete").await,
+            Asking::ForceLeave(args) => args.run(client).await,
+            Asking::Reload => membership::order(client, "/v1/agent/reload", "Configuration reload triggered").await,
+            Asking::Rtt(args) => args.run(client).await,
+            Asking::Services(args) => args.run(client).await,
+            Asking::Maint(args) => args.run(client).await,
+            Asking::Watch(args) => args.run(client).await,
         }
     }
 }
 
-/// The exit code where no command is named that is one: Consul's, and the shell's for the same.
+/// The exit code for an unknown command: Consul's, and the shell's.
 const NO_SUCH_COMMAND: u8 = 127;
 
-/// What a command has to say, and its exit code.
+/// The output of a command, and its exit code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Done {
     /// For standard output, newline included.
@@ -159,20 +158,18 @@ struct Done {
 }
 
 impl Done {
-    /// One line on standard output.
     fn line(text: impl Into<String>) -> Done {
         Done { out: text.into() + "\n", ..Done::default() }
     }
 
-    /// Text that ends in a newline.
     fn text(out: String) -> Done {
         Done { out, ..Done::default() }
     }
 }
 
-/// Runs the command of `args` (the program's own name first) and gives its exit code.
+/// Runs the command of `args`, of which the first is the program's name, and gives its exit code.
 pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
-    // The name by which the program was called is not looked at: a symlink named consul is the same.
+    // The name of the program does not matter: a symlink named consul is the same.
     let mut args = argv::normalise(argv::set_apart(args.into_iter().skip(1).collect(), &parser()));
     if matches!(args.first().map(String::as_str), Some("--version" | "-v")) {
         args[0] = "version".to_owned();
@@ -183,13 +180,17 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
     if let Some(done) = parsed.as_ref().ok().and_then(absent::said) {
         return finish(Ok(done));
     }
-    match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(Cli { command: Command::Agent(args) }) => args.run(programs.agent),
-        Ok(Cli { command: Command::Demo(options) }) => (programs.demo)(options),
-        Ok(Cli { command: Command::Once(command) }) => finish(command.run(programs)),
+    match parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?.command, matches))) {
+        Ok((Command::Agent(args), _)) => args.run(programs.agent),
+        Ok((Command::Demo(options), _)) => (programs.demo)(options),
+        Ok((Command::Asking(command), matches)) => finish(ask(*command, &matches)),
+        Ok((Command::Validate(args), _)) => finish(args.run(programs.examine)),
+        Ok((Command::Version(args), _)) => finish(args.run()),
+        Ok((Command::Tls(args), _)) => finish(args.run()),
+        Ok((Command::Keygen(_), _)) => finish(keygen::run()),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Where the terminal is gone there is nobody to tell.
+            // The terminal may be gone.
             _ = error.print();
             match (asked_for, is_known) {
                 (true, _) => ExitCode::SUCCESS,
@@ -200,25 +201,26 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
     }
 }
 
-/// The grammar of all commands. Of a flag given twice the last one counts, as in Go.
+/// The grammar of all commands. Of a repeated flag the last value counts, as in Go.
 fn parser() -> clap::Command {
-    absent::listed(Cli::command().args_override_self(true))
+    let with_flags = |command: clap::Command| match Asking::has_subcommand(command.get_name()) {
+        true => ClientFlags::augment_args(command).next_help_heading(None),
+        false => command,
+    };
+    absent::listed(Cli::command().args_override_self(true).mut_subcommands(with_flags))
 }
 
-/// Runs a command that speaks to an agent.
-fn ask<F, R>(flags: &ClientFlags, command: F) -> Result<Done, String>
-where
-    F: FnOnce(Client) -> R,
-    R: Future<Output = Result<Done, String>>,
-{
-    let client = Client::new(flags.endpoint()?);
+/// Runs a command against the agent that the flags in `matches` name.
+fn ask(command: Asking, matches: &ArgMatches) -> Result<Done, String> {
+    let flags = matches.subcommand().map(|(_, matches)| ClientFlags::from_arg_matches(matches)).transpose();
+    let client = Client::new(flags.map_err(|error| error.to_string())?.unwrap_or_default().endpoint()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(command(client))
+    runtime.block_on(command.run(client))
 }
 
 fn finish(done: Result<Done, String>) -> ExitCode {
     let done = done.unwrap_or_else(|error| Done { err: format!("Error: {error}\n"), code: 1, ..Done::default() });
-    // A reader that has gone (a closed pipe) is no failure of the command.
+    // A closed pipe is no failure of the command.
     _ = std::io::stderr().write_all(done.err.as_bytes());
     _ = std::io::stdout().write_all(done.out.as_bytes());
     _ = std::io::stdout().flush();

@@ -3,21 +3,16 @@
 use super::Done;
 use super::autopilot::{self, SetConfigArgs};
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use super::table::{layout, row};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
 
 /// Look at and mend the servers of a datacenter.
 #[derive(Args, Debug)]
 pub(super) struct OperatorArgs {
     #[command(subcommand)]
     command: OperatorCommand,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 #[derive(Subcommand, Debug)]
@@ -97,9 +92,7 @@ impl OperatorArgs {
                 if format == "json" {
                     return Ok(Done::line(serde_json::to_string_pretty(&state).map_err(|error| error.to_string())?));
                 }
-                let state: State =
-                    serde_json::from_value(state).map_err(|error| format!("the state is not what was expected: {error}"))?;
-                Ok(Done::text(state_block(&state)))
+                state_block(&state).map(Done::text)
             }
             OperatorCommand::Autopilot(AutopilotCommand::GetConfig) => {
                 Ok(Done::text(autopilot::block(&autopilot::get(&client).await?)))
@@ -141,7 +134,7 @@ struct Peer {
     leader: bool,
     protocol_version: String,
     voter: bool,
-    /// Servers before Consul 1.19 tell none.
+    /// Absent before Consul 1.19.
     #[serde(default)]
     last_index: u64,
 }
@@ -163,68 +156,37 @@ fn peer_rows(peers: &[Peer]) -> Vec<Vec<String>> {
     rows
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    healthy: bool,
-    failure_tolerance: i64,
-    optimistic_failure_tolerance: i64,
-    servers: BTreeMap<String, Server>,
-    leader: String,
-    voters: Option<Vec<String>>,
-}
+/// The labels of a state, and of a server in it, as Consul prints them; without spaces they are the fields' names.
+const SUMMARY: [&str; 4] = ["Healthy", "Failure Tolerance", "Optimistic Failure Tolerance", "Leader"];
+const SERVER: [&str; 10] =
+    ["Name", "Address", "Version", "Status", "Node Type", "Node Status", "Healthy", "Last Contact", "Last Term", "Last Index"];
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Server {
-    name: String,
-    address: String,
-    node_status: String,
-    version: String,
-    last_contact: String,
-    last_term: u64,
-    last_index: u64,
-    healthy: bool,
-    status: String,
-    node_type: String,
-}
-
-fn state_block(state: &State) -> String {
+fn state_block(state: &Value) -> Result<String, String> {
     let mut text = String::new();
-    let summary: [(&str, &dyn Display); 4] = [
-        ("Healthy:", &state.healthy),
-        ("Failure Tolerance:", &state.failure_tolerance),
-        ("Optimistic Failure Tolerance:", &state.optimistic_failure_tolerance),
-        ("Leader:", &state.leader),
-    ];
-    // Writing to a String cannot fail.
-    for (name, value) in summary {
-        _ = writeln!(text, "{name:<30}{value}");
+    for label in SUMMARY {
+        text.push_str(&format!("{:<30}{}\n", format!("{label}:"), field(state, label)?));
     }
     text.push_str("Voters:\n");
-    for voter in state.voters.iter().flatten() {
-        _ = writeln!(text, "   {voter}");
+    for voter in state["Voters"].as_array().into_iter().flatten() {
+        text.push_str(&format!("   {}\n", shown(voter)));
     }
     text.push_str("Servers:\n");
-    for (id, server) in &state.servers {
-        _ = writeln!(text, "   {id}");
-        let fields: [(&str, &dyn Display); 10] = [
-            ("Name:", &server.name),
-            ("Address:", &server.address),
-            ("Version:", &server.version),
-            ("Status:", &server.status),
-            ("Node Type:", &server.node_type),
-            ("Node Status:", &server.node_status),
-            ("Healthy:", &server.healthy),
-            ("Last Contact:", &server.last_contact),
-            ("Last Term:", &server.last_term),
-            ("Last Index:", &server.last_index),
-        ];
-        for (name, value) in fields {
-            _ = writeln!(text, "      {name:<17}{value}");
+    for (id, server) in state["Servers"].as_object().into_iter().flatten() {
+        text.push_str(&format!("   {id}\n"));
+        for label in SERVER {
+            text.push_str(&format!("      {:<17}{}\n", format!("{label}:"), field(server, label)?));
         }
     }
-    text
+    Ok(text)
+}
+
+fn field(object: &Value, label: &str) -> Result<String, String> {
+    let name = label.replace(' ', "");
+    object.get(&name).map(shown).ok_or_else(|| format!("the state is not what was expected: missing field `{name}`"))
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -251,13 +213,12 @@ mod tests {
 
     #[test]
     fn the_state_block_is_consul_s() {
-        let state: State = serde_json::from_value(json!({
+        let state = json!({
             "Healthy": true, "FailureTolerance": 1, "OptimisticFailureTolerance": 0, "Leader": "id1", "Voters": ["id1"],
             "Servers": {"id1": {"ID": "id1", "Name": "s1", "Address": "10.0.0.1:8300", "NodeStatus": "alive", "Version": "1.9.0",
                 "LastContact": "0s", "LastTerm": 2, "LastIndex": 91, "Healthy": true, "StableSince": "x", "ReadReplica": false,
                 "Status": "leader", "Meta": {}, "NodeType": "voter"}}
-        }))
-        .unwrap();
+        });
         let lines = [
             "Healthy:                      true",
             "Failure Tolerance:            1",
@@ -278,6 +239,6 @@ mod tests {
             "      Last Term:       2",
             "      Last Index:      91",
         ];
-        assert_eq!(state_block(&state).lines().collect::<Vec<_>>(), lines);
+        assert_eq!(state_block(&state).unwrap().lines().collect::<Vec<_>>(), lines);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use clap::Args;
 use serde::Deserialize;
@@ -21,8 +20,6 @@ pub(super) struct RttArgs {
     node: String,
     /// The second node; the agent's own when not given
     other: Option<String>,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +39,7 @@ impl RttArgs {
         let coordinates = if wan { wan_coordinates(&client).await? } else { lan_coordinates(&client).await? };
         let (first, second) = match (find(&coordinates, &self.node), find(&coordinates, &other)) {
             (Ok(first), Ok(second)) => (first, second),
-            // As Consul says it, with no word in front.
+            // As in Consul, without a word in front.
             (Err(unknown), _) | (_, Err(unknown)) => return Ok(Done { err: unknown + "\n", code: 1, ..Done::default() }),
         };
         let milliseconds = first.distance(second).as_secs_f64() * 1000.0;

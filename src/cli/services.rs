@@ -2,7 +2,6 @@
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
 use crate::config::services_of;
 use crate::model::definition::ServiceDefinition;
 use crate::model::service::ServiceAddress;
@@ -14,8 +13,6 @@ use std::path::PathBuf;
 pub(super) struct ServicesArgs {
     #[command(subcommand)]
     command: ServicesCommand,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 #[derive(Subcommand, Debug)]
@@ -104,7 +101,7 @@ impl ServicesArgs {
 }
 
 impl RegisterArgs {
-    /// From the files, or the one that the flags describe.
+    /// The services of the files, or the one that the flags describe.
     fn definitions(self) -> Result<Vec<ServiceDefinition>, String> {
         let by_flags = self.name.is_some() || self.id.is_some() || self.port.is_some() || self.address.is_some();
         match (by_flags, self.files.is_empty()) {

@@ -7,15 +7,22 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use std::sync::Mutex;
 
-fn parse(line: &str) -> Result<Command, clap::Error> {
+fn matches(line: &str) -> Result<ArgMatches, clap::Error> {
     let args = argv::normalise(line.split_whitespace().map(str::to_owned));
-    let matches = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args))?;
-    Ok(Cli::from_arg_matches(&matches)?.command)
+    parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args))
+}
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Ok(Cli::from_arg_matches(&matches(line)?)?.command)
 }
 
 #[test]
-fn the_grammar_is_consistent() {
+fn the_grammar_is_consistent_and_each_command_has_a_help_of_its_own() {
     parser().debug_assert();
+    let abouts: Vec<String> = parser().get_subcommands().filter_map(|command| Some(command.get_about()?.to_string())).collect();
+    let offered = abouts.iter().filter(|about| !about.starts_with("(not there yet)"));
+    let distinct: std::collections::BTreeSet<&String> = offered.clone().collect();
+    assert_eq!((offered.count(), distinct.len()), (19, 19), "{abouts:#?}");
 }
 
 #[test]
@@ -89,11 +96,7 @@ fn what_cannot_be_is_refused() {
 
 #[test]
 fn commands_that_are_not_there_yet_say_so_whatever_is_asked_of_them() {
-    let said = |line: &str| {
-        let args = argv::normalise(line.split_whitespace().map(str::to_owned));
-        let matches = parser().try_get_matches_from(std::iter::once("kontor".to_owned()).chain(args));
-        matches.map_or_else(|error| panic!("{line}: {error}"), |matches| absent::said(&matches))
-    };
+    let said = |line: &str| matches(line).map_or_else(|error| panic!("{line}: {error}"), |matches| absent::said(&matches));
     for (line, part) in [
         ("kv get -detailed -recurse a/b", Part::Kv),
         ("kv", Part::Kv),
@@ -128,7 +131,7 @@ fn the_demo_has_its_ports() {
     assert_eq!(options.bind.to_string(), "127.0.0.1");
 }
 
-/// Runs a command line against an agent that answers as told, and gives what was said and asked.
+/// Runs a command line against an agent with these answers; the result of the command, and the agent's requests.
 fn against(line: &str, answers: &'static [(&'static str, u16, &'static str)]) -> (Result<Done, String>, Vec<String>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);
@@ -142,9 +145,9 @@ fn against(line: &str, answers: &'static [(&'static str, u16, &'static str)]) ->
         found.map_or((StatusCode::NOT_FOUND, ""), |(_, status, body)| (StatusCode::from_u16(*status).unwrap(), *body))
     };
     runtime.spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
-    let Ok(Command::Once(command)) = parse(&format!("{line} -http-addr={address}")) else { panic!("{line}") };
-    let programs = Programs { agent: |_, _| ExitCode::FAILURE, examine: |_| Ok(Vec::new()), demo: |_| ExitCode::FAILURE };
-    let done = command.run(programs);
+    let matches = matches(&format!("{line} -http-addr={address}")).unwrap();
+    let Ok(Cli { command: Command::Asking(command) }) = Cli::from_arg_matches(&matches) else { panic!("{line}") };
+    let done = ask(*command, &matches);
     let asked = asked.lock().unwrap().clone();
     (done, asked)
 }

@@ -1,9 +1,7 @@
-//! `kontor tls`: certificates for servers, made here and copied to where they are used.
-//!
-//! The certificates themselves are made by `crate::tls`; this writes files, never over an old one.
+//! `kontor tls`: files of certificates, which `crate::tls` makes. No old file is overwritten.
 
 use super::Done;
-use super::pem_file::{read, write_new};
+use super::pem_file::{authority, read, write_pair};
 use super::tls_init::InitArgs;
 use crate::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
@@ -126,14 +124,12 @@ impl CaArgs {
         } else if !allowed.is_empty() {
             return Err("-additional-name-constraint goes with -name-constraint".to_owned());
         }
-        let certificate = folder.join(format!("{}-agent-ca.pem", self.domain));
-        let key = folder.join(format!("{}-agent-ca-key.pem", self.domain));
+        let (certificate, key) = authority(folder, &self.domain);
         if let Some(old) = [&certificate, &key].into_iter().find(|path| path.exists()) {
             return Err(format!("{} already exists; move it away to make another authority", old.display()));
         }
         let (certificate_pem, key_pem) = create_ca(&self.domain, self.days, &allowed).map_err(|fault| fault.to_string())?;
-        write_new(&key, &key_pem, 0o600)?;
-        write_new(&certificate, &certificate_pem, 0o644)?;
+        write_pair((&key, &key_pem), (&certificate, &certificate_pem))?;
         Ok(Done::text(format!("==> Saved {}\n==> Saved {}\n", certificate.display(), key.display())))
     }
 }
@@ -148,8 +144,8 @@ impl CertArgs {
         if self.node.is_some() && kind != CertKind::Server {
             return Err("-node goes with -server".to_owned());
         }
-        let ca = self.ca.unwrap_or_else(|| folder.join(format!("{}-agent-ca.pem", self.domain)));
-        let ca_key = self.key.unwrap_or_else(|| folder.join(format!("{}-agent-ca-key.pem", self.domain)));
+        let (ca, ca_key) = authority(folder, &self.domain);
+        let (ca, ca_key) = (self.ca.unwrap_or(ca), self.key.unwrap_or(ca_key));
         let request = CertRequest {
             kind,
             dc: self.dc.clone(),
@@ -181,8 +177,7 @@ fn write_numbered(
         let certificate = folder.join(format!("{prefix}-{number}.pem"));
         let key = folder.join(format!("{prefix}-{number}-key.pem"));
         if !certificate.exists() && !key.exists() {
-            write_new(&key, key_pem, 0o600)?;
-            write_new(&certificate, certificate_pem, 0o644)?;
+            write_pair((&key, key_pem), (&certificate, certificate_pem))?;
             return Ok((certificate, key));
         }
     }
@@ -192,6 +187,7 @@ fn write_numbered(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::pem_file::write_new;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -1,4 +1,4 @@
-//! TLS towards an `https://` agent. Used by `client` alone.
+//! TLS towards an `https://` agent.
 
 use super::endpoint::TlsOptions;
 use crate::tls::{any_certificate, server_judge, system_roots};
@@ -43,7 +43,7 @@ fn config(options: &TlsOptions) -> Result<ClientConfig, String> {
     }
 }
 
-/// Those that flags or the environment name; without any, the system's count.
+/// The authorities that flags or the environment name; `None` for the system's.
 fn authorities(options: &TlsOptions) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
     let mut files: Vec<PathBuf> = options.ca_file.iter().cloned().collect();
     if let Some(folder) = &options.ca_path {
@@ -78,7 +78,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
-    /// A TLS listener on loopback with a certificate of its own, whose PEM it gives too.
+    /// A TLS listener on loopback, and the PEM of its certificate.
     async fn listener() -> (SocketAddr, String) {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
@@ -93,7 +93,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A refused handshake is what some of the tests want.
+                // Some tests want a refused handshake.
                 _ = acceptor.accept(stream).await;
             }
         });
@@ -122,10 +122,10 @@ mod tests {
     #[tokio::test]
     async fn a_stranger_is_not_trusted_without_being_told_and_anybody_when_told_not_to_verify() {
         let (address, _) = listener().await;
-        let untold = TlsOptions { verify: true, ..TlsOptions::default() };
-        assert!(shake(address, &untold).await.is_err(), "no authority of the system knows it");
+        let unnamed = TlsOptions { verify: true, ..TlsOptions::default() };
+        assert!(shake(address, &unnamed).await.is_err(), "no authority of the system knows it");
         assert_eq!(shake(address, &TlsOptions { verify: false, ..TlsOptions::default() }).await, Ok(()));
-        let missing = TlsOptions { ca_file: Some("/nowhere/ca.pem".into()), ..untold };
+        let missing = TlsOptions { ca_file: Some("/nowhere/ca.pem".into()), ..unnamed };
         assert!(shake(address, &missing).await.unwrap_err().contains("/nowhere/ca.pem"));
     }
 }

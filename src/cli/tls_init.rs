@@ -1,9 +1,6 @@
-//! `kontor tls init`: all that a new federation needs to seal itself, made in one go.
-//!
-//! For installations that are put together by a machine (a container that runs before the agents):
-//! run again, it makes what is missing and leaves what is there.
+//! `kontor tls init`: certificates and keys of a new federation in one go. A repeated run makes only missing files.
 
-use super::pem_file::{read, write_new};
+use super::pem_file::{authority, read, write_new, write_pair};
 use super::{Done, keygen};
 use crate::defaults;
 use crate::tls::{CertKind, CertRequest, create_ca, create_cert};
@@ -14,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Make an authority, certificates for all agents of some datacenters, and a gossip key
 ///
-/// What is there already is left as it is: with one more -dc, or more -servers, only what is
-/// missing is made. The authority's key is needed for that alone; no agent reads it.
+/// Existing files stay: with one more -dc, or more -servers, only missing files are made. The authority's key is
+/// needed for that alone; no agent reads it.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  kontor tls init -dir=tls -ca-dir=ca -dc=dc1 -dc=dc2 -servers=3 -clients=2")]
 pub(super) struct InitArgs {
@@ -60,7 +57,7 @@ impl InitArgs {
                         continue;
                     }
                     let pems = create_cert(&ca, &ca_key, &self.request(kind, dc)).map_err(|fault| fault.to_string())?;
-                    write_pair((&certificate, &pems.0), (&key, &pems.1))?;
+                    rewrite_pair((&certificate, &pems.0), (&key, &pems.1))?;
                     made.extend([certificate, key]);
                 }
             }
@@ -74,19 +71,16 @@ impl InitArgs {
         CertRequest { kind, dc, domain, days: self.days, node: None, dns_names: Vec::new(), ip_addresses: Vec::new() }
     }
 
-    /// The authority's certificate and key, made where there is none, and its certificate beside
-    /// those of the agents.
+    /// The authority's certificate and key, made if missing, with a copy of the certificate for the agents.
     fn authority(&self, ca_dir: &Path, made: &mut Vec<PathBuf>) -> Result<(String, String), String> {
-        let name = format!("{}-agent-ca.pem", self.domain);
-        let certificate = ca_dir.join(&name);
-        let key = ca_dir.join(format!("{}-agent-ca-key.pem", self.domain));
+        let (certificate, key) = authority(ca_dir, &self.domain);
         if !certificate.exists() {
             let pems = create_ca(&self.domain, defaults::CA_DAYS, &[]).map_err(|fault| fault.to_string())?;
-            write_pair((&certificate, &pems.0), (&key, &pems.1))?;
+            rewrite_pair((&certificate, &pems.0), (&key, &pems.1))?;
             made.extend([certificate.clone(), key.clone()]);
         }
         let pems = (read(&certificate)?, read(&key)?);
-        let copy = self.dir.join(name);
+        let (copy, _) = authority(&self.dir, &self.domain);
         if !copy.exists() {
             write_new(&copy, &pems.0, 0o644)?;
             made.push(copy);
@@ -111,9 +105,8 @@ impl InitArgs {
     }
 }
 
-/// Key first: a certificate that is there has its key. A key without a certificate is what an
-/// interrupted run has left, and nobody uses it.
-fn write_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), String> {
+/// Replaces the files of an interrupted run. The key is written first, so that each certificate has its key.
+fn rewrite_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), String> {
     for (path, _) in [key, certificate] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -122,8 +115,7 @@ fn write_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), Stri
             _ => {}
         }
     }
-    write_new(key.0, key.1, 0o600)?;
-    write_new(certificate.0, certificate.1, 0o644)
+    write_pair(key, certificate)
 }
 
 #[cfg(test)]

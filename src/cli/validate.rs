@@ -1,4 +1,4 @@
-//! `kontor validate`: whether an agent would start with these files.
+//! `kontor validate`: judges configuration files as a start does.
 
 use super::Done;
 use crate::config::{self, Config, Format, Sources};
@@ -24,11 +24,11 @@ pub(super) struct ValidateArgs {
 }
 
 impl ValidateArgs {
-    /// `examine` is what a start makes of the files that the configuration names: warnings, or why there is none.
+    /// `examine` judges the files that the configuration names: warnings, or why a start would fail.
     pub(super) fn run(self, examine: fn(&Config) -> Result<Vec<String>, String>) -> Result<Done, String> {
         let format = self.config_format.as_deref().map(Format::named).transpose()?;
         let judged = match config::resolve(&Sources { paths: self.paths, format, elsewhere: true, ..Sources::default() }) {
-            // Of files that are on another machine only it is said already that they are not here.
+            // Files that are only on another machine have a warning already.
             Ok(config) if !config.tls.is_here() => Ok(config.warnings),
             Ok(config) => examine(&config).map(|more| [config.warnings, more].concat()).map_err(|error| vec![error]),
             Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),

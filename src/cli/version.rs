@@ -1,4 +1,4 @@
-//! `kontor version`: Consul's lines first, for the scripts that read them, then whose program it is.
+//! `kontor version`: Consul's lines first, for scripts that read them, then Kontor's.
 
 use super::Done;
 use crate::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};

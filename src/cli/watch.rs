@@ -2,15 +2,15 @@
 
 use super::Done;
 use super::client::{Call, Client};
-use super::endpoint::ClientFlags;
+use super::endpoint::parse_bool;
 use crate::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_END_GRACE};
 use crate::model::duration;
 use crate::model::indent::indent;
 use crate::model::request::BoxFuture;
 use crate::model::watch::Watch;
-use crate::watch::{Failure, News, Output, Question, Running, Source, Told, Watcher, shell};
+use crate::watch::{Failure, News, Output, Question, Response, Running, Source, Watcher, shell};
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
     after_help = "Example:\n  kontor watch -type=nodes\n  kontor watch -type=service -service=web -passingonly=true ./reload-proxy.sh"
 )]
 pub(super) struct WatchArgs {
-    /// What to watch: key, keyprefix, services, nodes, service, checks or event
+    /// View to watch: key, keyprefix, services, nodes, service, checks or event
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Key to watch; for type key
@@ -42,7 +42,7 @@ pub(super) struct WatchArgs {
     /// Tag that instances must have, may be repeated; for type service
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Whether only instances count that pass all their checks; for type service
+    /// Count only instances that pass all their checks; for type service
     #[arg(long, value_name = "BOOL")]
     passingonly: Option<String>,
     /// State of the checks to watch; for type checks
@@ -60,8 +60,6 @@ pub(super) struct WatchArgs {
     /// Program to run on changes, with its arguments
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,
-    #[command(flatten)]
-    pub(super) client: ClientFlags,
 }
 
 impl WatchArgs {
@@ -82,7 +80,7 @@ impl WatchArgs {
         follow(kind, watcher, words.as_deref(), Signals::listen()?).await
     }
 
-    /// The watch by its parameters, as a file would tell them.
+    /// The watch by its parameters, as in a file.
     fn watch(&self, client: &Client) -> Result<Watch, String> {
         let mut params = Map::new();
         for (name, value) in [
@@ -106,17 +104,10 @@ impl WatchArgs {
             params.insert("stale".to_owned(), true.into());
         }
         if let Some(text) = self.passingonly.as_deref().filter(|text| !text.is_empty()) {
-            params.insert("passingonly".to_owned(), Value::Bool(parse_bool(text)?));
+            let passing_only = parse_bool(text).map_err(|error| format!("Failed to parse passingonly flag: {error}"))?;
+            params.insert("passingonly".to_owned(), passing_only.into());
         }
         Watch::parse(params)
-    }
-}
-
-fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("Failed to parse passingonly flag: expected true or false, got {text:?}")),
     }
 }
 
@@ -141,11 +132,11 @@ async fn follow(
                     return Ok(Done::default());
                 }
             }
-            // Asked again, it would be refused again; nobody would know why nothing happens.
+            // A repeated query would be refused again.
             (Err(failure), _) if failure.is_of_the_question && !was_answered => return Err(failure.text),
             (Err(failure), _) => {
                 let Failure { text, retry, .. } = failure;
-                // Where the terminal is gone there is nobody to tell.
+                // The terminal may be gone.
                 _ = writeln!(std::io::stderr(), "Watch (type: {kind}) errored: {text}, retry in {}", duration::format(retry));
                 tokio::select! {
                     () = sleep(retry) => {}
@@ -174,7 +165,7 @@ async fn tell(words: &[String], news: &News, signals: &mut Signals) -> Result<Co
             if let Some(group) = group {
                 if interrupt { group.interrupt() } else { group.terminate() }
             }
-            // Dropped before its end, it is killed.
+            // A handler that is dropped before its end is killed.
             _ = timeout(WATCH_END_GRACE, &mut ended).await;
             Ok(ControlFlow::Break(()))
         }
@@ -186,12 +177,12 @@ async fn tell(words: &[String], news: &News, signals: &mut Signals) -> Result<Co
 struct AgentApi(Arc<Client>);
 
 impl Source for AgentApi {
-    fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+    fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
         let client = Arc::clone(&self.0);
         Box::pin(async move {
             let answer = client.exchange(Call::get(&question.target), WATCH_ANSWER_TIMEOUT).await?;
             let index = answer.headers().get("X-Consul-Index").and_then(|value| value.to_str().ok()?.parse().ok());
-            Ok(Told { status: answer.status().as_u16(), index, body: answer.into_body() })
+            Ok(Response { status: answer.status().as_u16(), index, body: answer.into_body() })
         })
     }
 }

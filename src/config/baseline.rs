@@ -1,6 +1,4 @@
-//! The configuration of somebody who configures nothing: every default in one literal.
-//!
-//! `resolve` starts from it and overwrites what was configured.
+//! The configuration without any setting: every default in one literal, from which `resolve` starts.
 
 use super::{Config, Join, Places, StaleByDefault, Tls, UnixSockets};
 use crate::defaults;

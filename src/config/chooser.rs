@@ -1,6 +1,4 @@
-//! Reads addresses as they are written, on a host as it is.
-//!
-//! `network` reads every key that names some with one [`Chooser`].
+//! Addresses as they are written, read on a host as it is.
 
 use super::interfaces::Host;
 use super::problems::Problems;
@@ -8,7 +6,7 @@ use super::template;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The key of the address that is told when none is named.
+/// The key of the address that is advertised when none is named.
 pub(super) const ONLY: &str = "the only address";
 
 /// Addresses by the key that named them.
@@ -18,22 +16,16 @@ pub(super) type Found = BTreeMap<&'static str, Vec<IpAddr>>;
 #[derive(Debug)]
 pub(super) struct Chooser<'a> {
     host: &'a Host,
-    /// What an agent that runs already has.
+    /// The addresses of a running agent.
     before: Found,
-    /// What was read, or what was there before.
+    /// The addresses read now, or those from before.
     pub(super) found: Found,
-    /// Why some of it is what was there before.
     pub(super) missing: Vec<String>,
 }
 
 impl<'a> Chooser<'a> {
-    /// For an agent that starts.
-    pub(super) fn new(host: &'a Host) -> Chooser<'a> {
-        Chooser::anew(host, Found::new())
-    }
-
-    /// For an agent that runs, with what it has.
-    pub(super) fn anew(host: &'a Host, before: Found) -> Chooser<'a> {
+    /// The chooser of an agent that has the addresses `before`, if it runs already.
+    pub(super) fn new(host: &'a Host, before: Found) -> Chooser<'a> {
         Chooser { host, before, found: Found::new(), missing: Vec::new() }
     }
 
@@ -43,7 +35,6 @@ impl<'a> Chooser<'a> {
         self.take(key, read(text, key, self.host), problems)
     }
 
-    /// At most one address.
     pub(super) fn one(&mut self, text: Option<&str>, key: &'static str, problems: &mut Problems) -> Option<IpAddr> {
         let read = read(text?, key, self.host).and_then(|ips| match ips.len() {
             0 | 1 => Ok(ips),
@@ -52,7 +43,7 @@ impl<'a> Chooser<'a> {
         self.take(key, read, problems).first().copied()
     }
 
-    /// At most one address that others can reach.
+    /// At most one address, which others can reach.
     pub(super) fn advertised(&mut self, text: Option<&str>, key: &'static str, problems: &mut Problems) -> Option<IpAddr> {
         let ip = self.one(text, key, problems)?;
         if ip.is_unspecified() {
@@ -61,15 +52,14 @@ impl<'a> Chooser<'a> {
         Some(ip)
     }
 
-    /// The address that is the only one of its kind. One that is told already is told for as long as
-    /// the host has it, whatever others have come.
+    /// The only address of its kind. An address advertised before stays for as long as the host has it.
     pub(super) fn only(&mut self, of: fn(&Host) -> Result<IpAddr, String>, problems: &mut Problems) -> Option<IpAddr> {
-        let told = self.before.get(ONLY).and_then(|ips| ips.first()).filter(|ip| self.host.has(**ip));
-        let read = told.map_or_else(|| of(self.host), |ip| Ok(*ip));
+        let held = self.before.get(ONLY).and_then(|ips| ips.first()).filter(|ip| self.host.has(**ip));
+        let read = held.map_or_else(|| of(self.host), |ip| Ok(*ip));
         self.take(ONLY, read.map(|ip| vec![ip]).map_err(|error| vec![error]), problems).first().copied()
     }
 
-    /// What was read, or what was there before.
+    /// The addresses read, or those from before.
     fn take(&mut self, key: &'static str, read: Result<Vec<IpAddr>, Vec<String>>, problems: &mut Problems) -> Vec<IpAddr> {
         let ips = match (read, self.before.get(key)) {
             (Ok(ips), _) => ips,
@@ -87,7 +77,7 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// The addresses that a text names on this host; every reason why there are none.
+/// The addresses that a text names on this host, or all reasons why there are none.
 fn read(text: &str, key: &str, host: &Host) -> Result<Vec<IpAddr>, Vec<String>> {
     let expanded = template::expand(text, host).map_err(|error| vec![format!("{key}: {error}")])?;
     let (mut ips, mut causes) = (Vec::new(), Vec::new());

@@ -1,5 +1,4 @@
-//! The configuration as `agent/self` shows it: Consul's names, secrets hidden. `agent` asks, also for
-//! what a reload cannot change.
+//! The configuration as `agent/self` shows it, with Consul's names and without secrets; and the limits of a reload.
 
 use super::{Config, HttpAddress};
 use crate::defaults;
@@ -12,22 +11,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 impl Config {
-    /// Everything worth asking for when something is wrong. The gossip key and tokens never show.
+    /// All settings that help to find a fault. The gossip key and tokens never show.
     pub fn described(&self) -> Value {
         let mut all = entries(self);
         all.extend(united([advertised(self), tls(self), release()]));
         Value::Object(all)
     }
 
-    /// The settings, by the names of [`Config::described`], that differ in `wanted` and that a
-    /// running agent does not take over.
+    /// The settings, by the names of [`Config::described`], that differ in `wanted` and need a restart.
     pub fn needs_restart(&self, wanted: &Config) -> Vec<String> {
-        // With what can be taken over and what is kept on disk made the same, what differs is the rest.
+        // Reloadable settings and those kept on disk are made the same first.
         let mut taken = self.clone();
         taken.take_reloadable(wanted.clone());
         let mut wanted = Config { node_id: wanted.node_id.or(self.node_id), ..wanted.clone() };
         if wanted.places.says_as(&self.places) {
-            // What the host has now is followed without a restart.
+            // Addresses of the host are followed without a restart.
             wanted.take_addresses(self);
         }
         let (mut before, after) = (entries(&taken), entries(&wanted));
@@ -39,7 +37,7 @@ impl Config {
         keys
     }
 
-    /// Takes over what a reload changes in a running agent.
+    /// Takes over the settings that a reload changes.
     pub fn take_reloadable(&mut self, wanted: Config) {
         self.services = wanted.services;
         self.checks = wanted.checks;
@@ -50,14 +48,14 @@ impl Config {
         self.http_max_conns_per_client = wanted.http_max_conns_per_client;
         self.bridge_disabled = wanted.bridge_disabled;
         self.federation = wanted.federation;
-        // Who shows no certificate, or trusts nobody by one, begins with that at a start only.
+        // Only a start begins to show a certificate, or to trust by one.
         if self.tls.has_kinds_of(&wanted.tls) {
             self.tls.take_files(&wanted.tls);
         }
     }
 }
 
-/// The settings, each once: what `needs_restart` compares.
+/// The settings that `needs_restart` compares, each once.
 fn entries(config: &Config) -> Map<String, Value> {
     united([identity(config), addresses(config), membership(config), behaviour(config)])
 }
@@ -90,8 +88,7 @@ fn addresses(config: &Config) -> Value {
         HttpAddress::Tcp(address) => format!("tcp://{address}"),
         HttpAddress::Unix(path) => format!("unix://{}", path.display()),
     };
-    let http_port =
-        config.http.iter().find_map(|address| if let HttpAddress::Tcp(tcp) = address { Some(tcp.port()) } else { None });
+    let http_port = config.http.iter().find_map(HttpAddress::tcp).map(|tcp| tcp.port());
     json!({
         "AdvertiseAddrLAN": config.advertise.to_string(),
         "AdvertiseAddrWAN": config.advertise_wan.to_string(),
@@ -119,7 +116,7 @@ fn addresses(config: &Config) -> Value {
     })
 }
 
-/// Where the others find this agent. Clients join agents by these.
+/// The advertised addresses, by which clients join agents.
 fn advertised(config: &Config) -> Value {
     let at = |address: IpAddr, port: u16| format!("tcp://{}", SocketAddr::new(address, port));
     json!({
@@ -129,7 +126,7 @@ fn advertised(config: &Config) -> Value {
     })
 }
 
-/// What tools look for to learn which release this is and what it has not.
+/// Facts by which tools know the release and its missing parts.
 fn release() -> Value {
     json!({
         "Version": defaults::CONSUL_VERSION,
@@ -156,7 +153,7 @@ fn release() -> Value {
     })
 }
 
-/// The certificates and what is verified, as releases from 1.12 on show it.
+/// Certificates and verification, as releases from 1.12 on show them.
 fn tls(config: &Config) -> Value {
     let kind = |verify_incoming: bool| {
         json!({
@@ -211,7 +208,6 @@ fn membership(config: &Config) -> Value {
 }
 
 fn behaviour(config: &Config) -> Value {
-    let names = |list: Vec<String>| list;
     json!({
         "AllowWriteHTTPFrom": texts(&config.allow_write_http_from),
         "AutopilotCleanupDeadServers": config.autopilot.cleanup_dead_servers,
@@ -246,15 +242,15 @@ fn behaviour(config: &Config) -> Value {
         "RaftMultiplier": config.raft_multiplier,
         "RaftSnapshotThreshold": config.raft_snapshot_entries,
         "RaftTrailingLogs": config.raft_trailing_logs,
-        "Services": names(config.services.iter().map(|service| service.name.clone()).collect()),
-        "Checks": names(config.checks.iter().map(|check| check.name.clone()).collect()),
+        "Services": config.services.iter().map(|service| &service.name).collect::<Vec<_>>(),
+        "Checks": config.checks.iter().map(|check| &check.name).collect::<Vec<_>>(),
         // Their handlers may name secrets.
         "Watches": config.watches.iter().map(|watch| watch.watch.view.kind()).collect::<Vec<_>>(),
         "UIConfig": {"Enabled": config.ui_path.is_some(), "ContentPath": config.ui_path},
     })
 }
 
-/// Addresses to join. What a cloud's API is asked with may hold secrets.
+/// Addresses to join, without the parameters of cloud providers, which may hold secrets.
 fn joins(addresses: &[String]) -> Vec<String> {
     let shown = |address: &String| cloud_provider(address).map(|provider| format!("provider={provider} hidden"));
     addresses.iter().map(|address| shown(address).unwrap_or_else(|| address.clone())).collect()

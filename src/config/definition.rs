@@ -1,8 +1,6 @@
-//! Services and checks as configuration files define them: snake_case or CamelCase, turned into
-//! the names of the HTTP API and read as the same types.
+//! Services and checks of configuration files: snake_case or CamelCase, turned into the names of the HTTP API.
 //!
-//! Used by `file`, and by `cli` for `services register`. Keys of free maps (`meta`, `header`,
-//! names of tagged addresses) and mesh settings pass through untouched.
+//! Keys of free maps (`meta`, `header`, names of tagged addresses) and mesh settings pass through untouched.
 
 use super::merge::{Setting, join_key, read_object};
 use super::problems::Problems;
@@ -10,12 +8,11 @@ use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
 use crate::model::{duration, mesh, rules};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the value of a key must be. In files a duration is a text, as in Consul: a number without a unit would
-/// be one of nanoseconds.
+/// The kind of a key's value. As in Consul, a duration is a text: a number would be one of nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -27,12 +24,12 @@ pub(super) enum Kind {
     Map,
     /// Lists of texts by name.
     Lists,
-    /// It is judged elsewhere.
+    /// Judged elsewhere.
     Any,
 }
 
 impl Kind {
-    /// The value, when it is of this kind; another one is noted under `key`.
+    /// The value, when it is of this kind; another value is noted under `key`.
     fn read(self, value: Value, key: &str, problems: &mut Problems) -> Option<Value> {
         match self {
             Kind::Text => String::read(value, key, problems).map(Value::from),
@@ -41,131 +38,79 @@ impl Kind {
             Kind::Flag => bool::read(value, key, problems).map(Value::from),
             Kind::Whole => i64::read(value, key, problems).map(Value::from),
             Kind::Texts => Vec::<String>::read(value, key, problems).map(Value::from),
-            Kind::Map => {
-                let texts = BTreeMap::<String, String>::read(value, key, problems)?;
-                Some(texts.into_iter().map(|(name, text)| (name, Value::from(text))).collect())
-            }
-            Kind::Lists => {
-                let mut lists = read_object(value, key, problems)?;
-                for (name, list) in &mut lists {
-                    *list = Kind::Texts.read(list.take(), &join_key(key, name), problems)?;
-                }
-                Some(Value::Object(lists))
-            }
+            Kind::Map => BTreeMap::<String, String>::read(value, key, problems).map(|map| json!(map)),
+            Kind::Lists => BTreeMap::<String, Vec<String>>::read(value, key, problems).map(|map| json!(map)),
             Kind::Any => Some(value),
         }
     }
 }
 
-/// A key in the spelling of the HTTP API, and what its value must be.
-pub(super) type Known = (&'static str, Kind);
+/// Keys, as words in the spelling of the HTTP API, and the kind of their values.
+pub(super) type Known = (Kind, &'static str);
 
-const SERVICE_KEYS: [Known; 16] = [
-    ("Kind", Kind::Text),
-    ("ID", Kind::Text),
-    ("Name", Kind::Text),
-    ("Tags", Kind::Texts),
-    ("Address", Kind::Text),
-    ("TaggedAddresses", Kind::Any),
-    ("Meta", Kind::Map),
-    ("Port", Kind::Whole),
-    ("SocketPath", Kind::Text),
-    ("Check", Kind::Any),
-    ("Checks", Kind::Any),
-    ("Weights", Kind::Any),
-    ("Token", Kind::Text),
-    ("EnableTagOverride", Kind::Flag),
-    ("Proxy", Kind::Any),
-    ("Connect", Kind::Any),
+const SERVICE_KEYS: [Known; 6] = [
+    (Kind::Text, "Kind ID Name Address SocketPath Token"),
+    (Kind::Texts, "Tags"),
+    (Kind::Map, "Meta"),
+    (Kind::Whole, "Port"),
+    (Kind::Flag, "EnableTagOverride"),
+    (Kind::Any, "TaggedAddresses Check Checks Weights Proxy Connect"),
 ];
 
-const CHECK_KEYS: [Known; 37] = [
-    ("ID", Kind::Text),
-    ("ServiceID", Kind::Text),
-    ("Token", Kind::Text),
-    ("CheckID", Kind::Text),
-    ("Name", Kind::Text),
-    ("Status", Kind::Text),
-    ("Notes", Kind::Text),
-    ("ScriptArgs", Kind::Texts),
-    ("Args", Kind::Texts),
-    ("HTTP", Kind::Text),
-    ("Header", Kind::Lists),
-    ("Method", Kind::Text),
-    ("Body", Kind::Text),
-    ("DisableRedirects", Kind::Flag),
-    ("TCP", Kind::Text),
-    ("TCPUseTLS", Kind::Flag),
-    ("UDP", Kind::Text),
-    ("Interval", Kind::Time),
-    ("AliasNode", Kind::Text),
-    ("AliasService", Kind::Text),
-    ("DockerContainerID", Kind::Text),
-    ("Shell", Kind::Text),
-    ("GRPC", Kind::Text),
-    ("GRPCUseTLS", Kind::Flag),
-    ("H2PING", Kind::Text),
-    ("H2PingUseTLS", Kind::Flag),
-    ("OSService", Kind::Text),
-    ("TLSServerName", Kind::Text),
-    ("TLSSkipVerify", Kind::Flag),
-    ("Timeout", Kind::Time),
-    ("TTL", Kind::Time),
-    ("SuccessBeforePassing", Kind::Whole),
-    ("FailuresBeforeWarning", Kind::Whole),
-    ("FailuresBeforeCritical", Kind::Whole),
-    ("DeregisterCriticalServiceAfter", Kind::Time),
-    ("OutputMaxSize", Kind::Whole),
-    ("Observers", Kind::Whole),
+const CHECK_KEYS: [Known; 6] = [
+    (
+        Kind::Text,
+        "ID ServiceID Token CheckID Name Status Notes HTTP Method Body TCP UDP AliasNode AliasService DockerContainerID Shell \
+         GRPC H2PING OSService TLSServerName",
+    ),
+    (Kind::Texts, "ScriptArgs Args"),
+    (Kind::Lists, "Header"),
+    (Kind::Flag, "DisableRedirects TCPUseTLS GRPCUseTLS H2PingUseTLS TLSSkipVerify"),
+    (Kind::Time, "Interval Timeout TTL DeregisterCriticalServiceAfter"),
+    (Kind::Whole, "SuccessBeforePassing FailuresBeforeWarning FailuresBeforeCritical OutputMaxSize Observers"),
 ];
 
-const ADDRESS_KEYS: [Known; 2] = [("Address", Kind::Text), ("Port", Kind::Whole)];
-const WEIGHT_KEYS: [Known; 2] = [("Passing", Kind::Whole), ("Warning", Kind::Whole)];
+const ADDRESS_KEYS: [Known; 2] = [(Kind::Text, "Address"), (Kind::Whole, "Port")];
+const WEIGHT_KEYS: [Known; 1] = [(Kind::Whole, "Passing Warning")];
 
 /// `service` and `services`: one definition or several.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct ServiceDefinitions(pub(super) Vec<ServiceDefinition>);
+impl Setting for Vec<ServiceDefinition> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<ServiceDefinition>> {
+        Some(each(value, key).into_iter().filter_map(|(key, value)| read_service(value, &key, problems)).collect())
+    }
+
+    fn merge(&mut self, later: Vec<ServiceDefinition>) {
+        self.extend(later);
+    }
+}
 
 /// `check` and `checks`: one definition or several.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct CheckDefinitions(pub(super) Vec<CheckType>);
-
-impl Setting for ServiceDefinitions {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<ServiceDefinitions> {
-        let read = |(key, value): (String, Value)| read_service(value, &key, problems);
-        Some(ServiceDefinitions(each(value, key).into_iter().filter_map(read).collect()))
+impl Setting for Vec<CheckType> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<CheckType>> {
+        Some(each(value, key).into_iter().filter_map(|(key, value)| read_check(value, &key, problems)).collect())
     }
 
-    fn merge(&mut self, later: ServiceDefinitions) {
-        self.0.extend(later.0);
+    fn merge(&mut self, later: Vec<CheckType>) {
+        self.extend(later);
     }
 }
 
-impl Setting for CheckDefinitions {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<CheckDefinitions> {
-        let read = |(key, value): (String, Value)| {
-            let mut check: CheckType = decode(Value::Object(check_names(value, &key, problems)?), &key, problems)?;
-            if check.id.is_empty() {
-                check.id = std::mem::take(&mut check.check_id);
-            }
-            if check.id.is_empty() && check.name.is_empty() {
-                problems.error(format!("{key}: a check needs a name or an id"));
-            }
-            if check.name.is_empty() {
-                check.name.clone_from(&check.id);
-            }
-            verify_check(&check, &key, problems);
-            Some(check)
-        };
-        Some(CheckDefinitions(each(value, key).into_iter().filter_map(read).collect()))
+fn read_check(value: Value, key: &str, problems: &mut Problems) -> Option<CheckType> {
+    let mut check: CheckType = decode(check_names(value, key, problems)?, key, problems)?;
+    if check.id.is_empty() {
+        check.id = std::mem::take(&mut check.check_id);
     }
-
-    fn merge(&mut self, later: CheckDefinitions) {
-        self.0.extend(later.0);
+    if check.id.is_empty() && check.name.is_empty() {
+        problems.error(format!("{key}: a check needs a name or an id"));
     }
+    if check.name.is_empty() {
+        check.name.clone_from(&check.id);
+    }
+    verify_check(&check, key, problems);
+    Some(check)
 }
 
-/// One service definition; what is wrong with it is noted under `key`.
+/// One service definition; its mistakes are noted under `key`.
 fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<ServiceDefinition> {
     let mut object = canonical(value, &SERVICE_KEYS, key, problems)?;
     if let Some(places) = object.remove("TaggedAddresses") {
@@ -178,7 +123,7 @@ fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<Serv
     }
     if let Some(weights) = object.get_mut("Weights") {
         let mut given = canonical(weights.take(), &WEIGHT_KEYS, &join_key(key, "weights"), problems)?;
-        // In files, unlike in the HTTP API, one that is left out is 1.
+        // In files, unlike in the HTTP API, a missing weight is 1.
         ["Passing", "Warning"].into_iter().for_each(|name| _ = given.entry(name).or_insert_with(|| 1.into()));
         *weights = Value::Object(given);
     }
@@ -193,17 +138,14 @@ fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<Serv
     let alone = if checks.len() == 1 { checks.pop() } else { None };
     object.insert("Check".to_owned(), alone.unwrap_or(Value::Null));
     object.insert("Checks".to_owned(), Value::Array(checks));
-    let mut service: ServiceDefinition = decode(Value::Object(object), key, problems)?;
+    let mut service: ServiceDefinition = decode(object, key, problems)?;
     for check in service.check.iter_mut().chain(&mut service.checks) {
         // Files say `id` where the HTTP API says `CheckID`.
         if check.check_id.is_empty() {
             check.check_id = std::mem::take(&mut check.id);
         }
     }
-    if let Err(why) = rules::service(&service) {
-        problems.error(format!("{key}: {why}"));
-    }
-    if let Err(why) = mesh::accept(&mut service) {
+    for why in [rules::service(&service).err(), mesh::accept(&mut service).err()].into_iter().flatten() {
         problems.error(format!("{key}: {why}"));
     }
     for check in service.check.iter().chain(&service.checks) {
@@ -233,7 +175,7 @@ fn verify_check(check: &CheckType, key: &str, problems: &mut Problems) {
     }
 }
 
-/// The values with their keys: one alone, or the elements of a list.
+/// The values with their keys: the elements of a list, or a value alone.
 pub(super) fn each(value: Value, key: &str) -> Vec<(String, Value)> {
     match value {
         Value::Array(items) => items.into_iter().enumerate().map(|(n, item)| (format!("{key}[{n}]"), item)).collect(),
@@ -241,29 +183,37 @@ pub(super) fn each(value: Value, key: &str) -> Vec<(String, Value)> {
     }
 }
 
-/// The object with its keys in the spelling of `known`, found without regard to case and `_`. Nothing when
-/// a value is of another kind than is due, each of which is noted.
+/// The object with its keys in the spelling of `known`, found without regard to case and `_`. Values of a wrong
+/// kind are noted, and leave nothing.
 pub(super) fn canonical(value: Value, known: &[Known], key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
     let object = read_object(value, key, problems)?;
-    let folded = |name: &str| name.replace('_', "").to_lowercase();
     let (mut renamed, mut is_good) = (Map::new(), true);
     for (name, value) in object {
         let key = join_key(key, &name);
-        match known.iter().find(|(known, _)| folded(known) == folded(&name)) {
+        match spelled(&name, known) {
             None => problems.unknown(&key),
             // Null is the zero value, as in the HTTP API.
             Some(_) if value.is_null() => {}
-            Some((known, kind)) => {
+            Some((word, kind)) => {
                 let errors = problems.errors.len();
                 let value = kind.read(value, &key, problems);
                 is_good &= problems.errors.len() == errors;
-                renamed.extend(value.map(|value| ((*known).to_owned(), value)));
+                renamed.extend(value.map(|value| (word.to_owned(), value)));
             }
         }
     }
     is_good.then_some(renamed)
 }
 
-fn decode<T: DeserializeOwned>(value: Value, key: &str, problems: &mut Problems) -> Option<T> {
-    serde_json::from_value(value).map_err(|error| problems.error(format!("{key}: {error}"))).ok()
+/// The spelling and the kind of the key `name`.
+fn spelled(name: &str, known: &[Known]) -> Option<(&'static str, Kind)> {
+    let folded = |name: &str| name.replace('_', "").to_lowercase();
+    known.iter().find_map(|(kind, words)| {
+        let word = words.split_whitespace().find(|word| folded(word) == folded(name))?;
+        Some((word, *kind))
+    })
+}
+
+fn decode<T: DeserializeOwned>(object: Map<String, Value>, key: &str, problems: &mut Problems) -> Option<T> {
+    serde_json::from_value(Value::Object(object)).map_err(|error| problems.error(format!("{key}: {error}"))).ok()
 }

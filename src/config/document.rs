@@ -1,7 +1,4 @@
-//! A configuration document: its values, and where in the text each of them stands.
-//!
-//! `hcl` and `json` make a [`Document`] of a text. `merge` reads its [`Document::value`], and asks for the
-//! place of what is wrong only then.
+//! A configuration document: its values, and the place of each in the text.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -37,9 +34,9 @@ impl fmt::Display for Position {
 /// Why a text is no document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where reading stopped.
+    /// The place at which reading stopped.
     pub at: Position,
-    /// What was expected and what came.
+    /// The expectation and the text found.
     pub what: String,
 }
 
@@ -50,7 +47,6 @@ pub(super) struct Node {
     pub(super) content: Content,
 }
 
-/// What a value is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Content {
     /// A text, a number, a boolean or null.
@@ -68,14 +64,14 @@ impl Node {
         }
     }
 
-    /// The node that `key`, already [`folded`], names, or the last one on the way there; and which it is.
+    /// The node named by `key`, already [`folded`], and true; else the last node on the way there, and false.
     fn find(&self, key: &str) -> (&Node, bool) {
         match &self.content {
             _ if key.is_empty() => (self, true),
             Content::One(_) => (self, false),
             Content::Object(entries) => {
-                let fitting = entries.iter().filter_map(|(name, node)| Some((node, rest_after(key, &folded(name))?)));
                 // A name may hold points itself.
+                let fitting = entries.iter().filter_map(|(name, node)| Some((node, rest_after(key, &folded(name))?)));
                 let next = fitting.min_by_key(|(_, rest)| rest.len());
                 next.map_or((self, false), |(node, rest)| node.find(rest))
             }
@@ -84,7 +80,7 @@ impl Node {
                     let item = number.parse::<usize>().ok().and_then(|number| items.get(number));
                     item.map_or((self, false), |item| item.find(rest.strip_prefix('.').unwrap_or(rest)))
                 }
-                // A block that is written several times is read as one.
+                // A repeated block is read as one.
                 None => {
                     let found = items.iter().rev().map(|item| item.find(key)).find(|(_, exact)| *exact);
                     found.unwrap_or((self, false))
@@ -94,18 +90,18 @@ impl Node {
     }
 }
 
-/// What is left of `key` behind `name`.
+/// The rest of `key` behind `name`.
 fn rest_after<'a>(key: &'a str, name: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(name)?;
     if rest.is_empty() || rest.starts_with('[') { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-/// A key without what its spellings differ in.
+/// A key in the one spelling that stands for all of its spellings.
 fn folded(key: &str) -> String {
     key.replace('_', "").to_lowercase()
 }
 
-/// What was read of one file or flag.
+/// The document of one file or flag.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     text: String,
@@ -117,13 +113,12 @@ impl Document {
         Document { text, root }
     }
 
-    /// The document as plain data.
     pub(super) fn value(&self) -> Value {
         self.root.value()
     }
 
-    /// Where the setting named by `key` stands (`ports.http`, `services[0].check`). Of one that the document
-    /// does not have itself, `around` tells the place of what encloses it.
+    /// The place of the setting named by `key` (`ports.http`, `services[0].check`). With `around`, a missing
+    /// setting has the place of its enclosing one.
     pub(super) fn find(&self, key: &str, around: bool) -> Option<Position> {
         let (node, exact) = self.root.find(&folded(key));
         let is_root = std::ptr::eq(node, &self.root);

@@ -1,18 +1,18 @@
-//! What operators say of other datacenters: the stanza `bridge {}` and the static list `federation {}`.
+//! Settings about other datacenters: the stanza `bridge {}` and the static list `federation {}`.
 //!
-//! Called by `resolve` alone, after `safety`: without a fingerprint an entry needs the certificates
-//! of a CA.
+//! `resolve` calls it after `safety`: an entry without a fingerprint needs the certificates of a CA.
 
 use super::Config;
 use super::file::{BridgeStanza, File};
 use super::merge::join_key;
 use super::problems::Problems;
-use super::static_servers::{PIN, StaticLists, StaticServer};
+use super::static_servers::{PIN, StaticServer};
 use super::values::{datacenter, set, within};
 use crate::defaults;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Fills in what concerns other datacenters.
+/// Fills in the settings about other datacenters.
 pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems) {
     let BridgeStanza { require_ca, accept_operator_writes, cache_bytes, stale_by_default, max_stale, disabled } =
         file.bridge.clone().unwrap_or_default();
@@ -32,13 +32,13 @@ pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems)
     federation(file.federation.clone().unwrap_or_default(), config, problems);
 }
 
-fn federation(lists: StaticLists, config: &mut Config, problems: &mut Problems) {
-    if lists.0.len() > defaults::FEDERATION_MAX_DATACENTERS {
-        let most = defaults::FEDERATION_MAX_DATACENTERS;
-        problems.error(format!("federation: expected at most {most} datacenters, got {}", lists.0.len()));
+fn federation(lists: BTreeMap<String, Vec<String>>, config: &mut Config, problems: &mut Problems) {
+    let most = defaults::FEDERATION_MAX_DATACENTERS;
+    if lists.len() > most {
+        problems.error(format!("federation: expected at most {most} datacenters, got {}", lists.len()));
     }
     let vouched = config.tls.is_whole();
-    for (name, entries) in lists.0 {
+    for (name, entries) in lists {
         let key = join_key("federation", &name);
         let dc = another(&key, &name, config, problems);
         if entries.is_empty() || entries.len() > defaults::FEDERATION_MAX_SERVERS {
@@ -46,13 +46,8 @@ fn federation(lists: StaticLists, config: &mut Config, problems: &mut Problems) 
             problems.error(format!("{key}: expected 1 to {most} servers such as \"host:8300\", got {}", entries.len()));
         }
         for entry in entries {
-            let server = match StaticServer::parse(&entry) {
-                Ok(server) => server,
-                Err(message) => {
-                    problems.error(format!("{key}: {message}"));
-                    continue;
-                }
-            };
+            let parsed = StaticServer::parse(&entry).map_err(|message| problems.error(format!("{key}: {message}")));
+            let Ok(server) = parsed else { continue };
             match &server.pin {
                 Some(_) if config.requires_ca() => problems.error(format!(
                     "{key}: bridge {{ require_ca = true }} refuses fingerprints, and is the default with ca_file and cert_file; \

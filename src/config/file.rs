@@ -1,16 +1,13 @@
-//! The file shape: what users write, with Consul's key names, every one optional.
-//!
-//! `resolve` reads each source into a [`File`], merges them and makes the `Config` of it; `cli`
-//! turns flags into the same shape. Keys of Consul that are missing here are judged by `support`.
-//! The meaning of a key, and its default, is not decided here.
+//! The shape of files and flags: Consul's keys, every one optional. `support` judges keys that are missing here,
+//! `resolve` gives keys their meaning and defaults.
 
-use super::definition::{CheckDefinitions, ServiceDefinitions};
 use super::document::{Document, Fault};
 use super::merge::stanza;
 use super::stale_by_default::StaleByDefault;
-use super::static_servers::StaticLists;
-use super::watches::WatchDefinitions;
 use super::{hcl, json};
+use crate::model::check::CheckType;
+use crate::model::definition::ServiceDefinition;
+use crate::model::watch::ConfiguredWatch;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -101,12 +98,12 @@ stanza! {
         log_rotate_max_files: i64,
         unix_sockets: UnixSocketsStanza,
         bridge: BridgeStanza,
-        federation: StaticLists,
-        service: ServiceDefinitions,
-        services: ServiceDefinitions,
-        check: CheckDefinitions,
-        checks: CheckDefinitions,
-        watches: WatchDefinitions,
+        federation: BTreeMap<String, Vec<String>>,
+        service: Vec<ServiceDefinition>,
+        services: Vec<ServiceDefinition>,
+        check: Vec<CheckType>,
+        checks: Vec<CheckType>,
+        watches: Vec<ConfiguredWatch>,
     }
 }
 
@@ -141,7 +138,7 @@ stanza! {
 }
 
 stanza! {
-    /// `acl {}`: only what says whether access control is asked for.
+    /// `acl {}`, as far as it switches access control on.
     AclStanza { enabled: bool, }
 }
 
@@ -203,26 +200,18 @@ stanza! {
     }
 }
 
-/// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// HashiCorp's configuration language.
     Hcl,
-    /// JSON.
     Json,
 }
 
 impl Format {
-    /// By the ending of the file's name.
     pub(super) fn of(path: &Path) -> Option<Format> {
-        match path.extension()?.to_str()? {
-            "hcl" => Some(Format::Hcl),
-            "json" => Some(Format::Json),
-            _ => None,
-        }
+        Format::named(path.extension()?.to_str()?).ok()
     }
 
-    /// By the word of `-config-format`.
+    /// The format of the value of `-config-format`.
     pub fn named(name: &str) -> Result<Format, String> {
         match name {
             "hcl" => Ok(Format::Hcl),
@@ -231,10 +220,9 @@ impl Format {
         }
     }
 
-    /// Reads a whole text.
     pub(super) fn parse(self, text: &str) -> Result<Document, Fault> {
         match self {
-            // As in Consul, what begins like JSON is JSON, whatever the file is called.
+            // As in Consul, a text that begins like JSON is JSON under any file name.
             Format::Hcl if !text.trim_start().starts_with('{') => hcl::parse(text),
             Format::Hcl | Format::Json => json::parse(text),
         }

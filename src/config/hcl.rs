@@ -1,8 +1,7 @@
 //! HashiCorp's configuration language, in the first version, which Consul reads.
 //!
-//! A file is a list of settings: a key, then `=` and a value, or a block in braces. The rules are those of
-//! `hashicorp/hcl` v1: texts are taken as they stand (`${x}` is no expression), a key that is set again
-//! replaces a single value and adds to lists and blocks, and commas between settings are free.
+//! A file is a list of settings: a key, then `=` and a value, or a block in braces. As in `hashicorp/hcl` v1,
+//! `${x}` is plain text, a repeated key replaces a value and adds to lists and blocks, and commas are optional.
 
 mod scanner;
 
@@ -12,9 +11,8 @@ use scanner::{Scanner, Token};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Reads a whole text.
 pub(super) fn parse(text: &str) -> Result<Document, Fault> {
-    // Lines end as they end on the other systems; places stay, as lines are counted by the line feed.
+    // Places stay, as lines are counted by the line feed.
     let text = text.replace("\r\n", "\n");
     let parser = Parser { scanner: Scanner::new(&text), ahead: None, depth: 0 };
     match parser.document() {
@@ -32,12 +30,11 @@ struct Stop {
     what: String,
 }
 
-/// Settings by their keys.
 type Entries = BTreeMap<String, Node>;
 
 struct Parser<'a> {
     scanner: Scanner<'a>,
-    /// A token that was looked at and not used.
+    /// A token looked at and not used.
     ahead: Option<(usize, Token)>,
     depth: usize,
 }
@@ -59,9 +56,7 @@ impl Parser<'_> {
             if token == *end {
                 return Ok(entries);
             }
-            let Some(key) = token.key() else {
-                return Err(Stop { at, what: format!("expected a key, got {token}") });
-            };
+            let key = token.key().ok_or_else(|| Stop { at, what: format!("expected a key, got {token}") })?;
             let value = self.after_key(at)?;
             add(&mut entries, key, value)?;
             let following = self.next()?;
@@ -69,7 +64,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What a key stands for: `= value`, a block, or labels and a block, which are blocks in blocks.
+    /// The value of a key: `= value`, a block, or labels and a block, which are blocks in blocks.
     fn after_key(&mut self, at: usize) -> Result<Node, Stop> {
         let (next, token) = self.next()?;
         if let Some(label) = token.key() {
@@ -106,7 +101,7 @@ impl Parser<'_> {
             Token::Real(number) => Value::from(number),
             Token::OpenBrace => return self.object(at),
             Token::OpenBracket => return self.list(at),
-            // Not told which: a secret without its quotes looks so too.
+            // The word may be a secret without its quotes, so it is not shown.
             Token::Word(_) => {
                 return Err(Stop { at, what: "expected a value, got a bare word; texts stand in quotes".to_owned() });
             }
@@ -133,9 +128,7 @@ impl Parser<'_> {
             match token {
                 Token::CloseBracket => break,
                 Token::Comma => needs_comma = false,
-                other if needs_comma => {
-                    return Err(Stop { at, what: format!("expected , or ] in a list, got {other}") });
-                }
+                other if needs_comma => return Err(Stop { at, what: format!("expected , or ] in a list, got {other}") }),
                 other => {
                     items.push(Node { at, content: self.value(at, other)? });
                     needs_comma = true;
@@ -157,7 +150,6 @@ impl Parser<'_> {
     }
 }
 
-/// Adds a setting to those before it.
 fn add(entries: &mut Entries, key: String, value: Node) -> Result<(), Stop> {
     let Some(earlier) = entries.get_mut(&key) else {
         entries.insert(key, value);

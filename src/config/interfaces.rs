@@ -1,39 +1,29 @@
-//! Which addresses this host has, and which of them is its private or its public one.
-//!
-//! `resolve` asks here, and `agent` for what has changed; everything but [`Host::read`] is pure.
+//! The addresses of this host, and its private or public one. All but [`Host::read`] is pure.
 
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// How the names begin of interfaces that engines for containers make: Docker and its networks, CNI, podman,
-/// Kubernetes' plugins, LXC and libvirt.
+/// Beginnings of the names of container engines' interfaces: Docker, CNI, podman, Kubernetes' plugins, LXC, libvirt.
 const CONTAINER_INTERFACES: [&str; 11] =
     ["docker", "br-", "veth", "cni", "podman", "flannel", "cali", "cilium", "kube-", "lxc", "virbr"];
 
-/// What the host says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// The host's name.
     pub name: String,
     /// Its addresses, in the order the system lists them.
     pub interfaces: Vec<Interface>,
-    /// The interface of the default route.
     pub default_interface: Option<String>,
-    /// How many files a process may have open; `None` for any number.
+    /// Files that a process may have open; `None` for any number.
     pub open_files: Option<u64>,
 }
 
-/// One address of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// `eth0`
     pub name: String,
-    /// The address.
     pub ip: IpAddr,
-    /// How many bits of it are the network's.
+    /// Bits of the network.
     pub prefix: u8,
-    /// What the interface can do and how it does.
     pub flags: Flags,
 }
 
@@ -48,7 +38,6 @@ impl Flags {
     pub(super) const POINT_TO_POINT: Flags = Flags(0x10);
     pub(super) const MULTICAST: Flags = Flags(0x1000);
 
-    /// Whether all of `others` are set.
     pub(super) fn has(self, others: Flags) -> bool {
         self.0 & others.0 == others.0
     }
@@ -68,7 +57,7 @@ impl Interface {
 }
 
 impl Host {
-    /// Asks the system. A host that tells no name has an empty one, which `resolve` refuses.
+    /// Reads the system's facts. A missing name is empty, which `resolve` refuses.
     pub fn read() -> Result<Host, String> {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
         let name = name.ok().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default().trim().to_owned();
@@ -83,23 +72,20 @@ impl Host {
         Ok(Host { name, interfaces, default_interface, open_files })
     }
 
-    /// The same host, with `in_use` before the others: where several addresses are as good as each
-    /// other, those in use stay.
+    /// The same host with the addresses `in_use` first, so that of equal addresses those in use stay.
     pub fn preferring(mut self, in_use: &[IpAddr]) -> Host {
         self.interfaces.sort_by_key(|it| !in_use.contains(&it.ip));
         self
     }
 
-    /// Whether this address is one of the host's, or of all of them.
+    /// True for an address of the host. Unspecified addresses and all of 127.0.0.0/8 count without being listed.
     pub fn has(&self, ip: IpAddr) -> bool {
-        // All of 127.0.0.0/8 is there without being listed.
         ip.is_unspecified() || ip.is_loopback() || self.interfaces.iter().any(|it| it.ip == ip)
     }
 
-    /// The addresses for somebody who has to name one of them.
-    pub(super) fn told(&self) -> String {
-        let all: Vec<String> = self.interfaces.iter().map(|it| format!("{} {}", it.name, it.net())).collect();
-        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    /// The addresses, as a hint for the user.
+    pub(super) fn described(&self) -> String {
+        if self.interfaces.is_empty() { "none".to_owned() } else { shown(&self.interfaces) }
     }
 
     /// The only private IPv4 address. Consul's texts.
@@ -112,8 +98,7 @@ impl Host {
         self.only("public IPv6", |ip| ip.is_ipv6() && is_public_v6(ip))
     }
 
-    /// The only address of a kind. Those of bridges for containers do not count where there are others: no other
-    /// host reaches them.
+    /// The only address of a kind. Interfaces for containers count last, since no other host reaches them.
     fn only(&self, kind: &str, fits: fn(&IpAddr) -> bool) -> Result<IpAddr, String> {
         let all = || self.interfaces.iter().filter(|it| it.flags.has(Flags::UP) && fits(&it.ip));
         let mut found: Vec<&Interface> = all().filter(|it| !is_for_containers(&it.name)).collect();
@@ -123,16 +108,17 @@ impl Host {
         let wanted = "Please configure one with 'bind' and/or 'advertise'.";
         match found.as_slice() {
             [one] => Ok(one.ip),
-            [] => Err(format!("No {kind} address found. {wanted} This host has {}", self.told())),
-            _ => {
-                let found: Vec<String> = found.iter().map(|it| format!("{} {}", it.name, it.net())).collect();
-                Err(format!("Multiple {kind} addresses found. {wanted} Found {}", found.join(", ")))
-            }
+            [] => Err(format!("No {kind} address found. {wanted} This host has {}", self.described())),
+            _ => Err(format!("Multiple {kind} addresses found. {wanted} Found {}", shown(found.iter().copied()))),
         }
     }
 }
 
-/// Whether an interface is one that engines for containers make on their host.
+fn shown<'a>(interfaces: impl IntoIterator<Item = &'a Interface>) -> String {
+    interfaces.into_iter().map(|it| format!("{} {}", it.name, it.net())).collect::<Vec<_>>().join(", ")
+}
+
+/// True for an interface that a container engine has made.
 fn is_for_containers(name: &str) -> bool {
     CONTAINER_INTERFACES.iter().any(|start| name.starts_with(start))
 }
@@ -152,26 +138,24 @@ fn interface(found: if_addrs::Interface) -> Interface {
 
 /// The interface of the default route with the lowest metric, in `/proc/net/route`.
 fn default_route_v4(table: &str) -> Option<String> {
-    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<&str>>());
-    let defaults = rows.filter_map(|row| match row.as_slice() {
+    let metric_and_name = |line: &str| match line.split_whitespace().collect::<Vec<&str>>()[..] {
         [name, "00000000", _, flags, _, _, metric, "00000000", ..] if is_up(flags) => {
-            Some((metric.parse::<u32>().ok()?, (*name).to_owned()))
+            Some((metric.parse::<u32>().ok()?, name.to_owned()))
         }
         _ => None,
-    });
-    defaults.min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
+    };
+    table.lines().filter_map(metric_and_name).min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
 }
 
 /// The same, in `/proc/net/ipv6_route`.
 fn default_route_v6(table: &str) -> Option<String> {
-    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<&str>>());
-    let defaults = rows.filter_map(|row| match row.as_slice() {
-        ["00000000000000000000000000000000", "00", _, _, _, metric, _, _, flags, name] if is_up(flags) && *name != "lo" => {
-            Some((u32::from_str_radix(metric, 16).ok()?, (*name).to_owned()))
+    let metric_and_name = |line: &str| match line.split_whitespace().collect::<Vec<&str>>()[..] {
+        ["00000000000000000000000000000000", "00", _, _, _, metric, _, _, flags, name] if is_up(flags) && name != "lo" => {
+            Some((u32::from_str_radix(metric, 16).ok()?, name.to_owned()))
         }
         _ => None,
-    });
-    defaults.min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
+    };
+    table.lines().filter_map(metric_and_name).min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
 }
 
 /// `RTF_UP`

@@ -1,23 +1,18 @@
-//! JSON with the places of its values.
-//!
-//! `serde_json` says whether a text is JSON; what follows walks along a text of which that is known.
+//! JSON with the places of its values: `serde_json` judges a text, and [`Walk`] goes along a valid one.
 
 use super::document::{Content, Document, Fault, Node, Position};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Reads a whole text.
 pub(super) fn parse(text: &str) -> Result<Document, Fault> {
     if let Err(error) = serde_json::from_str::<Value>(text) {
         let at = Position { line: error.line().max(1), column: error.column().max(1) };
-        let told = error.to_string();
-        // The place is told in front of the text.
-        let what = told.split(" at line ").next().unwrap_or(&told);
+        let text = error.to_string();
+        // The place stands in front of the text.
+        let what = text.split(" at line ").next().unwrap_or(&text);
         return Err(Fault { at, what: format!("not valid JSON: {what}") });
     }
-    let mut walk = Walk { text, at: 0 };
-    let root = walk.value();
-    Ok(Document::new(text.to_owned(), root))
+    Ok(Document::new(text.to_owned(), Walk { text, at: 0 }.value()))
 }
 
 /// A way along valid JSON, whose depth `serde_json` has bounded.
@@ -85,7 +80,7 @@ impl Walk<'_> {
         serde_json::from_str(rest.get(..length).unwrap_or_default()).unwrap_or(Value::Null)
     }
 
-    /// The next byte that is not white space, which is passed over.
+    /// The next byte behind white space.
     fn next(&mut self) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
         let blank = rest.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(rest.len());

@@ -1,7 +1,6 @@
-//! How settings are read from a document and how a later source changes an earlier one.
+//! Reading of settings from a document, and the change of an earlier source by a later one.
 //!
-//! `file` describes its stanzas with [`stanza!`]; `resolve` merges them. Nothing here knows a key.
-//! Reading never stops at the first mistake: every one lands in [`Problems`].
+//! `file` describes its stanzas with [`stanza!`]. Reading never stops at a mistake: each one lands in [`Problems`].
 
 use super::problems::Problems;
 use super::support;
@@ -10,18 +9,16 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A value of a configuration document.
 pub(super) trait Setting: Sized {
     /// Reads it; a mistake is noted under `key` and gives nothing.
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Self>;
 
-    /// Takes in what a later source says: scalars are replaced.
+    /// Takes in the value of a later source: scalars are replaced.
     fn merge(&mut self, later: Self) {
         *self = later;
     }
 
-    /// Splits off what appends instead of replacing. Lists of flags go before those of files,
-    /// while their scalars are the last word (Consul's rule).
+    /// Splits off the lists. As in Consul, lists of flags go before those of files, while scalars of flags win.
     fn take_lists(&mut self) -> Option<Self> {
         None
     }
@@ -30,11 +27,7 @@ pub(super) trait Setting: Sized {
 impl Setting for bool {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<bool> {
         let value = lone(value);
-        let read = value.as_bool();
-        if read.is_none() {
-            problems.expected(key, "true or false", &value);
-        }
-        read
+        value.as_bool().or_else(|| problems.expected(key, "true or false", &value))
     }
 }
 
@@ -43,10 +36,7 @@ impl Setting for i64 {
         let value = lone(value);
         // HCL knows one kind of number; a whole one counts however it is written.
         let read = value.as_i64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15).map(|n| n as i64));
-        if read.is_none() {
-            problems.expected(key, "a whole number", &value);
-        }
-        read
+        read.or_else(|| problems.expected(key, "a whole number", &value))
     }
 }
 
@@ -54,10 +44,7 @@ impl Setting for String {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<String> {
         match lone(value) {
             Value::String(text) => Some(text),
-            other => {
-                problems.expected(key, "a string", &other);
-                None
-            }
+            other => problems.expected(key, "a string", &other),
         }
     }
 }
@@ -72,8 +59,7 @@ impl Setting for Duration {
 impl Setting for Vec<String> {
     fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
         let Value::Array(items) = value else {
-            problems.expected(key, "a list of strings", &value);
-            return None;
+            return problems.expected(key, "a list of strings", &value);
         };
         Some(items.into_iter().enumerate().filter_map(|(n, item)| String::read(item, &format!("{key}[{n}]"), problems)).collect())
     }
@@ -87,22 +73,27 @@ impl Setting for Vec<String> {
     }
 }
 
-impl Setting for BTreeMap<String, String> {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<BTreeMap<String, String>> {
+impl<T: Setting> Setting for BTreeMap<String, T> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<BTreeMap<String, T>> {
         let object = read_object(value, key, problems)?;
         let read_entry = |(name, item): (String, Value)| {
-            let text = String::read(item, &format!("{key}.{name}"), problems)?;
-            Some((name, text))
+            let item = T::read(item, &join_key(key, &name), problems)?;
+            Some((name, item))
         };
         Some(object.into_iter().filter_map(read_entry).collect())
     }
 
-    fn merge(&mut self, later: BTreeMap<String, String>) {
-        self.extend(later);
+    fn merge(&mut self, later: BTreeMap<String, T>) {
+        for (name, item) in later {
+            match self.get_mut(&name) {
+                Some(earlier) => earlier.merge(item),
+                None => _ = self.insert(name, item),
+            }
+        }
     }
 }
 
-/// The element of a list that has no other: as in Consul, that counts where one value is due.
+/// The only element of a list in place of the list: as in Consul, it counts where one value is due.
 fn lone(value: Value) -> Value {
     match value {
         Value::Array(mut items) if items.len() == 1 => items.pop().unwrap_or_default(),
@@ -110,7 +101,7 @@ fn lone(value: Value) -> Value {
     }
 }
 
-/// An object, or a list of objects that add up: HCL gives the latter for a repeated block.
+/// An object, or the sum of a list of objects, which HCL gives for a repeated block.
 pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
     match value {
         Value::Object(object) => Some(object),
@@ -120,13 +111,12 @@ pub(super) fn read_object(value: Value, key: &str, problems: &mut Problems) -> O
         }
         other => {
             let what = if key.is_empty() { "an object at the top" } else { "an object" };
-            problems.expected(key, what, &other);
-            None
+            problems.expected(key, what, &other)
         }
     }
 }
 
-/// Both objects in one. What is an object in both stays a list of both, so that blocks in repeated blocks add up too.
+/// Both objects in one. Blocks of one name become a list, so that blocks in repeated blocks add up too.
 fn joined(mut first: Map<String, Value>, second: Map<String, Value>) -> Map<String, Value> {
     let adds_up = |value: &Value| {
         value.is_object() || matches!(value, Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object))
@@ -164,9 +154,8 @@ pub(super) fn take<T: Setting>(object: &mut Map<String, Value>, key: &str, name:
     }
 }
 
-/// Judges the keys that no stanza of ours has taken.
 pub(super) fn refuse_rest(object: Map<String, Value>, key: &str, problems: &mut Problems) {
-    // Null says nothing, as with the keys that are known.
+    // Null is no value, as with known keys.
     for (name, value) in object.into_iter().filter(|(_, value)| !value.is_null()) {
         support::judge(&join_key(key, &name), &value, problems);
     }

@@ -1,13 +1,8 @@
-//! Configuration: what users write (`file`, flags) resolved into what the agent uses ([`Config`]).
+//! Configuration: files and flags ([`Sources`]), resolved into the settings of an agent ([`Config`]).
 //!
-//! `cli` makes [`Sources`] of its flags and calls [`resolve`]; `agent` takes the result apart. All
-//! errors are told at once.
-//!
-//! The way of a setting: `hcl` and `json` make a `document` of a text, `file` says which keys there are, `merge` reads
-//! and joins them, `support` judges the keys of Consul that are not built, `resolve` with `network` and `safety` turns
-//! the rest into a [`Config`], starting from `baseline`; `federation` has what concerns other datacenters. All that is
-//! wrong is collected by `problems`. Addresses are chosen by `chooser` and `template` on what `interfaces` tells;
-//! `places` does it again while an agent runs.
+//! The way of a setting: `hcl` and `json` make a `document` of a text, `file` lists the keys, `merge` reads and joins
+//! them, `support` judges Consul's other keys, and `resolve` turns the rest into a [`Config`], starting from `baseline`.
+//! `problems` collects all errors. `chooser` and `template` find addresses on the host; `places` repeats that later.
 
 mod banner;
 mod baseline;
@@ -58,55 +53,47 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where an HTTP listener sits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpAddress {
-    /// `ip:port`
     Tcp(SocketAddr),
-    /// `unix://path`
     Unix(PathBuf),
 }
 
-/// `unix_sockets {}`: what the files of Unix sockets are made; nothing is left as the system makes it.
+impl HttpAddress {
+    /// The address, if it is one of TCP.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        if let HttpAddress::Tcp(addr) = self { Some(*addr) } else { None }
+    }
+}
+
+/// `unix_sockets {}`: owner and mode of the sockets' files; unset fields are the system's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnixSockets {
-    /// Id of the user they belong to.
     pub user: Option<u32>,
-    /// Id of the group they belong to.
     pub group: Option<u32>,
-    /// Who may read and write them.
     pub mode: Option<u32>,
 }
 
-/// Joining of one pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Join {
     /// Addresses tried for ever (or `max` times): `-join`, `-retry-join`, `start_join`.
     pub retry: Vec<String>,
-    /// Time between tries.
     pub interval: Duration,
     /// Tries before giving up; 0 for ever.
     pub max: u32,
 }
 
-/// TLS as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// `ca_file`
     pub ca_file: Option<PathBuf>,
-    /// `ca_path`
     pub ca_path: Option<PathBuf>,
-    /// `cert_file`
     pub cert_file: Option<PathBuf>,
-    /// `key_file`
     pub key_file: Option<PathBuf>,
     /// `verify_incoming` or `verify_incoming_rpc`
     pub verify_incoming_rpc: bool,
     /// `verify_incoming` or `verify_incoming_https`
     pub verify_incoming_https: bool,
-    /// `verify_outgoing`
     pub verify_outgoing: bool,
-    /// `verify_server_hostname`
     pub verify_server_hostname: bool,
     /// `tls { internal_rpc { accept_plaintext } }`: agents without TLS may still speak to this one.
     pub accept_plaintext: bool,
@@ -115,28 +102,28 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Whether there are an authority to judge others by and a certificate to show them.
+    /// True with an authority and a certificate.
     pub fn is_whole(&self) -> bool {
         (self.ca_file.is_some() || self.ca_path.is_some()) && self.cert_file.is_some()
     }
 
-    /// Whether there is a certificate to show, with its key.
+    /// True with a certificate and its key.
     pub fn has_certificate(&self) -> bool {
         self.cert_file.is_some() && self.key_file.is_some()
     }
 
-    /// Whether all files that are named are on this machine.
+    /// True when all named files are on this machine.
     pub fn is_here(&self) -> bool {
         [&self.ca_file, &self.ca_path, &self.cert_file, &self.key_file].into_iter().flatten().all(|path| path.exists())
     }
 
-    /// Whether `other` names files of the same kinds, wherever they lie.
+    /// True when both name files of the same kinds.
     pub fn has_kinds_of(&self, other: &Tls) -> bool {
         let kinds = |tls: &Tls| (tls.ca_file.is_some() || tls.ca_path.is_some(), tls.cert_file.is_some(), tls.key_file.is_some());
         kinds(self) == kinds(other)
     }
 
-    /// Names the files that `other` names; what is verified stays.
+    /// Takes over the files of `other`, without its rules of verification.
     pub fn take_files(&mut self, other: &Tls) {
         self.ca_file.clone_from(&other.ca_file);
         self.ca_path.clone_from(&other.ca_path);
@@ -146,14 +133,13 @@ impl Tls {
 }
 
 impl Config {
-    /// Whether a fingerprint makes nobody a server of another datacenter: as configured, or once there are
-    /// certificates that can.
+    /// True when servers of other datacenters need a certificate of the CA: as configured, else with a CA.
     pub fn requires_ca(&self) -> bool {
         self.bridge_require_ca.unwrap_or_else(|| self.tls.is_whole())
     }
 }
 
-/// Everything an agent is told, resolved and checked.
+/// All settings of an agent, resolved and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: bool,
@@ -177,18 +163,16 @@ pub struct Config {
     pub http: Vec<HttpAddress>,
     pub unix_sockets: UnixSockets,
     pub https: Vec<SocketAddr>,
-    /// Where DNS is to be answered; nothing listens there yet.
+    /// Addresses for DNS, on which nothing listens yet.
     pub dns: Vec<SocketAddr>,
     /// For the banner.
     pub client_addrs: Vec<IpAddr>,
-    /// RPC over TCP.
     pub rpc: SocketAddr,
     /// The bridge over UDP: on `serf_wan`'s address, with the RPC port.
     pub bridge: SocketAddr,
     pub serf_lan: SocketAddr,
     /// `None` when `ports.serf_wan` is -1.
     pub serf_wan: Option<SocketAddr>,
-    /// What was written about addresses.
     pub places: Places,
     pub serf_lan_allowed_cidrs: Vec<ipnet::IpNet>,
     pub serf_wan_allowed_cidrs: Vec<ipnet::IpNet>,
@@ -201,18 +185,17 @@ pub struct Config {
     pub skip_leave_on_interrupt: bool,
     pub leave_drain_time: Duration,
     pub reconnect_timeout: Duration,
-    /// `advertise_reconnect_timeout`: when the others forget this agent, where it tells.
+    /// `advertise_reconnect_timeout`: the time until other members forget this agent, if it sets one.
     pub advertise_reconnect_timeout: Option<Duration>,
     pub reconnect_timeout_wan: Duration,
     pub encrypt: Option<Vec<u8>>,
     pub tls: Tls,
-    /// `bridge { require_ca }`; where it is not set, it is as the certificates allow.
+    /// `bridge { require_ca }`; by default as the certificates allow.
     pub bridge_require_ca: Option<bool>,
     /// `bridge { accept_operator_writes }`: operators of other datacenters may change this one.
     pub bridge_accept_operator_writes: bool,
     /// `bridge { cache_bytes }`: bytes of answers of other datacenters that are held.
     pub bridge_cache_bytes: u64,
-    /// `bridge { stale_by_default }`
     pub bridge_stale_by_default: StaleByDefault,
     /// `bridge { max_stale }`: how old an answer of another datacenter may be that is still given.
     pub bridge_max_stale: Option<Duration>,
@@ -239,15 +222,14 @@ pub struct Config {
     pub autopilot: AutopilotConfig,
     /// `health { observe }`: whether this agent probes for others.
     pub health_observe: bool,
-    /// `health { panic_threshold }`: below how many passing instances of a hundred `passing` answers hold all of a
-    /// service; 0 for never.
+    /// `health { panic_threshold }`: percentage of passing instances below which `passing` answers hold all; 0 for never.
     pub health_panic_threshold: u8,
     pub check_update_interval: Duration,
     pub check_output_max_size: usize,
     pub discard_check_output: bool,
-    /// Scripts of whoever may use the HTTP API are run as checks.
+    /// Scripts of users of the HTTP API are run as checks.
     pub enable_script_checks: bool,
-    /// Scripts of configuration files are; also where those of the API are.
+    /// Scripts of configuration files are run as checks; implied by `enable_script_checks`.
     pub enable_local_script_checks: bool,
     /// Checks show this agent's certificate and judge by its authorities.
     pub enable_agent_tls_for_checks: bool,
@@ -263,6 +245,6 @@ pub struct Config {
     pub services: Vec<ServiceDefinition>,
     pub checks: Vec<CheckType>,
     pub watches: Vec<ConfiguredWatch>,
-    /// What is accepted and not built yet, for one warning each at start.
+    /// Warnings for the start, such as settings without effect yet.
     pub warnings: Vec<String>,
 }

@@ -1,6 +1,4 @@
-//! Which addresses the agent binds, advertises and answers clients on.
-//!
-//! `resolve` calls it at start, and `agent` through [`Config::located`] while it runs.
+//! The addresses that the agent binds, advertises and answers clients on: at start, and again while it runs.
 
 use super::chooser::Chooser;
 use super::file::{Addresses, File, Ports};
@@ -12,7 +10,6 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Fills in every address of `config`.
 pub(super) fn addresses(file: &File, chooser: &mut Chooser<'_>, config: &mut Config, problems: &mut Problems) {
     let ports = file.ports.clone().unwrap_or_default();
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -20,7 +17,7 @@ pub(super) fn addresses(file: &File, chooser: &mut Chooser<'_>, config: &mut Con
     let before = problems.errors.len();
     config.bind = chooser.one(file.bind_addr.as_deref(), "bind_addr", problems).unwrap_or(default_bind);
     if problems.errors.len() > before {
-        // Already refused; a choice among the host's addresses would add a second riddle.
+        // Already refused; a choice among the host's addresses would add a second error.
         config.bind = loopback;
     }
     let serf_wan = chooser.one(file.serf_wan.as_deref(), "serf_wan", problems);
@@ -45,10 +42,9 @@ pub(super) fn addresses(file: &File, chooser: &mut Chooser<'_>, config: &mut Con
     refuse_doubles(config, problems);
 }
 
-/// What other agents are told: the advertised addresses, and those by family in the catalog.
+/// The advertised addresses, and those by family in the catalog.
 ///
-/// Where no address is named to be told, the WAN pool tells the one it listens on: with `serf_wan`
-/// another one than `bind_addr`, nobody would be there.
+/// Without an advertised address, the WAN pool advertises the one it listens on, which `serf_wan` may name.
 fn advertise(file: &File, chooser: &mut Chooser<'_>, serf_wan: Option<IpAddr>, config: &mut Config, problems: &mut Problems) {
     let lan = [
         ("advertise_addr", &file.advertise_addr),
@@ -72,7 +68,7 @@ fn advertise(file: &File, chooser: &mut Chooser<'_>, serf_wan: Option<IpAddr>, c
     let mut tagged = BTreeMap::new();
     for (place, main, by_family) in [("lan", config.advertise, lan), ("wan", config.advertise_wan, wan)] {
         tagged.insert(place.to_owned(), main.to_string());
-        // The address of a family that was named wins over the main one of the same family.
+        // A named address wins over the main one of the same family.
         for ip in [Some(main), by_family[1], by_family[2]].into_iter().flatten() {
             let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
             tagged.insert(format!("{place}_{family}"), ip.to_string());
@@ -120,7 +116,7 @@ fn listeners(file: &File, ports: &Ports, chooser: &mut Chooser<'_>, config: &mut
     }
 }
 
-/// A port; nothing when it is off (negative) or, noted, impossible. 0 lets the system choose.
+/// A port; none when it is off (negative) or, noted, impossible. 0 lets the system choose.
 fn port(number: i64, name: &str, problems: &mut Problems) -> Option<u16> {
     if number < 0 {
         return None;
@@ -129,10 +125,9 @@ fn port(number: i64, name: &str, problems: &mut Problems) -> Option<u16> {
     port.map_err(|_| problems.error(format!("ports.{name}: expected 1 to 65535, or -1 to disable, got {number}"))).ok()
 }
 
-/// Two listeners on one TCP address would fail at start, one of them with a riddle.
+/// Refuses two listeners on one TCP address, with Consul's texts.
 fn refuse_doubles(config: &Config, problems: &mut Problems) {
-    let http = config.http.iter().filter_map(|address| if let HttpAddress::Tcp(tcp) = address { Some(*tcp) } else { None });
-    let mut all: Vec<(&str, SocketAddr)> = http.map(|address| ("HTTP", address)).collect();
+    let mut all: Vec<(&str, SocketAddr)> = config.http.iter().filter_map(|http| Some(("HTTP", http.tcp()?))).collect();
     all.extend(config.https.iter().map(|address| ("HTTPS", *address)));
     all.extend(config.dns.iter().map(|address| ("DNS", *address)));
     all.push(("Server RPC", config.rpc));

@@ -1,7 +1,4 @@
-//! What was written about addresses, kept, so that a running agent can look them up anew.
-//!
-//! `network` reads addresses with a [`Chooser`]; `agent` asks [`Config::located`] again and again,
-//! on the host as it is then.
+//! The settings about addresses, kept so that a running agent can look its addresses up anew ([`Config::located`]).
 
 use super::chooser::{Chooser, Found, ONLY};
 use super::file::File;
@@ -10,7 +7,7 @@ use super::problems::Problems;
 use super::{Config, network, template};
 use std::net::IpAddr;
 
-/// The settings that name addresses, and what they came to last.
+/// The settings that name addresses, and the addresses found last.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places {
     /// The keys about addresses alone.
@@ -18,17 +15,17 @@ pub struct Places {
     found: Found,
 }
 
-/// Where a running agent is to be.
+/// The wanted addresses of a running agent.
 #[derive(Clone, Debug)]
 pub struct Located {
-    /// With the addresses of now, or those it had where none was found.
+    /// The settings with the addresses of now; an address that was not found stays.
     pub config: Config,
-    /// Why some of them are those it had.
+    /// Why some addresses stay.
     pub missing: Vec<String>,
 }
 
 impl Places {
-    /// What `file` says of addresses, which came to what `chooser` has found.
+    /// The settings of `file` about addresses, with those that `chooser` has found.
     pub(super) fn new(file: &File, chooser: Chooser<'_>) -> Places {
         let file = File {
             bind_addr: file.bind_addr.clone(),
@@ -49,60 +46,13 @@ impl Places {
         Places { file: Box::new(file), found: chooser.found }
     }
 
-    /// Whether the same was written.
+    /// True when both are written alike.
     pub(super) fn says_as(&self, other: &Places) -> bool {
         self.file == other.file
     }
-}
 
-impl Config {
-    /// Whether any address depends on what the host has: it may change while the agent runs.
-    pub fn may_move(&self) -> bool {
-        self.places.found.contains_key(ONLY) || self.places.templates().any(template::is_template)
-    }
-
-    /// The host's addresses that this agent uses or tells, as far as it looks them up.
-    pub fn in_use(&self) -> Vec<IpAddr> {
-        self.places.found.values().flatten().copied().collect()
-    }
-
-    /// The same agent on the host as it is now. An address that is not found stays as it was.
-    pub fn located(&self, host: &Host) -> Located {
-        let mut chooser = Chooser::anew(host, self.places.found.clone());
-        let (mut config, mut problems) = (self.clone(), Problems::default());
-        (config.http, config.https, config.dns) = (Vec::new(), Vec::new(), Vec::new());
-        network::addresses(&self.places.file, &mut chooser, &mut config, &mut problems);
-        if !config.tls.has_certificate() {
-            config.https.clear();
-        }
-        let mut missing = std::mem::take(&mut chooser.missing);
-        if problems.errors.is_empty() {
-            config.places = Places { file: self.places.file.clone(), found: chooser.found };
-            return Located { config, missing };
-        }
-        // Two listeners on one address, for example: nothing of it can be had.
-        missing.extend(problems.errors.into_iter().map(|error| error.message));
-        Located { config: self.clone(), missing }
-    }
-
-    /// Takes over where another one is.
-    pub fn take_addresses(&mut self, other: &Config) {
-        let Config { bind, advertise, advertise_wan, rpc, bridge, serf_lan, serf_wan, .. } = other;
-        (self.bind, self.advertise, self.advertise_wan) = (*bind, *advertise, *advertise_wan);
-        (self.rpc, self.bridge, self.serf_lan, self.serf_wan) = (*rpc, *bridge, *serf_lan, *serf_wan);
-        self.http.clone_from(&other.http);
-        self.https.clone_from(&other.https);
-        self.dns.clone_from(&other.dns);
-        self.client_addrs.clone_from(&other.client_addrs);
-        self.tagged_addresses.clone_from(&other.tagged_addresses);
-        self.places.clone_from(&other.places);
-    }
-}
-
-impl Places {
     fn templates(&self) -> impl Iterator<Item = &str> {
         let file = &*self.file;
-        let addresses = file.addresses.as_ref();
         let keys = [
             &file.bind_addr,
             &file.client_addr,
@@ -115,8 +65,52 @@ impl Places {
             &file.serf_lan,
             &file.serf_wan,
         ];
-        let listeners = addresses.into_iter().flat_map(|addresses| [&addresses.dns, &addresses.http, &addresses.https]);
+        let listeners = file.addresses.iter().flat_map(|addresses| [&addresses.dns, &addresses.http, &addresses.https]);
         keys.into_iter().chain(listeners).filter_map(Option::as_deref)
+    }
+}
+
+impl Config {
+    /// True when any address depends on the host's, and so may change while the agent runs.
+    pub fn may_move(&self) -> bool {
+        self.places.found.contains_key(ONLY) || self.places.templates().any(template::is_template)
+    }
+
+    /// The host's addresses that this agent uses or advertises, as far as it looks them up.
+    pub fn in_use(&self) -> Vec<IpAddr> {
+        self.places.found.values().flatten().copied().collect()
+    }
+
+    /// The same agent on the host as it is now. An address that is not found stays as it was.
+    pub fn located(&self, host: &Host) -> Located {
+        let mut chooser = Chooser::new(host, self.places.found.clone());
+        let (mut config, mut problems) = (self.clone(), Problems::default());
+        (config.http, config.https, config.dns) = (Vec::new(), Vec::new(), Vec::new());
+        network::addresses(&self.places.file, &mut chooser, &mut config, &mut problems);
+        if !config.tls.has_certificate() {
+            config.https.clear();
+        }
+        let mut missing = std::mem::take(&mut chooser.missing);
+        if problems.errors.is_empty() {
+            config.places = Places { file: self.places.file.clone(), found: chooser.found };
+            return Located { config, missing };
+        }
+        // Two listeners on one address, for example: nothing moves.
+        missing.extend(problems.errors.into_iter().map(|error| error.message));
+        Located { config: self.clone(), missing }
+    }
+
+    /// Takes over the addresses of `other`.
+    pub fn take_addresses(&mut self, other: &Config) {
+        let Config { bind, advertise, advertise_wan, rpc, bridge, serf_lan, serf_wan, .. } = other;
+        (self.bind, self.advertise, self.advertise_wan) = (*bind, *advertise, *advertise_wan);
+        (self.rpc, self.bridge, self.serf_lan, self.serf_wan) = (*rpc, *bridge, *serf_lan, *serf_wan);
+        self.http.clone_from(&other.http);
+        self.https.clone_from(&other.https);
+        self.dns.clone_from(&other.dns);
+        self.client_addrs.clone_from(&other.client_addrs);
+        self.tagged_addresses.clone_from(&other.tagged_addresses);
+        self.places.clone_from(&other.places);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, collected over all its sources, each with the place where it stands.
+//! Everything wrong with a configuration, collected over all its sources, each problem with its place.
 
 use super::document::{Document, Position};
 use serde_json::Value;
@@ -7,11 +7,10 @@ use std::fmt;
 /// One reason why an agent does not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file, or `flags`; empty for what only the whole configuration tells.
+    /// The file, or `flags`; empty for a problem of the whole configuration.
     pub source: String,
-    /// Where in it, if a place is known.
     pub at: Option<Position>,
-    /// What was expected, what came, what to do.
+    /// The expectation, the value found, the remedy.
     pub message: String,
 }
 
@@ -33,28 +32,32 @@ impl std::error::Error for ConfigError {}
 pub(super) struct Problems {
     /// The source being read; empty once all are.
     pub(super) source: String,
-    /// What was read, by its source, in the order of merging.
+    /// The documents by source, in the order of merging.
     pub(super) documents: Vec<(String, Document)>,
     /// The flags, which have the last word.
     pub(super) flags: Option<Document>,
     /// Files that the settings name may be on another machine only.
     pub(super) elsewhere: bool,
-    /// What refuses the start.
+    /// Problems that refuse the start.
     pub(super) errors: Vec<ConfigError>,
-    /// What is accepted and has no effect yet.
+    /// Settings without effect, and the like.
     pub(super) warnings: Vec<String>,
 }
 
 impl Problems {
-    /// Notes what refuses the start. A message that is about a key begins with it; the key's place in the source
-    /// is told too.
+    /// Notes a reason against the start, with the place of the key that the message begins with.
     pub(super) fn error(&mut self, message: impl Into<String>) {
         let message = message.into();
         let key = message.split([' ', ',']).next().unwrap_or_default().trim_end_matches(':').to_owned();
         self.error_at(&key, message);
     }
 
-    /// Notes a key that nobody knows.
+    /// Notes a reason, for the value that is missing then.
+    pub(super) fn refuse<T>(&mut self, message: impl Into<String>) -> Option<T> {
+        self.error(message);
+        None
+    }
+
     pub(super) fn unknown(&mut self, key: &str) {
         self.error_at(key, format!("invalid config key {key}"));
     }
@@ -65,10 +68,15 @@ impl Problems {
             return self.errors.push(ConfigError { source: "flags".to_owned(), at: None, message });
         }
         let mut documents = self.documents.iter().rev().filter(|(source, _)| !is_read || *source == self.source);
-        // Of all sources together only the one that has the key itself can be at fault.
+        // Once all sources are read, only one that has the key itself can be at fault.
         let found = documents.find_map(|(source, document)| Some((source.clone(), document.find(key, is_read)?)));
         let (source, at) = found.map_or((self.source.clone(), None), |(source, at)| (source, Some(at)));
         self.errors.push(ConfigError { source, at, message });
+    }
+
+    /// Notes those of several reasons that hold.
+    pub(super) fn errors_of<const N: usize>(&mut self, reasons: [(bool, &str); N]) {
+        reasons.iter().filter(|(holds, _)| *holds).for_each(|(_, reason)| self.error(*reason));
     }
 
     /// Notes a warning, once.
@@ -80,18 +88,18 @@ impl Problems {
     }
 
     /// Notes that a file which a setting names is not there.
-    pub(super) fn missing(&mut self, message: String) {
+    pub(super) fn missing<T>(&mut self, message: String) -> Option<T> {
         if self.elsewhere {
             self.warn(format!("{message}; an agent there would not start"));
         } else {
             self.error(message);
         }
+        None
     }
 
-    /// Notes that a value is of another kind than `what`.
-    pub(super) fn expected(&mut self, key: &str, what: &str, came: &Value) {
-        let came = match came {
-            // A value may be a secret in the wrong place, so only its kind is told.
+    /// Notes that a value is of another kind than `what`. The value may be a secret, so its kind alone is named.
+    pub(super) fn expected<T>(&mut self, key: &str, what: &str, value: &Value) -> Option<T> {
+        let kind = match value {
             Value::String(_) => "a string",
             Value::Number(_) => "a number",
             Value::Bool(_) => "a boolean",
@@ -99,6 +107,6 @@ impl Problems {
             Value::Object(_) => "an object",
             Value::Null => "null",
         };
-        self.error(format!("{key}: expected {what}, got {came}"));
+        self.refuse(format!("{key}: expected {what}, got {kind}"))
     }
 }

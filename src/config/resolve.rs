@@ -1,10 +1,9 @@
-//! From what users wrote to what the agent uses: defaults, checks, and all errors at once.
+//! From files and flags to a [`Config`]: defaults, checks, and all errors at once.
 //!
-//! `cli` calls [`resolve`] for `agent` and `validate`, and again for each reload. Every rule that
-//! makes a value impossible is here, in `network` or in `safety`.
+//! Every rule that makes a value impossible is here, in `network`, `safety` or `federation`.
 
 use super::baseline::baseline;
-use super::chooser::Chooser;
+use super::chooser::{Chooser, Found};
 use super::file::{AutopilotStanza, File, HealthStanza, HttpConfig, Performance};
 use super::interfaces::Host;
 use super::places::Places;
@@ -32,7 +31,7 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     config.dev = sources.dev;
     role(&file, &mut config, &mut problems);
     identity(&file, host, &mut config, &mut problems);
-    let mut chooser = Chooser::new(host);
+    let mut chooser = Chooser::new(host, Found::new());
     network::addresses(&file, &mut chooser, &mut config, &mut problems);
     config.places = Places::new(&file, chooser);
     membership(&file, host, &mut config, &mut problems);
@@ -44,10 +43,10 @@ pub fn resolve_on(sources: &Sources, host: &Host) -> Result<Config, Vec<ConfigEr
     federation::resolve(&file, &mut config, &mut problems);
     unix_sockets::resolve(file.unix_sockets.clone().unwrap_or_default(), &mut config, &mut problems);
     open_files(host, &config, &mut problems);
-    config.services = [&file.service, &file.services].into_iter().flatten().flat_map(|some| some.0.clone()).collect();
-    config.checks = [&file.check, &file.checks].into_iter().flatten().flat_map(|some| some.0.clone()).collect();
+    config.services = [&file.service, &file.services].into_iter().flatten().flatten().cloned().collect();
+    config.checks = [&file.check, &file.checks].into_iter().flatten().flatten().cloned().collect();
     checks(&file, &mut config, &mut problems);
-    config.watches = file.watches.unwrap_or_default().0;
+    config.watches = file.watches.unwrap_or_default();
     if config.watches.len() > defaults::WATCHES_MAX {
         problems.error(format!("watches: expected at most {}, got {}", defaults::WATCHES_MAX, config.watches.len()));
     }
@@ -62,24 +61,18 @@ fn path(text: Option<&str>) -> Option<PathBuf> {
     text.filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-/// Server or client, how a cluster begins, and where state is kept.
+/// Server or client, the begin of a cluster, and the folder for state.
 fn role(file: &File, config: &mut Config, problems: &mut Problems) {
     config.server = file.server.unwrap_or(config.dev);
     config.fast_gossip = config.dev;
     let bootstrap = file.bootstrap.unwrap_or(false);
     let expect: u32 = within(file.bootstrap_expect, "bootstrap_expect", (0, i64::from(i32::MAX)), problems).unwrap_or(0);
-    if expect > 0 && bootstrap {
-        problems.error("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive");
-    }
-    if expect > 0 && !config.server {
-        problems.error("'bootstrap_expect > 0' requires 'server = true'");
-    }
-    if bootstrap && !config.server {
-        problems.error("'bootstrap = true' requires 'server = true'");
-    }
-    if config.dev && expect > 1 {
-        problems.error("'bootstrap_expect > 1' cannot be met by an agent in dev mode, which is a cluster of one");
-    }
+    problems.errors_of([
+        (expect > 0 && bootstrap, "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive"),
+        (expect > 0 && !config.server, "'bootstrap_expect > 0' requires 'server = true'"),
+        (bootstrap && !config.server, "'bootstrap = true' requires 'server = true'"),
+        (config.dev && expect > 1, "'bootstrap_expect > 1' cannot be met by an agent in dev mode, which is a cluster of one"),
+    ]);
     if expect > 1 && expect.is_multiple_of(2) {
         problems
             .warn(format!("bootstrap_expect is {expect}: an even number of servers tolerates no more failures than one less"));
@@ -171,8 +164,7 @@ fn membership(file: &File, host: &Host, config: &mut Config, problems: &mut Prob
     set(&mut config.translate_wan_addrs, file.translate_wan_addrs);
 }
 
-/// Both kinds of join are the same list: an address that answers late is as good as one that
-/// answers at once.
+/// Both kinds of join make one list, since every address is tried again until it answers.
 fn join(join: &mut Join, lists: [&Option<Vec<String>>; 2], host: &Host, problems: &mut Problems) {
     for address in lists.into_iter().flatten().flatten() {
         if template::is_template(address) {
@@ -217,7 +209,7 @@ fn requests(file: &File, config: &mut Config, problems: &mut Problems) {
     set(&mut config.http_max_conns_per_client, within(connections, "limits.http_max_conns_per_client", bounds, problems));
 }
 
-/// A process with fewer would fail at any connection, and warn of it many times a second. Consul's text.
+/// Refuses too low a limit of open files, with Consul's text: connections would fail many times a second.
 fn open_files(host: &Host, config: &Config, problems: &mut Problems) {
     let connections = config.http_max_conns_per_client;
     let needed = connections as u64 + defaults::OPEN_FILES_OWN;
@@ -236,7 +228,7 @@ fn checks(file: &File, config: &mut Config, problems: &mut Problems) {
     let fenced = file.http_config.as_ref().is_some_and(|http| http.allow_write_http_from.is_some());
     if config.enable_script_checks && !fenced {
         problems.warn(
-            "enable_script_checks without ACLs and without http_config.allow_write_http_from lets whoever reaches the HTTP API run any command here; use enable_local_script_checks instead",
+            "enable_script_checks without ACLs and without http_config.allow_write_http_from lets everybody who reaches the HTTP API run any command here; use enable_local_script_checks instead",
         );
     }
     config.enable_local_script_checks |= config.enable_script_checks;
@@ -247,7 +239,7 @@ fn checks(file: &File, config: &mut Config, problems: &mut Problems) {
     }
 }
 
-/// What an agent says of the scripts and services that checks of files name, when it registers them.
+/// Judges the scripts and services that checks of files name, as an agent does when it registers them.
 fn scripts(config: &Config, problems: &mut Problems) {
     let of_services = config.services.iter().flat_map(|service| service.check.iter().chain(&service.checks));
     for check in of_services.chain(&config.checks) {
@@ -346,7 +338,7 @@ fn logging(file: &File, config: &mut Config, problems: &mut Problems) {
     config.log_file = log_file(file, problems);
 }
 
-/// As in Consul, a name that ends in a slash is that of a folder; one that is a folder is taken so too.
+/// As in Consul, a name with a slash at its end is a folder's; so is the name of an existing folder.
 fn log_file(file: &File, problems: &mut Problems) -> Option<LogFile> {
     let bounds = (0, i64::MAX);
     let max_bytes = within(file.log_rotate_bytes, "log_rotate_bytes", bounds, problems).unwrap_or(0);

@@ -1,7 +1,6 @@
-//! What users trust for their safety: encryption, certificates, access control.
+//! Encryption, certificates and access control.
 //!
-//! Called by `resolve` alone. Nothing here is ever passed over with a warning when that would
-//! leave an agent more open than it was told to be.
+//! A setting that would leave the agent more open than configured is an error, never a warning.
 
 use super::file::{File, TlsListener, TlsStanza};
 use super::problems::Problems;
@@ -21,7 +20,7 @@ pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems)
     }
 }
 
-/// The gossip key. It is a secret: errors tell its length alone.
+/// The gossip key. It is a secret: errors show its length alone.
 fn encrypt(text: Option<&str>, problems: &mut Problems) -> Option<Vec<u8>> {
     let text = text.filter(|text| !text.is_empty())?;
     match STANDARD.decode(text) {
@@ -35,12 +34,8 @@ fn encrypt(text: Option<&str>, problems: &mut Problems) -> Option<Vec<u8>> {
 /// The keys at the top and `tls {}` are two spellings of one thing; the stanza wins.
 fn tls(file: &File, problems: &mut Problems) -> Tls {
     let TlsStanza { defaults, internal_rpc, https, grpc } = file.tls.clone().unwrap_or_default();
-    let defaults = defaults.unwrap_or_default();
-    let internal_rpc = internal_rpc.unwrap_or_default();
-    let https = https.unwrap_or_default();
-    for (name, listener) in
-        [("internal_rpc", &internal_rpc), ("https", &https), ("grpc", grpc.as_ref().unwrap_or(&TlsListener::default()))]
-    {
+    let [defaults, internal_rpc, https, grpc] = [defaults, internal_rpc, https, grpc].map(Option::unwrap_or_default);
+    for (name, listener) in [("internal_rpc", &internal_rpc), ("https", &https), ("grpc", &grpc)] {
         refuse_files(name, listener, problems);
     }
     if defaults.verify_server_hostname.is_some() || https.verify_server_hostname.is_some() {
@@ -49,7 +44,6 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
     if defaults.accept_plaintext.is_some() || https.accept_plaintext.is_some() {
         problems.error("invalid config key accept_plaintext outside tls.internal_rpc");
     }
-    let grpc = grpc.unwrap_or_default();
     let versions = [
         ("tls_min_version", &file.tls_min_version),
         ("tls.defaults.tls_min_version", &defaults.tls_min_version),
@@ -85,18 +79,14 @@ fn tls(file: &File, problems: &mut Problems) -> Tls {
 
 /// One set of files serves every listener.
 fn refuse_files(name: &str, listener: &TlsListener, problems: &mut Problems) {
-    let files = [
-        ("ca_file", &listener.ca_file),
-        ("ca_path", &listener.ca_path),
-        ("cert_file", &listener.cert_file),
-        ("key_file", &listener.key_file),
-    ];
+    let TlsListener { ca_file, ca_path, cert_file, key_file, .. } = listener;
+    let files = [("ca_file", ca_file), ("ca_path", ca_path), ("cert_file", cert_file), ("key_file", key_file)];
     for (key, _) in files.iter().filter(|(_, value)| value.is_some()) {
         problems.error(format!("tls.{name}.{key}: files of one listener alone are not offered; put them into tls.defaults"));
     }
 }
 
-/// Whether the least version is TLS 1.3. One that is asked for on one listener counts on all.
+/// True when the least version is TLS 1.3, which then counts for all listeners.
 fn is_13(key: &str, version: Option<&str>, problems: &mut Problems) -> bool {
     match version.map(str::to_lowercase).as_deref() {
         None | Some("" | "tls_auto" | "tls12" | "tlsv1_2") => {}
@@ -111,28 +101,22 @@ fn is_13(key: &str, version: Option<&str>, problems: &mut Problems) -> bool {
     false
 }
 
-/// Verification without anything to verify with would be none. Consul's texts.
+/// Refuses verification without the files it needs, with Consul's texts.
 fn verify_files(tls: &Tls, config: &mut Config, problems: &mut Problems) {
     let authority = tls.ca_file.is_some() || tls.ca_path.is_some();
     let certificate = tls.has_certificate();
     let incoming = tls.verify_incoming_rpc || tls.verify_incoming_https;
-    if tls.cert_file.is_some() != tls.key_file.is_some() {
-        problems.error("cert_file and key_file: expected both or neither");
-    }
-    if tls.verify_outgoing && !authority {
-        problems.error("VerifyOutgoing set, and no CA certificate provided! Set ca_file or ca_path");
-    }
-    if incoming && !authority {
-        problems.error("VerifyIncoming set, and no CA certificate provided! Set ca_file or ca_path");
-    }
-    if incoming && !certificate {
-        problems.error("VerifyIncoming set, and no Cert/Key pair provided! Set cert_file and key_file");
-    }
+    problems.errors_of([
+        (tls.cert_file.is_some() != tls.key_file.is_some(), "cert_file and key_file: expected both or neither"),
+        (tls.verify_outgoing && !authority, "VerifyOutgoing set, and no CA certificate provided! Set ca_file or ca_path"),
+        (incoming && !authority, "VerifyIncoming set, and no CA certificate provided! Set ca_file or ca_path"),
+        (incoming && !certificate, "VerifyIncoming set, and no Cert/Key pair provided! Set cert_file and key_file"),
+    ]);
     if tls.accept_plaintext && tls.verify_incoming_rpc {
-        problems.error("tls.internal_rpc.accept_plaintext: nobody who speaks without TLS shows the certificate that verify_incoming asks for; set one of the two");
+        problems.error("tls.internal_rpc.accept_plaintext: an agent without TLS cannot show the certificate that verify_incoming asks for; set one of the two");
     }
     if config.server && tls.verify_incoming_rpc && !tls.verify_server_hostname {
-        problems.warn("verify_incoming without verify_server_hostname: whoever has a certificate of the CA, as a client or in another datacenter, may speak to Raft as a server");
+        problems.warn("verify_incoming without verify_server_hostname: every holder of a certificate of the CA, as a client or in another datacenter, may speak to Raft as a server");
     }
     if !config.https.is_empty() && !certificate {
         // As in Consul; test harnesses of its Go clients write such a port always.
@@ -143,7 +127,7 @@ fn verify_files(tls: &Tls, config: &mut Config, problems: &mut Problems) {
         [("ca_file", &tls.ca_file), ("ca_path", &tls.ca_path), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)]
     {
         if let Some(path) = file.as_deref().filter(|path| !Path::exists(path)) {
-            problems.missing(format!("{key}: there is no {}", path.display()));
+            _ = problems.missing::<()>(format!("{key}: there is no {}", path.display()));
         }
     }
 }

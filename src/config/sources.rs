@@ -1,7 +1,6 @@
-//! Where configuration comes from: files and folders in the order given, then flags.
+//! The sources of a configuration: files and folders in the order given, then flags.
 //!
-//! `cli` makes a [`Sources`] of its flags; `resolve` and, on SIGHUP, the agent's reload read it
-//! again, files included. Unreadable files are errors like any other.
+//! A reload reads them again, files included. Unreadable files are errors like any other.
 
 use super::file::{File, Format};
 use super::merge::Setting;
@@ -12,27 +11,25 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What the user gave on the command line.
+/// The configuration as the command line gives it.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// `-config-file` and `-config-dir` in the order given.
     pub paths: Vec<PathBuf>,
-    /// `-config-format`: for files whose ending tells nothing.
+    /// `-config-format`, for files with another ending.
     pub format: Option<Format>,
     /// `-hcl`: pieces of configuration on the command line.
     pub inline: Vec<String>,
     /// Flags, as the document they stand for.
     pub flags: Value,
-    /// `-dev`
     pub dev: bool,
-    /// The variable `CONSUL_LOCAL_CONFIG`: settings that whoever starts a container gives it. Files and flags win.
+    /// The variable `CONSUL_LOCAL_CONFIG`: settings of a container from outside. Files and flags win.
     pub environment: Option<String>,
-    /// They are judged for another machine, which may have files that this one has not.
+    /// The configuration is judged for another machine, which may have files that this one lacks.
     pub elsewhere: bool,
 }
 
 impl Sources {
-    /// Reads and merges everything that was given.
     pub(super) fn read(&self, problems: &mut Problems) -> File {
         problems.elsewhere = self.elsewhere;
         problems.source = "flags".to_owned();
@@ -67,7 +64,7 @@ impl Sources {
         merged
     }
 
-    /// The file itself, or a folder's files in order of their names; folders in it are not entered.
+    /// The file itself, or the files of a folder by name, without its folders.
     fn files_of(&self, path: &Path, problems: &mut Problems) -> Vec<(PathBuf, Format)> {
         problems.source = path.display().to_string();
         if let Err(error) = path.metadata() {
@@ -110,7 +107,7 @@ pub fn services_of(path: &Path) -> Result<Vec<ServiceDefinition>, Vec<ConfigErro
     if !problems.errors.is_empty() {
         return Err(problems.errors);
     }
-    Ok([file.service, file.services].into_iter().flatten().flat_map(|some| some.0).collect())
+    Ok([file.service, file.services].into_iter().flatten().flatten().collect())
 }
 
 fn read_file(path: &Path, format: Format, problems: &mut Problems) -> Option<File> {
@@ -125,7 +122,7 @@ fn read_file(path: &Path, format: Format, problems: &mut Problems) -> Option<Fil
         return None;
     }
     if text.trim().is_empty() {
-        // As in Consul. A file that is being written, or was cut, would look the same.
+        // As in Consul; a file that is being written, or was cut, looks the same.
         problems.warn(format!("{} is empty: no settings are taken from it", path.display()));
         return None;
     }

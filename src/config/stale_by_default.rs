@@ -1,4 +1,4 @@
-//! `bridge { stale_by_default }`: which reads of other datacenters may be stale.
+//! `bridge { stale_by_default }`: reads of other datacenters that may be stale.
 
 use super::merge::Setting;
 use super::problems::Problems;
@@ -6,25 +6,21 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The families of endpoints that `bridge.stale_by_default` may name: the first word of their path
-/// below `/v1`.
+/// The families of endpoints that `bridge.stale_by_default` may name: the first word of a path below `/v1`.
 const FAMILIES: [&str; 3] = ["catalog", "coordinate", "health"];
 
-/// Which reads of other datacenters may be stale when their user has left it open
-/// (`bridge { stale_by_default }`).
+/// The reads of other datacenters that may be stale unless their user decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StaleByDefault {
-    /// None.
     #[default]
     Never,
-    /// All.
     Always,
     /// Those below `/v1/<one of these>/`.
     Endpoints(BTreeSet<String>),
 }
 
 impl StaleByDefault {
-    /// Whether reads of a family of endpoints (`catalog`, `health`, …) may be.
+    /// True when reads of a family of endpoints (`catalog`, `health`, …) may be stale.
     pub fn covers(&self, family: &str) -> bool {
         match self {
             StaleByDefault::Never => false,
@@ -58,10 +54,7 @@ impl Setting for StaleByDefault {
                 }
                 Some(StaleByDefault::Endpoints(families))
             }
-            other => {
-                problems.expected(key, "true, false or a list of endpoints such as [\"catalog\", \"health\"]", &other);
-                None
-            }
+            other => problems.expected(key, "true, false or a list of endpoints such as [\"catalog\", \"health\"]", &other),
         }
     }
 }

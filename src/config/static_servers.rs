@@ -1,55 +1,28 @@
-//! `federation {}`: servers of other datacenters as they are written, read one by one.
+//! `federation {}`: servers of other datacenters.
 
-use super::merge::{Setting, join_key, read_object};
-use super::problems::Problems;
 use crate::defaults;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What marks the fingerprint of a static entry.
+/// The mark of a static entry's fingerprint.
 pub(super) const PIN: &str = "sha256:";
 /// Digits of a SHA-256 in hex.
 const PIN_DIGITS: usize = 64;
-/// Bytes of a DNS name.
 const HOST_BYTES: usize = 253;
-
-/// `federation {}` as it is written: datacenter to entries.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct StaticLists(pub(super) BTreeMap<String, Vec<String>>);
-
-impl Setting for StaticLists {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<StaticLists> {
-        let object = read_object(value, key, problems)?;
-        let read_list = |(dc, list): (String, Value)| {
-            let entries = Vec::<String>::read(list, &join_key(key, &dc), problems)?;
-            Some((dc, entries))
-        };
-        Some(StaticLists(object.into_iter().filter_map(read_list).collect()))
-    }
-
-    fn merge(&mut self, later: StaticLists) {
-        for (dc, entries) in later.0 {
-            self.0.entry(dc).or_default().extend(entries);
-        }
-    }
-}
 
 /// A server of another datacenter, named by `federation {}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StaticServer {
     /// An IP address or a DNS name, without brackets.
     pub host: String,
-    /// Where its bridge listens (UDP).
+    /// The UDP port of its bridge.
     pub port: u16,
-    /// SHA-256 of its certificate in lower-case hex; without one a CA vouches for it.
+    /// SHA-256 of its certificate in lower-case hex; without it a CA vouches for the server.
     pub pin: Option<String>,
 }
 
 impl StaticServer {
-    /// Reads `host`, `host:port` or `[v6]:port`, with `#sha256:<hex>` behind it or not. The error says
-    /// what was expected.
+    /// Reads `host`, `host:port` or `[v6]:port`, with or without `#sha256:<hex>`. The error names the expectation.
     pub(super) fn parse(text: &str) -> Result<StaticServer, String> {
         let (address, pin) = match text.trim().split_once('#') {
             None => (text.trim(), None),
@@ -60,17 +33,11 @@ impl StaticServer {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or_else(expected)?;
                 host.parse::<Ipv6Addr>().map_err(|_| expected())?;
-                let port = match rest {
-                    "" => None,
-                    rest => Some(rest.strip_prefix(':').ok_or_else(expected)?),
-                };
+                let port = (!rest.is_empty()).then(|| rest.strip_prefix(':').ok_or_else(expected)).transpose()?;
                 (host, port)
             }
             None if address.parse::<IpAddr>().is_ok() => (address, None),
-            None => match address.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (address, None),
-            },
+            None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
         };
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if host.parse::<IpAddr>().is_err() && (host.is_empty() || host.len() > HOST_BYTES || !host.chars().all(word)) {

@@ -1,8 +1,7 @@
 //! The templates that choose addresses: `{{ GetPrivateIP }}`, and pipelines of go-sockaddr such as
 //! `{{ GetAllInterfaces | include "network" "10.0.0.0/8" | attr "address" }}`.
 //!
-//! `network` and `resolve` expand with it. `tokens` reads a template, `stages` does what its stages
-//! say. Pure: all that is known of the host is in [`Host`].
+//! `tokens` reads a template, `stages` carries its stages out on a [`Host`], without I/O.
 
 mod stages;
 #[cfg(test)]
@@ -18,11 +17,10 @@ use super::interfaces::Host;
 pub(super) struct Expanded {
     /// The text; a template that matches no address leaves nothing.
     pub(super) text: String,
-    /// What to tell of each template that matched nothing.
+    /// A line for the user for each template that matched nothing.
     pub(super) unmatched: Vec<String>,
 }
 
-/// Whether there is anything to replace.
 pub(super) fn is_template(text: &str) -> bool {
     text.contains("{{")
 }
@@ -42,7 +40,7 @@ pub(super) fn expand(text: &str, host: &Host) -> Result<Expanded, String> {
         let shown = template.trim();
         let found = evaluate(template, host).map_err(|error| format!("template {{{{ {shown} }}}}: {error}"))?;
         if found.is_empty() {
-            let there = host.told();
+            let there = host.described();
             expanded.unmatched.push(format!("template {{{{ {shown} }}}} matches no address of this host, which has: {there}"));
         }
         expanded.text.push_str(&found);
@@ -51,7 +49,7 @@ pub(super) fn expand(text: &str, host: &Host) -> Result<Expanded, String> {
     Ok(expanded)
 }
 
-/// One template: a source, and what each further stage makes of it.
+/// The result of one template: of a source and the stages behind it.
 fn evaluate(template: &str, host: &Host) -> Result<String, String> {
     let stages = tokens::read(template)?;
     let mut stages = stages.split(|token| *token == Token::Pipe);
@@ -61,13 +59,13 @@ fn evaluate(template: &str, host: &Host) -> Result<String, String> {
         value = match value {
             Value::Addresses(addresses) => stages::apply(stage, addresses, host)?,
             Value::Text(text) => {
-                return Err(format!("nothing can follow what is a text already ({text:?}), but {} came", tokens::shown(stage)));
+                return Err(format!("the result is a text already ({text:?}), which {} cannot follow", tokens::shown(stage)));
             }
         };
     }
     Ok(match value {
         Value::Text(text) => text,
-        // Go would print its own structure here, which is no address to anybody.
-        Value::Addresses(addresses) => addresses.iter().map(|it| it.ip.to_string()).collect::<Vec<String>>().join(" "),
+        // Go would print a structure here, which is of no use as an address.
+        Value::Addresses(addresses) => stages::joined(&addresses),
     })
 }

@@ -1,34 +1,26 @@
 //! `unix_sockets {}`: names of users and groups become their ids, and the mode its bits.
-//!
-//! Called by `resolve` alone.
 
 use super::file::UnixSocketsStanza;
 use super::problems::Problems;
 use super::{Config, UnixSockets};
 
-/// Fills in what the files of Unix sockets are made.
+/// Fills in owner and mode of the sockets' files.
 pub(super) fn resolve(stanza: UnixSocketsStanza, config: &mut Config, problems: &mut Problems) {
     let UnixSocketsStanza { user, group, mode } = stanza;
     let mut id = |key: &str, name: Option<String>, file: &str| {
         let name = name.filter(|name| !name.is_empty())?;
         let found = number(&name, &std::fs::read_to_string(file).unwrap_or_default());
-        if found.is_none() {
-            problems.missing(format!("unix_sockets.{key}: expected a number or a name in {file}, got {name:?}"));
-        }
-        found
+        found.or_else(|| problems.missing(format!("unix_sockets.{key}: expected a number or a name in {file}, got {name:?}")))
     };
     let (user, group) = (id("user", user, "/etc/passwd"), id("group", group, "/etc/group"));
     let mode = mode.filter(|mode| !mode.is_empty()).and_then(|text| {
         let bits = u32::from_str_radix(&text, 8).ok().filter(|bits| *bits <= 0o777);
-        if bits.is_none() {
-            problems.error(format!("unix_sockets.mode: expected an octal number such as 0770, got {text:?}"));
-        }
-        bits
+        bits.or_else(|| problems.refuse(format!("unix_sockets.mode: expected an octal number such as 0770, got {text:?}")))
     });
     config.unix_sockets = UnixSockets { user, group, mode };
 }
 
-/// The id that is given, or that `table` (of the form of `/etc/passwd`) has for the name.
+/// The id `name` itself, or the id of that name in `table`, which has the form of `/etc/passwd`.
 fn number(name: &str, table: &str) -> Option<u32> {
     name.parse().ok().or_else(|| {
         let rows = table.lines().map(|line| line.split(':').collect::<Vec<_>>());

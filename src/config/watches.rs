@@ -1,7 +1,6 @@
-//! `watches` as configuration files define them: what is looked at, and one handler each.
+//! `watches` of configuration files: a view, which `model::watch` reads, and one handler each.
 //!
-//! Used by `file`. What is looked at is read by `model::watch`, as it is for the command line. A
-//! handler needs no `enable_script_checks`: only who writes these files can name one.
+//! A handler needs no `enable_script_checks`: only the author of these files can name one.
 
 use super::definition::{Kind, Known, canonical, each};
 use super::merge::{Setting, join_key, take};
@@ -14,33 +13,23 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// `http_handler_config {}`
-const HTTP_KEYS: [Known; 5] = [
-    ("path", Kind::Text),
-    ("method", Kind::Text),
-    ("timeout", Kind::Time),
-    ("header", Kind::Any),
-    ("tls_skip_verify", Kind::Flag),
-];
+const HTTP_KEYS: [Known; 4] =
+    [(Kind::Text, "path method"), (Kind::Time, "timeout"), (Kind::Any, "header"), (Kind::Flag, "tls_skip_verify")];
 
 /// `watches`: one or several.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct WatchDefinitions(pub(super) Vec<ConfiguredWatch>);
-
-impl Setting for WatchDefinitions {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<WatchDefinitions> {
-        let read = |(key, value): (String, Value)| read_watch(value, &key, problems);
-        Some(WatchDefinitions(each(value, key).into_iter().filter_map(read).collect()))
+impl Setting for Vec<ConfiguredWatch> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<ConfiguredWatch>> {
+        Some(each(value, key).into_iter().filter_map(|(key, value)| read_watch(value, &key, problems)).collect())
     }
 
-    fn merge(&mut self, later: WatchDefinitions) {
-        self.0.extend(later.0);
+    fn merge(&mut self, later: Vec<ConfiguredWatch>) {
+        self.extend(later);
     }
 }
 
 fn read_watch(value: Value, key: &str, problems: &mut Problems) -> Option<ConfiguredWatch> {
     let Value::Object(mut params) = value else {
-        problems.expected(key, "an object", &value);
-        return None;
+        return problems.expected(key, "an object", &value);
     };
     let handler = read_handler(&mut params, key, problems);
     let watch = Watch::parse(params).map_err(|text| problems.error(format!("{key}: {text}"))).ok();
@@ -53,44 +42,24 @@ fn read_handler(params: &mut Map<String, Value>, key: &str, problems: &mut Probl
     let kind = kind.unwrap_or_default();
     let [shell, args, http] = ["handler", "args", "http_handler_config"].map(|name| params.remove(name).filter(|v| !v.is_null()));
     let is_http = kind == "http";
-    let mut refuse = |text: &str| problems.error(format!("{key}: {text}"));
+    let mut refuse = |text: &str| problems.refuse(format!("{key}: {text}"));
     if !["", "script", "http"].contains(&kind.as_str()) {
-        refuse(&format!("handler_type: expected script or http, got {kind:?}"));
-        return None;
+        return refuse(&format!("handler_type: expected script or http, got {kind:?}"));
     }
     if [shell.is_some(), args.is_some(), is_http].into_iter().filter(|given| *given).count() > 1 {
-        refuse("Only one watch handler allowed");
-        return None;
+        return refuse("Only one watch handler allowed");
     }
     match (shell, args, http) {
         (None, None, Some(config)) if is_http => read_http(config, &join_key(key, "http_handler_config"), problems),
-        (None, None, None) if is_http => {
-            refuse("Handler type 'http' requires 'http_handler_config' to be set");
-            None
-        }
-        (_, _, Some(_)) => {
-            refuse("http_handler_config goes with handler_type = \"http\"");
-            None
-        }
+        (None, None, None) if is_http => refuse("Handler type 'http' requires 'http_handler_config' to be set"),
+        (_, _, Some(_)) => refuse("http_handler_config goes with handler_type = \"http\""),
         (Some(Value::String(line)), None, None) if !line.trim().is_empty() => {
             problems.warn("The 'handler' field in watches has been deprecated and replaced with the 'args' field");
             Some(Handler::Shell(line))
         }
-        (Some(_), None, None) => {
-            refuse("Watch handler must be a string");
-            None
-        }
-        (None, Some(args), None) => {
-            let words = words(args);
-            if words.is_none() {
-                refuse("Watch args must be a list of strings");
-            }
-            words.map(Handler::Args)
-        }
-        _ => {
-            refuse("Must define a watch handler");
-            None
-        }
+        (Some(_), None, None) => refuse("Watch handler must be a string"),
+        (None, Some(args), None) => words(args).map(Handler::Args).or_else(|| refuse("Watch args must be a list of strings")),
+        _ => refuse("Must define a watch handler"),
     }
 }
 
@@ -112,17 +81,14 @@ fn read_http(value: Value, key: &str, problems: &mut Problems) -> Option<Handler
     let method = method.filter(|method| !method.is_empty()).unwrap_or_else(|| "POST".to_owned());
     let is_url = |uri: Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
     if url.is_empty() {
-        problems.error(format!("{key}: Requires 'path' to be set"));
-        return None;
+        return problems.refuse(format!("{key}: Requires 'path' to be set"));
     }
     if !url.parse().is_ok_and(is_url) {
-        // It may carry a password, so it is not told.
-        problems.error(format!("{key}.path: expected a URL with http:// or https:// and a host"));
-        return None;
+        // The URL may carry a password, so it is not shown.
+        return problems.refuse(format!("{key}.path: expected a URL with http:// or https:// and a host"));
     }
     if Method::from_bytes(method.as_bytes()).is_err() {
-        problems.error(format!("{key}.method: expected a method such as POST, got {method:?}"));
-        return None;
+        return problems.refuse(format!("{key}.method: expected a method such as POST, got {method:?}"));
     }
     let timeout = timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(defaults::WATCH_HTTP_TIMEOUT);
     Some(Handler::Http(HttpHandler { url, method, headers, timeout, tls_skip_verify }))
@@ -134,18 +100,11 @@ fn read_headers(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<
     let object = super::merge::read_object(value, &key, problems)?;
     let mut headers = Vec::new();
     for (name, values) in object {
-        let values = match values {
-            Value::Array(values) => values,
-            one => vec![one],
-        };
-        for value in values {
+        for value in if let Value::Array(values) = values { values } else { vec![values] } {
             let text = value.as_str().filter(|text| HeaderValue::try_from(*text).is_ok());
             match text {
                 Some(text) if HeaderName::try_from(&name).is_ok() => headers.push((name.clone(), text.to_owned())),
-                _ => {
-                    problems.error(format!("{key}: {name:?} is no header with values that can be sent"));
-                    return None;
-                }
+                _ => return problems.refuse(format!("{key}: {name:?} is no header with values that can be sent")),
             }
         }
     }
@@ -160,9 +119,9 @@ mod tests {
 
     fn read(value: Value) -> Result<Vec<ConfiguredWatch>, Vec<String>> {
         let mut problems = Problems::default();
-        let read = WatchDefinitions::read(value, "watches", &mut problems);
+        let read = Vec::<ConfiguredWatch>::read(value, "watches", &mut problems);
         let errors: Vec<String> = problems.errors.into_iter().map(|error| error.message).collect();
-        if errors.is_empty() { Ok(read.unwrap().0) } else { Err(errors) }
+        if errors.is_empty() { Ok(read.unwrap()) } else { Err(errors) }
     }
 
     #[test]

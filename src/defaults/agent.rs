@@ -10,8 +10,7 @@ pub const CONSUL_BUILD_DATE: &str = "2025-08-13T00:00:00Z";
 pub const FLOOD_JOIN_INTERVAL: Duration = Duration::from_secs(60);
 /// The same while some are missing.
 pub const FLOOD_JOIN_RETRY: Duration = Duration::from_secs(1);
-/// How often the estimated ways to the servers of other datacenters are looked at again: two rounds
-/// of the WAN pool's measurements.
+/// Time between refreshes of the estimated ways to other datacenters: two rounds of the WAN pool's measurements.
 pub const WAN_ESTIMATE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a graceful leave may take before the process goes anyway. Consul's number.
 pub const LEAVE_LIMIT: Duration = Duration::from_secs(15);
@@ -22,29 +21,25 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 // === Addresses ===
 
-/// Time between looks at the host's addresses, for templates: a container that was connected to
-/// another network is back in its pools a few seconds later, and a look costs less than a millisecond.
+/// Time between looks at the host's addresses, for templates: a look costs less than 1 ms, and a moved container is back soon.
 pub const ADDRESS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// Looks after a move at which the catalog is compared with this agent: the leader writes the new address
-/// too, and may put back what it read before this agent had written its own.
+/// Looks after a move that compare the catalog with this agent: the leader may first write back the old address.
 pub const ADDRESS_SYNC_LOOKS: u32 = 3;
 
 // === Certificates ===
 
-/// Days to a certificate's end under which it is told, by `federation doctor` and in the log.
+/// Days to a certificate's end below which `federation doctor` and the log warn of it.
 pub const CERTIFICATE_SOON_DAYS: i64 = 30;
-/// How often certificates that are over soon are told in the log.
+/// Time between log lines about certificates that end soon.
 pub const CERTIFICATE_TOLD_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often the files of certificates are looked at. What differs is read when it is the same at
-/// two looks: a certificate and its key are two files, and are not written at one time.
+/// Time between looks at certificate files. A change counts once two looks agree: certificate and key are written one by one.
 pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
 
 // === Log ===
 
-/// How long something may fail before a warning: agents that start together find each other and a
-/// leader within it.
+/// Time that something may fail before a warning: agents that start together find a leader within it.
 pub const TROUBLE_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between warnings of one thing that goes on failing: often enough to be seen in a log of today.
 pub const TROUBLE_REPEAT: Duration = Duration::from_secs(300);
-/// Time between warnings of one listener that accepts nobody, which it tries many times a second.
+/// Time between warnings of a listener that cannot accept: it tries many times a second.
 pub const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);

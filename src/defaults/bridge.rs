@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-/// Silence on a link after which QUIC probes it: longer than `BRIDGE_PING_INTERVAL`, so that a link that is pinged
-/// is not probed beside it.
-pub const BRIDGE_KEEP_ALIVE: Duration = Duration::from_millis(600);
-/// Silence after which a link is dead; three probes have gone unanswered by then.
+/// Silence on a link before QUIC probes it: longer than `BRIDGE_REST_INTERVAL`, so that a pinged link needs no probe.
+pub const BRIDGE_KEEP_ALIVE: Duration = Duration::from_millis(960);
+/// Silence after which a link is dead, with three probes unanswered.
 pub const BRIDGE_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a call waits for a link, and then for the next sign of progress; no call without
-/// either lasts longer.
+/// Time that a call waits for a link, and then for each further sign of progress.
 pub const BRIDGE_PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the answering side looks at what a request is doing, and says that it still holds.
+/// Time between looks of the answering side at a request's progress, each of which it reports.
 pub const BRIDGE_PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a dial may take, handshake and greeting together.
 pub const BRIDGE_DIAL_TIMEOUT: Duration = Duration::from_millis(1_800);
@@ -32,26 +30,19 @@ pub const BRIDGE_LATE_MIN: Duration = Duration::from_millis(250);
 pub const BRIDGE_READS_PER_DOUBLE: u32 = 20;
 /// Doubles that may be saved up, for the moment at which a server stalls.
 pub const BRIDGE_MAX_SAVED_DOUBLES: u32 = 20;
-/// Requests a peer may have under way on one connection: parked watches, mostly. Feeds and the heartbeat
-/// come on top (`FEED_STREAMS_STEP`).
+/// Requests of a peer under way on one connection, mostly parked watches. Feeds have `FEED_STREAMS_STEP` on top.
 pub const BRIDGE_MAX_STREAMS: u32 = 4_096;
-/// Blocking queries that this agent parks on one link; further ones go to the standby or are refused,
-/// so that an eighth of the streams is left for what does not wait.
+/// Blocking queries that this agent parks on one link: an eighth of the streams stays free. More use the standby or fail.
 pub const BRIDGE_MAX_PARKED: usize = 3_584;
-/// How long after its start a server waits with "no path to datacenter": gossip tells within half a second
-/// which datacenters there are, unless the machine is busy.
+/// Time after a start before "no path to datacenter" is answered: gossip needs half a second to learn of datacenters.
 pub const BRIDGE_START_GRACE: Duration = Duration::from_secs(2);
-/// Bytes that a sender may have on a new link's way before it has heard how much the way takes: an
-/// answer of usual size arrives within one round trip. A window is sent over four fifths of a round
-/// trip, so a long answer takes as much longer as it fills of the window: 36 KB, a seventh. RFC 9002
-/// recommends a twentieth of it, for ways as narrow as a home's; between datacenters 50 ms apart it is
-/// 50 Mbit/s, for no longer than there is something to send and no loss has shown that it is too much.
+/// Bytes in flight on a new link, so that an answer of usual size needs one round trip: 50 Mbit/s over 50 ms, until a loss.
 pub const BRIDGE_INITIAL_WINDOW: u64 = 256 << 10;
 /// Bytes a sender may be ahead on one stream.
 pub const BRIDGE_STREAM_WINDOW: u32 = 4 << 20;
 /// Bytes a peer may be ahead on one connection.
 pub const BRIDGE_CONNECTION_WINDOW: u32 = 64 << 20;
-/// Bytes of a datagram that every path must carry; what QUIC itself asks for.
+/// Bytes of a datagram that every path must carry: QUIC's own minimum.
 pub const BRIDGE_MIN_MTU: u16 = 1_200;
 /// Bytes of the socket's buffers, where the system grants them.
 pub const BRIDGE_SOCKET_BUFFER: usize = 4 << 20;
@@ -59,11 +50,9 @@ pub const BRIDGE_SOCKET_BUFFER: usize = 4 << 20;
 pub const BRIDGE_MAX_REQUEST_BYTES: u32 = 16 << 20;
 /// Bytes of one answer.
 pub const BRIDGE_MAX_REPLY_BYTES: u32 = 64 << 20;
-/// Bytes of the requests of one connection that are in memory, on their way in or at work; the next
-/// one waits. Four of the largest, or all that can be open of usual size.
+/// Bytes of one connection's requests in memory, arriving or at work: four of the largest. Further requests wait.
 pub const BRIDGE_ARRIVING_BYTES: u32 = 64 << 20;
-/// Bytes of the answers of one connection that wait for being taken; over it an answer is refused as
-/// too many. Two of the largest.
+/// Bytes of one connection's answers that wait to be taken: two of the largest. Further answers are refused.
 pub const BRIDGE_LEAVING_BYTES: u32 = 128 << 20;
 /// Bytes of one fault or greeting.
 pub const BRIDGE_MAX_NOTE_BYTES: u32 = 16 << 10;
@@ -87,16 +76,16 @@ pub const BRIDGE_MAX_REFUSALS: usize = 256;
 pub const BRIDGE_REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 /// How long requests at work may take to end when the bridge stops; parked ones never do.
 pub const BRIDGE_DRAIN: Duration = Duration::from_millis(500);
-/// Names of datacenters that were known once and are not any more.
+/// Names of former datacenters that are remembered.
 pub const BRIDGE_MAX_REMOVED: usize = 1_024;
 
 // === Looks for faults ===
 
 /// Servers of one datacenter that a look for faults dials; a datacenter has seldom more than seven.
 pub const DOCTOR_MAX_SERVERS: usize = 32;
-/// Looks for faults under way at a time, those that other datacenters ask for included.
+/// Looks for faults under way at a time, those for other datacenters included.
 pub const DOCTOR_MAX_AT_ONCE: usize = 4;
 /// How long the other side may take to dial back, which it does while this one dials.
 pub const DOCTOR_PATIENCE: Duration = Duration::from_secs(4);
-/// How far clocks may be apart before it is told: certificates are judged by them.
+/// Difference of two clocks above which `federation doctor` reports it: certificates are judged by them.
 pub const DOCTOR_CLOCK_TOLERANCE: Duration = Duration::from_secs(30);

@@ -14,8 +14,7 @@ pub const CA_DAYS: u32 = 1825;
 pub const CERT_DAYS: u32 = 365;
 /// `tls init -servers`: the least that outlives one of them.
 pub const INIT_SERVERS: u32 = 3;
-/// Numbers tried for `dc1-server-consul-<n>.pem`: more certificates of one kind in one folder are
-/// a mistake.
+/// Numbers tried for `dc1-server-consul-<n>.pem`: more certificates of one kind in one folder are a mistake.
 pub const CERT_FILE_NUMBERS: u32 = 10_000;
 /// HTTP port of the first datacenter of `demo`, Consul's own, and of the second.
 pub const DEMO_HTTP_PORTS: [u16; 2] = [8500, 9500];

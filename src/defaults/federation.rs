@@ -12,18 +12,15 @@ pub const FEDERATION_MAX_RESOLVED: usize = 32;
 pub const FEDERATION_RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names that are looked up at a time: each keeps one thread busy.
 pub const FEDERATION_LOOKUPS: usize = 8;
-/// How often the names of static entries are resolved anew while a link of their datacenter is down:
-/// a server that moved is found as soon as its name says so.
+/// Time between lookups of a static entry's names while a link of its datacenter is down.
 pub const FEDERATION_RESOLVE_RETRY: Duration = Duration::from_secs(5);
 /// The same while all links stand.
 pub const FEDERATION_RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Clusters of other datacenters that the catalog remembers as removed; over it a removal is refused.
 pub const FEDERATION_MAX_REMOVED: usize = 1_024;
-/// How often a server that has just started looks whether its catalog is no older than a leader's, so
-/// that the catalog alone says what is removed; and the pause before removals that could not be written
-/// down are written again.
+/// Time between looks whether a started server's catalog is as new as a leader's, and between tries to write removals.
 pub const FEDERATION_REMOVALS_LOOK: Duration = Duration::from_millis(250);
-/// How long a join waits until a readmission has come to this server.
+/// Time that a join waits for a readmission to reach this server.
 pub const FEDERATION_READMIT_WAIT: Duration = Duration::from_secs(5);
-/// How often it tries meanwhile.
+/// Time between tries meanwhile.
 pub const FEDERATION_READMIT_RETRY: Duration = Duration::from_millis(100);

@@ -6,15 +6,13 @@ use std::time::Duration;
 pub const SERF_LAN_PORT: u16 = 8301;
 /// Port of the WAN pool where an address names none. Consul's `serf_wan`.
 pub const SERF_WAN_PORT: u16 = 8302;
-/// Names that a pool keeps, all states together; more are refused and counted. Twice the largest
-/// pool that Consul's guide recommends (5,000), doubled again for members that come and go.
+/// Names that a pool keeps, all states together; more are refused and counted. Four times Consul's largest pool (5,000).
 pub const GOSSIP_MAX_MEMBERS: usize = 20_000;
 /// Bytes of a datagram with its envelope; fits an Ethernet frame through a tunnel.
 pub const GOSSIP_DATAGRAM_BYTES: usize = 1400;
 /// Bytes of a datagram that the envelope may take: header, nonce, tag, sender, counter, datacenter.
 pub const GOSSIP_ENVELOPE_BYTES: usize = 160;
-/// Bytes of a member's state that still travel as a broadcast; larger ones are announced and fetched.
-/// The membership header beside it takes at most about 120.
+/// Bytes of a member's state in a broadcast, beside a header of about 120; larger states are announced and fetched.
 pub const GOSSIP_BROADCAST_BYTES: usize = 1000;
 /// Bytes of a state exchange over TCP; 20,000 members of 800 bytes each.
 pub const GOSSIP_FRAME_BYTES: usize = 16 << 20;
@@ -36,17 +34,15 @@ pub const GOSSIP_FAST_PUSH_PULL: Duration = Duration::from_secs(2);
 pub const GOSSIP_RECONNECT: Duration = Duration::from_secs(30);
 /// The same with fast settings.
 pub const GOSSIP_FAST_RECONNECT: Duration = Duration::from_secs(1);
-/// The longest that a failed member is kept because it says so (`advertise_reconnect_timeout`): an
-/// agent that is away for a month is away.
+/// The longest `advertise_reconnect_timeout` of a member that is honoured.
 pub const GOSSIP_MAX_RECONNECT_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a left member is remembered. Serf's `TombstoneTimeout`.
 pub const GOSSIP_LEFT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How long a member without known state waits for a rumour before its state is fetched over TCP.
 pub const GOSSIP_FETCH_DELAY: Duration = Duration::from_millis(300);
-/// Tries to fetch a state that was announced; who announced one that is not there is believed no longer.
+/// Tries to fetch an announced state; afterwards its announcer is not believed.
 pub const GOSSIP_FETCH_TRIES: u32 = 5;
-/// How long an order to leave is kept for states that come later, and told in state exchanges: every
-/// member has had some by then.
+/// Time that an order to leave is kept for later states and state exchanges: each member has had several by then.
 pub const GOSSIP_ORDER_MEMORY: Duration = Duration::from_secs(600);
 /// Orders kept; the oldest is forgotten.
 pub const GOSSIP_MAX_ORDERS: usize = 1024;
@@ -66,7 +62,7 @@ pub const GOSSIP_MAX_UNSENT: usize = 4;
 pub const GOSSIP_FETCH_RETRY: Duration = Duration::from_secs(2);
 /// Fetches started at one tick, so that a big pool is not fetched from one member after another at once.
 pub const GOSSIP_FETCHES: usize = 4;
-/// Time between looks at who failed or left too long ago. Serf's `ReapInterval`.
+/// Time between looks for members that failed or left too long ago. Serf's `ReapInterval`.
 pub const GOSSIP_REAP: Duration = Duration::from_secs(15);
 /// The same while there is something to fetch, and with fast settings.
 pub const GOSSIP_TICK: Duration = Duration::from_millis(250);
@@ -80,18 +76,15 @@ pub const GOSSIP_MAX_CONTENDERS: usize = 64;
 pub const GOSSIP_CONTENDER_MEMORY: Duration = Duration::from_secs(30);
 /// Senders whose datagram counters are remembered; the one longest silent is forgotten.
 pub const GOSSIP_MAX_REPLAY_SENDERS: usize = 20_000;
-/// How far a member's clock may be ahead of the one here: a day, which is what a time zone that was
-/// mistaken for another amounts to. Lives that begin later are not believed.
+/// How far a member's clock may be ahead: a day covers a wrong time zone. Lives that begin later are not believed.
 pub const GOSSIP_CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
-/// Members whose last word on the clock here counts: more than half of them must say that it is behind.
+/// Members whose last report about the clock here counts: more than half of them must call it slow.
 pub const GOSSIP_CLOCK_WITNESSES: usize = 7;
-/// Datagrams of a member refused in a row, at which it is told to begin a life that is heard.
+/// Datagrams of a member refused in a row, after which it is asked to begin a new life.
 pub const GOSSIP_UNHEARD: u32 = 8;
-/// State exchanges over TCP that others may have with this agent. Beyond it those that have not said
-/// all give way, and where nobody does the newcomer is refused.
+/// State exchanges of others with this agent. Beyond it slow ones give way, or the newcomer is refused.
 pub const GOSSIP_MAX_STREAMS: usize = 128;
-/// The same of one address: a quarter, so that one host never has all, and as many agents as start
-/// together on one.
+/// The same of one address: a quarter, enough for all agents that start together on one host.
 pub const GOSSIP_MAX_STREAMS_OF_ADDRESS: usize = 32;
 /// How long a connection has to say all before it gives way: a round trip to the next continent.
 pub const GOSSIP_STREAM_GRACE: Duration = Duration::from_millis(200);
@@ -99,18 +92,15 @@ pub const GOSSIP_STREAM_GRACE: Duration = Duration::from_millis(200);
 pub const GOSSIP_STREAM_SILENCE: Duration = Duration::from_secs(3);
 /// KiB that frames of others may take together while they arrive; further ones wait. Two of the largest.
 pub const GOSSIP_STREAM_KIB: usize = 32 << 10;
-/// KiB of a frame that are taken at a time. Its first ones need no room in [`GOSSIP_STREAM_KIB`], so
-/// that large frames never hold up small ones.
+/// KiB of a frame that are taken at a time. The first chunk needs no room in [`GOSSIP_STREAM_KIB`], so small frames never wait.
 pub const GOSSIP_CHUNK_KIB: usize = 64;
 /// State exchanges under way at a time during one join.
 pub const GOSSIP_JOINS_AT_ONCE: usize = 8;
-/// Members that a LAN pool is joined by when nobody asked for each: one may be cut off itself, and
-/// every further one costs a whole state.
+/// Members by which a LAN pool is joined unless each is asked for: one may be cut off, and each costs a whole state.
 pub const GOSSIP_JOIN_ENOUGH: usize = 3;
-/// Members that are asked for their states when this agent's address has changed or come back: a few
-/// may have gone meanwhile, and one that answers spreads the news.
+/// Members asked for their states after this agent's address changed or returned: one that answers spreads the news.
 pub const GOSSIP_LOOK_AROUND: usize = 5;
-/// The pause after the first try to join that reached nobody; it doubles up to `retry_interval`.
+/// The pause after the first failed try to join; it doubles up to `retry_interval`.
 pub const GOSSIP_JOIN_FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Rest after a connection could not be taken, mostly for want of file descriptors.
 pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -118,8 +108,7 @@ pub const GOSSIP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const GOSSIP_MAX_RUMOURS: usize = 4096;
 /// State exchanges at a time that this agent starts on its own; more are skipped and counted.
 pub const GOSSIP_MAX_DIALS: usize = 16;
-/// Time for one state exchange, connect to last byte. memberlist's WAN `TCPTimeout` is 30 s; a
-/// pool that must heal quickly cannot wait that long for one peer.
+/// Time for one state exchange, connect to last byte. memberlist's WAN has 30 s, which is too slow to heal a pool.
 pub const GOSSIP_STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time to connect.
 pub const GOSSIP_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

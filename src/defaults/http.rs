@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-/// Connections of the HTTP API at a time, over all listeners: enough for the watches of a large
-/// datacenter, and well within the files a service may open (`LimitNOFILE` of the unit).
+/// Connections of the HTTP API over all listeners: the watches of a large datacenter, below the unit's `LimitNOFILE`.
 pub const HTTP_MAX_CONNECTIONS: usize = 65_536;
-/// Connections that are told at a time that they are too many; further ones are closed without a word.
+/// Connections refused with an answer at a time; further ones are closed without one.
 pub const HTTP_MAX_REFUSALS: usize = 64;
 /// How long a refused connection may take to read why.
 pub const HTTP_REFUSAL_TIME: Duration = Duration::from_secs(1);
@@ -13,8 +12,7 @@ pub const HTTP_REFUSAL_TIME: Duration = Duration::from_secs(1);
 pub const HTTP_REFUSAL_READ: u64 = 64 * 1024;
 /// How long a new connection may take to send its first request whole, head only.
 pub const HTTP_FIRST_REQUEST: Duration = Duration::from_secs(30);
-/// A connection without a request for this long, and at most twice this long, is closed. Longer than
-/// the 90 s after which Go's client lets go of an idle connection by itself.
+/// Silence of a connection, up to twice this long, before it is closed: longer than the 90 s of Go's client.
 pub const HTTP_IDLE: Duration = Duration::from_secs(120);
 /// Pause between TCP keep-alive probes to a silent client, and before the first. Go's number.
 pub const HTTP_KEEPALIVE: Duration = Duration::from_secs(15);
@@ -48,14 +46,11 @@ pub const HTTP_GZIP_BLOCKING: usize = 128 * 1024;
 pub const HTTP_GZIP_CACHE: u64 = 16 * 1024 * 1024;
 /// How long a compressed answer is kept after its last use.
 pub const HTTP_GZIP_IDLE: Duration = Duration::from_secs(60);
-/// Characters of a datacenter's error in `X-Kontor-Datacenters`, so that a hundred of them stay
-/// within what clients take as headers.
+/// Characters of one error in `X-Kontor-Datacenters`, so that a hundred of them fit into headers.
 pub const HTTP_DATACENTER_ERROR_MAX: usize = 120;
-/// Characters of `X-Kontor-Reason`: another datacenter may have written it, and clients take a few KB
-/// of headers.
+/// Characters of `X-Kontor-Reason`, which another datacenter may have written: clients take a few KB of headers.
 pub const HTTP_REASON_MAX: usize = 1_024;
-/// Characters of a request's address that the log shows: room for a filter, and no more of what a
-/// client may send.
+/// Characters of a request's URL in the log: room for a filter.
 pub const HTTP_LOGGED_URL_MAX: usize = 512;
-/// Time between errors in the log of one kind of failed request: while nobody leads, every read fails.
+/// Time between log errors of one kind of failed request: without a leader every read fails.
 pub const HTTP_FAILURE_REPEAT: Duration = Duration::from_secs(60);

@@ -6,24 +6,21 @@ use std::time::Duration;
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause after a failed one.
 pub const RECONCILE_RETRY: Duration = Duration::from_secs(1);
-/// How long changes of the roster are gathered before they are compared; a datacenter that starts
-/// brings them in crowds.
+/// Time that changes of the roster are gathered before a comparison: a starting datacenter brings crowds.
 pub const RECONCILE_GATHER: Duration = Duration::from_millis(50);
 /// Commands that one log entry carries at most.
 pub const RECONCILE_BATCH: usize = 64;
-/// How long a leader waits before it removes nodes that gossip has never shown it: two rounds of
-/// push/pull, for a leader that has only just joined knows too few.
+/// Time before a leader removes nodes that gossip has never shown it: two rounds of push/pull, as a new leader knows too few.
 pub const REAP_UNKNOWN_AFTER: Duration = Duration::from_secs(60);
-/// Time between looks at the Raft configuration while servers come or go.
+/// Time between looks at the Raft configuration while servers join or leave.
 pub const MEMBERSHIP_INTERVAL: Duration = Duration::from_millis(250);
-/// The same while all servers are voters and alive; what gossip hears is looked at beside it, at once.
+/// The same while all servers are voters and alive; news of gossip is looked at immediately.
 pub const MEMBERSHIP_CALM_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest that one change of the Raft configuration may take.
 pub const MEMBERSHIP_CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause before a failed change of the same server is tried again.
 pub const MEMBERSHIP_RETRY: Duration = Duration::from_secs(2);
-/// A server that Raft has heard of within this is not called silent, however short
-/// `last_contact_threshold` is: some heartbeats of the slowest `raft_multiplier`.
+/// The least silence of a server beside `last_contact_threshold`: some heartbeats of the slowest `raft_multiplier`.
 pub const SERVER_SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How long a server must be dead before it is taken out: longer than a restart.
 pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(10);
@@ -35,8 +32,7 @@ pub const LEADER_GAP: Duration = Duration::from_secs(1);
 pub const COORDINATE_INTERVAL: Duration = Duration::from_secs(5);
 /// Coordinates in one command. Consul's number.
 pub const COORDINATE_BATCH: usize = 128;
-/// How far, in seconds, a coordinate must have moved to be written again: a fifth of a
-/// millisecond, below which sorting by it means nothing.
+/// Seconds that a coordinate must move to be written again: below a fifth of a millisecond, sorting by it means nothing.
 pub const COORDINATE_MOVED: f64 = 0.0002;
 /// Time for which changes of what ends with time are gathered before they are followed.
 pub const EXPIRY_GATHER: Duration = Duration::from_millis(50);

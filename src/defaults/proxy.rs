@@ -1,4 +1,4 @@
 //! Numbers of `proxy`.
 
-/// Bytes that a proxy may answer when it is asked for a tunnel: a line, and a few headers that say nothing here.
+/// Bytes of a proxy's answer to a request for a tunnel: a status line and a few headers.
 pub const PROXY_HEAD_BYTES: usize = 8 << 10;

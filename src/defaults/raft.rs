@@ -8,18 +8,17 @@ pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
 pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(500);
 /// Greatest election timeout, and the leader's lease: both together stay below 1.6 s with room for a vote.
 pub const RAFT_ELECTION_MAX: Duration = Duration::from_millis(700);
-/// A leader that nothing was heard of for so many leases is told to nobody any more.
+/// Leases of silence after which a leader is no longer reported.
 pub const RAFT_LEADER_SILENCE_LEASES: u32 = 2;
-/// How long nobody may lead before that is warned of: three elections.
+/// Time without a leader before a warning: three elections.
 pub const RAFT_LEADERLESS_PATIENCE: Duration = Duration::from_secs(5);
-/// How often it is warned of again, and how long before the first leader.
+/// Time between such warnings, and before the first leader.
 pub const RAFT_LEADERLESS_REPEAT: Duration = Duration::from_secs(30);
 /// The part of the lease, in percent, within which reads are answered: clocks may differ by 10 % in speed.
 pub const RAFT_LEASE_MARGIN_PERCENT: u32 = 80;
-/// `raft_snapshot_threshold`: log entries since the last snapshot before the next; a snapshot is also no use before the log outgrows it.
+/// `raft_snapshot_threshold`: log entries between two snapshots.
 pub const RAFT_SNAPSHOT_ENTRIES: u64 = 20_000;
-/// `raft_trailing_logs`, in log entries, and its least value: so many stay behind a snapshot that a
-/// purge never overtakes an apply (openraft #2116).
+/// `raft_trailing_logs`, also its least value: so many entries that a purge never overtakes an apply (openraft #2116).
 pub const RAFT_TRAILING_ENTRIES: u64 = 20_000;
 /// Proposals that may wait for their commit; over it, `Busy`. Half a second's worth at 8,000/s.
 pub const RAFT_PROPOSALS: usize = 4_096;
@@ -33,12 +32,11 @@ pub const RAFT_GROUPS_IN_FLIGHT: usize = 4;
 pub const RAFT_PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a change of the membership, or a learner's catching up, may take: a whole snapshot may go first.
 pub const RAFT_MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a leader looks for a change of the membership that nobody finishes.
+/// Time between looks of a leader for an abandoned change of the membership.
 pub const RAFT_UNFINISHED_TICK: Duration = Duration::from_secs(1);
 /// How long a hand-over of leadership may take: two elections.
 pub const RAFT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Log writes that wait for the disk; the core waits over it. Twice the proposals' bound, so that a
-/// stuck disk does not hold up heartbeats.
+/// Log writes that wait for the disk before the core waits: twice the proposals, so that a stuck disk delays no heartbeat.
 pub const RAFT_LOG_QUEUE: usize = 8_192;
 /// Bytes that go to the disk with one fsync at most: the writer turns to the queue again within some 10 ms.
 pub const RAFT_LOG_BATCH_BYTES: usize = 4 << 20;
@@ -64,12 +62,11 @@ pub const RAFT_SNAPSHOT_PART_BYTES: usize = 1 << 20;
 pub const RAFT_SNAPSHOT_MAX_BYTES: u64 = 4 << 30;
 /// How long one part of a snapshot, or its install at the end, may take.
 pub const RAFT_SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(30);
-/// A disk that has not come back from an fsync for this long is stuck: no proposals, leadership handed over.
+/// Time of an fsync after which the disk counts as stuck: no proposals, leadership handed over.
 pub const RAFT_FSYNC_STUCK: Duration = Duration::from_secs(2);
-/// How often a disk is looked after that does not come back.
+/// Time between looks at a running fsync.
 pub const RAFT_WATCHDOG_TICK: Duration = Duration::from_millis(200);
-/// Bytes that must be free, beside those of another snapshot, for a leader to take writes: what is in
-/// the log already, and the store's journals, must find room while no more comes in.
+/// Free bytes, beside another snapshot's, that a leader needs to take writes: room for the log and the store's journals.
 pub const RAFT_DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// How often the room on the disk is looked at: at 8,000 small writes a second, some 10 MiB go by.
 pub const RAFT_DISK_ROOM_TICK: Duration = Duration::from_secs(1);
@@ -77,21 +74,19 @@ pub const RAFT_DISK_ROOM_TICK: Duration = Duration::from_secs(1);
 pub const RAFT_DISK_FULL_BYTES: u64 = 8 << 20;
 /// How often a full disk is looked at for room.
 pub const RAFT_DISK_FULL_TICK: Duration = Duration::from_millis(500);
-/// After so many ticks at most the log store is opened anew to find out whether it has room: each time may read
-/// and write all that it keeps in memory.
+/// Ticks after which the log store is opened anew to find out whether it has room: that reads and writes all its memory.
 pub const RAFT_DISK_FULL_TICKS: u32 = 20;
 /// How long after a snapshot that could not be written the next is tried.
 pub const RAFT_SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
-/// How old what a follower has heard of its leader may be before it asks: three heartbeats.
+/// Age of a follower's last news of its leader before it asks: three heartbeats.
 pub const RAFT_ECHO_PATIENCE: Duration = Duration::from_millis(500);
-/// How often a follower then asks its leader for an echo, by which its age is known.
+/// Time between a follower's questions for an echo, by which its age is known.
 pub const RAFT_ECHO_INTERVAL: Duration = Duration::from_millis(200);
 /// How long an echo may take.
 pub const RAFT_ECHO_TIMEOUT: Duration = Duration::from_secs(1);
-/// Echoes a follower keeps until it has applied what they name; over it the newest goes. A lag of
-/// some 10 s is told as it is, a longer one as at least that.
+/// Echoes that a follower keeps until it has applied their index; over it the newest goes. Enough for a lag of 10 s.
 pub const RAFT_ECHOES_UNSEEN: usize = 100;
-/// How often the bootstrap is thought over, and what was not answered asked again.
+/// Time between steps of the bootstrap, each of which repeats unanswered questions.
 pub const RAFT_BOOTSTRAP_TICK: Duration = Duration::from_millis(200);
 /// How long a member may take to grant: a write and an fsync.
 pub const RAFT_GRANT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -99,5 +94,5 @@ pub const RAFT_GRANT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const RAFT_BOOTSTRAP_QUEUE: usize = 64;
 /// Servers in a set that is proposed; a greater set is refused.
 pub const RAFT_MEMBERS_MAX: usize = 64;
-/// Messages of other servers that Raft works on at a time; those that come beyond it are refused and come again.
+/// Messages of other servers that Raft works on at a time; further ones are refused, and repeated by their sender.
 pub const RAFT_MESSAGES_MAX: u32 = 4_096;

@@ -1,4 +1,4 @@
-//! Numbers of what stands in place of settings that are not given, and their bounds.
+//! Defaults and bounds of settings.
 
 use std::time::Duration;
 
@@ -26,8 +26,7 @@ pub const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
 /// `performance.leave_drain_time`. Consul's number.
 pub const LEAVE_DRAIN_TIME: Duration = Duration::from_secs(5);
-/// `performance.raft_multiplier`: 1, the fast failover that Consul recommends for production and
-/// does not default to.
+/// `performance.raft_multiplier`: the fast failover that Consul recommends for production, while its default is 5.
 pub const RAFT_MULTIPLIER: u32 = 1;
 /// The slowest `performance.raft_multiplier`. Consul's number.
 pub const RAFT_MULTIPLIER_MAX: u32 = 10;
@@ -49,7 +48,7 @@ pub const SESSION_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const SESSION_TTL_EXACT_MIN: Duration = Duration::from_secs(1);
 /// `limits.http_max_conns_per_client`. Consul's number.
 pub const HTTP_MAX_CONNS_PER_CLIENT: usize = 200;
-/// Bytes of `node_name`, which members are told in every packet about them.
+/// Bytes of `node_name`, which every packet about the node carries.
 pub const NODE_NAME_BYTES: usize = 255;
 /// Pairs in `node_meta`. Consul's number.
 pub const NODE_META_PAIRS: usize = 64;
@@ -59,8 +58,7 @@ pub const NODE_META_KEY_BYTES: usize = 128;
 pub const NODE_META_VALUE_BYTES: usize = 512;
 /// The variable of the environment that holds settings. The name is that of Consul's image.
 pub const CONFIG_VARIABLE: &str = "CONSUL_LOCAL_CONFIG";
-/// Open files that an agent needs beside its clients' connections: listeners, pools, links, Raft's log. With
-/// Consul's 200 connections it makes 256, the lowest limit that systems have by themselves.
+/// Open files beside clients' connections: listeners, links, the log. With Consul's 200 it makes 256, the lowest system limit.
 pub const OPEN_FILES_OWN: u64 = 56;
 /// `log_rotate_duration`. Consul's number.
 pub const LOG_ROTATE_DURATION: Duration = Duration::from_secs(24 * 3600);

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-/// The wait of a watch's blocking question. Consul's default for those that name none.
+/// The wait of a watch's blocking query. Consul's default.
 pub const WATCH_WAIT: Duration = Duration::from_secs(300);
-/// How long the answer to such a question may take: its wait with the agent's random part, and the
-/// hold for a leader or a slow server at its end.
+/// Time for the answer to such a query: its wait with the agent's jitter, and the hold for a leader or a slow server.
 pub const WATCH_ANSWER_TIMEOUT: Duration = Duration::from_secs(360);
-/// Pause after an answer that changed nothing, so that a view which moves without changing (its index is that of a
-/// table) costs at most ten questions a second.
+/// Pause after an answer without a change, so that an index of a whole table costs at most ten queries a second.
 pub const WATCH_PAUSE: Duration = Duration::from_millis(100);
 /// Pause after a failed question, times the square of the failures in a row. Consul's number.
 pub const WATCH_RETRY: Duration = Duration::from_secs(5);
@@ -20,9 +18,9 @@ pub const WATCHES_MAX: usize = 512;
 pub const WATCH_OUTPUT_BYTES: usize = 4096;
 /// Bytes of an HTTP handler's answer that are read at all: it is for the log only.
 pub const WATCH_ANSWER_READ: u64 = 64 * 1024;
-/// How long output is waited for once a script has ended; what it left running may hold its pipe for ever.
+/// Time that output is read after a script has ended; its children may hold the pipe for ever.
 pub const WATCH_OUTPUT_GRACE: Duration = Duration::from_millis(500);
-/// A handler that runs so long is worth a warning, each time anew. It is not ended: deployments take their time.
+/// Run time of a handler before each warning. It is not ended: deployments take their time.
 pub const WATCH_HANDLER_SLOW: Duration = Duration::from_secs(600);
 /// The time of an HTTP handler that names none. Consul's number.
 pub const WATCH_HTTP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,8 +1,6 @@
 //! The pool without I/O: membership protocol, timers, rumours, round-trip times, and the table.
-//!
-//! `driver` calls `handle_*` with what happened and the time, then sends what `poll_output` gives
-//! and sleeps until `poll_timeout`. Nothing in here reads a clock or a socket. No timer of the
-//! membership protocol is ever dropped: its queue is emptied into the heap after every call.
+//! `driver` calls `handle_*` with each event and the time, then sends the outputs and sleeps until `poll_timeout`. Nothing in
+//! here reads a clock or a socket. No timer of the membership protocol is dropped: its queue is emptied after every call.
 
 mod echo;
 mod exchange;
@@ -45,20 +43,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// First byte of a datagram's payload: what the rest is.
+/// The first byte of a datagram's payload: the kind of the rest.
 const MEMBERSHIP: u8 = 0;
 const PING: u8 = 1;
 const PONG: u8 = 2;
 
-/// What the core wants done.
+/// A request of the core to its driver.
 #[derive(Debug)]
 pub(super) enum Output {
-    /// Send this.
+    /// Send this packet.
     Datagram { to: SocketAddr, bytes: Vec<u8> },
     /// Exchange states over TCP.
     Exchange { with: SocketAddr },
-    /// Operation over TCP whether `name` with this id still listens there; then [`Core::settle_contest`].
-    Operation { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: String },
+    /// Ask over TCP if `name` with this id still listens there; then call [`Core::settle_contest`].
+    AskHolder { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: String },
 }
 
 /// A timer of the membership protocol; those due together are handed over in its own order.
@@ -68,16 +66,13 @@ struct Scheduled {
     timer: Timer<Identity>,
 }
 
-/// When the core's own duties are due next.
 #[derive(Debug)]
 struct Due {
     tick: Instant,
-    ping: Instant,
     push_pull: Instant,
     reconnect: Instant,
 }
 
-/// How far leaving has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stay {
     Member,
@@ -85,7 +80,6 @@ enum Stay {
     Gone,
 }
 
-/// One pool, as this agent sees it.
 pub(super) struct Core {
     pool: Pool,
     fast: bool,
@@ -122,15 +116,9 @@ pub(super) struct Core {
     rng: StdRng,
 }
 
-impl std::fmt::Debug for Core {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("pool", &self.pool).field("name", &self.me.name).finish_non_exhaustive()
-    }
-}
-
 impl Core {
-    /// `addr` is the address told to others, `generation` greater than that of every earlier start, and
-    /// `clock` what the host's clock says, in milliseconds since 1970.
+    /// `addr` is the address for others, `generation` greater than that of every earlier start, and `clock` the host's clock in
+    /// milliseconds since 1970.
     pub(super) fn new(
         settings: &GossipSettings,
         addr: SocketAddr,
@@ -139,7 +127,7 @@ impl Core {
         seed: u64,
         now: Instant,
     ) -> Result<Core, String> {
-        // Its own generation counts as well: that of an earlier life may be later than a clock that went back.
+        // The own generation counts too: that of an earlier life may be later than a clock that went back.
         let horizon = Arc::new(Horizon::new(clock.max(generation)));
         let policy = Policy {
             pool: settings.pool,
@@ -164,7 +152,7 @@ impl Core {
         let envelope = Envelope::new(settings.pool, &settings.datacenter, settings.node_id, generation, key, horizon)?;
         let (sender, news) = channel();
         let rumours_full = Arc::new(AtomicBool::new(false));
-        let timings = Timings::of(settings.pool, settings.fast);
+        let timings = Timings::of(settings.fast);
         let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
         let sized_for = settings::tuned_size(1);
         let foca = Foca::with_custom_broadcast(
@@ -194,7 +182,6 @@ impl Core {
             stale: false,
             due: Due {
                 tick: now + defaults::GOSSIP_TICK,
-                ping: now + timings.ping,
                 push_pull: now + timings.push_pull,
                 reconnect: now + timings.reconnect,
             },
@@ -212,7 +199,7 @@ impl Core {
         })
     }
 
-    /// A datagram came. The reason is given when it was refused; it is counted already.
+    /// Takes a datagram. Refusals are counted here.
     pub(super) fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Rejection> {
         if self.stay == Stay::Gone {
             return Ok(());
@@ -227,7 +214,6 @@ impl Core {
         outcome.inspect_err(|refusal| metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1))
     }
 
-    /// Does what is due by `now`.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.timers.peek().is_some_and(|Reverse(next)| next.at <= now) {
             let Some(Reverse(Scheduled { timer, .. })) = self.timers.pop() else { break };
@@ -242,16 +228,12 @@ impl Core {
         }
         if self.stay == Stay::Gone {
             let never = now + defaults::GOSSIP_LEFT_TIMEOUT;
-            self.due = Due { tick: never, ping: never, push_pull: never, reconnect: never };
+            self.due = Due { tick: never, push_pull: never, reconnect: never };
             return;
         }
         if self.due.tick <= now {
             self.due.tick = now + if self.fast { defaults::GOSSIP_TICK } else { defaults::GOSSIP_REAP };
             self.tick(now);
-        }
-        if self.due.ping <= now {
-            self.due.ping = now + self.timings.ping;
-            self.measure(now);
         }
         if self.due.push_pull <= now {
             self.due.push_pull = now + self.timings.push_pull;
@@ -266,17 +248,15 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Instant {
-        let Due { tick, ping, push_pull, reconnect } = self.due;
-        let own = tick.min(ping).min(push_pull).min(reconnect);
+        let Due { tick, push_pull, reconnect } = self.due;
+        let own = tick.min(push_pull).min(reconnect);
         self.timers.peek().map_or(own, |Reverse(next)| next.at.min(own))
     }
 
-    /// The next thing to do.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Replaces this agent's tags.
     pub(super) fn set_tags(&mut self, tags: BTreeMap<String, String>, now: Instant) {
         if self.me.tags != tags {
             self.me.tags = tags;
@@ -285,7 +265,6 @@ impl Core {
         }
     }
 
-    /// Announces another address, as a new identity.
     pub(super) fn set_advertise(&mut self, ip: IpAddr, now: Instant) {
         let addr = SocketAddr::new(ip, self.me.addr.port());
         if self.me.addr != addr && self.stay == Stay::Member {
@@ -295,8 +274,8 @@ impl Core {
         }
     }
 
-    /// Exchanges states with some members, alive and failed: those that were taken for lost may be
-    /// there again, and take this agent for lost.
+    /// Exchanges states with some members, alive and failed: members taken for lost may be back, and may take this agent for
+    /// lost.
     pub(super) fn look_around(&mut self, now: Instant) {
         let known = [MemberStatus::Alive, MemberStatus::Failed].map(|status| self.table.in_state(status)).concat();
         let some: Vec<SocketAddr> =
@@ -305,7 +284,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Says that this agent leaves. Follow with some [`Core::leave_round`]s, then [`Core::depart`].
+    /// Announces that this agent leaves. Follow with some [`Core::leave_round`]s, then [`Core::depart`].
     pub(super) fn leave(&mut self, now: Instant) {
         if self.stay == Stay::Member {
             self.stay = Stay::Leaving;
@@ -315,13 +294,13 @@ impl Core {
         }
     }
 
-    /// Spreads what is to be spread without waiting for the timer.
+    /// Spreads news without waiting for the timer.
     pub(super) fn leave_round(&mut self, now: Instant) {
         let _ = self.foca.gossip(&mut self.runtime);
         self.settle(now);
     }
 
-    /// Declares this agent down. From here on nothing is heard: an echo of it would make it rejoin.
+    /// Declares this agent down. From here on it is deaf: an echo of its end would make it rejoin.
     pub(super) fn depart(&mut self, now: Instant) {
         if self.stay != Stay::Gone {
             self.stay = Stay::Gone;
@@ -330,32 +309,27 @@ impl Core {
         }
     }
 
-    /// The table, as others read it.
     pub(super) fn roster(&self) -> Roster {
         self.table.roster()
     }
 
-    /// Grows with every change of the table.
     pub(super) fn changes(&self) -> u64 {
         self.table.changes()
     }
 
-    /// This agent's name in the pool.
     pub(super) fn name(&self) -> &str {
         &self.me.name
     }
 
-    /// The tags told to others.
     pub(super) fn tags(&self) -> &BTreeMap<String, String> {
         &self.me.tags
     }
 
-    /// The address told to others.
     pub(super) fn addr(&self) -> SocketAddr {
         self.me.addr
     }
 
-    /// Where this agent lies, and the others as they told.
+    /// This agent's coordinate, and those that the others reported.
     pub(super) fn coordinates(&self) -> (&Coordinate, &BTreeMap<String, Coordinate>) {
         (self.vivaldi.coordinate(), &self.coordinates)
     }
@@ -400,13 +374,17 @@ impl Core {
         let _ = self.foca.broadcast(&mut self.runtime);
     }
 
-    /// Empties everything the protocol produced, until nothing more comes of it.
+    /// Empties the protocol's queues, until nothing more follows.
     fn settle(&mut self, now: Instant) {
         loop {
             while let Some((to, data)) = self.runtime.to_send() {
                 self.send_membership(to.addr, &data, now);
             }
             while let Some((after, timer)) = self.runtime.to_schedule() {
+                if let Timer::SendIndirectProbe { probed_id, .. } = &timer {
+                    // A probe has just been sent. Both sides wake once for it and for the measurement.
+                    self.measure(probed_id.addr, now);
+                }
                 self.timers.push(Reverse(Scheduled { at: now + after, timer }));
             }
             if let Some(notification) = self.runtime.to_notify() {

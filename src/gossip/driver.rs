@@ -1,5 +1,5 @@
-//! Moves bytes and time between the sockets and the core. One task owns the core; everybody else
-//! sends it turns. `mod.rs` starts it. It decides nothing about membership.
+//! Moves bytes and time between the sockets and the core. One task owns the core and runs the turns of all others. It
+//! decides nothing about membership.
 
 mod callers;
 mod complaints;
@@ -20,20 +20,21 @@ use crate::listener::cannot_listen;
 use crate::model::coordinate::Coordinate;
 use crate::model::removals::Removals;
 use crate::shutdown::Shutdown;
+use crate::udp::UdpSocket;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-/// Something to be done with the core by the task that owns it.
+/// Work on the core for the task that owns it.
 type Turn = Box<dyn FnOnce(&mut Core, Instant) + Send>;
 
-/// What this agent shall tell of itself, and whom it shall not take; the newest wins.
+/// The facts that this agent shall report, and the clusters it shall refuse; the newest wins.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub tags: BTreeMap<String, String>,
@@ -41,7 +42,7 @@ pub(super) struct Wanted {
     pub removals: Option<Arc<Removals>>,
 }
 
-/// What can be read of the core without asking its task.
+/// The part of the core that is read without its task.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub name: String,
@@ -66,7 +67,7 @@ impl View {
     }
 }
 
-/// The way to the core's task, and what it published last. Clones are the same.
+/// The way to the core's task, and its last publications. Clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct CoreHandle {
     turns: mpsc::Sender<Turn>,
@@ -77,7 +78,7 @@ pub(super) struct CoreHandle {
     pub complaints: Arc<Complaints>,
 }
 
-/// The socket that the owner is to use next; the newest wins.
+/// The owner's next socket; the newest wins.
 #[derive(Debug, Default)]
 struct Moved {
     next: Mutex<Option<UdpSocket>>,
@@ -92,7 +93,7 @@ impl CoreHandle {
     ) -> Result<T, GossipError> {
         let (reply, answer) = oneshot::channel();
         let turn: Turn = Box::new(move |core, now| {
-            // Nobody waits any more when the caller hung up.
+            // The caller may have hung up.
             let _ = reply.send(turn(core, now));
         });
         let stopped = || GossipError("the gossip pool has stopped".to_owned());
@@ -106,7 +107,6 @@ impl CoreHandle {
         self.socket.there.notify_one();
     }
 
-    /// What was published last.
     pub(super) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -120,7 +120,7 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), G
         let failed = |kind: &str, error: std::io::Error| GossipError(cannot_listen(addr, &format!("gossip ({kind})"), &error));
         let tcp = TcpListener::bind(addr).await.map_err(|error| failed("tcp", error))?;
         let bound = tcp.local_addr().map_err(|error| failed("tcp", error))?;
-        match UdpSocket::bind(bound).await {
+        match UdpSocket::bind(bound) {
             Ok(udp) => return Ok((tcp, udp)),
             Err(error) if tries == 0 => return Err(failed("udp", error)),
             Err(error) => debug!(addr = %bound, %error, "this port is taken for udp, trying another"),
@@ -128,7 +128,6 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), G
     }
 }
 
-/// Starts the task that owns the core.
 pub(super) fn spawn(pool: Pool, core: Core, udp: UdpSocket, shutdown: &Shutdown) -> CoreHandle {
     let (turns, turns_in) = mpsc::channel(defaults::GOSSIP_COMMANDS);
     let first = Wanted { tags: core.tags().clone(), advertise: None, removals: None };
@@ -194,7 +193,7 @@ async fn write(snapshot: Snapshot, path: PathBuf) {
     }
 }
 
-/// What woke the owner.
+/// The event that woke the owner.
 enum DriverEvent {
     Stop,
     Turn(Turn),
@@ -205,7 +204,6 @@ enum DriverEvent {
     Timeout,
 }
 
-/// The task that owns the core.
 struct Owner {
     pool: Pool,
     core: Core,
@@ -310,7 +308,7 @@ impl Owner {
                     }
                 }
                 Output::Exchange { with } => self.dialer.exchange_later(with),
-                Output::Operation { holder, holder_name, holder_id, newcomer } => {
+                Output::AskHolder { holder, holder_name, holder_id, newcomer } => {
                     self.dialer.ask_later(holder, holder_name, holder_id, newcomer);
                 }
             }
@@ -334,7 +332,7 @@ impl Owner {
     }
 }
 
-/// One line for every member that came, went, or changed its state.
+/// Logs one line for every member that joined, was forgotten, or changed its state.
 fn log_changes(pool: Pool, before: &Roster, after: &Roster) {
     for (name, member) in &after.members {
         let known = before.members.get(name);

@@ -1,14 +1,14 @@
-//! The wrapping of every gossip packet, UDP and TCP: which pool, which datacenter, who, sealed or not.
+//! The wrapping of every gossip packet, UDP and TCP: pool, datacenter, sender, seal.
 //!
-//! `core` opens each packet here before the membership protocol sees it, because to that every
-//! valid packet is a join. Must never panic on any bytes.
+//! `core` opens each packet here before the membership protocol sees it, because to that every valid packet is a join. No
+//! bytes make it panic.
 //!
 //! ```text
 //! magic 2 | version 1 | flags 1 | nonce 12 (sealed only) | body | tag 16 (sealed only)
 //! body: node id 16 | session 8 | number 8 | dc length 1 | dc | payload
 //! ```
-//! The nonce is random; a key is good for about 2^32 packets of the whole pool. Session and number count
-//! only with a key: without one anybody could write them.
+//! The nonce is random; a key is good for about 2^32 packets of the whole pool. Session and number count only with a key:
+//! without one they prove nothing.
 
 use super::Pool;
 use super::horizon::Horizon;
@@ -28,14 +28,14 @@ const STREAM: u8 = 4;
 /// The flags of a note, which stand in no other packet.
 const NOTE: u8 = 0x80;
 
-/// Why a packet was refused; the word is the counter's label.
+/// The reason why a packet was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
     /// Not a packet of this protocol, or a damaged one.
     Junk,
     /// Larger than any packet.
     Oversized,
-    /// Of a version not known here.
+    /// Of an unknown version.
     Version,
     /// Of the other pool.
     Pool,
@@ -45,14 +45,14 @@ pub(super) enum Rejection {
     Datacenter(String),
     /// Seen before.
     Replayed,
-    /// Of an earlier life of this sender than the one that is known.
+    /// Of an earlier life of this sender than the known one.
     Outlived { sender: NodeId, session: u64 },
-    /// It names a life that begins too far ahead of now.
+    /// Of a life that begins too far ahead of now.
     Ahead,
-    /// Of an address that has not shown yet that it is there.
+    /// Of an address that has not shown an agent yet.
     Unproven,
-    /// The other side refuses what this one says.
-    Told(Note),
+    /// The other side refuses this one.
+    Reported(Note),
 }
 
 impl Rejection {
@@ -68,7 +68,7 @@ impl Rejection {
             Rejection::Outlived { .. } => "outlived",
             Rejection::Ahead => "ahead",
             Rejection::Unproven => "unproven",
-            Rejection::Told(_) => "told",
+            Rejection::Reported(_) => "told",
         }
     }
 }
@@ -77,16 +77,18 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Rejection::Key => {
-                "what it says does not open with our encrypt key, or one side has none; `encrypt` must be the same on both"
+                "its packets do not open with our encrypt key, or one side has none; `encrypt` must be the same on both"
             }
             Rejection::Pool => "it is of the other pool; is the port right? LAN and WAN have one each",
             Rejection::Version => "it speaks another version of Kontor's gossip",
-            Rejection::Junk => "what it says is not Kontor's gossip",
-            Rejection::Told(Note::Key) => {
+            Rejection::Junk => "its packets are not Kontor's gossip",
+            Rejection::Reported(Note::Key) => {
                 "it refuses what is not sealed with its encrypt key, or sealed where it has none; both need the same encrypt key"
             }
-            Rejection::Told(Note::Pool) => "it refuses what is of the other pool; is the port right? LAN and WAN have one each",
-            Rejection::Told(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
+            Rejection::Reported(Note::Pool) => {
+                "it refuses what is of the other pool; is the port right? LAN and WAN have one each"
+            }
+            Rejection::Reported(Note::Version) => "it speaks another version of Kontor's gossip, and refuses this one",
             Rejection::Datacenter(dc) => return write!(f, "it is of datacenter '{dc}'"),
             other => other.label(),
         };
@@ -94,8 +96,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// What one side may tell another that it has no key or pool in common with. Anybody may have written
-/// it; it is shown and changes nothing.
+/// A note to a peer without the same key or pool. Any sender may have written it; it is shown and changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Note {
     Key,
@@ -106,7 +107,7 @@ pub(super) enum Note {
 impl Note {
     const ALL: [Note; 3] = [Note::Key, Note::Pool, Note::Version];
 
-    /// The frame that tells why another was refused; none where there is nothing to tell.
+    /// The frame of a refusal; `None` for refusals without a note.
     pub(super) fn frame(refusal: &Rejection) -> Option<Vec<u8>> {
         let note = match refusal {
             Rejection::Key => Note::Key,
@@ -123,12 +124,10 @@ impl Note {
     }
 }
 
-/// Whether a packet begins as one of this protocol.
 pub(super) fn is_ours(first: [u8; 2]) -> bool {
     first == MAGIC
 }
 
-/// An opened packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Opened {
     pub sender: NodeId,
@@ -136,24 +135,17 @@ pub(super) struct Opened {
     pub payload: Vec<u8>,
 }
 
-/// Wraps and unwraps the packets of one pool.
 pub(super) struct Envelope {
     pool: Pool,
     datacenter: String,
     me: NodeId,
     session: u64,
-    /// The newest numbers given to datagrams and to stream frames. Between two frames lie hundreds
-    /// of datagrams: in one row a frame that is overtaken by the next would look replayed.
+    /// The newest numbers of datagrams and of stream frames. Hundreds of datagrams lie between two frames: in one row a frame
+    /// that is overtaken by the next would look replayed.
     numbers: [u64; 2],
     key: Option<LessSafeKey>,
     guard: ReplayGuard,
     horizon: Arc<Horizon>,
-}
-
-impl fmt::Debug for Envelope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Envelope").field("pool", &self.pool).field("encrypted", &self.is_encrypted()).finish_non_exhaustive()
-    }
 }
 
 impl Envelope {
@@ -190,7 +182,7 @@ impl Envelope {
         self.key.is_some()
     }
 
-    /// Numbers what comes next from here on, as one does who speaks in another's name.
+    /// Counts on from `number`, as a forger does.
     #[cfg(test)]
     pub(super) fn number_from(&mut self, number: u64) {
         self.numbers = [number; 2];
@@ -221,7 +213,6 @@ impl Envelope {
         Ok(packet)
     }
 
-    /// Unwraps a packet, or says why it is none of ours.
     pub(super) fn open(&mut self, carrier: Carrier, packet: &[u8]) -> Result<Opened, Rejection> {
         let bound = match carrier {
             Carrier::Datagram => defaults::GOSSIP_DATAGRAM_BYTES,
@@ -235,7 +226,7 @@ impl Envelope {
             return Err(Rejection::Junk);
         }
         if let Some(note) = Note::read(*header, rest).filter(|_| carrier == Carrier::Stream) {
-            return Err(Rejection::Told(note));
+            return Err(Rejection::Reported(note));
         }
         if header[2] != VERSION {
             return Err(Rejection::Version);
@@ -278,7 +269,7 @@ impl Envelope {
         let (dc, payload) = rest.split_at(length);
         let datacenter = std::str::from_utf8(dc).map_err(|_utf8| Rejection::Junk)?.to_owned();
         let sender = NodeId::from_u128(u128::from_be_bytes(*sender));
-        // A stream is let through to be told the reason; a datagram has no way to answer.
+        // A stream is admitted to receive the reason; a datagram has no way to answer.
         if self.pool == Pool::Lan && carrier == Carrier::Datagram && datacenter != self.datacenter {
             return Err(Rejection::Datacenter(datacenter));
         }
@@ -287,7 +278,7 @@ impl Envelope {
     }
 
     fn refuse_stale(&mut self, sender: NodeId, carrier: Carrier, session: u64, number: u64) -> Result<(), Rejection> {
-        // A session too far ahead is not remembered, or its sender would not be heard in its own any more.
+        // A session too far ahead is not remembered: the sender's own would be refused afterwards.
         if self.key.is_none() || !self.horizon.admits(session) {
             return Ok(());
         }
@@ -327,6 +318,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const KEY: Option<&[u8]> = Some(&[7; 32]);
+
+    fn lan(id: u128, key: Option<&[u8]>) -> Envelope {
+        envelope(Pool::Lan, "dc1", id, key)
+    }
+
     fn envelope(pool: Pool, dc: &str, id: u128, key: Option<&[u8]>) -> Envelope {
         Envelope::new(pool, dc, NodeId::from_u128(id), 1, key, Arc::default()).unwrap()
     }
@@ -334,8 +331,8 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_with_each_key_size() {
         for key in [None, Some(&[7u8; 16][..]), Some(&[7u8; 24][..]), Some(&[7u8; 32][..])] {
-            let packet = envelope(Pool::Lan, "dc1", 1, key).seal(Carrier::Datagram, b"hello").unwrap();
-            let opened = envelope(Pool::Lan, "dc1", 2, key).open(Carrier::Datagram, &packet).unwrap();
+            let packet = lan(1, key).seal(Carrier::Datagram, b"hello").unwrap();
+            let opened = lan(2, key).open(Carrier::Datagram, &packet).unwrap();
             assert_eq!((opened.payload, opened.sender), (b"hello".to_vec(), NodeId::from_u128(1)));
         }
         assert!(Envelope::new(Pool::Lan, "dc1", NodeId::default(), 1, Some(&[0; 15]), Arc::default()).is_err());
@@ -343,13 +340,12 @@ mod tests {
 
     #[test]
     fn each_kind_of_stranger_is_told_apart() {
-        let key = [7u8; 32];
-        let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
+        let mut here = lan(1, KEY);
         let refusals = [
-            (envelope(Pool::Wan, "dc1", 2, Some(&key)), Rejection::Pool),
-            (envelope(Pool::Lan, "dc1", 3, None), Rejection::Key),
+            (envelope(Pool::Wan, "dc1", 2, KEY), Rejection::Pool),
+            (lan(3, None), Rejection::Key),
             (envelope(Pool::Lan, "dc1", 4, Some(&[8; 32])), Rejection::Key),
-            (envelope(Pool::Lan, "dc2", 5, Some(&key)), Rejection::Datacenter("dc2".to_owned())),
+            (envelope(Pool::Lan, "dc2", 5, KEY), Rejection::Datacenter("dc2".to_owned())),
         ];
         for (mut stranger, refusal) in refusals {
             let packet = stranger.seal(Carrier::Datagram, b"hello").unwrap();
@@ -360,16 +356,15 @@ mod tests {
 
     #[test]
     fn a_packet_opens_once_and_on_its_own_carrier_only() {
-        let key = Some(&[7u8; 32][..]);
-        let mut here = envelope(Pool::Lan, "dc1", 1, key);
-        let packet = envelope(Pool::Lan, "dc1", 2, key).seal(Carrier::Datagram, b"hello").unwrap();
+        let mut here = lan(1, KEY);
+        let packet = lan(2, KEY).seal(Carrier::Datagram, b"hello").unwrap();
         assert_eq!(here.open(Carrier::Stream, &packet), Err(Rejection::Junk));
         assert!(here.open(Carrier::Datagram, &packet).is_ok());
         assert_eq!(here.open(Carrier::Datagram, &packet), Err(Rejection::Replayed));
     }
 
     fn numbered(key: Option<&[u8]>, session: u64, number: u64) -> Vec<u8> {
-        let mut forged = envelope(Pool::Lan, "dc1", 2, key);
+        let mut forged = lan(2, key);
         forged.begin(session);
         forged.number_from(number);
         forged.seal(Carrier::Datagram, b"forged").unwrap()
@@ -377,7 +372,7 @@ mod tests {
 
     #[test]
     fn no_session_and_no_number_that_anybody_writes_makes_a_sender_unheard() {
-        let mut here = envelope(Pool::Lan, "dc1", 1, None);
+        let mut here = lan(1, None);
         for forged in [numbered(None, u64::MAX, 7), numbered(None, 1, u64::MAX - 1)] {
             assert!(here.open(Carrier::Datagram, &forged).is_ok());
         }
@@ -386,20 +381,18 @@ mod tests {
 
     #[test]
     fn a_session_far_ahead_is_not_remembered_even_of_one_who_has_the_key() {
-        let key = Some(&[7u8; 32][..]);
-        let mut here = envelope(Pool::Lan, "dc1", 1, key);
-        assert!(here.open(Carrier::Datagram, &numbered(key, u64::MAX, 7)).is_ok());
-        assert!(here.open(Carrier::Datagram, &numbered(key, 1, 1)).is_ok());
-        assert!(here.open(Carrier::Datagram, &numbered(key, 5, 1)).is_ok());
+        let mut here = lan(1, KEY);
+        assert!(here.open(Carrier::Datagram, &numbered(KEY, u64::MAX, 7)).is_ok());
+        assert!(here.open(Carrier::Datagram, &numbered(KEY, 1, 1)).is_ok());
+        assert!(here.open(Carrier::Datagram, &numbered(KEY, 5, 1)).is_ok());
         let outlived = Rejection::Outlived { sender: NodeId::from_u128(2), session: 5 };
-        assert_eq!(here.open(Carrier::Datagram, &numbered(key, 1, 2)), Err(outlived), "one that can be is");
+        assert_eq!(here.open(Carrier::Datagram, &numbered(KEY, 1, 2)), Err(outlived), "one that can be is");
     }
 
     #[test]
     fn a_frame_that_waited_while_many_datagrams_went_out_is_not_taken_for_a_replay() {
-        let key = Some(&[7u8; 32][..]);
-        let mut here = envelope(Pool::Lan, "dc1", 1, key);
-        let mut there = envelope(Pool::Lan, "dc1", 2, key);
+        let mut here = lan(1, KEY);
+        let mut there = lan(2, KEY);
         let waiting = there.seal(Carrier::Stream, b"first").unwrap();
         for _ in 0..1000 {
             let _ = there.seal(Carrier::Datagram, b"probe");
@@ -412,32 +405,30 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_without_a_key_and_only_on_a_stream() {
-        let key = [7u8; 32];
-        let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
-        let told = Note::frame(&Rejection::Key).unwrap();
-        assert_eq!(here.open(Carrier::Stream, &told), Err(Rejection::Told(Note::Key)));
-        assert_eq!(here.open(Carrier::Datagram, &told), Err(Rejection::Junk));
-        assert!(Rejection::Told(Note::Key).to_string().contains("same encrypt key"));
+        let mut here = lan(1, KEY);
+        let note = Note::frame(&Rejection::Key).unwrap();
+        assert_eq!(here.open(Carrier::Stream, &note), Err(Rejection::Reported(Note::Key)));
+        assert_eq!(here.open(Carrier::Datagram, &note), Err(Rejection::Junk));
+        assert!(Rejection::Reported(Note::Key).to_string().contains("same encrypt key"));
         assert_eq!(Note::frame(&Rejection::Junk), None);
     }
 
     #[test]
     fn the_longest_datacenter_fits_the_reserve() {
         let dc = "d".repeat(defaults::GOSSIP_DC_BYTES);
-        let packet = envelope(Pool::Lan, &dc, 1, Some(&[7; 32])).seal(Carrier::Datagram, b"").unwrap();
+        let packet = envelope(Pool::Lan, &dc, 1, KEY).seal(Carrier::Datagram, b"").unwrap();
         assert!(packet.len() < defaults::GOSSIP_ENVELOPE_BYTES);
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic_and_no_flipped_bit_opens(junk in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..60, bit in 0u8..8) {
-            let key = [7u8; 32];
-            let mut here = envelope(Pool::Lan, "dc1", 1, Some(&key));
+            let mut here = lan(1, KEY);
             prop_assert!(here.open(Carrier::Datagram, &junk).is_err());
             prop_assert!(here.open(Carrier::Stream, &junk).is_err());
-            let mut plain = envelope(Pool::Lan, "dc1", 1, None);
+            let mut plain = lan(1, None);
             let _ = plain.open(Carrier::Datagram, &junk);
-            let mut packet = envelope(Pool::Lan, "dc1", 2, Some(&key)).seal(Carrier::Datagram, b"payload").unwrap();
+            let mut packet = lan(2, KEY).seal(Carrier::Datagram, b"payload").unwrap();
             let at = at % packet.len();
             packet[at] ^= 1 << bit;
             prop_assert!(here.open(Carrier::Datagram, &packet).is_err());

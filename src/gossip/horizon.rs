@@ -1,9 +1,7 @@
-//! How late a life of a member can have begun. Generations are milliseconds of clocks: one far ahead of
-//! now is forged or comes of a wrong clock, and whoever believed it would take the member for dead.
-//!
-//! The clock here may be the wrong one. Then the members that answer this agent all tell of lives ahead
-//! of it, and while most of the last ones do, the clock here bounds nothing. `core` keeps the clock,
-//! `info` asks.
+//! The latest beginning of a life that is believed. Generations are milliseconds of clocks: one far ahead of now is forged or
+//! of a wrong clock, and believing it would take the member for dead.
+//! The clock here may be the wrong one. Then members that answer report lives ahead of it, and while most of the last ones
+//! do, the clock here bounds nothing.
 
 use super::identity::MAX_GENERATION;
 use crate::defaults;
@@ -12,7 +10,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The latest generation that is believed.
 #[derive(Debug, Default)]
 pub(super) struct Horizon {
     /// Milliseconds since 1970, by the clock of this host.
@@ -29,41 +26,38 @@ impl Horizon {
         self.clock.store(clock, Ordering::Relaxed);
     }
 
-    /// What the host's clock says.
     pub(super) fn clock(&self) -> u64 {
         self.clock.load(Ordering::Relaxed)
     }
 
-    /// Whether the members say that the clock here is behind.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind.load(Ordering::Relaxed)
     }
 
-    /// Notes what most of the members asked last say; whether that is news.
+    /// Notes the report of most of the members asked last; true for a change.
     pub(super) fn set_behind(&self, is_behind: bool) -> bool {
         self.is_behind.swap(is_behind, Ordering::Relaxed) != is_behind
     }
 
-    /// How far ahead of the clock here it is; `None` where that is no further than clocks may differ.
+    /// The distance of `generation` ahead of the clock here; `None` within the usual difference of clocks.
     pub(super) fn ahead_of_clock(&self, generation: u64) -> Option<Duration> {
         let ahead = Duration::from_millis(generation.saturating_sub(self.clock()));
         (ahead >= defaults::GOSSIP_CLOCK_SKEW).then_some(ahead)
     }
 
-    /// Whether a life can have this generation.
     pub(super) fn admits(&self, generation: u64) -> bool {
         generation < MAX_GENERATION && (self.is_behind() || self.ahead_of_clock(generation).is_none())
     }
 }
 
-/// What the members that answered last said of the clock here, one word each.
+/// The last reports about the clock here, one of each member.
 #[derive(Debug, Default)]
 pub(super) struct Witnesses {
     heard: VecDeque<(NodeId, bool)>,
 }
 
 impl Witnesses {
-    /// Takes a member's word: whether it told of a life ahead of the clock here. Says whether most do.
+    /// Takes a member's report, `ahead` for a life ahead of the clock here; true if most do.
     pub(super) fn hear(&mut self, witness: NodeId, ahead: bool) -> bool {
         self.heard.retain(|(known, _)| *known != witness);
         if self.heard.len() >= defaults::GOSSIP_CLOCK_WITNESSES {

@@ -1,34 +1,28 @@
-//! Who a member is to the membership protocol. `core` makes it; the protocol carries it in every
-//! header and update, so it holds an address, a generation and a short id, and must never hold more.
+//! A member's identity in the membership protocol, which carries it in every header and update: an address, a generation and
+//! a short id, and no more.
 
 use crate::model::ids::NodeId;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// Generations from here on are refused: no clock reads the year 37,000, and a forged one could
-/// not be outbid.
+/// Generations from here on are refused: no clock reads the year 37,000, and a forged one could not be outbid.
 pub(super) const MAX_GENERATION: u64 = 1 << 50;
 
 /// One life of a member at one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Identity {
-    /// Where it is reached, by UDP and TCP.
+    /// The address by UDP and TCP.
     pub addr: SocketAddr,
     /// Its generation: strictly greater with each start and each rejoin, milliseconds at first.
     pub bump: u64,
-    /// The low bits of its node id; tells two nodes apart that used one address in turn.
+    /// The low bits of its node id; distinguishes two nodes that used one address in turn.
     pub short: u32,
 }
 
 impl Identity {
     pub(super) fn new(addr: SocketAddr, bump: u64, id: NodeId) -> Identity {
-        Identity { addr, bump, short: short_id(id) }
+        Identity { addr, bump, short: id.as_u128() as u32 }
     }
-}
-
-/// The part of a node id that identities carry.
-pub(super) fn short_id(id: NodeId) -> u32 {
-    (id.as_u128() & u128::from(u32::MAX)) as u32
 }
 
 impl foca::Identity for Identity {
@@ -44,7 +38,7 @@ impl foca::Identity for Identity {
     }
 
     fn win_addr_conflict(&self, other: &Identity) -> bool {
-        // The short id only settles which of two equal generations stays; it must be a strict order.
+        // The short id only decides between equal generations; it must be a strict order.
         (self.bump, self.short) > (other.bump, other.short)
     }
 }

@@ -1,8 +1,6 @@
-//! What the membership protocol does not know of a member: name, node id, tags, whether it has left.
-//!
-//! A member alone writes its own state; [`Stamp`] orders its versions. Small states travel as
-//! rumours, all of them in state exchanges. `core`, `rumours` and `roster` use it; nothing in here
-//! does I/O.
+//! A member's state outside the membership protocol: name, node id, tags, departure.
+//! A member alone writes its own state; [`Stamp`] orders its versions. Small states travel as rumours, all of them in state
+//! exchanges. No I/O.
 
 use super::Pool;
 use super::horizon::Horizon;
@@ -17,7 +15,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,25 +28,20 @@ pub(super) struct Stamp {
     pub version: u64,
 }
 
-/// The state of a member in its own words.
+/// The state of a member, as it reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NodeInfo {
-    /// Its name in the pool.
     pub name: String,
-    /// Who it is.
     pub node_id: NodeId,
-    /// Where it is reached.
     pub addr: SocketAddr,
-    /// Which of its states this is.
+    /// The place of this state among all of its member.
     pub stamp: Stamp,
-    /// It says that it leaves.
+    /// The member reports that it leaves.
     pub left: bool,
-    /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
 
 impl NodeInfo {
-    /// The identity that published this state.
     pub(super) fn identity(&self) -> Identity {
         Identity::new(self.addr, self.stamp.generation, self.node_id)
     }
@@ -59,19 +52,18 @@ impl NodeInfo {
     }
 }
 
-/// News passed from member to member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Rumour {
     /// A member's state.
     Info(NodeInfo),
-    /// A member has a state too large for a datagram; it is fetched over TCP.
+    /// A member's state is too large for a datagram; it is fetched over TCP.
     Newer { name: String, addr: SocketAddr, stamp: Stamp },
-    /// Somebody made a member leave. Holds for states up to `stamp`; the member refutes it by a newer one.
+    /// An order that a member leaves. Holds for states up to `stamp`; the member refutes it by a newer one.
     Forced { name: String, stamp: Stamp, prune: bool },
 }
 
 impl Rumour {
-    /// The member it is about, and the state of it.
+    /// The member it is about, with the stamp of the state.
     pub(super) fn subject(&self) -> (&str, Stamp) {
         match self {
             Rumour::Info(info) => (&info.name, info.stamp),
@@ -80,68 +72,59 @@ impl Rumour {
     }
 }
 
-/// One member in a state exchange.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// Its state.
     pub info: NodeInfo,
-    /// Somebody made it leave.
+    /// It was made to leave.
     pub forced: bool,
-    /// What the membership protocol holds of it.
+    /// Its record in the membership protocol.
     pub member: foca::Member<Identity>,
     /// Milliseconds since it was found down; `None` while it is up.
     pub down_for_ms: Option<u64>,
-    /// Its coordinate, when known.
     pub coordinate: Option<Coordinate>,
 }
 
-/// An order that a member leaves, as one member tells another in a state exchange.
+/// An order that a member leaves, as a state exchange carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Told {
-    /// Who.
+pub(super) struct OrderNews {
     pub name: String,
-    /// It holds for states up to this one.
+    /// The order holds for states up to this one.
     pub stamp: Stamp,
-    /// It is to be forgotten as well.
+    /// The member is to be forgotten as well.
     pub prune: bool,
-    /// Milliseconds since it was given.
+    /// Milliseconds since the order was given.
     pub age_ms: u64,
 }
 
-/// Who may be a member: the checks that every state passes before it is believed.
+/// The checks that every state passes before it is believed.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     pub pool: Pool,
     pub datacenter: String,
     pub allowed: Vec<IpNet>,
-    /// Clusters of other datacenters that are no members, whoever tells of them.
+    /// Clusters of other datacenters that are refused.
     pub removed: Arc<ArcSwap<Removals>>,
-    /// How late a member can have begun.
+    /// The latest beginning of a life.
     pub horizon: Arc<Horizon>,
 }
 
 impl Policy {
-    /// Whether a member may be at this address.
     pub(super) fn admits_addr(&self, addr: SocketAddr) -> bool {
         let ip = addr.ip();
-        !ip.is_unspecified() && !ip.is_multicast() && addr.port() != 0 && self.admits_ip(ip)
+        let is_allowed = self.allowed.is_empty() || self.allowed.iter().any(|net| net.contains(&ip));
+        !ip.is_unspecified() && !ip.is_multicast() && addr.port() != 0 && is_allowed
     }
 
-    fn admits_ip(&self, ip: IpAddr) -> bool {
-        self.allowed.is_empty() || self.allowed.iter().any(|net| net.contains(&ip))
-    }
-
-    /// Whether an identity is one that a member can have.
     pub(super) fn admits_identity(&self, id: &Identity) -> bool {
         self.horizon.admits(id.bump) && self.admits_addr(id.addr)
     }
 
-    /// Whether it is of a datacenter that operators here have removed.
+    /// True for a datacenter that operators here have removed.
     pub(super) fn shuns(&self, info: &NodeInfo) -> bool {
         self.pool == Pool::Wan && self.removed.load().refuses(info.tag(tag::DC), info.tag(tag::CLUSTER).parse().ok())
     }
 
-    /// Whether this may be a member; the reason, in Consul's words where it has some.
+    /// Refuses a state that no member may have; the reason is in Consul's words if it has some.
     pub(super) fn admits(&self, info: &NodeInfo) -> Result<(), Denied> {
         let NodeInfo { name, addr, .. } = info;
         let denied = |kind, reason| Err(Denied { kind, reason });
@@ -156,7 +139,7 @@ impl Policy {
         if self.pool == Pool::Wan && info.tag(tag::ROLE) != "consul" {
             return denied("role", format!("Member '{name}' is not a server"));
         }
-        // Else it would be a server of one datacenter by its name, and of another by its tags.
+        // A server would else be of one datacenter by its name, and of another by its tags.
         if self.pool == Pool::Wan && !name.strip_suffix(dc).is_some_and(|rest| rest.ends_with('.')) {
             let reason = format!("Member '{name}' says that it is of datacenter '{dc}'; expected a name that ends with '.{dc}'");
             return denied("datacenter", reason);
@@ -193,12 +176,11 @@ impl Policy {
     }
 }
 
-/// Why somebody may not be a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Denied {
     /// The kind of reason; a counter's label.
     pub kind: &'static str,
-    /// The reason, for people on both sides.
+    /// The text, for operators of both sides.
     pub reason: String,
 }
 
@@ -207,6 +189,10 @@ pub(super) mod tests {
     use super::*;
     use crate::gossip::identity::MAX_GENERATION;
 
+    pub(crate) fn tags(dc: &str, role: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(tag::DC.to_owned(), dc.to_owned()), (tag::ROLE.to_owned(), role.to_owned())])
+    }
+
     pub(crate) fn info(name: &str, port: u16, generation: u64) -> NodeInfo {
         NodeInfo {
             name: name.to_owned(),
@@ -214,51 +200,37 @@ pub(super) mod tests {
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             stamp: Stamp { generation, version: 0 },
             left: false,
-            tags: BTreeMap::from([(tag::DC.to_owned(), "dc1".to_owned()), (tag::ROLE.to_owned(), "node".to_owned())]),
+            tags: tags("dc1", "node"),
         }
     }
 
-    fn policy(pool: Pool) -> Policy {
+    pub(crate) fn policy(pool: Pool) -> Policy {
         Policy { pool, datacenter: "dc1".to_owned(), allowed: Vec::new(), removed: Arc::default(), horizon: Arc::default() }
     }
 
     #[test]
-    fn a_wrong_datacenter_is_refused_with_both_names() {
-        let mut stranger = info("x", 1, 1);
-        stranger.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
-        let text = policy(Pool::Lan).admits(&stranger).unwrap_err().reason;
-        assert_eq!(text, "Member 'x' part of wrong datacenter 'dc2'; expected 'dc1'");
-    }
-
-    #[test]
-    fn the_wan_pool_takes_servers_only() {
-        let text = policy(Pool::Wan).admits(&info("c1.dc1", 1, 1)).unwrap_err().reason;
-        assert_eq!(text, "Member 'c1.dc1' is not a server");
-    }
-
-    #[test]
     fn a_server_s_name_and_its_datacenter_must_agree() {
-        let mut server = info("s1.dc2", 1, 1);
-        server.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
+        let mut server = NodeInfo { tags: tags("dc1", "consul"), ..info("s1.dc2", 1, 1) };
         let text = policy(Pool::Wan).admits(&server).unwrap_err().reason;
         assert!(text.contains("s1.dc2") && text.contains("'dc1'"), "{text}");
-        server.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
+        server.tags = tags("dc2", "consul");
         assert_eq!(policy(Pool::Wan).admits(&server), Ok(()));
-        server.tags.insert(tag::DC.to_owned(), String::new());
+        server.tags = tags("", "consul");
         assert!(policy(Pool::Wan).admits(&server).is_err());
     }
 
     #[test]
     fn a_removed_cluster_is_shunned_and_another_of_its_datacenter_is_not() {
         let [old, new] = [1, 2].map(|number| crate::model::ids::ClusterId(uuid::Uuid::from_u128(number)));
-        let mut server = info("s1.dc2", 1, 1);
-        server.tags.insert(tag::ROLE.to_owned(), "consul".to_owned());
-        server.tags.insert(tag::DC.to_owned(), "dc2".to_owned());
+        let mut server = NodeInfo { tags: tags("dc2", "consul"), ..info("s1.dc2", 1, 1) };
         let policy = policy(Pool::Wan);
         let mut removals = Removals::default();
         removals.remove("dc2", Some(old));
         policy.removed.store(Arc::new(removals));
-        assert!(policy.admits(&server).unwrap_err().reason.contains("removed in 'dc1'"), "who tells no cluster could be of it");
+        assert!(
+            policy.admits(&server).unwrap_err().reason.contains("removed in 'dc1'"),
+            "a member without a cluster could be of it"
+        );
         server.tags.insert(tag::CLUSTER.to_owned(), old.to_string());
         assert!(policy.admits(&server).is_err());
         server.tags.insert(tag::CLUSTER.to_owned(), new.to_string());

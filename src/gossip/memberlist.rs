@@ -1,9 +1,7 @@
-//! How the gossip of Consul begins, so that its agents can be named where they meet those of Kontor. The
-//! two do not understand each other, and nothing else of Consul's gossip is known here.
-//!
-//! A message of memberlist begins with a byte that says its kind; most go on with a MessagePack map.
+//! The beginnings of Consul's gossip, to recognise its agents; the two protocols do not join each other.
+//! A message of memberlist begins with a byte for its kind; most go on with a MessagePack map.
 
-/// What is said of a peer that speaks it.
+/// The description of a peer that speaks it.
 pub(super) const CONSUL: &str = "speaks Consul's gossip, not Kontor's; agents of both do not join each other";
 
 /// The kinds of messages, by their first byte.
@@ -19,14 +17,14 @@ mod kind {
     pub(super) const LABEL: u8 = 244;
 }
 
-/// What an agent of Kontor sends to learn whether it is one of Consul that hangs up: to Consul the
-/// beginning of a sealed message that it answers with an error, sealed or not.
+/// The question to a peer that hangs up: to Consul the beginning of a sealed message, which it answers with an error, sealed
+/// or not.
 pub(super) const QUESTION: [u8; 5] = [kind::ENCRYPTED, 0x4b, 0xd7, 0, 0];
 
 /// The longest sealed message that memberlist sends: 20 MiB, whose length has this byte at most.
 const MAX_LENGTH_BYTE: u8 = 1;
 
-/// Whether a stream that begins so is one of Consul's.
+/// True for the beginning of a stream of Consul's.
 pub(super) fn begins_stream(first: [u8; 4]) -> bool {
     match first[0] {
         kind::ENCRYPTED => first[1] <= MAX_LENGTH_BYTE,
@@ -37,12 +35,12 @@ pub(super) fn begins_stream(first: [u8; 4]) -> bool {
     }
 }
 
-/// Whether the answer of a stream that begins so is one of Consul's.
+/// True for the first byte of an answer of Consul's.
 pub(super) fn begins_answer(first: u8) -> bool {
     matches!(first, kind::ERROR | kind::ENCRYPTED | kind::PUSH_PULL | kind::COMPRESSED)
 }
 
-/// Whether a datagram is one of Consul's. A sealed one looks like nothing.
+/// True for a datagram of Consul's. A sealed one has no mark.
 pub(super) fn is_datagram(bytes: &[u8]) -> bool {
     match bytes {
         [kind::CHECKED, _, _, _, _, rest @ ..] => is_plain(rest),
@@ -76,12 +74,10 @@ pub(super) fn refusal() -> Vec<u8> {
     answer
 }
 
-/// A small MessagePack map.
 fn is_map(byte: u8) -> bool {
     matches!(byte, 0x81..=0x8f)
 }
 
-/// A short MessagePack text, such as the name of a field.
 fn is_text(byte: u8) -> bool {
     matches!(byte, 0xa1..=0xbf)
 }

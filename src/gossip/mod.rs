@@ -1,8 +1,6 @@
-//! Who is there: a SWIM pool on `foca`, used twice (LAN and WAN).
-//!
-//! `agent` starts it, `router` and `leader` read its roster. The core is without I/O; `driver.rs`
-//! alone knows tokio. Bytes are authenticated and checked for pool and datacenter before foca
-//! sees them, because to foca every valid packet is a join.
+//! Membership: a SWIM pool on `foca`, used twice (LAN and WAN).
+//! `agent` starts it, `router` and `leader` read its roster. The core is without I/O; the driver alone knows tokio. Bytes are
+//! authenticated and checked for pool and datacenter before foca sees them, because to foca every valid packet is a join.
 
 mod core;
 mod driver;
@@ -37,7 +35,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Which pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// All agents of one datacenter.
@@ -58,66 +55,59 @@ impl std::fmt::Display for Pool {
 /// How a pool is set up.
 #[derive(Clone, Debug)]
 pub struct GossipSettings {
-    /// Which pool.
     pub pool: Pool,
     /// `<node>` for the LAN, `<node>.<dc>` for the WAN.
     pub name: String,
-    /// This agent.
     pub node_id: NodeId,
-    /// This agent's datacenter.
     pub datacenter: String,
-    /// Where to listen, tcp and udp.
+    /// The address to listen at, tcp and udp.
     pub bind: SocketAddr,
-    /// The address told to others, when it is not the one bound; port 0 means the bound port.
+    /// The address for others, when it is not the one bound; port 0 means the bound port.
     pub advertise: Option<SocketAddr>,
-    /// The tags told to others (role, dc, id, port, build, …).
+    /// The tags for others (role, dc, id, port, build, …).
     pub tags: BTreeMap<String, String>,
     /// AES-GCM key of 16, 24 or 32 bytes.
     pub encrypt: Option<Vec<u8>>,
-    /// Where the last known members and the generation are kept; `None` in dev mode.
+    /// The file of the last known members and the generation; `None` in dev mode.
     pub snapshot: Option<PathBuf>,
     /// Addresses to join, tried for ever (`host`, `host:port`; names are resolved anew each time).
     pub retry_join: Vec<String>,
-    /// Time between tries.
     pub retry_interval: Duration,
     /// Tries before giving up for good; 0 for ever.
     pub retry_max: u32,
-    /// Whether to rejoin the last known members after having left on purpose.
+    /// True to rejoin the last known members after having left on purpose.
     pub rejoin_after_leave: bool,
     /// Probe faster than the pool's default (dev mode, demo, tests).
     pub fast: bool,
-    /// How long a failed member is kept (`reconnect_timeout`).
+    /// The time for which a failed member is kept (`reconnect_timeout`).
     pub reconnect_timeout: Duration,
     /// Networks from which members are taken; empty for all.
     pub allowed_cidrs: Vec<ipnet::IpNet>,
 }
 
-/// Everybody who is or was in the pool, one entry per name; immutable.
+/// All members, present and former, one entry per name; immutable.
 #[derive(Debug, Default)]
 pub struct Roster {
-    /// By name.
     pub members: BTreeMap<String, Member>,
 }
 
 impl Roster {
-    /// The members that are alive.
     pub fn alive(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|member| member.status == MemberStatus::Alive)
     }
 }
 
-/// Why a join failed.
+/// The reason why a join failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct GossipError(pub String);
 
-/// Whom a join reached.
+/// The outcome of a join.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Joined {
     /// Members that answered, this agent itself included.
     pub answered: usize,
-    /// Datacenters of members that answered and were not taken in, because operators here have removed
-    /// them.
+    /// Datacenters of members that answered and were not admitted, because operators here have removed them.
     pub removed: BTreeSet<String>,
 }
 
@@ -135,9 +125,9 @@ impl Gossip {
     /// Binds the sockets or fails with the reason; then runs until `shutdown`.
     pub async fn start(settings: GossipSettings, shutdown: &Shutdown) -> Result<Gossip, GossipError> {
         let (tcp, udp) = driver::bind(settings.bind).await?;
-        let untold = |error| GossipError(format!("cannot tell the bound address: {error}"));
-        let bound = tcp.local_addr().map_err(untold)?;
-        let (tcp, tcp_mover) = Listener::new(tcp).map_err(untold)?;
+        let unknown = |error| GossipError(format!("cannot tell the bound address: {error}"));
+        let bound = tcp.local_addr().map_err(unknown)?;
+        let (tcp, tcp_mover) = Listener::new(tcp).map_err(unknown)?;
         let addr = advertised(settings.advertise, bound)?;
         let before = remembered(&settings).await?;
         let generation = before.generation;
@@ -156,13 +146,13 @@ impl Gossip {
         Ok(Gossip { pool: settings.pool, core, tcp: tcp_mover, left, given_up })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn bound(&self) -> Option<SocketAddr> {
         self.tcp.at()
     }
 
-    /// Listens on another address of this host from now on, with the same port. On error it stays
-    /// where it is. What others are told is not touched.
+    /// Listens on another address of this host from now on, with the same port. On error it stays. The address for others does
+    /// not change.
     pub async fn move_to(&self, ip: IpAddr) -> Result<(), GossipError> {
         let port = self.tcp.at().map_or(0, |at| at.port());
         let (tcp, udp) = driver::bind(SocketAddr::new(ip, port)).await?;
@@ -172,11 +162,11 @@ impl Gossip {
 
     /// Asks some members for their states, down ones too: for when the network has come back.
     pub async fn look_around(&self) {
-        // A stopped pool looks for nobody.
+        // A stopped pool has no members to ask.
         let _ = self.core.call(|core, now| core.look_around(now)).await;
     }
 
-    /// The address others reach this agent at.
+    /// The address at which others reach this agent.
     pub fn local_addr(&self) -> SocketAddr {
         self.core.view().addr
     }
@@ -207,7 +197,7 @@ impl Gossip {
         }
     }
 
-    /// Says that this agent is leaving and stays a moment to spread it.
+    /// Announces that this agent leaves, and stays a moment to spread it.
     pub async fn leave(&self) {
         self.left.send_replace(true);
         let alone = self.roster().alive().count() <= 1;
@@ -216,7 +206,7 @@ impl Gossip {
         if self.core.call(|core, now| core.leave(now)).await.is_err() {
             return;
         }
-        // Two thirds of the time the others learn that it leaves, the rest that it has gone.
+        // Two thirds of the time the others hear that it leaves, the rest that it has gone.
         for round in 0..rounds {
             tokio::time::sleep(defaults::GOSSIP_LEAVE_ROUND).await;
             let gone = 3 * (round + 1) >= 2 * rounds;
@@ -232,19 +222,19 @@ impl Gossip {
         }
     }
 
-    /// Turns a failed member into a left one (`force-leave`); `prune` forgets it at once. Fails with
-    /// Consul's text when nobody has that name.
+    /// Turns a failed member into a left one (`force-leave`); `prune` forgets it at once. Fails with Consul's text for an
+    /// unknown name.
     pub async fn force_leave(&self, name: &str, prune: bool) -> Result<(), GossipError> {
         let name = name.to_owned();
         self.core.call(move |core, now| core.force_leave(&name, prune, now)).await?.map_err(GossipError)
     }
 
-    /// One of this agent's tags, as it is told from now on.
+    /// One of this agent's present tags.
     pub fn tag(&self, name: &str) -> Option<String> {
         self.core.wanted.borrow().tags.get(name).cloned()
     }
 
-    /// Sets one of this agent's tags, or takes it away, and spreads that.
+    /// Sets one of this agent's tags, or removes it, and spreads that.
     pub fn set_tag(&self, name: &str, value: Option<String>) {
         self.core.wanted.send_modify(|wanted| match value {
             Some(value) => _ = wanted.tags.insert(name.to_owned(), value),
@@ -252,8 +242,7 @@ impl Gossip {
         });
     }
 
-    /// Takes members of these clusters off the roster, and lets none of them in from now on, whoever
-    /// tells of it; those that are no longer among them come back.
+    /// Removes members of these clusters from the roster and refuses them from any source; members of other clusters come back.
     pub fn set_removals(&self, removals: Arc<Removals>) {
         self.core.wanted.send_modify(|wanted| wanted.removals = Some(removals));
     }
@@ -263,12 +252,11 @@ impl Gossip {
         self.core.wanted.send_modify(|wanted| wanted.advertise = Some(ip));
     }
 
-    /// This agent's coordinate.
     pub fn coordinate(&self) -> Coordinate {
         self.core.view().coordinate.clone()
     }
 
-    /// The coordinate a member told last.
+    /// The last coordinate that a member reported.
     pub fn coordinate_of(&self, name: &str) -> Option<Coordinate> {
         let view = self.core.view();
         if view.name == name { Some(view.coordinate.clone()) } else { view.coordinates.get(name).cloned() }
@@ -280,7 +268,7 @@ impl Gossip {
     }
 }
 
-/// The address told to others: the one given, with the bound port where it has none.
+/// The address for others: the given one, with the bound port if it has none.
 fn advertised(given: Option<SocketAddr>, bound: SocketAddr) -> Result<SocketAddr, GossipError> {
     let addr = match given {
         Some(addr) if addr.port() == 0 => SocketAddr::new(addr.ip(), bound.port()),
@@ -293,7 +281,7 @@ fn advertised(given: Option<SocketAddr>, bound: SocketAddr) -> Result<SocketAddr
     Ok(addr)
 }
 
-/// What is on disk, with the generation of this start, which is on disk when this returns.
+/// The snapshot on disk with the generation of this start, which is on disk when this returns.
 async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> {
     let clock = clock();
     let Some(path) = settings.snapshot.clone() else {
@@ -311,7 +299,7 @@ async fn remembered(settings: &GossipSettings) -> Result<Snapshot, GossipError> 
     begun.map_err(GossipError)
 }
 
-/// The generation of a start: later than the last one, unless that is one that no clock has read.
+/// The generation of a start: later than the last one, unless no clock can have read that.
 fn next_generation(before: u64, clock: u64) -> u64 {
     match before.checked_add(1) {
         Some(next) if next < MAX_GENERATION / 2 => next.max(clock),

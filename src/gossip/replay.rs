@@ -1,35 +1,30 @@
-//! Refuses packets that were seen before. `envelope` asks once for every packet that its key opened:
-//! without a key anybody could number packets in another's name.
-//!
-//! Each life of an agent is a session, sessions of one agent grow, and packets of a session are
-//! numbered, those of each carrier apart. A bitmap of the last numbers allows for packets that overtake
-//! each other. Whoever has the key can still number packets in another's name; the sender is then told
-//! by [`Stale::Outlived`] to begin a session that is heard again.
+//! Refuses packets that were seen before. `envelope` asks for every packet that its key opened.
+//! Each life of an agent is a session, and sessions of one agent grow. Packets of a session are numbered, those of each
+//! carrier apart. A bitmap of the last numbers allows for packets that overtake each other. A member with the key can still
+//! number packets in another's name; [`Stale::Outlived`] has the sender begin a session that is heard again.
 
 use crate::defaults;
 use crate::model::ids::NodeId;
 use std::collections::HashMap;
 
-/// How far a packet may be behind the newest and still be taken.
+/// The distance behind the newest within which a packet is still taken.
 const WINDOW: u64 = 128;
 
-/// What carries a packet; the two are numbered apart, since TCP may lag far behind UDP.
+/// The carrier of a packet; the two are numbered apart, since TCP may lag far behind UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
     Datagram,
     Stream,
 }
 
-/// Why a packet is not new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stale {
-    /// It was seen before.
     Seen,
     /// Its sender is known by this session, and is heard again in a later one only.
     Outlived(u64),
 }
 
-/// What was heard of each sender.
+/// The newest session and numbers of each sender.
 #[derive(Debug)]
 pub(super) struct ReplayGuard {
     senders: HashMap<NodeId, Heard>,
@@ -47,7 +42,6 @@ struct Heard {
     turn: u64,
 }
 
-/// The numbers seen of one carrier.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     newest: u64,
@@ -61,7 +55,6 @@ impl ReplayGuard {
         ReplayGuard { senders: HashMap::new(), bound, turn: 0 }
     }
 
-    /// Takes a packet that is new; it is seen from now on.
     pub(super) fn take(&mut self, sender: NodeId, carrier: Carrier, session: u64, number: u64) -> Result<(), Stale> {
         self.turn += 1;
         if !self.senders.contains_key(&sender) {
@@ -79,11 +72,16 @@ impl ReplayGuard {
         if self.senders.len() < self.bound {
             return;
         }
-        let mut turns: Vec<u64> = self.senders.values().map(|heard| heard.turn).collect();
-        let half = turns.len() / 2;
-        let middle = *turns.select_nth_unstable(half).1;
-        self.senders.retain(|_, heard| heard.turn > middle);
+        forget_half(&mut self.senders, |heard| heard.turn);
     }
+}
+
+/// Forgets the half of a map that comes first in the order of `key`.
+pub(super) fn forget_half<K, V, T: Ord + Copy>(map: &mut HashMap<K, V>, key: impl Fn(&V) -> T) {
+    let mut keys: Vec<T> = map.values().map(&key).collect();
+    let half = keys.len() / 2;
+    let middle = *keys.select_nth_unstable(half).1;
+    map.retain(|_, value| key(value) > middle);
 }
 
 impl Heard {
@@ -97,7 +95,7 @@ impl Heard {
         match (carrier, taken) {
             (Carrier::Datagram, Ok(())) => self.unheard = 0,
             (Carrier::Datagram, Err(_)) => self.unheard = self.unheard.saturating_add(1),
-            // Its frames come through and its datagrams do not: somebody numbered some in its name.
+            // Its frames are new and its datagrams are not: another has numbered some in its name.
             (Carrier::Stream, Ok(())) if self.unheard >= defaults::GOSSIP_UNHEARD => return Err(outlived),
             (Carrier::Stream, Err(Stale::Seen)) if self.windows[1].is_far_behind(number) => return Err(outlived),
             (Carrier::Stream, _) => {}

@@ -1,12 +1,10 @@
-//! The one table of members, keyed by name. `core` feeds it states and shows it the membership
-//! protocol's members; it never does I/O and never decides who is reachable.
-//!
-//! The newest state of a name wins. Whether a member is up is looked up under the identity that
-//! published that state, so a late "down" of an older identity never touches it.
+//! The one table of members, keyed by name. `core` feeds it states and the membership protocol's members; no I/O.
+//! The newest state of a name wins. Life is looked up under the identity that published that state, so a late "down" of an
+//! older identity never touches it.
 
 use super::Roster;
 use super::identity::Identity;
-use super::info::{NodeInfo, Stamp, Told};
+use super::info::{NodeInfo, OrderNews, Stamp};
 use crate::defaults;
 use crate::model::duration;
 use crate::model::member::{Member, MemberStatus, tag};
@@ -15,12 +13,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// All that is known of one name.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// The newest state.
     pub info: NodeInfo,
-    /// Somebody made it leave.
+    /// It was made to leave.
     pub forced: bool,
     /// It is to be forgotten as soon as it is down.
     pub pruned: bool,
@@ -40,7 +36,7 @@ impl Record {
     }
 }
 
-/// That a member leaves, for its states up to `stamp`.
+/// An order that a member leaves, for its states up to `stamp`.
 #[derive(Clone, Copy, Debug)]
 struct Order {
     stamp: Stamp,
@@ -48,25 +44,21 @@ struct Order {
     given: Instant,
 }
 
-/// What became of a state that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Merged {
-    /// It is newer than what was known.
     News,
-    /// It is known, or older.
     Known,
     /// Forgotten on purpose, or the table is full.
     Refused,
 }
 
-/// The table.
 #[derive(Debug)]
 pub(super) struct Table {
     me: String,
     records: BTreeMap<String, Record>,
-    /// Names that were forgotten, up to which state, and when.
+    /// Forgotten names, with their last state and the time.
     tombstones: BTreeMap<String, (Stamp, Instant)>,
-    /// The orders to leave of late: their states may not be known here yet, nor to whom this agent tells.
+    /// The latest orders to leave: their states may be unknown here still, or to those that this agent informs.
     orders: BTreeMap<String, Order>,
     reconnect_timeout: Duration,
     bound: usize,
@@ -74,7 +66,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table with this agent alone in it, that takes `bound` names.
+    /// A table with this agent alone in it, for `bound` names.
     pub(super) fn new(me: NodeInfo, reconnect_timeout: Duration, bound: usize) -> Table {
         let name = me.name.clone();
         let record = Record { info: me, forced: false, pruned: false, down_since: None };
@@ -86,22 +78,18 @@ impl Table {
         self.records.get(name)
     }
 
-    /// All members but this agent.
     pub(super) fn others(&self) -> impl Iterator<Item = &Record> {
         self.records.values().filter(|record| record.info.name != self.me)
     }
 
-    /// The others in this state.
     pub(super) fn in_state(&self, status: MemberStatus) -> Vec<&Record> {
         self.others().filter(|record| record.status() == status).collect()
     }
 
-    /// Counts every change of the table.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Replaces this agent's own state.
     pub(super) fn publish(&mut self, me: NodeInfo) {
         if let Some(record) = self.records.get_mut(&self.me) {
             record.info = me;
@@ -109,8 +97,8 @@ impl Table {
         }
     }
 
-    /// The member that holds this newcomer's name with another id, or its id with another name, at
-    /// another address, and has not left: it must be asked before the newcomer is believed.
+    /// The member that holds this newcomer's name with another id, or its id with another name, at another address, and has not
+    /// left: it is asked before the newcomer is believed.
     pub(super) fn rival(&self, newcomer: &NodeInfo) -> Option<&Record> {
         let contests = |record: &&Record| {
             let known = &record.info;
@@ -122,8 +110,7 @@ impl Table {
         by_name.or_else(|| self.records.values().find(contests))
     }
 
-    /// Takes a state when it is newer than the one known. `down_for` is how long others have known
-    /// its member to be down.
+    /// Takes a state that is newer than the known one. `down_for` is the time for which others have taken the member for down.
     pub(super) fn merge(&mut self, info: NodeInfo, down_for: Option<Duration>, now: Instant) -> Merged {
         if info.name == self.me {
             return Merged::Known;
@@ -168,10 +155,10 @@ impl Table {
         }
     }
 
-    /// How long it is kept when it has failed: as it says itself, or as this agent has it.
+    /// The time for which a failed member is kept: its own setting, or this agent's.
     fn kept_failed(&self, info: &NodeInfo) -> Duration {
-        let told = duration::parse(info.tag(tag::RECONNECT_TIMEOUT)).ok().filter(|told| !told.is_zero());
-        told.map_or(self.reconnect_timeout, |told| told.min(defaults::GOSSIP_MAX_RECONNECT_TIMEOUT))
+        let reported = duration::parse(info.tag(tag::RECONNECT_TIMEOUT)).ok().filter(|reported| !reported.is_zero());
+        reported.map_or(self.reconnect_timeout, |reported| reported.min(defaults::GOSSIP_MAX_RECONNECT_TIMEOUT))
     }
 
     fn is_expired(&self, info: &NodeInfo, down_for: Option<Duration>) -> bool {
@@ -179,8 +166,8 @@ impl Table {
         down_for.is_some_and(|length| length >= limit)
     }
 
-    /// Takes the order, given `age` ago, that a member leaves with its states up to `stamp`, and with
-    /// `prune` is forgotten. Says whether it is one to carry out.
+    /// Takes the order, given `age` ago, that a member leaves with its states up to `stamp`, and is forgotten with `prune`.
+    /// True if it is to be carried out.
     pub(super) fn order(&mut self, name: &str, stamp: Stamp, prune: bool, age: Duration, now: Instant) -> bool {
         if name == self.me || age >= defaults::GOSSIP_ORDER_MEMORY {
             return false;
@@ -190,7 +177,7 @@ impl Table {
         self.force(name, stamp, prune)
     }
 
-    /// Marks a member as made to leave, for states up to `stamp`; says whether it is to be forgotten.
+    /// Marks a member as made to leave, for states up to `stamp`; true if it is to be forgotten.
     pub(super) fn force(&mut self, name: &str, stamp: Stamp, prune: bool) -> bool {
         let Some(record) = self.records.get_mut(name).filter(|record| record.info.stamp <= stamp) else { return false };
         if !record.forced || (prune && !record.pruned) {
@@ -215,24 +202,26 @@ impl Table {
         self.orders.insert(name.to_owned(), order);
     }
 
-    /// The orders of late, as they are told to others.
-    pub(super) fn orders(&self, now: Instant) -> Vec<Told> {
-        let told = |(name, order): (&String, &Order)| Told {
+    /// The latest orders, for others.
+    pub(super) fn orders(&self, now: Instant) -> Vec<OrderNews> {
+        let reported = |(name, order): (&String, &Order)| OrderNews {
             name: name.clone(),
             stamp: order.stamp,
             prune: order.prune,
             age_ms: u64::try_from(now.saturating_duration_since(order.given).as_millis()).unwrap_or(u64::MAX),
         };
-        self.orders.iter().map(told).collect()
+        self.orders.iter().map(reported).collect()
     }
 
-    /// Forgets those that are down and were to be forgotten; returns their names.
+    /// Forgets those that are down and have an order for it; returns their names.
     pub(super) fn carry_out(&mut self, now: Instant) -> Vec<String> {
-        let due = self.others().filter(|record| record.pruned && record.down_since.is_some());
+        self.forget_all(now, |_, record| record.pruned && record.down_since.is_some())
+    }
+
+    fn forget_all(&mut self, now: Instant, is_due: impl Fn(&Table, &Record) -> bool) -> Vec<String> {
+        let due = self.others().filter(|record| is_due(self, record));
         let due: Vec<String> = due.map(|record| record.info.name.clone()).collect();
-        for name in &due {
-            self.forget(name, now);
-        }
+        due.iter().for_each(|name| self.forget(name, now));
         due
     }
 
@@ -246,8 +235,7 @@ impl Table {
         self.tombstones.insert(name.to_owned(), (record.info.stamp, now));
     }
 
-    /// Takes out everybody whom `is_shunned` names, without remembering it: who is let in again comes
-    /// back with the state it has.
+    /// Removes the shunned members without remembering it: a readmitted one comes back with its state.
     pub(super) fn expel(&mut self, is_shunned: impl Fn(&NodeInfo) -> bool) -> Vec<NodeInfo> {
         let shunned: Vec<NodeInfo> = self.others().map(|record| &record.info).filter(|info| is_shunned(info)).cloned().collect();
         for info in &shunned {
@@ -258,7 +246,7 @@ impl Table {
         shunned
     }
 
-    /// Looks up who is up, and returns the up identities whose state is not known here.
+    /// Updates the life of all, and returns the up identities whose state is not known here.
     pub(super) fn derive<'a>(
         &mut self,
         members: impl Iterator<Item = &'a foca::Member<Identity>>,
@@ -266,7 +254,7 @@ impl Table {
     ) -> Vec<Identity> {
         let mut known: HashMap<SocketAddr, (Identity, State)> =
             members.map(|member| (member.id().addr, (*member.id(), member.state()))).collect();
-        // Of several names at one address only the one that came last can be up.
+        // Of several names at one address only the last one can be up.
         let mut last: HashMap<SocketAddr, Stamp> = HashMap::new();
         for info in self.records.values().map(|record| &record.info) {
             let stamp = last.entry(info.addr).or_default();
@@ -296,25 +284,16 @@ impl Table {
     pub(super) fn reap(&mut self, now: Instant) -> Vec<String> {
         self.tombstones.retain(|_, (_, at)| now.saturating_duration_since(*at) < defaults::GOSSIP_LEFT_TIMEOUT);
         self.orders.retain(|_, order| now.saturating_duration_since(order.given) < defaults::GOSSIP_ORDER_MEMORY);
-        let expired: Vec<String> = self
-            .others()
-            .filter(|record| {
-                let limit = match record.status() {
-                    MemberStatus::Failed => self.kept_failed(&record.info),
-                    MemberStatus::Left => defaults::GOSSIP_LEFT_TIMEOUT,
-                    MemberStatus::Alive | MemberStatus::Leaving => return false,
-                };
-                record.down_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
-            })
-            .map(|record| record.info.name.clone())
-            .collect();
-        for name in &expired {
-            self.forget(name, now);
-        }
-        expired
+        self.forget_all(now, |table, record| {
+            let limit = match record.status() {
+                MemberStatus::Failed => table.kept_failed(&record.info),
+                MemberStatus::Left => defaults::GOSSIP_LEFT_TIMEOUT,
+                MemberStatus::Alive | MemberStatus::Leaving => return false,
+            };
+            record.down_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+        })
     }
 
-    /// The table as others read it.
     pub(super) fn roster(&self) -> Roster {
         let member = |record: &Record| Member {
             name: record.info.name.clone(),
@@ -330,12 +309,19 @@ impl Table {
 mod tests {
     use super::*;
     use crate::gossip::info::tests::info;
-    use crate::model::ids::NodeId;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn table() -> Table {
         Table::new(info("me", 1, 1), 72 * HOUR, 8)
+    }
+
+    fn table_of<const N: usize>(members: [NodeInfo; N]) -> (Table, Instant) {
+        let (mut table, now) = (table(), Instant::now());
+        for info in members {
+            table.merge(info, None, now);
+        }
+        (table, now)
     }
 
     fn member(info: &NodeInfo, state: State) -> foca::Member<Identity> {
@@ -348,10 +334,8 @@ mod tests {
 
     #[test]
     fn a_late_down_of_an_older_identity_never_touches_the_newer() {
-        let (mut table, now) = (table(), Instant::now());
         let (old, new) = (info("a", 2, 10), NodeInfo { addr: SocketAddr::from(([127, 0, 0, 1], 9)), ..info("a", 2, 11) });
-        table.merge(old.clone(), None, now);
-        table.merge(new.clone(), None, now);
+        let (mut table, now) = table_of([old.clone(), new.clone()]);
         table.derive([member(&old, State::Down), member(&new, State::Alive)].iter(), now);
         assert_eq!(status(&table, "a"), Some(MemberStatus::Alive));
         assert_eq!(table.merge(old, Some(HOUR), now), Merged::Known);
@@ -360,10 +344,8 @@ mod tests {
 
     #[test]
     fn left_and_failed_are_told_apart_and_reaped_at_their_own_time() {
-        let (mut table, now) = (table(), Instant::now());
         let (gone, lost) = (NodeInfo { left: true, ..info("gone", 2, 1) }, info("lost", 3, 1));
-        table.merge(gone.clone(), None, now);
-        table.merge(lost.clone(), None, now);
+        let (mut table, now) = table_of([gone.clone(), lost.clone()]);
         assert_eq!(status(&table, "gone"), Some(MemberStatus::Leaving));
         table.derive([member(&gone, State::Down), member(&lost, State::Down)].iter(), now);
         assert_eq!(status(&table, "gone"), Some(MemberStatus::Left));
@@ -377,9 +359,9 @@ mod tests {
     #[test]
     fn a_failed_member_is_kept_as_long_as_it_says_itself() {
         let (mut table, now) = (table(), Instant::now());
-        for (port, name, told) in [(2, "short", "30m"), (3, "none", "0s"), (4, "wrong", "soon"), (5, "long", "999999h")] {
+        for (port, name, reported) in [(2, "short", "30m"), (3, "none", "0s"), (4, "wrong", "soon"), (5, "long", "999999h")] {
             let mut info = info(name, port, 1);
-            info.tags.insert(tag::RECONNECT_TIMEOUT.to_owned(), told.to_owned());
+            info.tags.insert(tag::RECONNECT_TIMEOUT.to_owned(), reported.to_owned());
             table.merge(info, None, now);
         }
         table.derive([].iter(), now);
@@ -391,8 +373,7 @@ mod tests {
 
     #[test]
     fn force_leave_holds_until_the_member_says_something_newer() {
-        let (mut table, now) = (table(), Instant::now());
-        table.merge(info("a", 2, 1), None, now);
+        let (mut table, now) = table_of([info("a", 2, 1)]);
         table.derive([].iter(), now);
         table.order("a", Stamp { generation: 1, version: 0 }, false, Duration::ZERO, now);
         assert_eq!(status(&table, "a"), Some(MemberStatus::Left));
@@ -417,8 +398,8 @@ mod tests {
         assert_eq!(table.merge(info("a", 2, 1), None, now), Merged::Refused);
         assert_eq!(table.merge(info("a", 2, 2), None, now), Merged::News);
         assert_eq!(status(&table, "a"), Some(MemberStatus::Alive), "an order is not about what comes later");
-        let told = table.orders(now + HOUR / 60);
-        assert_eq!((told[0].prune, told[0].age_ms), (true, 60_000));
+        let reported = table.orders(now + HOUR / 60);
+        assert_eq!((reported[0].prune, reported[0].age_ms), (true, 60_000));
         table.reap(now + HOUR);
         assert!(table.orders(now + HOUR).is_empty());
     }
@@ -434,30 +415,24 @@ mod tests {
 
     #[test]
     fn rivals_are_found_by_name_and_by_id_but_not_at_the_same_address() {
-        let (mut table, now) = (table(), Instant::now());
-        table.merge(info("a", 2, 1), None, now);
-        let other_id =
-            NodeInfo { addr: SocketAddr::from(([127, 0, 0, 2], 2)), ..NodeInfo { name: "a".to_owned(), ..info("x", 3, 2) } };
+        let (table, _now) = table_of([info("a", 2, 1)]);
+        let other_id = NodeInfo { addr: SocketAddr::from(([127, 0, 0, 2], 2)), ..info("a", 3, 2) };
         assert_eq!(table.rival(&other_id).map(|record| record.info.name.as_str()), Some("a"));
         assert!(table.rival(&NodeInfo { addr: info("a", 2, 1).addr, ..other_id.clone() }).is_none());
-        let other_name = NodeInfo { addr: other_id.addr, ..NodeInfo { name: "b".to_owned(), ..info("a", 2, 2) } };
-        assert!(table.rival(&other_name).is_some());
+        assert!(table.rival(&NodeInfo { addr: other_id.addr, ..info("b", 2, 2) }).is_some());
     }
 
     #[test]
     fn a_renamed_node_has_left_its_old_name() {
-        let (mut table, now) = (table(), Instant::now());
-        table.merge(info("old", 2, 1), None, now);
-        table.merge(NodeInfo { name: "new".to_owned(), ..info("old", 2, 2) }, None, now);
+        let (table, _now) = table_of([info("old", 2, 1), info("new", 2, 2)]);
         assert_eq!(status(&table, "old"), Some(MemberStatus::Left));
     }
 
     #[test]
     fn the_table_is_bounded() {
         let (mut table, now) = (table(), Instant::now());
-        for number in 0..100 {
-            let newcomer = NodeInfo { name: format!("n{number}"), node_id: NodeId::random(), ..info("n", 7, 1) };
-            table.merge(newcomer, None, now);
+        for number in 100..200 {
+            table.merge(info(&format!("n{number}"), number, 1), None, now);
         }
         assert_eq!(table.records.len(), 8);
     }

@@ -1,15 +1,16 @@
-//! Decides which rumours are news. The membership protocol owns a [`Broadcasts`] and asks it for each
-//! rumour it hears; news are handed to `core` through a queue that `core` empties after each call.
+//! Decides which rumours are news. The membership protocol asks for each rumour it hears; `core` empties the queue of news
+//! after each call.
 
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};
+use super::replay::forget_half;
 use crate::defaults;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
-/// What a rumour replaces in the queue of those still to be passed on.
+/// The key under which a rumour replaces another in the queue to be passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subject {
     name: String,
@@ -39,12 +40,11 @@ impl foca::Invalidates for Subject {
     }
 }
 
-/// A rumour that cannot be one of this pool.
 #[derive(Debug, thiserror::Error)]
 #[error("not a rumour of this pool: {0}")]
 pub(super) struct NoRumour(String);
 
-/// Remembers what was heard, so that each rumour is passed on once.
+/// Remembers the rumours, so that each is passed on once.
 #[derive(Debug)]
 pub(super) struct Broadcasts {
     policy: Arc<Policy>,
@@ -71,15 +71,11 @@ impl Broadcasts {
         }
     }
 
-    /// Makes room by forgetting the older half at once; at worst a rumour is heard twice.
+    /// Forgets the older half at once; at worst a rumour is heard twice.
     fn make_room(&mut self) {
-        if self.heard.len() < 2 * defaults::GOSSIP_MAX_MEMBERS {
-            return;
+        if self.heard.len() >= 2 * defaults::GOSSIP_MAX_MEMBERS {
+            forget_half(&mut self.heard, |stamp| *stamp);
         }
-        let mut stamps: Vec<Stamp> = self.heard.values().copied().collect();
-        let half = stamps.len() / 2;
-        let middle = *stamps.select_nth_unstable(half).1;
-        self.heard.retain(|_, stamp| *stamp > middle);
     }
 }
 
@@ -92,7 +88,7 @@ impl foca::BroadcastHandler<Identity> for Broadcasts {
         if let Rumour::Info(info) = &rumour
             && self.policy.shuns(info)
         {
-            // No error: what else is in the packet of an honest member that passes it on counts.
+            // No error: the packet of an honest member may hold other news.
             metrics::counter!("kontor.gossip.refused", "reason" => "removed").increment(1);
             return Ok(None);
         }
@@ -103,7 +99,7 @@ impl foca::BroadcastHandler<Identity> for Broadcasts {
         self.check(&rumour).map_err(NoRumour)?;
         let (name, stamp) = rumour.subject();
         let key = (name.to_owned(), kind_of(&rumour));
-        // What this agent says itself goes out, said before or not: an order may be repeated.
+        // This agent's own rumours go out again: an order may be repeated.
         if sender.is_some() && self.heard.get(&key).is_some_and(|heard| *heard >= stamp) {
             return Ok(None);
         }
@@ -133,24 +129,16 @@ pub(super) fn rumour_of(info: &NodeInfo) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::gossip::Pool;
-    use crate::gossip::info::tests::info;
+    use crate::gossip::info::tests::{info, policy, tags};
     use foca::BroadcastHandler;
 
-    /// Somebody else that passes rumours on.
     fn sender() -> Identity {
         info("b", 2, 1).identity()
     }
 
     fn broadcasts() -> (Broadcasts, std::sync::mpsc::Receiver<Rumour>) {
         let (news, inbox) = std::sync::mpsc::channel();
-        let policy = Policy {
-            pool: Pool::Lan,
-            datacenter: "dc1".to_owned(),
-            allowed: Vec::new(),
-            removed: Arc::default(),
-            horizon: Arc::default(),
-        };
-        (Broadcasts::new(Arc::new(policy), news, Arc::default()), inbox)
+        (Broadcasts::new(Arc::new(policy(Pool::Lan)), news, Arc::default()), inbox)
     }
 
     #[test]
@@ -174,8 +162,7 @@ mod tests {
     #[test]
     fn rumours_of_other_datacenters_and_junk_are_no_news() {
         let (mut broadcasts, inbox) = broadcasts();
-        let mut stranger = info("a", 1, 5);
-        stranger.tags.insert("dc".to_owned(), "dc2".to_owned());
+        let stranger = NodeInfo { tags: tags("dc2", "node"), ..info("a", 1, 5) };
         assert!(broadcasts.receive_item(&rumour_of(&stranger).unwrap(), None).is_err());
         assert!(broadcasts.receive_item(&[9, 9, 9], None).is_err());
         assert_eq!(inbox.try_iter().count(), 0);

@@ -1,5 +1,4 @@
-//! The timings of a pool. `core` asks; the numbers are the membership library's profiles for LAN
-//! and WAN with the floors that small pools need.
+//! The timings of a pool: the membership library's profiles for LAN and WAN with the floors that small pools need.
 
 use super::Pool;
 use crate::defaults;
@@ -7,41 +6,29 @@ use foca::PeriodicParams;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-/// How often a pool does what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timings {
     /// State exchange with a random member.
     pub push_pull: Duration,
-    /// Try at a failed member.
+    /// Retry of a failed member.
     pub reconnect: Duration,
-    /// Round-trip measurement with a random member.
-    pub ping: Duration,
 }
 
 impl Timings {
-    pub(super) fn of(pool: Pool, fast: bool) -> Timings {
+    pub(super) fn of(fast: bool) -> Timings {
         if fast {
-            return Timings {
-                push_pull: defaults::GOSSIP_FAST_PUSH_PULL,
-                reconnect: defaults::GOSSIP_FAST_RECONNECT,
-                ping: Duration::from_millis(200),
-            };
+            return Timings { push_pull: defaults::GOSSIP_FAST_PUSH_PULL, reconnect: defaults::GOSSIP_FAST_RECONNECT };
         }
-        let ping = match pool {
-            Pool::Lan => Duration::from_secs(1),
-            Pool::Wan => Duration::from_secs(5),
-        };
-        Timings { push_pull: defaults::GOSSIP_PUSH_PULL, reconnect: defaults::GOSSIP_RECONNECT, ping }
+        Timings { push_pull: defaults::GOSSIP_PUSH_PULL, reconnect: defaults::GOSSIP_RECONNECT }
     }
 }
 
-/// The size that a pool of `members` is tuned for: a power of two at least, so that it changes seldom.
+/// The size that a pool of `members` is tuned for: a power of two, so that it seldom changes.
 pub(super) fn tuned_size(members: usize) -> u32 {
     let bounded = u32::try_from(members.min(defaults::GOSSIP_MAX_MEMBERS)).unwrap_or(u32::MAX / 2);
     bounded.next_power_of_two().max(defaults::GOSSIP_MIN_POOL)
 }
 
-/// The membership protocol's settings for a pool of `size`.
 pub(super) fn protocol(pool: Pool, fast: bool, size: u32, keep_down: Duration) -> foca::Config {
     let size = NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN);
     let mut config = match pool {

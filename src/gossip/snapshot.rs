@@ -1,10 +1,6 @@
-//! What a pool remembers across restarts: its generation, the last known members, whether it left.
-//!
-//! Written whole to a new file that then takes the old one's name, so that a crash leaves one or
-//! the other. `driver` reads it once at start and writes it after changes. Blocking I/O.
-//!
-//! Where Consul ran before, Serf's own file has this name. Its members are taken over, and it stays,
-//! beside ours, for who goes back to Consul.
+//! A pool's memory across restarts: its generation, the last known members, its departure. Blocking I/O.
+//! It is written whole to a new file that then takes the old one's name: a crash leaves one or the other. Serf's own file has
+//! the same name: its members are taken over, and it stays beside ours, for a return to Consul.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,14 +9,13 @@ use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The file's content, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     /// The greatest generation that was used.
     pub generation: u64,
-    /// Whether this agent left on purpose.
+    /// This agent left on purpose.
     pub left: bool,
-    /// Where members were last.
+    /// The last addresses of members.
     pub members: Vec<SocketAddr>,
 }
 
@@ -39,7 +34,6 @@ impl Snapshot {
             .map_err(|error| format!("{} is damaged ({error}); remove it to start without last known members", path.display()))
     }
 
-    /// Replaces the file; on disk when this returns.
     pub(super) fn write(&self, path: &Path) -> Result<(), String> {
         self.try_write(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
@@ -62,7 +56,7 @@ impl Snapshot {
     }
 }
 
-/// What Serf's text says, if it is that: events in order, one a line.
+/// Serf's text, if it is that: events in order, one a line.
 fn parse_serf(bytes: &[u8]) -> Option<Snapshot> {
     const OTHERS: [&str; 5] = ["clock:", "event-clock:", "query-clock:", "coordinate:", "#"];
     let (mut members, mut left) = (BTreeMap::new(), false);

@@ -1,5 +1,4 @@
-//! What two agents say to each other over TCP, and its frame. `core` makes and reads messages,
-//! the driver moves frames. Every frame is wrapped by `envelope`.
+//! The messages between two agents over TCP, and their frame. `envelope` wraps every frame.
 
 use super::info::{Entry, NodeInfo};
 use crate::defaults;
@@ -12,20 +11,20 @@ pub(super) const LENGTH_BYTES: usize = 4;
 /// One message; the connection is for one question and its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// All that the sender knows. Answered by the receiver's, or refused.
+    /// The sender's whole state. Answered by the receiver's, or refused.
     State { from: NodeInfo, entries: Vec<Entry> },
-    /// The sender may not be a member here, and why.
+    /// The sender may not be a member here, for this reason.
     Refused { reason: String },
-    /// Asks who listens.
+    /// Asks for the identity of the listener.
     Who,
     /// Answers [`Message::Who`].
     Me { name: String, node_id: NodeId },
-    /// The sender is known here by a life that began at this generation, and is heard again in a later
-    /// one. Its clock went back, and what it remembered was lost; or another has spoken in its name.
+    /// The sender is known here by a life of this generation, and is heard again in a later one: its clock went back and its
+    /// memory was lost, or another has spoken in its name.
     Outlived { generation: u64 },
 }
 
-/// The length before a frame, or why it cannot be sent.
+/// The length before a frame; refuses one over the bound.
 pub(super) fn length_prefix(frame: &[u8]) -> Result<[u8; LENGTH_BYTES], String> {
     match u32::try_from(frame.len()) {
         Ok(length) if frame.len() <= defaults::GOSSIP_FRAME_BYTES => Ok(length.to_be_bytes()),

@@ -1,5 +1,4 @@
 //! This agent's network coordinate, learnt from round-trip times. `core` feeds it; no I/O.
-//!
 //! The algorithm is Vivaldi (Dabek et al., 2004) with the latency filter, adjustment and gravity of
 //! Serf, and Serf's constants.
 
@@ -9,20 +8,18 @@ use rand::RngExt;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// The error of a coordinate that knows nothing.
 const MAX_ERROR: f64 = 1.5;
-/// How strongly one sample moves the error, and the position.
+/// The weight of one sample for the error, and the position.
 const TUNING: f64 = 0.25;
-/// How many past differences make the adjustment.
+/// The number of past differences in the adjustment.
 const ADJUSTMENT_WINDOW: usize = 20;
-/// How many samples of one peer are kept; their median counts.
+/// The number of kept samples of one peer; their median counts.
 const LATENCY_FILTER: usize = 3;
 /// Distance, in seconds, at which the pull to the origin is one second.
 const GRAVITY: f64 = 150.0;
 /// Lengths below this are no direction.
 const ZERO: f64 = 1.0e-6;
 
-/// The state of the algorithm.
 #[derive(Debug, Default)]
 pub(super) struct Vivaldi {
     coordinate: Coordinate,
@@ -32,22 +29,20 @@ pub(super) struct Vivaldi {
 }
 
 impl Vivaldi {
-    /// Where this agent lies.
     pub(super) fn coordinate(&self) -> &Coordinate {
         &self.coordinate
     }
 
-    /// How often the coordinate became impossible and began anew.
+    /// The number of times that the coordinate became impossible and began anew.
     pub(super) fn resets(&self) -> u64 {
         self.resets
     }
 
-    /// A peer is no member any more.
     pub(super) fn forget(&mut self, name: &str) {
         self.latencies.remove(name);
     }
 
-    /// A packet to `name` and back took `rtt`; the peer lies at `other`.
+    /// Takes a round trip to `name` of `rtt`; the peer lies at `other`.
     pub(super) fn observe(&mut self, name: &str, other: &Coordinate, rtt: Duration, rng: &mut impl RngExt) {
         if !is_plausible(other) || rtt > defaults::GOSSIP_MAX_RTT {
             return;
@@ -117,8 +112,8 @@ impl Vivaldi {
     }
 }
 
-/// Whether a coordinate is one that the algorithm can come to on this planet; others would move those
-/// who measure against them anywhere.
+/// True for a coordinate that the algorithm can come to on this planet; others would move those that measure against them
+/// anywhere.
 pub(super) fn is_plausible(coordinate: &Coordinate) -> bool {
     let lengths = coordinate.vec.iter().chain([&coordinate.adjustment, &coordinate.height]);
     let bound = defaults::GOSSIP_MAX_RTT.as_secs_f64();

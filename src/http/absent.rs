@@ -1,7 +1,5 @@
-//! Consul's endpoints that are not offered: each says so with 501, under its own methods.
-//!
-//! The table takes the list. A path that is neither here nor there is known to nobody and stays a
-//! 404, so that a client can tell "not yet" from "no such thing", and neither from "no such key".
+//! Consul's endpoints that are not offered: each answers 501 to its own methods. An unknown path stays a 404, so that a
+//! client can tell "not yet" from "no such thing".
 
 use crate::model::part::Part;
 use hyper::Method;

@@ -1,8 +1,4 @@
-//! One request on its way to its endpoint, and the two things most endpoints do with it: ask the
-//! router, or have it change something.
-//!
-//! The endpoints take a [`Call`] and return a [`Pending`]. What a parked watch does not need is
-//! dropped before it parks.
+//! One request on its way to its endpoint, and the two things that most endpoints do with it: [`read`] and [`change`].
 
 use super::HttpParts;
 use super::body::RequestBody;
@@ -27,9 +23,7 @@ pub(super) struct Call {
     pub(super) argument: String,
     /// The same as bytes, where the endpoint takes a key.
     pub(super) key: KvKey,
-    /// The query string.
     pub(super) parameters: Parameters,
-    /// The headers.
     pub(super) headers: HeaderMap,
     /// The body, not yet read.
     pub(super) body: RequestBody,
@@ -38,8 +32,29 @@ pub(super) struct Call {
 /// The answer of an endpoint, on its way. Dropping it ends the work.
 pub(super) type Pending = BoxFuture<Result<Reply, ErrorResponse>>;
 
-/// Answers one kind of request.
-pub(super) type Endpoint = fn(&Arc<HttpParts>, Call) -> Pending;
+/// The function of an endpoint.
+pub(super) type Work = fn(&Arc<HttpParts>, Call) -> Pending;
+
+/// The work of one kind of request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Endpoint {
+    By(Work),
+    /// Has the router answer a read.
+    Read(fn() -> Read),
+    /// Has the router answer a read of the path's argument; a request without one is refused with the text.
+    ReadOf(fn(String) -> Read, &'static str),
+}
+
+impl Endpoint {
+    pub(super) fn run(self, api: &Arc<HttpParts>, mut call: Call) -> Pending {
+        let operation = match self {
+            Endpoint::By(work) => return work(api, call),
+            Endpoint::Read(operation) => Ok(operation()),
+            Endpoint::ReadOf(operation, missing) => call.named(missing).map(operation),
+        };
+        read(api, &call, operation)
+    }
+}
 
 impl Call {
     /// The argument, or 400 with the text `missing`.
@@ -47,31 +62,26 @@ impl Call {
         if self.argument.is_empty() { Err(ErrorResponse::bad_request(missing)) } else { Ok(std::mem::take(&mut self.argument)) }
     }
 
-    /// The access token.
     pub(super) fn token(&self) -> Token {
         options::token(&self.parameters, &self.headers)
     }
 
-    /// Whose request it is: whoever has its token.
+    /// The principal of the request: the holder of its token.
     pub(super) fn principal(&self) -> Principal {
         Principal::Token(self.token())
     }
 }
 
 /// An endpoint's work as a [`Pending`].
-pub(super) fn pending<F>(work: F) -> Pending
-where
-    F: Future<Output = Result<Reply, ErrorResponse>> + Send + 'static,
-{
+pub(super) fn pending(work: impl Future<Output = Result<Reply, ErrorResponse>> + Send + 'static) -> Pending {
     Box::pin(work)
 }
 
-/// An answer that is ready.
 pub(super) fn ready(answer: Result<Reply, ErrorResponse>) -> Pending {
     Box::pin(std::future::ready(answer))
 }
 
-/// Has the router answer `read`; an endpoint that has found nothing to ask passes its refusal.
+/// Has the router answer `read`; the endpoint's refusal is the answer.
 pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, ErrorResponse>) -> Pending {
     match read.and_then(|read| options::query(read, &call.parameters, &call.headers, &api.settings)) {
         Ok(query) => {
@@ -80,6 +90,15 @@ pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, ErrorRe
         }
         Err(refusal) => ready(Err(refusal)),
     }
+}
+
+/// Has the router do `write` in the datacenter of `?dc`, and answers `done`; the endpoint's refusal is the answer.
+pub(super) fn change(api: &Arc<HttpParts>, call: &Call, change: Result<Write, ErrorResponse>, done: Reply) -> Pending {
+    let (api, dc, principal) = (Arc::clone(api), options::datacenter(&call.parameters), call.principal());
+    pending(async move {
+        write(&api, dc, principal, change?).await?;
+        Ok(done)
+    })
 }
 
 /// Has the router do `write` in `dc`, or in the agent's own datacenter.

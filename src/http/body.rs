@@ -1,6 +1,4 @@
-//! Reads the body of a request: bounded in bytes and in time, then decoded by Go's rules.
-//!
-//! The endpoints that take a body call it. It must never hold more than the limit in memory.
+//! The body of a request: bounded in bytes and in time, then decoded by Go's rules.
 
 use super::error::ErrorResponse;
 use crate::defaults;
@@ -11,16 +9,15 @@ use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use serde::de::DeserializeOwned;
 
-/// The body of a request: as it comes, or none.
+/// The body of a request, not read yet, or none.
 pub(super) type RequestBody = Either<Incoming, Empty<Bytes>>;
 
 /// The JSON of a body.
 pub(super) async fn decode<T: DeserializeOwned>(body: RequestBody) -> Result<T, ErrorResponse> {
-    let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
-    json::decode(&bytes).map_err(|error| ErrorResponse::undecodable(&error))
+    decode_as(body, "Request decode failed").await
 }
 
-/// The same, refused with `prefix` in front of what is wrong.
+/// The same with another `prefix` of the error.
 pub(super) async fn decode_as<T: DeserializeOwned>(body: RequestBody, prefix: &str) -> Result<T, ErrorResponse> {
     let bytes = read(body, defaults::HTTP_MAX_BODY).await?;
     json::decode(&bytes).map_err(|error| ErrorResponse::bad_request(format!("{prefix}: {error}")))
@@ -32,7 +29,7 @@ pub(super) async fn decode_optional<T: DeserializeOwned>(body: RequestBody) -> R
     if bytes.is_empty() {
         return Ok(None);
     }
-    json::decode(&bytes).map(Some).map_err(|error| ErrorResponse::undecodable(&error))
+    json::decode(&bytes).map(Some).map_err(|error| ErrorResponse::bad_request(format!("Request decode failed: {error}")))
 }
 
 /// The bytes of a body of at most `max` bytes, which `setting` has set.
@@ -46,7 +43,7 @@ pub(super) async fn read_value(body: RequestBody, max: usize, setting: &str) -> 
 
 /// The bytes of a body of at most `max` bytes.
 async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
-    // Refused before a byte of it is read, when the client has told its size.
+    // An announced size is refused before a byte is read.
     if let Some(size) = body.size_hint().exact().filter(|size| *size > max as u64) {
         metrics::counter!("kontor.http.body_too_large").increment(1);
         return Err(ErrorResponse::too_large(Some(size), max));
@@ -58,7 +55,7 @@ async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
             metrics::counter!("kontor.http.body_too_large").increment(1);
             Err(ErrorResponse::too_large(None, max))
         }
-        Ok(Err(error)) => Err(ErrorResponse::undecodable(&format!("the body broke off: {error}"))),
+        Ok(Err(error)) => Err(ErrorResponse::bad_request(format!("Request decode failed: the body broke off: {error}"))),
         Err(_elapsed) => {
             metrics::counter!("kontor.http.body_too_slow").increment(1);
             Err(ErrorResponse::body_too_slow())

@@ -1,4 +1,4 @@
-//! `/v1/coordinate`: where nodes lie in the space of round-trip times. Called from the table.
+//! `/v1/coordinate`: the places of nodes in the space of round-trip times.
 
 use super::HttpParts;
 use super::ask::{self, Call, Pending, pending, ready};
@@ -7,7 +7,7 @@ use super::error::ErrorResponse;
 use super::options;
 use super::respond::Reply;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
-use crate::model::operation::{CoordinateRead, CoordinateWrite, FederationRead, Read, Write};
+use crate::model::operation::{CoordinateRead, CoordinateWrite, Read, Write};
 use hyper::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -20,11 +20,6 @@ struct Update {
     node: String,
     segment: String,
     coord: Coordinate,
-}
-
-/// `GET coordinate/datacenters`
-pub(super) fn datacenters(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Federation(FederationRead::Coordinates)))
 }
 
 /// `GET coordinate/nodes?segment`
@@ -44,7 +39,7 @@ pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     ask::read(api, &call, Ok(Read::Coordinate(CoordinateRead::Node { node })))
 }
 
-/// Whether only nodes of one network segment are asked for: there are none.
+/// True for a request of one network segment, which has no nodes.
 fn names_a_segment(call: &Call) -> bool {
     call.parameters.filled("segment").is_some()
 }
@@ -53,10 +48,9 @@ fn names_a_segment(call: &Call) -> bool {
 pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
-        let principal = call.principal();
-        let asked = options::datacenter(&call.parameters);
+        let (principal, asked) = (call.principal(), options::datacenter(&call.parameters));
         let update: Update = body::decode(call.body).await?;
-        // Here `?dc` counts for more than the body, as in Consul.
+        // `?dc` counts for more than the body here, as in Consul.
         let dc = asked.or_else(|| (!update.datacenter.is_empty()).then(|| update.datacenter.clone()));
         let coordinate = checked(update)?;
         ask::write(&api, dc, principal, Write::Coordinate(CoordinateWrite::Update(coordinate))).await?;
@@ -64,7 +58,7 @@ pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
     })
 }
 
-/// What is sent must be a point of our space, or every distance to the node would be nonsense.
+/// Refuses a point outside the space: every distance to its node would be nonsense.
 fn checked(update: Update) -> Result<NodeCoordinate, ErrorResponse> {
     if !update.segment.is_empty() {
         return Err(ErrorResponse::bad_request(format!("Network segments are not offered, got {:?}", update.segment)));

@@ -1,7 +1,5 @@
-//! What every request goes through, whatever it asks: who may ask, where it leads, how it is sent.
-//!
-//! `listen` calls [`Dispatch::answer`] for each request. It knows no endpoint; the work itself is
-//! the function it was made with, so that all of this can be tried without an agent.
+//! The way of every request: admission, its endpoint, and the form of the answer. The endpoints are run by the function
+//! that [`Dispatch`] was made with, so that tests need no agent.
 
 use super::HttpSettings;
 use super::ask::{Call, Endpoint, Pending, ready};
@@ -24,30 +22,27 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Runs an endpoint.
 pub(super) type Run = Box<dyn Fn(Endpoint, Call) -> Pending + Send + Sync>;
 
-/// Where a path leads.
+/// The place that a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PathMatch {
-    /// To a line of the table.
+    /// A line of the table.
     Route(usize),
-    /// To a subtree, had it a slash at its end; Go's servers redirect there.
+    /// A subtree, but for a slash at the end; Go's servers redirect there.
     MissingSlash,
-    /// To `/`.
+    /// `/`
     Index,
-    /// Nowhere.
     Nothing,
 }
 
 impl PathMatch {
-    /// The line of the table; one that is none for all others.
+    /// The line of the table; `usize::MAX` for every other place.
     fn line(self) -> usize {
         if let PathMatch::Route(number) = self { number } else { usize::MAX }
     }
 }
 
-/// Answers requests.
 pub(super) struct Dispatch {
     settings: Arc<HttpSettings>,
     routes: Vec<Route>,
@@ -60,15 +55,13 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Answers by `run`.
     pub(super) fn new(settings: Arc<HttpSettings>, run: Run) -> Dispatch {
         let (headers, routes) = (headers_of_every_answer(&settings), table::routes());
         let (places, renderer, log) = (places(&routes), Renderer::new(), RequestLog::default());
         Dispatch { settings, routes, places, renderer, headers, log, run }
     }
 
-    /// Answers one request. It is taken apart before the answer is waited for, so that a parked watch
-    /// does not keep it in memory.
+    /// Answers one request, which is consumed before the answer is awaited: a parked watch does not keep it in memory.
     pub(super) fn answer(
         self: &Arc<Self>,
         request: Request<RequestBody>,
@@ -153,25 +146,24 @@ impl Dispatch {
         Ok((self.run)(endpoint, call))
     }
 
-    /// Refuses blocked paths, and writes from where nobody may write.
+    /// Refuses blocked paths, and writes from networks that may not write.
     fn admit(&self, path: &str, method: &Method, client: Option<IpAddr>) -> Result<(), ErrorResponse> {
         if self.settings.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
             return Err(ErrorResponse::blocked());
         }
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         let allowed = &self.settings.allow_write_from;
-        // Without an address nothing shows that the client is within the networks that may write.
+        // A client without an address is not within the networks that may write.
         let within = |ip: IpAddr| allowed.iter().any(|net| net.contains(&ip));
         if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(ErrorResponse::restricted()) }
     }
 
-    /// Why there is nothing at `path`.
+    /// The refusal for a `path` that leads nowhere.
     fn nothing_at(&self, path: &str) -> ErrorResponse {
         let is_ui = self.settings.ui_path.as_deref().is_some_and(|ui| path.starts_with(ui));
         if is_ui { ErrorResponse::not_offered(Part::Ui) } else { ErrorResponse::unknown_path(path) }
     }
 
-    /// `GET /`
     fn index(&self) -> Reply {
         match &self.settings.ui_path {
             Some(path) => redirect(path, None),
@@ -197,15 +189,14 @@ impl Arguments {
     }
 }
 
-/// What the accept loop calls for each request. Boxed, so that a connection without a request is small.
+/// The service of the accept loop. Its futures are boxed, so that a connection without a request is small.
 pub(super) fn service(
     dispatch: Arc<Dispatch>,
 ) -> impl Fn(Request<Incoming>, Option<IpAddr>) -> BoxFuture<Response<Body>> + Clone + Send + Sync + 'static {
     move |request, client| Box::pin(dispatch.answer(request.map(Either::Left), client))
 }
 
-/// A place for each line of the table, and what Go's servers do with the paths beside them. Two lines that cannot
-/// stand beside each other are a mistake in the table, which shows at the start.
+/// The places of all paths, with the redirects of Go's servers. Conflicting lines of the table show at the start.
 fn places(routes: &[Route]) -> matchit::Router<PathMatch> {
     let mut places = matchit::Router::new();
     let mut add = |path: String, place| {
@@ -226,7 +217,7 @@ fn places(routes: &[Route]) -> matchit::Router<PathMatch> {
     places
 }
 
-/// The answer with its length, and without its body where only the head was asked for.
+/// The answer with its length, and without its body for HEAD.
 fn sized(mut response: Response<Body>, is_head: bool) -> Response<Body> {
     if let Some(length) = response.body().size_hint().exact() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -278,19 +269,10 @@ mod tests {
     use std::time::Duration;
 
     fn settings() -> HttpSettings {
-        HttpSettings {
-            node_name: "here".to_owned(),
-            datacenter: "dc1".to_owned(),
-            always_pretty: false,
-            block_endpoints: vec!["/v1/agent/self".to_owned()],
-            response_headers: BTreeMap::from([("X-Mine".to_owned(), "yes".to_owned())]),
-            allow_write_from: Vec::new(),
-            max_conns_per_client: Arc::default(),
-            kv_max_value: 512,
-            txn_max_request: 512,
-            translate_wan_addrs: false,
-            ui_path: None,
-        }
+        let (node_name, datacenter) = ("here".to_owned(), "dc1".to_owned());
+        let block_endpoints = vec!["/v1/agent/self".to_owned()];
+        let response_headers = BTreeMap::from([("X-Mine".to_owned(), "yes".to_owned())]);
+        HttpSettings { node_name, datacenter, block_endpoints, response_headers, ..HttpSettings::default() }
     }
 
     async fn served(settings: HttpSettings, run: Run) -> (SocketAddr, Shutdown) {
@@ -301,7 +283,7 @@ mod tests {
         (address, shutdown)
     }
 
-    /// Every endpoint answers what is given.
+    /// Serves `answer` at every endpoint.
     async fn with_answer(settings: HttpSettings, answer: Answer) -> (SocketAddr, Shutdown) {
         served(settings, Box::new(move |_, _| Box::pin(std::future::ready(Ok(answer.clone().into()))))).await
     }
@@ -315,8 +297,10 @@ mod tests {
         (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
     }
 
+    const NO_NAMESPACES: &str = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
+
     #[tokio::test]
-    async fn paths_and_methods_are_refused_as_consul_refuses_them() {
+    async fn paths_methods_and_namespaces_are_refused_as_consul_refuses_them() {
         let (address, _shutdown) = with_answer(settings(), Answer::default()).await;
         for (request, status, header, body) in [
             ("HEAD /v1/catalog/nodes", 405, "allow: options,get", ""),
@@ -340,6 +324,7 @@ mod tests {
             ("GET /v1/health/service/%00", 400, "", ""),
             ("GET /v1/catalog/nodes?a=%zz", 500, "", ""),
             ("GET /v1/agent/self", 403, "", "Endpoint is blocked by agent configuration"),
+            ("GET /v1/catalog/nodes?ns=a", 400, "", NO_NAMESPACES),
             ("GET /", 200, "text/plain", "Consul Agent"),
         ] {
             let (head, content) = ask(address, request).await;
@@ -398,10 +383,10 @@ mod tests {
         let (address, _shutdown) = with_answer(settings(), Answer { meta, body: Bytes::from_static(b"[]") }).await;
         let (head, _) = ask(address, "GET /v1/catalog/nodes?dc=*").await;
         let line = head.lines().find_map(|line| line.strip_prefix("x-kontor-datacenters: ")).unwrap();
-        let told: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!(told[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
-        assert_eq!(told[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
-        assert_eq!(told[2]["error"].as_str().unwrap().len(), crate::defaults::HTTP_DATACENTER_ERROR_MAX);
+        let list: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(list[0], serde_json::json!({"datacenter": "dc2", "agems": 41, "index": 7}), "in lower case here");
+        assert_eq!(list[1]["error"], "\"\u{e9}\u{1f600}\u{7f}\n");
+        assert_eq!(list[2]["error"].as_str().unwrap().len(), crate::defaults::HTTP_DATACENTER_ERROR_MAX);
     }
 
     #[tokio::test]
@@ -477,11 +462,11 @@ mod tests {
         });
         let (address, _shutdown) = served(settings(), run).await;
         let put = |headers: &str, body: &str| format!("PUT /v1/catalog/register\n{headers}\r\n\r\n{body}");
-        let told = put("Content-Length: 9999999", "");
-        assert!(ask(address, &told).await.0.starts_with("http/1.1 413"));
+        let declared = put("Content-Length: 9999999", "");
+        assert!(ask(address, &declared).await.0.starts_with("http/1.1 413"));
         let chunk = format!("{:x}\r\n{}\r\n", defaults::HTTP_MAX_BODY, " ".repeat(defaults::HTTP_MAX_BODY));
-        let untold = put("Transfer-Encoding: chunked", &format!("{chunk}1\r\n \r\n0\r\n"));
-        assert!(ask(address, &untold).await.0.starts_with("http/1.1 413"));
+        let undeclared = put("Transfer-Encoding: chunked", &format!("{chunk}1\r\n \r\n0\r\n"));
+        assert!(ask(address, &undeclared).await.0.starts_with("http/1.1 413"));
         let (head, text) = ask(address, &put("Content-Length: 9", "{\"Node\":\n")).await;
         assert!(head.starts_with("http/1.1 400"));
         let text = String::from_utf8(text).unwrap();
@@ -498,12 +483,5 @@ mod tests {
         }
         let size = size(|dispatch, request| dispatch.answer(request, None));
         assert!(size <= 640, "{size} bytes");
-    }
-
-    #[tokio::test]
-    async fn namespaces_are_refused_before_the_endpoint_is_asked() {
-        let (address, _shutdown) = with_answer(settings(), Answer::default()).await;
-        let (head, text) = ask(address, "GET /v1/catalog/nodes?ns=a").await;
-        assert!(head.starts_with("http/1.1 400") && text.starts_with(b"Bad request: Invalid query parameter: \"ns\""));
     }
 }

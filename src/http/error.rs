@@ -1,7 +1,5 @@
-//! From a fault to the HTTP answer: the only place that decides status and body of a refusal.
-//!
-//! Every endpoint returns a [`ErrorResponse`] when it fails; `dispatch` turns it into the answer. Texts
-//! are Consul's, because its clients match on them. It must never tell more than the fault does.
+//! From a fault to the HTTP answer: the only place that decides status and body of a refusal. Texts are Consul's,
+//! because its clients match on them.
 
 use super::respond::{Body, TEXT};
 use crate::defaults::HTTP_REASON_MAX;
@@ -13,7 +11,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use std::borrow::Cow;
 
-/// Tells the cause of a fault that Consul's text does not name.
+/// The header with the cause of a fault that Consul's text does not name.
 const REASON: HeaderName = HeaderName::from_static("x-kontor-reason");
 
 /// A request that is not answered as asked.
@@ -55,33 +53,23 @@ impl ErrorResponse {
         ErrorResponse { status, body: body.into(), reason: None, allow: None }
     }
 
-    /// 400 with `text` as it is.
     pub(super) fn bad_request(text: impl Into<Cow<'static, str>>) -> ErrorResponse {
         ErrorResponse::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// 404 with `text` as it is.
     pub(super) fn not_found(text: impl Into<Cow<'static, str>>) -> ErrorResponse {
         ErrorResponse::new(StatusCode::NOT_FOUND, text)
     }
 
-    /// 500 with `text` as it is.
     pub(super) fn failed(text: impl Into<Cow<'static, str>>) -> ErrorResponse {
         ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
-    /// The body is not what the endpoint takes.
-    pub(super) fn undecodable(text: &str) -> ErrorResponse {
-        ErrorResponse::bad_request(format!("Request decode failed: {text}"))
-    }
-
-    /// The body is over the limit of `max` bytes; `size` where the client has told it.
+    /// The body is over the limit of `max` bytes; `size` where the client has announced it.
     pub(super) fn too_large(size: Option<u64>, max: usize) -> ErrorResponse {
-        let body = match size {
-            Some(size) => format!("Request body({size} bytes) too large, max size: {max} bytes."),
-            None => format!("Request body too large, max size: {max} bytes."),
-        };
-        ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, body)
+        let size = size.map(|size| format!("({size} bytes)")).unwrap_or_default();
+        let text = format!("Request body{size} too large, max size: {max} bytes.");
+        ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     }
 
     /// The body is over the limit of `max` bytes that `setting` names.
@@ -119,24 +107,21 @@ impl ErrorResponse {
         ErrorResponse { reason, ..ErrorResponse::new(StatusCode::NOT_IMPLEMENTED, part.sentence()) }
     }
 
-    /// Neither Consul nor this agent serves the path. Consul's texts: tools look for them.
+    /// Neither Consul nor this agent serves the path.
     pub(super) fn unknown_path(path: &str) -> ErrorResponse {
-        ErrorResponse::new(
-            StatusCode::NOT_FOUND,
-            if path.contains("/v1/") {
-                "Invalid URL path: not a recognized HTTP API endpoint"
-            } else {
-                "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'"
-            },
-        )
+        ErrorResponse::not_found(if path.contains("/v1/") {
+            "Invalid URL path: not a recognized HTTP API endpoint"
+        } else {
+            "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'"
+        })
     }
 
-    /// The path holds what cannot be printed, or is not text.
+    /// The path holds unprintable characters, or is not text.
     pub(super) fn unprintable_path() -> ErrorResponse {
         ErrorResponse::new(StatusCode::BAD_REQUEST, "")
     }
 
-    /// The query string is not one.
+    /// The query string cannot be parsed.
     pub(super) fn broken_query() -> ErrorResponse {
         ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "")
     }
@@ -156,12 +141,12 @@ impl ErrorResponse {
         ErrorResponse::new(StatusCode::UNAUTHORIZED, "ACL support disabled")
     }
 
-    /// The status it will be sent with.
+    /// The status of the answer.
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What the user is told.
+    /// The text for the user.
     pub(super) fn text(&self) -> &str {
         &self.body
     }
@@ -189,7 +174,7 @@ impl ErrorResponse {
     }
 }
 
-/// `text` as a header value: what a header cannot carry becomes `?`.
+/// `text` as a header value; `?` replaces characters that a header cannot carry.
 pub(super) fn header_text(text: &str) -> HeaderValue {
     let plain: String = text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     HeaderValue::try_from(plain).unwrap_or(HeaderValue::from_static("?"))

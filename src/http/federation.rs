@@ -1,25 +1,31 @@
-//! `/v1/federation`: the other datacenters as the server asked sees them. Called from the table.
-//!
-//! A client agent has one of its servers answer. Nothing here is asked of another datacenter.
+//! `/v1/federation`: a datacenter is examined, removed, or let in again.
 
 use super::HttpParts;
 use super::ask::{self, Call, Pending};
-use crate::model::operation::{FederationRead, Read};
+use super::respond::Reply;
+use crate::model::operation::{FederationRead, FederationWrite, Read, Removal, Write};
 use std::sync::Arc;
 
-/// `GET federation`
-pub(super) fn all(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Federation(FederationRead::Report { dc: None })))
-}
-
-/// `GET federation/<dc>`
-pub(super) fn one(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let dc = call.named("Missing datacenter");
-    ask::read(api, &call, dc.map(|dc| Read::Federation(FederationRead::Report { dc: Some(dc) })))
-}
-
-/// `PUT federation/doctor/<dc>`
+/// `PUT federation/doctor/:dc`
 pub(super) fn doctor(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let dc = call.named("Missing datacenter");
     ask::read(api, &call, dc.map(|dc| Read::Federation(FederationRead::Doctor { dc })))
+}
+
+/// `PUT federation/remove/:dc`
+pub(super) fn remove(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let dc = call.named("Missing datacenter");
+    let write = dc.map(|dc| Write::Federation(FederationWrite::Remove(Removal { dc, ..Removal::default() })));
+    ask::change(api, &call, write, Reply::json("true"))
+}
+
+/// `PUT federation/readmit/:dc`
+pub(super) fn readmit(api: &Arc<HttpParts>, mut call: Call) -> Pending {
+    let dc = call.named("Missing datacenter");
+    ask::change(api, &call, dc.map(readmission), Reply::json("true"))
+}
+
+/// The write that lets `dc` in again.
+pub(super) fn readmission(dc: String) -> Write {
+    Write::Federation(FederationWrite::Readmit { dc })
 }

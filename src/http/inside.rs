@@ -1,6 +1,4 @@
 //! The API for this agent itself, without a socket: the same endpoints, the same answers.
-//!
-//! `agent` asks it for the watches of the configuration.
 
 use super::dispatch::Dispatch;
 use crate::model::ids::Token;
@@ -10,7 +8,7 @@ use hyper::Request;
 use std::fmt;
 use std::sync::Arc;
 
-/// Asks; clones are the same one.
+/// The API without a socket; clones are the same one.
 #[derive(Clone)]
 pub struct Inside {
     dispatch: Arc<Dispatch>,
@@ -27,8 +25,7 @@ impl Inside {
         Inside { dispatch }
     }
 
-    /// GET of a path with its query: status, `X-Consul-Index` and body. Dropping the future frees
-    /// what it held.
+    /// GET of a path with its query: status, `X-Consul-Index` and body. Dropping the future ends the work.
     pub async fn get(&self, target: &str, token: &Token) -> Result<(u16, Option<u64>, Bytes), String> {
         let mut request = Request::get(target);
         if !token.is_empty() {

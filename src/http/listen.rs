@@ -1,7 +1,5 @@
-//! The accept loop: TCP, TLS and Unix sockets, with bounds on connections and on silence.
-//!
-//! `http::serve` starts it. It knows connections, not requests: the service answers those. A client
-//! that hangs up drops the future of its answer, and with it everything the answer held.
+//! The accept loop: TCP, TLS and Unix sockets, with bounds on connections and on silence. A client that hangs up drops
+//! the future of its answer, and so everything that the answer held.
 
 use super::connection_limits::refusal;
 use super::respond::Body;
@@ -29,8 +27,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// Serves on all listeners until `shutdown`, and on those given to the opener; at most `max_per_client`
-/// connections of an address at a time (0 for no such bound), which may change meanwhile.
+/// Serves on all listeners, and on those given to the opener, until `shutdown`. Each address has at most
+/// `max_per_client` connections at a time (0 for no bound), a number that may change.
 pub(super) fn serve_with<S, F>(
     listeners: Vec<HttpListener>,
     max_per_client: Arc<AtomicUsize>,
@@ -54,7 +52,6 @@ where
     Arc::new(open)
 }
 
-/// What all listeners share.
 struct Server<S> {
     service: S,
     entrance: Arc<Entrance>,
@@ -82,7 +79,7 @@ where
             };
             if let Err(error) = accepted {
                 metrics::counter!("kontor.http.accept_failed").increment(1);
-                // Where files run out it fails many times a second.
+                // Without free file descriptors it fails many times a second.
                 if trouble.failed(Instant::now()) {
                     tracing::warn!(%error, "accepting connections fails");
                 }
@@ -98,7 +95,7 @@ where
         let client = client.to_canonical();
         let seat = match self.entrance.enter(Some(client)).map_err(refusal) {
             Ok(seat) => seat,
-            // Plain bytes would mean nothing to a client that speaks TLS.
+            // A client that speaks TLS understands no plain bytes.
             Err(_text) if tls.is_some() => return metrics::counter!("kontor.http.connections_refused").increment(1),
             Err(text) => return self.refuse(stream, text),
         };
@@ -139,20 +136,17 @@ where
         });
     }
 
-    /// Tells a client why it is not served, when there is time for that, and closes.
+    /// Sends a client the reason that it is not served, when there is time for that, and closes.
     fn refuse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, text: &'static [u8]) {
         metrics::counter!("kontor.http.connections_refused").increment(1);
         let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         self.shutdown.spawn_until("http refusal", async move {
-            let _told_or_not = timeout(defaults::HTTP_REFUSAL_TIME, tell(stream, text, permit)).await;
+            _ = timeout(defaults::HTTP_REFUSAL_TIME, tell(stream, text, permit)).await;
         });
     }
 
     /// Answers the requests of one connection until one side ends it.
-    async fn converse<I>(&self, stream: I, client: Option<IpAddr>, secure: bool)
-    where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, client: Option<IpAddr>, tls: bool) {
         let activity = Arc::new(Activity::default());
         let service = {
             let (answer, activity) = (self.service.clone(), Arc::clone(&activity));
@@ -168,8 +162,8 @@ where
         };
         // HTTP/2 needs ALPN, so it exists on TLS only.
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http = if secure { http } else { http.http1_only() };
-        // `X-Consul-Index`, not `x-consul-index`: as Go writes names, for scripts that look for them.
+        http = if tls { http } else { http.http1_only() };
+        // `X-Consul-Index`, not `x-consul-index`: scripts look for names in Go's form.
         http.http1().title_case_headers(true).max_buf_size(defaults::HTTP_MAX_HEAD).header_read_timeout(None);
         http.http2().max_concurrent_streams(defaults::HTTP2_MAX_STREAMS);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
@@ -188,7 +182,7 @@ where
         }
     }
 
-    /// Resolves when this side should end the connection: at shutdown, or after too long a silence.
+    /// Resolves at shutdown, or after too long a silence of the client.
     async fn end(&self, activity: &Activity) {
         tokio::select! {
             () = self.stop.cancelled() => {}
@@ -197,8 +191,7 @@ where
     }
 }
 
-/// Answers are small and written whole, so waiting for more only delays them (`TCP_NODELAY`). A
-/// client that vanished without a word, its host gone, is found out by probes (`SO_KEEPALIVE`).
+/// Sets `TCP_NODELAY`, since answers are written whole, and `SO_KEEPALIVE`, which notices a host that is gone.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let pause = defaults::HTTP_KEEPALIVE;
@@ -206,8 +199,8 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-/// Writes `text`, then reads on for a moment: closing with unread bytes would reset the connection,
-/// and the client would see an error in place of the text.
+/// Writes `text`, then reads on for a moment: closing with unread bytes would reset the connection, and the client would
+/// see an error in place of the text.
 async fn tell<I: AsyncRead + AsyncWrite + Unpin>(
     mut stream: I,
     text: &[u8],
@@ -219,7 +212,7 @@ async fn tell<I: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// What a connection does, for telling a parked watch from a client that says nothing.
+/// The requests of a connection, to tell a parked watch from a silent client.
 #[derive(Default)]
 struct Activity {
     requests: AtomicU64,
@@ -227,8 +220,8 @@ struct Activity {
 }
 
 impl Activity {
-    /// Resolves when the connection has been without a request for too long. One timer a
-    /// connection: a timer a request would cost more than many requests do.
+    /// Resolves when the connection has been without a request for too long. One timer a connection: a timer a request
+    /// would cost more than many requests do.
     async fn silence(&self) {
         tokio::time::sleep(defaults::HTTP_FIRST_REQUEST).await;
         let mut before = 0;
@@ -243,7 +236,6 @@ impl Activity {
     }
 }
 
-/// A request that is being answered.
 struct AtWork(Arc<Activity>);
 
 impl AtWork {
@@ -272,7 +264,7 @@ pub(super) mod tests {
     use tokio::sync::mpsc;
     use tokio_rustls::TlsConnector;
 
-    /// Far longer than anything here takes; a test that needs it has failed.
+    /// A deadline far beyond the duration of any step here.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn at_most(per_client: usize) -> Arc<AtomicUsize> {
@@ -284,6 +276,17 @@ pub(super) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         (HttpListener::Tcp(Listener::new(listener).unwrap().0), address)
+    }
+
+    /// Serves `service` on a free port, at most `per_client` connections an address.
+    async fn serving<S, F>(per_client: usize, service: S) -> (SocketAddr, Shutdown)
+    where
+        S: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let (shutdown, (listener, address)) = (Shutdown::new(), bound().await);
+        serve_with(vec![listener], at_most(per_client), &shutdown, service);
+        (address, shutdown)
     }
 
     /// Sends `request` as it is and reads until the server closes.
@@ -307,10 +310,8 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_client_that_hangs_up_frees_what_its_answer_held() {
-        let shutdown = Shutdown::new();
-        let (listener, address) = bound().await;
         let (started, mut starts) = mpsc::unbounded_channel();
-        serve_with(vec![listener], at_most(0), &shutdown, move |_request, _client| {
+        let (address, shutdown) = serving(0, move |_request, _client| {
             let (held, watch) = mpsc::channel::<()>(1);
             started.send(watch).unwrap();
             async move {
@@ -318,7 +319,8 @@ pub(super) mod tests {
                 drop(held);
                 Response::default()
             }
-        });
+        })
+        .await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /v1/health/service/web?index=1 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut watch = timeout(PATIENCE, starts.recv()).await.unwrap().unwrap();
@@ -329,9 +331,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_client_with_too_many_connections_is_told_so_and_let_in_again_later() {
-        let shutdown = Shutdown::new();
-        let (listener, address) = bound().await;
-        serve_with(vec![listener], at_most(2), &shutdown, hello);
+        let (address, _shutdown) = serving(2, hello).await;
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut held = Vec::new();
         for _ in 0..2 {
@@ -352,11 +352,10 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn requests_sent_at_once_are_answered_in_order_on_one_connection() {
-        let shutdown = Shutdown::new();
-        let (listener, address) = bound().await;
-        serve_with(vec![listener], at_most(0), &shutdown, |request: Request<Incoming>, _client| async move {
+        let path = |request: Request<Incoming>, _client| async move {
             Response::new(Body::from(Bytes::from(format!("<{}>", request.uri().path()))))
-        });
+        };
+        let (address, _shutdown) = serving(0, path).await;
         let requests = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         let answers = String::from_utf8(exchange(address, requests).await).unwrap();
         assert!(answers.contains("</1>") && answers.ends_with("</2>"), "{answers}");
@@ -364,9 +363,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn junk_and_heads_without_end_are_refused_and_the_next_client_is_served() {
-        let shutdown = Shutdown::new();
-        let (listener, address) = bound().await;
-        serve_with(vec![listener], at_most(0), &shutdown, hello);
+        let (address, _shutdown) = serving(0, hello).await;
         assert!(exchange(address, b"\x16\x03\x01\x02\x00junk\r\n\r\n").await.starts_with(b"HTTP/1.1 400"));
         let mut endless = b"GET / HTTP/1.1\r\nX: ".to_vec();
         endless.resize(defaults::HTTP_MAX_HEAD + 1, b'x');
@@ -416,14 +413,13 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn shutdown_ends_idle_connections_and_parked_answers_within_the_grace() {
-        let shutdown = Shutdown::new();
-        let (listener, address) = bound().await;
-        serve_with(vec![listener], at_most(0), &shutdown, |request: Request<Incoming>, _client| async move {
+        let (address, shutdown) = serving(0, |request: Request<Incoming>, _client| async move {
             if request.uri().path() == "/parked" {
                 std::future::pending::<()>().await;
             }
             Response::new(Body::from(Bytes::from_static(b"hello")))
-        });
+        })
+        .await;
         let mut idle = TcpStream::connect(address).await.unwrap();
         idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert!(read_some(&mut idle).await.ends_with("hello"));

@@ -1,8 +1,5 @@
-//! What the log says of requests: each at DEBUG once it is answered, and as errors those that this side
-//! has failed. Part of `dispatch`.
-//!
-//! No token is ever written. A failure that comes again and again is told once in a while, with how
-//! often it came meanwhile.
+//! Log lines of requests: each at DEBUG once it is answered, and an error for each that this side has failed. No token
+//! is ever written. A repeated failure is logged once in a while, with the number in between.
 
 use super::error::ErrorResponse;
 use super::parameters::without_token;
@@ -13,7 +10,7 @@ use hyper::{Method, StatusCode, Uri};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// A request, as the log tells of it: all that is kept of one that is parked.
+/// A request as it is logged. A parked one keeps nothing else.
 #[derive(Debug)]
 pub(super) struct Asked {
     method: Method,
@@ -26,13 +23,13 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(method: &Method, uri: &Uri, from: Option<IpAddr>, line: usize) -> Asked {
-        Asked { method: method.clone(), url: told(uri.path(), uri.query()), from, line, since: Instant::now() }
+        Asked { method: method.clone(), url: logged_url(uri.path(), uri.query()), from, line, since: Instant::now() }
     }
 }
 
 /// The address as it may be logged: without token, and of bounded length.
-fn told(path: &str, query: Option<&str>) -> String {
-    // A token stood in the path of these in older releases, and clients of them are still about.
+fn logged_url(path: &str, query: Option<&str>) -> String {
+    // These paths carried a token in older releases, whose clients are still in use.
     let secret = ["/v1/acl/info/", "/v1/acl/clone/", "/v1/acl/destroy/"].into_iter().find(|prefix| path.starts_with(prefix));
     let mut url = secret.map_or_else(|| path.to_owned(), |prefix| format!("{prefix}<hidden>"));
     if let Some(query) = query {
@@ -45,10 +42,10 @@ fn told(path: &str, query: Option<&str>) -> String {
     url
 }
 
-/// Writes the lines, and holds back what was written a moment ago.
+/// Writes the lines, and throttles repeated failures.
 #[derive(Debug)]
 pub(super) struct RequestLog {
-    /// By line of the table and status, so there are no more than those.
+    /// By line of the table and status, which bound their number.
     failures: FailureThrottles<(usize, StatusCode)>,
 }
 
@@ -59,17 +56,17 @@ impl Default for RequestLog {
 }
 
 impl RequestLog {
-    /// The request was answered with `status`.
+    /// Logs a request that was answered with `status`.
     pub(super) fn finished(asked: &Asked, status: StatusCode) {
         let Asked { method, url, from, since, .. } = asked;
         let (from, latency) = (source(*from), in_micros(since.elapsed()));
         tracing::debug!(%method, %url, %from, status = status.as_u16(), %latency, "Request finished");
     }
 
-    /// It was refused.
+    /// Logs a refused request if this side has failed.
     pub(super) fn refused(&self, asked: &Asked, refusal: &ErrorResponse) {
         let status = refusal.status();
-        // What is not offered was told to the user; the agent is well.
+        // The agent is well, though it does not offer the endpoint.
         if !status.is_server_error() || status == StatusCode::NOT_IMPLEMENTED {
             return;
         }
@@ -84,10 +81,10 @@ impl RequestLog {
         }
     }
 
-    /// How many of the kind were not told before this one; nothing when this one is not to be told.
+    /// The failures of the kind that were not logged before this one; `None` when this one is not to be logged.
     fn worth_telling(&self, kind: (usize, StatusCode), now: Instant) -> Option<u64> {
         let failure = self.failures.failed(kind, now);
-        failure.is_due.then_some(failure.untold)
+        failure.is_due.then_some(failure.unreported)
     }
 }
 
@@ -113,9 +110,9 @@ mod tests {
             ("/v1/kv/a", Some("%zz=s3cret"), "/v1/kv/a?<hidden>"),
             ("/v1/acl/info/s3cret", Some("dc=dc1"), "/v1/acl/info/<hidden>?dc=dc1"),
         ] {
-            assert_eq!(told(path, query), expected);
+            assert_eq!(logged_url(path, query), expected);
         }
-        let long = told(&"é".repeat(HTTP_LOGGED_URL_MAX), None);
+        let long = logged_url(&"é".repeat(HTTP_LOGGED_URL_MAX), None);
         assert_eq!(long.chars().count(), HTTP_LOGGED_URL_MAX + 1, "cut, and not in the middle of a letter");
     }
 

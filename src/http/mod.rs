@@ -1,11 +1,6 @@
-//! The HTTP API on 8500: parses a request, asks the router or the agent's own registrations,
-//! renders the answer with Consul's headers.
-//!
-//! `agent` starts it on every listener. It never asks who leads or where a datacenter is.
-//!
-//! In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to
-//! its endpoint (`catalog`, `health`, …, `agent/`) or says by `absent` that there is none yet, `ask`
-//! hands it to the router, `respond` and `error` send what came of it, `log` tells of it.
+//! The HTTP API on 8500. In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to
+//! its endpoint (`catalog`, `health`, …, `agent/`) or to `absent`, `ask` hands it to the router, `respond` and `error`
+//! render the answer, `log` logs it.
 
 mod listen;
 mod connection_limits;
@@ -25,10 +20,8 @@ mod agent;
 mod catalog;
 mod health;
 mod kv;
-mod status;
 mod coordinate;
 mod operator;
-mod removal;
 mod session;
 mod txn;
 
@@ -45,7 +38,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-/// What the API needs of the agent itself; `agent` gives it.
+/// The agent itself, as far as the API needs it.
 pub trait AgentControl: Send + Sync + 'static {
     /// `Config` of `agent/self`: Datacenter, NodeName, NodeID, Revision, Server, Version, BuildDate.
     fn config_summary(&self) -> serde_json::Value;
@@ -55,7 +48,7 @@ pub trait AgentControl: Send + Sync + 'static {
     fn node_meta(&self) -> BTreeMap<String, String>;
     /// `Stats` of `agent/self`.
     fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>>;
-    /// What was counted since the start of the process, in Prometheus's text form.
+    /// The counters since the start of the process, in Prometheus's text form.
     fn counters(&self) -> String;
     /// Reads the configuration anew; the error keeps the old one.
     fn reload(&self) -> BoxFuture<Result<(), String>>;
@@ -63,14 +56,13 @@ pub trait AgentControl: Send + Sync + 'static {
     fn leave(&self) -> BoxFuture<()>;
 }
 
-/// How the API behaves.
-#[derive(Clone, Debug)]
+/// The settings of the API.
+#[derive(Clone, Debug, Default)]
 pub struct HttpSettings {
     /// This agent's node name, for `near=_agent` and defaults.
     pub node_name: String,
-    /// This agent's datacenter.
     pub datacenter: String,
-    /// Whether answers are always indented (dev mode).
+    /// True if answers are always indented (dev mode).
     pub always_pretty: bool,
     /// Prefixes of paths answered with 403 (`http_config.block_endpoints`).
     pub block_endpoints: Vec<String>,
@@ -84,16 +76,15 @@ pub struct HttpSettings {
     pub kv_max_value: usize,
     /// Bytes of the largest transaction (`limits.txn_max_req_len`), where a value may not be larger.
     pub txn_max_request: usize,
-    /// Whether `X-Consul-Translate-Addresses` is sent.
+    /// True if `X-Consul-Translate-Addresses` is sent.
     pub translate_wan_addrs: bool,
-    /// Where the web UI is, when on (`ui_config.content_path`).
+    /// The path of the web UI, when on (`ui_config.content_path`).
     pub ui_path: Option<String>,
 }
 
 /// Everything the API works with.
 #[derive(Clone)]
 pub struct HttpParts {
-    /// How it behaves.
     pub settings: Arc<HttpSettings>,
     /// For everything of the catalog.
     pub router: Router,
@@ -113,16 +104,13 @@ impl std::fmt::Debug for HttpParts {
     }
 }
 
-/// What handshakes of HTTPS are made with: each with what is there at the time, so that certificates change
-/// under listeners that stay.
+/// The configuration of HTTPS handshakes. Each handshake reads it anew, so certificates change under open listeners.
 pub type Handshakes = Arc<ArcSwap<rustls::ServerConfig>>;
 
 /// A bound listener of the API.
 #[derive(Debug)]
 pub enum HttpListener {
-    /// Plain HTTP.
     Tcp(Listener),
-    /// HTTPS.
     Tls(Listener, Handshakes),
     /// A Unix socket (`unix://`).
     Unix(tokio::net::UnixListener),
@@ -134,9 +122,9 @@ pub type Opener = Arc<dyn Fn(HttpListener) + Send + Sync>;
 /// The API while it is served.
 #[allow(missing_debug_implementations, reason = "an opener is a function")]
 pub struct Served {
-    /// Serves on others besides.
+    /// Serves on further listeners.
     pub open: Opener,
-    /// Asks the same API without any listener.
+    /// The same API without any listener.
     pub inside: Inside,
 }
 
@@ -145,7 +133,7 @@ pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown
     let settings = Arc::clone(&parts.settings);
     let max_per_client = Arc::clone(&settings.max_conns_per_client);
     let api = Arc::new(parts);
-    let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint(&api, call))));
+    let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint.run(&api, call))));
     let open = listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(Arc::clone(&dispatch)));
     Served { open, inside: Inside::new(dispatch) }
 }

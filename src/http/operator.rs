@@ -1,27 +1,17 @@
-//! `/v1/operator`: the servers of a datacenter as Raft and autopilot see them. Called from the table.
+//! The writes of `/v1/operator`: the servers of a datacenter as Raft and autopilot see them.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending, ready};
+use super::ask::{self, Call, Pending, pending};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
 use super::parameters::Parameters;
 use super::respond::Reply;
 use crate::model::command::Effect;
-use crate::model::operation::{OperatorRead, OperatorWrite, PeerRef, Read, Write};
+use crate::model::operation::{OperatorWrite, PeerRef, Write};
 use std::sync::Arc;
 
-/// `GET operator/raft/configuration`
-pub(super) fn raft_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Operator(OperatorRead::RaftConfiguration)))
-}
-
-/// `GET operator/autopilot/configuration`
-pub(super) fn autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Operator(OperatorRead::AutopilotConfiguration)))
-}
-
-/// `PUT operator/autopilot/configuration?cas=`: whole; what the body leaves out has the value of a new cluster.
+/// `PUT operator/autopilot/configuration?cas=`: whole; absent fields have the value of a new cluster.
 pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
     pending(async move {
@@ -33,50 +23,28 @@ pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> P
     })
 }
 
-/// The index that `?cas=` names, if it is there.
+/// The index in `?cas=`, if it is there.
 fn cas(parameters: &Parameters) -> Result<Option<u64>, ErrorResponse> {
     let Some(text) = parameters.first("cas") else { return Ok(None) };
     let unreadable = |_| format!("Bad request: Error parsing cas value: strconv.ParseUint: parsing {text:?}: invalid syntax");
     text.parse().map(Some).map_err(|error| ErrorResponse::bad_request(unreadable(error)))
 }
 
-/// `GET operator/autopilot/health`
-pub(super) fn autopilot_health(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Operator(OperatorRead::AutopilotHealth)))
-}
-
-/// `GET operator/autopilot/state`
-pub(super) fn autopilot_state(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Operator(OperatorRead::AutopilotState)))
-}
-
 /// `DELETE operator/raft/peer?id=|address=`
 pub(super) fn remove_peer(api: &Arc<HttpParts>, call: Call) -> Pending {
-    match peer(&call.parameters) {
-        Ok(peer) => change(api, &call, Write::Operator(OperatorWrite::RemovePeer(peer)), Reply::empty()),
-        Err(refusal) => ready(Err(refusal)),
-    }
+    let write = peer(&call.parameters).map(|peer| Write::Operator(OperatorWrite::RemovePeer(peer)));
+    ask::change(api, &call, write, Reply::empty())
 }
 
 /// `POST operator/raft/transfer-leader`
 pub(super) fn transfer_leader(api: &Arc<HttpParts>, call: Call) -> Pending {
     let to = call.parameters.filled("id").map(str::parse).transpose();
-    match to {
-        Ok(to) => change(api, &call, Write::Operator(OperatorWrite::TransferLeader(to)), Reply::json(r#"{"Success":true}"#)),
-        Err(error) => ready(Err(ErrorResponse::bad_request(format!("Bad request: Invalid ?id: {error}")))),
-    }
+    let write = to.map(|to| Write::Operator(OperatorWrite::TransferLeader(to)));
+    let write = write.map_err(|error| ErrorResponse::bad_request(format!("Bad request: Invalid ?id: {error}")));
+    ask::change(api, &call, write, Reply::json(r#"{"Success":true}"#))
 }
 
-fn change(api: &Arc<HttpParts>, call: &Call, write: Write, done: Reply) -> Pending {
-    let api = Arc::clone(api);
-    let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
-    pending(async move {
-        ask::write(&api, dc, principal, write).await?;
-        Ok(done)
-    })
-}
-
-/// Which server is meant.
+/// The server that the parameters name.
 fn peer(parameters: &Parameters) -> Result<PeerRef, ErrorResponse> {
     match (parameters.filled("id"), parameters.filled("address")) {
         (Some(id), None) => Ok(PeerRef::Id(id.to_owned())),

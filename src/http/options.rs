@@ -1,7 +1,5 @@
-//! From query string and headers to the options of a read, with Consul's texts for what is wrong.
-//!
-//! `ask` calls it for every read. What an endpoint does not take is left out here, so that equal
-//! questions stay equal for the caches behind.
+//! From query string and headers to the options of a read, with Consul's error texts. Options that an endpoint does not
+//! take are left out, so that equal questions stay equal for the caches.
 
 use super::HttpSettings;
 use super::error::ErrorResponse;
@@ -42,11 +40,11 @@ pub(super) fn query(
     if spec.takes == Takes::TagsAndPassing {
         selection.passing = passing(parameters)?;
     }
-    // Of another datacenter every read may be cached.
+    // Every read of another datacenter may be cached.
     let takes_cached = abroad || spec.shared.cached;
     let mut freshness = Freshness { min_index, wait, ..freshness(takes_cached, parameters, headers)? };
     if abroad && parameters.has("leader") && freshness.consistency != Consistency::Consistent {
-        // Of what contradicts itself the strictest counts: another datacenter may be far behind.
+        // The strictest of contradicting options counts: another datacenter may be far behind.
         freshness = Freshness { cached: None, consistency: Consistency::Default, max_stale: Some(Duration::ZERO), ..freshness };
     }
     let principal = Principal::Token(token(parameters, headers));
@@ -70,7 +68,7 @@ pub(super) fn token(parameters: &Parameters, headers: &HeaderMap) -> Token {
     Token(found.unwrap_or("").to_owned())
 }
 
-/// Refuses the parameters of editions that this is not.
+/// Refuses the parameters of Consul Enterprise.
 pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) -> Result<(), ErrorResponse> {
     for (names, header, shown, what) in [
         (&["ns", "namespace"], &NAMESPACE, "X-Consul-Namespace", "Namespaces"),
@@ -100,7 +98,7 @@ fn blocking(parameters: &Parameters) -> Result<(u64, Duration), ErrorResponse> {
     Ok((index, wait(parameters)?))
 }
 
-/// `wait`; zero for the default, which is also what Consul makes of a negative one.
+/// `wait`; zero for the default, and for a negative one as in Consul.
 pub(super) fn wait(parameters: &Parameters) -> Result<Duration, ErrorResponse> {
     let Some(text) = parameters.filled("wait") else { return Ok(Duration::ZERO) };
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
@@ -149,7 +147,7 @@ fn stale_and_consistent() -> ErrorResponse {
     ErrorResponse::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics.")
 }
 
-/// What `Cache-Control` asks for.
+/// `Cache-Control`, parsed.
 fn cache_control(headers: &HeaderMap) -> Result<CacheControl, ErrorResponse> {
     let mut control = CacheControl::default();
     let Some(header) = headers.get(CACHE_CONTROL) else { return Ok(control) };
@@ -202,23 +200,10 @@ mod tests {
     use super::*;
     use crate::model::operation::{CatalogRead, HealthRead, Lookup};
     use crate::model::query::testing::QueryOptions;
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     fn settings() -> HttpSettings {
-        HttpSettings {
-            node_name: "here".to_owned(),
-            datacenter: "dc1".to_owned(),
-            always_pretty: false,
-            block_endpoints: Vec::new(),
-            response_headers: BTreeMap::new(),
-            allow_write_from: Vec::new(),
-            max_conns_per_client: Arc::default(),
-            kv_max_value: 512,
-            txn_max_request: 512,
-            translate_wan_addrs: true,
-            ui_path: None,
-        }
+        let (node_name, datacenter) = ("here".to_owned(), "dc1".to_owned());
+        HttpSettings { node_name, datacenter, translate_wan_addrs: true, ..HttpSettings::default() }
     }
 
     fn health() -> Read {
@@ -337,16 +322,12 @@ mod tests {
 
     #[test]
     fn namespaces_are_refused_wherever_they_are_named() {
-        let none = HeaderMap::new();
-        let parameters = Parameters::parse(Some("ns=x")).unwrap();
-        let text = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
-        assert_eq!(refuse_namespaces(&parameters, &none), Err(ErrorResponse::bad_request(text)));
-        assert_eq!(refuse_namespaces(&Parameters::parse(Some("ns=&partition=")).unwrap(), &none), Ok(()));
-        for (query, what) in [("namespace=x", "Namespaces"), ("partition=x", "Partitions"), ("ap=x", "Partitions")] {
-            let refused = refuse_namespaces(&Parameters::parse(Some(query)).unwrap(), &none);
-            let name = query.split('=').next().unwrap();
+        let refused = |query: &str| refuse_namespaces(&Parameters::parse(Some(query)).unwrap(), &HeaderMap::new());
+        assert_eq!(refused("ns=&partition="), Ok(()));
+        for (name, what) in [("ns", "Namespaces"), ("namespace", "Namespaces"), ("partition", "Partitions"), ("ap", "Partitions")]
+        {
             let text = format!("Bad request: Invalid query parameter: \"{name}\" - {what} are a Consul Enterprise feature");
-            assert_eq!(refused, Err(ErrorResponse::bad_request(text)));
+            assert_eq!(refused(&format!("{name}=x")), Err(ErrorResponse::bad_request(text)));
         }
         let header = HeaderMap::from_iter([(NAMESPACE, "x".parse().unwrap())]);
         let text = "Bad request: Invalid header: \"X-Consul-Namespace\" - Namespaces are a Consul Enterprise feature";

@@ -1,7 +1,4 @@
-//! The query string and the path of a request, decoded.
-//!
-//! `dispatch` parses, the endpoints look up. Presence and value are told apart, because clients
-//! send flags with and without a value.
+//! The query string and the path of a request, decoded. Clients send flags with and without a value.
 
 use super::error::ErrorResponse;
 use crate::model::uri;
@@ -12,7 +9,7 @@ use std::borrow::Cow;
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Parses `name=value&…`; fails on a broken escape or on what is not UTF-8.
+    /// Parses `name=value&…`; fails on a broken escape and on bytes that are not UTF-8.
     pub(super) fn parse(query: Option<&str>) -> Result<Parameters, ErrorResponse> {
         // Go refuses it since 1.17: what it parts, others do not.
         if query.is_some_and(|query| query.contains(';')) {
@@ -26,7 +23,7 @@ impl Parameters {
         pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or_else(ErrorResponse::broken_query)
     }
 
-    /// Whether the parameter is there, with whatever value.
+    /// True if the parameter is there, with any value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.first(name).is_some()
     }
@@ -94,8 +91,8 @@ pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, ErrorResponse> {
     if path.chars().all(is_printable) { Ok(path) } else { Err(ErrorResponse::unprintable_path()) }
 }
 
-/// The shortest path that means the same as `path`, where that is another one: clients that put a
-/// base address with a slash before `/v1` ask for `//v1`, and Go's servers redirect them.
+/// The shortest path with the meaning of `path`, if that is another one. Clients with a slash at the end of their base
+/// address ask for `//v1`, and Go's servers redirect them.
 pub(super) fn cleaned(path: &str) -> Option<String> {
     if !path.contains("//") && !path.contains("/.") {
         return None;
@@ -121,8 +118,7 @@ fn is_printable(c: char) -> bool {
     c.is_ascii_graphic() || c == ' ' || !(c.is_ascii() || c.is_control() || c.is_whitespace() || format)
 }
 
-/// Resolves `%xx`, and `+` where it means a space. Nothing when an escape is broken or the bytes
-/// are not UTF-8.
+/// Resolves `%xx`, and `+` where it means a space. `None` for a broken escape and for bytes that are not UTF-8.
 fn unescape(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%' || (plus_is_space && byte == b'+')) {
         return Some(Cow::Borrowed(text));

@@ -1,7 +1,5 @@
-//! From an answer to the HTTP response: Consul's headers, indentation, compression.
-//!
-//! `dispatch` calls it last. The JSON comes rendered and is passed on as it is; nothing here parses
-//! it. Compressed forms are made once and shared by all who ask for the same bytes.
+//! From an answer to the HTTP response: Consul's headers, indentation, compression. Rendered JSON is passed on unparsed.
+//! A compressed form is made once and shared by all responses with the same bytes.
 
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
@@ -29,7 +27,7 @@ const CACHE: HeaderName = HeaderName::from_static("x-cache");
 const PANIC: HeaderName = HeaderName::from_static("x-kontor-panic");
 const DATACENTERS: HeaderName = HeaderName::from_static("x-kontor-datacenters");
 
-/// Room for the headers of an answer, taken once and not grown into.
+/// Room for the headers of an answer, taken at once.
 const USUAL_HEADERS: usize = 12;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -37,7 +35,6 @@ const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// Plain text, as Go's servers call it.
 pub(super) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What an endpoint answers.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     status: StatusCode,
@@ -99,6 +96,11 @@ impl Reply {
         self.with_header(KNOWN_LEADER, known_leader(&meta)).with_header(LAST_CONTACT, last_contact(&meta))
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The same under another status.
     pub(super) fn with_status(mut self, status: StatusCode) -> Reply {
         self.status = status;
@@ -109,14 +111,6 @@ impl Reply {
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Reply {
         self.headers.push((name, value));
         self
-    }
-}
-
-#[cfg(test)]
-impl Reply {
-    /// The status that it will be sent with.
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
     }
 }
 
@@ -132,16 +126,14 @@ impl From<Answer> for Reply {
     }
 }
 
-/// How the client wants its answer.
+/// The form of an answer that the client asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Form {
-    /// Indented.
     pub(super) pretty: bool,
-    /// Compressed.
     pub(super) gzip: bool,
 }
 
-/// Whether the client takes gzip.
+/// True if the client takes gzip.
 pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|item| {
@@ -151,10 +143,10 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Turns replies into responses; holds the compressed forms.
+/// Renders replies as responses; holds the compressed forms.
 #[derive(Debug)]
 pub(super) struct Renderer {
-    /// By the hash of the plain bytes, which are kept beside so that equal hashes cannot mislead.
+    /// By the hash of the plain bytes, which are kept too, so that equal hashes cannot mislead.
     compressed: moka::future::Cache<u64, (Bytes, Bytes)>,
     hasher: RandomState,
 }
@@ -180,7 +172,7 @@ impl Renderer {
             Content::Bytes(bytes) => (bytes, Some(BYTES)),
         };
         let large = bytes.len() >= defaults::HTTP_GZIP_MIN;
-        // Boxed: what compressing needs shall not weigh on every parked watch.
+        // Boxed, so that a parked watch has no room for the compression.
         let small = if large && form.gzip { Box::pin(self.gzip(&bytes)).await } else { None };
         let packed = small.is_some();
         let mut response = Response::new(Body::from(small.unwrap_or(bytes)));
@@ -203,7 +195,7 @@ impl Renderer {
         response
     }
 
-    /// The compressed form of `plain`, made once however many ask for it at the same time.
+    /// The compressed form of `plain`, made once for all who ask at the same time.
     async fn gzip(&self, plain: &Bytes) -> Option<Bytes> {
         let key = self.hasher.hash_one(plain);
         let made = self.compressed.try_get_with(key, async {
@@ -221,7 +213,7 @@ impl Renderer {
     }
 }
 
-/// Compresses here, or where it takes long, on a thread that may block.
+/// Compresses here, or on a thread that may block where it takes long.
 async fn compress(plain: Bytes) -> std::io::Result<Bytes> {
     if plain.len() < defaults::HTTP_GZIP_BLOCKING {
         return pack(&plain);
@@ -236,7 +228,7 @@ fn pack(plain: &[u8]) -> std::io::Result<Bytes> {
     encoder.finish().map(Bytes::from)
 }
 
-/// The headers that tell how an answer came about.
+/// The headers about the origin of an answer.
 fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     if meta.indexed {
         // Clients take index 0 for "no index" and would ask again without a pause.
@@ -248,7 +240,7 @@ fn describe(headers: &mut HeaderMap, meta: &AnswerMeta) {
     }
     if let Some(cache) = &meta.cache {
         headers.insert(CACHE, HeaderValue::from_static(if cache.hit { "HIT" } else { "MISS" }));
-        // An answer that was fetched just now has an age too if it comes from far away.
+        // An answer fetched just now from another datacenter has an age too.
         if cache.hit || !cache.age.is_zero() {
             headers.insert(AGE, HeaderValue::from(whole(cache.age, 1_000_000_000)));
         }
@@ -269,7 +261,7 @@ fn last_contact(meta: &AnswerMeta) -> HeaderValue {
     HeaderValue::from(whole(meta.last_contact, 1_000_000))
 }
 
-/// `age` in units of so many nanoseconds, rounded up: a told age is never below the true one.
+/// `age` in units of `unit` nanoseconds, rounded up: the age in a header is never below the true one.
 fn whole(age: Duration, unit: u128) -> u64 {
     u64::try_from(age.as_nanos().div_ceil(unit)).unwrap_or(u64::MAX)
 }
@@ -277,11 +269,11 @@ fn whole(age: Duration, unit: u128) -> u64 {
 /// A JSON list of the datacenters that were asked, nearest first: name with age in milliseconds and
 /// index, or with the error.
 fn datacenters(parts: &[DatacenterPart]) -> HeaderValue {
-    let told: Vec<serde_json::Value> = parts.iter().map(told).collect();
-    HeaderValue::try_from(ascii(&serde_json::Value::from(told).to_string())).unwrap_or(HeaderValue::from_static("[]"))
+    let list: Vec<serde_json::Value> = parts.iter().map(datacenter_json).collect();
+    HeaderValue::try_from(ascii(&serde_json::Value::from(list).to_string())).unwrap_or(HeaderValue::from_static("[]"))
 }
 
-/// The text in ASCII, as headers are: other characters as JSON spells them within its texts.
+/// The text in ASCII, as headers need it, with other characters as JSON's escapes.
 fn ascii(text: &str) -> String {
     let mut ascii = String::with_capacity(text.len());
     for c in text.chars() {
@@ -294,7 +286,7 @@ fn ascii(text: &str) -> String {
     ascii
 }
 
-fn told(part: &DatacenterPart) -> serde_json::Value {
+fn datacenter_json(part: &DatacenterPart) -> serde_json::Value {
     match &part.error {
         Some(error) => {
             let error = shorten(error, defaults::HTTP_DATACENTER_ERROR_MAX);

@@ -90,7 +90,8 @@ fn lock_delay(value: &Value) -> Result<u64, ErrorResponse> {
     const BY_DEFAULT: u64 = 15_000_000_000;
     match value {
         Value::String(text) => {
-            let delay = duration::parse(text).map_err(|error| ErrorResponse::undecodable(&error))?;
+            let delay =
+                duration::parse(text).map_err(|error| ErrorResponse::bad_request(format!("Request decode failed: {error}")))?;
             Ok(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX))
         }
         Value::Number(number) => {
@@ -138,17 +139,6 @@ pub(super) fn renew(api: &Arc<HttpParts>, mut call: Call) -> Pending {
 pub(super) fn info(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let read = id(&mut call).map(|id| Read::Session(SessionRead::Info { id }));
     ask::read(api, &call, read)
-}
-
-/// `GET session/node/:node`
-pub(super) fn node(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let node = call.named("Missing node name");
-    ask::read(api, &call, node.map(|node| Read::Session(SessionRead::Node { node })))
-}
-
-/// `GET session/list`
-pub(super) fn list(api: &Arc<HttpParts>, call: Call) -> Pending {
-    ask::read(api, &call, Ok(Read::Session(SessionRead::List)))
 }
 
 fn id(call: &mut Call) -> Result<SessionId, ErrorResponse> {

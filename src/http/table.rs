@@ -1,20 +1,19 @@
-//! The one table of what is served: method and path to endpoint.
-//!
-//! `dispatch` leads to it. A path that ends in `/` is a subtree: what follows is the
-//! endpoint's argument and may hold further slashes. The longest path that fits wins. What Consul
-//! serves and this agent does not is in `absent`.
+//! The one table of endpoints, by method and path; the longest path that fits wins. A path that ends in `/` is a subtree:
+//! the rest of the path is the endpoint's argument and may hold further slashes.
 
 use super::absent::ABSENT;
-use super::ask::{Call, Endpoint, Pending, ready};
+use super::ask::{Call, Endpoint, Pending, Work, ready};
 use super::error::ErrorResponse;
-use super::{HttpParts, agent, catalog, coordinate, federation, health, kv, operator, removal, session, status, txn};
-use crate::model::operation::{Access, Resource, Right};
+use super::{HttpParts, agent, catalog, coordinate, federation, health, kv, operator, session, txn};
+use crate::model::check::CheckStatus;
+use crate::model::operation::{
+    Access, CatalogRead, FederationRead, HealthRead, Lookup, OperatorRead, Read, Resource, Right, SessionRead, StatusRead,
+};
 use crate::model::part::Part;
 use crate::model::principal::Principal;
 use hyper::Method;
 use std::sync::Arc;
 
-/// A path with its methods.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) path: &'static str,
@@ -23,26 +22,26 @@ pub(super) struct Route {
     methods: Vec<(Method, Served)>,
 }
 
-/// What answers a method of a path.
+/// The answer to a method of a path.
 #[derive(Clone, Copy, Debug)]
 enum Served {
     By(Needs, Endpoint),
     NotYet(Part),
 }
 
-/// What an endpoint needs of who asks.
+/// The access that an endpoint needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Needs {
-    /// What the operation does that it has the router answer or do: the table of operations says it.
+    /// That of the operation that it hands to the router, by the table of operations.
     Operation,
-    /// This, of what the agent itself has and does. There are no rights yet, so everybody has it.
+    /// This access to the agent itself. There are no rights yet, so every user has it.
     Here(Access),
 }
 
 use Needs::{Here, Operation};
 
 impl Needs {
-    /// Refuses the request of who does not have it.
+    /// Refuses the request of a principal without the access.
     pub(super) fn permit(self, principal: &Principal) -> Result<(), ErrorResponse> {
         match (self, principal) {
             (Operation | Here(Access::Open), _) => Ok(()),
@@ -66,12 +65,12 @@ const CHECKS_READ: Needs = Here(Access::Each(Right::Read, &[Resource::Node, Reso
 const CHECK_WRITE: Needs = Here(Access::Each(Right::Write, &[Resource::Node, Resource::Service]));
 
 impl Route {
-    /// The subtree's path without its closing slash; nothing for a path that is no subtree.
+    /// The subtree's path without its closing slash; `None` for a path that is no subtree.
     pub(super) fn subtree(&self) -> Option<&'static str> {
         self.path.strip_suffix('/')
     }
 
-    /// The endpoint for `method` with what it needs, or why there is none.
+    /// The endpoint for `method` with the access that it needs.
     pub(super) fn endpoint(&self, method: &Method) -> Result<(Needs, Endpoint), ErrorResponse> {
         match self.methods.iter().find(|(known, _)| known == method) {
             Some((_, Served::By(needs, endpoint))) => Ok((*needs, *endpoint)),
@@ -97,32 +96,41 @@ impl Route {
     }
 }
 
-fn get(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
-    by([Method::GET], path, needs, endpoint)
+fn get(path: &'static str, needs: Needs, work: Work) -> Route {
+    by([Method::GET], path, needs, Endpoint::By(work))
 }
 
-fn put(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
-    by([Method::PUT], path, needs, endpoint)
+fn put(path: &'static str, needs: Needs, work: Work) -> Route {
+    by([Method::PUT], path, needs, Endpoint::By(work))
 }
 
-fn post(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
-    by([Method::POST], path, needs, endpoint)
+fn post(path: &'static str, needs: Needs, work: Work) -> Route {
+    by([Method::POST], path, needs, Endpoint::By(work))
 }
 
-fn delete(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
-    by([Method::DELETE], path, needs, endpoint)
+fn delete(path: &'static str, needs: Needs, work: Work) -> Route {
+    by([Method::DELETE], path, needs, Endpoint::By(work))
 }
 
-/// A thing that is read, written and removed.
-fn object(path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
-    by([Method::GET, Method::PUT, Method::DELETE], path, needs, endpoint)
+/// An object that is read, written and removed.
+fn object(path: &'static str, needs: Needs, work: Work) -> Route {
+    by([Method::GET, Method::PUT, Method::DELETE], path, needs, Endpoint::By(work))
+}
+
+/// GET as a read of the router.
+fn read(path: &'static str, read: fn() -> Read) -> Route {
+    by([Method::GET], path, Operation, Endpoint::Read(read))
+}
+
+/// GET as a read of the path's argument by the router. A request without one is refused with `missing`.
+fn read_of(path: &'static str, read: fn(String) -> Read, missing: &'static str) -> Route {
+    by([Method::GET], path, Operation, Endpoint::ReadOf(read, missing))
 }
 
 fn by<const N: usize>(methods: [Method; N], path: &'static str, needs: Needs, endpoint: Endpoint) -> Route {
     Route { path, takes_key: false, methods: methods.map(|method| (method, Served::By(needs, endpoint))).into() }
 }
 
-/// All routes.
 pub(super) fn routes() -> Vec<Route> {
     let absent = ABSENT.iter().map(|(path, methods, part)| {
         let methods = methods.iter().map(|method| (method.clone(), Served::NotYet(*part))).collect();
@@ -131,7 +139,7 @@ pub(super) fn routes() -> Vec<Route> {
     offered().into_iter().chain(acl()).chain(absent).collect()
 }
 
-/// Everything about tokens: while access control is off, Consul says that it is.
+/// The endpoints of tokens. Consul answers all of them with an error while access control is off.
 #[rustfmt::skip]
 fn acl() -> Vec<Route> {
     vec![
@@ -167,7 +175,6 @@ fn acl() -> Vec<Route> {
     ]
 }
 
-/// What is served here.
 #[rustfmt::skip]
 fn offered() -> Vec<Route> {
     vec![
@@ -189,68 +196,81 @@ fn offered() -> Vec<Route> {
         get("/v1/agent/checks", CHECKS_READ, agent::checks::checks),
         put("/v1/agent/check/register", CHECK_WRITE, agent::checks::register),
         put("/v1/agent/check/deregister/", CHECK_WRITE, agent::checks::deregister),
-        put("/v1/agent/check/pass/", CHECK_WRITE, agent::checks::pass),
-        put("/v1/agent/check/warn/", CHECK_WRITE, agent::checks::warn),
-        put("/v1/agent/check/fail/", CHECK_WRITE, agent::checks::fail),
+        put("/v1/agent/check/pass/", CHECK_WRITE, |api, call| agent::checks::set(api, call, CheckStatus::Passing)),
+        put("/v1/agent/check/warn/", CHECK_WRITE, |api, call| agent::checks::set(api, call, CheckStatus::Warning)),
+        put("/v1/agent/check/fail/", CHECK_WRITE, |api, call| agent::checks::set(api, call, CheckStatus::Critical)),
         put("/v1/agent/check/update/", CHECK_WRITE, agent::checks::update),
         get("/v1/agent/health/service/id/", SERVICE_READ, agent::health::by_id),
         get("/v1/agent/health/service/name/", SERVICE_READ, agent::health::by_name),
 
         put("/v1/catalog/register", Operation, catalog::register),
         put("/v1/catalog/deregister", Operation, catalog::deregister),
-        get("/v1/catalog/datacenters", Operation, catalog::datacenters),
-        get("/v1/catalog/nodes", Operation, catalog::nodes),
-        get("/v1/catalog/services", Operation, catalog::services),
-        get("/v1/catalog/service/", Operation, catalog::service),
-        get("/v1/catalog/connect/", Operation, catalog::connect),
-        get("/v1/catalog/node/", Operation, catalog::node),
-        get("/v1/catalog/node-services/", Operation, catalog::node_services),
-        get("/v1/catalog/gateway-services/", Operation, catalog::gateway_services),
+        read("/v1/catalog/datacenters", || Read::Federation(FederationRead::Datacenters)),
+        read("/v1/catalog/nodes", || Read::Catalog(CatalogRead::Nodes)),
+        read("/v1/catalog/services", || Read::Catalog(CatalogRead::Services)),
+        read_of("/v1/catalog/service/", |name| instances(name, Lookup::Plain), "Missing service name"),
+        read_of("/v1/catalog/connect/", |name| instances(name, Lookup::Connect), "Missing service name"),
+        read_of("/v1/catalog/node/", |node| Read::Catalog(CatalogRead::Node { node }), "Missing node name"),
+        read_of("/v1/catalog/node-services/", |node| Read::Catalog(CatalogRead::NodeServices { node }), "Missing node name"),
+        read_of("/v1/catalog/gateway-services/", |gateway| Read::Catalog(CatalogRead::GatewayServices { gateway }), "Missing gateway name"),
 
-        get("/v1/coordinate/datacenters", Operation, coordinate::datacenters),
+        read("/v1/coordinate/datacenters", || Read::Federation(FederationRead::Coordinates)),
         get("/v1/coordinate/nodes", Operation, coordinate::nodes),
         get("/v1/coordinate/node/", Operation, coordinate::node),
         put("/v1/coordinate/update", Operation, coordinate::update),
 
-        get("/v1/federation", Operation, federation::all),
-        get("/v1/federation/", Operation, federation::one),
+        read("/v1/federation", || Read::Federation(FederationRead::Report { dc: None })),
+        read_of("/v1/federation/", |dc| Read::Federation(FederationRead::Report { dc: Some(dc) }), "Missing datacenter"),
         put("/v1/federation/doctor/", Operation, federation::doctor),
-        put("/v1/federation/remove/", Operation, removal::remove),
-        put("/v1/federation/readmit/", Operation, removal::readmit),
+        put("/v1/federation/remove/", Operation, federation::remove),
+        put("/v1/federation/readmit/", Operation, federation::readmit),
 
-        get("/v1/health/node/", Operation, health::node),
-        get("/v1/health/checks/", Operation, health::checks),
-        get("/v1/health/state/", Operation, health::state),
-        get("/v1/health/service/", Operation, health::service),
-        get("/v1/health/connect/", Operation, health::connect),
-        get("/v1/health/ingress/", Operation, health::ingress),
+        read_of("/v1/health/node/", |node| Read::Health(HealthRead::Node { node }), "Missing node name"),
+        read_of("/v1/health/checks/", |service| Read::Health(HealthRead::Checks { service }), "Missing service name"),
+        // Some clients send the state in capitals.
+        read_of("/v1/health/state/", |state| Read::Health(HealthRead::State { state: state.to_ascii_lowercase() }), "Missing check state"),
+        read_of("/v1/health/service/", |name| healthy(name, Lookup::Plain), "Missing service name"),
+        read_of("/v1/health/connect/", |name| healthy(name, Lookup::Connect), "Missing service name"),
+        read_of("/v1/health/ingress/", |name| healthy(name, Lookup::Ingress), "Missing service name"),
         get("/v1/health/votes/", Operation, health::votes),
 
         get("/v1/kv/", Operation, kv::get)
             .and(put("/v1/kv/", Operation, kv::put))
             .and(delete("/v1/kv/", Operation, kv::delete))
             .with_key(),
+
         put("/v1/session/create", Operation, session::create),
         put("/v1/session/destroy/", Operation, session::destroy),
         get("/v1/session/info/", Operation, session::info),
-        get("/v1/session/list", Operation, session::list),
-        get("/v1/session/node/", Operation, session::node),
+        read("/v1/session/list", || Read::Session(SessionRead::List)),
+        read_of("/v1/session/node/", |node| Read::Session(SessionRead::Node { node }), "Missing node name"),
         put("/v1/session/renew/", Operation, session::renew),
+
         put("/v1/txn", Operation, txn::put),
-        get("/v1/operator/raft/configuration", Operation, operator::raft_configuration),
+
+        read("/v1/operator/raft/configuration", || Read::Operator(OperatorRead::RaftConfiguration)),
         delete("/v1/operator/raft/peer", Operation, operator::remove_peer),
         post("/v1/operator/raft/transfer-leader", Operation, operator::transfer_leader),
-        get("/v1/operator/autopilot/configuration", Operation, operator::autopilot_configuration)
+        read("/v1/operator/autopilot/configuration", || Read::Operator(OperatorRead::AutopilotConfiguration))
             .and(put("/v1/operator/autopilot/configuration", Operation, operator::set_autopilot_configuration)),
-        get("/v1/operator/autopilot/health", Operation, operator::autopilot_health),
-        get("/v1/operator/autopilot/state", Operation, operator::autopilot_state),
+        read("/v1/operator/autopilot/health", || Read::Operator(OperatorRead::AutopilotHealth)),
+        read("/v1/operator/autopilot/state", || Read::Operator(OperatorRead::AutopilotState)),
 
-        get("/v1/status/leader", Operation, status::leader),
-        get("/v1/status/peers", Operation, status::peers),
+        read("/v1/status/leader", || Read::Status(StatusRead::Leader)),
+        read("/v1/status/peers", || Read::Status(StatusRead::Peers)),
     ]
 }
 
-/// What Consul answers for everything about tokens while access control is off.
+fn instances(name: String, lookup: Lookup) -> Read {
+    Read::Catalog(CatalogRead::Service { name, lookup })
+}
+
+/// Instances with their checks.
+fn healthy(name: String, lookup: Lookup) -> Read {
+    Read::Health(HealthRead::Service { name, lookup })
+}
+
+/// Consul's answer while access control is off.
 fn acl_disabled(_api: &Arc<HttpParts>, _call: Call) -> Pending {
     ready(Err(ErrorResponse::acl_disabled()))
 }

@@ -1,17 +1,15 @@
-//! How much of the leader's own work goes into one command: by number, and by bytes, so that long names do not
-//! make a command that the log refuses. Pure.
+//! The leader's own work cut into commands that the log takes, by number and by bytes. Pure.
 
 use crate::defaults::{COMMAND_BYTES, COMMAND_VALUES};
 use crate::model::packed;
 use serde::Serialize;
 
-/// Bytes of the items of one batch: half of what the log takes, for what is around them.
+/// Bytes of the items of one batch: half of a command, which leaves room for the rest of it.
 const BYTES: usize = COMMAND_BYTES / 2;
 /// Bytes that stand for one value at least, so that many small ones stay within the log's bound of values.
 const VALUE_BYTES: usize = COMMAND_BYTES / COMMAND_VALUES;
 
-/// Cuts `items` into runs of at most `most`, each of which the log takes. One that is too large alone is a run
-/// of its own: its refusal keeps no other back.
+/// Cuts `items` into runs of at most `most` that the log takes. An item that is too large alone is a run of its own.
 pub(super) fn batches<T: Serialize>(items: &[T], most: usize) -> Vec<&[T]> {
     let (mut runs, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (at, item) in items.iter().enumerate() {
@@ -42,6 +40,6 @@ mod tests {
         assert_eq!(cut(&[], 3), [0; 0]);
         assert_eq!(cut(&[1; 7], 3), [3, 3, 1]);
         assert_eq!(cut(&[1, BYTES / 2, BYTES / 2, 1], 64), [2, 2]);
-        assert_eq!(cut(&[1, BYTES * 3, 1], 64), [1, 1, 1], "what is too large keeps nobody back");
+        assert_eq!(cut(&[1, BYTES * 3, 1], 64), [1, 1, 1], "an item that is too large keeps no other back");
     }
 }

@@ -1,14 +1,13 @@
-//! Which coordinates of members are worth a write. Pure; `duties` asks every few seconds.
+//! The coordinates of members that are worth a write. Pure.
 
 use super::batches::batches;
 use crate::defaults::{COORDINATE_BATCH, COORDINATE_MOVED};
 use crate::model::command::Command;
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 
-/// The commands that write where nodes lie that have moved noticeably from what is stored. `told` gives each
-/// node's name with what the catalog has of it and what the pool tells.
-pub(super) fn updates<'a>(told: impl Iterator<Item = (&'a str, Option<&'a Coordinate>, Coordinate)>) -> Vec<Command> {
-    let moved: Vec<NodeCoordinate> = told
+/// The commands that write moved coordinates. `measured` has each node's name, its coordinate in the catalog, in the pool.
+pub(super) fn updates<'a>(measured: impl Iterator<Item = (&'a str, Option<&'a Coordinate>, Coordinate)>) -> Vec<Command> {
+    let moved: Vec<NodeCoordinate> = measured
         .filter(|(_, _, coord)| coord.is_valid())
         .filter(|(_, stored, coord)| stored.is_none_or(|old| has_moved(old, coord)))
         .map(|(node, _, coord)| NodeCoordinate { node: node.to_owned(), segment: String::new(), coord })
@@ -30,20 +29,20 @@ mod tests {
         Coordinate { height, ..Coordinate::default() }
     }
 
-    fn written(told: &[(&str, Option<f64>, f64)]) -> Vec<String> {
-        let stored: Vec<Option<Coordinate>> = told.iter().map(|(_, stored, _)| stored.map(at)).collect();
-        let told = told.iter().zip(&stored).map(|((node, _, now), stored)| (*node, stored.as_ref(), at(*now)));
+    fn written(measured: &[(&str, Option<f64>, f64)]) -> Vec<String> {
+        let stored: Vec<Option<Coordinate>> = measured.iter().map(|(_, stored, _)| stored.map(at)).collect();
+        let measured = measured.iter().zip(&stored).map(|((node, _, now), stored)| (*node, stored.as_ref(), at(*now)));
         let names = |command| match command {
             Command::UpdateCoordinates(rows) => rows.into_iter().map(|row| row.node),
             other => panic!("unexpected {other:?}"),
         };
-        updates(told).into_iter().flat_map(names).collect()
+        updates(measured).into_iter().flat_map(names).collect()
     }
 
     #[test]
     fn only_new_and_moved_coordinates_are_written() {
-        let told = [("still", Some(0.01), 0.01005), ("moved", Some(0.01), 0.011), ("new", None, 0.01)];
-        assert_eq!(written(&told), ["moved", "new"]);
+        let measured = [("still", Some(0.01), 0.01005), ("moved", Some(0.01), 0.011), ("new", None, 0.01)];
+        assert_eq!(written(&measured), ["moved", "new"]);
     }
 
     #[test]

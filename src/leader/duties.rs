@@ -1,16 +1,16 @@
-//! Carries out the leader's duties for as long as this server leads, term by term.
-//!
-//! What is to be done is decided in `reconcile`, `membership`, `pools`, `observers` and `coordinates`; this file
-//! waits, reads, writes and logs. A duty that fails is logged and tried again; none stops the others.
+//! Carries out the leader's duties for as long as this server leads, term by term. A duty that fails is logged and tried
+//! again; none stops the others.
 
 use super::LeaderParts;
 use super::batches::batches;
 use super::coordinates;
 use super::expiry;
-use super::membership::{Change, Membership, Situation};
+use super::health::Situation;
+use super::membership::{Change, Membership};
 use super::observers::Observers;
 use super::pools::{Departures, Rosters};
 use super::reconcile::{Extent, Reconciler};
+use crate::clock;
 use crate::defaults::{
     COORDINATE_INTERVAL, LEADER_GAP, LEADER_TICK, MEMBERSHIP_CALM_INTERVAL, MEMBERSHIP_CHANGE_TIMEOUT, MEMBERSHIP_INTERVAL,
     OBSERVERS_BATCH, RECONCILE_BATCH, RECONCILE_GATHER, RECONCILE_INTERVAL, RECONCILE_RETRY,
@@ -27,6 +27,7 @@ use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -66,11 +67,11 @@ async fn lead(parts: &LeaderParts) {
     );
 }
 
-/// Tells when this process was not run for a while: timers are then not to be trusted.
+/// Warns when this process was not run for a while: timers are then not to be trusted.
 async fn watch_gaps() {
     let mut last = Instant::now();
     loop {
-        sleep(LEADER_TICK).await;
+        clock::sleep_shared(LEADER_TICK).await;
         let gap = last.elapsed();
         if gap > LEADER_GAP + LEADER_TICK {
             metrics::counter!("kontor.leader.gaps").increment(1);
@@ -80,7 +81,7 @@ async fn watch_gaps() {
     }
 }
 
-/// The format level rises as soon as every server of the configuration reads the next.
+/// Raises the format level as soon as every server of the configuration reads the next.
 async fn keep_level(parts: &LeaderParts) {
     let mut changes = parts.lan.changes();
     let mut known = Vec::new();
@@ -95,14 +96,11 @@ async fn keep_level(parts: &LeaderParts) {
             Ok(_known) => {}
             Err(fault) => debug!(%fault, "the format level is not raised yet"),
         }
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = sleep(RECONCILE_INTERVAL) => {}
-        }
+        let Some(()) = wait(&mut changes, RECONCILE_INTERVAL).await else { return };
     }
 }
 
-/// What the configuration files say of autopilot becomes part of the replicated state, once and for all.
+/// Writes autopilot's configuration of the files into the replicated state, once and for all.
 async fn keep_autopilot(parts: &LeaderParts) {
     let mut changes = parts.lan.changes();
     while parts.reader.autopilot().is_none() {
@@ -112,22 +110,35 @@ async fn keep_autopilot(parts: &LeaderParts) {
             Ok(_written) => return,
             Err(fault) => {
                 debug!(%fault, "autopilot's configuration is not written down yet");
-                if is_refused(&fault) { RECONCILE_INTERVAL } else { RECONCILE_RETRY }
+                pause_after(&fault)
             }
         };
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = sleep(pause) => {}
-        }
+        let Some(()) = wait(&mut changes, pause).await else { return };
     }
 }
 
-/// How servers are treated now.
+/// Waits for a change of the pool, at most for `limit`. Unset when the pool has stopped, and the agent is about to.
+async fn wait<T>(changes: &mut watch::Receiver<T>, limit: Duration) -> Option<()> {
+    timeout(limit, changes.changed()).await.unwrap_or(Ok(())).ok()
+}
+
+/// Waits until `at`, or for a change of the pool or another one and then for more of them. Unset as in [`wait`].
+async fn gather<T>(changes: &mut watch::Receiver<T>, other: impl Future<Output = ()>, at: Instant) -> Option<()> {
+    tokio::select! {
+        changed = changes.changed() => changed.ok()?,
+        () = other => {}
+        () = sleep_until(at) => return Some(()),
+    }
+    sleep(RECONCILE_GATHER).await;
+    Some(())
+}
+
+/// Autopilot's configuration in force.
 fn autopilot(parts: &LeaderParts) -> Arc<AutopilotConfig> {
     parts.reader.autopilot().unwrap_or_else(|| Arc::new(parts.autopilot.clone()))
 }
 
-/// Members become nodes, on every change of the roster and from time to time.
+/// Makes members nodes, on every change of the roster and every [`RECONCILE_INTERVAL`].
 async fn keep_nodes(parts: &LeaderParts) {
     let mut reconciler = Reconciler::new(&parts.node_name, &parts.datacenter, Instant::now().into_std());
     let mut changes = parts.lan.changes();
@@ -145,25 +156,16 @@ async fn keep_nodes(parts: &LeaderParts) {
             Ok(()) => _ = trouble.worked(),
             Err(fault) => {
                 metrics::counter!("kontor.leader.reconcile_failed").increment(1);
-                // What the catalog refuses, it refuses again a second later.
-                let refused = is_refused(&fault);
-                let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
+                let pause = pause_after(&fault);
                 whole_at = Instant::now() + pause;
-                if refused || trouble.failed(Instant::now().into_std()) {
+                if is_refused(&fault) || trouble.failed(Instant::now().into_std()) {
                     warn!(%fault, again_in = ?pause, "the catalog does not agree with the members");
                 } else {
                     debug!(%fault, again_in = ?pause, "the catalog does not agree with the members yet");
                 }
             }
         }
-        tokio::select! {
-            changed = changes.changed() => match changed {
-                Ok(()) => sleep(RECONCILE_GATHER).await,
-                // The pool has stopped, and the agent is about to.
-                Err(_stopped) => return,
-            },
-            () = sleep_until(whole_at) => {}
-        }
+        let Some(()) = gather(&mut changes, pending(), whole_at).await else { return };
     }
 }
 
@@ -188,17 +190,14 @@ async fn reconcile_once(parts: &LeaderParts, mut reconciler: Reconciler, extent:
     (reconciler, result)
 }
 
-/// Servers become voters, and those that are gone are taken out, one change at a time, and made to leave.
+/// Makes servers voters, takes out those that are gone, one change at a time, and has them leave the pools.
 async fn keep_servers(parts: &LeaderParts) {
     let mut membership = Membership::new(parts.node_id, &parts.datacenter, Instant::now().into_std());
     let mut departures = Departures::new(&parts.datacenter);
     let mut changes = parts.lan.changes();
     let mut pause = MEMBERSHIP_INTERVAL;
     loop {
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = sleep(pause) => {}
-        }
+        let Some(()) = wait(&mut changes, pause).await else { return };
         see_off(parts, &mut departures).await;
         let due = next_change(parts, &mut membership);
         pause = if membership.is_calm() { MEMBERSHIP_CALM_INTERVAL } else { MEMBERSHIP_INTERVAL };
@@ -213,7 +212,7 @@ async fn keep_servers(parts: &LeaderParts) {
     }
 }
 
-/// Has those leave the pools that are gone for good.
+/// Has the servers leave the pools that are gone for good.
 async fn see_off(parts: &LeaderParts, departures: &mut Departures) {
     let (lan, wan, peers) = (parts.lan.roster(), parts.wan.as_ref().map(Gossip::roster), parts.raft.peers());
     let rosters = Rosters { lan: &lan, wan: wan.as_deref(), peers: &peers, cluster: *parts.raft.cluster().borrow() };
@@ -260,10 +259,14 @@ async fn carry_out(parts: &LeaderParts, change: Change) -> Result<(), Fault> {
             Change::Remove(id, _reason) => parts.raft.remove(id).await,
         }
     };
-    within(MEMBERSHIP_CHANGE_TIMEOUT, Box::pin(done)).await
+    let late = |_elapsed| {
+        let text = format!("a duty of the leader did not end within {MEMBERSHIP_CHANGE_TIMEOUT:?}");
+        Err(Fault::outcome_unknown(text))
+    };
+    timeout(MEMBERSHIP_CHANGE_TIMEOUT, Box::pin(done)).await.unwrap_or_else(late)
 }
 
-/// Coordinates of members that have moved go to the catalog.
+/// Writes coordinates of members that have moved to the catalog.
 async fn keep_coordinates(parts: &LeaderParts) {
     loop {
         sleep(COORDINATE_INTERVAL).await;
@@ -277,29 +280,26 @@ async fn keep_coordinates(parts: &LeaderParts) {
 async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
     let (catalog, lan, own) = (parts.reader.view(), parts.lan.clone(), parts.node_name.clone());
     let decide = move || {
-        // Only of nodes that are registered: the catalog passes over the others.
-        let told = catalog.all_nodes().filter_map(|row| {
+        // Registered nodes only: the catalog passes over the others.
+        let measured = catalog.all_nodes().filter_map(|row| {
             let node = row.node().node.as_str();
-            let told = if node == own { Some(lan.coordinate()) } else { lan.coordinate_of(node) };
-            Some((node, catalog.coordinate_of(node), told?))
+            let measured = if node == own { Some(lan.coordinate()) } else { lan.coordinate_of(node) };
+            Some((node, catalog.coordinate_of(node), measured?))
         });
-        coordinates::updates(told)
+        coordinates::updates(measured)
     };
     let mut result = Ok(());
     for command in off_the_runtime(decide).await {
-        result = match propose(parts, command).await {
-            // It keeps no other back.
-            Err(fault) if fault.kind == FaultKind::BadRequest => result.and(Err(fault)),
-            written => {
-                written?;
-                result
-            }
-        };
+        match propose(parts, command).await {
+            // A refusal keeps no other back.
+            Err(fault) if fault.kind == FaultKind::BadRequest => result = result.and(Err(fault)),
+            written => written?,
+        }
     }
     result
 }
 
-/// Voted checks get their observers, on every change of the roster and of what is voted on.
+/// Assigns observers to voted checks, on every change of the roster and of these checks.
 async fn keep_observers(parts: &LeaderParts) {
     let mut observers = Observers::new(&parts.datacenter);
     let mut changes = parts.lan.changes();
@@ -318,29 +318,20 @@ async fn keep_observers(parts: &LeaderParts) {
             info!(checks = assigns.len(), "voted checks get other observers");
             if let Err(fault) = propose(parts, Command::AssignObservers(assigns.to_vec())).await {
                 metrics::counter!("kontor.leader.assignments_failed").increment(1);
-                // What the log does not take, it does not take a second later, and that keeps no other back.
-                let refused = is_refused(&fault);
-                let pause = if refused { RECONCILE_INTERVAL } else { RECONCILE_RETRY };
+                let pause = pause_after(&fault);
                 warn!(%fault, again_in = ?pause, "voted checks did not get their observers");
                 look_again = look_again.min(Instant::now() + pause);
-                if !refused {
+                // A refusal keeps no other back.
+                if !is_refused(&fault) {
                     break;
                 }
             }
         }
-        tokio::select! {
-            changed = changes.changed() => match changed {
-                Ok(()) => sleep(RECONCILE_GATHER).await,
-                // The pool has stopped, and the agent is about to.
-                Err(_stopped) => return,
-            },
-            () = watch.changed() => sleep(RECONCILE_GATHER).await,
-            () = sleep_until(look_again) => {}
-        }
+        let Some(()) = gather(&mut changes, watch.changed(), look_again).await else { return };
     }
 }
 
-/// Looks through what may be long without keeping a thread of the runtime.
+/// Runs long work without keeping a thread of the runtime.
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,
@@ -350,18 +341,17 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
     }
 }
 
-/// Through this server alone: what one that no longer leads has seen is not for its successor to write.
+/// Proposes through this server alone: a successor decides by what it sees itself.
 pub(super) async fn propose(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
     parts.reader.permit(&Principal::Leader, Access::Leader, parts.node_name.as_bytes())?;
     parts.raft.propose(command).await.map(drop)
 }
 
-/// Whether it would be refused again a second later.
-fn is_refused(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::BadRequest | FaultKind::Failed | FaultKind::Denied)
+fn pause_after(fault: &Fault) -> Duration {
+    if is_refused(fault) { RECONCILE_INTERVAL } else { RECONCILE_RETRY }
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let late = || Err(Fault::outcome_unknown(format!("a duty of the leader did not end within {limit:?}")));
-    timeout(limit, work).await.unwrap_or_else(|_elapsed| late())
+/// True for a fault that would come again a second later.
+fn is_refused(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::BadRequest | FaultKind::Failed | FaultKind::Denied)
 }

@@ -1,52 +1,30 @@
-//! Which servers the Raft configuration shall have: one change at a time, decided without I/O.
+//! The servers that the Raft configuration shall have: one change at a time, decided without I/O.
 //!
-//! `duties` shows it the situation and carries out what it says. It never removes the leader
-//! itself, nor so many that those who live are no majority of what is left.
+//! It never removes the leader itself, nor so many servers that the living ones lose their majority.
 
-use crate::defaults::{MEMBERSHIP_RETRY, SERVER_DEAD_AFTER, SERVER_SILENT_AFTER};
-use crate::gossip::Roster;
-use crate::model::autopilot::AutopilotConfig;
-use crate::model::ids::{ClusterId, NodeId};
+use super::health::{Health, Situation};
+use crate::defaults::{MEMBERSHIP_RETRY, SERVER_DEAD_AFTER};
+use crate::model::ids::NodeId;
 use crate::model::member::{Member, MemberStatus, tag};
-use crate::raft::{Peer, PeerProgress};
+use crate::raft::Peer;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What there is at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Situation<'a> {
-    /// Who is in the pool.
-    pub(super) roster: &'a Roster,
-    /// The configuration in force.
-    pub(super) peers: &'a [Peer],
-    /// How far the others are.
-    pub(super) progress: &'a [PeerProgress],
-    /// How far the leader is.
-    pub(super) last_index: u64,
-    /// This cluster.
-    pub(super) cluster: Option<ClusterId>,
-    /// How servers are treated.
-    pub(super) settings: &'a AutopilotConfig,
-}
-
-/// A change of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// A server joins without a vote.
     AddLearner(NodeId),
     /// A learner gets its vote.
     Promote(NodeId),
-    /// A server that is no longer there goes.
     Remove(NodeId, Reason),
 }
 
-/// Why a server goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// It has left, or was made to.
+    /// The server has left, or was made to.
     Left,
-    /// It is dead, and the others are enough.
+    /// The server is dead, and the others are enough.
     Dead,
 }
 
@@ -62,7 +40,6 @@ impl fmt::Display for Change {
 }
 
 impl Change {
-    /// Whose change it is.
     pub(super) fn server(self) -> NodeId {
         match self {
             Change::AddLearner(id) | Change::Promote(id) | Change::Remove(id, _) => id,
@@ -70,44 +47,27 @@ impl Change {
     }
 }
 
-/// What one term of leadership has seen of the servers.
 #[derive(Debug)]
 pub(super) struct Membership {
     me: NodeId,
     datacenter: String,
     leading_since: Instant,
-    /// How gossip showed each peer last.
-    shown: BTreeMap<NodeId, (String, MemberStatus)>,
-    healthy_since: BTreeMap<NodeId, Instant>,
-    dead_since: BTreeMap<NodeId, Instant>,
-    calm: bool,
-    /// How far the leader was when last asked: what a server must have by now, give or take.
-    last_index: u64,
-    /// Servers whose last change failed, and when to try again.
+    health: Health,
+    /// Servers whose last change failed, and the time of the next try.
     not_before: BTreeMap<NodeId, Instant>,
 }
 
 impl Membership {
-    /// For the leader `me`, from `now` on.
     pub(super) fn new(me: NodeId, datacenter: &str, now: Instant) -> Membership {
-        Membership {
-            me,
-            datacenter: datacenter.to_owned(),
-            leading_since: now,
-            shown: BTreeMap::new(),
-            healthy_since: BTreeMap::new(),
-            dead_since: BTreeMap::new(),
-            calm: false,
-            last_index: 0,
-            not_before: BTreeMap::new(),
-        }
+        let (datacenter, health, not_before) = (datacenter.to_owned(), Health::default(), BTreeMap::new());
+        Membership { me, datacenter, leading_since: now, health, not_before }
     }
 
-    /// The next change, if one is due. Removals come first, so that each newcomer takes the place
-    /// of one that is dead. Its end must be known before this is asked again.
+    /// The next change, if one is due. Removals come first, so that each newcomer takes the place of a dead server.
+    /// Each change must have ended before the next call.
     pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
-        let servers = self.servers(situation.roster);
-        self.observe(situation, &servers, now);
+        let servers = situation.servers(&self.datacenter);
+        self.health.observe(self.me, situation, &servers, now);
         self.not_before.retain(|_, at| *at > now);
         self.removal(situation, &servers, now)
             .or_else(|| self.promotion(situation, now))
@@ -115,124 +75,60 @@ impl Membership {
             .filter(|change| change.server() != self.me)
     }
 
-    /// Whether every other server was a healthy voter when [`Membership::next`] looked: time alone then brings
-    /// nothing about.
+    /// True when every other server was a healthy voter at the last look: time alone then brings no change.
     pub(super) fn is_calm(&self) -> bool {
-        self.calm
+        self.health.is_calm()
     }
 
-    /// `change` has failed; the others come first for a while.
+    /// Notes that `change` has failed; other servers come first for a while.
     pub(super) fn failed(&mut self, change: Change, now: Instant) {
         self.not_before.insert(change.server(), now + MEMBERSHIP_RETRY);
     }
 
-    /// The servers of the datacenter by id; where a renamed one shows twice, the living entry.
-    fn servers<'a>(&self, roster: &'a Roster) -> BTreeMap<NodeId, &'a Member> {
-        let mut servers: BTreeMap<NodeId, &Member> = BTreeMap::new();
-        for member in roster.members.values().filter(|member| member.is_server() && member.dc() == self.datacenter) {
-            let Some(id) = member.id() else { continue };
-            let entry = servers.entry(id).or_insert(member);
-            if member.status == MemberStatus::Alive {
-                *entry = member;
-            }
-        }
-        servers
-    }
-
-    /// Notes since when each peer has been healthy or dead. Dead takes two witnesses: gossip has
-    /// given it up or does not know it (a wiped server lives on under another id), and Raft has
-    /// not heard of it either.
-    fn observe(&mut self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>, now: Instant) {
-        let peers = || situation.peers.iter().map(|peer| peer.id).filter(|id| *id != self.me);
-        let progress = |id| situation.progress.iter().find(|progress| progress.id == id);
-        let longest = situation.settings.last_contact_threshold.max(SERVER_SILENT_AFTER);
-        let silent = |id| progress(id).and_then(|progress| progress.last_contact).is_none_or(|contact| contact > longest);
-        let behind = |id| {
-            let reached = progress(id).map_or(0, |progress| progress.last_index);
-            reached.saturating_add(situation.settings.max_trailing_logs) < self.last_index
-        };
-        let status = |id: NodeId| servers.get(&id).map(|member| member.status);
-        let healthy = |id: &NodeId| status(*id) == Some(MemberStatus::Alive) && !silent(*id) && !behind(*id);
-        let dead = |id: &NodeId| matches!(status(*id), None | Some(MemberStatus::Failed)) && silent(*id);
-        let healthy: Vec<NodeId> = peers().filter(healthy).collect();
-        let dead: Vec<NodeId> = peers().filter(dead).collect();
-        keep(&mut self.healthy_since, &healthy, now);
-        keep(&mut self.dead_since, &dead, now);
-        self.calm = peers().all(|id| healthy.contains(&id)) && situation.peers.iter().all(|peer| peer.voter);
-        for (id, member) in servers {
-            self.shown.insert(*id, (member.name.clone(), member.status));
-        }
-        self.shown.retain(|id, _| situation.peers.iter().any(|peer| peer.id == *id));
-        self.last_index = situation.last_index;
-    }
-
-    /// Whether a server has left: it says so, was made to, or is dead and was forgotten after that or after
-    /// it had failed. One whose name another has taken was wiped, and that is not leaving.
-    fn has_left(&self, id: NodeId, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>) -> bool {
-        if let Some(member) = servers.get(&id) {
-            return member.status == MemberStatus::Left;
-        }
-        let was_gone = |status| matches!(status, MemberStatus::Left | MemberStatus::Failed);
-        let forgotten =
-            |(name, status): &(String, MemberStatus)| was_gone(*status) && !situation.roster.members.contains_key(name);
-        self.dead_since.contains_key(&id) && self.shown.get(&id).is_some_and(forgotten)
-    }
-
     fn removal(&self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>, now: Instant) -> Option<Change> {
         let candidates = || situation.peers.iter().filter(|peer| peer.id != self.me && self.may(peer.id));
-        let left = |peer: &&Peer| self.has_left(peer.id, situation, servers);
+        let left = |peer: &&Peer| self.health.has_left(peer.id, situation, servers);
         if let Some(peer) = candidates().find(left) {
             return Some(Change::Remove(peer.id, Reason::Left));
         }
         if !situation.settings.cleanup_dead_servers {
             return None;
         }
-        let dead = |peer: &&Peer| {
-            let since = self.dead_since.get(&peer.id);
-            since.is_some_and(|since| now.saturating_duration_since(*since) >= SERVER_DEAD_AFTER)
-        };
+        let dead = |peer: &&Peer| self.health.has_been_dead_for(peer.id, SERVER_DEAD_AFTER, now);
         let dead = candidates().find(|peer| dead(peer) && (!peer.voter || self.may_lose_one(situation)));
         dead.map(|peer| Change::Remove(peer.id, Reason::Dead))
     }
 
-    /// Whether a dead voter may go, by Consul's rules: the dead are a minority, and `min_quorum` voters
-    /// stay.
+    /// True when a dead voter may go, by Consul's rules: the dead are a minority, and `min_quorum` voters stay.
     fn may_lose_one(&self, situation: &Situation<'_>) -> bool {
         let voters = || situation.peers.iter().filter(|peer| peer.voter);
-        let dead = voters().filter(|peer| self.dead_since.contains_key(&peer.id)).count();
+        let dead = voters().filter(|peer| self.health.is_dead(peer.id)).count();
         let left = voters().count().saturating_sub(1);
         let needed = usize::try_from(situation.settings.min_quorum).unwrap_or(usize::MAX);
         dead <= left / 2 && left >= needed
     }
 
+    /// A learner that has been healthy for long enough. A leader that is itself young asks for less, as in Consul: a
+    /// cluster that is being built would wait for nothing.
     fn promotion(&self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
-        let stable = |peer: &&Peer| {
-            let since = self.healthy_since.get(&peer.id);
-            since.is_some_and(|since| now.saturating_duration_since(*since) >= self.stabilization(situation.settings, now))
-        };
-        let learners = situation.peers.iter().filter(|peer| !peer.voter && self.may(peer.id));
-        learners.clone().find(stable).map(|peer| Change::Promote(peer.id))
-    }
-
-    /// How long a server must have been healthy. A leader that is itself young asks for less, or a
-    /// cluster that is just being built would wait for nothing; Consul does the same.
-    fn stabilization(&self, settings: &AutopilotConfig, now: Instant) -> Duration {
         let leading = now.saturating_duration_since(self.leading_since);
-        settings.server_stabilization_time.min(leading / 2)
+        let stabilization = situation.settings.server_stabilization_time.min(leading / 2);
+        let mut learners = situation.peers.iter().filter(|peer| !peer.voter && self.may(peer.id));
+        let stable = learners.find(|peer| self.health.has_been_healthy_for(peer.id, stabilization, now));
+        stable.map(|peer| Change::Promote(peer.id))
     }
 
     fn addition(&self, situation: &Situation<'_>, servers: &BTreeMap<NodeId, &Member>) -> Option<Change> {
-        let is_peer = |id: &NodeId| situation.peers.iter().any(|peer| peer.id == *id);
         let own = situation.cluster.map(|cluster| cluster.to_string());
         // A server that belongs to another cluster has a log of its own, and must be emptied first.
         let free = |member: &Member| match member.tag(tag::CLUSTER) {
             "" => true,
             other => own.as_deref().is_none_or(|own| own.eq_ignore_ascii_case(other)),
         };
-        let new = servers
-            .iter()
-            .find(|(id, member)| member.status == MemberStatus::Alive && !is_peer(id) && free(member) && self.may(**id));
-        new.map(|(id, _)| Change::AddLearner(*id))
+        let is_new = |id: NodeId, member: &Member| {
+            member.status == MemberStatus::Alive && !situation.is_peer(id) && free(member) && self.may(id)
+        };
+        servers.iter().find(|(id, member)| is_new(**id, member)).map(|(id, _)| Change::AddLearner(*id))
     }
 
     fn may(&self, id: NodeId) -> bool {
@@ -240,17 +136,16 @@ impl Membership {
     }
 }
 
-/// Keeps the times of those that `are`, starts those of newcomers, forgets the others.
-fn keep(since: &mut BTreeMap<NodeId, Instant>, are: &[NodeId], now: Instant) {
-    since.retain(|id, _| are.contains(id));
-    for id in are {
-        since.entry(*id).or_insert(now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
+    use crate::gossip::Roster;
+    use crate::model::autopilot::AutopilotConfig;
+    use crate::model::ids::ClusterId;
+    use crate::raft::PeerProgress;
+    use MemberStatus::{Alive, Failed, Left};
+    use std::time::Duration;
 
     /// A datacenter whose changes are carried out at once.
     struct World {
@@ -280,15 +175,19 @@ mod tests {
                 membership: Membership::new(id(1), "dc1", start),
                 now: start + Duration::from_secs(3600),
             };
-            (1..=voters).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Alive));
+            (1..=voters).for_each(|number| world.set(&format!("s{number}"), number, Alive));
+            world
+        }
+
+        /// [`World::new`], with servers `s<number>` of these states.
+        fn with(voters: u128, servers: &[(u128, MemberStatus)]) -> World {
+            let mut world = World::new(voters);
+            servers.iter().for_each(|(number, status)| world.set(&format!("s{number}"), *number, *status));
             world
         }
 
         fn set(&mut self, name: &str, number: u128, status: MemberStatus) {
-            let tags = [(tag::ROLE, "consul".to_owned()), (tag::DC, "dc1".to_owned()), (tag::ID, id(number).to_string())];
-            let tags = tags.map(|(key, value)| (key.to_owned(), value)).into();
-            let addr = ([127, 0, 0, 1], 8301).into();
-            self.members.insert(name.to_owned(), Member { name: name.to_owned(), addr, tags, status });
+            self.members.insert(name.to_owned(), testing::server(name, number, status));
             self.silent.retain(|silent| *silent != id(number));
             if status != MemberStatus::Alive {
                 self.silent.push(id(number));
@@ -297,14 +196,10 @@ mod tests {
 
         fn next(&mut self) -> Option<Change> {
             let roster = Roster { members: self.members.clone() };
-            let heard = |peer: &&Peer| !self.silent.contains(&peer.id);
-            let contact = Some(Duration::from_millis(10));
-            let progress: Vec<PeerProgress> = self
-                .peers
-                .iter()
-                .filter(heard)
-                .map(|peer| PeerProgress { id: peer.id, last_index: 1_000, last_contact: contact })
-                .collect();
+            let heard = self.peers.iter().filter(|peer| !self.silent.contains(&peer.id));
+            let last_contact = Some(Duration::from_millis(10));
+            let progress = heard.map(|peer| PeerProgress { id: peer.id, last_index: 1_000, last_contact });
+            let progress: Vec<PeerProgress> = progress.collect();
             let situation = Situation {
                 roster: &roster,
                 peers: &self.peers,
@@ -338,8 +233,7 @@ mod tests {
 
     #[test]
     fn a_new_server_learns_first_and_votes_once_it_has_been_healthy_long_enough() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive)]);
         assert_eq!(world.run(9), [Change::AddLearner(id(2))]);
         assert_eq!(world.run(2), [Change::Promote(id(2))]);
         assert_eq!(world.run(60), []);
@@ -349,15 +243,14 @@ mod tests {
     fn a_cluster_that_is_just_being_built_does_not_wait() {
         let mut world = World::new(1);
         world.membership.leading_since = world.now;
-        world.set("s2", 2, MemberStatus::Alive);
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s2", 2, Alive);
+        world.set("s3", 3, Alive);
         assert_eq!(world.run(2).len(), 4, "two added and two promoted within two seconds");
     }
 
     #[test]
     fn a_learner_that_falters_starts_its_time_anew() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive)]);
         assert_eq!(world.run(5), [Change::AddLearner(id(2))]);
         world.silent.push(id(2));
         assert_eq!(world.run(1), []);
@@ -368,8 +261,7 @@ mod tests {
 
     #[test]
     fn a_learner_that_has_not_caught_up_does_not_vote() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive)]);
         world.last_index = 2_000;
         assert_eq!(world.run(60), [Change::AddLearner(id(2))]);
         world.last_index = 1_250;
@@ -380,11 +272,11 @@ mod tests {
     fn clients_and_servers_of_other_clusters_or_datacenters_are_never_added() {
         let mut world = World::new(1);
         for (name, tag, value) in [("c", tag::ROLE, "node"), ("d", tag::DC, "dc2")] {
-            world.set(name, 7, MemberStatus::Alive);
+            world.set(name, 7, Alive);
             world.members.get_mut(name).expect("set").tags.insert(tag.to_owned(), value.to_owned());
         }
         assert_eq!(world.run(30), []);
-        world.set("x", 8, MemberStatus::Alive);
+        world.set("x", 8, Alive);
         let foreign = ClusterId(uuid::Uuid::from_u128(5)).to_string();
         world.members.get_mut("x").expect("set").tags.insert(tag::CLUSTER.to_owned(), foreign);
         let roster = Roster { members: world.members.clone() };
@@ -396,30 +288,27 @@ mod tests {
 
     #[test]
     fn a_server_that_left_goes_at_once() {
-        let mut world = World::new(3);
-        world.set("s3", 3, MemberStatus::Left);
+        let mut world = World::with(3, &[(3, Left)]);
         assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
     }
 
     #[test]
     fn a_dead_server_of_three_goes_and_comes_back_as_a_newcomer() {
-        let mut world = World::new(3);
-        world.set("s3", 3, MemberStatus::Failed);
+        let mut world = World::with(3, &[(3, Failed)]);
         assert_eq!(world.run(9), []);
         assert_eq!(world.run(600), [Change::Remove(id(3), Reason::Dead)]);
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s3", 3, Alive);
         assert_eq!(world.run(30), [Change::AddLearner(id(3)), Change::Promote(id(3))]);
     }
 
     #[test]
     fn the_dead_stay_where_they_are_no_minority() {
-        let mut world = World::new(2);
-        world.set("s2", 2, MemberStatus::Failed);
+        let mut world = World::with(2, &[(2, Failed)]);
         assert_eq!(world.run(600), []);
         let mut world = World::new(5);
-        (3..=5).for_each(|number| world.set(&format!("s{number}"), number, MemberStatus::Failed));
+        (3..=5).for_each(|number| world.set(&format!("s{number}"), number, Failed));
         assert_eq!(world.run(600), []);
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s3", 3, Alive);
         assert_eq!(world.run(60), [4, 5].map(|number| Change::Remove(id(number), Reason::Dead)));
     }
 
@@ -427,7 +316,7 @@ mod tests {
     fn a_server_that_was_made_to_leave_and_forgotten_goes_at_once_whatever_the_quorum() {
         let mut world = World::new(3);
         world.settings.min_quorum = 3;
-        world.set("s3", 3, MemberStatus::Failed);
+        world.set("s3", 3, Failed);
         assert_eq!(world.run(600), []);
         world.members.remove("s3");
         assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
@@ -437,28 +326,26 @@ mod tests {
     fn all_is_calm_while_every_server_is_a_healthy_voter() {
         let mut world = World::new(3);
         assert_eq!((world.next(), world.membership.is_calm()), (None, true));
-        world.set("s3", 3, MemberStatus::Failed);
+        world.set("s3", 3, Failed);
         assert_eq!((world.next(), world.membership.is_calm()), (None, false));
         world.run(60);
         assert_eq!((world.next(), world.membership.is_calm()), (None, true));
-        world.set("s3", 3, MemberStatus::Alive);
+        world.set("s3", 3, Alive);
         world.run(1);
         assert_eq!((world.next(), world.membership.is_calm()), (None, false), "it has no vote yet");
     }
 
     #[test]
     fn a_server_that_restarts_is_not_taken_for_dead() {
-        let mut world = World::new(4);
-        world.set("s4", 4, MemberStatus::Failed);
+        let mut world = World::with(4, &[(4, Failed)]);
         assert_eq!(world.run(8), []);
-        world.set("s4", 4, MemberStatus::Alive);
+        world.set("s4", 4, Alive);
         assert_eq!(world.run(60), []);
     }
 
     #[test]
     fn gossip_alone_does_not_kill_a_server_that_raft_still_hears() {
-        let mut world = World::new(4);
-        world.set("s4", 4, MemberStatus::Failed);
+        let mut world = World::with(4, &[(4, Failed)]);
         world.silent.clear();
         assert_eq!(world.run(600), []);
         world.members.remove("s4");
@@ -467,10 +354,9 @@ mod tests {
 
     #[test]
     fn a_wiped_server_takes_its_old_place_over_under_its_new_id() {
-        let mut world = World::new(3);
-        world.set("s3", 3, MemberStatus::Failed);
+        let mut world = World::with(3, &[(3, Failed)]);
         assert_eq!(world.run(1), []);
-        world.set("s3", 33, MemberStatus::Alive);
+        world.set("s3", 33, Alive);
         let changes = [Change::AddLearner(id(33)), Change::Remove(id(3), Reason::Dead), Change::Promote(id(33))];
         assert_eq!(world.run(30), changes);
     }
@@ -479,12 +365,12 @@ mod tests {
     fn of_two_dead_servers_each_goes_when_its_own_replacement_votes() {
         let mut world = World::new(5);
         world.settings.min_quorum = 5;
-        world.set("s4", 4, MemberStatus::Failed);
-        world.set("s5", 5, MemberStatus::Failed);
+        world.set("s4", 4, Failed);
+        world.set("s5", 5, Failed);
         assert_eq!(world.run(600), []);
-        world.set("s6", 6, MemberStatus::Alive);
+        world.set("s6", 6, Alive);
         assert_eq!(world.run(60).last(), Some(&Change::Remove(id(4), Reason::Dead)));
-        world.set("s7", 7, MemberStatus::Alive);
+        world.set("s7", 7, Alive);
         assert_eq!(world.run(60).last(), Some(&Change::Remove(id(5), Reason::Dead)));
         assert_eq!(world.peers.len(), 5);
     }
@@ -493,7 +379,7 @@ mod tests {
     fn settings_keep_dead_servers_in() {
         let mut world = World::new(4);
         world.settings.min_quorum = 4;
-        world.set("s4", 4, MemberStatus::Failed);
+        world.set("s4", 4, Failed);
         assert_eq!(world.run(60), []);
         world.settings.min_quorum = 3;
         world.settings.cleanup_dead_servers = false;
@@ -504,9 +390,7 @@ mod tests {
 
     #[test]
     fn a_change_that_failed_lets_the_others_go_first() {
-        let mut world = World::new(1);
-        world.set("s2", 2, MemberStatus::Alive);
-        world.set("s3", 3, MemberStatus::Alive);
+        let mut world = World::with(1, &[(2, Alive), (3, Alive)]);
         let first = world.next().expect("a change");
         world.membership.failed(first, world.now);
         assert_eq!(world.next(), Some(Change::AddLearner(id(3))));

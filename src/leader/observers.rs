@@ -1,8 +1,6 @@
-//! Who observes each voted check: its owner, and others of the pool by rendezvous hashing.
+//! The observers of each voted check: its owner, and others of the pool by rendezvous hashing. No I/O.
 //!
-//! `duties` feeds it the roster and the voted checks; it answers with assignments, none where all is
-//! well. No I/O. An observer keeps its place until it has left, wants to observe no more, or has
-//! failed for long; who has lost its place does not get it back by coming back.
+//! An observer keeps its place until it has left, observes no more, or has failed for long.
 
 use crate::defaults::OBSERVER_FAILED_AFTER;
 use crate::gossip::Roster;
@@ -13,15 +11,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// What one term of leadership knows about agents that fail.
+/// The agents that fail, as one term of leadership has seen them.
 #[derive(Debug)]
 pub(super) struct Observers {
     datacenter: String,
-    /// Since when this leader has seen an agent failed.
+    /// The time since which this leader has seen an agent failed.
     failed: BTreeMap<String, Instant>,
 }
 
-/// What is to be done now, and when something may be without anybody's doing.
+/// The assignments due now, and the time of the next look.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Plan {
     pub(super) assigns: Vec<Assign>,
@@ -29,22 +27,22 @@ pub(super) struct Plan {
 }
 
 /// The agents of the datacenter, as far as they can observe.
+#[derive(Default)]
 struct Agents<'a> {
     /// Alive, and willing to probe for others.
     willing: BTreeSet<&'a str>,
-    /// Those and the ones that may come back soon.
+    /// The willing agents, and those that may come back soon.
     present: BTreeSet<&'a str>,
-    /// The names of all that have not left, by their lower case.
+    /// The names of all agents that have not left, by their lower case.
     owners: BTreeMap<String, &'a str>,
 }
 
 impl Observers {
-    /// For a leader of `datacenter`.
     pub(super) fn new(datacenter: &str) -> Observers {
         Observers { datacenter: datacenter.to_owned(), failed: BTreeMap::new() }
     }
 
-    /// What makes every one of `checks` observed as it should be, going by `roster`.
+    /// The assignments that give each of `checks` its observers, by `roster`.
     pub(super) fn plan(&mut self, roster: &Roster, checks: &[Observed], now: Instant) -> Plan {
         let members: Vec<&Member> = roster.members.values().filter(|member| member.dc() == self.datacenter).collect();
         self.note_failures(&members, now);
@@ -58,18 +56,13 @@ impl Observers {
     }
 
     fn note_failures(&mut self, members: &[&Member], now: Instant) {
-        let failed: BTreeSet<&str> =
-            members.iter().filter(|member| member.status == MemberStatus::Failed).map(|member| member.name.as_str()).collect();
-        self.failed.retain(|name, _| failed.contains(name.as_str()));
-        for name in failed {
-            if !self.failed.contains_key(name) {
-                self.failed.insert(name.to_owned(), now);
-            }
-        }
+        let failed = members.iter().filter(|member| member.status == MemberStatus::Failed);
+        let since = |name: &String| self.failed.get(name).copied().unwrap_or(now);
+        self.failed = failed.map(|member| (member.name.clone(), since(&member.name))).collect();
     }
 
     fn agents<'a>(&self, members: &[&'a Member], now: Instant) -> Agents<'a> {
-        let mut agents = Agents { willing: BTreeSet::new(), present: BTreeSet::new(), owners: BTreeMap::new() };
+        let mut agents = Agents::default();
         for member in members.iter().filter(|member| member.status != MemberStatus::Left) {
             let name = member.name.as_str();
             agents.owners.insert(name.to_lowercase(), name);
@@ -89,9 +82,9 @@ impl Observers {
 }
 
 impl Agents<'_> {
-    /// Who observes `check` from now on; nothing when those do who do already.
+    /// The new assignment of `check`; unset where its observers stay.
     fn assign(&self, check: &Observed) -> Option<Assign> {
-        // The owner runs the check whatever becomes of the others, also where it probes for nobody else.
+        // The owner runs the check in any case, also where it probes for no other agent.
         let owner = self.owners.get(&check.node.to_lowercase()).copied();
         let mut chosen: Vec<&str> = owner.into_iter().collect();
         let stay = check.observers.iter().map(String::as_str).filter(|name| Some(*name) != owner);
@@ -118,8 +111,8 @@ fn largest_odd(number: usize) -> usize {
     number - usize::from(number > 0 && number.is_multiple_of(2))
 }
 
-/// How much `observer` is drawn to the check: the highest take it, so that each agent has its share and
-/// one that comes or goes moves no other's. FNV-1a, mixed as SplitMix64 does, because its low bits alone spread.
+/// The weight of `observer` for the check. The highest take it: each agent has its share, and an agent that comes or
+/// goes moves no other's. FNV-1a, mixed as SplitMix64 does, because its low bits alone spread.
 fn weight(node: &str, check_id: &str, observer: &str) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -132,42 +125,41 @@ fn weight(node: &str, check_id: &str, observer: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
     use std::time::Duration;
 
     fn member(name: &str, status: MemberStatus, observe: &str) -> Member {
         let role = if name.starts_with('s') { "consul" } else { "node" };
-        let mut tags: BTreeMap<String, String> =
-            [(tag::ROLE, role), (tag::DC, "dc1")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        if !observe.is_empty() {
-            tags.insert(tag::OBSERVE.to_owned(), observe.to_owned());
-        }
-        Member { name: name.to_owned(), addr: ([10, 0, 0, 1], 8301).into(), tags, status }
+        let tags = [(tag::ROLE, role), (tag::OBSERVE, observe)];
+        testing::member(name, status, &tags[..if observe.is_empty() { 1 } else { 2 }])
     }
 
     fn roster(members: &[(&str, MemberStatus)]) -> Roster {
-        let members = members.iter().map(|(name, status)| ((*name).to_owned(), member(name, *status, "1")));
-        Roster { members: members.collect() }
+        testing::roster(members.iter().map(|(name, status)| member(name, *status, "1")))
     }
 
     fn alive(names: &[&str]) -> Roster {
         roster(&names.iter().map(|name| (*name, MemberStatus::Alive)).collect::<Vec<_>>())
     }
 
+    const FOUR: [&str; 4] = ["c1", "c2", "c3", "c4"];
+
+    /// The four, of whom `lost` has failed.
+    fn without(lost: &str) -> Roster {
+        roster(&FOUR.map(|name| (name, if name == lost { MemberStatus::Failed } else { MemberStatus::Alive })))
+    }
+
     fn check(owner: &str, id: &str, wanted: u32) -> Observed {
         Observed { node: owner.into(), check_id: id.into(), wanted, epoch: 0, observers: Vec::new() }
     }
 
-    /// The check as it is after the plan was carried out.
-    fn after(check: &Observed, plan: &Plan) -> Observed {
-        let Some(assign) = plan.assigns.first() else { return check.clone() };
-        assert_eq!(assign.replaces, check.epoch);
-        Observed { epoch: check.epoch + 1, observers: assign.observers.clone(), ..check.clone() }
-    }
-
+    /// The plan for one check, and the check once it is carried out.
     fn plan(observers: &mut Observers, roster: &Roster, check: &Observed, now: Instant) -> (Plan, Observed) {
         let plan = observers.plan(roster, std::slice::from_ref(check), now);
-        let after = after(check, &plan);
+        let Some(assign) = plan.assigns.first() else { return (plan, check.clone()) };
+        assert_eq!(assign.replaces, check.epoch);
+        let after = Observed { epoch: check.epoch + 1, observers: assign.observers.clone(), ..check.clone() };
         (plan, after)
     }
 
@@ -200,10 +192,9 @@ mod tests {
     #[test]
     fn one_that_has_failed_is_replaced_after_its_time_and_not_moved_back() {
         let (mut observers, now) = (Observers::new("dc1"), Instant::now());
-        let names = ["c1", "c2", "c3", "c4"];
-        let known = plan(&mut observers, &alive(&names), &check("c1", "web", 3), now).1;
+        let known = plan(&mut observers, &alive(&FOUR), &check("c1", "web", 3), now).1;
         let lost = known.observers[1].clone();
-        let without = roster(&names.map(|name| (name, if name == lost { MemberStatus::Failed } else { MemberStatus::Alive })));
+        let without = without(&lost);
         let (first, same) = plan(&mut observers, &without, &known, now);
         assert_eq!(first, Plan { assigns: Vec::new(), look_again: Some(now + OBSERVER_FAILED_AFTER) });
         let later = now + OBSERVER_FAILED_AFTER;
@@ -211,22 +202,19 @@ mod tests {
         let (moved, replaced) = plan(&mut observers, &without, &same, later);
         assert_eq!((moved.assigns.len(), replaced.observers.len()), (1, 3));
         assert!(!replaced.observers.contains(&lost) && replaced.observers[0] == "c1");
-        assert_eq!(replaced.observers[1], known.observers[2], "who is well stays");
-        assert_eq!(plan(&mut observers, &alive(&names), &replaced, later).0, Plan::default(), "it comes back");
+        assert_eq!(replaced.observers[1], known.observers[2], "a healthy observer stays");
+        assert_eq!(plan(&mut observers, &alive(&FOUR), &replaced, later).0, Plan::default(), "it comes back");
         assert_eq!(plan(&mut observers, &without, &replaced, later).0.assigns, [], "and fails again");
     }
 
     #[test]
     fn one_that_comes_back_in_time_keeps_its_place_and_gets_its_whole_time_again() {
         let (mut observers, now) = (Observers::new("dc1"), Instant::now());
-        let known = plan(&mut observers, &alive(&["c1", "c2", "c3", "c4"]), &check("c1", "web", 3), now).1;
-        let lost = known.observers[1].clone();
-        let without = roster(
-            &["c1", "c2", "c3", "c4"].map(|name| (name, if name == lost { MemberStatus::Failed } else { MemberStatus::Alive })),
-        );
+        let known = plan(&mut observers, &alive(&FOUR), &check("c1", "web", 3), now).1;
+        let without = without(&known.observers[1]);
         let step = OBSERVER_FAILED_AFTER - Duration::from_secs(1);
         assert_eq!(plan(&mut observers, &without, &known, now).0.assigns, []);
-        assert_eq!(plan(&mut observers, &alive(&["c1", "c2", "c3", "c4"]), &known, now + step).0.assigns, []);
+        assert_eq!(plan(&mut observers, &alive(&FOUR), &known, now + step).0.assigns, []);
         assert_eq!(plan(&mut observers, &without, &known, now + step * 2).0.assigns, []);
         assert_eq!(plan(&mut observers, &without, &known, now + step * 3).0.assigns, []);
     }
@@ -234,15 +222,14 @@ mod tests {
     #[test]
     fn one_that_has_left_or_will_observe_no_more_is_replaced_at_once_and_the_owner_never() {
         let (mut observers, now) = (Observers::new("dc1"), Instant::now());
-        let names = ["c1", "c2", "c3", "c4"];
-        let known = plan(&mut observers, &alive(&names), &check("c1", "web", 3), now).1;
+        let known = plan(&mut observers, &alive(&FOUR), &check("c1", "web", 3), now).1;
         for index in [1, 0] {
-            let mut roster = alive(&names);
+            let mut roster = alive(&FOUR);
             roster.members.insert(known.observers[index].clone(), member(&known.observers[index], MemberStatus::Alive, "0"));
             let changed = plan(&mut observers, &roster, &known, now).1;
             assert_eq!(changed.observers.contains(&known.observers[index]), index == 0);
         }
-        let mut roster = alive(&names);
+        let mut roster = alive(&FOUR);
         roster.members.insert(known.observers[2].clone(), member(&known.observers[2], MemberStatus::Left, "1"));
         assert!(!plan(&mut observers, &roster, &known, now).1.observers.contains(&known.observers[2]));
     }
@@ -258,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_check_of_a_node_that_is_no_agent_is_observed_by_others() {
-        let all = alive(&["c1", "c2", "c3", "c4"]);
+        let all = alive(&FOUR);
         let known = plan(&mut Observers::new("dc1"), &all, &check("printer", "web", 3), Instant::now()).1;
         assert!(known.observers.len() == 3 && !known.observers.contains(&"printer".to_owned()));
     }

@@ -1,7 +1,4 @@
-//! Which servers are made to leave the pools, because the Raft configuration or the other pool is rid of them.
-//!
-//! `duties` shows it the rosters and carries out what it says; the catalog follows the LAN pool. No I/O. So a
-//! server that is gone for good is gone everywhere, whoever removed it and in whichever way.
+//! The servers that are made to leave the pools, because the Raft configuration or the other pool is rid of them. No I/O.
 
 use crate::defaults::{REAP_UNKNOWN_AFTER, SERVER_DEAD_AFTER};
 use crate::gossip::{Pool, Roster};
@@ -11,41 +8,36 @@ use crate::raft::Peer;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// What there is at one moment.
+/// The members of both pools and of Raft at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rosters<'a> {
     pub(super) lan: &'a Roster,
     pub(super) wan: Option<&'a Roster>,
-    /// The Raft configuration in force.
     pub(super) peers: &'a [Peer],
-    /// This cluster.
     pub(super) cluster: Option<ClusterId>,
 }
 
-/// A member, by its name in a pool.
 pub(super) type Departure = (Pool, String);
 
-/// What one term of leadership has seen of members that are to leave.
+/// The members that are to leave, as one term of leadership has seen them.
 #[derive(Debug)]
 pub(super) struct Departures {
     datacenter: String,
-    /// From when on each may be named next.
+    /// The earliest time at which each is named next.
     due: HashMap<Departure, Instant>,
     /// Servers of this datacenter that the LAN pool has shown in this term.
     shown: BTreeSet<String>,
 }
 
 impl Departures {
-    /// For a leader of `datacenter`.
     pub(super) fn new(datacenter: &str) -> Departures {
         Departures { datacenter: datacenter.to_owned(), due: HashMap::new(), shown: BTreeSet::new() }
     }
 
-    /// Who is to leave now. One that does not go is named again after a while.
+    /// The members to leave now. A member that stays is named again after [`SERVER_DEAD_AFTER`].
     pub(super) fn due(&mut self, rosters: &Rosters<'_>, now: Instant) -> Vec<Departure> {
-        let own = rosters.lan.members.values().filter(|member| self.is_own(member));
-        let shown: Vec<String> = own.map(|member| member.name.clone()).collect();
-        self.shown.extend(shown);
+        let own = rosters.lan.members.values().filter(|member| is_server_of(member, &self.datacenter));
+        self.shown.extend(own.map(|member| member.name.clone()));
         let lan = self.failed(rosters.lan).filter(|member| rosters.is_removed(member));
         let lan = lan.map(|member| ((Pool::Lan, member.name.clone()), Duration::ZERO));
         let wan = rosters.wan.into_iter().flat_map(|wan| self.failed(wan));
@@ -65,16 +57,11 @@ impl Departures {
 
     /// The servers of this datacenter that a pool takes for failed.
     fn failed<'a>(&self, roster: &'a Roster) -> impl Iterator<Item = &'a Member> + use<'a, '_> {
-        let failed = roster.members.values().filter(|member| member.status == MemberStatus::Failed);
-        failed.filter(|member| self.is_own(member))
+        roster.members.values().filter(|member| member.status == MemberStatus::Failed && is_server_of(member, &self.datacenter))
     }
 
-    fn is_own(&self, member: &Member) -> bool {
-        member.is_server() && member.dc() == self.datacenter
-    }
-
-    /// How long a server that has failed in the WAN pool may stay there; for ever while the LAN pool
-    /// expects it back. What this leader has never seen in the LAN pool may be news still on its way.
+    /// The time that a server which has failed in the WAN pool may stay there; unset while the LAN pool expects it back.
+    /// A server that this leader has never seen in the LAN pool may be news still on its way.
     fn patience(&self, lan: &Roster, member: &Member) -> Option<Duration> {
         let name = member.node_name();
         match lan.members.get(name).map(|here| here.status) {
@@ -85,8 +72,12 @@ impl Departures {
     }
 }
 
+fn is_server_of(member: &Member, datacenter: &str) -> bool {
+    member.is_server() && member.dc() == datacenter
+}
+
 impl Rosters<'_> {
-    /// Whether a failed server has been part of this cluster and is so no more.
+    /// True when a failed server has been part of this cluster and is so no more.
     fn is_removed(&self, member: &Member) -> bool {
         let was_ours = self.cluster.is_some_and(|own| member.tag(tag::CLUSTER).eq_ignore_ascii_case(&own.to_string()));
         was_ours && !self.peers.iter().any(|peer| Some(peer.id) == member.id())
@@ -95,6 +86,7 @@ impl Rosters<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{roster, server};
     use super::*;
     use crate::model::ids::NodeId;
 
@@ -103,25 +95,16 @@ mod tests {
     }
 
     fn member(name: &str, number: u128, status: MemberStatus) -> Member {
-        let id = NodeId::from_u128(number).to_string();
-        let tags = [(tag::ROLE, "consul"), (tag::DC, "dc1"), (tag::ID, &id), (tag::CLUSTER, &cluster().to_string())];
-        Member {
-            name: name.to_owned(),
-            addr: ([127, 0, 0, 1], 8301).into(),
-            tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            status,
-        }
-    }
-
-    fn roster(members: impl IntoIterator<Item = Member>) -> Roster {
-        Roster { members: members.into_iter().map(|member| (member.name.clone(), member)).collect() }
+        let mut member = server(name, number, status);
+        member.tags.insert(tag::CLUSTER.to_owned(), cluster().to_string());
+        member
     }
 
     fn peers(numbers: &[u128]) -> Vec<Peer> {
         numbers.iter().map(|number| Peer { id: NodeId::from_u128(*number), voter: true }).collect()
     }
 
-    /// Who is named within `seconds`, and when first.
+    /// The departures named within `seconds`, each with the second of its first naming.
     fn named(lan: &Roster, wan: &Roster, peers: &[Peer], seconds: u64) -> Vec<(u64, Departure)> {
         let (start, mut departures) = (Instant::now(), Departures::new("dc1"));
         let rosters = Rosters { lan, wan: Some(wan), peers, cluster: Some(cluster()) };

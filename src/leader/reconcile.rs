@@ -1,14 +1,12 @@
-//! What the catalog must be told so that it agrees with the members of the pool.
+//! The commands that make the catalog agree with the members of the pool, none where it agrees. No I/O.
 //!
-//! `duties` feeds it the roster and the catalog; it answers with commands, none where all agrees.
-//! No I/O. It never touches nodes that were registered from outside, and never removes its own.
+//! It never touches nodes that were registered from outside, and never removes its own.
 
 use crate::defaults::REAP_UNKNOWN_AFTER;
 use crate::gossip::Roster;
 use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::member::{Member, MemberStatus, tag};
-use crate::model::node::Node;
 use crate::model::service::{NodeService, Weights};
 use crate::store::{NodeRef, View};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,58 +19,38 @@ const HEALTH_NAME: &str = "Serf Health Status";
 const ALIVE: &str = "Agent alive and reachable";
 const FAILED: &str = "Agent not live or unreachable";
 
-/// A node as the catalog has it, as far as the leader cares.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct CatalogNode<'a> {
-    node: &'a Node,
-    /// Status and output of `serfHealth`; unset for nodes registered from outside.
-    health: Option<(CheckStatus, &'a str)>,
-    /// Its `consul` service.
-    consul: Option<&'a NodeService>,
+/// Status and output of `serfHealth`; unset for nodes registered from outside.
+fn health_of(known: NodeRef<'_>) -> Option<(CheckStatus, &str)> {
+    known.check(SERF_HEALTH).map(|check| (check.status, check.output.as_str()))
 }
 
-impl<'a> CatalogNode<'a> {
-    fn of(row: NodeRef<'a>) -> CatalogNode<'a> {
-        let health = row.check(SERF_HEALTH).map(|check| (check.status, check.output.as_str()));
-        CatalogNode { node: row.node(), health, consul: row.service(CONSUL_SERVICE) }
-    }
-}
-
-/// What one term of leadership knows about members that come and go.
+/// The members that come and go, as one term of leadership has seen them.
 #[derive(Debug)]
 pub(super) struct Reconciler {
     node_name: String,
     datacenter: String,
     leading_since: Instant,
-    /// Names that gossip has shown in this term: when one of them is gone, it was reaped.
+    /// Names that gossip has shown in this term: a name that is gone was reaped.
     seen: BTreeSet<String>,
     /// The roster that the catalog agrees with, as far as this leader knows.
     agreed: Option<Arc<Roster>>,
 }
 
-/// What a comparison of members and catalog looks at.
+/// The extent of a comparison of members and catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Everything.
     Whole,
-    /// The members that are not as they were when the catalog agreed with them.
+    /// The members that changed since the catalog agreed with them.
     Changes,
 }
 
 impl Reconciler {
-    /// For the leader `node_name`, from `now` on.
     pub(super) fn new(node_name: &str, datacenter: &str, now: Instant) -> Reconciler {
-        Reconciler {
-            node_name: node_name.to_owned(),
-            datacenter: datacenter.to_owned(),
-            leading_since: now,
-            seen: BTreeSet::new(),
-            agreed: None,
-        }
+        let (node_name, datacenter) = (node_name.to_owned(), datacenter.to_owned());
+        Reconciler { node_name, datacenter, leading_since: now, seen: BTreeSet::new(), agreed: None }
     }
 
-    /// The commands that make `catalog` agree with `roster`. [`Reconciler::agreed`] is to be told what came of
-    /// them before this is asked again.
+    /// The commands that make `catalog` agree with `roster`; [`Reconciler::agreed`] follows their success.
     pub(super) fn reconcile(&mut self, roster: &Arc<Roster>, catalog: &View, extent: Extent, now: Instant) -> Vec<Command> {
         let before = self.agreed.take().filter(|_| extent == Extent::Changes);
         let is_as_before =
@@ -80,72 +58,67 @@ impl Reconciler {
         let own = |member: &&Member| member.dc() == self.datacenter;
         let mut commands = Vec::new();
         for member in roster.members.values().filter(own).filter(|member| !is_as_before(member)) {
-            commands.extend(self.agree(member, catalog.node_named(&member.name).map(CatalogNode::of)));
+            commands.extend(self.agree(member, catalog.node_named(&member.name)));
         }
         let present: BTreeSet<String> = roster.members.values().filter(own).map(|member| member.name.to_lowercase()).collect();
-        let gone: Vec<CatalogNode<'_>> = match before {
-            Some(_) => self.seen.difference(&present).filter_map(|name| catalog.node_named(name)).map(CatalogNode::of).collect(),
+        let gone: Vec<NodeRef<'_>> = match before {
+            Some(_) => self.seen.difference(&present).filter_map(|name| catalog.node_named(name)).collect(),
             None => {
                 let patient = now.saturating_duration_since(self.leading_since) < REAP_UNKNOWN_AFTER;
                 let is_gone = |name: &str| {
                     let key = name.to_lowercase();
                     !present.contains(&key) && (!patient || self.seen.contains(&key))
                 };
-                catalog
-                    .all_nodes()
-                    .map(CatalogNode::of)
-                    .filter(|known| known.health.is_some() && is_gone(&known.node.node))
-                    .collect()
+                catalog.all_nodes().filter(|known| health_of(*known).is_some() && is_gone(&known.node().node)).collect()
             }
         };
         commands.extend(gone.iter().filter_map(|known| self.left(*known)));
         self.seen = present;
-        // Until the catalog is rid of them.
-        self.seen.extend(gone.iter().map(|known| known.node.node.to_lowercase()));
+        // Missing members are kept in mind until the catalog is rid of them.
+        self.seen.extend(gone.iter().map(|known| known.node().node.to_lowercase()));
         commands
     }
 
-    /// The catalog has taken the last commands: from here on only what differs from `roster` is news.
+    /// Notes that the catalog has taken the last commands: only differences from `roster` are news now.
     pub(super) fn agreed(&mut self, roster: Arc<Roster>) {
         self.agreed = Some(roster);
     }
 
-    fn agree(&self, member: &Member, known: Option<CatalogNode<'_>>) -> Vec<Command> {
+    fn agree(&self, member: &Member, known: Option<NodeRef<'_>>) -> Vec<Command> {
         match member.status {
             MemberStatus::Alive => self.alive(member, known),
             MemberStatus::Failed => self.failed(known).into_iter().collect(),
             MemberStatus::Left => known.and_then(|known| self.left(known)).into_iter().collect(),
-            // It is still there; what it becomes will be told.
+            // A leaving member is still there, and gossip will show its next status.
             MemberStatus::Leaving => Vec::new(),
         }
     }
 
-    fn alive(&self, member: &Member, known: Option<CatalogNode<'_>>) -> Vec<Command> {
+    fn alive(&self, member: &Member, known: Option<NodeRef<'_>>) -> Vec<Command> {
         let (id, address) = (member.tag(tag::ID), member.addr.ip().to_string());
         let consul = if member.is_server() { consul_service(member) } else { None };
-        let same_node = known.is_some_and(|known| known.node.id.eq_ignore_ascii_case(id) && known.node.address == address);
-        let same_health = known.and_then(|known| known.health) == Some((CheckStatus::Passing, ALIVE));
-        let had = known.and_then(|known| known.consul);
+        let same_node = known.is_some_and(|known| known.node().id.eq_ignore_ascii_case(id) && known.node().address == address);
+        let same_health = known.and_then(health_of) == Some((CheckStatus::Passing, ALIVE));
+        let had = known.and_then(|known| known.service(CONSUL_SERVICE));
         let same_consul =
             consul.as_ref().is_none_or(|service| had.is_some_and(|had| had.port == service.port && had.meta == service.meta));
         let mut commands = Vec::new();
-        // A name belongs to its node for as long as that one passes. Gossip says that it is another
-        // now (the agent has lost its data directory), so the old one fails first.
-        let old = known.filter(|known| !known.node.id.is_empty() && !known.node.id.eq_ignore_ascii_case(id));
+        // A name belongs to its node while that node passes. Gossip shows another node under it now (the agent has lost
+        // its data directory), so the old one fails first.
+        let old = known.filter(|known| !known.node().id.is_empty() && !known.node().id.eq_ignore_ascii_case(id));
         commands.extend(self.failed(old));
         if !(same_node && same_health && same_consul) {
             let register = Register {
                 datacenter: self.datacenter.clone(),
                 id: id.to_owned(),
                 node: member.name.clone(),
-                // What the node itself has said stays; it says anew what has changed.
+                // The node's own fields stay; the node registers its changes itself.
                 tagged_addresses: known.and_then(|known| moved(known, &address)),
                 address,
-                node_meta: known.and_then(|known| known.node.meta.clone()),
+                node_meta: known.and_then(|known| known.node().meta.clone()),
                 service: consul.filter(|_| !same_consul),
                 check: Some(health(&member.name, CheckStatus::Passing, ALIVE)),
-                // A node that was not there when the catalog was read may have registered itself
-                // since: then what it said stays.
+                // A node that the catalog did not have may have registered itself since: its own fields stay.
                 skip_node_update: same_node || known.is_none(),
                 ..Register::default()
             };
@@ -153,32 +126,32 @@ impl Reconciler {
         }
         if let (false, Some(known), Some(_)) = (member.is_server(), known, had) {
             let service_id = CONSUL_SERVICE.to_owned();
-            commands.push(Command::Deregister(Deregister { service_id, ..self.removal(&known.node.node) }));
+            commands.push(Command::Deregister(Deregister { service_id, ..self.removal(&known.node().node) }));
         }
         commands
     }
 
-    fn failed(&self, known: Option<CatalogNode<'_>>) -> Option<Command> {
+    fn failed(&self, known: Option<NodeRef<'_>>) -> Option<Command> {
         let known = known?;
-        if known.health? == (CheckStatus::Critical, FAILED) {
+        if health_of(known)? == (CheckStatus::Critical, FAILED) {
             return None;
         }
         let register = Register {
             datacenter: self.datacenter.clone(),
-            id: known.node.id.clone(),
-            node: known.node.node.clone(),
-            address: known.node.address.clone(),
-            check: Some(health(&known.node.node, CheckStatus::Critical, FAILED)),
+            id: known.node().id.clone(),
+            node: known.node().node.clone(),
+            address: known.node().address.clone(),
+            check: Some(health(&known.node().node, CheckStatus::Critical, FAILED)),
             skip_node_update: true,
             ..Register::default()
         };
         Some(Command::Register(Box::new(register)))
     }
 
-    /// Nothing for the leader itself, which its successor sees to, and for nodes registered from outside.
-    fn left(&self, known: CatalogNode<'_>) -> Option<Command> {
-        let name = &known.node.node;
-        let ours = known.health.is_some() && !name.eq_ignore_ascii_case(&self.node_name);
+    /// Unset for the leader itself, whose successor sees to it, and for nodes registered from outside.
+    fn left(&self, known: NodeRef<'_>) -> Option<Command> {
+        let name = &known.node().node;
+        let ours = health_of(known).is_some() && !name.eq_ignore_ascii_case(&self.node_name);
         ours.then(|| Command::Deregister(self.removal(name)))
     }
 
@@ -187,11 +160,11 @@ impl Reconciler {
     }
 }
 
-/// What a node said of its addresses, with the new one in place of the one it is no longer at.
-fn moved(known: CatalogNode<'_>, address: &str) -> Option<BTreeMap<String, String>> {
-    let mut tagged = known.node.tagged_addresses.clone()?;
-    for told in tagged.values_mut().filter(|told| **told == known.node.address) {
-        address.clone_into(told);
+/// The tagged addresses of a node, with its new address in place of the old one.
+fn moved(known: NodeRef<'_>, address: &str) -> Option<BTreeMap<String, String>> {
+    let mut tagged = known.node().tagged_addresses.clone()?;
+    for tagged_address in tagged.values_mut().filter(|tagged_address| **tagged_address == known.node().address) {
+        address.clone_into(tagged_address);
     }
     Some(tagged)
 }
@@ -207,7 +180,7 @@ fn health(node: &str, status: CheckStatus, output: &str) -> HealthCheck {
     }
 }
 
-/// The service that a server is; nothing while it does not tell its port.
+/// The `consul` service of a server; unset while its tags have no port.
 fn consul_service(member: &Member) -> Option<NodeService> {
     let port = member.tag(tag::PORT).parse().ok()?;
     let version = member.tag(tag::BUILD).split(':').next().unwrap_or_default();
@@ -231,6 +204,7 @@ fn consul_service(member: &Member) -> Option<NodeService> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
     use crate::model::ids::NodeId;
     use crate::store::Store;
@@ -239,17 +213,12 @@ mod tests {
     fn member(name: &str, number: u8, status: MemberStatus, server: bool) -> Member {
         let role = if server { "consul" } else { "node" };
         let id = NodeId::from_u128(u128::from(number)).to_string();
-        let tags = [(tag::ROLE, role), (tag::DC, "dc1"), (tag::ID, &id), (tag::PORT, "8300"), (tag::BUILD, "1.9.0:abc")];
-        Member {
-            name: name.to_owned(),
-            addr: ([10, 0, 0, number], 8301).into(),
-            tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            status,
-        }
+        let tags = [(tag::ROLE, role), (tag::ID, &id), (tag::PORT, "8300"), (tag::BUILD, "1.9.0:abc")];
+        Member { addr: ([10, 0, 0, number], 8301).into(), ..testing::member(name, status, &tags) }
     }
 
     fn roster(members: &[Member]) -> Arc<Roster> {
-        Arc::new(Roster { members: members.iter().map(|member| (member.name.clone(), member.clone())).collect() })
+        Arc::new(testing::roster(members.iter().cloned()))
     }
 
     /// A catalog that takes the leader's commands.
@@ -285,7 +254,7 @@ mod tests {
         }
     }
 
-    /// What `leader` does about the whole, and the catalog after it.
+    /// The commands of `leader` for the whole, which the catalog has taken.
     fn reconciled(leader: &mut Reconciler, roster: &Arc<Roster>, catalog: &mut Catalog, now: Instant) -> Vec<Command> {
         let commands = leader.reconcile(roster, &catalog.store.view(), Extent::Whole, now);
         catalog.apply(&commands);
@@ -296,10 +265,14 @@ mod tests {
         Reconciler::new("s1", "dc1", now)
     }
 
+    fn start() -> (Instant, Reconciler, Catalog) {
+        let now = Instant::now();
+        (now, leader(now), Catalog::new())
+    }
+
     #[test]
     fn alive_members_are_registered_once_and_servers_with_their_service() {
-        let now = Instant::now();
-        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        let (now, mut leader, mut catalog) = start();
         let roster = roster(&[member("s1", 1, MemberStatus::Alive, true), member("c1", 2, MemberStatus::Alive, false)]);
         reconciled(&mut leader, &roster, &mut catalog, now);
         assert_eq!(catalog.health("c1"), Some((CheckStatus::Passing, ALIVE.to_owned())));
@@ -312,8 +285,7 @@ mod tests {
 
     #[test]
     fn a_failed_member_is_critical_and_keeps_its_node_and_comes_back() {
-        let now = Instant::now();
-        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        let (now, mut leader, mut catalog) = start();
         let alive = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
         reconciled(&mut leader, &alive, &mut catalog, now);
         let failed = roster(&[member("c1", 2, MemberStatus::Failed, false)]);
@@ -392,8 +364,7 @@ mod tests {
 
     #[test]
     fn a_name_passes_from_a_node_that_the_catalog_takes_for_alive_to_its_successor() {
-        let now = Instant::now();
-        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        let (now, mut leader, mut catalog) = start();
         reconciled(&mut leader, &roster(&[member("c1", 2, MemberStatus::Alive, false)]), &mut catalog, now);
         let after = roster(&[member("c1", 3, MemberStatus::Alive, false)]);
         let commands = reconciled(&mut leader, &after, &mut catalog, now);
@@ -406,8 +377,7 @@ mod tests {
 
     #[test]
     fn a_server_that_came_back_as_a_client_loses_the_service_of_servers() {
-        let now = Instant::now();
-        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        let (now, mut leader, mut catalog) = start();
         reconciled(&mut leader, &roster(&[member("x", 2, MemberStatus::Alive, true)]), &mut catalog, now);
         let client = roster(&[member("x", 2, MemberStatus::Alive, false)]);
         reconciled(&mut leader, &client, &mut catalog, now);
@@ -418,12 +388,11 @@ mod tests {
     #[test]
     fn after_agreement_only_members_that_are_another_are_looked_at() {
         use MemberStatus::{Alive, Failed, Left};
-        let now = Instant::now();
-        let (mut leader, mut catalog) = (leader(now), Catalog::new());
+        let (now, mut leader, mut catalog) = start();
         let first = roster(&[member("c1", 2, Alive, false), member("c2", 3, Alive, false), member("c3", 4, Alive, false)]);
         reconciled(&mut leader, &first, &mut catalog, now);
         leader.agreed(first);
-        // Somebody else takes c1 out: that is for the next look at the whole.
+        // A user takes c1 out: that is for the next look at the whole.
         catalog.apply(&[Command::Deregister(leader.removal("c1"))]);
         let second = roster(&[member("c1", 2, Alive, false), member("c2", 3, Failed, false)]);
         let changes = |leader: &mut Reconciler, catalog: &Catalog, roster| {

@@ -1,51 +1,46 @@
-//! When to make the catalog agree: the timing of anti-entropy, without I/O. Time and chance are
-//! passed in; `sync` does what it says.
-//!
-//! Registrations of one lock hold (a reload) show as one change, so there is nothing to pause for.
+//! The timing of anti-entropy, without I/O. Time and chance are passed in; `sync` acts.
 
 use crate::defaults::{SYNC_FIRST_RETRY, SYNC_FIRST_SOON, SYNC_INTERVAL, SYNC_RETRY, SYNC_SOON, SYNC_STRETCH_FROM};
 use std::time::{Duration, Instant};
 
-/// What is to be done now.
+/// The next action of anti-entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SyncAction {
     /// Compare everything, then push what differs.
     Full,
-    /// Push what is known to differ.
+    /// Push the known differences.
     Partial,
     /// Nothing before that time, or before the next change.
     Wait(Instant),
 }
 
-/// How a synchronisation ended.
+/// The end of a synchronisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The catalog agrees.
     Done,
-    /// It does but for what it refuses.
+    /// The catalog agrees, but for writes that it refuses.
     Refused,
-    /// It could not be reached.
+    /// The catalog could not be reached.
     Failed,
 }
 
-/// What chance and the size of the datacenter add to a delay.
+/// The spread of delays, by chance and by the size of the datacenter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spread {
     /// Members of the LAN pool.
     pub(super) members: usize,
-    /// From 0 (inclusive) to 1 (exclusive).
+    /// In [0, 1).
     pub(super) random: f64,
 }
 
 impl Spread {
-    /// A random delay of up to `base`, stretched in a large datacenter so that its servers see
-    /// about the same rate.
+    /// A random delay up to `base`, longer in a large datacenter so that its servers see about the same rate.
     fn up_to(self, base: Duration) -> Duration {
         (base * stretch(self.members)).mul_f64(self.random.clamp(0.0, 1.0))
     }
 }
 
-/// 1 up to 128 members, then one more for each doubling, and one.
+/// The factor of delays: 1 up to 128 members, 2 up to 256, then one more for each doubling.
 fn stretch(members: usize) -> u32 {
     match members.div_ceil(SYNC_STRETCH_FROM) {
         0 | 1 => 1,
@@ -53,49 +48,48 @@ fn stretch(members: usize) -> u32 {
     }
 }
 
-/// How long a change of output alone waits: between half of `interval` and one and a half.
+/// The delay of a change of output alone: between half of `interval` and one and a half.
 pub(super) fn defer(interval: Duration, random: f64) -> Duration {
     (interval / 2).saturating_add(interval.mul_f64(random.clamp(0.0, 1.0)))
 }
 
-/// The state of the timing.
 #[derive(Debug)]
 pub(super) struct AntiEntropy {
     full_at: Instant,
     changed: bool,
-    /// The last one failed: changes wait for the retry, which brings them too.
+    /// The last synchronisation failed: changes wait for the retry, which brings them too.
     failing: bool,
     worked_once: bool,
 }
 
 impl AntiEntropy {
-    /// A full one is due at once.
+    /// A full synchronisation is due at once.
     pub(super) fn new(now: Instant) -> AntiEntropy {
         AntiEntropy { full_at: now, changed: false, failing: false, worked_once: false }
     }
 
-    /// Something was registered, removed or has changed here.
+    /// Notes a change of the registrations.
     pub(super) fn changed(&mut self) {
         self.changed = true;
     }
 
-    /// A full one is wanted soon: a server joined, a leader was elected.
-    /// Until the first one has worked that is almost at once: what is registered here is nowhere else.
+    /// Brings the next full synchronisation forward: a server joined, or a leader was elected. Before the first
+    /// success it is due almost at once: no catalog has the registrations yet.
     pub(super) fn soon(&mut self, now: Instant, spread: Spread) {
         let base = if self.worked_once { SYNC_SOON } else { SYNC_FIRST_SOON };
         self.full_at = self.full_at.min(now + spread.up_to(base));
     }
 
-    /// Whether one has worked since the start.
+    /// True if a full synchronisation has worked since the start.
     pub(super) fn has_worked(&self) -> bool {
         self.worked_once
     }
 
-    /// What to do now. What it says is to be done, and its end told.
+    /// The next action. The caller takes it and reports its end.
     pub(super) fn poll(&mut self, now: Instant) -> SyncAction {
         if now >= self.full_at {
             self.changed = false;
-            // Until the end is told, no other full one is due.
+            // No other full one is due before the end of this one.
             self.full_at = now + SYNC_INTERVAL;
             SyncAction::Full
         } else if self.changed && !self.failing {
@@ -106,7 +100,7 @@ impl AntiEntropy {
         }
     }
 
-    /// A full one has ended.
+    /// Notes the end of a full synchronisation.
     pub(super) fn full_done(&mut self, end: End, now: Instant, spread: Spread) {
         match end {
             End::Failed => self.retry(now, spread),
@@ -118,7 +112,7 @@ impl AntiEntropy {
         }
     }
 
-    /// A partial one has ended.
+    /// Notes the end of a partial synchronisation.
     pub(super) fn partial_done(&mut self, end: End, now: Instant, spread: Spread) {
         match end {
             End::Done => {}
@@ -146,11 +140,19 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// One that has synchronised in full at `start`, its next full one due at `start` + 1 min.
+    /// A timing whose full synchronisation was at `start`, with the next one due at `start` + 1 min.
     fn running(start: Instant) -> AntiEntropy {
         let mut timing = AntiEntropy::new(start);
         assert_eq!(timing.poll(start), SyncAction::Full);
         timing.full_done(End::Done, start, spread(0.0));
+        timing
+    }
+
+    /// The same, while a change is pushed.
+    fn pushing(start: Instant) -> AntiEntropy {
+        let mut timing = running(start);
+        timing.changed();
+        assert_eq!(timing.poll(start), SyncAction::Partial);
         timing
     }
 
@@ -172,21 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_pushed_at_once_and_only_once() {
+    fn a_change_is_pushed_at_once_and_only_once_and_one_during_a_push_by_the_next() {
         let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.partial_done(End::Done, start, spread(0.0));
         assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(60)));
-    }
-
-    #[test]
-    fn a_change_during_a_push_is_pushed_by_the_next() {
-        let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.changed();
         timing.partial_done(End::Done, start, spread(0.0));
         assert_eq!(timing.poll(start), SyncAction::Partial);
@@ -205,9 +198,7 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_after_fifteen_seconds_and_changes_wait_for_it() {
         let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.partial_done(End::Failed, start, spread(0.0));
         timing.changed();
         assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(15)));
@@ -221,9 +212,7 @@ mod tests {
     #[test]
     fn what_the_catalog_refuses_is_tried_again_and_keeps_no_other_change_waiting() {
         let start = Instant::now();
-        let mut timing = running(start);
-        timing.changed();
-        assert_eq!(timing.poll(start), SyncAction::Partial);
+        let mut timing = pushing(start);
         timing.partial_done(End::Refused, start, spread(0.0));
         timing.changed();
         assert_eq!(timing.poll(start), SyncAction::Partial);
@@ -232,20 +221,16 @@ mod tests {
     }
 
     #[test]
-    fn until_the_first_success_it_is_tried_about_every_second() {
+    fn until_the_first_success_it_is_tried_about_every_second_and_sooner_after_a_server_or_a_leader() {
         let start = Instant::now();
-        let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), SyncAction::Full);
-        timing.full_done(End::Failed, start, spread(0.0));
-        assert_eq!(timing.poll(start), SyncAction::Wait(start + secs(1)));
-    }
-
-    #[test]
-    fn the_first_one_follows_a_server_or_a_leader_within_half_a_second() {
-        let start = Instant::now();
-        let mut timing = AntiEntropy::new(start);
-        assert_eq!(timing.poll(start), SyncAction::Full);
-        timing.full_done(End::Failed, start, spread(0.99));
+        let failed = |random| {
+            let mut timing = AntiEntropy::new(start);
+            assert_eq!(timing.poll(start), SyncAction::Full);
+            timing.full_done(End::Failed, start, spread(random));
+            timing
+        };
+        assert_eq!(failed(0.0).poll(start), SyncAction::Wait(start + secs(1)));
+        let mut timing = failed(0.99);
         timing.soon(start, spread(0.99));
         let SyncAction::Wait(until) = timing.poll(start) else { panic!("it is not due yet") };
         assert!(until <= start + Duration::from_millis(250), "half of it is left for the requests");

@@ -1,10 +1,10 @@
-//! Changes of what is registered, on their way: planned, put on the disk, done here. One at a time, off the
-//! runtime while the disk takes its time; nothing else waits for it.
+//! Changes of the registrations under way: planned, put on the disk, carried out here. One at a time, and off the
+//! runtime while the disk works; nothing else waits for it.
 
 use super::Local;
 use super::persist::Disk;
 use super::registry::Registry;
-use super::step::Step;
+use super::step::{Plan, Step};
 use crate::defaults::LOCAL_MAX_CHANGES;
 use crate::model::fault::{Fault, FaultKind};
 use crate::telemetry::FailureThrottle;
@@ -15,15 +15,15 @@ use tracing::warn;
 
 impl Local {
     /// Has a change made, and waits a moment for the catalog to have it.
-    pub(super) async fn register(&self, plan: impl FnOnce(&Registry) -> Result<Vec<Step>, Fault>) -> Result<(), Fault> {
+    pub(super) async fn register(&self, plan: impl FnOnce(&Registry) -> Plan) -> Result<(), Fault> {
         let pushes = self.do_planned(plan).await?;
         self.inner.following.wait(pushes).await;
         Ok(())
     }
 
-    /// Has a change planned, put on the disk, and then done here; how much is to be pushed since. One
-    /// change at a time, in the order of their calls: nothing else waits for the disk.
-    pub(super) async fn do_planned(&self, plan: impl FnOnce(&Registry) -> Result<Vec<Step>, Fault>) -> Result<u64, Fault> {
+    /// Plans a change, puts it on the disk, and then carries it out here. One change at a time, in the order of their
+    /// calls. Returns the number of changes to push up to this one.
+    pub(super) async fn do_planned(&self, plan: impl FnOnce(&Registry) -> Plan) -> Result<u64, Fault> {
         let _place = self.inner.changes.try_acquire().map_err(|_full| too_many())?;
         let desk = Arc::clone(&self.inner.desk).lock_owned().await;
         let (steps, disk) = {
@@ -31,7 +31,7 @@ impl Local {
             (plan(&registry)?, registry.disk.clone())
         };
         let local = self.clone();
-        // What is on the disk is done here too, whether or not its caller is still there.
+        // A change on the disk is carried out here too, even after its caller hung up.
         let done = tokio::spawn(async move {
             let steps = kept(disk, steps).await.map_err(|why| {
                 metrics::counter!("kontor.local.not_kept").increment(1);
@@ -39,7 +39,7 @@ impl Local {
             })?;
             let pushes = local.change(|registry, now| {
                 registry.carry_out(steps, now);
-                registry.state.pushes()
+                registry.state.pushes
             });
             drop(desk);
             Ok(pushes)
@@ -47,7 +47,7 @@ impl Local {
         done.await.unwrap_or_else(|error| Err(Fault::failed(format!("the registration broke off: {error}"))))
     }
 
-    /// Puts on the disk what TTL checks say, as it comes and once more at the end: the last word of each.
+    /// Puts the last state of each TTL check on the disk, after each update and once more at the end.
     pub(super) async fn keep_words(self, stop: CancellationToken) {
         let mut trouble = FailureThrottle::default();
         loop {
@@ -60,7 +60,7 @@ impl Local {
                 let mut registry = self.lock();
                 (std::mem::take(&mut registry.unsaved), registry.disk.clone())
             };
-            // One that cannot be written keeps none of the others back.
+            // A state that cannot be written keeps none of the others back.
             let write = move || {
                 let written = disk.iter().flat_map(|disk| words.values().map(|word| disk.keep_word(word)));
                 written.fold(None, |first, written| first.or(written.err()))
@@ -84,7 +84,7 @@ impl Local {
     }
 }
 
-/// Has the disk agree with `steps` and gives them back. Off the runtime: a disk may take its time.
+/// Puts `steps` on the disk and gives them back. Off the runtime: a disk may be slow.
 async fn kept(disk: Option<Arc<Disk>>, steps: Vec<Step>) -> Result<Vec<Step>, String> {
     let Some(disk) = disk.filter(|_| !steps.is_empty()) else { return Ok(steps) };
     let work = spawn_blocking(move || disk.carry_out(&steps).map(|()| steps));
@@ -107,27 +107,26 @@ mod tests {
     use crate::shutdown::Shutdown;
     use std::time::Duration;
 
-    fn local() -> Local {
-        Local::open(settings(None)).expect("opens")
+    fn ttl(name: &str) -> CheckType {
+        CheckType { name: name.into(), ttl: Duration::from_secs(3600), ..CheckType::default() }
     }
 
     #[tokio::test]
     async fn who_hangs_up_while_another_change_is_on_its_way_leaves_nothing() {
-        let local = local();
-        let check = |name: &str| CheckType { name: name.into(), ttl: Duration::from_secs(10), ..CheckType::default() };
+        let local = Local::open(settings(None)).expect("opens");
         let desk = local.inner.desk.lock().await;
         {
-            let waiting = local.add_check(check("given-up"), Source::Api);
+            let waiting = local.add_check(ttl("given-up"), Source::Api);
             tokio::pin!(waiting);
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
             assert_eq!(local.inner.changes.available_permits(), LOCAL_MAX_CHANGES - 1);
         }
         assert_eq!(local.inner.changes.available_permits(), LOCAL_MAX_CHANGES);
         let places: Vec<_> = (0..LOCAL_MAX_CHANGES).map(|_| local.inner.changes.try_acquire().expect("a place")).collect();
-        let refused = local.add_check(check("too-many"), Source::Api).await.expect_err("refused");
+        let refused = local.add_check(ttl("too-many"), Source::Api).await.expect_err("refused");
         assert_eq!(refused.kind, FaultKind::Busy);
         drop((places, desk));
-        local.add_check(check("c"), Source::Api).await.expect("good");
+        local.add_check(ttl("c"), Source::Api).await.expect("good");
         assert_eq!(local.registered().checks.keys().collect::<Vec<_>>(), ["c"]);
     }
 
@@ -136,8 +135,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let open = || Local::open(settings(Some(home.path()))).expect("opens");
         let local = open();
-        let check = CheckType { name: "c".into(), ttl: Duration::from_secs(3600), ..CheckType::default() };
-        local.add_check(check, Source::Api).await.expect("good");
+        local.add_check(ttl("c"), Source::Api).await.expect("good");
         let shutdown = Shutdown::new();
         shutdown.spawn("words", local.clone().keep_words(shutdown.token()));
         local.update_ttl("c", CheckStatus::Passing, "well").expect("known");
@@ -157,10 +155,9 @@ mod tests {
         let open = || Local::open(settings(Some(home.path()))).expect("opens");
         let local = open();
         for name in ["a", "b", "c"] {
-            let check = CheckType { name: name.into(), ttl: Duration::from_secs(3600), ..CheckType::default() };
-            local.add_check(check, Source::Api).await.expect("good");
+            local.add_check(ttl(name), Source::Api).await.expect("good");
         }
-        // The first of them finds a folder in its place.
+        // A folder stands in place of the first file.
         std::fs::create_dir(home.path().join("checks/state").join(file_name("a"))).expect("made");
         let shutdown = Shutdown::new();
         shutdown.spawn("words", local.clone().keep_words(shutdown.token()));

@@ -1,6 +1,4 @@
-//! What comes of checks: what they say is taken down and told, and aliases follow.
-//!
-//! Part of `registry`. Time and chance are passed in.
+//! Results of checks: taken down, logged, and mirrored by aliases. Time and chance are passed in.
 
 use super::anti_entropy;
 use super::checks::{Alias, Finding, judge};
@@ -15,15 +13,14 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 impl Registry {
-    /// Takes what a run of a check found, unless the check has been stopped or replaced since.
+    /// Takes the finding of a run, unless its check has been stopped or replaced since.
     pub(super) fn found(&mut self, id: &str, start: u64, finding: Finding, now: Instant, random: f64) {
-        if !self.running.counts(id, start) {
-            return;
+        if self.running.counts(id, start) {
+            self.set_status(id, finding.status, &finding.output, now, random);
         }
-        self.set_status(id, finding.status, &finding.output, now, random);
     }
 
-    /// Takes the word of a service on its TTL check; `random` spreads a deferred output.
+    /// Takes a service's update of its TTL check; `random` spreads a deferred output.
     pub(super) fn update_ttl(
         &mut self,
         id: &str,
@@ -47,30 +44,29 @@ impl Registry {
         Ok(())
     }
 
-    /// Turns the TTL checks critical whose time is over.
+    /// Turns the TTL checks critical whose deadline is over.
     pub(super) fn expire(&mut self, now: Instant) {
         for (id, output) in self.deadlines.expired(now) {
             self.set_status(&id, CheckStatus::Critical, &output, now, 0.0);
         }
     }
 
-    /// Sets what a check says; a change of output alone is pushed later.
+    /// Sets a check's status and output; a change of output alone is pushed later.
     pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, now: Instant, random: f64) {
         let output = if self.settings.discard_check_output { "" } else { output };
         let interval = self.settings.check_update_interval;
-        let defer = (!interval.is_zero()).then(|| now.checked_add(anti_entropy::defer(interval, random))).flatten();
+        let defer = if interval.is_zero() { None } else { now.checked_add(anti_entropy::defer(interval, random)) };
         let was = self.state.check(id).map(|entry| (entry.row.status, entry.row.service_id.clone()));
         self.state.set_status(id, status, output, defer, now);
         if let Some((was, service)) = was
             && was != status
         {
-            self.tell(id, &service, was, status, output);
+            self.log(id, &service, was, status, output);
             self.touch(&service);
         }
     }
 
-    /// Says in the log what has become of a check.
-    fn tell(&self, check: &str, service: &str, was: CheckStatus, is: CheckStatus, output: &str) {
+    fn log(&self, check: &str, service: &str, was: CheckStatus, is: CheckStatus, output: &str) {
         let (node, output) = (&self.settings.node_name, first_line(output));
         match (was, is) {
             (_, CheckStatus::Critical) => warn!(%check, %service, %node, %was, %output, "check is now critical"),
@@ -79,12 +75,12 @@ impl Registry {
         }
     }
 
-    /// The checks of a service, or of the node where it is empty, are not what they were.
+    /// Notes that the checks of a service have changed; empty for the node.
     pub(super) fn touch(&mut self, service: &str) {
         self.touched.insert(service.to_owned());
     }
 
-    /// Lets the aliases of services of this agent follow what has changed. An alias may have an alias.
+    /// Judges the aliases of touched services anew. An alias may have an alias.
     pub(super) fn settle_aliases(&mut self, now: Instant) {
         for _ in 0..ALIAS_ROUNDS {
             let touched = std::mem::take(&mut self.touched);
@@ -94,11 +90,11 @@ impl Registry {
             let follows = |alias: &Alias| touched.contains("") || touched.contains(&alias.service);
             self.judge_aliases(follows, now);
         }
-        // Aliases in a circle; what is left of it follows with the next change.
+        // Aliases in a circle; the rest of it follows with the next change.
         metrics::counter!("kontor.checks.alias_rounds").increment(1);
     }
 
-    /// Judges every alias of this agent anew: the output of what they mirror may have changed.
+    /// Judges every alias of this agent anew: the outputs that it mirrors may have changed.
     pub(super) fn refresh_aliases(&mut self, now: Instant) {
         self.judge_aliases(|_alias| true, now);
     }
@@ -107,7 +103,7 @@ impl Registry {
         let aliases: Vec<(String, Alias)> =
             self.running.aliases().filter(|(_, alias)| which(alias)).map(|(id, alias)| (id.clone(), alias.clone())).collect();
         for (id, alias) in aliases {
-            let others = self.state.checks.iter().filter(|(other, entry)| **other != id && !entry.mark.deleted);
+            let others = self.state.live_checks().filter(|(other, _)| **other != id);
             let exists = || self.state.service(&alias.service).is_some();
             let mut finding = judge(&alias, others.map(|(_, entry)| &*entry.row), exists);
             // Aliases in a circle would quote each other without end.
@@ -117,7 +113,7 @@ impl Registry {
     }
 }
 
-/// The beginning of an output as a line of the log takes it: no password of a URL, nothing but text.
+/// The beginning of an output for one line of the log: without passwords of URLs and control characters.
 fn first_line(output: &str) -> String {
     let line = output.lines().next().unwrap_or_default();
     let line = &line[..line.floor_char_boundary(CHECK_LOGGED_BYTES)];
@@ -127,7 +123,7 @@ fn first_line(output: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::registry::tests::{after, ids, settings, start, status, ttl, web};
-    use super::super::{ScriptChecks, Source};
+    use super::super::{LocalSettings, ScriptChecks, Source};
     use super::*;
     use crate::model::check::CheckType;
     use crate::model::definition::ServiceDefinition;
@@ -136,14 +132,14 @@ mod tests {
 
     #[test]
     fn the_log_shows_one_bounded_line_of_an_output_and_no_password() {
-        let told = first_line("Get \"http://user:s3cret@h/x\": EOF\u{7}\nmore");
-        assert_eq!(told, "Get \"http://user:xxxxx@h/x\": EOF ");
+        let line = first_line("Get \"http://user:s3cret@h/x\": EOF\u{7}\nmore");
+        assert_eq!(line, "Get \"http://user:xxxxx@h/x\": EOF ");
         assert_eq!(first_line(&"é".repeat(1_000)).len(), CHECK_LOGGED_BYTES);
         assert_eq!(first_line(""), "");
     }
 
     fn open() -> Registry {
-        let settings = super::super::LocalSettings { check_output_max_size: 4096, ..settings(None) };
+        let settings = LocalSettings { check_output_max_size: 4096, ..settings(None) };
         Registry::open(settings, start()).expect("opens")
     }
 
@@ -151,7 +147,12 @@ mod tests {
         CheckType { check_id: "tcp".into(), tcp: "h:1".into(), interval: Duration::from_secs(10), ..CheckType::default() }
     }
 
-    /// The update, and what follows from it.
+    fn script() -> CheckType {
+        let script_args = vec!["true".into()];
+        CheckType { name: "s".into(), script_args, interval: Duration::from_secs(10), ..CheckType::default() }
+    }
+
+    /// An update of a TTL check, with the aliases that follow.
     fn say(registry: &mut Registry, id: &str, status: CheckStatus, now: Moment) {
         registry.update_ttl(id, status, "said", now, 0.0).expect("known");
         registry.settle_aliases(now.at);
@@ -194,22 +195,16 @@ mod tests {
     #[test]
     fn scripts_are_refused_unless_they_are_allowed_to_who_registers_them() {
         let now = start();
-        let script = || CheckType {
-            name: "s".into(),
-            script_args: vec!["true".into()],
-            interval: Duration::from_secs(10),
-            ..CheckType::default()
-        };
         let from_api =
             "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
         let from_file = "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true";
         let tried = |api: bool, files: bool| {
-            let allowed = super::super::LocalSettings { script_checks: ScriptChecks { api, files }, ..settings(None) };
+            let allowed = LocalSettings { script_checks: ScriptChecks { api, files }, ..settings(None) };
             let mut registry = Registry::open(allowed, now).expect("opens");
-            let service = || registry_web(script());
+            let service = || ServiceDefinition { name: "scripted".into(), check: Some(script()), ..ServiceDefinition::default() };
             let api = registry.add_service(service(), Source::Api, false, now).map_err(|fault| fault.message);
             let alone = registry.add_check(script(), Source::Api, now).map_err(|fault| fault.message);
-            let file = registry.reload(vec![service()], Vec::new(), Default::default(), now).map_err(|fault| fault.message);
+            let file = registry.reload(vec![service()], Vec::new(), now).map_err(|fault| fault.message);
             assert_eq!(api, alone);
             (api, file)
         };
@@ -218,23 +213,12 @@ mod tests {
         assert_eq!(tried(true, true), (Ok(()), Ok(())));
     }
 
-    fn registry_web(check: CheckType) -> ServiceDefinition {
-        ServiceDefinition { name: "scripted".into(), check: Some(check), ..ServiceDefinition::default() }
-    }
-
     #[test]
     fn a_kept_script_is_not_run_once_scripts_are_forbidden_and_its_service_does_not_look_well() {
         let home = tempfile::tempdir().expect("a directory");
         let now = start();
-        let allowed =
-            |api| super::super::LocalSettings { script_checks: ScriptChecks { api, files: api }, ..settings(Some(home.path())) };
-        let script = CheckType {
-            name: "s".into(),
-            status: "passing".into(),
-            script_args: vec!["true".into()],
-            interval: Duration::from_secs(10),
-            ..CheckType::default()
-        };
+        let allowed = |api| LocalSettings { script_checks: ScriptChecks { api, files: api }, ..settings(Some(home.path())) };
+        let script = CheckType { status: "passing".into(), ..script() };
         let mut registry = Registry::open(allowed(true), now).expect("opens");
         registry.add_check(script, Source::Api, now).expect("allowed");
         assert_eq!(status(&registry, "s").0, Passing);
@@ -247,7 +231,7 @@ mod tests {
     #[test]
     fn an_alias_follows_its_service_and_node_at_once_and_so_does_an_alias_of_it() {
         let (mut registry, now) = (open(), start());
-        // Of services, since one of the node would count for all of them.
+        // Aliases belong to services: a check of the node would count for all services.
         let mirror = |name: &str, id: &str, other: &str| {
             let check = CheckType { check_id: id.into(), alias_service: other.into(), ..CheckType::default() };
             ServiceDefinition { name: name.into(), check: Some(check), ..ServiceDefinition::default() }
@@ -263,8 +247,8 @@ mod tests {
             assert_eq!(status(&registry, id).0, Passing, "{id}");
         }
         say(&mut registry, "service:web1", Warning, now);
-        let told = "Aliased check \"Service 'web' check\" failing: said";
-        assert_eq!(status(&registry, "second"), (Warning, told.to_owned()));
+        let expected = "Aliased check \"Service 'web' check\" failing: said";
+        assert_eq!(status(&registry, "second"), (Warning, expected.to_owned()));
         assert_eq!(status(&registry, "third").0, Warning);
         registry.remove_service("web1").expect("known");
         registry.settle_aliases(now.at);

@@ -1,10 +1,6 @@
-//! Checks what is registered, as Consul does and with its texts, and makes rows of it.
-//!
-//! `registry` calls it before anything changes. It knows neither what is registered already nor
-//! the disk.
+//! Definitions of services and checks: examined as Consul does, with its texts, and made into rows.
 
-use crate::model::check::VotedDefinition;
-use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck};
+use crate::model::check::{CheckDefinition, CheckStatus, CheckType, HealthCheck, VotedDefinition};
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::Token;
@@ -18,20 +14,16 @@ use std::net::IpAddr;
 pub(super) struct NewCheck {
     /// Its row, with the initial status; the service's name and tags are not filled yet.
     pub(super) row: HealthCheck,
-    /// How it is run; `None` for one that only maintenance sets.
+    /// Its definition; `None` for a maintenance check.
     pub(super) check: Option<CheckType>,
-    /// The token it was registered with.
     pub(super) token: Token,
 }
 
 /// A service that has been found good.
 #[derive(Clone, Debug)]
 pub(super) struct NewService {
-    /// Its row.
     pub(super) row: NodeService,
-    /// Its checks.
     pub(super) checks: Vec<NewCheck>,
-    /// The token it was registered with.
     pub(super) token: Token,
 }
 
@@ -40,15 +32,17 @@ pub(super) fn service(mut definition: ServiceDefinition, node: &str) -> Result<N
     rules::service(&definition).map_err(Fault::bad_request)?;
     mesh::accept(&mut definition).map_err(Fault::bad_request)?;
     let ip: Option<IpAddr> = definition.address.parse().ok();
-    let id = if definition.id.is_empty() { definition.name.clone() } else { definition.id };
-    let checks = service_checks(definition.check, definition.checks, &id, &definition.name, node)?;
+    if definition.id.is_empty() {
+        definition.id.clone_from(&definition.name);
+    }
+    let checks = service_checks(&mut definition, node)?;
     let mut tagged_addresses = definition.tagged_addresses;
     if let Some(ip) = ip {
         fill_tagged(&mut tagged_addresses, ip, &definition.address, definition.port);
     }
     let row = NodeService {
         kind: definition.kind,
-        id,
+        id: definition.id,
         service: definition.name,
         tags: definition.tags,
         address: definition.address,
@@ -63,9 +57,7 @@ pub(super) fn service(mut definition: ServiceDefinition, node: &str) -> Result<N
         create_index: 0,
         modify_index: 0,
     };
-    let token = definition.token;
-    let checks = checks.into_iter().map(|check| NewCheck { token: token.clone(), ..check }).collect();
-    Ok(NewService { row, checks, token })
+    Ok(NewService { row, checks, token: definition.token })
 }
 
 /// Checks a check that is registered by itself. Every fault is the user's (400).
@@ -85,7 +77,7 @@ pub(super) fn id_alone(check: &CheckType) -> &str {
     [&check.id, &check.check_id, &check.name].into_iter().find(|id| !id.is_empty()).map_or("", String::as_str)
 }
 
-/// What Consul calls the kind of a check, in its order of precedence; empty for none.
+/// Consul's name for the kind of a check, in its order of precedence; empty for none.
 pub(super) fn kind(check: &CheckType) -> &'static str {
     let script = !check.script_args.is_empty();
     let kinds = [
@@ -107,16 +99,12 @@ fn initial_status(check: &CheckType) -> Option<CheckStatus> {
     if check.status.is_empty() { Some(CheckStatus::Critical) } else { check.status.parse().ok() }
 }
 
-/// The checks of a service with their ids and names.
-fn service_checks(
-    single: Option<CheckType>,
-    several: Vec<CheckType>,
-    service_id: &str,
-    service_name: &str,
-    node: &str,
-) -> Result<Vec<NewCheck>, Fault> {
-    // An empty `Check` is what clients send for none; an empty element of `Checks` is a mistake.
-    let checks: Vec<CheckType> = single.filter(|check| *check != CheckType::default()).into_iter().chain(several).collect();
+/// The checks of a service with their ids and names, taken out of its definition.
+fn service_checks(definition: &mut ServiceDefinition, node: &str) -> Result<Vec<NewCheck>, Fault> {
+    // Clients send an empty `Check` for none; an empty element of `Checks` is a mistake.
+    let single = definition.check.take().filter(|check| *check != CheckType::default());
+    let checks: Vec<CheckType> = single.into_iter().chain(std::mem::take(&mut definition.checks)).collect();
+    let ServiceDefinition { id: service_id, name: service_name, token, .. } = definition;
     for check in &checks {
         rules::check(check).map_err(|why| Fault::bad_request(format!("Invalid check: {why}")))?;
     }
@@ -130,8 +118,8 @@ fn service_checks(
             false => format!("service:{service_id}:{}", at + 1),
         });
         let name = if check.name.is_empty() { format!("Service '{service_name}' check") } else { check.name.clone() };
-        let row = row(&check, node, id, name, service_id.to_owned(), status);
-        Ok(NewCheck { row, check: Some(check), token: Token::default() })
+        let row = row(&check, node, id, name, service_id.clone(), status);
+        Ok(NewCheck { row, check: Some(check), token: token.clone() })
     };
     checks.into_iter().enumerate().map(number).collect()
 }
@@ -150,7 +138,7 @@ fn row(check: &CheckType, node: &str, id: String, name: String, service_id: Stri
     }
 }
 
-/// How a check is probed, as far as its row says.
+/// The definition of a check as its row shows it.
 pub(super) fn of(check: &CheckType) -> CheckDefinition {
     CheckDefinition {
         http: check.http.clone(),
@@ -170,7 +158,7 @@ pub(super) fn of(check: &CheckType) -> CheckDefinition {
     }
 }
 
-/// Adds the address under the names of its family, where the user has not.
+/// Adds the address under the names of its family, unless the user has.
 fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, ip: IpAddr, address: &str, port: u16) {
     let names = if ip.is_ipv4() { ["lan_ipv4", "wan_ipv4"] } else { ["lan_ipv6", "wan_ipv6"] };
     for name in names {

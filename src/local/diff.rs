@@ -1,9 +1,8 @@
-//! What differs between this agent and the catalog, and the writes that make it agree. Pure.
-//!
-//! `sync` reads the catalog, has it compared, sends the updates and tells what came of them. What
-//! is registered here is the truth; only the leader's own entries and overridden tags are not.
+//! The differences between this agent and the catalog, and the writes that make the catalog agree. Pure. This agent's
+//! registrations are the truth, but for the leader's own entries and overridden tags.
 
 use super::Source;
+use super::definition::NewCheck;
 use super::state::{CheckEntry, Mark, State};
 use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
 use crate::model::command::{Deregister, Register};
@@ -19,7 +18,7 @@ use std::time::Instant;
 /// The service that the leader keeps for servers.
 const CONSUL_SERVICE: &str = "consul";
 
-/// What the catalog has of this node.
+/// This node's rows in the catalog.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remote {
     pub(super) node: Option<Node>,
@@ -28,7 +27,6 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Of the node with its services, and its checks.
     pub(super) fn new(of: NodeRows, checks: Vec<HealthCheck>) -> Remote {
         Remote {
             node: of.node,
@@ -38,7 +36,7 @@ impl Remote {
     }
 }
 
-/// A thing that an update brings to the catalog.
+/// A row that an update brings to the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Thing {
     Node,
@@ -51,13 +49,18 @@ enum Thing {
 pub(super) struct Update {
     pub(super) write: CatalogWrite,
     pub(super) token: Token,
-    /// What it brings, each with the revision that it carries.
+    /// The rows that it brings, each with its revision.
     covers: Vec<(Thing, u64)>,
 }
 
+impl Update {
+    fn register(register: Register, token: &Token, covers: Vec<(Thing, u64)>) -> Update {
+        Update { write: CatalogWrite::Register(Box::new(register)), token: token.clone(), covers }
+    }
+}
+
 impl State {
-    /// Marks everything by what the catalog has, and takes over tags that win there. Whether
-    /// anything of what is registered has changed.
+    /// Compares every row with the catalog's, and takes over its overridden tags. True if a registration has changed.
     pub(super) fn compare(&mut self, remote: &Remote) -> bool {
         self.node_mark.in_sync = remote.node.as_ref().is_some_and(|node| self.same_node(node));
         self.compare_services(remote);
@@ -66,8 +69,7 @@ impl State {
         changed
     }
 
-    /// Takes how long voted checks have been critical from their votes, as the catalog has them: what this
-    /// agent alone finds deregisters nothing.
+    /// Times critical voted checks by the catalog's status: this agent's result alone deregisters nothing.
     pub(super) fn heed_votes(&mut self, remote: &Remote, now: Instant) {
         for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted()) {
             let is_critical = remote.checks.get(id).is_some_and(|row| row.status == CheckStatus::Critical);
@@ -75,12 +77,14 @@ impl State {
         }
     }
 
-    /// The writes that bring the catalog what it lacks: the node, removals, services with those of
-    /// their checks that have the same token, other checks.
+    /// The writes that the catalog lacks: the node, removals, services with those of their checks that have the
+    /// same token, other checks.
     pub(super) fn updates(&self) -> Vec<Update> {
         let mut updates = Vec::new();
         if !self.node_mark.in_sync {
-            updates.push(self.node_update());
+            let register = Register { skip_node_update: false, ..self.register() };
+            let covers = vec![(Thing::Node, self.node_mark.revision)];
+            updates.push(Update::register(register, &Token::default(), covers));
         }
         let mut covered = BTreeSet::new();
         let is_due = |mark: &Mark| mark.deleted && !mark.in_sync;
@@ -100,32 +104,29 @@ impl State {
         updates
     }
 
-    /// The catalog has taken `update`.
+    /// Notes that the catalog has taken `update`.
     pub(super) fn settle(&mut self, update: &Update) {
+        self.put_off(update);
         for (thing, revision) in &update.covers {
             match thing {
-                Thing::Node => settle_mark(&mut self.node_mark, *revision),
+                Thing::Node => {}
                 Thing::Service(id) => {
-                    if self.services.get(id).is_some_and(|entry| gone(entry.mark, *revision)) {
+                    if self.services.get(id).is_some_and(|entry| entry.mark.deleted && entry.mark.revision == *revision) {
                         self.services.remove(id);
-                    } else if let Some(entry) = self.services.get_mut(id) {
-                        settle_mark(&mut entry.mark, *revision);
                     }
                 }
                 Thing::Check(id) => {
-                    if self.checks.get(id).is_some_and(|entry| gone(entry.mark, *revision)) {
+                    let Some(entry) = self.checks.get_mut(id).filter(|entry| entry.mark.revision == *revision) else { continue };
+                    entry.defined = true;
+                    if entry.mark.deleted {
                         self.checks.remove(id);
-                    } else if let Some(entry) = self.checks.get_mut(id) {
-                        settle_mark(&mut entry.mark, *revision);
-                        entry.defined |= entry.mark.revision == *revision;
                     }
                 }
             }
         }
     }
 
-    /// The token of `update` does not allow it: it counts as done until the next comparison, which
-    /// has it tried again with the same token.
+    /// Counts `update`, which its token does not allow, as done until the next comparison.
     pub(super) fn put_off(&mut self, update: &Update) {
         for (thing, revision) in &update.covers {
             let mark = match thing {
@@ -133,8 +134,8 @@ impl State {
                 Thing::Service(id) => self.services.get_mut(id).map(|entry| &mut entry.mark),
                 Thing::Check(id) => self.checks.get_mut(id).map(|entry| &mut entry.mark),
             };
-            if let Some(mark) = mark {
-                settle_mark(mark, *revision);
+            if let Some(mark) = mark.filter(|mark| mark.revision == *revision) {
+                mark.in_sync = true;
             }
         }
     }
@@ -153,7 +154,7 @@ impl State {
         }
     }
 
-    /// Where a service lets tags in the catalog win, they are what is registered here from now on.
+    /// Takes over the catalog's tags of services that allow it.
     fn take_overridden_tags(&mut self, remote: &Remote) -> bool {
         let mut changed = Vec::new();
         for (id, entry) in self.services.iter_mut().filter(|(_, entry)| !entry.mark.deleted && entry.row.enable_tag_override) {
@@ -179,13 +180,8 @@ impl State {
         }
         for (id, row) in &remote.checks {
             if id != SERF_HEALTH && row.service_id != CONSUL_SERVICE && !self.checks.contains_key(id) {
-                let mark = self.dirty(true);
-                let (token, source) = (Token::default(), Source::Api);
-                let row = Arc::new(row.clone());
-                self.checks.insert(
-                    id.clone(),
-                    CheckEntry { row, token, source, mark, deferred: None, critical_since: None, probed: false, defined: false },
-                );
+                self.put_check(NewCheck { row: row.clone(), check: None, token: Token::default() }, Source::Api);
+                self.remove_check(id);
             }
         }
     }
@@ -210,12 +206,6 @@ impl State {
         }
     }
 
-    fn node_update(&self) -> Update {
-        let register = Register { skip_node_update: false, ..self.register() };
-        let covers = vec![(Thing::Node, self.node_mark.revision)];
-        Update { write: CatalogWrite::Register(Box::new(register)), token: Token::default(), covers }
-    }
-
     fn removal(&self, service_id: &str, check_id: &str, token: &Token, covers: Vec<(Thing, u64)>) -> Update {
         let deregister = Deregister {
             datacenter: self.node.datacenter.clone(),
@@ -229,10 +219,10 @@ impl State {
 
     fn push_registrations(&self, updates: &mut Vec<Update>) {
         let mut waiting: BTreeMap<&str, Vec<(&String, &CheckEntry)>> = BTreeMap::new();
-        for (id, entry) in self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && !entry.mark.in_sync) {
+        for (id, entry) in self.live_checks().filter(|(_, entry)| !entry.mark.in_sync) {
             waiting.entry(&entry.row.service_id).or_default().push((id, entry));
         }
-        for (id, entry) in self.services.iter().filter(|(_, entry)| !entry.mark.deleted && !entry.mark.in_sync) {
+        for (id, entry) in self.live_services().filter(|(_, entry)| !entry.mark.in_sync) {
             let checks = waiting.remove(id.as_str()).unwrap_or_default();
             let (with, apart): (Vec<_>, Vec<_>) = checks.into_iter().partition(|(_, check)| check.token == entry.token);
             if !apart.is_empty() {
@@ -240,29 +230,18 @@ impl State {
             }
             let mut covers = vec![(Thing::Service(id.clone()), entry.mark.revision)];
             covers.extend(with.iter().map(|(id, check)| (Thing::Check((*id).clone()), check.mark.revision)));
-            let checks = with.iter().map(|(_, check)| check.told()).collect();
+            let checks = with.iter().map(|(_, check)| check.reported()).collect();
             let register = Register { service: Some((*entry.row).clone()), checks, ..self.register() };
-            updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
+            updates.push(Update::register(register, &entry.token, covers));
         }
         for (id, entry) in waiting.into_values().flatten() {
-            let register = Register { check: Some(entry.told()), ..self.register() };
-            let covers = vec![(Thing::Check(id.clone()), entry.mark.revision)];
-            updates.push(Update { write: CatalogWrite::Register(Box::new(register)), token: entry.token.clone(), covers });
+            let register = Register { check: Some(entry.reported()), ..self.register() };
+            updates.push(Update::register(register, &entry.token, vec![(Thing::Check(id.clone()), entry.mark.revision)]));
         }
     }
 }
 
-fn gone(mark: Mark, revision: u64) -> bool {
-    mark.deleted && mark.revision == revision
-}
-
-fn settle_mark(mark: &mut Mark, revision: u64) {
-    if mark.revision == revision {
-        mark.in_sync = true;
-    }
-}
-
-/// Whether the catalog has the service as it is here; indexes are the catalog's own.
+/// True if the catalog has the service as it is here; indexes are the catalog's own.
 fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     let remote = NodeService {
         meta: Some(remote.meta.clone().unwrap_or_default()),
@@ -274,10 +253,10 @@ fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     *local == remote
 }
 
-/// The same for a check; output that is deferred does not count, nor what others have voted on. Of the
-/// definition of a voted check the catalog shows little; whether it has it is known otherwise.
+/// True if the catalog has the check as it is here. Deferred output does not count, nor the status and output of a
+/// voted check. The catalog shows little of a voted check's definition: `CheckEntry::defined` stands for it.
 fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
-    let mut ours = local.told();
+    let mut ours = local.reported();
     if remote.definition.voted.is_none() {
         ours.definition = ours.definition.shown();
     }

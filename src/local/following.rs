@@ -1,7 +1,6 @@
-//! How far the catalog has followed what is registered here, for those who wait for it.
-//!
-//! `sync` tells it after each round of pushes. Who has registered something waits, so that what it reads
-//! next shows it: for [`REGISTER_WAIT`] at most, and not at all where it would be in vain.
+//! The progress of the catalog behind the registrations here. `sync` notes the end of each round of pushes. A
+//! registration waits for its round, so that the caller's next read shows it: for [`REGISTER_WAIT`] at most, and not at
+//! all without a leader.
 
 use crate::defaults::REGISTER_WAIT;
 use std::fmt;
@@ -9,19 +8,19 @@ use std::sync::OnceLock;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// What was pushed so far.
+/// The end of the last round of pushes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// All that was to be pushed up to this was tried: the catalog has it, or has refused it.
+    /// Every push up to this number was tried: the catalog has it, or has refused it.
     through: u64,
-    /// The last round has not reached the catalog; the next one comes when its time is.
+    /// The last round has not reached the catalog.
     failing: bool,
 }
 
-/// Whether somebody leads, as far as is known here.
+/// True if a leader is known here.
 type Leads = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// Who waits for the catalog, and what they wait for.
+/// The progress of the catalog, to wait for.
 #[derive(Default)]
 pub(super) struct Following {
     progress: watch::Sender<Progress>,
@@ -29,28 +28,28 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// From now on waiting may make sense: where `leads` says so.
+    /// Lets callers wait from now on, while `leads` is true.
     pub(super) fn knows_leader_by(&self, leads: impl Fn() -> bool + Send + Sync + 'static) {
         // A second run of the same registrations has the same leader.
         _ = self.leads.set(Box::new(leads));
     }
 
-    /// A round has ended, in which all was tried that was to be pushed up to `through`.
+    /// Notes the end of a round that tried every push up to `through`.
     pub(super) fn tried(&self, through: u64) {
         self.progress.send_modify(|progress| *progress = Progress { through: progress.through.max(through), failing: false });
     }
 
-    /// A round has not reached the catalog.
+    /// Notes a round that has not reached the catalog.
     pub(super) fn failed(&self) {
         self.progress.send_modify(|progress| progress.failing = true);
     }
 
-    /// A round comes soon, however the last one ended: waiting makes sense again.
+    /// Notes that a round comes soon: callers wait again, however the last one ended.
     pub(super) fn expected(&self) {
         self.progress.send_modify(|progress| progress.failing = false);
     }
 
-    /// Waits until all was tried that was to be pushed up to `pushes`.
+    /// Waits until every push up to `pushes` was tried.
     pub(super) async fn wait(&self, pushes: u64) {
         if !self.leads.get().is_some_and(|leads| leads()) {
             return;

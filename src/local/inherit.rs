@@ -1,7 +1,5 @@
-//! Registrations that Consul kept in the data directory: read at the start and kept in our way from then on.
-//!
-//! `persist` calls it before it looks for its own files. Consul's lie in the same folders, each named by
-//! the hash of an id without an ending. One that is taken stays beside ours under another name.
+//! Registrations that Consul kept in the data directory, taken over at the start. Its files lie in the same folders,
+//! each named by the hash of an id without an ending, and stay under another name.
 
 use super::definition;
 use super::kept::{self, Kept, KeptCheck, KeptService, KeptTtl};
@@ -18,16 +16,8 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::{error, info, warn};
 
-/// What a file of Consul's is called once it is taken.
+/// The extension of one of Consul's files once it is taken over.
 const TAKEN: &str = "taken";
-
-/// One of Consul's files, as what it is here.
-trait OfConsul: DeserializeOwned {
-    type Ours: Kept;
-    /// What it is called in the log.
-    const WHAT: &'static str;
-    fn ours(self) -> Result<Self::Ours, String>;
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -58,76 +48,59 @@ struct State {
     expires: u64,
 }
 
-impl OfConsul for Service {
-    type Ours = KeptService;
-    const WHAT: &'static str = "service";
-
-    fn ours(self) -> Result<KeptService, String> {
-        let Service { token, mut service } = self;
-        if service.id.is_empty() || service.service.is_empty() {
-            return Err("expected a service with ID and name, got none".to_owned());
-        }
-        (service.create_index, service.modify_index) = (0, 0);
-        service.meta.get_or_insert_default();
-        service.weights.get_or_insert_default();
-        Ok(KeptService { service, token: Token(token) })
-    }
-}
-
-impl OfConsul for Check {
-    type Ours = KeptCheck;
-    const WHAT: &'static str = "check";
-
-    fn ours(self) -> Result<KeptCheck, String> {
-        let Check { mut check, chk_type, token } = self;
-        let id = &check.check_id;
-        if id.is_empty() {
-            return Err("expected a check with CheckID, got none".to_owned());
-        }
-        check.kind = match &chk_type {
-            Some(own) => definition::kind(own).to_owned(),
-            None if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE_PREFIX) => maintenance::KIND.to_owned(),
-            None => return Err("expected a check with ChkType, got none".to_owned()),
-        };
-        check.definition = chk_type.as_ref().map(definition::of).unwrap_or_default();
-        (check.create_index, check.modify_index) = (0, 0);
-        Ok(KeptCheck { check, definition: chk_type, token: Token(token) })
-    }
-}
-
-impl OfConsul for State {
-    type Ours = KeptTtl;
-    const WHAT: &'static str = "state of a TTL check";
-
-    fn ours(self) -> Result<KeptTtl, String> {
-        let State { check_id, output, status, expires } = self;
-        Ok(KeptTtl { check_id, status, output, expires: Duration::from_secs(expires) })
-    }
-}
-
-/// Takes over what Consul kept in these folders. What cannot be read is set aside and named.
+/// Takes over Consul's files of these folders. A file that cannot be understood is set aside and logged.
 pub(super) fn take(services: &Path, checks: &Path, states: &Path) -> io::Result<()> {
-    take_all::<Service>(services)?;
-    take_all::<Check>(checks)?;
-    take_all::<State>(states)
+    take_all(services, "service", |bytes| parse(bytes).and_then(service))?;
+    take_all(checks, "check", |bytes| parse(bytes).and_then(check))?;
+    take_all(states, "state of a TTL check", |bytes| parse(bytes).map(state))
 }
 
-fn take_all<T: OfConsul>(folder: &Path) -> io::Result<()> {
+fn service(Service { token, mut service }: Service) -> Result<KeptService, String> {
+    if service.id.is_empty() || service.service.is_empty() {
+        return Err("expected a service with ID and name, got none".to_owned());
+    }
+    (service.create_index, service.modify_index) = (0, 0);
+    service.meta.get_or_insert_default();
+    service.weights.get_or_insert_default();
+    Ok(KeptService { service, token: Token(token) })
+}
+
+fn check(Check { mut check, chk_type, token }: Check) -> Result<KeptCheck, String> {
+    let id = &check.check_id;
+    if id.is_empty() {
+        return Err("expected a check with CheckID, got none".to_owned());
+    }
+    check.kind = match &chk_type {
+        Some(own) => definition::kind(own).to_owned(),
+        None if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE_PREFIX) => maintenance::KIND.to_owned(),
+        None => return Err("expected a check with ChkType, got none".to_owned()),
+    };
+    check.definition = chk_type.as_ref().map(definition::of).unwrap_or_default();
+    (check.create_index, check.modify_index) = (0, 0);
+    Ok(KeptCheck { check, definition: chk_type, token: Token(token) })
+}
+
+fn state(State { check_id, output, status, expires }: State) -> KeptTtl {
+    KeptTtl { check_id, status, output, expires: Duration::from_secs(expires) }
+}
+
+/// Takes over Consul's files of one folder, each by `convert`; the log names them by `kind`.
+fn take_all<K: Kept>(folder: &Path, kind: &str, convert: fn(&[u8]) -> Result<K, String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if is_of_consul(&entry.file_name().to_string_lossy()) && entry.file_type()?.is_file() {
-            take_one::<T>(folder, &entry.path())?;
+            take_one(folder, &entry.path(), kind, convert)?;
         }
     }
     Ok(())
 }
 
-/// Whether a file is named as Consul does: by the MD5 or, later, the SHA-256 of an id.
+/// True if a file is named as Consul does: by the MD5 or, later, the SHA-256 of an id.
 fn is_of_consul(name: &str) -> bool {
     matches!(name.len(), 32 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn take_one<T: OfConsul>(folder: &Path, path: &Path) -> io::Result<()> {
+fn take_one<K: Kept>(folder: &Path, path: &Path, kind: &str, convert: fn(&[u8]) -> Result<K, String>) -> io::Result<()> {
     let bytes = match kept::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -135,13 +108,13 @@ fn take_one<T: OfConsul>(folder: &Path, path: &Path) -> io::Result<()> {
             return Ok(());
         }
     };
-    match kept::bounded(&bytes).and_then(|()| parse::<T>(&bytes)).and_then(T::ours) {
+    match kept::bounded(&bytes).and_then(|()| convert(&bytes)) {
         Ok(ours) if folder.join(kept::file_name(ours.id())).exists() => {
-            warn!(file = %path.display(), id = %ours.id(), "a {} that Consul kept is registered here already; it is not used", T::WHAT);
+            warn!(file = %path.display(), id = %ours.id(), "a {kind} that Consul kept is registered here already; it is not used");
         }
         Ok(ours) => {
             kept::write(folder, &ours, true)?;
-            info!(file = %path.display(), id = %ours.id(), "a {} that Consul kept was taken over", T::WHAT);
+            info!(file = %path.display(), id = %ours.id(), "a {kind} that Consul kept was taken over");
         }
         Err(why) => {
             kept::set_aside(path, &why);
@@ -151,14 +124,14 @@ fn take_one<T: OfConsul>(folder: &Path, path: &Path) -> io::Result<()> {
     fs::rename(path, path.with_extension(TAKEN))
 }
 
-/// Go writes null where nothing is; that is what is left out here.
+/// Go writes null for an absent value; serde expects no member at all.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     drop_nulls(&mut value);
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// Its depth is bounded by the parser's.
+/// Drops every null; the parser bounds the depth.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -172,8 +145,8 @@ fn drop_nulls(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::Registry;
-    use super::super::registry::tests::{ids, settings, start, status};
+    use super::super::Source;
+    use super::super::registry::tests::{ids, kept, open_in, start, status, web};
     use super::*;
     use serde_json::json;
 
@@ -182,7 +155,7 @@ mod tests {
         fs::write(path, value.to_string()).expect("written");
     }
 
-    /// Names as Consul gives them.
+    /// A file name in Consul's form.
     fn name(letter: &str, length: usize) -> String {
         letter.repeat(length)
     }
@@ -227,7 +200,7 @@ mod tests {
         write(folder("checks/state").join(name("c", 64)), &state);
         write(folder("services").join(name("d", 64)), &json!({"Service": "no object"}));
 
-        let mut registry = Registry::open(settings(Some(home.path())), start()).expect("opens");
+        let mut registry = open_in(&home, start());
         assert_eq!(ids(&registry), ["http", "ttl"]);
         let row = registry.state.service("web1").expect("taken");
         assert_eq!((row.row.port, row.token.0.as_str(), row.row.modify_index), (80, "s3cret", 0));
@@ -239,18 +212,16 @@ mod tests {
         assert!(folder("services/configs").join(name("a", 64)).exists(), "nobody's registration");
 
         registry.remove_service("web1").expect("known");
-        let again = Registry::open(settings(Some(home.path())), start()).expect("opens");
+        let again = open_in(&home, start());
         assert!(again.state.registered().services.is_empty() && ids(&again).is_empty());
     }
 
     #[test]
     fn what_is_registered_here_already_wins() {
-        let home = tempfile::tempdir().expect("a directory");
-        let mut registry = Registry::open(settings(Some(home.path())), start()).expect("opens");
-        let web = super::super::registry::tests::web(Vec::new());
-        registry.add_service(web, super::super::Source::Api, false, start()).expect("good");
+        let (home, now, mut registry) = kept();
+        registry.add_service(web(Vec::new()), Source::Api, false, now).expect("good");
         write(home.path().join("services").join(name("a", 32)), &service());
-        let again = Registry::open(settings(Some(home.path())), start()).expect("opens");
+        let again = open_in(&home, start());
         assert_eq!(again.state.service("web1").expect("there").row.port, 0);
         assert!(home.path().join("services").join(format!("{}.taken", name("a", 32))).exists());
     }

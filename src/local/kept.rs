@@ -1,7 +1,5 @@
-//! One registration in a file: what is in it, how it is written, and how it is read again.
-//!
-//! A file that cannot be understood is reported and set aside under another name; it is never deleted and never
-//! stops the agent. Files hold tokens, so only the owner may read them.
+//! The file of one registration, written and read. A file that cannot be understood is logged and set aside under
+//! another name; it is never deleted and never stops the agent. Files hold tokens, so only the owner may read them.
 
 use crate::defaults::LOCAL_FILE_MAX;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
@@ -17,44 +15,36 @@ use std::path::Path;
 use std::time::Duration;
 use tracing::{error, warn};
 
-/// A service as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct KeptService {
-    /// The row.
     pub(super) service: NodeService,
-    /// The token it was registered with.
     pub(super) token: Token,
 }
 
-/// A check as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct KeptCheck {
     /// The row; its status is the initial one.
     pub(super) check: HealthCheck,
-    /// How it is run.
+    /// Its definition; `None` for a maintenance check.
     pub(super) definition: Option<CheckType>,
-    /// The token it was registered with.
     pub(super) token: Token,
 }
 
-/// What a TTL check said last, and until when that holds.
+/// The last state of a TTL check, with its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct KeptTtl {
-    /// Whose it is.
     #[serde(rename = "CheckID")]
     pub(super) check_id: String,
-    /// What it said.
     pub(super) status: CheckStatus,
-    /// What it said.
     pub(super) output: String,
-    /// When it expires, since the Unix epoch.
+    /// The time at which it expires, since the Unix epoch.
     pub(super) expires: Duration,
 }
 
-/// What a file says it is about; its name is made of it.
+/// The content of a file; its id makes the file's name.
 pub(super) trait Kept: Serialize + DeserializeOwned {
     fn id(&self) -> &str;
 }
@@ -77,14 +67,14 @@ impl Kept for KeptTtl {
     }
 }
 
-/// Ids may hold any character and be of any length; their hash is a name for every file system.
+/// The file name for an id: a hash, since ids may hold any character and be of any length.
 pub(super) fn file_name(id: &str) -> String {
     let hex: String = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex}.json")
 }
 
-/// Writes beside the old file and swaps: after a crash there is the old one or the new one. What is
-/// `durable` is on the disk then, but for its name in the folder.
+/// Writes beside the old file and swaps: a crash leaves the old one or the new one. With `durable` the content is
+/// flushed, but not its name in the folder.
 pub(super) fn write<T: Kept>(folder: &Path, kept: &T, durable: bool) -> io::Result<()> {
     let path = folder.join(file_name(kept.id()));
     let fresh = path.with_extension("tmp");
@@ -95,14 +85,14 @@ pub(super) fn write<T: Kept>(folder: &Path, kept: &T, durable: bool) -> io::Resu
         if durable { file.sync_all() } else { Ok(()) }
     });
     if written.is_err() {
-        // On a full disk, the part that was written takes the room of others.
+        // On a full disk, the part that was written takes the room of other files.
         let _ = fs::remove_file(&fresh);
     }
     written?;
     fs::rename(&fresh, &path)
 }
 
-/// All that a folder keeps and that can be understood.
+/// The content of all files in a folder that can be understood.
 pub(super) fn load_all<T: Kept>(directory: &Path) -> Result<Vec<T>, String> {
     let failed = |error: io::Error| format!("cannot read the registrations kept in {}: {error}", directory.display());
     let mut kept = Vec::new();
@@ -119,21 +109,21 @@ fn load<T: Kept>(path: &Path) -> Option<T> {
     match read(path) {
         Ok(bytes) => parse(path, &bytes).map_err(|why| set_aside(path, &why)).ok(),
         Err(error) => {
-            // Not its fault: it may be readable at the next start.
+            // It may be readable at the next start.
             error!(file = %path.display(), %error, "a kept registration cannot be read and is not used");
             None
         }
     }
 }
 
-/// The bytes of a file, one more than are [`bounded`] at most.
+/// The bytes of a file, at most one more than [`bounded`] accepts.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LOCAL_FILE_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Whether a file is no longer than a registration may be.
+/// Refuses a file that is longer than [`LOCAL_FILE_MAX`].
 pub(super) fn bounded(bytes: &[u8]) -> Result<(), String> {
     if bytes.len() as u64 > LOCAL_FILE_MAX { Err(format!("expected at most {LOCAL_FILE_MAX} bytes")) } else { Ok(()) }
 }
@@ -149,7 +139,7 @@ fn parse<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Gives a damaged file a name that is not read, and not taken yet.
+/// Gives a damaged file a free name that is not read.
 pub(super) fn set_aside(path: &Path, why: &str) {
     metrics::counter!("kontor.local.damaged").increment(1);
     let free = |number: &u32| {

@@ -1,12 +1,9 @@
-//! The checks that put a node or a service into maintenance.
-//!
-//! `registry` adds and removes them like any other check; they are never run.
+//! The checks that put a node or a service into maintenance; they are never run.
 
 use super::definition::NewCheck;
 use crate::model::check::{CheckStatus, HealthCheck, NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
 use crate::model::ids::Token;
 
-/// What the kind of such a check is called.
 pub(super) const KIND: &str = "maintenance";
 
 const NODE_REASON: &str = "Maintenance mode is enabled for this node, but no reason was provided. This is a default message.";

@@ -1,8 +1,5 @@
-//! What was registered with this agent: services, checks, TTLs, maintenance; kept on disk, pushed
-//! to the catalog by anti-entropy.
-//!
-//! `http` and `agent` (configuration files) register here; `anti_entropy` makes the catalog agree
-//! through the router. What this room says of its own node is the truth; the catalog follows.
+//! The registrations of this agent: services, checks, TTLs, maintenance; kept on disk, pushed to the catalog by
+//! anti-entropy. For this agent's node they are the truth, and the catalog follows.
 
 mod anti_entropy;
 mod changes;
@@ -31,7 +28,9 @@ use self::following::Following;
 use self::registry::{Moment, Registry};
 use self::running::Report;
 pub use self::scripts::ScriptChecks;
+use self::state::State;
 use self::sync::RouterCatalog;
+use crate::clock;
 use crate::defaults::{ALIAS_REFRESH, DEREGISTER_CRITICAL_TICK, LOCAL_MAX_CHANGES};
 use crate::gossip::Gossip;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
@@ -39,7 +38,6 @@ use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
 use crate::model::ids::{NodeId, Token};
 use crate::model::service::NodeService;
-use crate::model::vote::VotedCheck;
 use crate::proxy::Proxies;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -53,37 +51,32 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tracing::warn;
 
 /// This agent, as it registers itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LocalSettings {
-    /// Node name.
     pub node_name: String,
-    /// Node id.
     pub node_id: NodeId,
-    /// Datacenter.
     pub datacenter: String,
-    /// The address told to others.
+    /// The address that the catalog gets.
     pub advertise: String,
     /// `lan`, `wan`, `lan_ipv4`, … to address.
     pub tagged_addresses: BTreeMap<String, String>,
     /// `node_meta`.
     pub node_meta: BTreeMap<String, String>,
-    /// Where registrations are kept; `None` in dev mode.
+    /// The directory of registrations; `None` in dev mode.
     pub data_dir: Option<PathBuf>,
-    /// How long a change of output alone is deferred.
+    /// The time that a change of output alone is deferred by about; zero for not at all.
     pub check_update_interval: Duration,
-    /// Bytes of output kept.
+    /// Bytes of output kept of each check.
     pub check_output_max_size: usize,
-    /// Whether output is not kept at all.
+    /// True if output is not kept at all.
     pub discard_check_output: bool,
-    /// How checks speak TLS.
     pub check_tls: OutgoingTls,
-    /// By what HTTP checks go.
     pub check_proxies: Proxies,
-    /// Whose scripts are run.
+    /// The sources of checks that may run scripts.
     pub script_checks: ScriptChecks,
 }
 
-/// Where a registration comes from.
+/// The source of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A user, over HTTP; kept on disk.
@@ -92,7 +85,7 @@ pub enum Source {
     File,
 }
 
-/// What is registered here, at one moment; immutable.
+/// The registrations at one moment; immutable.
 #[derive(Clone, Debug, Default)]
 pub struct Registered {
     /// By service id. `create_index` and `modify_index` are 0.
@@ -110,26 +103,25 @@ pub struct Local {
 #[derive(Debug)]
 struct Inner {
     node_name: String,
-    /// Never held across an await, nor while the disk is waited for.
+    /// Never held across an await, nor while the disk works.
     registry: Mutex<Registry>,
-    /// Held by the one change that is on its way to the disk and from there to the registry.
+    /// Held by the one change that is between its plan and the registry.
     desk: Arc<tokio::sync::Mutex<()>>,
-    /// One permit a change, waiting ones too.
+    /// One permit a change, be it waiting or under way.
     changes: Semaphore,
-    /// A TTL check has said something that the disk does not have.
+    /// Wakes when a TTL check has a state that the disk does not have.
     unsaved: Notify,
-    /// How far the catalog has followed.
     following: Following,
     published: watch::Sender<Arc<Registered>>,
-    /// Whether what was published is no longer what is registered.
+    /// True if `published` is behind the registry.
     stale: AtomicBool,
-    /// Something is to be pushed.
+    /// Wakes when there is a change to push.
     changed: Notify,
-    /// A check that is voted on has another result here.
+    /// Wakes on a new result here of a check that is voted on.
     own_vote: Notify,
-    /// A full synchronisation is wanted.
+    /// Wakes when a full synchronisation is wanted.
     soon: Notify,
-    /// The next deadline of a TTL may have moved.
+    /// Wakes when the next deadline of a TTL may have moved.
     deadline: Notify,
 }
 
@@ -174,7 +166,7 @@ impl Local {
         shutdown.spawn_until("local ttl", self.clone().watch_deadlines());
     }
 
-    /// What is registered now.
+    /// The registrations now.
     pub fn registered(&self) -> Arc<Registered> {
         if self.inner.stale.load(Ordering::Acquire) {
             self.show(&self.lock());
@@ -182,7 +174,7 @@ impl Local {
         Arc::clone(&self.inner.published.borrow())
     }
 
-    /// Wakes on every change.
+    /// The registrations, with each change of them.
     pub fn changes(&self) -> watch::Receiver<Arc<Registered>> {
         let registry = self.lock();
         if self.inner.stale.load(Ordering::Acquire) {
@@ -194,9 +186,8 @@ impl Local {
     /// Registers a service with its checks, checked as Consul does (the faults are its texts).
     /// `replace_checks` drops earlier checks that are not named anew.
     ///
-    /// On return this and every other change is on the disk, and where the catalog is well it has it too:
-    /// see [`Following`]. A caller that drops the future before leaves a change that is done or not, never half
-    /// of one.
+    /// On return this and every other change is on the disk. A catalog that can be reached has it too, see
+    /// [`Following`]. A caller that drops the future leaves the change done or not done, never half of it.
     pub async fn add_service(&self, definition: ServiceDefinition, source: Source, replace_checks: bool) -> Result<(), Fault> {
         self.register(|registry| registry.plan_service(definition, source, replace_checks)).await
     }
@@ -206,7 +197,6 @@ impl Local {
         self.register(|registry| registry.plan_removal(id)).await
     }
 
-    /// Registers a check by itself.
     pub async fn add_check(&self, check: CheckType, source: Source) -> Result<(), Fault> {
         self.register(|registry| registry.plan_check(check, source)).await
     }
@@ -231,8 +221,7 @@ impl Local {
         self.register(|registry| registry.plan_node_maintenance(enable, reason, token)).await
     }
 
-    /// Replaces everything that came from configuration files; statuses of checks stay. When
-    /// anything of it is wrong, nothing changes. It does not wait for the catalog.
+    /// Replaces everything from configuration files; statuses of checks stay. One mistake refuses all.
     pub async fn reload(
         &self,
         services: Vec<ServiceDefinition>,
@@ -242,12 +231,12 @@ impl Local {
         self.do_planned(|registry| registry.plan_reload(services, checks, node_meta)).await.map(|_pushes| ())
     }
 
-    /// Whether what checks say from now on is not kept.
+    /// Sets whether outputs of checks are discarded from now on.
     pub fn discard_check_output(&self, discard: bool) {
         self.lock().settings.discard_check_output = discard;
     }
 
-    /// The address told to others has changed.
+    /// Replaces the advertised addresses.
     pub fn set_addresses(&self, advertise: String, tagged: BTreeMap<String, String>) {
         self.change(|registry, _now| registry.set_addresses(advertise, tagged));
     }
@@ -257,40 +246,26 @@ impl Local {
         self.inner.soon.notify_one();
     }
 
-    /// What the probes of this agent have in common, for those that it runs for others.
-    fn probe_settings(&self) -> checks::ProbeSettings {
-        self.lock().running.settings().clone()
-    }
-
-    /// The checks that are voted on, with what this agent says of them itself.
-    fn probed(&self) -> BTreeMap<String, Arc<HealthCheck>> {
-        self.lock().state.probed()
-    }
-
-    /// Takes from what this agent observes whether the catalog has its own voted checks as they are here.
-    fn heed_observed(&self, observed: &[VotedCheck]) {
-        self.change(|registry, _now| registry.state.heed_observed(observed));
-    }
-
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does a change and tells it to everybody, a change that stopped halfway too. Most signs of
-    /// life of a TTL check change nothing, and cost nobody anything.
+    /// Changes the registry and wakes the tasks that the change concerns. Most updates of a TTL check change
+    /// nothing and wake no task.
     fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
         let mut registry = self.lock();
-        let (before, deadline, now) = (registry.state.revision(), registry.deadlines.next(), Moment::now());
-        let (to_push, own_votes) = (registry.state.to_push(), registry.state.own_votes());
+        let (before, deadline, now) = (registry.state.revision, registry.deadlines.next(), Moment::now());
+        let to_push = |state: &State| (state.pushes, state.first_deferred);
+        let (pushes, own_votes) = (to_push(&registry.state), registry.state.own_votes);
         let result = act(&mut registry, now);
         registry.settle_aliases(now.at);
-        if registry.state.revision() != before {
+        if registry.state.revision != before {
             self.publish(&registry);
         }
-        if registry.state.to_push() != to_push {
+        if to_push(&registry.state) != pushes {
             self.inner.changed.notify_one();
         }
-        if registry.state.own_votes() != own_votes {
+        if registry.state.own_votes != own_votes {
             self.inner.own_vote.notify_one();
         }
         if registry.deadlines.next() != deadline {
@@ -302,9 +277,9 @@ impl Local {
         result
     }
 
-    /// What runs of checks tell their findings to.
+    /// The receiver of the findings of runs.
     fn report(&self) -> Report {
-        // Weak: it is held by the tasks that the registry holds.
+        // Weak: the registry holds the tasks that hold it.
         let inner = Arc::downgrade(&self.inner);
         Arc::new(move |id, start, finding| {
             if let Some(inner) = inner.upgrade() {
@@ -313,7 +288,7 @@ impl Local {
         })
     }
 
-    /// Looks from time to time after what no event tells of.
+    /// Does the duties that no event starts, from time to time.
     async fn keep_up(self) {
         let mut reap = tokio::time::interval(DEREGISTER_CRITICAL_TICK);
         let mut refresh = tokio::time::interval(ALIAS_REFRESH);
@@ -329,8 +304,8 @@ impl Local {
         }
     }
 
-    /// Shows the others what is registered: at once where somebody waits for it, else when somebody
-    /// asks. Thousands of checks change it all the time, and it costs as much as there are checks.
+    /// Publishes the registrations: at once for a task that waits, else at the next question. The cost grows with
+    /// the number of checks, and thousands of checks change all the time.
     fn publish(&self, registry: &Registry) {
         if self.inner.published.receiver_count() > 0 {
             self.show(registry);
@@ -339,24 +314,18 @@ impl Local {
         }
     }
 
-    /// Shows what is registered. Called under the lock, so that what is shown never goes back.
+    /// Publishes the registrations now. Called under the lock, so that a reader never sees an older state.
     fn show(&self, registry: &Registry) {
         self.inner.published.send_replace(Arc::new(registry.state.registered()));
-        // Afterwards: who finds it cleared reads what was shown without the lock.
+        // Afterwards: a reader that finds it cleared reads `published` without the lock.
         self.inner.stale.store(false, Ordering::Release);
     }
 
     async fn watch_deadlines(self) {
         loop {
-            let next = self.lock().deadlines.next();
-            let expiry = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let next = self.lock().deadlines.next().map(Into::into);
             tokio::select! {
-                () = expiry => self.change(|registry, now| registry.expire(now.at)),
+                () = clock::until(next) => self.change(|registry, now| registry.expire(now.at)),
                 () = self.inner.deadline.notified() => {}
             }
         }
@@ -390,6 +359,33 @@ mod tests {
         changes.changed().await.expect("the agent lives");
         assert!(silent_since.elapsed() >= ttl);
         assert_eq!(local.registered().checks["c"].status, CheckStatus::Critical);
+    }
+
+    /// The mark `stale` and the lock outlast the showing: a second reader would else return the older state, or show
+    /// it after the newer.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn until_the_newest_state_is_shown_readers_know_that_it_is_not_and_nothing_changes() {
+        let local = local();
+        let check = CheckType { name: "c".into(), ttl: Duration::from_secs(10), ..CheckType::default() };
+        local.add_check(check, Source::Api).await.expect("good");
+        // While this is held nothing can be shown.
+        let shown = local.inner.published.borrow();
+        let reader = std::thread::spawn({
+            let local = local.clone();
+            move || local.registered()
+        });
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while local.inner.registry.try_lock().is_ok() {
+            assert!(std::time::Instant::now() < deadline, "a reader shows the registry without its lock");
+            std::thread::yield_now();
+        }
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(1));
+            assert!(local.inner.registry.try_lock().is_err(), "a reader shows the registry without its lock");
+            assert!(local.inner.stale.load(Ordering::Acquire), "the older state is still shown");
+        }
+        drop(shown);
+        assert!(reader.join().expect("no panic").checks.contains_key("c"));
     }
 
     #[tokio::test]

@@ -1,11 +1,10 @@
-//! Observes voted checks: learns from the catalog which, has them probed, and sends the votes.
-//!
-//! One task an agent, beside one that asks what is assigned: one parked query, whatever the number of
-//! checks. What is run and what is due is decided in `votes`.
+//! The observer of voted checks. One loop keeps a parked query for all assignments of this agent, the other probes and
+//! casts ballots as `votes` decides.
 
 use super::Local;
-use super::checks::{Finding, Probe, Runners, Thresholds};
+use super::checks::{Finding, Probe, ProbeSettings, Runners, Thresholds};
 use super::votes::{Order, Votes};
+use crate::clock;
 use crate::defaults::{BALLOT_RETRY, OBSERVED_PACE, OBSERVED_RETRY, OBSERVED_WAIT, SYNC_MAX_STALE, SYNC_REQUEST_TIMEOUT};
 use crate::gossip::{Gossip, Roster};
 use crate::model::fault::Fault;
@@ -22,10 +21,10 @@ use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-/// What probes have found and nobody has looked at: the last of each check.
+/// The findings that wait for the observing task: the last of each check.
 #[derive(Debug, Default)]
 struct Mailbox {
     found: Mutex<HashMap<String, (u64, Finding)>>,
@@ -43,17 +42,16 @@ impl Mailbox {
     }
 }
 
-/// A ballot on its way, with what came of it.
+/// A ballot on its way, with the result of its write.
 type Sending = Pin<Box<dyn Future<Output = (Ballot, Result<(), Fault>)> + Send>>;
 
-/// Observes for ever.
 pub(super) async fn run(local: Local, router: Router, lan: Gossip) {
-    let (told, assigned) = watch::channel(Vec::new());
-    tokio::join!(learn(local.inner.node_name.clone(), router.clone(), lan, told), observe(local, router, assigned));
+    let (assigned, assignments) = watch::channel(Vec::new());
+    tokio::join!(learn(local.inner.node_name.clone(), router.clone(), lan, assigned), observe(local, router, assignments));
 }
 
-/// Keeps `told` as the catalog has it.
-async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Vec<VotedCheck>>) {
+/// Keeps `assigned` as the catalog has it.
+async fn learn(node: String, router: Router, lan: Gossip, assigned: watch::Sender<Vec<VotedCheck>>) {
     let mut index = 0;
     let mut trouble = FailureThrottle::default();
     loop {
@@ -61,10 +59,10 @@ async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Ve
         let pause = match ask(&node, &router, index).await {
             Ok((checks, now)) => {
                 if trouble.worked() {
-                    info!("what this agent observes is known again");
+                    info!("assignments of voted checks are read again");
                 }
                 index = now;
-                told.send_if_modified(|before| {
+                assigned.send_if_modified(|before| {
                     let differs = *before != checks;
                     *before = checks;
                     differs
@@ -74,7 +72,7 @@ async fn learn(node: String, router: Router, lan: Gossip, told: watch::Sender<Ve
             Err(fault) => {
                 metrics::counter!("kontor.local.observed_failed").increment(1);
                 if trouble.failed(Instant::now().into_std()) {
-                    warn!(%fault, "what this agent observes cannot be read; going on with what is known");
+                    warn!(%fault, "assignments of voted checks cannot be read; going on with the last ones");
                 }
                 index = 0;
                 OBSERVED_RETRY
@@ -90,22 +88,24 @@ async fn ask(node: &str, router: &Router, min_index: u64) -> Result<(Vec<VotedCh
     router.rows(Query::of(Identity::new(read, Principal::agent(node)), freshness)).await
 }
 
-/// Resolves while there is a server and none that would not understand.
+/// Resolves once there is a server and every server knows of votes.
 async fn servers_know_of_votes(lan: &Gossip) {
     let know = |roster: &Arc<Roster>| {
         let mut servers = roster.alive().filter(|member| member.is_server()).peekable();
         servers.peek().is_some() && servers.all(|server| server.level() >= level::VOTES)
     };
     if lan.changes().wait_for(know).await.is_err() {
-        // The pool has stopped, and the agent is about to.
+        // The pool has stopped, and the agent stops too.
         pending::<()>().await;
     }
 }
 
-/// Runs what is assigned and sends what is due.
+/// Runs the assigned checks and sends the votes that are due.
 async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec<VotedCheck>>) {
-    let settings = local.probe_settings();
-    let defer = local.lock().settings.check_update_interval;
+    let (settings, defer) = {
+        let registry = local.lock();
+        (registry.running.settings().clone(), registry.settings.check_update_interval)
+    };
     let mut votes = Votes::new(&local.inner.node_name, defer);
     let (mut runners, mailbox) = (Runners::default(), Arc::new(Mailbox::default()));
     let mut sending: Option<Sending> = None;
@@ -119,17 +119,17 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
         }
         let due = votes.next().filter(|_| sending.is_none()).map(|due| Instant::from_std(due).max(not_before));
         tokio::select! {
-            told = assigned.changed() => match told {
-                Ok(()) => {
-                    let checks = assigned.borrow_and_update().clone();
-                    local.heed_observed(&checks);
-                    for order in votes.assigned(checks, Instant::now().into_std()) {
-                        carry_out(order, &mut runners, &settings, &mailbox);
-                    }
-                    votes.own(&local.probed(), Instant::now().into_std(), rand::random());
+            changed = assigned.changed() => {
+                if changed.is_err() {
+                    return;
                 }
-                Err(_ended) => return,
-            },
+                let checks = assigned.borrow_and_update().clone();
+                local.change(|registry, _now| registry.state.heed_observed(&checks));
+                for order in votes.assigned(checks, Instant::now().into_std()) {
+                    carry_out(order, &mut runners, &settings, &mailbox);
+                }
+                take_own(&mut votes, &local);
+            }
             () = mailbox.some.notified() => {
                 let discard = local.lock().settings.discard_check_output;
                 for (key, (start, mut finding)) in mailbox.take() {
@@ -139,7 +139,7 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
                     votes.found(&key, start, finding, Instant::now().into_std(), rand::random());
                 }
             }
-            () = local.inner.own_vote.notified() => votes.own(&local.probed(), Instant::now().into_std(), rand::random()),
+            () = local.inner.own_vote.notified() => take_own(&mut votes, &local),
             (ballot, result) = done(&mut sending) => {
                 sending = None;
                 match result {
@@ -160,12 +160,18 @@ async fn observe(local: Local, router: Router, mut assigned: watch::Receiver<Vec
                     }
                 }
             }
-            () = until(due) => {}
+            () = clock::until(due) => {}
         }
     }
 }
 
-fn carry_out(order: Order, runners: &mut Runners, settings: &super::checks::ProbeSettings, mailbox: &Arc<Mailbox>) {
+/// Takes the results of this agent's own checks.
+fn take_own(votes: &mut Votes, local: &Local) {
+    let probed = local.lock().state.probed();
+    votes.own(&probed, Instant::now().into_std(), rand::random());
+}
+
+fn carry_out(order: Order, runners: &mut Runners, settings: &ProbeSettings, mailbox: &Arc<Mailbox>) {
     match order {
         Order::Start { key, start, check } => match Probe::of(&check, settings) {
             Some(probe) => {
@@ -196,13 +202,6 @@ fn send(router: Router, ballot: Ballot) -> Sending {
 async fn done(sending: &mut Option<Sending>) -> (Ballot, Result<(), Fault>) {
     match sending {
         Some(sending) => sending.await,
-        None => pending().await,
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
         None => pending().await,
     }
 }

@@ -1,9 +1,7 @@
-//! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/` of
-//! the data directory, as Consul has them.
-//!
-//! `registry` calls it; `kept` says what is in a file.
+//! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/` of the data directory,
+//! as Consul has them. `kept` has the form of a file.
 
-use super::kept::{KeptCheck, KeptService, KeptTtl, file_name, load_all, write};
+use super::kept::{Kept, KeptCheck, KeptService, KeptTtl, file_name, load_all, write};
 use super::step::Step;
 use super::{Source, inherit};
 use std::collections::BTreeSet;
@@ -12,12 +10,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Everything that is kept and can be understood.
+/// The content of all files that can be understood.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) services: Vec<KeptService>,
     pub(super) checks: Vec<KeptCheck>,
-    /// What TTL checks said last.
     pub(super) words: Vec<KeptTtl>,
 }
 
@@ -42,71 +39,62 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Everything that is kept and can be understood.
+    /// Reads all files that can be understood.
     pub(super) fn load(&self) -> Result<Found, String> {
         inherit::take(&self.services, &self.checks, &self.states)
             .map_err(|error| format!("cannot take over the registrations that Consul kept in the data directory: {error}"))?;
-        let (services, checks, words) = (load_all(&self.services)?, load_all(&self.checks)?, load_all(&self.states)?);
-        Ok(Found { services, checks, words })
+        Ok(Found { services: load_all(&self.services)?, checks: load_all(&self.checks)?, words: load_all(&self.states)? })
     }
 
-    /// Has the disk agree with what `steps` do; on return it does. It may block for as long as the disk
-    /// takes.
+    /// Makes the files agree with `steps`. It blocks for as long as the disk takes.
     ///
-    /// Broken off in the middle, it leaves no service without its checks: checks come before their service, and
-    /// what goes goes last, services first. A file that is new is taken back when another cannot be written.
+    /// Broken off in the middle, it leaves no service without its checks: checks are written before their service,
+    /// and removals come last, services first. A new file is taken back when another cannot be written.
     pub(super) fn carry_out(&self, steps: &[Step]) -> io::Result<()> {
-        // Whose entries have changed: each is flushed once.
-        let mut folders: BTreeSet<&Path> = BTreeSet::new();
-        let mut made = Vec::new();
+        let mut touched = Touched::default();
         let mut in_order: Vec<&Step> = steps.iter().collect();
         in_order.sort_by_key(|step| step.place_on_disk());
         for step in in_order {
-            if let Err(error) = self.carry_out_one(step, &mut folders, &mut made) {
-                // What cannot be taken back either is read at the next start.
-                made.iter().for_each(|file| _ = fs::remove_file(file));
+            if let Err(error) = self.carry_out_one(step, &mut touched) {
+                // A file that cannot be taken back either is read at the next start.
+                touched.made.iter().for_each(|file| _ = fs::remove_file(file));
                 return Err(error);
             }
         }
-        folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
+        touched.folders.into_iter().try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
-    fn carry_out_one<'a>(&'a self, step: &Step, folders: &mut BTreeSet<&'a Path>, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    fn carry_out_one<'a>(&'a self, step: &Step, touched: &mut Touched<'a>) -> io::Result<()> {
         match step {
             Step::PutService { row, token, source: Source::Api } => {
                 let kept = KeptService { service: (**row).clone(), token: token.clone() };
-                note_new(&self.services, &row.id, made);
-                write(&self.services, &kept, true)?;
-                folders.insert(&self.services);
+                keep(&self.services, &kept, touched)?;
             }
             Step::PutCheck { new, source: Source::Api } => {
                 let kept = KeptCheck { check: new.row.clone(), definition: new.check.clone(), token: new.token.clone() };
-                note_new(&self.checks, &new.row.check_id, made);
-                write(&self.checks, &kept, true)?;
-                folders.insert(&self.checks);
+                keep(&self.checks, &kept, touched)?;
             }
-            Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, folders)?,
-            // Only the definition: what a TTL check said last is still wanted.
-            Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, folders)?,
-            Step::DropService(id) => self.forget(&self.services, id, folders)?,
+            Step::PutService { row, source: Source::File, .. } => self.forget(&self.services, &row.id, touched)?,
+            // Only the definition: the state of a TTL check is still wanted.
+            Step::PutCheck { new, source: Source::File } => self.forget(&self.checks, &new.row.check_id, touched)?,
+            Step::DropService(id) => self.forget(&self.services, id, touched)?,
             Step::DropCheck(id) => {
-                self.forget(&self.checks, id, folders)?;
-                self.forget(&self.states, id, folders)?;
+                self.forget(&self.checks, id, touched)?;
+                self.forget(&self.states, id, touched)?;
             }
             Step::Reloaded { .. } => {}
         }
         Ok(())
     }
 
-    /// Keeps what a TTL check said. Not flushed: a power cut costs one sign of life, and the next
-    /// one comes within the TTL.
+    /// Keeps the state of a TTL check, unflushed: a power cut costs one update, and another follows within the TTL.
     pub(super) fn keep_word(&self, kept: &KeptTtl) -> io::Result<()> {
         write(&self.states, kept, false)
     }
 
-    fn forget<'a>(&self, folder: &'a Path, id: &str, changed: &mut BTreeSet<&'a Path>) -> io::Result<()> {
+    fn forget<'a>(&self, folder: &'a Path, id: &str, touched: &mut Touched<'a>) -> io::Result<()> {
         match fs::remove_file(folder.join(file_name(id))) {
-            Ok(()) => _ = changed.insert(folder),
+            Ok(()) => _ = touched.folders.insert(folder),
             Err(absent) if absent.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -114,12 +102,22 @@ impl Disk {
     }
 }
 
-/// Notes the file of `id` if there is none yet.
-fn note_new(folder: &Path, id: &str, made: &mut Vec<PathBuf>) {
-    let file = folder.join(file_name(id));
+/// The entries of folders that a change has touched so far.
+#[derive(Default)]
+struct Touched<'a> {
+    /// Each is flushed once.
+    folders: BTreeSet<&'a Path>,
+    /// The files that are new.
+    made: Vec<PathBuf>,
+}
+
+fn keep<'a, T: Kept>(folder: &'a Path, kept: &T, touched: &mut Touched<'a>) -> io::Result<()> {
+    let file = folder.join(file_name(kept.id()));
     if !file.exists() {
-        made.push(file);
+        touched.made.push(file);
     }
+    touched.folders.insert(folder);
+    write(folder, kept, true)
 }
 
 #[cfg(test)]
@@ -130,6 +128,12 @@ mod tests {
     use crate::model::ids::Token;
     use crate::model::service::NodeService;
     use std::os::unix::fs::PermissionsExt;
+
+    fn open() -> (tempfile::TempDir, Disk) {
+        let home = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(home.path()).expect("opens");
+        (home, disk)
+    }
 
     fn kept(id: &str) -> KeptService {
         let service = NodeService { id: id.to_owned(), service: "web".to_owned(), ..NodeService::default() };
@@ -152,8 +156,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_found_again_under_any_id_and_forgotten_on_request() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         for id in ["web", "../../etc/passwd", "a/b\0c", &"x".repeat(5_000)] {
             disk.carry_out(&[put(id), put(id)]).expect("kept, and kept again");
             assert_eq!(disk.load().expect("readable").services, [kept(id)]);
@@ -165,8 +168,7 @@ mod tests {
 
     #[test]
     fn a_registration_that_finds_no_place_leaves_nothing_of_itself_and_takes_nothing_away() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         let check = |id: &str| {
             let row = HealthCheck { check_id: id.to_owned(), service_id: "web".to_owned(), ..HealthCheck::default() };
             let new = NewCheck { row, check: Some(CheckType::default()), token: Token::default() };
@@ -182,8 +184,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_may_read_a_registration() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         disk.carry_out(&[put("web")]).expect("kept");
         let mode = fs::metadata(disk.services.join(file_name("web"))).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -191,8 +192,7 @@ mod tests {
 
     #[test]
     fn damaged_files_are_set_aside_and_the_others_are_read() {
-        let home = tempfile::tempdir().expect("a directory");
-        let disk = Disk::open(home.path()).expect("opens");
+        let (_home, disk) = open();
         disk.carry_out(&[put("good")]).expect("kept");
         let truncated = &serde_json::to_vec(&kept("cut")).expect("json")[..20];
         fs::write(disk.services.join(file_name("cut")), truncated).expect("written");

@@ -1,13 +1,11 @@
-//! What a registration comes to: checked against what is registered, and put down as the steps that
-//! are taken on the disk first and then here.
-//!
-//! Part of `registry`. Planning changes nothing; between a plan and its steps no other plan is made.
+//! Plans of registrations: each is checked against the registry and becomes the steps that the disk takes first, then
+//! the registry. Planning changes nothing; between a plan and its steps no other plan is made.
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};
 use super::maintenance;
 use super::registry::Registry;
-use super::step::Step;
+use super::step::{Plan, Step};
 use crate::defaults::{DEREGISTER_CRITICAL_MIN, LOCAL_MAX_CHECKS, LOCAL_MAX_SERVICES};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
@@ -20,12 +18,7 @@ use tracing::info;
 
 impl Registry {
     /// A service with its checks. `replace_checks` drops earlier checks that are not named anew.
-    pub(super) fn plan_service(
-        &self,
-        definition: ServiceDefinition,
-        source: Source,
-        replace_checks: bool,
-    ) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_service(&self, definition: ServiceDefinition, source: Source, replace_checks: bool) -> Plan {
         let NewService { row, checks, token } = definition::service(definition, &self.settings.node_name)?;
         let scripts = self.settings.script_checks;
         checks.iter().try_for_each(|check| scripts.allow(check.check.as_ref(), source))?;
@@ -33,9 +26,9 @@ impl Registry {
         if replace_checks {
             let named: BTreeSet<&str> = checks.iter().map(|check| check.row.check_id.as_str()).collect();
             let maintenance = maintenance::service_check_id(&row.id);
-            // Maintenance is the operator's word, not part of any definition.
+            // Maintenance belongs to the operator, not to any definition.
             let replaced = |id: &String| !named.contains(id.as_str()) && *id != maintenance;
-            let known = self.state.ids_of_checks(&row.id).chain(self.orphans_of(&row.id)).map(str::to_owned);
+            let known = self.state.checks_of(&row.id).map(String::as_str).chain(self.orphans_of(&row.id)).map(str::to_owned);
             steps.extend(known.filter(replaced).map(Step::DropCheck));
         }
         steps.push(Step::PutService { row: Box::new(row), token, source });
@@ -44,8 +37,8 @@ impl Registry {
         self.with_room(steps)
     }
 
-    /// The removal of a service with its checks, or of what is kept for one that has never come.
-    pub(super) fn plan_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
+    /// The removal of a service with its checks, or of the kept checks of an absent service.
+    pub(super) fn plan_removal(&self, id: &str) -> Plan {
         if self.state.service(id).is_none() {
             let orphans: Vec<Step> = self.orphans_of(id).map(|check| Step::DropCheck(check.to_owned())).collect();
             if !orphans.is_empty() {
@@ -54,12 +47,11 @@ impl Registry {
             let text = format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.");
             return Err(Fault::not_found(text));
         }
-        let checks = self.state.checks_of(id).into_iter().map(Step::DropCheck);
+        let checks = self.state.checks_of(id).cloned().map(Step::DropCheck);
         Ok(checks.chain([Step::DropService(id.to_owned())]).collect())
     }
 
-    /// A check by itself.
-    pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_check(&self, check: CheckType, source: Source) -> Plan {
         let token_of = |service: &str| self.state.service(service).map(|entry| entry.token.clone());
         let new = self.check_alone(check, source, token_of)?;
         let steps = vec![Step::PutCheck { new: Box::new(new), source }];
@@ -88,8 +80,7 @@ impl Registry {
         Ok(new)
     }
 
-    /// The removal of a check.
-    pub(super) fn plan_check_removal(&self, id: &str) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_check_removal(&self, id: &str) -> Plan {
         if self.state.check(id).is_none() && !self.is_orphan(id) {
             return Err(unknown_check(id));
         }
@@ -97,13 +88,7 @@ impl Registry {
     }
 
     /// A service into or out of maintenance.
-    pub(super) fn plan_service_maintenance(
-        &self,
-        id: &str,
-        enable: bool,
-        reason: &str,
-        token: &Token,
-    ) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_service_maintenance(&self, id: &str, enable: bool, reason: &str, token: &Token) -> Plan {
         let Some(service) = self.state.service(id) else {
             return Err(Fault::not_found(format!("No service registered with ID {id:?}")));
         };
@@ -112,11 +97,11 @@ impl Registry {
     }
 
     /// The node into or out of maintenance.
-    pub(super) fn plan_node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_node_maintenance(&self, enable: bool, reason: &str, token: &Token) -> Plan {
         self.maintain(maintenance::check(&self.settings.node_name, None, reason, token), enable)
     }
 
-    fn maintain(&self, check: NewCheck, enable: bool) -> Result<Vec<Step>, Fault> {
+    fn maintain(&self, check: NewCheck, enable: bool) -> Plan {
         let id = check.row.check_id.clone();
         match (enable, self.state.check(&id).is_some()) {
             (true, false) => self.with_room(vec![Step::PutCheck { new: Box::new(check), source: Source::Api }]),
@@ -126,7 +111,7 @@ impl Registry {
     }
 
     /// The removal of the services with a check that has been critical for longer than it may.
-    pub(super) fn plan_reaping(&self, now: Instant) -> Result<Vec<Step>, Fault> {
+    pub(super) fn plan_reaping(&self, now: Instant) -> Plan {
         let overdue = self.state.checks.values().filter(|entry| {
             let after = entry.row.definition.deregister_critical_service_after;
             let since = entry.critical_since.filter(|_| !after.is_zero() && !entry.mark.deleted);
@@ -142,7 +127,7 @@ impl Registry {
         Ok(steps)
     }
 
-    /// Whether the checks of a service that users register or add a check to can carry what they copy of it.
+    /// Refuses `steps` if the checks of their service cannot carry their copies of its name and tags.
     fn copies_fit(&self, steps: &[Step]) -> Result<(), Fault> {
         let (mut row, mut service, mut put, mut dropped) = (None, None, BTreeSet::new(), BTreeSet::new());
         for step in steps {
@@ -158,12 +143,12 @@ impl Registry {
         }
         let Some(id) = service.filter(|id| !id.is_empty()) else { return Ok(()) };
         let Some(row) = row.or_else(|| self.state.service(id).map(|entry| &*entry.row)) else { return Ok(()) };
-        put.extend(self.state.ids_of_checks(id).filter(|check| !dropped.contains(check)));
+        put.extend(self.state.checks_of(id).map(String::as_str).filter(|check| !dropped.contains(check)));
         rules::copies(&row.id, &row.service, &row.tags, put.len()).map_err(Fault::bad_request)
     }
 
-    /// `steps`, if this agent takes what they register.
-    pub(super) fn with_room(&self, steps: Vec<Step>) -> Result<Vec<Step>, Fault> {
+    /// `steps`, if this agent has room for their services and checks.
+    pub(super) fn with_room(&self, steps: Vec<Step>) -> Plan {
         let (mut services, mut checks) = (BTreeSet::new(), BTreeSet::new());
         for step in &steps {
             match step {
@@ -194,14 +179,13 @@ pub(super) fn unknown_check(id: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::tests::{ids, settings, start, ttl, web};
+    use super::super::registry::tests::{ids, kept, open, open_in, start, ttl, web};
     use super::*;
     use crate::defaults::COMMAND_BYTES;
 
     #[test]
     fn copies_of_tags_are_bounded_over_several_registrations() {
-        let now = start();
-        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let (now, mut registry) = (start(), open());
         let tagged = |bytes: usize| ServiceDefinition { tags: vec!["t".repeat(bytes)], ..web(Vec::new()) };
         let check = |number: usize| CheckType { name: number.to_string(), service_id: "web1".into(), ..ttl() };
         registry.add_service(tagged(COMMAND_BYTES / 10), Source::Api, false, now).expect("good");
@@ -219,10 +203,9 @@ mod tests {
 
     #[test]
     fn checks_whose_service_never_came_are_deregistered_and_stay_away() {
-        let (home, now) = (tempfile::tempdir().expect("a directory"), start());
-        let open = || Registry::open(settings(Some(home.path())), now).expect("opens");
+        let (home, now, mut registry) = kept();
+        let open = || open_in(&home, now);
         let check = |id: &str| CheckType { id: id.into(), name: "c".into(), service_id: "web1".into(), ..ttl() };
-        let mut registry = open();
         registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
         for id in ["alone", "with the service", "taken", "replaced"] {
             registry.add_check(check(id), Source::Api, now).expect("good");
@@ -231,7 +214,7 @@ mod tests {
         let mut registry = open();
         registry.remove_check("alone").expect("it is kept");
         assert_eq!(registry.remove_check("alone"), Err(unknown_check("alone")));
-        // Another one takes its id and goes again.
+        // Another check takes its id and goes again.
         registry.add_check(CheckType { service_id: String::new(), ..check("taken") }, Source::Api, now).expect("good");
         registry.remove_check("taken").expect("known");
         registry.add_service(web(vec![CheckType { check_id: "new".into(), ..ttl() }]), Source::Api, true, now).expect("good");

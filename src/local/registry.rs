@@ -1,8 +1,5 @@
-//! What is registered with this agent, with all that hangs on it: what a plan's steps do here, and what
-//! is found on the disk at the start.
-//!
-//! [`super::Local`] holds one behind its lock. Time is passed in. Nothing here waits for the disk: steps
-//! are carried out once they are on it.
+//! The registrations of this agent with their deadlines and runs: read from the disk at the start, changed by the
+//! steps of plans. Steps are carried out once the disk has them, so nothing here waits for it. Time is passed in.
 
 use super::checks::ProbeSettings;
 use super::definition::{self, NewCheck};
@@ -23,28 +20,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
-/// Metadata that Consul gives each node: nothing where there are no segments, and its version.
+/// Metadata that Consul gives each node: its network segment, empty here, and its version.
 const SEGMENT_META: &str = "consul-network-segment";
 const VERSION_META: &str = "consul-version";
 
-/// This moment, by the clock that deadlines count and by the one that survives a restart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// For deadlines.
     pub(super) at: Instant,
-    /// Since the Unix epoch.
+    /// Since the Unix epoch; it survives a restart.
     pub(super) unix: Duration,
 }
 
 impl Moment {
-    /// Now.
     pub(super) fn now() -> Moment {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Moment { at: tokio::time::Instant::now().into_std(), unix }
     }
 }
 
-/// The registrations of this agent with all that hangs on them.
+/// The registrations of this agent with their deadlines and runs.
 #[derive(Debug)]
 pub(super) struct Registry {
     pub(super) state: State,
@@ -54,11 +48,11 @@ pub(super) struct Registry {
     /// Services whose checks have changed since the aliases were judged; empty for the node.
     pub(super) touched: BTreeSet<String>,
     pub(super) disk: Option<Arc<Disk>>,
-    /// What TTL checks said before a restart, until each is registered again.
+    /// States of TTL checks from before a restart, until each check is registered again.
     recalled: BTreeMap<String, KeptTtl>,
-    /// What TTL checks have said and the disk does not have yet: the last word of each.
+    /// States of TTL checks that the disk does not have yet.
     pub(super) unsaved: BTreeMap<String, KeptTtl>,
-    /// Kept checks whose service is not registered (yet): those of configuration files come later.
+    /// Kept checks whose service is not registered (yet): services of configuration files come later.
     orphans: Vec<KeptCheck>,
     pub(super) from_files: FromFiles,
 }
@@ -107,12 +101,12 @@ impl Registry {
         self.orphans.iter().filter(move |kept| kept.check.service_id == service).map(|kept| kept.check.check_id.as_str())
     }
 
-    /// Whether a kept check of this id waits for its service.
+    /// True if a kept check of this id waits for its service.
     pub(super) fn is_orphan(&self, check: &str) -> bool {
         self.orphans.iter().any(|kept| kept.check.check_id == check)
     }
 
-    /// Does here what a plan says. What is to be kept is on the disk.
+    /// Carries out the steps of a plan, which the disk has already.
     pub(super) fn carry_out(&mut self, steps: Vec<Step>, now: Moment) {
         for step in steps {
             match step {
@@ -138,7 +132,6 @@ impl Registry {
         }
     }
 
-    /// The address told to others has changed.
     pub(super) fn set_addresses(&mut self, advertise: String, tagged: BTreeMap<String, String>) {
         (self.settings.advertise, self.settings.tagged_addresses) = (advertise, tagged);
         self.state.set_node(node_info(&self.settings));
@@ -159,8 +152,7 @@ impl Registry {
         }
     }
 
-    /// A check that was kept is critical until it has run or somebody has spoken for it: what it was
-    /// registered with says nothing of how its service is now.
+    /// Starts a kept check as critical: its initial status says nothing of its service now.
     fn restore_check(&mut self, kept: KeptCheck, now: Moment) {
         if self.state.check(&kept.check.check_id).is_some() {
             return;
@@ -171,14 +163,15 @@ impl Registry {
         self.start_check(NewCheck { row, check, token }, Source::Api, now);
     }
 
-    /// Remembers a check and has it run; what it said before a restart is taken up.
+    /// Registers a check and has it run. A TTL check takes up its state from before a restart.
     fn start_check(&mut self, new: NewCheck, source: Source, now: Moment) {
         let (id, token, check) = (new.row.check_id.clone(), new.token.clone(), new.check.clone());
         let fresh = self.state.check(&id).is_none();
-        let ttl = check.as_ref().filter(|_| new.row.kind == "ttl").map(|check| (check.ttl, self.running.output_max(check)));
+        let ttl = check.as_ref().filter(|_| new.row.kind == "ttl");
+        let ttl = ttl.map(|check| (check.ttl, self.running.settings().output_max(check)));
         let forbidden = self.settings.script_checks.allow(check.as_ref(), source).err();
         self.touch(&new.row.service_id);
-        // What is kept under this id is another one now.
+        // A kept check of this id is replaced.
         self.orphans.retain(|kept| kept.check.check_id != id);
         self.state.put_check(new, source);
         match (&check, &forbidden) {
@@ -191,7 +184,7 @@ impl Registry {
             _ => self.running.stop(&id),
         }
         if let Some(fault) = forbidden {
-            // One that was kept when it was allowed. Left out, its service would look well.
+            // It was allowed when it was kept. Without it, its service would look well.
             warn!(check = %id, %fault, "a kept check is not run");
             self.set_status(&id, CheckStatus::Critical, &fault.message, now.at, 0.0);
         }
@@ -207,7 +200,7 @@ impl Registry {
         }
     }
 
-    /// Forgets a check that may be there.
+    /// Removes a check that may be there.
     fn drop_check(&mut self, id: &str) {
         self.deadlines.stop(id);
         self.running.stop(id);
@@ -241,21 +234,22 @@ pub(super) fn node_info(settings: &LocalSettings) -> NodeInfo {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::ScriptChecks;
+    use super::super::step::Plan;
     use super::*;
     use crate::model::check::CheckType;
     use crate::model::definition::ServiceDefinition;
     use crate::model::fault::{Fault, FaultKind};
-    use crate::model::ids::NodeId;
-    use crate::proxy::Proxies;
-    use crate::tls::OutgoingTls;
     use std::path::Path;
+    use tempfile::TempDir;
 
     const TTL: Duration = Duration::from_secs(10);
 
+    type Done = Result<(), Fault>;
+
     /// Changes as [`super::super::Local`] makes them, at once.
     impl Registry {
-        fn make(&mut self, plan: Result<Vec<Step>, Fault>, now: Moment) -> Result<(), Fault> {
+        /// Carries out `plan`, on the disk first.
+        pub(in super::super) fn make(&mut self, plan: Plan, now: Moment) -> Result<(), Fault> {
             let steps = plan?;
             if let Some(disk) = &self.disk {
                 disk.carry_out(&steps).expect("the disk is well");
@@ -271,14 +265,8 @@ pub(super) mod tests {
             disk.flat_map(|disk| words.values().map(|word| disk.keep_word(word))).for_each(|kept| kept.expect("kept"));
         }
 
-        pub(in super::super) fn add_service(
-            &mut self,
-            definition: ServiceDefinition,
-            source: Source,
-            replace_checks: bool,
-            now: Moment,
-        ) -> Result<(), Fault> {
-            self.make(self.plan_service(definition, source, replace_checks), now)
+        pub(crate) fn add_service(&mut self, service: ServiceDefinition, source: Source, replace: bool, now: Moment) -> Done {
+            self.make(self.plan_service(service, source, replace), now)
         }
 
         pub(in super::super) fn remove_service(&mut self, id: &str) -> Result<(), Fault> {
@@ -293,35 +281,8 @@ pub(super) mod tests {
             self.make(self.plan_check_removal(id), start())
         }
 
-        pub(in super::super) fn service_maintenance(
-            &mut self,
-            id: &str,
-            enable: bool,
-            reason: &str,
-            token: &Token,
-            now: Moment,
-        ) -> Result<(), Fault> {
-            self.make(self.plan_service_maintenance(id, enable, reason, token), now)
-        }
-
-        pub(in super::super) fn node_maintenance(
-            &mut self,
-            enable: bool,
-            reason: &str,
-            token: &Token,
-            now: Moment,
-        ) -> Result<(), Fault> {
-            self.make(self.plan_node_maintenance(enable, reason, token), now)
-        }
-
-        pub(in super::super) fn reload(
-            &mut self,
-            services: Vec<ServiceDefinition>,
-            checks: Vec<CheckType>,
-            node_meta: BTreeMap<String, String>,
-            now: Moment,
-        ) -> Result<(), Fault> {
-            self.make(self.plan_reload(services, checks, node_meta), now)
+        pub(crate) fn reload(&mut self, services: Vec<ServiceDefinition>, checks: Vec<CheckType>, now: Moment) -> Done {
+            self.make(self.plan_reload(services, checks, BTreeMap::new()), now)
         }
 
         pub(in super::super) fn reap(&mut self, now: Instant) {
@@ -332,19 +293,30 @@ pub(super) mod tests {
     pub(in super::super) fn settings(data_dir: Option<&Path>) -> LocalSettings {
         LocalSettings {
             node_name: "n1".into(),
-            node_id: NodeId::default(),
             datacenter: "dc1".into(),
             advertise: "10.0.0.1".into(),
-            tagged_addresses: BTreeMap::new(),
-            node_meta: BTreeMap::new(),
             data_dir: data_dir.map(Path::to_path_buf),
             check_update_interval: Duration::from_secs(300),
             check_output_max_size: 32,
-            discard_check_output: false,
-            check_tls: OutgoingTls::default(),
-            check_proxies: Proxies::default(),
-            script_checks: ScriptChecks::default(),
+            ..LocalSettings::default()
         }
+    }
+
+    /// A registry without a disk.
+    pub(in super::super) fn open() -> Registry {
+        Registry::open(settings(None), start()).expect("opens")
+    }
+
+    /// A registry over the data directory `home`.
+    pub(in super::super) fn open_in(home: &TempDir, now: Moment) -> Registry {
+        Registry::open(settings(Some(home.path())), now).expect("opens")
+    }
+
+    /// An empty data directory, the time, and a registry over that directory.
+    pub(in super::super) fn kept() -> (TempDir, Moment, Registry) {
+        let (home, now) = (tempfile::tempdir().expect("a directory"), start());
+        let registry = open_in(&home, now);
+        (home, now, registry)
     }
 
     pub(in super::super) fn start() -> Moment {
@@ -374,60 +346,45 @@ pub(super) mod tests {
 
     #[test]
     fn registrations_and_what_a_ttl_check_said_survive_a_restart() {
-        let home = tempfile::tempdir().expect("a directory");
-        let now = start();
-        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        let (home, now, mut registry) = kept();
         registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
         registry.add_check(CheckType { name: "disk".into(), ..ttl() }, Source::Api, now).expect("good");
         registry.update_ttl("service:web1", CheckStatus::Passing, "all well", now, 0.0).expect("good");
         registry.save_words();
-        registry.node_maintenance(true, "", &Token::default(), now).expect("good");
+        registry.make(registry.plan_node_maintenance(true, "", &Token::default()), now).expect("good");
 
         let soon = after(now, TTL / 2);
-        let mut again = Registry::open(settings(Some(home.path())), soon).expect("opens");
+        let mut again = open_in(&home, soon);
         assert_eq!(ids(&again), ["_node_maintenance", "disk", "service:web1"]);
         assert_eq!(status(&again, "service:web1"), (CheckStatus::Passing, "all well".to_owned()));
         again.expire(after(soon, TTL).at);
         let expired = "TTL expired (last output before timeout follows): all well";
         assert_eq!(status(&again, "service:web1"), (CheckStatus::Critical, expired.to_owned()));
 
-        let late = Registry::open(settings(Some(home.path())), after(now, TTL)).expect("opens");
+        let late = open_in(&home, after(now, TTL));
         assert_eq!(status(&late, "service:web1").0, CheckStatus::Critical, "its word has expired meanwhile");
     }
 
     #[test]
-    fn a_kept_check_is_critical_until_it_has_run_whatever_it_was_registered_with() {
-        let home = tempfile::tempdir().expect("a directory");
-        let now = start();
-        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+    fn a_kept_check_is_critical_until_it_has_run_and_of_this_node_whatever_it_was_registered_with() {
+        let (home, now, mut registry) = kept();
         let well = |id: &str, check: CheckType| CheckType { check_id: id.into(), status: "passing".into(), ..check };
         let probe = CheckType { tcp: "h:1".into(), interval: TTL, ..CheckType::default() };
         registry.add_service(web(vec![well("tcp", probe), well("ttl", ttl())]), Source::Api, false, now).expect("good");
         assert_eq!((status(&registry, "tcp").0, status(&registry, "ttl").0), (CheckStatus::Passing, CheckStatus::Passing));
-        let again = Registry::open(settings(Some(home.path())), now).expect("opens");
-        assert_eq!((status(&again, "tcp").0, status(&again, "ttl").0), (CheckStatus::Critical, CheckStatus::Critical));
-    }
-
-    #[test]
-    fn a_kept_check_belongs_to_this_node_whatever_its_name_was() {
-        let home = tempfile::tempdir().expect("a directory");
-        let now = start();
-        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
-        registry.add_check(CheckType { name: "disk".into(), ..ttl() }, Source::Api, now).expect("good");
         let renamed = LocalSettings { node_name: "n2".into(), ..settings(Some(home.path())) };
         let again = Registry::open(renamed, now).expect("opens");
-        assert_eq!(again.state.check("disk").expect("kept").row.node, "n2");
+        assert_eq!((status(&again, "tcp").0, status(&again, "ttl").0), (CheckStatus::Critical, CheckStatus::Critical));
+        assert_eq!(again.state.check("tcp").expect("kept").row.node, "n2");
     }
 
     #[test]
     fn what_was_removed_stays_removed_after_a_restart() {
-        let home = tempfile::tempdir().expect("a directory");
-        let now = start();
-        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        let (home, now, mut registry) = kept();
         registry.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
         registry.update_ttl("service:web1", CheckStatus::Passing, "", now, 0.0).expect("good");
         registry.remove_service("web1").expect("known");
-        let mut again = Registry::open(settings(Some(home.path())), now).expect("opens");
+        let mut again = open_in(&home, now);
         assert!(ids(&again).is_empty() && again.state.registered().services.is_empty());
         again.add_service(web(vec![ttl()]), Source::Api, false, now).expect("good");
         assert_eq!(status(&again, "service:web1").0, CheckStatus::Critical, "its old word is forgotten");
@@ -435,12 +392,11 @@ pub(super) mod tests {
 
     #[test]
     fn registering_again_keeps_what_a_check_says_and_the_checks_not_named_unless_asked() {
-        let now = start();
-        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let (now, mut registry) = (start(), open());
         let named = |id: &str| CheckType { check_id: id.into(), ..ttl() };
         registry.add_service(web(vec![named("a"), named("b")]), Source::Api, false, now).expect("good");
         registry.update_ttl("a", CheckStatus::Passing, "well", now, 0.0).expect("good");
-        registry.service_maintenance("web1", true, "", &Token::default(), now).expect("known");
+        registry.make(registry.plan_service_maintenance("web1", true, "", &Token::default()), now).expect("known");
         registry.add_service(web(vec![named("a")]), Source::Api, false, now).expect("good");
         assert_eq!(ids(&registry), ["_service_maintenance:web1", "a", "b"]);
         assert_eq!(status(&registry, "a"), (CheckStatus::Passing, "well".to_owned()));
@@ -450,8 +406,7 @@ pub(super) mod tests {
 
     #[test]
     fn mistakes_get_consuls_texts() {
-        let now = start();
-        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let (now, mut registry) = (start(), open());
         let probe = CheckType { name: "probe".into(), tcp: "h:1".into(), interval: TTL, ..CheckType::default() };
         registry.add_check(probe, Source::Api, now).expect("good");
         let mut update = |id: &str| registry.update_ttl(id, CheckStatus::Passing, "", now, 0.0).expect_err("refused");
@@ -461,20 +416,18 @@ pub(super) mod tests {
         let orphan = CheckType { name: "c".into(), service_id: "x".into(), ..ttl() };
         let fault = registry.add_check(orphan, Source::Api, now).expect_err("refused");
         assert_eq!(fault, Fault::failed("ServiceID \"x\" does not exist"));
-        let fault = registry.service_maintenance("x", true, "", &Token::default(), now).expect_err("refused");
+        let fault = registry.plan_service_maintenance("x", true, "", &Token::default()).expect_err("refused");
         assert_eq!(fault, Fault::not_found("No service registered with ID \"x\""));
         assert!(registry.remove_service("x").expect_err("refused").message.starts_with("Unknown service ID \"x\""));
     }
 
     #[test]
     fn checks_kept_for_a_service_of_a_file_wait_for_it() {
-        let home = tempfile::tempdir().expect("a directory");
-        let now = start();
-        let mut registry = Registry::open(settings(Some(home.path())), now).expect("opens");
+        let (home, now, mut registry) = kept();
         registry.add_service(web(Vec::new()), Source::File, false, now).expect("good");
         let check = CheckType { name: "c".into(), service_id: "web1".into(), ..ttl() };
         registry.add_check(check, Source::Api, now).expect("good");
-        let mut again = Registry::open(settings(Some(home.path())), now).expect("opens");
+        let mut again = open_in(&home, now);
         assert!(ids(&again).is_empty());
         again.add_service(web(Vec::new()), Source::File, false, now).expect("good");
         assert_eq!(ids(&again), ["c"]);
@@ -482,8 +435,7 @@ pub(super) mod tests {
 
     #[test]
     fn output_is_bounded_and_the_smaller_bound_holds() {
-        let now = start();
-        let mut registry = Registry::open(settings(None), now).expect("opens");
+        let (now, mut registry) = (start(), open());
         let bounds = |id: &str, output_max_size| CheckType { check_id: id.into(), output_max_size, ..ttl() };
         registry.add_service(web(vec![bounds("a", 0), bounds("b", 4), bounds("c", 99)]), Source::Api, false, now).expect("good");
         let long = "x".repeat(40);

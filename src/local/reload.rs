@@ -1,13 +1,11 @@
-//! Configuration files read anew: what they say no longer goes, what they say otherwise changes, what
-//! they say as before is not touched.
-//!
-//! Part of `registry`. What users registered over HTTP stays, but for checks of a service that goes.
+//! Configuration files read anew: absent definitions go, changed ones are registered, equal ones are not touched.
+//! Registrations over HTTP stay, but for checks of a service that goes.
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};
 use super::registry::Registry;
 use super::state::CheckEntry;
-use super::step::{FromFiles, Step};
+use super::step::{FromFiles, Plan, Step};
 use crate::model::check::CheckType;
 use crate::model::definition::ServiceDefinition;
 use crate::model::fault::Fault;
@@ -17,15 +15,14 @@ use crate::model::service::NodeService;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Registry {
-    /// What replaces everything that came from configuration files. There is no plan when anything of
-    /// it is wrong.
+    /// The steps that replace everything from configuration files. One mistake refuses all.
     pub(super) fn plan_reload(
         &self,
         services: Vec<ServiceDefinition>,
         checks: Vec<CheckType>,
         node_meta: BTreeMap<String, String>,
-    ) -> Result<Vec<Step>, Fault> {
-        // Reserved keys are the agent's own doing.
+    ) -> Plan {
+        // Reserved keys are allowed: the agent itself sets them.
         rules::meta(&node_meta, true).map_err(|why| Fault::bad_request(format!("Invalid node metadata: {why}")))?;
         let node = &self.settings.node_name;
         let services: Vec<NewService> =
@@ -52,7 +49,7 @@ impl Registry {
         self.with_room(steps)
     }
 
-    /// The removal of what came from files and is in them no longer.
+    /// The removal of what files registered and no longer define.
     fn stale(&self, services: &[NewService], checks: &[NewCheck]) -> Vec<Step> {
         let named: BTreeSet<&str> = services.iter().map(|service| service.row.id.as_str()).collect();
         let old = self.state.services.iter().filter(|(_, entry)| entry.source == Source::File && !entry.mark.deleted);
@@ -68,10 +65,10 @@ impl Registry {
     }
 }
 
-/// Files that are being read: what is there as they say goes on as if nobody had read them.
+/// A reading of the files. A definition that is registered as it stands makes no step.
 struct Reading<'a> {
     registry: &'a Registry,
-    /// Checks that go before anything comes.
+    /// Checks that are removed before anything is registered.
     gone: BTreeSet<String>,
     said: FromFiles,
 }
@@ -86,7 +83,7 @@ impl Reading<'_> {
         (!same).then(|| Step::PutService { row: Box::new(row), token, source: Source::File })
     }
 
-    /// Of one that stays as it is the deadline and what it says go on.
+    /// A check that stays as it is keeps its deadline and its state.
     fn check(&mut self, new: NewCheck) -> Option<Step> {
         let id = &new.row.check_id;
         let known = self.registry.state.check(id).is_some_and(|entry| entry.source == Source::File) && !self.gone.contains(id);
@@ -100,7 +97,7 @@ impl Reading<'_> {
 mod tests {
     use super::super::LocalSettings;
     use super::super::registry::Moment;
-    use super::super::registry::tests::settings;
+    use super::super::registry::tests::{ids, settings, ttl};
     use super::*;
     use crate::model::check::CheckStatus;
     use std::time::Duration;
@@ -110,14 +107,6 @@ mod tests {
         Registry::open(settings, Moment::now()).expect("opens")
     }
 
-    fn ttl() -> CheckType {
-        CheckType { ttl: Duration::from_secs(10), ..CheckType::default() }
-    }
-
-    fn ids(registry: &Registry) -> Vec<String> {
-        registry.state.registered().checks.into_keys().collect()
-    }
-
     #[test]
     fn a_reload_replaces_what_files_said_and_nothing_else_and_a_wrong_one_changes_nothing() {
         let now = Moment::now();
@@ -125,15 +114,15 @@ mod tests {
         let named = |name: &str| ServiceDefinition { name: name.into(), check: Some(ttl()), ..ServiceDefinition::default() };
         registry.add_service(named("api"), Source::Api, false, now).expect("good");
         let disk = CheckType { name: "disk".into(), ..ttl() };
-        registry.reload(vec![named("one"), named("two")], vec![disk.clone()], BTreeMap::new(), now).expect("good");
+        registry.reload(vec![named("one"), named("two")], vec![disk.clone()], now).expect("good");
         registry.update_ttl("service:one", CheckStatus::Passing, "", now, 0.0).expect("good");
         assert_eq!(ids(&registry), ["disk", "service:api", "service:one", "service:two"]);
 
         let wrong = vec![named("three"), ServiceDefinition::default()];
-        registry.reload(wrong, Vec::new(), BTreeMap::new(), now).expect_err("refused");
+        registry.reload(wrong, Vec::new(), now).expect_err("refused");
         assert_eq!(ids(&registry), ["disk", "service:api", "service:one", "service:two"]);
 
-        registry.reload(vec![named("one")], Vec::new(), BTreeMap::new(), now).expect("good");
+        registry.reload(vec![named("one")], Vec::new(), now).expect("good");
         assert_eq!(ids(&registry), ["service:api", "service:one"]);
         assert_eq!(registry.state.check("service:one").expect("there").row.status, CheckStatus::Passing);
     }
@@ -151,24 +140,24 @@ mod tests {
             checks: vec![CheckType { check_id: "a".into(), ..ttl() }, CheckType { check_id: "b".into(), ..ttl() }],
             ..ServiceDefinition::default()
         };
-        let reload = |registry: &mut Registry, web, now| registry.reload(vec![web], Vec::new(), BTreeMap::new(), now);
+        let reload = |registry: &mut Registry, web, now| registry.reload(vec![web], Vec::new(), now);
         reload(&mut registry, web(80), now).expect("good");
         for id in ["a", "b"] {
             registry.update_ttl(id, CheckStatus::Passing, "well", now, 0.0).expect("good");
         }
         let tags = |registry: &Registry| registry.state.registered().services["web"].tags.clone();
-        // Somebody has overridden the tags in the catalog.
+        // The tags are overridden in the catalog.
         let mut row = (*registry.state.registered().services["web"]).clone();
         row.tags = vec!["blue".into()];
         registry.state.put_service(row, Token::default(), Source::File);
 
-        let revision = registry.state.revision();
+        let revision = registry.state.revision;
         reload(&mut registry, web(80), later).expect("good");
-        assert_eq!(registry.state.revision(), revision, "nothing is pushed");
+        assert_eq!(registry.state.revision, revision, "nothing is pushed");
         assert_eq!(tags(&registry), ["blue"]);
         assert_eq!(registry.deadlines.next(), Some(now.at + ttl().ttl), "its time runs on");
 
-        // One check differs: it alone starts over, with what it said last.
+        // One check differs: it alone starts over, with its last status.
         let mut other = web(80);
         other.checks[1].ttl = Duration::from_secs(60);
         reload(&mut registry, other, later).expect("good");
@@ -178,7 +167,7 @@ mod tests {
         assert_eq!(late[0].0, "a");
         assert_eq!(registry.state.check("b").expect("there").row.status, CheckStatus::Passing);
 
-        // What was removed over HTTP comes back, what was replaced there is replaced.
+        // Removals and replacements over HTTP are undone.
         registry.remove_check("a").expect("known");
         registry.add_service(ServiceDefinition { port: 99, ..web(0) }, Source::Api, false, later).expect("good");
         reload(&mut registry, web(81), later).expect("good");

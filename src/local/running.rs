@@ -1,7 +1,4 @@
-//! Which checks of this agent are run, and with what: the tasks once the agent runs, and the aliases
-//! of its own services.
-//!
-//! `registry` owns one [`Running`] and tells it what comes and goes. It never changes a check.
+//! The checks that this agent runs: as tasks once the agent runs, and the aliases of its own services.
 
 use super::checks::{Alias, Finding, Probe, ProbeSettings, RouterElsewhere, Runners, Thresholds, follow};
 use super::definition;
@@ -15,10 +12,9 @@ use std::fmt;
 use std::sync::Arc;
 use tracing::warn;
 
-/// Gets the id of a check, the number of its start, and what was found.
+/// Gets the id of a check, the number of its start, and the finding.
 pub(super) type Report = Arc<dyn Fn(&str, u64, Finding) + Send + Sync>;
 
-/// The checks that are run.
 #[derive(Debug)]
 pub(super) struct Running {
     node_name: String,
@@ -29,16 +25,14 @@ pub(super) struct Running {
     engine: Option<Engine>,
 }
 
-/// A check that is run by a task.
 #[derive(Debug)]
 struct Run {
-    /// Differs at each start, so that what an earlier one finds does not count any more.
+    /// Differs at each start, so that findings of an earlier one do not count.
     start: u64,
     check: CheckType,
     token: Token,
 }
 
-/// What runs them.
 struct Engine {
     runners: Runners,
     router: Router,
@@ -52,20 +46,14 @@ impl fmt::Debug for Engine {
 }
 
 impl Running {
-    /// Nothing is run, and nothing will be before [`Running::attach`].
+    /// Checks can be started, but run only after [`Running::attach`].
     pub(super) fn new(node_name: &str, settings: ProbeSettings) -> Running {
-        Running {
-            node_name: node_name.to_owned(),
-            settings,
-            checks: BTreeMap::new(),
-            aliases: BTreeMap::new(),
-            starts: 0,
-            engine: None,
-        }
+        let (checks, aliases) = (BTreeMap::new(), BTreeMap::new());
+        Running { node_name: node_name.to_owned(), settings, checks, aliases, starts: 0, engine: None }
     }
 
-    /// Runs a check from now on. One that is run already, in the same way, goes on undisturbed:
-    /// registering it again and again must not put off its next run for ever.
+    /// Runs a check from now on. A check that runs already in the same way goes on undisturbed: registering it
+    /// again and again must not put off its next run for ever.
     pub(super) fn start(&mut self, id: &str, check: &CheckType, token: &Token) {
         if self.checks.get(id).is_some_and(|run| run.check == *check && run.token == *token) {
             return;
@@ -91,7 +79,6 @@ impl Running {
         self.checks.insert(id.to_owned(), run);
     }
 
-    /// Runs a check no longer.
     pub(super) fn stop(&mut self, id: &str) {
         self.aliases.remove(id);
         if self.checks.remove(id).is_some()
@@ -101,7 +88,7 @@ impl Running {
         }
     }
 
-    /// Whether a finding of this start still counts.
+    /// True if a finding of this start still counts.
     pub(super) fn counts(&self, id: &str, start: u64) -> bool {
         self.checks.get(id).is_some_and(|run| run.start == start)
     }
@@ -120,19 +107,13 @@ impl Running {
         self.engine = Some(engine);
     }
 
-    /// Ends the tasks.
     pub(super) fn detach(&mut self) {
         self.engine = None;
     }
 
-    /// What all probes have in common.
+    /// The settings that all probes share.
     pub(super) fn settings(&self) -> &ProbeSettings {
         &self.settings
-    }
-
-    /// Bytes of output kept for `check`.
-    pub(super) fn output_max(&self, check: &CheckType) -> usize {
-        self.settings.output_max(check)
     }
 }
 
@@ -145,8 +126,8 @@ impl Engine {
                 self.runners.start(id, probe, run.check.interval, Thresholds::of(&run.check), report);
             }
             None => {
-                let catalog =
-                    RouterElsewhere { router: self.router.clone(), principal: Principal::of_registration(&run.token, node_name) };
+                let principal = Principal::of_registration(&run.token, node_name);
+                let catalog = RouterElsewhere { router: self.router.clone(), principal };
                 let name = id.to_owned();
                 let report = move |finding| report(&name, start, finding);
                 self.runners.keep(id, follow(Alias::of(&run.check, node_name), catalog, report));
@@ -155,7 +136,7 @@ impl Engine {
     }
 }
 
-/// Says which of a check's times are too short and are raised.
+/// Warns of times of a check that are too short and are raised.
 fn warn_of_raised(id: &str, check: &CheckType) {
     if !check.interval.is_zero() && check.interval < CHECK_INTERVAL_MIN {
         warn!(check = %id, minimum_interval = ?CHECK_INTERVAL_MIN, "check has interval below minimum");

@@ -1,20 +1,20 @@
-//! Whose scripts are run as checks. `registry` asks before anything changes.
+//! The sources of checks that may run scripts.
 
 use super::Source;
 use crate::model::check::CheckType;
 use crate::model::fault::Fault;
 
-/// Whose scripts are run as checks; nobody's unless it is said.
+/// The sources of checks that may run scripts; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScriptChecks {
-    /// Of whoever may use the HTTP API. `enable_script_checks`
+    /// The HTTP API. `enable_script_checks`
     pub api: bool,
-    /// Of configuration files. `enable_local_script_checks` or `enable_script_checks`
+    /// Configuration files. `enable_local_script_checks` or `enable_script_checks`
     pub files: bool,
 }
 
 impl ScriptChecks {
-    /// Whether a check from `source` may be run. Commands in containers are scripts too.
+    /// Refuses a script from a `source` that may run none. Commands in containers are scripts too.
     pub(super) fn allow(self, check: Option<&CheckType>, source: Source) -> Result<(), Fault> {
         let script = check.is_some_and(|check| !check.script_args.is_empty());
         match source {

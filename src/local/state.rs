@@ -1,7 +1,5 @@
-//! What is registered here, and how far the catalog knows it.
-//!
-//! `registry` changes it, `diff` compares it with the catalog. It does no I/O. What was removed
-//! stays, marked, until the catalog has forgotten it.
+//! The registrations of this agent, each with a mark of its state in the catalog. No I/O. A removed one stays, marked,
+//! until the catalog has removed it.
 
 use super::definition::NewCheck;
 use super::{Registered, Source};
@@ -24,18 +22,17 @@ pub(super) struct NodeInfo {
     pub(super) meta: BTreeMap<String, String>,
 }
 
-/// How far the catalog knows a thing.
-#[derive(Clone, Copy, Debug)]
+/// The state of a registration in the catalog.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
-    /// Whether the catalog has it as it is here.
+    /// True if the catalog has it as it is here.
     pub(super) in_sync: bool,
-    /// Whether it is gone here, and only the catalog has it still.
+    /// True if it is gone here, and only the catalog has it still.
     pub(super) deleted: bool,
     /// Differs after each change, so that the end of a push never hides a newer change.
     pub(super) revision: u64,
 }
 
-/// A service and what is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceEntry {
     pub(super) row: Arc<NodeService>,
@@ -44,84 +41,59 @@ pub(super) struct ServiceEntry {
     pub(super) mark: Mark,
 }
 
-/// A check and what is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct CheckEntry {
     pub(super) row: Arc<HealthCheck>,
     pub(super) token: Token,
     pub(super) source: Source,
     pub(super) mark: Mark,
-    /// When a change of output alone is pushed at the latest.
+    /// The time at which a change of output alone is pushed at the latest.
     pub(super) deferred: Option<Instant>,
-    /// Since when it has said that it is critical; unset while it says nothing or something else.
+    /// The time of the first of its critical results in a row.
     pub(super) critical_since: Option<Instant>,
-    /// Of a voted check: whether it has run here, so that its status is more than it was registered with.
+    /// Of a voted check: whether it has run here, so that its status is more than its initial one.
     pub(super) probed: bool,
     /// Of a voted check: whether the catalog is known to have its definition, which its answers do not show.
     pub(super) defined: bool,
 }
 
 impl CheckEntry {
-    /// Whether its status in the catalog is voted on.
+    /// True if its status in the catalog is voted on.
     pub(super) fn is_voted(&self) -> bool {
         self.row.definition.voted.is_some()
     }
 
-    /// The row as the catalog gets it. How a check is defined is this agent's own business, and may hold
-    /// secrets; of a voted one its observers need it.
-    pub(super) fn told(&self) -> HealthCheck {
+    /// The row for the catalog. A definition may hold secrets and stays here, but for that of a voted check:
+    /// its observers need it.
+    pub(super) fn reported(&self) -> HealthCheck {
         let definition = if self.is_voted() { self.row.definition.clone() } else { CheckDefinition::default() };
         HealthCheck { definition, ..(*self.row).clone() }
     }
 }
 
-/// All registrations of this agent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) node: NodeInfo,
     pub(super) node_mark: Mark,
     pub(super) services: BTreeMap<String, ServiceEntry>,
     pub(super) checks: BTreeMap<String, CheckEntry>,
-    revision: u64,
-    /// How often a check that is voted on had another result here.
-    own_votes: u64,
-    pushes: u64,
+    /// The number of changes of the registrations.
+    pub(super) revision: u64,
+    /// The number of new results here of checks that are voted on.
+    pub(super) own_votes: u64,
+    /// The number of changes to push.
+    pub(super) pushes: u64,
     /// No deferred output is due before this.
-    first_deferred: Option<Instant>,
+    pub(super) first_deferred: Option<Instant>,
 }
 
 impl State {
-    /// Nothing is registered, and the catalog knows nothing.
+    /// The state of an agent without registrations, of which the catalog knows nothing.
     pub(super) fn new(node: NodeInfo) -> State {
-        let node_mark = Mark { in_sync: false, deleted: false, revision: 0 };
-        State {
-            node,
-            node_mark,
-            services: BTreeMap::new(),
-            checks: BTreeMap::new(),
-            revision: 0,
-            own_votes: 0,
-            pushes: 0,
-            first_deferred: None,
-        }
+        State { node, ..State::default() }
     }
 
-    /// Grows with every change of what is registered.
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// Differs after whatever is to be pushed, now or earlier than was known.
-    pub(super) fn to_push(&self) -> (u64, Option<Instant>) {
-        (self.pushes, self.first_deferred)
-    }
-
-    /// Grows with whatever is to be pushed.
-    pub(super) fn pushes(&self) -> u64 {
-        self.pushes
-    }
-
-    /// The mark of what has just changed.
+    /// A mark for a new change.
     pub(super) fn dirty(&mut self, deleted: bool) -> Mark {
         self.revision += 1;
         self.pushes += 1;
@@ -146,15 +118,19 @@ impl State {
         self.checks.get(id).filter(|entry| !entry.mark.deleted)
     }
 
-    /// The ids of the checks of a service.
-    pub(super) fn checks_of(&self, service: &str) -> Vec<String> {
-        self.ids_of_checks(service).map(str::to_owned).collect()
+    /// The services that are registered.
+    pub(super) fn live_services(&self) -> impl Iterator<Item = (&String, &ServiceEntry)> {
+        self.services.iter().filter(|(_, entry)| !entry.mark.deleted)
     }
 
-    /// The same, one by one.
-    pub(super) fn ids_of_checks(&self, service: &str) -> impl Iterator<Item = &str> {
-        let live = self.checks.iter().filter(move |(_, entry)| !entry.mark.deleted && entry.row.service_id == service);
-        live.map(|(id, _)| id.as_str())
+    /// The checks that are registered.
+    pub(super) fn live_checks(&self) -> impl Iterator<Item = (&String, &CheckEntry)> {
+        self.checks.iter().filter(|(_, entry)| !entry.mark.deleted)
+    }
+
+    /// The ids of the checks of a service.
+    pub(super) fn checks_of(&self, service: &str) -> impl Iterator<Item = &String> {
+        self.live_checks().filter(move |(_, entry)| entry.row.service_id == service).map(|(id, _)| id)
     }
 
     /// Registers a service or replaces it. Its checks follow its name and tags.
@@ -175,17 +151,13 @@ impl State {
     /// Gives the checks of a service its name and tags.
     pub(super) fn refresh_checks_of(&mut self, service: &str) {
         let Some(row) = self.service(service).map(|entry| Arc::clone(&entry.row)) else { return };
-        for id in self.checks_of(service) {
-            let follows = |check: &HealthCheck| check.service_name == row.service && check.service_tags == row.tags;
-            if self.check(&id).is_none_or(|entry| follows(&entry.row)) {
-                continue;
-            }
-            let mark = self.dirty(false);
-            if let Some(entry) = self.checks.get_mut(&id) {
+        let follows = |check: &HealthCheck| check.service_name == row.service && check.service_tags == row.tags;
+        let differ = self.checks_of(service).filter(|id| self.check(id).is_some_and(|entry| !follows(&entry.row)));
+        for id in differ.cloned().collect::<Vec<_>>() {
+            if let Some(entry) = self.mark_check(&id, false) {
                 let check = Arc::make_mut(&mut entry.row);
                 check.service_name.clone_from(&row.service);
                 check.service_tags.clone_from(&row.tags);
-                entry.mark = mark;
             }
         }
     }
@@ -221,15 +193,18 @@ impl State {
         self.checks.insert(id, CheckEntry { row, token, source, mark, deferred, critical_since, probed, defined });
     }
 
-    /// Marks a check as removed.
     pub(super) fn remove_check(&mut self, id: &str) {
-        let mark = self.dirty(true);
-        if let Some(entry) = self.checks.get_mut(id) {
-            entry.mark = mark;
-        }
+        self.mark_check(id, true);
     }
 
-    /// Sets what a check says. A change of output alone waits until `defer`; `None` for at once.
+    fn mark_check(&mut self, id: &str, deleted: bool) -> Option<&mut CheckEntry> {
+        let mark = self.dirty(deleted);
+        let entry = self.checks.get_mut(id)?;
+        entry.mark = mark;
+        Some(entry)
+    }
+
+    /// Sets a check's status and output. A change of output alone waits until `defer`; `None` for at once.
     pub(super) fn set_status(&mut self, id: &str, status: CheckStatus, output: &str, defer: Option<Instant>, now: Instant) {
         let Some(known) = self.checks.get_mut(id).filter(|known| !known.mark.deleted) else { return };
         if known.is_voted() {
@@ -241,7 +216,7 @@ impl State {
         }
         let output_only = known.row.status == status;
         let in_sync = known.mark.in_sync;
-        // The catalog counts as up to date until then; the first such change sets the time.
+        // The catalog counts as up to date until then. The first such change sets the time.
         let defer = defer.filter(|_| output_only && in_sync);
         let mark = match defer {
             Some(_) => {
@@ -261,60 +236,47 @@ impl State {
         }
     }
 
-    /// Sets what this agent says of a voted check. The catalog's status is that of the votes, of which this is
-    /// one: nothing is pushed.
+    /// Sets this agent's own result of a voted check. It is one vote of the catalog's status: nothing is pushed.
     fn set_own_vote(&mut self, id: &str, status: CheckStatus, output: &str) {
-        let said = |entry: &CheckEntry| entry.probed && entry.row.status == status && entry.row.output == output;
-        if self.check(id).is_none_or(said) {
-            return;
-        }
+        let same = |entry: &CheckEntry| entry.probed && entry.row.status == status && entry.row.output == output;
+        let Some(entry) = self.checks.get_mut(id).filter(|entry| !entry.mark.deleted && !same(entry)) else { return };
+        let row = Arc::make_mut(&mut entry.row);
+        row.status = status;
+        output.clone_into(&mut row.output);
+        entry.probed = true;
         self.revision += 1;
         self.own_votes += 1;
-        if let Some(entry) = self.checks.get_mut(id) {
-            let row = Arc::make_mut(&mut entry.row);
-            row.status = status;
-            output.clone_into(&mut row.output);
-            entry.probed = true;
-        }
     }
 
-    /// Grows with every result here of a check that is voted on.
-    pub(super) fn own_votes(&self) -> u64 {
-        self.own_votes
-    }
-
-    /// The checks that are voted on and have run here, with what this agent says of them itself.
+    /// The checks that are voted on and have run here, with this agent's own results.
     pub(super) fn probed(&self) -> BTreeMap<String, Arc<HealthCheck>> {
-        let probed = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted && entry.probed && entry.is_voted());
+        let probed = self.live_checks().filter(|(_, entry)| entry.probed && entry.is_voted());
         probed.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect()
     }
 
-    /// Takes from what the catalog has observed whether it has this agent's voted checks as they are here.
+    /// Compares this agent's voted checks with the definitions in the catalog, as its observers get them.
     pub(super) fn heed_observed(&mut self, observed: &[VotedCheck]) {
         let mut differ = Vec::new();
         for (id, entry) in self.checks.iter_mut().filter(|(_, entry)| entry.is_voted() && !entry.mark.deleted) {
-            let is_it = |told: &&VotedCheck| told.check_id == **id && told.node.eq_ignore_ascii_case(&entry.row.node);
-            let told = observed.iter().find(is_it);
-            entry.defined = told.is_some_and(|told| told.definition == entry.row.definition);
-            if told.is_some() && !entry.defined {
+            let is_it = |other: &&VotedCheck| other.check_id == **id && other.node.eq_ignore_ascii_case(&entry.row.node);
+            let theirs = observed.iter().find(is_it);
+            entry.defined = theirs.is_some_and(|theirs| theirs.definition == entry.row.definition);
+            if theirs.is_some() && !entry.defined {
                 differ.push(id.clone());
             }
         }
         for id in differ {
-            let mark = self.dirty(false);
-            if let Some(entry) = self.checks.get_mut(&id) {
-                entry.mark = mark;
-            }
+            self.mark_check(&id, false);
         }
     }
 
-    /// When the next deferred output is due.
+    /// The time of the next deferred output.
     pub(super) fn next_deferred(&mut self) -> Option<Instant> {
         self.first_deferred = self.checks.values().filter_map(|entry| entry.deferred).min();
         self.first_deferred
     }
 
-    /// Marks the checks whose deferred output is due; whether there are any.
+    /// Marks the checks whose deferred output is due. True if there are any.
     pub(super) fn undefer(&mut self, now: Instant) -> bool {
         let mut any = false;
         for entry in self.checks.values_mut() {
@@ -325,13 +287,10 @@ impl State {
         any
     }
 
-    /// What is registered, for the others.
     pub(super) fn registered(&self) -> Registered {
-        let services = self.services.iter().filter(|(_, entry)| !entry.mark.deleted);
-        let checks = self.checks.iter().filter(|(_, entry)| !entry.mark.deleted);
         Registered {
-            services: services.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
-            checks: checks.map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
+            services: self.live_services().map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
+            checks: self.live_checks().map(|(id, entry)| (id.clone(), Arc::clone(&entry.row))).collect(),
         }
     }
 }

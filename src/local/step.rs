@@ -1,28 +1,40 @@
-//! What a change of the registrations is made of: `plan` and `reload` make steps, `persist` and `registry` do them.
+//! The steps of a change: `plan` and `reload` make them, `persist` and `registry` carry them out.
 
 use super::Source;
 use super::definition::NewCheck;
+use crate::model::fault::Fault;
 use crate::model::ids::Token;
 use crate::model::service::NodeService;
 use std::collections::BTreeMap;
 
-/// One step of a change.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Registers a service or replaces it.
-    PutService { row: Box<NodeService>, token: Token, source: Source },
-    /// Registers a check or replaces it.
-    PutCheck { new: Box<NewCheck>, source: Source },
+    PutService {
+        row: Box<NodeService>,
+        token: Token,
+        source: Source,
+    },
+    PutCheck {
+        new: Box<NewCheck>,
+        source: Source,
+    },
     /// Removes a service; its checks go by steps of their own.
     DropService(String),
     /// Removes a check that may be there.
     DropCheck(String),
-    /// Configuration files have said this.
-    Reloaded { node_meta: BTreeMap<String, String>, said: Box<FromFiles> },
+    /// Records the definitions of configuration files.
+    Reloaded {
+        node_meta: BTreeMap<String, String>,
+        said: Box<FromFiles>,
+    },
 }
 
+/// The steps of a change, or the reason to refuse it.
+pub(super) type Plan = Result<Vec<Step>, Fault>;
+
 impl Step {
-    /// When it is done on the disk: lower ones first.
+    /// The place in the order of changes on the disk, lowest first.
     pub(super) fn place_on_disk(&self) -> u8 {
         match self {
             Step::PutCheck { source: Source::Api, .. } => 0,
@@ -33,7 +45,7 @@ impl Step {
     }
 }
 
-/// What configuration files said last, by id.
+/// The last definitions of configuration files, by id.
 #[derive(Debug, Default)]
 pub(super) struct FromFiles {
     pub(super) services: BTreeMap<String, (NodeService, Token)>,

@@ -1,8 +1,5 @@
-//! Drives anti-entropy: asks the timing what to do, reads and writes the catalog, tells the
-//! registry what came of it.
-//!
-//! One task runs it for as long as the agent lives. It decides nothing itself: *when* is
-//! `anti_entropy`, *what* is `diff`.
+//! The driver of anti-entropy: reads and writes the catalog and notes the results in the registry. One task for as
+//! long as the agent lives. `anti_entropy` decides the time, `diff` the writes.
 
 use super::Local;
 use super::anti_entropy::{AntiEntropy, End, Spread, SyncAction};
@@ -22,13 +19,11 @@ use std::future::Future;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-/// The catalog as a synchronisation needs it.
+/// The catalog with all that a synchronisation needs of it.
 pub(super) trait Catalog: Send + Sync + 'static {
-    /// What it has of this node.
     fn read(&self) -> impl Future<Output = Result<Remote, Fault>> + Send;
-    /// Changes it.
     fn write(&self, write: CatalogWrite, token: Token) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// How many agents share it.
+    /// The number of agents that share it.
     fn members(&self) -> usize;
 }
 
@@ -41,7 +36,7 @@ pub(super) struct RouterCatalog {
 }
 
 impl RouterCatalog {
-    /// Whether somebody leads, as far as this agent knows: a client learns it from the servers' tags.
+    /// True if a leader is known here. A client learns it from the servers' tags.
     pub(super) fn has_leader(&self) -> bool {
         let leads = |member: &Member| member.is_server() && !member.tag(tag::LEADS).is_empty();
         self.router.leader_addr().is_some() || self.lan.roster().alive().any(leads)
@@ -83,11 +78,11 @@ pub(super) async fn run(local: Local, catalog: impl Catalog) {
         }
         match timing.poll(now.into_std()) {
             SyncAction::Full => {
-                let end = told(&local, full(&local, &catalog).await, &timing, &mut trouble);
+                let end = ended(&local, full(&local, &catalog).await, &timing, &mut trouble);
                 timing.full_done(end, Instant::now().into_std(), spread(&catalog));
             }
             SyncAction::Partial => {
-                let end = told(&local, push(&local, &catalog).await, &timing, &mut trouble);
+                let end = ended(&local, push(&local, &catalog).await, &timing, &mut trouble);
                 timing.partial_done(end, Instant::now().into_std(), spread(&catalog));
             }
             SyncAction::Wait(until) => {
@@ -110,9 +105,9 @@ fn spread(catalog: &impl Catalog) -> Spread {
     Spread { members: catalog.members(), random: rand::random() }
 }
 
-/// Tells the log, and those who wait for the catalog, how a round has ended. No leader or no server is
-/// normal for a moment, while a datacenter starts; later each first failure is worth a line.
-fn told(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
+/// Logs the end of a round and wakes the callers that wait for the catalog. A missing leader or server is normal
+/// while a datacenter starts; after the first success every first failure is worth a line.
+fn ended(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
     match result {
         Ok(end) => {
             if trouble.worked() {
@@ -148,27 +143,28 @@ async fn full(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     push(local, catalog).await
 }
 
-/// Pushes what is known to differ. One refusal does not keep the others back.
+/// Pushes all known differences. One refusal does not keep the others back.
 async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     let (updates, pushes) = {
         let registry = local.lock();
-        (registry.state.updates(), registry.state.pushes())
+        (registry.state.updates(), registry.state.pushes)
     };
     let mut end = End::Done;
     for update in updates {
         match within(catalog.write(update.write.clone(), update.token.clone())).await {
             Ok(()) => {
-                debug!(change = what(&update), "catalog updated");
+                debug!(change = described(&update), "catalog updated");
                 local.lock().state.settle(&update);
             }
             Err(fault) if fault.kind == FaultKind::Denied => {
                 metrics::counter!("kontor.local.sync_denied").increment(1);
-                warn!(change = what(&update), %fault, "the token does not allow this; left until the next full synchronisation");
+                warn!(change = described(&update), %fault, "the token does not allow this; left until the next full synchronisation");
                 local.lock().state.put_off(&update);
             }
-            Err(fault) if is_of_the_user(fault.kind) => {
+            // Another write may fare better.
+            Err(fault) if matches!(fault.kind, FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Failed) => {
                 metrics::counter!("kontor.local.sync_refused").increment(1);
-                warn!(change = what(&update), %fault, "the catalog refuses this registration; trying again");
+                warn!(change = described(&update), %fault, "the catalog refuses this registration; trying again");
                 end = End::Refused;
             }
             Err(fault) => return Err(fault),
@@ -178,19 +174,14 @@ async fn push(local: &Local, catalog: &impl Catalog) -> Result<End, Fault> {
     Ok(end)
 }
 
-/// Whether another write may fare better than the one that met this fault.
-fn is_of_the_user(kind: FaultKind) -> bool {
-    matches!(kind, FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Failed)
-}
-
 async fn within<T>(request: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     timeout(SYNC_REQUEST_TIMEOUT, request)
         .await
         .unwrap_or_else(|_elapsed| Err(Fault::outcome_unknown(format!("no answer within {SYNC_REQUEST_TIMEOUT:?}"))))
 }
 
-/// What an update changes, for the log.
-fn what(update: &Update) -> String {
+/// The change of an update, for the log.
+fn described(update: &Update) -> String {
     match &update.write {
         CatalogWrite::Register(register) => match (&register.service, &register.check) {
             (Some(service), _) => format!("register service {}", service.id),
@@ -211,47 +202,50 @@ mod tests {
     use crate::model::node::Node;
     use crate::model::service::NodeService;
     use crate::shutdown::Shutdown;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, MutexGuard};
     use std::time::Duration;
 
-    /// A catalog of one node, in memory; with a fault it answers nothing else.
+    /// A catalog of one node, in memory.
     #[derive(Clone, Default)]
-    struct Fake {
-        remote: Arc<Mutex<Remote>>,
-        fault: Arc<Mutex<Option<Fault>>>,
-        /// Services that are refused, whatever else works.
-        refuses: Arc<Mutex<Option<(String, FaultKind)>>>,
-        writes: Arc<Mutex<usize>>,
+    struct Fake(Arc<Mutex<Inner>>);
+
+    #[derive(Default)]
+    struct Inner {
+        remote: Remote,
+        /// The answer to everything.
+        fault: Option<Fault>,
+        /// A service that is refused, with the kind of the fault.
+        refuses: Option<(String, FaultKind)>,
+        writes: usize,
     }
 
     impl Fake {
-        fn check(&self) -> Result<(), Fault> {
-            self.fault.lock().expect("whole").clone().map_or(Ok(()), Err)
+        fn lock(&self) -> MutexGuard<'_, Inner> {
+            self.0.lock().expect("whole")
         }
 
         fn services(&self) -> Vec<String> {
-            self.remote.lock().expect("whole").services.keys().cloned().collect()
+            self.lock().remote.services.keys().cloned().collect()
         }
     }
 
     impl Catalog for Fake {
         async fn read(&self) -> Result<Remote, Fault> {
-            self.check()?;
-            Ok(self.remote.lock().expect("whole").clone())
+            let inner = self.lock();
+            inner.fault.clone().map_or_else(|| Ok(inner.remote.clone()), Err)
         }
 
         async fn write(&self, write: CatalogWrite, _token: Token) -> Result<(), Fault> {
-            self.check()?;
-            *self.writes.lock().expect("whole") += 1;
-            let mut remote = self.remote.lock().expect("whole");
+            let mut inner = self.lock();
+            inner.fault.clone().map_or(Ok(()), Err)?;
+            inner.writes += 1;
             match write {
                 CatalogWrite::Register(register) => {
-                    let name = register.service.as_ref().map(|service| service.id.clone());
-                    if let Some((refused, kind)) = &*self.refuses.lock().expect("whole")
-                        && name.as_ref() == Some(refused)
-                    {
+                    let name = register.service.as_ref().map(|service| &service.id);
+                    if let Some((_, kind)) = inner.refuses.as_ref().filter(|(refused, _)| name == Some(refused)) {
                         return Err(Fault::new(*kind, "refused"));
                     }
+                    let remote = &mut inner.remote;
                     if remote.node.is_none() || !register.skip_node_update {
                         let (tagged_addresses, meta) = (register.tagged_addresses, register.node_meta);
                         let (id, node, address) = (register.id, register.node, register.address);
@@ -260,7 +254,7 @@ mod tests {
                     remote.services.extend(register.service.map(|service| (service.id.clone(), service)));
                     remote.checks.extend(register.checks.into_iter().map(|check| (check.check_id.clone(), check)));
                 }
-                CatalogWrite::Deregister(gone) => drop(remote.services.remove(&gone.service_id)),
+                CatalogWrite::Deregister(gone) => drop(inner.remote.services.remove(&gone.service_id)),
             }
             Ok(())
         }
@@ -279,7 +273,7 @@ mod tests {
         local.add_service(definition, Source::Api, false).await.expect("good");
     }
 
-    /// Lets virtual time pass, and everything that is due in it happen.
+    /// Lets virtual time pass, with everything that is due in it.
     async fn pass(seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
@@ -304,14 +298,14 @@ mod tests {
         pass(1).await;
         assert_eq!(catalog.services(), ["api"]);
 
-        let api = catalog.remote.lock().expect("whole").services["api"].clone();
+        let api = catalog.lock().remote.services["api"].clone();
         let stray = NodeService { id: "stray".to_owned(), ..api };
-        catalog.remote.lock().expect("whole").services = [("stray".to_owned(), stray)].into();
+        catalog.lock().remote.services = [("stray".to_owned(), stray)].into();
         pass(121).await;
         assert_eq!(catalog.services(), ["api"]);
-        let writes = *catalog.writes.lock().expect("whole");
+        let writes = catalog.lock().writes;
         pass(3600).await;
-        assert_eq!(*catalog.writes.lock().expect("whole"), writes, "where all agrees nothing is written");
+        assert_eq!(catalog.lock().writes, writes, "where all agrees nothing is written");
     }
 
     #[tokio::test(start_paused = true)]
@@ -319,17 +313,17 @@ mod tests {
         let (local, catalog) = (local(), Fake::default());
         let _stop = running(&local, &catalog).trigger_on_drop();
         pass(1).await;
-        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        catalog.lock().fault = Some(Fault::no_leader());
         register(&local, "web").await;
         pass(1).await;
-        *catalog.fault.lock().expect("whole") = None;
+        catalog.lock().fault = None;
         local.sync_soon();
         pass(4).await;
         assert_eq!(catalog.services(), ["web"]);
-        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        catalog.lock().fault = Some(Fault::no_leader());
         register(&local, "api").await;
         pass(1).await;
-        *catalog.fault.lock().expect("whole") = None;
+        catalog.lock().fault = None;
         pass(31).await;
         assert_eq!(catalog.services(), ["api", "web"]);
     }
@@ -338,7 +332,7 @@ mod tests {
     async fn one_refused_service_keeps_no_other_back() {
         for kind in [FaultKind::Denied, FaultKind::Failed] {
             let (local, catalog) = (local(), Fake::default());
-            *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
+            catalog.lock().refuses = Some(("bad".to_owned(), kind));
             register(&local, "bad").await;
             register(&local, "web").await;
             let _stop = running(&local, &catalog).trigger_on_drop();
@@ -347,7 +341,7 @@ mod tests {
             register(&local, "api").await;
             pass(1).await;
             assert_eq!(catalog.services(), ["api", "web"]);
-            *catalog.refuses.lock().expect("whole") = None;
+            catalog.lock().refuses = None;
             pass(121).await;
             assert_eq!(catalog.services(), ["api", "bad", "web"]);
         }
@@ -364,11 +358,11 @@ mod tests {
         local.remove_service("web").await.expect("known");
         assert!(catalog.services().is_empty());
         for kind in [FaultKind::Denied, FaultKind::Failed] {
-            *catalog.refuses.lock().expect("whole") = Some(("bad".to_owned(), kind));
+            catalog.lock().refuses = Some(("bad".to_owned(), kind));
             register(&local, "bad").await;
             assert!(local.registered().services.contains_key("bad"), "it is the log that says so");
         }
-        *catalog.fault.lock().expect("whole") = Some(Fault::no_leader());
+        catalog.lock().fault = Some(Fault::no_leader());
         register(&local, "api").await;
         register(&local, "db").await;
         assert_eq!(start.elapsed(), Duration::ZERO, "nobody has waited in vain");

@@ -1,11 +1,9 @@
 //! The deadlines of TTL checks. Time is passed in; `registry` owns one [`Deadlines`].
-//!
-//! It never changes a check: it says which have expired.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// When each TTL check turns critical.
+/// The time at which each TTL check turns critical.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     checks: BTreeMap<String, Ttl>,
@@ -16,9 +14,9 @@ pub(super) struct Deadlines {
 struct Ttl {
     ttl: Duration,
     max_output: usize,
-    /// Unset once expired, until the next sign of life.
+    /// `None` once expired, until the next update.
     deadline: Option<Instant>,
-    /// What the service said last; not what expiry wrote.
+    /// The output of the last update; not that of the expiry.
     last_output: String,
 }
 
@@ -30,21 +28,20 @@ impl Deadlines {
         self.renew(check, None, now);
     }
 
-    /// Forgets `check`.
     pub(super) fn stop(&mut self, check: &str) {
         if let Some(Ttl { deadline: Some(at), .. }) = self.checks.remove(check) {
             self.queue.remove(&(at, check.to_owned()));
         }
     }
 
-    /// A sign of life. Returns the TTL and the output as it is kept; nothing when `check` has no TTL.
+    /// Takes an update. Returns the TTL and the output as it is kept; `None` when `check` has no TTL.
     pub(super) fn heard(&mut self, check: &str, output: &str, now: Instant) -> Option<(Duration, String)> {
         let kept = capture(output, self.checks.get(check)?.max_output);
         self.renew(check, Some(&kept), now);
         self.checks.get(check).map(|ttl| (ttl.ttl, kept))
     }
 
-    /// What `check` said before a restart.
+    /// Sets the output of the last update before a restart.
     pub(super) fn recall(&mut self, check: &str, output: &str) {
         if let Some(ttl) = self.checks.get_mut(check) {
             output.clone_into(&mut ttl.last_output);
@@ -67,7 +64,7 @@ impl Deadlines {
         expired
     }
 
-    /// When the next one expires.
+    /// The time at which the next check expires.
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }

@@ -1,7 +1,5 @@
-//! What this agent observes for others and votes on: which checks it runs, and which votes are due.
-//!
-//! `observer` tells it what the catalog has assigned and what the probes find, and sends what it says
-//! is due. No I/O; time and chance are passed in.
+//! The voted checks that this agent observes: the checks to run and the votes that are due. No I/O; time and chance
+//! are passed in, `observer` probes and sends.
 
 use super::anti_entropy;
 use super::checks::Finding;
@@ -12,59 +10,62 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A change of what is run.
+/// A change of the checks that run.
 #[derive(Debug, PartialEq)]
 pub(super) enum Order {
-    /// Run this check; what it finds counts with this number.
-    Start { key: String, start: u64, check: Box<CheckType> },
-    /// Run it no longer.
-    Stop { key: String },
+    /// Run this check; its findings count with the number `start`.
+    Start {
+        key: String,
+        start: u64,
+        check: Box<CheckType>,
+    },
+    Stop {
+        key: String,
+    },
 }
 
 /// The checks that this agent votes on.
 #[derive(Debug)]
 pub(super) struct Votes {
     node_name: String,
-    /// How long a change of output alone waits; zero for not at all.
+    /// The delay of a change of output alone; zero for none.
     defer: Duration,
     duties: BTreeMap<String, Duty>,
     starts: u64,
 }
 
-/// One check that is voted on.
 #[derive(Debug)]
 struct Duty {
     node: String,
     check_id: String,
     epoch: u64,
     definition: CheckDefinition,
-    /// Differs at each start, so that what an earlier one finds does not count any more.
+    /// Differs at each start, so that findings of an earlier one do not count.
     start: u64,
-    /// What the probe said last.
+    /// The last finding of the probe.
     found: Option<Finding>,
-    /// What the catalog has counted of this agent under this epoch.
+    /// This agent's vote in the catalog under this epoch.
     said: Option<Finding>,
-    /// When a vote is to be sent.
+    /// The time at which a vote is due.
     due: Option<Instant>,
 }
 
 impl Votes {
-    /// Of the agent `node_name`.
     pub(super) fn new(node_name: &str, defer: Duration) -> Votes {
         Votes { node_name: node_name.to_owned(), defer, duties: BTreeMap::new(), starts: 0 }
     }
 
-    /// The catalog has these checks observed by this agent, and no others. This agent's own ones are run
-    /// by its registry, whoever else observes them.
-    pub(super) fn assigned(&mut self, told: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
+    /// Takes the checks that the catalog assigns to this agent, in place of the former ones. The registry runs this
+    /// agent's own checks, so they make no order.
+    pub(super) fn assigned(&mut self, checks: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
         let mut orders = Vec::new();
         let mut before = std::mem::take(&mut self.duties);
-        for VotedCheck { node, check_id, epoch, definition, .. } in told {
+        for VotedCheck { node, check_id, epoch, definition, .. } in checks {
             let key = format!("{node}\n{check_id}");
             let is_own = node.eq_ignore_ascii_case(&self.node_name);
             let duty = match before.remove(&key) {
                 Some(known) if known.definition == definition && known.epoch == epoch => known,
-                // Who observes has changed: everybody says anew what it found.
+                // The observers have changed: each votes anew.
                 Some(known) if known.definition == definition => {
                     let due = known.found.is_some().then_some(now);
                     Duty { epoch, said: None, due, ..known }
@@ -84,7 +85,6 @@ impl Votes {
         orders
     }
 
-    /// A probe has found something.
     pub(super) fn found(&mut self, key: &str, start: u64, finding: Finding, now: Instant, random: f64) {
         let defer = self.defer;
         if let Some(duty) = self.duties.get_mut(key).filter(|duty| duty.start == start) {
@@ -92,7 +92,7 @@ impl Votes {
         }
     }
 
-    /// Takes what this agent's own checks say, those that have run here.
+    /// Takes the results of this agent's own checks that have run here.
     pub(super) fn own(&mut self, probed: &BTreeMap<String, Arc<HealthCheck>>, now: Instant, random: f64) {
         let defer = self.defer;
         for duty in self.duties.values_mut().filter(|duty| duty.node.eq_ignore_ascii_case(&self.node_name)) {
@@ -103,12 +103,12 @@ impl Votes {
         }
     }
 
-    /// When the next vote is due.
+    /// The time at which the next vote is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.duties.values().filter_map(|duty| duty.due).min()
     }
 
-    /// The votes that are due, as many as one ballot holds.
+    /// The votes that are due, [`VOTES_PER_BALLOT`] at most.
     pub(super) fn due(&self, now: Instant) -> Ballot {
         let due = self.duties.values().filter(|duty| duty.due.is_some_and(|due| due <= now));
         let vote = |duty: &Duty| {
@@ -118,7 +118,7 @@ impl Votes {
         Ballot { observer: self.node_name.clone(), votes: due.filter_map(vote).take(VOTES_PER_BALLOT).collect() }
     }
 
-    /// The catalog has these votes. What was found since is due as ever.
+    /// Notes that the catalog has counted `ballot`. Later findings stay due.
     pub(super) fn counted(&mut self, ballot: Ballot, now: Instant, random: f64) {
         for Vote { node, check_id, epoch, status, output } in ballot.votes {
             let Some(duty) = self.duties.get_mut(&format!("{node}\n{check_id}")).filter(|duty| duty.epoch == epoch) else {
@@ -138,7 +138,7 @@ impl Duty {
         finding.output.truncate(finding.output.floor_char_boundary(VOTE_OUTPUT_BYTES));
         self.due = match &self.said {
             Some(said) if *said == finding => None,
-            // Of output alone the first change sets the time.
+            // The first of several changes of output alone sets the time.
             Some(said) if said.status == finding.status && !defer.is_zero() => {
                 self.due.or_else(|| now.checked_add(anti_entropy::defer(defer, random)))
             }
@@ -151,8 +151,7 @@ impl Duty {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::check::CheckStatus;
-    use crate::model::check::VotedDefinition;
+    use crate::model::check::{CheckStatus, VotedDefinition};
     use CheckStatus::{Critical, Passing};
 
     const DEFER: Duration = Duration::from_secs(300);
@@ -162,7 +161,7 @@ mod tests {
         CheckDefinition { tcp: target.into(), voted, ..CheckDefinition::default() }
     }
 
-    fn told(node: &str, target: &str, epoch: u64) -> VotedCheck {
+    fn voted_check(node: &str, target: &str, epoch: u64) -> VotedCheck {
         VotedCheck { node: node.into(), check_id: "c".into(), epoch, definition: definition(target), ..VotedCheck::default() }
     }
 
@@ -178,12 +177,12 @@ mod tests {
     #[test]
     fn what_is_assigned_is_run_once_and_stopped_when_it_is_not() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        let orders = votes.assigned(vec![told("n2", "h:1", 5), told("N1", "h:1", 5)], now);
+        let orders = votes.assigned(vec![voted_check("n2", "h:1", 5), voted_check("N1", "h:1", 5)], now);
         let [Order::Start { key, start: 1, check }] = orders.as_slice() else { panic!("{orders:?}") };
         assert_eq!((key.as_str(), check.tcp.as_str()), ("n2\nc", "h:1"));
-        assert_eq!(votes.assigned(vec![told("n2", "h:1", 5)], now), [Order::Stop { key: "N1\nc".into() }]);
-        assert_eq!(votes.assigned(vec![told("n2", "h:1", 6)], now), []);
-        let orders = votes.assigned(vec![told("n2", "h:2", 6)], now);
+        assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 5)], now), [Order::Stop { key: "N1\nc".into() }]);
+        assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 6)], now), []);
+        let orders = votes.assigned(vec![voted_check("n2", "h:2", 6)], now);
         assert!(matches!(orders.as_slice(), [Order::Start { start: 3, .. }]), "{orders:?}");
         votes.found("n2\nc", 1, Finding::new(Passing, ""), now, 0.0);
         assert_eq!(votes.next(), None, "of the run before");
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn a_result_is_sent_when_it_changes_until_it_is_counted_and_anew_under_a_new_epoch() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        votes.assigned(vec![told("n2", "h:1", 5)], now);
+        votes.assigned(vec![voted_check("n2", "h:1", 5)], now);
         assert_eq!((said(&votes, now), votes.next()), (vec![], None), "nothing is found yet");
         let found = |votes: &mut Votes, status| votes.found("n2\nc", 1, Finding::new(status, "x"), now, 0.5);
         found(&mut votes, Passing);
@@ -211,14 +210,14 @@ mod tests {
         votes.counted(under_way, now, 0.5);
         assert_eq!(said(&votes, now), [(5, Passing)], "it has changed while its vote was under way");
         sent(&mut votes, now);
-        votes.assigned(vec![told("n2", "h:1", 9)], now);
+        votes.assigned(vec![voted_check("n2", "h:1", 9)], now);
         assert_eq!(said(&votes, now), [(9, Passing)]);
     }
 
     #[test]
     fn output_alone_waits() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        votes.assigned(vec![told("n2", "h:1", 5)], now);
+        votes.assigned(vec![voted_check("n2", "h:1", 5)], now);
         votes.found("n2\nc", 1, Finding::new(Passing, "a"), now, 0.5);
         sent(&mut votes, now);
         votes.found("n2\nc", 1, Finding::new(Passing, "b"), now, 0.5);
@@ -231,7 +230,7 @@ mod tests {
     #[test]
     fn the_own_result_is_a_vote_once_the_check_has_run() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        votes.assigned(vec![told("n1", "h:1", 5)], now);
+        votes.assigned(vec![voted_check("n1", "h:1", 5)], now);
         let row = HealthCheck { status: Critical, definition: definition("h:1"), ..HealthCheck::default() };
         votes.own(&BTreeMap::new(), now, 0.5);
         assert_eq!(said(&votes, now), []);
@@ -243,7 +242,7 @@ mod tests {
     #[test]
     fn a_ballot_is_bounded() {
         let (mut votes, now) = (Votes::new("n1", DEFER), Instant::now());
-        let many = (0..VOTES_PER_BALLOT + 3).map(|number| told(&format!("n2-{number}"), "h:1", 5)).collect();
+        let many = (0..VOTES_PER_BALLOT + 3).map(|number| voted_check(&format!("n2-{number}"), "h:1", 5)).collect();
         for order in votes.assigned(many, now) {
             let Order::Start { key, start, .. } = order else { panic!("{order:?}") };
             votes.found(&key, start, Finding::new(Critical, "x".repeat(9_999)), now, 0.5);

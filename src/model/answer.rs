@@ -1,4 +1,4 @@
-//! What is answered: the JSON as the user gets it, and what its headers tell.
+//! Answers: the JSON as the user gets it, and the data of its headers.
 
 use super::ids::ClusterId;
 use super::query::Consistency;
@@ -6,10 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Whether the thing asked for is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Found {
-    /// It is (200).
     #[default]
     Yes,
     /// It is not: 404, an empty body, and the headers all the same.
@@ -20,12 +18,12 @@ pub enum Found {
     Conflict,
 }
 
-/// How a cache took part in an answer (`X-Cache`, `Age`).
+/// The part of a cache in an answer (`X-Cache`, `Age`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheUse {
-    /// Whether the answer was there already.
+    /// The answer was in the cache already.
     pub hit: bool,
-    /// How old it is.
+    /// Its age.
     pub age: Duration,
 }
 
@@ -33,56 +31,48 @@ pub struct CacheUse {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DatacenterPart {
-    /// Its name.
     pub name: String,
-    /// How old its part may be.
+    /// The age of its part at most.
     pub age: Duration,
     /// The index of its part; 0 where it has none.
     pub index: u64,
-    /// Why its part is missing.
+    /// The reason for a missing part.
     pub error: Option<String>,
 }
 
 /// A service of which so few instances pass that all are listed. Boxed in an answer: see `took_micros`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panic {
-    /// Its name, as it was asked for.
     pub service: String,
 }
 
-/// What the headers of an answer tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AnswerMeta {
     /// `X-Consul-Index`; never 0 when `indexed`.
     pub index: u64,
-    /// Whether the index headers are sent at all (`status/*` and others have none).
+    /// The index headers are sent; `status/*` and others have none.
     pub indexed: bool,
-    /// `X-Consul-KnownLeader`
     pub known_leader: bool,
-    /// `X-Consul-LastContact`: how old the answer may be.
+    /// `X-Consul-LastContact`: the age of the answer at most.
     pub last_contact: Duration,
-    /// `X-Consul-Effective-Consistency`
     pub consistency: Consistency,
-    /// Whether the thing is there.
     pub found: Found,
     /// The cluster that answered; nil before its bootstrap.
     pub cluster: ClusterId,
-    /// How a cache took part.
     pub cache: Option<CacheUse>,
     /// `X-Kontor-Panic`: the service of which too few instances pass, so that a `passing` answer holds
     /// them all.
     pub panic: Option<Box<Panic>>,
     /// For `?dc=*`: the datacenters that were asked, nearest first.
     pub datacenters: Option<Box<[DatacenterPart]>>,
-    /// How long the agent that answers had the request, in microseconds: what the asker waited beyond
-    /// that, the answer was on its way. Small, because each parked watch has room for it.
+    /// Microseconds that the answering agent had the request: the rest of the wait, the answer was on its way. Small,
+    /// because each parked watch has room for it.
     pub took_micros: u32,
 }
 
 impl AnswerMeta {
-    /// Counts the age of what a cache took part in on by `passed`; other answers are as old as they
-    /// were when their server read them, wherever they are shown.
+    /// Adds `passed` to the age of an answer from a cache. Other answers keep the age at which their server read them.
     pub fn grow_older(&mut self, passed: Duration) {
         if let Some(cache) = &mut self.cache {
             cache.age = cache.age.saturating_add(passed);
@@ -96,20 +86,19 @@ impl AnswerMeta {
 /// An answer: rendered once, where the data lives; every hop passes the bytes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// For the headers.
     pub meta: AnswerMeta,
     /// The JSON, not pretty and not compressed.
     pub body: Bytes,
 }
 
 impl Answer {
-    /// It is ready `took` after the request came here. Rounded down, so that no age is told too low.
+    /// Notes that it is ready `took` after the request came here. Rounded down, so that no age is too low.
     pub fn ready(&mut self, took: Duration) {
         self.meta.took_micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
     }
 
-    /// It has come from another agent, `waited` after it was asked for.
-    pub fn come(&mut self, waited: Duration) {
+    /// Notes that it has come from another agent, `waited` after the request.
+    pub fn add_age(&mut self, waited: Duration) {
         self.meta.grow_older(waited.saturating_sub(Duration::from_micros(self.meta.took_micros.into())));
     }
 }
@@ -131,12 +120,12 @@ mod tests {
             ..AnswerMeta::default()
         };
         let mut answer = Answer { meta, body: Bytes::new() };
-        answer.come(seconds(61));
+        answer.add_age(seconds(61));
         assert_eq!((answer.meta.last_contact, answer.meta.cache.unwrap().age), (seconds(4), seconds(4)));
         let ages: Vec<Duration> = answer.meta.datacenters.iter().flatten().map(|part| part.age).collect();
         assert_eq!(ages, [seconds(3), seconds(2)]);
         let mut own = Answer::default();
-        own.come(seconds(9));
+        own.add_age(seconds(9));
         assert_eq!(own.meta.last_contact, Duration::ZERO, "of no cache");
     }
 }

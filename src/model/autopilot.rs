@@ -1,16 +1,15 @@
-//! How the leader treats servers: `autopilot {}` of the configuration, and what operators make of it later.
+//! Autopilot's configuration: `autopilot {}` of the files, and later changes by operators.
 
 use super::duration;
 use crate::defaults::{AUTOPILOT_LAST_CONTACT, AUTOPILOT_MAX_TRAILING_LOGS, AUTOPILOT_STABILIZATION};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The body of `operator/autopilot/configuration`, and the row of the replicated state. What a body leaves
-/// out has the value of a new cluster, as in Consul.
+/// The body of `operator/autopilot/configuration`, and the row of the replicated state. A field that a body leaves out
+/// has the value of a new cluster, as in Consul.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct AutopilotConfig {
-    /// Whether servers that have failed are removed.
     pub cleanup_dead_servers: bool,
     /// The longest silence of a healthy server.
     #[serde(with = "duration::printed")]
@@ -19,7 +18,7 @@ pub struct AutopilotConfig {
     pub max_trailing_logs: u64,
     /// Voters below which no dead one is removed.
     pub min_quorum: u32,
-    /// How long a new server must be healthy before it votes.
+    /// The time that a new server must be healthy before it votes.
     #[serde(with = "duration::printed")]
     pub server_stabilization_time: Duration,
     /// Of Consul Enterprise: kept, and without effect.

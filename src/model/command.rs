@@ -1,4 +1,4 @@
-//! What Raft replicates, and what came of it.
+//! The commands that Raft replicates, and their results.
 
 use super::autopilot::AutopilotConfig;
 use super::check::HealthCheck;
@@ -22,21 +22,14 @@ pub struct Register {
     /// UUID of the node, or empty.
     #[serde(rename = "ID")]
     pub id: String,
-    /// The node's name.
     pub node: String,
-    /// The node's address.
     pub address: String,
-    /// The node's addresses by place.
     pub tagged_addresses: Option<BTreeMap<String, String>>,
-    /// The node's metadata.
     pub node_meta: Option<BTreeMap<String, String>>,
-    /// An instance to register.
     pub service: Option<NodeService>,
-    /// A check to register.
     pub check: Option<HealthCheck>,
-    /// More checks to register.
     pub checks: Vec<HealthCheck>,
-    /// Whether an existing node's own fields are left as they are.
+    /// An existing node's own fields stay as they are.
     pub skip_node_update: bool,
 }
 
@@ -46,14 +39,11 @@ pub struct Register {
 pub struct Deregister {
     /// The datacenter to deregister in; the agent's own when empty.
     pub datacenter: String,
-    /// The node's name.
     pub node: String,
     /// Accepted and not used.
     pub address: String,
-    /// The instance to remove.
     #[serde(rename = "ServiceID")]
     pub service_id: String,
-    /// The check to remove.
     #[serde(rename = "CheckID")]
     pub check_id: String,
 }
@@ -63,24 +53,33 @@ pub struct Deregister {
 pub enum Command {
     /// Upsert a node, a service and checks, atomically.
     Register(Box<Register>),
-    /// Remove a service, a check or a node.
     Deregister(Deregister),
     /// New coordinates of some nodes; unknown nodes are passed over.
     UpdateCoordinates(Vec<NodeCoordinate>),
-    /// Several commands at once, in order, each with its own outcome; the first refusal is told.
+    /// Several commands in order, each with its own outcome; the first refusal is the result.
     Batch(Vec<Command>),
-    /// Refuse a cluster of another datacenter from now on; without an id, whatever is called so.
-    RemoveDatacenter { datacenter: String, cluster: Option<ClusterId> },
-    /// Take back all removals of a datacenter.
-    ReadmitDatacenter { datacenter: String },
-    /// Say who observes some voted checks. Only the leader's own duties propose it.
+    /// Refuse a cluster of another datacenter from now on; without an id, every cluster of that name.
+    RemoveDatacenter {
+        datacenter: String,
+        cluster: Option<ClusterId>,
+    },
+    ReadmitDatacenter {
+        datacenter: String,
+    },
+    /// Assign observers to voted checks. Only the leader's own duties propose it.
     AssignObservers(Vec<Assign>),
     /// Count the votes of one agent, taken at that time: milliseconds since the Unix epoch.
-    Vote { ballot: Ballot, at: u64 },
-    /// Treat servers so from now on; with an index, only when the configuration in force was changed at that
-    /// one last. Index 0 means that there is none yet.
-    SetAutopilot { config: Box<AutopilotConfig>, only_at: Option<u64> },
-    /// Raise the format level in force; a lower one than that is passed over. Only Raft itself proposes it.
+    Vote {
+        ballot: Ballot,
+        at: u64,
+    },
+    /// Set autopilot's configuration; with an index, only where the one in force was changed at that index last. Index 0
+    /// means that there is none yet.
+    SetAutopilot {
+        config: Box<AutopilotConfig>,
+        only_at: Option<u64>,
+    },
+    /// Raise the format level in force; a lower level is passed over. Only Raft itself proposes it.
     RaiseLevel(Level),
     /// Change keys.
     Kv(Box<KvChange>),
@@ -100,8 +99,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The format level of the servers that read it. Those that do not read [`Command::RaiseLevel`] are never
-    /// among the ones that it is proposed to.
+    /// The least format level of servers that read it. [`Command::RaiseLevel`] is proposed only to servers that read it.
     pub fn level(&self) -> u32 {
         match self {
             Command::Register(_)
@@ -127,10 +125,9 @@ impl Command {
 /// The typed result of a command, as its user gets it over every hop.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
-    /// It is done, and there is no more to tell.
     #[default]
     Done,
-    /// Whether a compare-and-set has set.
+    /// True when a compare-and-set has set.
     Set(bool),
     /// The session that was made.
     Session(SessionId),
@@ -140,13 +137,11 @@ pub enum Effect {
     Txn(Box<TxnOutcome>),
 }
 
-/// A write that was carried out. A user's mistake is a [`Fault`](super::fault::Fault) in its place, never an error
-/// of the store.
+/// The result of a write. A user's mistake is a [`Fault`](super::fault::Fault) in its place, never an error of the store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Written {
     /// The index of its command; 0 where there is none.
     pub index: u64,
-    /// What it came to.
     pub effect: Effect,
 }

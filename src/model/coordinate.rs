@@ -3,11 +3,9 @@
 //! Source: "Vivaldi: A Decentralized Network Coordinate System" (Dabek et al., 2004) with the
 //! height and adjustment terms of Serf, whose JSON form this is.
 
-use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 use std::time::Duration;
 
-/// How many dimensions a coordinate has.
 pub const DIMENSIONS: usize = 8;
 /// The least height, in seconds.
 pub const MIN_HEIGHT: f64 = 1.0e-5;
@@ -16,7 +14,6 @@ pub const MIN_HEIGHT: f64 = 1.0e-5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Coordinate {
-    /// The Euclidean part.
     #[serde(serialize_with = "go_numbers")]
     pub vec: Vec<f64>,
     /// Confidence: 1.5 is none, 0 is full.
@@ -25,7 +22,7 @@ pub struct Coordinate {
     /// Correction learnt from past differences.
     #[serde(serialize_with = "go_number")]
     pub adjustment: f64,
-    /// The part of every path that is the node's own.
+    /// The node's own part of every path.
     #[serde(serialize_with = "go_number")]
     pub height: f64,
 }
@@ -46,11 +43,7 @@ fn go_number<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
 }
 
 fn go_numbers<S: Serializer>(numbers: &[f64], to: S) -> Result<S::Ok, S::Error> {
-    let mut list = to.serialize_seq(Some(numbers.len()))?;
-    for number in numbers {
-        list.serialize_element(&GoNumber(*number))?;
-    }
-    list.end()
+    to.collect_seq(numbers.iter().copied().map(GoNumber))
 }
 
 impl Default for Coordinate {
@@ -60,7 +53,7 @@ impl Default for Coordinate {
 }
 
 impl Coordinate {
-    /// Whether all parts are finite numbers and the dimensions are ours.
+    /// True when all parts are finite numbers and there are [`DIMENSIONS`].
     pub fn is_valid(&self) -> bool {
         self.vec.len() == DIMENSIONS
             && self.vec.iter().chain([&self.error, &self.adjustment, &self.height]).all(|part| part.is_finite())
@@ -79,11 +72,9 @@ impl Coordinate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeCoordinate {
-    /// The node's name.
     pub node: String,
     /// Always empty: network segments are not offered.
     pub segment: String,
-    /// Where it lies.
     pub coord: Coordinate,
 }
 

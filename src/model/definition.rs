@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What is registered with an agent. The aliases are the names of configuration files.
+/// A service as it is registered with an agent. The aliases are the names of configuration files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceDefinition {
@@ -17,32 +17,25 @@ pub struct ServiceDefinition {
     /// The name when empty.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Required.
     pub name: String,
-    /// Tags to look it up by.
     pub tags: Vec<String>,
     /// Address of the instance; empty means the node's.
     pub address: String,
-    /// Addresses by place.
     #[serde(alias = "tagged_addresses")]
     pub tagged_addresses: BTreeMap<String, ServiceAddress>,
-    /// Free key/value pairs.
     pub meta: BTreeMap<String, String>,
     /// TCP or UDP port; 0 for none.
     pub port: u16,
     /// Path of a Unix socket in place of address and port.
     #[serde(alias = "socket_path")]
     pub socket_path: String,
-    /// A check.
     pub check: Option<CheckType>,
-    /// More checks.
     pub checks: Vec<CheckType>,
     /// SRV weights; 1/1 when unset.
     pub weights: Option<Weights>,
-    /// The token it is registered with.
     #[serde(skip_serializing_if = "Token::is_empty")]
     pub token: Token,
-    /// Whether tags in the catalog win over these.
+    /// Tags in the catalog win over these.
     #[serde(alias = "enable_tag_override")]
     pub enable_tag_override: bool,
     /// Mesh settings, kept as they came.

@@ -1,4 +1,4 @@
-//! Durations as Go writes them (`1m30s`, `250ms`), which is how Consul's users write them.
+//! Durations as Go and Consul's users write them (`1m30s`, `250ms`).
 //!
 //! Source: the grammar of Go's `time.ParseDuration` and the output of `Duration.String`.
 
@@ -96,7 +96,6 @@ pub mod text {
         if duration.is_zero() { serializer.serialize_str("") } else { serializer.serialize_str(&super::format(*duration)) }
     }
 
-    /// Reads either form.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         deserializer.deserialize_any(Either)
     }
@@ -142,16 +141,11 @@ pub mod text {
 
 /// For `#[serde(with = "duration::printed")]`: written as Go text, zero too, and read as [`text`] reads.
 pub mod printed {
-    use super::{Deserializer, Duration, Serializer};
+    pub use super::text::deserialize;
+    use super::{Duration, Serializer};
 
-    /// Writes Go text.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::format(*duration))
-    }
-
-    /// Reads either form.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        super::text::deserialize(deserializer)
     }
 }
 

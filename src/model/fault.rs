@@ -1,14 +1,14 @@
-//! The one error that crosses hops: what went wrong, whose fault it is, whether to try again.
+//! The one error that crosses hops: its kind, its text and its cause.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What kind of failure a request met. The HTTP status is derived from it in `http/error.rs` alone.
+/// The kind of a failure. The HTTP status is derived from it in `http/error.rs` alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FaultKind {
-    /// The user sent something that cannot be (400).
+    /// The request is wrong (400).
     BadRequest,
-    /// What was asked for is not there (404).
+    /// The thing is not there (404).
     NotFound,
     /// The user may not do this (403).
     Denied,
@@ -29,7 +29,6 @@ pub enum FaultKind {
 /// A failed request, as it travels back to the user over any number of hops.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// What kind of failure this is.
     pub kind: FaultKind,
     /// The body of the HTTP answer: Consul's text where Consul has one.
     pub message: String,
@@ -38,7 +37,6 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault without a reason of its own.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
         Fault { kind, message: message.into(), reason: None }
     }
@@ -63,7 +61,7 @@ impl Fault {
         Fault::new(FaultKind::NoLeader, "No cluster leader")
     }
 
-    /// A datacenter nobody here has heard of: Consul's `No path to datacenter`.
+    /// An unknown datacenter: Consul's `No path to datacenter`.
     pub fn no_path(reason: impl Into<String>) -> Fault {
         Fault::new(FaultKind::NoPath, "No path to datacenter").because(reason)
     }
@@ -73,12 +71,11 @@ impl Fault {
         Fault::new(FaultKind::Unreachable, "Remote DC has no server currently reachable").because(reason)
     }
 
-    /// A write whose fate is not known.
     pub fn outcome_unknown(message: impl Into<String>) -> Fault {
         Fault::new(FaultKind::OutcomeUnknown, message).because("outcome-unknown")
     }
 
-    /// Adds the cause that `X-Kontor-Reason` tells.
+    /// Adds the cause, for `X-Kontor-Reason`.
     pub fn because(mut self, reason: impl Into<String>) -> Fault {
         self.reason = Some(reason.into());
         self

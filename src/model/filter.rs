@@ -12,26 +12,24 @@ mod parser;
 use expression::Expression;
 use serde_json::Value;
 
-/// A parsed expression.
 #[derive(Clone, Debug)]
 pub struct Filter {
     root: Expression,
 }
 
 impl Filter {
-    /// Parses an expression; the error says what was expected and where.
+    /// Parses an expression; the error names the expected word and its place.
     pub fn parse(text: &str) -> Result<Filter, String> {
         parser::parse(text).map(|root| Filter { root })
     }
 
-    /// Whether `row` matches; an unknown selector is an error.
+    /// True when `row` matches; an unknown selector is an error.
     pub fn matches(&self, row: &Value) -> Result<bool, String> {
         evaluate::matches(&self.root, row)
     }
 
-    /// Whether every selector and operator fits rows like `shape`, which has each field and one
-    /// element in each list of objects. [`Filter::matches`] may pass over a wrong selector where an
-    /// earlier part has decided; this does not.
+    /// Refuses a selector or operator that does not fit rows like `shape`, which has each field and one element in each
+    /// list of objects. [`Filter::matches`] may pass over a wrong selector where an earlier part has decided.
     pub fn validate(&self, shape: &Value) -> Result<(), String> {
         evaluate::validate(&self.root, shape)
     }

@@ -1,8 +1,7 @@
-//! Bytes that every later version reads: made once by the version of their format, kept in `tests/golden/`, and read
-//! for ever.
+//! Bytes that every later version reads: made once by the version of their format, and kept in `tests/golden/`.
 //!
-//! A file that is missing is made when the environment has `KONTOR_GOLDEN`; one that is there is never written again. A
-//! format that can no longer be read needs another level, and not another file.
+//! A missing file is made when the environment has `KONTOR_GOLDEN`; no file is written again. A format that can no longer
+//! be read needs another level, and not another file.
 
 use super::level;
 use std::fmt::Debug;
@@ -18,7 +17,7 @@ pub(crate) fn kept(level: u32, name: &str, made: &[u8]) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; KONTOR_GOLDEN=1 makes it", path.display()))
 }
 
-/// Checks that what is kept under `name` is read as `value`.
+/// Checks that the bytes kept under `name` are read as `value`.
 pub(crate) fn check<T: Debug>(name: &str, value: &T, made: &[u8], read: impl FnOnce(&[u8]) -> T) {
     check_of(level::COMMAND_INDEXES, name, value, made, read);
 }

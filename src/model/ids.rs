@@ -1,4 +1,4 @@
-//! Who somebody is: the stable id of an agent, and the id of one Raft cluster.
+//! Identities: the id of an agent, the id of one Raft cluster, an access token.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,7 +11,6 @@ use uuid::Uuid;
 pub struct NodeId(pub Uuid);
 
 impl NodeId {
-    /// A new random id.
     pub fn random() -> NodeId {
         NodeId(Uuid::new_v4())
     }
@@ -21,7 +20,6 @@ impl NodeId {
         self.0.as_u128()
     }
 
-    /// The reverse of [`NodeId::as_u128`].
     pub fn from_u128(number: u128) -> NodeId {
         NodeId(Uuid::from_u128(number))
     }
@@ -95,7 +93,6 @@ impl FromStr for SessionId {
 pub struct Token(pub String);
 
 impl Token {
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

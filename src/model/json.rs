@@ -2,7 +2,7 @@
 //! unknown fields refused by name.
 //!
 //! `http` calls [`decode`] for every body. It works over a parsed [`Value`], so that every error can name
-//! the field. It must never accept what it then ignores.
+//! the field. It must never accept a field that it then ignores.
 
 mod elements;
 mod parse;
@@ -19,12 +19,12 @@ use std::fmt;
 /// they are refused like every unknown field.
 const LATER_FIELDS: [&str; 6] = ["Namespace", "Partition", "PeerName", "Locality", "ContentHash", "Datacenter"];
 
-/// Structures whose unknown members are passed over, as Consul does: what another release or tool knows
-/// of a check that only it runs. Durations may stand there under the names of Go's fields too.
+/// Structures whose unknown members are passed over, as in Consul: they belong to other releases and tools. Durations
+/// may stand there under the names of Go's fields too.
 const LENIENT: [&str; 1] = ["CheckDefinition"];
 /// The same of the body that makes a session, of which a zero means something too.
 const SESSION: &str = "SessionBody";
-/// What ends those names: `IntervalDuration` is `Interval`.
+/// The end of those names: `IntervalDuration` is `Interval`.
 const DURATION: &str = "Duration";
 
 /// Reads `body` into a `T`. The error is the text that follows `Request decode failed: `.
@@ -36,7 +36,7 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     T::deserialize(Go(value)).map_err(|error| error.to_string())
 }
 
-/// What does not fit, with the path of the field it was found in.
+/// A value that does not fit, with the path of its field.
 #[derive(Debug, Default)]
 struct DecodeError {
     path: String,
@@ -90,7 +90,7 @@ impl Go {
     }
 }
 
-/// Scalars: `null` is the zero value given, everything else is the parser's business.
+/// Scalars: `null` is the zero value given; the parser reads all else.
 macro_rules! scalar {
     ($($method:ident $visit:ident $zero:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -133,24 +133,19 @@ impl<'de> Deserializer<'de> for Go {
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        self.0.deserialize_unit(visitor).map_err(from_json)
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
-        self.0.deserialize_unit_struct(name, visitor).map_err(from_json)
-    }
+    serde::forward_to_deserialize_any! { unit unit_struct ignored_any }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.0 {
-            Value::Null => visitor.visit_seq(Elements { rest: Vec::new().into_iter(), index: 0 }),
-            Value::Array(list) => visitor.visit_seq(Elements { rest: list.into_iter(), index: 0 }),
-            _ => Err(self.unexpected("a list")),
-        }
+        let list = match self.0 {
+            Value::Null => Vec::new(),
+            Value::Array(list) => list,
+            _ => return Err(self.unexpected("a list")),
+        };
+        visitor.visit_seq(Elements { rest: list.into_iter(), index: 0 })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, DecodeError> {
@@ -169,7 +164,7 @@ impl<'de> Deserializer<'de> for Go {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_map(Members::default()),
-            Value::Object(map) => visitor.visit_map(Members::all(map)),
+            Value::Object(map) => visitor.visit_map(Members::of(map.into_iter().collect())),
             _ => Err(self.unexpected("an object")),
         }
     }
@@ -202,13 +197,8 @@ impl<'de> Deserializer<'de> for Go {
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_str(visitor)
     }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_unit()
-    }
 }
 
-/// The elements of a list.
 struct Elements {
     rest: std::vec::IntoIter<Value>,
     index: usize,
@@ -237,9 +227,7 @@ struct Members {
 }
 
 impl Members {
-    /// Every member under its own name: keys are the user's.
-    fn all(map: Map<String, Value>) -> Members {
-        let members: Vec<(String, Value)> = map.into_iter().collect();
+    fn of(members: Vec<(String, Value)>) -> Members {
         Members { rest: members.into_iter(), current: None }
     }
 
@@ -253,7 +241,7 @@ impl Members {
                 members.push((field.to_owned(), value));
             }
         }
-        Members { rest: members.into_iter(), current: None }
+        Members::of(members)
     }
 
     /// The members that are `fields`, found without regard to case. `null` leaves a field as it is.
@@ -274,7 +262,7 @@ impl Members {
                 None => members.push((field.to_owned(), value)),
             }
         }
-        Ok(Members { rest: members.into_iter(), current: None })
+        Ok(Members::of(members))
     }
 }
 
@@ -284,7 +272,7 @@ fn find(fields: &'static [&'static str], key: &str) -> Option<&'static str> {
     exact.or_else(|| fields.iter().find(|field| field.eq_ignore_ascii_case(key))).copied()
 }
 
-/// Whether `value` is what Go writes for a field that nobody has set.
+/// True for a value that Go writes for an unset field.
 fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,16 +1,15 @@
-//! The format level of a cluster: which entries its log may hold, and by which rules they are applied.
+//! The format level of a cluster: the entries that its log may hold, and the rules by which they are applied.
 //!
-//! The level in force is part of the replicated state and never sinks. A server tells by its tag `level` up to which
-//! level it reads; the leader proposes nothing that a server of the configuration does not read, and raises the level
+//! The level in force is part of the replicated state and never sinks. The tag `level` of a server is the highest level
+//! that it reads. The leader proposes only commands that every server of the configuration reads, and raises the level
 //! in force once all of them read the next (`raft/levels.rs`).
 
 use serde::{Deserialize, Serialize};
 
 /// The first there was.
 pub const BASE: u32 = 0;
-/// Observers and votes.
 pub const VOTES: u32 = 1;
-/// Autopilot's configuration; registrations are judged by Consul 1.21's rules (`store/former.rs`).
+/// Autopilot's configuration; registrations are judged by Consul 1.21's rules (`store/catalog/former.rs`).
 pub const AUTOPILOT: u32 = 2;
 /// The level itself; every command has an index of its own.
 pub const COMMAND_INDEXES: u32 = 3;
@@ -19,10 +18,9 @@ pub const KV: u32 = 4;
 /// The level that this build reads up to.
 pub const OWN: u32 = KV;
 
-/// A level in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
-    /// The level; 0 before there is one.
+    /// 0 before there is one.
     pub number: u32,
     /// The version of Kontor that raised it.
     pub version: String,

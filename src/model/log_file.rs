@@ -1,4 +1,4 @@
-//! Where log lines go besides standard output, and when the next file is begun.
+//! The files of log lines besides standard output, and the bounds at which the next one begins.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 /// `log_file` with `log_rotate_bytes`, `log_rotate_duration` and `log_rotate_max_files`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
-    /// The folder; empty for the one the process was started in.
+    /// Empty for the working directory of the process.
     pub folder: PathBuf,
-    /// The file's name, which older files have with a time before its ending.
+    /// The name; older files have a time before its ending.
     pub name: String,
     /// The file being written has a time in its name too: only a folder was named.
     pub is_timed: bool,
-    /// Bytes after which the next file is begun; 0 for no bound.
+    /// Bytes after which the next file begins; 0 for no bound.
     pub max_bytes: u64,
-    /// Age at which the next file is begun.
+    /// Age at which the next file begins.
     pub max_age: Duration,
-    /// How many older ones are kept; `None` for all.
+    /// The number of older files that are kept; unset for all.
     pub max_files: Option<usize>,
 }
 
 impl LogFile {
-    /// The name of a file that is stamped with a time.
+    /// The name of a file, stamped with a time.
     pub fn stamped(&self, nanos: u128) -> String {
         let (stem, ending) = self.parts();
         format!("{stem}-{nanos}{ending}")
     }
 
-    /// The time that a file's name is stamped with, if it is one of these files.
+    /// The stamp in a file's name; unset for a foreign file.
     pub fn stamp_of(&self, name: &str) -> Option<u128> {
         let (stem, ending) = self.parts();
         let digits = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(ending)?;

@@ -11,9 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 pub mod tag {
     /// `consul` for a server, `node` for a client.
     pub const ROLE: &str = "role";
-    /// Datacenter.
     pub const DC: &str = "dc";
-    /// Node id.
     pub const ID: &str = "id";
     /// Port of the RPC listener, and of the bridge.
     pub const PORT: &str = "port";
@@ -33,14 +31,13 @@ pub mod tag {
     pub const RPC_ADDR: &str = "rpc_addr";
     /// Cluster id, once the server is part of one.
     pub const CLUSTER: &str = "cluster";
-    /// `1` for an agent that probes for others, `0` for one that does not; absent where it knows
-    /// nothing of voted checks.
+    /// `1` for an agent that probes for others, `0` for one that does not; absent in builds without voted checks.
     pub const OBSERVE: &str = "observe";
-    /// Up to which [`level`](super::super::level) a server reads Raft's log, in the LAN pool.
+    /// The highest [`level`](super::super::level) of Raft's log that a server reads, in the LAN pool.
     pub const LEVEL: &str = "level";
     /// The term in which this server leads, in the LAN pool, for as long as it does.
     pub const LEADS: &str = "leads";
-    /// How long the others keep this member when it has failed; absent where they decide.
+    /// The time that the others keep this member when it has failed; absent where they decide.
     pub const RECONNECT_TIMEOUT: &str = "rc_tm";
     /// Network segment, always empty.
     pub const SEGMENT: &str = "segment";
@@ -49,13 +46,10 @@ pub mod tag {
 /// The state of a member; the numbers are those of `/v1/agent/members`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MemberStatus {
-    /// It answers.
     Alive = 1,
-    /// It has said that it is leaving.
     Leaving = 2,
     /// It has left, or was made to.
     Left = 3,
-    /// It does not answer.
     Failed = 4,
 }
 
@@ -65,7 +59,6 @@ pub fn cloud_provider(address: &str) -> Option<&str> {
 }
 
 impl MemberStatus {
-    /// Serf's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             MemberStatus::Alive => "alive",
@@ -76,16 +69,12 @@ impl MemberStatus {
     }
 }
 
-/// A member of a pool, as its roster lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// `<node>` in the LAN pool, `<node>.<dc>` in the WAN pool.
     pub name: String,
-    /// Its gossip address.
     pub addr: SocketAddr,
-    /// Its tags, see [`tag`].
     pub tags: BTreeMap<String, String>,
-    /// Its state.
     pub status: MemberStatus,
 }
 
@@ -95,29 +84,27 @@ impl Member {
         self.tags.get(name).map_or("", String::as_str)
     }
 
-    /// Its datacenter.
     pub fn dc(&self) -> &str {
         self.tag(tag::DC)
     }
 
-    /// Its node id, when it carries a proper one.
+    /// Unset where the tag is no id.
     pub fn id(&self) -> Option<NodeId> {
         self.tag(tag::ID).parse().ok()
     }
 
-    /// Whether it is a server.
     pub fn is_server(&self) -> bool {
         self.tag(tag::ROLE) == "consul"
     }
 
-    /// Up to which [`level`] it reads Raft's log. Builds that do not tell it read votes where they know of
-    /// observers.
+    /// The highest [`level`] of Raft's log that it reads. Builds without the tag read votes where they have
+    /// [`tag::OBSERVE`].
     pub fn level(&self) -> u32 {
-        let untold = if self.tag(tag::OBSERVE).is_empty() { 0 } else { level::VOTES };
-        self.tag(tag::LEVEL).parse().unwrap_or(untold)
+        let default_level = if self.tag(tag::OBSERVE).is_empty() { 0 } else { level::VOTES };
+        self.tag(tag::LEVEL).parse().unwrap_or(default_level)
     }
 
-    /// Where it takes requests: RPC over TCP in the LAN pool, the bridge over UDP in the WAN pool.
+    /// The address for requests: RPC over TCP in the LAN pool, the bridge over UDP in the WAN pool.
     pub fn rpc_addr(&self) -> Option<SocketAddr> {
         let ip: IpAddr = match self.tag(tag::RPC_ADDR) {
             "" => self.addr.ip(),

@@ -1,15 +1,15 @@
-//! The parts of a service's definition that belong to a mesh: what is data of the catalog is kept, what would
-//! have no effect is refused by name.
+//! The parts of a service's definition that belong to a mesh: data of the catalog is kept, settings without an effect
+//! are refused by name.
 //!
-//! There is no authority here that gives out certificates and nothing that configures proxies. Which proxy
-//! or native service speaks for which name is told by the catalog all the same.
+//! No authority here gives out certificates, and nothing configures proxies. The catalog knows all the same which proxy
+//! or native service speaks for which name.
 
 use super::definition::ServiceDefinition;
 use serde_json::{Map, Value};
 
-/// What a service may be besides a plain one.
+/// The kinds of services besides a plain one.
 const KINDS: [&str; 5] = ["connect-proxy", "mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway"];
-/// Parts of `Proxy` that others read from the catalog.
+/// The parts of `Proxy` that others read from the catalog.
 const PROXY_KEYS: [&str; 13] = [
     "DestinationServiceName",
     "DestinationServiceID",
@@ -28,8 +28,8 @@ const PROXY_KEYS: [&str; 13] = [
 /// Parts of `Proxy` that the catalog always shows.
 const PROXY_SHOWN: [&str; 2] = ["MeshGateway", "Expose"];
 
-/// Accepts the mesh settings of a definition and gives their keys the spelling of the HTTP API. The error
-/// says what is not supported, or missing, and what to do.
+/// Accepts the mesh settings of a definition and gives their keys the spelling of the HTTP API. The error names the
+/// unsupported or missing setting and its remedy.
 pub fn accept(definition: &mut ServiceDefinition) -> Result<(), String> {
     let kind = definition.kind.as_str();
     if !kind.is_empty() && !KINDS.contains(&kind) {
@@ -73,7 +73,7 @@ fn accept_connect(connect: Value) -> Result<Map<String, Value>, String> {
             (None, _) => return Err(format!("Connect.{key} is not supported: expected Native")),
         }
     }
-    // What is not so need not be said.
+    // `false` is the default and need not stand there.
     accepted.retain(|_, value| *value != Value::Bool(false));
     Ok(accepted)
 }

@@ -1,8 +1,7 @@
-//! Plain data with the field's names: what is registered, what is asked, what is answered.
+//! Plain data with the field's names: registrations, requests, answers.
 //!
-//! Every other room speaks in these types. This room does no I/O, reads no clock, draws no random
-//! number and knows neither tokio nor Raft. The JSON names are Consul's (`PascalCase`); the same
-//! names are the keys of the MessagePack form between agents, so fields can be added.
+//! This room does no I/O, reads no clock, draws no random number and knows neither tokio nor Raft. The JSON names are
+//! Consul's (`PascalCase`); they are also the keys of the MessagePack form between agents, so fields can be added.
 
 pub mod answer;
 pub mod autopilot;

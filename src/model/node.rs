@@ -20,8 +20,6 @@ pub struct Node {
     pub tagged_addresses: Option<BTreeMap<String, String>>,
     /// Free key/value pairs, filtered on by `node-meta`.
     pub meta: Option<BTreeMap<String, String>>,
-    /// Index of the node's first registration.
     pub create_index: u64,
-    /// Index of the node's last change.
     pub modify_index: u64,
 }

@@ -1,7 +1,8 @@
-//! Everything that can be asked, by family, and the one table of what is true of each operation.
+//! All operations, by family, and the one table of their properties.
 //!
-//! [`Read::spec`] and [`Write::spec`] are that table. Routing, caches, feeds, merging, crossing and the options of the HTTP API read it, and nothing else decides
-//! by kind of operation: a new one is a leaf in `read`, a row in `reads` or `writes`, and its answer.
+//! [`Read::spec`] and [`Write::spec`] are that table. Routing, caches, feeds, merging, crossing and the options of the
+//! HTTP API go by it, and nothing else decides by kind of operation. A new one is a leaf in `read` or `write`, a row in
+//! `reads` or `writes`, and its answer.
 
 mod read;
 mod reads;

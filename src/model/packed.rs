@@ -1,14 +1,12 @@
 //! MessagePack as agents send it to each other: with the names of fields, and read within bounds.
 //!
-//! `rpc`, `bridge` and `raft` encode and decode their messages here. One byte may stand for a struct of half a
-//! kilobyte, so a message is looked through before any of it is decoded: how deep it nests, how many values it
-//! holds. A length that it announces is counted when it is announced.
+//! `rpc`, `bridge` and `raft` encode and decode their messages here. One byte may stand for a struct of half a kilobyte,
+//! so the depth and the values of a message are counted before any of it is decoded. A length counts when it is announced.
 
 use crate::defaults::{COMMAND_DEPTH, COMMAND_VALUES, MESSAGE_DEPTH, MESSAGE_VALUES};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How much a message may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Maps and lists within each other.
@@ -19,48 +17,42 @@ pub struct Bounds {
 
 /// Of one command of the log.
 pub const COMMAND: Bounds = Bounds { depth: COMMAND_DEPTH, values: COMMAND_VALUES };
-/// Of whatever agents send to each other.
+/// Of all messages between agents.
 pub const MESSAGE: Bounds = Bounds { depth: MESSAGE_DEPTH, values: MESSAGE_VALUES };
 
-/// Why a message cannot be read.
+/// The reason why a message cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is over a bound.
     #[error("{0}")]
     Excess(#[from] Excess),
-    /// It is not what was expected.
     #[error("{0}")]
     Decode(#[from] rmp_serde::decode::Error),
 }
 
-/// Which bound a message is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
-    /// Of depth.
     #[error("it nests deeper than {0} levels; send it with fewer")]
     Depth(usize),
-    /// Of values.
     #[error("it holds more than {0} values; send it in parts")]
     Values(usize),
 }
 
-/// The bytes of `value`.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     rmp_serde::to_vec_named(value)
 }
 
-/// The reverse of [`encode`], for what another agent has sent.
+/// The value of a message from another agent, read within [`MESSAGE`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     check(bytes, MESSAGE)?;
     Ok(rmp_serde::from_slice(bytes)?)
 }
 
-/// Whether what `bytes` hold is within `bounds`. Bytes that are cut off or are no MessagePack are left to the
-/// decoder, which gets no further in them than this did.
+/// Refuses `bytes` that hold more than `bounds`. Bytes that are cut off or are no MessagePack are left to the decoder,
+/// which gets no further in them than this did.
 pub fn check(bytes: &[u8], bounds: Bounds) -> Result<(), Excess> {
     let mut rest = bytes;
     let mut left = bounds.values;
-    // For each map and list that is open: values of it that are still to come.
+    // For each open map and list: the number of its values that still follow.
     let mut open: Vec<usize> = Vec::new();
     loop {
         let Some(Head { children, after }) = head(rest) else { return Ok(()) };
@@ -80,15 +72,13 @@ pub fn check(bytes: &[u8], bounds: Bounds) -> Result<(), Excess> {
     }
 }
 
-/// What the first byte of a value tells.
 struct Head<'a> {
-    /// How many values are within it.
     children: usize,
-    /// Where the next value begins: its first child, or what follows.
+    /// The bytes from the next value on: its first child, or the value after it.
     after: &'a [u8],
 }
 
-/// Nothing at the end of `bytes`, and where they are no MessagePack.
+/// Unset at the end of `bytes`, and where they are no MessagePack.
 fn head(bytes: &[u8]) -> Option<Head<'_>> {
     let (&marker, rest) = bytes.split_first()?;
     let plain = |length: usize| Some(Head { children: 0, after: rest.get(length..)? });
@@ -118,7 +108,7 @@ fn head(bytes: &[u8]) -> Option<Head<'_>> {
     }
 }
 
-/// A big-endian number of `width` bytes, at most four, and what follows it.
+/// A big-endian number of `width` bytes, at most four, and the bytes after it.
 fn number(bytes: &[u8], width: usize) -> Option<(usize, &[u8])> {
     let (digits, rest) = bytes.split_at_checked(width)?;
     Some((digits.iter().fold(0, |number, digit| number << 8 | usize::from(*digit)), rest))
@@ -145,9 +135,9 @@ mod tests {
         assert_eq!(checked(&json!([0; 11].as_slice())), Err(Excess::Values(10)));
         assert_eq!(checked(&json!({"a": {"b": [1, 2, 3]}, "c": "d"})), Ok(()));
         assert_eq!(checked(&json!({"a": {"b": [1, 2, 3, 4, 5]}, "c": "d"})), Err(Excess::Values(10)));
-        // Depth is of what is open: lists side by side are not within each other.
+        // Depth counts open lists: lists side by side are not within each other.
         assert_eq!(checked(&json!([[[1]], [[2]]])), Ok(()));
-        // As maps and lists of 16 and 32 bits announce it, nothing of which has come.
+        // Maps and lists of 16 and 32 bits announce lengths, and no value follows.
         for announced in [&[0xdc, 0, 11][..], &[0xdd, 0xff, 0xff, 0xff, 0xff], &[0xde, 0, 6], &[0xdf, 0xff, 0xff, 0xff, 0xff]] {
             assert_eq!(check(announced, SMALL), Err(Excess::Values(10)), "{announced:?}");
         }
@@ -201,7 +191,7 @@ mod tests {
             add(&[head, &[0x91; 3]].concat());
         }
         bytes[1..5].copy_from_slice(&count.to_be_bytes());
-        // One list too many is seen only by who has stepped over all before it.
+        // One list too many is seen only after a step over all values before it.
         bytes.extend_from_slice(&[0x92, 1, 1]);
         bytes[1..5].copy_from_slice(&(count + 1).to_be_bytes());
         let total = count as usize + 1;

@@ -1,4 +1,4 @@
-//! What is asked: a read, which rows of it, how fresh, and for whom.
+//! Queries: a read, its selection of rows, its freshness and its principal.
 
 use super::operation::{Read, ViewRead};
 use super::principal::Principal;
@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Consistency {
     /// The leader answers within its lease.
@@ -14,22 +13,22 @@ pub enum Consistency {
     Default,
     /// The leader has a quorum confirm it first.
     Consistent,
-    /// Any server answers, and says how old its view is.
+    /// Any server answers, with the age of its view.
     Stale,
 }
 
-/// What a `Cache-Control` header and `?cached` ask for.
+/// The wishes of a `Cache-Control` header and `?cached`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CacheControl {
-    /// The age a cached answer may have; unset for any.
+    /// The age of a cached answer at most; unset for any.
     pub max_age: Option<Duration>,
-    /// How long a cached answer may still be given when it cannot be refreshed.
+    /// The time that a cached answer is still given when it cannot be refreshed.
     pub stale_if_error: Option<Duration>,
-    /// Whether a cached answer must be checked first.
+    /// A cached answer must be checked first.
     pub must_revalidate: bool,
 }
 
-/// Which rows an answer holds, in which order and form.
+/// The choice of rows of an answer, their order and form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
@@ -39,27 +38,25 @@ pub struct Selection {
     pub node_meta: Vec<(String, String)>,
     /// Tags that an instance must have, without regard to case.
     pub tags: Vec<String>,
-    /// Whether instances with a check that does not pass are left out.
+    /// Leaves out instances with a check that does not pass.
     pub passing: bool,
-    /// A filter expression.
     pub filter: Option<String>,
-    /// Whether WAN addresses take the place of LAN ones (`translate_wan_addrs`, another dc).
+    /// WAN addresses take the place of LAN ones (`translate_wan_addrs`, another dc).
     pub translate: bool,
 }
 
-/// How fresh an answer must be, and how long a newer one is waited for.
+/// The freshness of an answer, and the wait for a newer one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Freshness {
-    /// Who answers.
     pub consistency: Consistency,
-    /// The age a stale answer may have.
+    /// The age of a stale answer at most.
     pub max_stale: Option<Duration>,
     /// Set by `?cached`.
     pub cached: Option<CacheControl>,
     /// Wait until the index is greater than this; 0 for at once.
     pub min_index: u64,
-    /// How long to wait, jitter not yet added; zero for the default.
+    /// The wait without jitter; zero for the default.
     pub wait: Duration,
 }
 
@@ -68,48 +65,40 @@ impl Freshness {
     pub const STALE: Freshness =
         Freshness { consistency: Consistency::Stale, max_stale: None, cached: None, min_index: 0, wait: Duration::ZERO };
 
-    /// Whether any answer will do whose age is told.
+    /// Any answer will do that carries its age.
     pub fn is_stale_allowed(&self) -> bool {
         self.consistency == Consistency::Stale || self.cached.is_some()
     }
 
-    /// Whether the user has left open how fresh the answer must be.
+    /// The user has left the freshness open.
     pub fn is_left_open(&self) -> bool {
         self.consistency == Consistency::Default && self.max_stale.is_none() && self.cached.is_none()
     }
 }
 
-/// All that the body of an answer depends on. Two users may share an answer where their identities are equal and
-/// nowhere else: it is the key of every cache and of every feed.
+/// The part of a query that decides the body of its answer. Two users may share an answer only where their identities are
+/// equal: it is the key of every cache and of every feed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
-    /// What is read.
     pub read: Read,
     /// The datacenter that shall answer; unset for the agent's own, in lower case once a router has it.
     pub dc: Option<String>,
-    /// Which rows.
     pub selection: Selection,
-    /// For whom.
     pub principal: Principal,
 }
 
-/// A read with its options. Its identity is shared by all who hold it in this process, for a watch parks with it.
+/// A read with its options. All holders in this process share its identity, because each watch parks with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
-    /// What the body depends on.
     pub identity: Arc<Identity>,
-    /// How fresh it must be.
     pub freshness: Freshness,
 }
 
 /// A read that the store answers, with its options.
 #[derive(Clone, Copy, Debug)]
 pub struct ViewQuery<'a> {
-    /// What is read.
     pub read: ViewRead<'a>,
-    /// Which rows.
     pub selection: &'a Selection,
-    /// For whom.
     pub principal: &'a Principal,
 }
 
@@ -119,7 +108,7 @@ impl Identity {
         Identity { read, dc: None, selection: Selection::default(), principal }
     }
 
-    /// The same for the store; unset for what is answered elsewhere.
+    /// The query for the store; unset for a read that is answered elsewhere.
     pub fn of_view(&self) -> Option<ViewQuery<'_>> {
         self.read.spec().view().map(|read| self.with(read))
     }
@@ -147,12 +136,11 @@ impl Query {
         Query::of(Identity::new(read, principal), Freshness::default())
     }
 
-    /// The same as `identity`, this fresh.
     pub fn of(identity: impl Into<Arc<Identity>>, freshness: Freshness) -> Query {
         Query { identity: identity.into(), freshness }
     }
 
-    /// What the body depends on, to be changed for this one alone.
+    /// The identity, to be changed for this query alone.
     pub fn identity_mut(&mut self) -> &mut Identity {
         Arc::make_mut(&mut self.identity)
     }
@@ -183,7 +171,6 @@ pub mod testing {
     }
 
     impl QueryOptions {
-        /// `read` with these options.
         pub fn ask(self, read: Read) -> Query {
             let QueryOptions { dc, consistency, max_stale, cached, min_index, wait, .. } = self;
             let QueryOptions { near, node_meta, tags, passing, filter, translate, token, .. } = self;
@@ -199,21 +186,8 @@ pub mod testing {
             let Identity { read: _, dc, selection, principal } = Arc::unwrap_or_clone(query.identity);
             let Selection { near, node_meta, tags, passing, filter, translate } = selection;
             let Principal::Token(token) = principal else { panic!("of no user: {principal:?}") };
-            QueryOptions {
-                dc,
-                consistency,
-                max_stale,
-                cached,
-                min_index,
-                wait,
-                near,
-                node_meta,
-                tags,
-                passing,
-                filter,
-                translate,
-                token,
-            }
+            let rows = QueryOptions { near, node_meta, tags, passing, filter, translate, ..QueryOptions::default() };
+            QueryOptions { dc, token, consistency, max_stale, cached, min_index, wait, ..rows }
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Which clusters of other datacenters operators here have removed.
+//! The clusters of other datacenters that operators here have removed.
 
 use super::ids::ClusterId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The removed clusters, by datacenter. Names are compared without regard to case. What gossip,
-/// links and reads refuse is decided here, so that they always agree.
+/// The removed clusters, by datacenter. Names are compared without regard to case. Gossip, links and reads all refuse by
+/// this, so that they agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Removals {
@@ -14,23 +14,23 @@ pub struct Removals {
 }
 
 impl Removals {
-    /// Removes a cluster of `dc`, or with `None` whatever is called so.
+    /// Removes a cluster of `dc`, or with `None` every cluster of that name.
     pub fn remove(&mut self, dc: &str, cluster: Option<ClusterId>) {
         self.by_dc.entry(dc.to_lowercase()).or_default().insert(cluster);
     }
 
-    /// Removes whatever `others` do.
+    /// Removes the clusters that `others` remove.
     pub fn add(&mut self, others: &Removals) {
         others.iter().for_each(|(dc, cluster)| self.remove(dc, cluster));
     }
 
-    /// Takes back all removals of `dc`; whether there were any.
+    /// Takes back all removals of `dc`; true if there were any.
     pub fn readmit(&mut self, dc: &str) -> bool {
         self.by_dc.remove(&dc.to_lowercase()).is_some()
     }
 
-    /// Whether a server of `dc` that is of `cluster` is refused. Where one was removed, who tells no
-    /// cluster could be of it, and is refused until it tells another.
+    /// True when a server of `dc` and `cluster` is refused. Where a cluster was removed, a server without one could be of
+    /// it, and is refused until it names another.
     pub fn refuses(&self, dc: &str, cluster: Option<ClusterId>) -> bool {
         // Hardly ever is anything removed, and this is asked for each packet and each read.
         if self.by_dc.is_empty() {
@@ -41,7 +41,6 @@ impl Removals {
             .is_some_and(|removed| cluster.is_none() || removed.contains(&None) || removed.contains(&cluster))
     }
 
-    /// Whether anything called `dc` was removed.
     pub fn names(&self, dc: &str) -> bool {
         self.by_dc.contains_key(&dc.to_lowercase())
     }
@@ -51,12 +50,10 @@ impl Removals {
         self.by_dc.iter().flat_map(|(dc, clusters)| clusters.iter().map(move |cluster| (dc.as_str(), *cluster)))
     }
 
-    /// How many clusters are removed.
     pub fn len(&self) -> usize {
         self.by_dc.values().map(BTreeSet::len).sum()
     }
 
-    /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.by_dc.is_empty()
     }
@@ -75,7 +72,7 @@ mod tests {
         assert!(removals.refuses("dc2", old) && removals.refuses("Dc2", None));
         assert!(!removals.refuses("dc2", new) && !removals.refuses("dc3", old) && !removals.refuses("dc3", None));
         removals.remove("dc2", None);
-        assert!(removals.refuses("dc2", new), "whatever is called so");
+        assert!(removals.refuses("dc2", new), "every cluster of that name");
         assert_eq!(removals.len(), 2);
         assert!(removals.readmit("dc2") && !removals.readmit("dc2"));
         assert!(!removals.refuses("dc2", old) && removals.is_empty());

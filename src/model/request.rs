@@ -1,4 +1,4 @@
-//! What agents ask each other over `rpc` and `bridge`, and how a long answer shows that it lives.
+//! Requests between agents over `rpc` and `bridge`, and the sign of life of a long one.
 
 use super::answer::Answer;
 use super::command::Written;
@@ -14,81 +14,79 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A write with where it goes and whose it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WriteRequest {
     /// The datacenter it is for; the agent's own when unset.
     pub dc: Option<String>,
-    /// Whose it is.
     pub principal: Principal,
-    /// What is changed.
     pub write: Write,
 }
 
-/// What is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Operation {
-    /// A read.
     Read(Query),
-    /// A write.
     Write(WriteRequest),
 }
 
-/// How far a request has come already; it never goes the same way twice.
+/// The hops of a request so far; it never takes the same one twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hops {
     /// It has crossed from another datacenter and never crosses again.
     pub crossed: bool,
-    /// It was sent to whom the sender takes for the leader and is not forwarded again.
+    /// It was sent to the leader that the sender knows, and is not forwarded again.
     pub to_leader: bool,
-    /// It is for another datacenter, and comes from a server here that cannot reach that one: whoever
-    /// gets it asks no further server here.
+    /// It is for another datacenter, and comes from a server here that cannot reach that one. No further server here is
+    /// asked.
     pub via_peer: bool,
 }
 
-/// A request between agents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// What is asked.
-    pub ask: Operation,
-    /// How far it has come.
+    #[serde(rename = "ask")]
+    pub operation: Operation,
     #[serde(default)]
     pub hops: Hops,
 }
 
 impl Request {
-    /// How long it may park as a blocking query; `None` for what does not block.
+    /// The time that it may park as a blocking query; unset for other requests.
     pub fn wait(&self) -> Option<Duration> {
-        match &self.ask {
+        match &self.operation {
             Operation::Read(query) if query.freshness.min_index > 0 => Some(query.freshness.wait),
             Operation::Read(_) | Operation::Write(_) => None,
         }
     }
 }
 
-/// What came of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Of a read.
     Answer(Answer),
-    /// Of a write.
     Written(Written),
 }
 
-/// What a request is doing, told by its handler and passed on by the transport, so that the asker
-/// can tell a long wait from a fault.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Told>);
+impl Reply {
+    /// The answer to a read.
+    pub fn answer(self) -> Result<Answer, Fault> {
+        match self {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
+        }
+    }
+}
 
-/// What of a request's progress is shared.
+/// The phase of a request, set by its handler and passed on by the transport, so that the asking agent can tell a long
+/// wait from a fault.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Shared>);
+
+/// The shared part of a request's progress.
 #[derive(Debug, Default)]
-struct Told {
+struct Shared {
     phase: AtomicU8,
     parkings: AtomicU32,
 }
 
-/// The states of [`Progress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// At work: an answer without delay is expected.
@@ -100,7 +98,6 @@ pub enum Phase {
 }
 
 impl Progress {
-    /// Tells what the request is doing from here on.
     pub fn set(&self, phase: Phase) {
         if phase == Phase::Parked && self.0.phase.swap(phase as u8, Ordering::Relaxed) != phase as u8 {
             self.0.parkings.fetch_add(1, Ordering::Relaxed);
@@ -108,12 +105,11 @@ impl Progress {
         self.0.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// How often it was parked: more than once where it had to be sent anew.
+    /// The number of times that it was parked: more than once where it was sent anew.
     pub fn parkings(&self) -> u32 {
         self.0.parkings.load(Ordering::Relaxed)
     }
 
-    /// What the request is doing.
     pub fn get(&self) -> Phase {
         match self.0.phase.load(Ordering::Relaxed) {
             1 => Phase::Parked,
@@ -123,15 +119,13 @@ impl Progress {
     }
 }
 
-/// A future that owns what it needs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// Answers requests that came over `rpc` or `bridge`. `agent` hands one to both, so that neither
 /// knows the router. Dropping the future cancels the request and frees all it held.
 pub trait Handler: Send + Sync + 'static {
-    /// Settles whose a request of the own datacenter is, going by the address it comes from, and refuses what may
-    /// not come from there. `rpc`
-    /// calls it before [`Handler::handle`]; by default everybody may ask everything.
+    /// Settles the principal of a request of the own datacenter by the address it comes from, and refuses a request that
+    /// may not come from there. `rpc` calls it before [`Handler::handle`]; by default it admits all.
     fn admit(&self, _request: &mut Request, _from: IpAddr) -> Result<(), Fault> {
         Ok(())
     }
@@ -140,26 +134,24 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>>;
 }
 
-/// The answers that a server pushes to other datacenters: of its own view, whoever leads. `agent`
-/// gives one to `bridge`.
+/// The answers that a server pushes to other datacenters, from its own view. `agent` gives one to `bridge`.
 pub trait Source: Send + Sync + 'static {
-    /// How old a view is that is read from now on; unset before there is one. Whatever was
-    /// acknowledged up to that long ago has called the interests it concerns.
+    /// The age of a view that is read from now on; unset before there is one. Every write acknowledged that long ago or
+    /// earlier has called its interests.
     fn age(&self) -> Option<Duration>;
 
-    /// Registers interest in what the answer depends on; to be made before the read. Unset for answers
-    /// that nobody calls about: they are to be read again at each ping.
+    /// Interest in the keys that the answer depends on, to be registered before the read. Unset for an answer without
+    /// keys, which is to be read again at each ping.
     fn watch(&self, query: &Identity) -> Option<Box<dyn Interest>>;
 
-    /// Reads it in stale mode. What cannot be pushed (it needs the leader) is a fault.
+    /// Reads it in stale mode. An answer that needs the leader cannot be pushed and is a fault.
     fn read(&self, query: &Identity) -> Result<Answer, Fault>;
 }
 
-/// Interest in what one query depends on; dropping it frees what it held.
+/// Interest in the keys that one query depends on; dropping it frees its entries.
 pub trait Interest: Send + Sync {
-    /// Whether something the query depends on was published since the interest was registered.
+    /// True once a change that the query depends on was published since the interest was registered.
     fn called(&self) -> bool;
 
-    /// Resolves once [`Interest::called`].
     fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }

@@ -1,6 +1,4 @@
-//! What services and checks must be, with Consul's texts; pure, and the same for files and for the HTTP API.
-//!
-//! `config` and `local` ask, so that `validate` judges as an agent does.
+//! The rules for services and checks, with Consul's texts; pure, and the same for files and for the HTTP API.
 
 use super::check::CheckType;
 use super::definition::ServiceDefinition;
@@ -15,7 +13,7 @@ const META_MAX_KEY: usize = 128;
 const META_MAX_VALUE: usize = 512;
 const META_RESERVED_PREFIX: &str = "consul-";
 
-/// Whether `text` is short enough for what it is.
+/// Refuses a `text` of more than `max` bytes.
 pub fn length(what: &str, text: &str, max: usize) -> Result<(), String> {
     match text.len() {
         len if len > max => Err(format!("The {what} has {len} bytes; expected at most {max}")),
@@ -23,34 +21,35 @@ pub fn length(what: &str, text: &str, max: usize) -> Result<(), String> {
     }
 }
 
-/// Whether a service is one, its checks left aside; the error says what is not.
+/// Refuses a service that breaks a rule, its checks left aside.
 pub fn service(definition: &ServiceDefinition) -> Result<(), String> {
     if definition.name.is_empty() {
         return Err("Missing service name".to_owned());
     }
     length("service name", &definition.name, NAME_BYTES)?;
     length("service ID", &definition.id, NAME_BYTES)?;
-    let bare = definition.address.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-        return Err("Invalid service address".to_owned());
-    }
+    service_address(&definition.address)?;
     if let Some(weights) = &definition.weights {
         weights.check().map_err(|why| format!("Invalid Weights: {why}"))?;
     }
-    copies_fit(definition)?;
+    let checks = definition.checks.len() + usize::from(definition.check.is_some());
+    copies(&definition.id, &definition.name, &definition.tags, checks)?;
     // Gateways and proxies carry marks of their own under the reserved prefix.
     let reserved = !definition.kind.is_empty();
     meta(&definition.meta, reserved).map_err(|why| format!("Invalid Service Meta: {why}"))
 }
 
-/// Whether the checks that come with a service can carry what they copy of it.
-fn copies_fit(definition: &ServiceDefinition) -> Result<(), String> {
-    let checks = definition.checks.len() + usize::from(definition.check.is_some());
-    copies(&definition.id, &definition.name, &definition.tags, checks)
+/// Refuses an address that means every address of a host.
+pub fn service_address(address: &str) -> Result<(), &'static str> {
+    let bare = address.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => Err("Invalid service address"),
+        _ => Ok(()),
+    }
 }
 
-/// Whether so many checks can carry the id, name and tags of their service. Each has them all, so that little
-/// data with many checks and many tags could make gigabytes.
+/// Refuses more `checks` than can carry the id, name and tags of their service. Each has them all: little data with many
+/// checks and many tags could make gigabytes.
 pub fn copies(id: &str, name: &str, tags: &[String], checks: usize) -> Result<(), String> {
     let carried = id.len() + name.len() + bytes_of(tags);
     match checks.saturating_mul(carried) > COMMAND_BYTES {
@@ -62,12 +61,12 @@ pub fn copies(id: &str, name: &str, tags: &[String], checks: usize) -> Result<()
     }
 }
 
-/// What a list of tags takes in memory.
+/// Bytes of a list of tags in memory.
 pub fn bytes_of(tags: &[String]) -> usize {
     tags.iter().map(|tag| tag.len() + size_of::<String>()).sum()
 }
 
-/// Whether the names of a check are no longer than they may be, and its fields fit together.
+/// Refuses a check whose names are too long or whose fields do not fit together.
 pub fn check(check: &CheckType) -> Result<(), String> {
     length("check name", &check.name, CHECK_NAME_BYTES)?;
     [&check.id, &check.check_id].into_iter().try_for_each(|id| length("check ID", id, CHECK_NAME_BYTES))?;
@@ -93,13 +92,12 @@ fn fields(check: &CheckType) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a check mirrors another service or node.
+/// The check mirrors another service or node.
 pub fn is_alias(check: &CheckType) -> bool {
     !check.alias_node.is_empty() || !check.alias_service.is_empty()
 }
 
-/// Whether metadata keeps to Consul's limits; the error says what does not. `reserved` allows the
-/// prefix that users may not use.
+/// Refuses metadata over Consul's limits. `reserved` allows the prefix that users may not use.
 pub fn meta(meta: &BTreeMap<String, String>, reserved: bool) -> Result<(), String> {
     if meta.len() > META_MAX_PAIRS {
         return Err(format!("Node metadata cannot contain more than {META_MAX_PAIRS} key/value pairs"));

@@ -1,12 +1,11 @@
 //! An instance of a service on a node.
 
+use super::check::is_zero;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Weights of DNS SRV answers, by the state of the instance.
-///
-/// Where they are given at all, one that is left out is 0, as in Go.
+/// Weights of DNS SRV answers, by the state of the instance. A weight that is left out beside the other is 0, as in Go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Weights {
@@ -19,10 +18,10 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// What clients send that set none.
+    /// The weights of clients that set none.
     pub const UNSET: Weights = Weights { passing: 0, warning: 0 };
 
-    /// Refuses what DNS cannot carry.
+    /// Refuses weights that DNS cannot carry.
     pub fn check(self) -> Result<(), &'static str> {
         const MAX: u32 = u16::MAX as u32;
         match (self.passing, self.warning) {
@@ -43,7 +42,6 @@ impl Default for Weights {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceAddress {
-    /// IP address or DNS name.
     pub address: String,
     /// TCP or UDP port; 0 for none.
     pub port: u16,
@@ -65,10 +63,9 @@ pub struct NodeService {
     pub tags: Vec<String>,
     /// Address of the instance; empty means its node's.
     pub address: String,
-    /// Addresses by place.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tagged_addresses: BTreeMap<String, ServiceAddress>,
-    /// Free key/value pairs; null in JSON when the user gave null.
+    /// Null in JSON when the user gave null.
     pub meta: Option<BTreeMap<String, String>>,
     /// TCP or UDP port; 0 for none.
     #[serde(skip_serializing_if = "is_zero")]
@@ -76,17 +73,15 @@ pub struct NodeService {
     /// Path of a Unix socket in place of address and port.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub socket_path: String,
-    /// SRV weights; null when registered without.
+    /// SRV weights; null where none were registered.
     pub weights: Option<Weights>,
-    /// Whether tags in the catalog win over those of the agent.
+    /// Tags in the catalog win over those of the agent.
     pub enable_tag_override: bool,
     /// Mesh settings, kept as they came.
     pub proxy: Value,
     /// Mesh settings, kept as they came.
     pub connect: Value,
-    /// Index of the first registration.
     pub create_index: u64,
-    /// Index of the last change.
     pub modify_index: u64,
 }
 
@@ -112,16 +107,12 @@ impl Default for NodeService {
     }
 }
 
-fn is_zero(port: &u16) -> bool {
-    *port == 0
-}
-
-/// What Consul prints for a service without a proxy.
+/// Consul's JSON for a service without a proxy.
 pub fn empty_proxy() -> Value {
     serde_json::json!({"Mode": "", "MeshGateway": {}, "Expose": {}})
 }
 
-/// What Consul prints for a service without mesh settings.
+/// Consul's JSON for a service without mesh settings.
 pub fn empty_object() -> Value {
     Value::Object(serde_json::Map::new())
 }

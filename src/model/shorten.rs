@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-/// What stands for what is left out.
 const MORE: &str = "...";
 
-/// `text` in at most `max` characters. What is longer ends between two words, and says that there was more; a
-/// single word that is too long is cut.
+/// `text` in at most `max` characters. A longer text ends between two words with `...`; a single word that is too long is
+/// cut.
 pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     let Some((end, _)) = text.char_indices().nth(max) else { return Cow::Borrowed(text) };
     let room = text.char_indices().nth(max.saturating_sub(MORE.len())).map_or(end, |(room, _)| room);

@@ -1,4 +1,4 @@
-//! What is kept of an output, of a check or a handler: its last bytes, in memory of a fixed size.
+//! The last bytes of an output, of a check or a handler, in memory of a fixed size.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,6 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Keeps at most `max` bytes.
     pub fn new(max: usize) -> Tail {
         Tail { kept: VecDeque::new(), max, total: 0 }
     }
@@ -25,12 +24,10 @@ impl Tail {
         self.kept.extend(bytes);
     }
 
-    /// How many bytes it has taken.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The bytes kept, as text.
     pub fn text(&mut self) -> String {
         let bytes: &[u8] = self.kept.make_contiguous();
         // A character cut in half at the front is not a wrong one.
@@ -47,7 +44,7 @@ impl Tail {
     }
 }
 
-/// Whether a byte continues a character of UTF-8.
+/// The byte continues a character of UTF-8.
 fn is_inside(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }

@@ -1,5 +1,4 @@
-//! Text as a part of a URI, and a URI as it may be shown. Whoever builds a request's target (`cli`,
-//! `watch`) spells it this way; whoever shows an address of users hides its password this way.
+//! Targets of requests, percent-encoded, and URIs of users as they may be shown.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -13,6 +12,38 @@ pub fn encode(text: &str, into: &mut String) {
             // Writing to a String cannot fail.
             _ = write!(into, "%{byte:02X}");
         }
+    }
+}
+
+/// A request's target under construction: a path, and parameters behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target(pub String);
+
+impl Target {
+    /// The target of a path that is spelled already.
+    pub fn new(path: &str) -> Target {
+        Target(path.to_owned())
+    }
+
+    /// Adds one percent-encoded segment to the path.
+    pub fn segment(mut self, segment: &str) -> Target {
+        self.0.push('/');
+        encode(segment, &mut self.0);
+        self
+    }
+
+    /// Adds a parameter.
+    pub fn param(mut self, name: &str, value: &str) -> Target {
+        self.0.push(if self.0.contains('?') { '&' } else { '?' });
+        self.0.push_str(name);
+        self.0.push('=');
+        encode(value, &mut self.0);
+        self
+    }
+
+    /// Adds a parameter when there is a value.
+    pub fn maybe(self, name: &str, value: Option<&str>) -> Target {
+        if let Some(value) = value { self.param(name, value) } else { self }
     }
 }
 

@@ -1,7 +1,6 @@
-//! Checks that are voted on: how one is probed by others than its owner, what they say, and what
-//! that comes to.
+//! Checks that are voted on: their definition for other agents, the votes, and their outcome.
 //!
-//! `store` counts, `leader` says who observes, `local` probes and votes. The rule is [`outcome`].
+//! `store` counts, `leader` assigns observers, `local` probes and votes. The rule is [`outcome`].
 
 use super::check::{CheckDefinition, CheckStatus, CheckType, VotedDefinition};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use std::time::Duration;
 pub const OBSERVERS: std::ops::RangeInclusive<u32> = 3..=7;
 
 impl VotedDefinition {
-    /// Of a check as its user asks for it; nothing for one that is not voted on.
+    /// The definition of a check that its user defines; unset for one that is not voted on.
     pub fn of(check: &CheckType) -> Option<Box<VotedDefinition>> {
         let voted = VotedDefinition {
             observers: check.observers,
@@ -31,8 +30,7 @@ impl VotedDefinition {
 }
 
 impl CheckDefinition {
-    /// How an observer probes a voted check: as its owner does, and by network alone, whatever the
-    /// catalog was told.
+    /// The check as an observer probes it: as its owner does, and by network alone.
     pub fn observed(&self) -> Option<CheckType> {
         let voted = self.voted.as_deref()?;
         Some(CheckType {
@@ -61,7 +59,7 @@ impl CheckDefinition {
     }
 }
 
-/// Whether a check may be voted on by as many as its user says; the error says what may.
+/// Refuses a check that cannot be voted on, or not by that number of observers.
 pub fn observers_fit(check: &CheckType) -> Result<(), &'static str> {
     let CheckType { observers, http, tcp, udp, grpc, h2ping, .. } = check;
     if *observers == 0 {
@@ -79,19 +77,15 @@ pub fn observers_fit(check: &CheckType) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What one observer says of one check.
+/// The result of one observer for one check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Vote {
-    /// The node that the check belongs to.
     pub node: String,
-    /// The check.
     pub check_id: String,
     /// The assignment that the observer votes under.
     pub epoch: u64,
-    /// What it found.
     pub status: CheckStatus,
-    /// What the probe said.
     pub output: String,
 }
 
@@ -99,46 +93,37 @@ pub struct Vote {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ballot {
-    /// The node name of the agent that votes.
     pub observer: String,
     /// At most one of each check.
     pub votes: Vec<Vote>,
 }
 
-/// Who is to observe a check from now on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Assign {
-    /// The node that the check belongs to.
     pub node: String,
-    /// The check.
     pub check_id: String,
-    /// The epoch that the leader knew, 0 for none: another one has been assigned since, or the
-    /// check is another, where the catalog has a different one.
+    /// The epoch that the leader knew, 0 for none. Where the catalog has a different one, the check or its assignment has
+    /// changed since.
     pub replaces: u64,
-    /// Node names of the observers.
     pub observers: Vec<String>,
 }
 
-/// A vote as the catalog keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counted {
-    /// What the observer found.
     pub status: CheckStatus,
-    /// What its probe said.
     pub output: String,
-    /// When the leader took it, in milliseconds since the Unix epoch by the leader's clock.
+    /// Milliseconds since the Unix epoch by the leader's clock, when it took the vote.
     pub at: u64,
-    /// The index of the vote.
     pub index: u64,
 }
 
-/// Who observes a check, and what they have said so far.
+/// The observers of a check, and their votes so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Assignment {
-    /// The index at which these observers were assigned: never the same twice.
+    /// The index of the assignment: never the same twice.
     pub epoch: u64,
     /// Node names, the owner first.
     pub observers: Vec<String>,
@@ -147,17 +132,17 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// The name of an observer as it is written here, whatever the case it is asked for in.
+    /// The name of an observer as it is written here, without regard to case.
     pub fn observer(&self, name: &str) -> Option<&str> {
         self.observers.iter().map(String::as_str).find(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// What the votes so far come to; nothing while they are too few to tell.
+    /// The outcome of the votes so far; unset while they are too few.
     pub fn outcome(&self) -> Option<CheckStatus> {
         outcome(self.observers.len(), self.votes.values().map(|vote| vote.status))
     }
 
-    /// The output of the check: how many say what, and then who.
+    /// The output of the check: the count of each status, and then each observer.
     pub fn describe(&self, status: CheckStatus) -> String {
         let count = |wanted| self.votes.values().filter(|vote| vote.status == wanted).count();
         let [passing, warning, critical] = [CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical].map(count);
@@ -171,6 +156,16 @@ impl Assignment {
             };
         }
         text
+    }
+
+    /// The votes in the order of the observers.
+    pub fn shown(&self) -> Vec<ShownVote> {
+        let shown = |observer: &String| {
+            let vote = self.votes.get(observer)?;
+            let (status, output, index) = (vote.status, vote.output.clone(), vote.index);
+            Some(ShownVote { observer: observer.clone(), status, output, time: timestamp(vote.at), index })
+        };
+        self.observers.iter().filter_map(shown).collect()
     }
 }
 
@@ -187,56 +182,34 @@ pub fn outcome(of: usize, votes: impl Iterator<Item = CheckStatus>) -> Option<Ch
     (mildest == gravest).then_some(mildest)
 }
 
-/// A voted check, as `health/votes/:check_id` shows it and as observers are told of it.
+/// A voted check, as `health/votes/:check_id` and its observers get it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct VotedCheck {
-    /// The node it belongs to.
     pub node: String,
-    /// Unique on its node.
     #[serde(rename = "CheckID")]
     pub check_id: String,
-    /// The instance it belongs to; empty for a check of the node, and where observers are told of it.
+    /// The instance it belongs to; empty for a check of the node, and for observers.
     #[serde(rename = "ServiceID")]
     pub service_id: String,
-    /// What the votes came to.
     pub status: CheckStatus,
-    /// How it is probed.
     pub definition: CheckDefinition,
     /// The assignment; 0 before there is one.
     pub epoch: u64,
-    /// Node names of the observers.
     pub observers: Vec<String>,
-    /// What they have said, in the order of `observers`.
+    /// In the order of `observers`.
     pub votes: Vec<ShownVote>,
 }
 
-/// A vote, as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ShownVote {
-    /// Who says it.
     pub observer: String,
-    /// What it found.
     pub status: CheckStatus,
-    /// What its probe said.
     pub output: String,
-    /// When the leader took it.
+    /// RFC 3339, by the clock of the leader that took it.
     pub time: String,
-    /// The index of the vote.
     pub index: u64,
-}
-
-impl Assignment {
-    /// The votes in the order of the observers.
-    pub fn shown(&self) -> Vec<ShownVote> {
-        let shown = |observer: &String| {
-            let vote = self.votes.get(observer)?;
-            let (status, output, index) = (vote.status, vote.output.clone(), vote.index);
-            Some(ShownVote { observer: observer.clone(), status, output, time: timestamp(vote.at), index })
-        };
-        self.observers.iter().filter_map(shown).collect()
-    }
 }
 
 /// A time of day as RFC 3339 writes it, in UTC.
@@ -308,9 +281,9 @@ mod tests {
             CheckDefinition { interval: check.interval, voted: VotedDefinition::of(&check), ..CheckDefinition::default() };
         assert_eq!(definition.observed(), Some(check));
         assert_eq!(CheckDefinition::default().observed(), None);
-        let told = serde_json::json!({"ScriptArgs": ["rm"], "DockerContainerID": "x", "Voted": {"Observers": 3}});
-        let told: CheckDefinition = serde_json::from_value(told).expect("reads");
-        let probe = told.observed().expect("is voted");
+        let definition = serde_json::json!({"ScriptArgs": ["rm"], "DockerContainerID": "x", "Voted": {"Observers": 3}});
+        let definition: CheckDefinition = serde_json::from_value(definition).expect("reads");
+        let probe = definition.observed().expect("is voted");
         assert!(probe.script_args.is_empty() && probe.docker_container_id.is_empty());
     }
 

@@ -1,7 +1,7 @@
-//! What a watch looks at and whom it tells, as users say it.
+//! Watches as users define them: the view they look at, and the handler they call.
 //!
-//! `config` reads watches of files, `cli` makes one of its flags, both through [`Watch::parse`], so
-//! that the names and the refusals are the same. How to ask for it is `watch`'s to know.
+//! `config` reads watches of files, `cli` makes one of its flags, both through [`Watch::parse`], so that the names and
+//! the refusals are the same.
 
 use super::ids::Token;
 use serde_json::{Map, Value};
@@ -11,55 +11,45 @@ use std::time::Duration;
 /// One view of the data, and where and how it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// What is looked at.
     pub view: View,
-    /// The datacenter that is asked; the agent's own when none is named.
+    /// Unset for the agent's own.
     pub datacenter: Option<String>,
     /// Sent with every question; the agent's default token when empty.
     pub token: Token,
-    /// Whether any server may answer.
     pub stale: bool,
-    /// An expression that the rows must meet.
     pub filter: Option<String>,
 }
 
-/// What is looked at: Consul's types of watches.
+/// Consul's types of watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
-    /// One key.
     Key(String),
-    /// All keys that start with this.
     KeyPrefix(String),
-    /// The names of services with their tags.
     Services,
-    /// The nodes.
     Nodes,
     /// The instances of a service that have all tags.
-    Service { name: String, tags: Vec<String>, passing_only: bool },
-    /// The checks of a service.
+    Service {
+        name: String,
+        tags: Vec<String>,
+        passing_only: bool,
+    },
     ChecksOf(String),
     /// The checks in a state; `any` for all.
     ChecksIn(String),
     /// User events of that name; all of them when it is empty.
     Event(String),
-    /// The roots of the mesh's authority.
     ConnectRoots,
-    /// The mesh certificate of a service.
     ConnectLeaf(String),
 }
 
-/// Who is told of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handler {
-    /// A program with its arguments.
     Args(Vec<String>),
     /// A line for the shell.
     Shell(String),
-    /// An HTTP request.
     Http(HttpHandler),
 }
 
-/// The request that tells of a change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpHandler {
     /// `http://…` or `https://…`
@@ -68,9 +58,8 @@ pub struct HttpHandler {
     pub method: String,
     /// Sent with it; their values may be secrets.
     pub headers: Vec<(String, String)>,
-    /// For the whole exchange.
+    /// Bounds the whole exchange.
     pub timeout: Duration,
-    /// Whether any certificate will do.
     pub tls_skip_verify: bool,
 }
 
@@ -80,17 +69,13 @@ impl fmt::Debug for HttpHandler {
     }
 }
 
-/// A watch of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredWatch {
-    /// What it looks at.
     pub watch: Watch,
-    /// Whom it tells.
     pub handler: Handler,
 }
 
 impl View {
-    /// Consul's name of the type.
     pub fn kind(&self) -> &'static str {
         match self {
             View::Key(_) => "key",
@@ -105,12 +90,11 @@ impl View {
         }
     }
 
-    /// Whether servers answer it, so that `stale` means something.
+    /// Servers answer it, so that `stale` means something.
     fn takes_stale(&self) -> bool {
         !matches!(self, View::Event(_) | View::ConnectRoots | View::ConnectLeaf(_))
     }
 
-    /// Whether its endpoint filters.
     fn takes_filter(&self) -> bool {
         matches!(self, View::Services | View::Nodes | View::Service { .. } | View::ChecksOf(_) | View::ChecksIn(_))
     }
@@ -163,7 +147,7 @@ impl Params {
             "event" => View::Event(self.text("name")?),
             "connect_roots" => View::ConnectRoots,
             "connect_leaf" => View::ConnectLeaf(self.needed("service", "service")?),
-            // Its changes have no index, so that there is nothing a handler could be told.
+            // `agent_service` is among them: its changes have no index that a handler could get.
             other => return Err(format!("Unsupported watch type: {other}")),
         })
     }

@@ -1,9 +1,7 @@
 //! How a cluster begins: the rule, without I/O.
-//!
-//! The lowest server of those with the flag proposes a set under a new cluster id; each member
-//! grants one set, on disk; when all have granted, and only then, the proposer initialises that set.
-//! Only the proposer can do so, hence it may also take its proposal back, and who granted it asks
-//! whether it still stands. A server that has Raft state, or hears of a cluster, never begins one.
+//! The lowest server of those with the flag proposes a set under a new cluster id. Each member grants one set, on disk.
+//! The proposer alone initialises the set, once all have granted it; until then it may take the proposal back.
+//! A server that has Raft state, or hears of a cluster, begins none.
 
 use super::Candidate;
 use crate::defaults::RAFT_MEMBERS_MAX;
@@ -14,29 +12,26 @@ use std::collections::BTreeSet;
 /// A proposed cluster; a member keeps the one it granted on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
-    /// The cluster's id, if it comes to be.
     pub(crate) cluster: ClusterId,
-    /// Who proposes it, and alone may initialise it.
+    /// The server that proposes it, and alone may initialise it.
     pub(crate) proposer: NodeId,
-    /// Its first voters.
     pub(crate) members: BTreeSet<NodeId>,
 }
 
-/// What a member says to a proposal.
+/// A member's answer to a proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum GrantAnswer {
     /// Granted, on disk.
     Granted,
-    /// It has granted another's.
+    /// Another's is granted.
     Held,
-    /// It is part of a cluster, or has been.
+    /// The member is part of a cluster, or has been.
     Joined,
-    /// It is not in the set, or the set cannot be.
+    /// The member is not in the set, or the set cannot be.
     Refused,
 }
 
 impl GrantAnswer {
-    /// What it means for the proposal.
     pub(crate) fn why(self) -> &'static str {
         match self {
             GrantAnswer::Granted => "it has granted it",
@@ -47,26 +42,24 @@ impl GrantAnswer {
     }
 }
 
-/// What is to be done next.
+/// The next step of the bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BootstrapAction {
-    /// Nothing.
     Wait,
     /// Keep this grant (or none) on disk, then go on.
     Keep(Option<Grant>),
-    /// Message these members to grant.
+    /// Ask these members to grant.
     Message(Grant, Vec<NodeId>),
-    /// Message the proposer whether its proposal still stands.
+    /// Ask the proposer if its proposal still stands.
     AskStatus(Grant),
     /// All have granted: begin.
     Initialise(Grant),
 }
 
-/// One server's part in the beginning.
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
     me: NodeId,
-    /// The cluster this server is part of; nothing begins any more.
+    /// The cluster of this server; nothing begins any more.
     joined: Option<ClusterId>,
     grant: Option<Grant>,
     granted_by: BTreeSet<NodeId>,
@@ -74,19 +67,18 @@ pub(crate) struct Bootstrap {
     awaited: Option<ClusterId>,
 }
 
-/// What comes of a message by which a server could become part of a cluster.
+/// The outcome of a message by which a server could become part of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joining {
-    /// It is part of it, or may be from now on.
     Welcome,
-    /// It has nothing to do with that cluster.
+    /// The server has nothing to do with that cluster.
     Stranger,
     /// That cluster counts on a log that is not here.
     Lost,
 }
 
 impl Bootstrap {
-    /// `joined` and `grant` are what was found on disk.
+    /// `joined` and `grant` are those found on disk.
     pub(crate) fn new(me: NodeId, joined: Option<ClusterId>, grant: Option<Grant>) -> Bootstrap {
         Bootstrap { me, joined, grant, granted_by: BTreeSet::new(), awaited: None }
     }
@@ -96,12 +88,11 @@ impl Bootstrap {
         Bootstrap { awaited: cluster, ..self }
     }
 
-    /// The cluster that this server waits for.
     pub(crate) fn awaited(&self) -> Option<ClusterId> {
         self.awaited.filter(|_| self.joined.is_none())
     }
 
-    /// What to do, given who is seen. `fresh` is the id for a new proposal.
+    /// The next step, with the servers in sight and the id for a new proposal.
     pub(crate) fn next(&self, candidates: &[Candidate], fresh: ClusterId) -> BootstrapAction {
         if self.joined.is_some() || self.awaited.is_some() {
             return BootstrapAction::Wait;
@@ -113,11 +104,12 @@ impl Bootstrap {
             Some(_) if cluster_seen || !self.is_first(candidates) => BootstrapAction::Keep(None),
             Some(grant) => self.pursue(grant, candidates, fresh),
             None if cluster_seen => BootstrapAction::Wait,
-            None => self.expected_set(candidates).map_or(BootstrapAction::Wait, |members| self.propose(members, fresh)),
+            None => self.propose(candidates, fresh),
         }
     }
 
-    fn propose(&self, members: BTreeSet<NodeId>, cluster: ClusterId) -> BootstrapAction {
+    fn propose(&self, candidates: &[Candidate], cluster: ClusterId) -> BootstrapAction {
+        let Some(members) = self.expected_set(candidates) else { return BootstrapAction::Wait };
         BootstrapAction::Keep(Some(Grant { cluster, proposer: self.me, members }))
     }
 
@@ -125,7 +117,7 @@ impl Bootstrap {
     fn pursue(&self, grant: &Grant, candidates: &[Candidate], fresh: ClusterId) -> BootstrapAction {
         let seen: BTreeSet<NodeId> = candidates.iter().map(|candidate| candidate.id).collect();
         if !grant.members.is_subset(&seen) {
-            return self.expected_set(candidates).map_or(BootstrapAction::Wait, |members| self.propose(members, fresh));
+            return self.propose(candidates, fresh);
         }
         let missing: Vec<NodeId> =
             grant.members.iter().copied().filter(|member| *member != self.me && !self.granted_by.contains(member)).collect();
@@ -136,7 +128,7 @@ impl Bootstrap {
         }
     }
 
-    /// Whether this server has the flag, and the lowest id of those who have it.
+    /// True for the lowest id among the servers with the flag.
     fn is_first(&self, candidates: &[Candidate]) -> bool {
         candidates.iter().filter(|candidate| candidate.expect > 0).map(|candidate| candidate.id).min() == Some(self.me)
     }
@@ -155,13 +147,13 @@ impl Bootstrap {
         (members.len() == expect as usize && members.len() <= RAFT_MEMBERS_MAX).then_some(members)
     }
 
-    /// Two servers with the flag expect different numbers; nobody begins then.
+    /// The least and greatest number expected by servers with the flag, if they differ; nothing begins then.
     pub(crate) fn contradiction(candidates: &[Candidate]) -> Option<(u32, u32)> {
         let expected: BTreeSet<u32> = candidates.iter().map(|candidate| candidate.expect).filter(|expect| *expect > 0).collect();
         Some((*expected.first()?, *expected.last()?)).filter(|(least, most)| least != most)
     }
 
-    /// What a proposal of `from` comes to; on `Granted` the grant must be kept before it is told.
+    /// The answer to a proposal of `from`. The grant is kept before [`GrantAnswer::Granted`] is sent.
     pub(crate) fn answer(&self, from: NodeId, ask: &Grant) -> GrantAnswer {
         if self.joined.is_some() || self.awaited.is_some() {
             return GrantAnswer::Joined;
@@ -170,20 +162,19 @@ impl Bootstrap {
             return GrantAnswer::Refused;
         }
         match &self.grant {
-            // A proposer that proposes anew has taken its former proposal back, and a server may
-            // take back its own for one that goes first.
+            // A proposer that proposes anew has taken its former proposal back. A server may take back its own for a lower one.
             Some(held) if held.proposer != from && !(held.proposer == self.me && from < self.me) => GrantAnswer::Held,
             _ => GrantAnswer::Granted,
         }
     }
 
-    /// Whether the proposal of `cluster` is this server's and stands, or has become a cluster.
+    /// True while the proposal of `cluster` stands here, or has become a cluster.
     pub(crate) fn stands(&self, cluster: ClusterId) -> bool {
         self.joined == Some(cluster) || self.grant.as_ref().is_some_and(|grant| grant.cluster == cluster)
     }
 
-    /// Whether a message of `cluster` may make this server part of it. Who becomes a voter without a
-    /// grant has learnt the log before: one `counted` as a voter that knows of nothing has lost it.
+    /// The outcome of a message of `cluster`. A server becomes a voter with a grant or with a log: one `counted` as a
+    /// voter that has neither has lost its log.
     pub(crate) fn joining(&self, cluster: ClusterId, of_leader: bool, counted: bool) -> Joining {
         let may = match (&self.joined, &self.grant) {
             (Some(joined), _) => *joined == cluster,
@@ -194,12 +185,10 @@ impl Bootstrap {
         if may { Joining::Welcome } else { Joining::Stranger }
     }
 
-    /// The grant that is held.
     pub(crate) fn grant(&self) -> Option<&Grant> {
         self.grant.as_ref()
     }
 
-    /// The cluster this server is part of.
     pub(crate) fn joined(&self) -> Option<ClusterId> {
         self.joined
     }
@@ -210,14 +199,12 @@ impl Bootstrap {
         self.grant = grant;
     }
 
-    /// `member` has granted the proposal of `cluster`.
     pub(crate) fn granted(&mut self, member: NodeId, cluster: ClusterId) {
         if self.grant.as_ref().is_some_and(|grant| grant.cluster == cluster) {
             self.granted_by.insert(member);
         }
     }
 
-    /// This server is part of `cluster`.
     pub(crate) fn join(&mut self, cluster: ClusterId) {
         self.joined = Some(cluster);
         self.kept(None);

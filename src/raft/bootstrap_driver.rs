@@ -1,7 +1,5 @@
-//! Carries out what `bootstrap` decides: one task that owns the decision's state.
-//!
-//! It asks the others, keeps grants on disk, initialises openraft, and says to which cluster this
-//! server belongs. `Raft::handle` hands it the others' questions.
+//! One task carries out the steps of `bootstrap`: it asks the others, keeps grants on disk and initialises openraft.
+//! `Raft::handle` hands it the others' questions.
 
 use super::bootstrap::{Bootstrap, BootstrapAction, Grant, GrantAnswer, Joining};
 use super::log_store::LogStore;
@@ -26,24 +24,23 @@ use uuid::Uuid;
 pub(super) const CLUSTER: &str = "cluster";
 pub(super) const GRANT: &str = "grant";
 
-/// What others ask of the bootstrap.
+/// Questions of others to the bootstrap.
 pub(super) enum Question {
-    /// Grant a set to `from`.
+    /// A set is to be granted to `from`.
     Grant { from: NodeId, ask: Grant, reply: oneshot::Sender<GrantAnswer> },
     /// Does the proposal of this cluster stand?
     Status { cluster: ClusterId, reply: oneshot::Sender<bool> },
-    /// A message of this cluster has come, whose sender may count on this server: is it part of it?
+    /// A message of this cluster has arrived, from a sender that may count on this server.
     Join { cluster: ClusterId, of_leader: bool, counted: bool, reply: oneshot::Sender<Joining> },
 }
 
-/// The way to the task.
 pub(super) type Questions = mpsc::Sender<Question>;
 
-/// What the disk says about the beginning. A log that should be there and is not ends the start.
+/// Reads the beginning from disk. A log that should be there and is not ends the start.
 pub(super) async fn recover(me: NodeId, log: &LogStore, mark: Option<&MarkFile>) -> Result<Bootstrap, RaftError> {
     let cluster: Option<ClusterId> = kept(log, CLUSTER)?;
     let grant: Option<Grant> = kept(log, GRANT)?;
-    // A crash may have come between the first entry and the note of the cluster.
+    // A crash may have happened between the first entry and the note of the cluster.
     let joined = cluster.or_else(|| grant.as_ref().filter(|_| log.has_state()).map(|grant| grant.cluster));
     if joined.is_none() && log.has_state() {
         return Err(RaftError::Storage("the Raft log has entries but does not say of which cluster".to_owned()));
@@ -52,7 +49,7 @@ pub(super) async fn recover(me: NodeId, log: &LogStore, mark: Option<&MarkFile>)
     let Some(mark) = mark else { return Ok(beginning) };
     let unwritten = |error: std::io::Error| RaftError::Storage(format!("the mark of the Raft state cannot be written: {error}"));
     match joined {
-        // Of a former version, perhaps.
+        // The log may be of a former version.
         Some(cluster) => mark.keep(Some(cluster)).await.map_err(unwritten)?,
         None if beginning.grant().is_none() && mark.wants_log()? => {
             let why = "its Raft log is empty, and has not always been";
@@ -64,45 +61,41 @@ pub(super) async fn recover(me: NodeId, log: &LogStore, mark: Option<&MarkFile>)
     Ok(beginning.awaiting(mark.awaited()?))
 }
 
-/// What comes of a server that has lost its log.
+/// The next start of a server that has lost its log.
 pub(super) const BEGINS_ANEW: &str =
     "at its next start it joins its cluster under a new node id, and the old one is cleaned up by the leader";
 
-/// A value that was kept beside the log.
 pub(super) fn kept<T: DeserializeOwned>(log: &LogStore, name: &'static str) -> Result<Option<T>, RaftError> {
     let unreadable = |error| RaftError::Storage(format!("the Raft value {name:?} cannot be read: {error}"));
     log.get(name)?.map(|bytes| rmp_serde::from_slice(&bytes).map_err(unreadable)).transpose()
 }
 
-/// The task.
 pub(super) struct Driver {
     pub(super) state: Bootstrap,
     pub(super) log: LogStore,
-    /// Says beside the log that there is one.
     pub(super) mark: Option<MarkFile>,
     pub(super) core: Core,
     pub(super) link: Arc<Link>,
     pub(super) candidates: watch::Receiver<Vec<Candidate>>,
     pub(super) cluster: watch::Sender<Option<ClusterId>>,
-    /// Before this, nobody is asked again.
+    /// The earliest time of the next question to others.
     pub(super) retry_at: Instant,
     /// Waiting for the others, since the last grant.
     pub(super) trouble: FailureThrottle,
 }
 
-/// What came of a question to another server.
-enum Answered {
-    Grant(NodeId, ClusterId, Option<GrantAnswer>),
-    Status(ClusterId, Option<bool>),
+/// The answer of `from` to a question about `cluster`.
+struct Answered {
+    from: NodeId,
+    cluster: ClusterId,
+    reply: Option<Reply>,
 }
 
 impl Driver {
-    /// The queue to a task that is about to run.
     pub(super) fn queue() -> (Questions, mpsc::Receiver<Question>) {
         mpsc::channel(RAFT_BOOTSTRAP_QUEUE)
     }
 
-    /// Runs for as long as the server does.
     pub(super) async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
         let mut calls = JoinSet::new();
         let mut tick = tokio::time::interval(RAFT_BOOTSTRAP_TICK);
@@ -146,43 +139,34 @@ impl Driver {
                         return;
                     }
                 }
-                // Who was asked has time to answer before it is asked again.
+                // Servers have time to answer before they are asked again.
                 BootstrapAction::Message(..) | BootstrapAction::AskStatus(_)
                     if !calls.is_empty() || Instant::now() < self.retry_at =>
                 {
                     return;
                 }
-                BootstrapAction::Message(grant, members) => return self.ask(&grant, members, calls),
-                BootstrapAction::AskStatus(grant) => {
-                    let link = Arc::clone(&self.link);
-                    calls.spawn(async move {
-                        let sent =
-                            link.ask(grant.proposer, Lane::Core, grant.cluster, Message::GrantStatus, RAFT_GRANT_TIMEOUT).await;
-                        Answered::Status(
-                            grant.cluster,
-                            if let Ok(Reply::GrantStatus(stands)) = sent { Some(stands) } else { None },
-                        )
-                    });
+                BootstrapAction::Message(grant, members) => {
+                    for member in members {
+                        self.ask(member, grant.cluster, Message::Grant(grant.clone()), calls);
+                    }
                     return;
                 }
+                BootstrapAction::AskStatus(grant) => return self.ask(grant.proposer, grant.cluster, Message::GrantStatus, calls),
                 BootstrapAction::Initialise(grant) => return self.initialise(&grant).await,
             }
         }
     }
 
-    fn ask(&self, grant: &Grant, members: Vec<NodeId>, calls: &mut JoinSet<Answered>) {
-        for member in members {
-            let (link, grant) = (Arc::clone(&self.link), grant.clone());
-            calls.spawn(async move {
-                let cluster = grant.cluster;
-                let sent = link.ask(member, Lane::Core, cluster, Message::Grant(grant), RAFT_GRANT_TIMEOUT).await;
-                Answered::Grant(member, cluster, if let Ok(Reply::Grant(answer)) = sent { Some(answer) } else { None })
-            });
-        }
+    fn ask(&self, to: NodeId, cluster: ClusterId, message: Message, calls: &mut JoinSet<Answered>) {
+        let link = Arc::clone(&self.link);
+        calls.spawn(async move {
+            let reply = link.ask(to, Lane::Core, cluster, message, RAFT_GRANT_TIMEOUT).await.ok();
+            Answered { from: to, cluster, reply }
+        });
     }
 
     async fn answer(&mut self, question: Question) {
-        // Who asked may have gone meanwhile: it asks again.
+        // The asker may be gone meanwhile; it asks again.
         match question {
             Question::Grant { from, ask, reply } => {
                 let mut answer = self.state.answer(from, &ask);
@@ -205,22 +189,17 @@ impl Driver {
         }
     }
 
-    async fn take(&mut self, answered: Answered) {
-        match answered {
-            Answered::Grant(member, cluster, Some(GrantAnswer::Granted)) => self.state.granted(member, cluster),
-            Answered::Grant(member, _, answer) => self.wait(member, answer.map_or("it does not answer", GrantAnswer::why)),
-            Answered::Status(cluster, stands) => {
-                let current = self.state.grant().is_some_and(|grant| grant.cluster == cluster);
-                if stands == Some(false) && current && self.state.joined().is_none() {
-                    self.keep(None).await;
-                } else if let Some(grant) = self.state.grant() {
-                    self.wait(grant.proposer, "its proposal is granted and not begun");
-                }
-            }
+    async fn take(&mut self, Answered { from, cluster, reply }: Answered) {
+        let held = self.state.grant().map(|grant| (grant.cluster, grant.proposer));
+        match reply {
+            Some(Reply::Grant(GrantAnswer::Granted)) => self.state.granted(from, cluster),
+            Some(Reply::Grant(answer)) => self.wait(from, answer.why()),
+            Some(Reply::GrantStatus(false)) if held == Some((cluster, from)) => _ = self.keep(None).await,
+            _ if held.is_some_and(|(_, proposer)| proposer == from) => self.wait(from, "its proposal is granted and not begun"),
+            _ => self.wait(from, "it does not answer"),
         }
     }
 
-    /// Nobody is asked again for a while.
     fn wait(&mut self, server: NodeId, why: &str) {
         self.retry_at = Instant::now() + RAFT_BOOTSTRAP_TICK;
         if self.trouble.failed(Instant::now().into_std()) {
@@ -230,7 +209,7 @@ impl Driver {
         }
     }
 
-    /// False when the disk did not take it; its writer has then told the world.
+    /// False when the disk did not take it; the writer has then reported the failure.
     async fn keep(&mut self, grant: Option<Grant>) -> bool {
         let Ok(bytes) = grant.as_ref().map(rmp_serde::to_vec_named).transpose() else { return false };
         let marked = grant.is_none() || marked(self.mark.as_ref(), None).await;
@@ -260,28 +239,28 @@ impl Driver {
 
     async fn initialise(&mut self, grant: &Grant) {
         let members: BTreeMap<u128, EmptyNode> = grant.members.iter().map(|id| (id.as_u128(), EmptyNode {})).collect();
-        // Its messages may go out from here on, and the answers must be taken.
+        // Messages may go out from here on, and their answers must be taken.
         self.cluster.send_replace(Some(grant.cluster));
         if let Err(error) = self.core.initialize(members).await {
             warn!(%error, "the cluster cannot be initialised");
             return;
         }
         self.join(grant.cluster).await;
-        // All are fresh: there is nobody to wait for.
+        // All members are fresh: no former promise is to be waited for.
         if let Err(error) = self.core.trigger().elect(false).await {
             warn!(%error, "the first election cannot start");
         }
     }
 }
 
-/// Whether the log, and then the mark beside it, say by now of which cluster this server is part. The mark comes
-/// after what it is about: before it, a crash would look like a log that is lost.
+/// Notes the cluster in the log, then in the mark beside it; true when both are on disk. A mark before its log would
+/// look like a lost log after a crash.
 async fn noted(log: &LogStore, mark: Option<&MarkFile>, cluster: ClusterId) -> bool {
     let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
     log.put(CLUSTER, Some(bytes)).await.is_ok() && marked(mark, Some(cluster)).await
 }
 
-/// Whether the mark says by now that there is state, of `cluster` if it has begun.
+/// Marks that there is state, of `cluster` if it has begun; true when the mark is on disk.
 async fn marked(mark: Option<&MarkFile>, cluster: Option<ClusterId>) -> bool {
     let Some(mark) = mark else { return true };
     let kept = mark.keep(cluster).await;

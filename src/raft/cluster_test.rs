@@ -3,7 +3,7 @@
 use super::message::{self, Envelope, Message, Reply};
 use super::openraft_types::{LoggedCommand, LoggedGroup};
 use super::testing::{Cluster, PATIENCE, id, register};
-use super::{Peer, RaftSettings};
+use super::{Peer, Raft};
 use crate::defaults::{RAFT_ECHO_PATIENCE, RAFT_FSYNC_STUCK, RAFT_GROUP_COMMANDS, RAFT_PROPOSALS};
 use crate::model::fault::FaultKind;
 use crate::model::ids::ClusterId;
@@ -14,36 +14,30 @@ use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use uuid::Uuid;
 
-fn voters(cluster: &Cluster, number: u128) -> Vec<u128> {
-    let peers = cluster.member(number).raft.peers();
-    peers.iter().filter(|peer| peer.voter).map(|peer| peer.id.as_u128()).collect()
+fn voters(raft: &Raft) -> Vec<u128> {
+    raft.peers().iter().filter(|peer| peer.voter).map(|peer| peer.id.as_u128()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_server_in_memory_leads_at_once() {
-    let mut cluster = Cluster::new();
-    let started = Instant::now();
-    cluster.add_with(RaftSettings::new(id(1), None, 1)).await;
-    cluster.leader().await;
-    eprintln!("alone to leader: {:?}", started.elapsed());
+    let cluster = Cluster::in_memory().await;
     cluster.write("a").await;
-    assert!(cluster.member(1).raft.staleness().unwrap() < PATIENCE);
-    cluster.member(1).raft.confirm_leadership().await.unwrap();
-    let refused = cluster.member(1).raft.propose(register("")).await.unwrap_err();
+    let raft = cluster.leading().await;
+    assert!(raft.staleness().unwrap() < PATIENCE);
+    raft.confirm_leadership().await.unwrap();
+    let refused = raft.propose(register("")).await.unwrap_err();
     assert_eq!(refused.kind, FaultKind::BadRequest);
-    cluster.member(1).raft.shutdown(PATIENCE).await;
+    raft.shutdown(PATIENCE).await;
 }
 
-/// On one thread: all of them are queued before the first entry leaves.
+/// On one thread, so that all of them are queued before the first entry leaves.
 #[tokio::test]
 async fn proposals_that_wait_together_share_entries_and_each_hears_its_own_outcome() {
-    let mut cluster = Cluster::new();
-    cluster.add_with(RaftSettings::new(id(1), None, 1)).await;
-    cluster.leader().await;
-    let raft = &cluster.member(1).raft;
+    let cluster = Cluster::in_memory().await;
+    let raft = cluster.leading().await;
     let propose = async |number: u32| {
         let name = if number.is_multiple_of(10) { String::new() } else { format!("n{number}") };
         raft.propose(register(&name)).await
@@ -68,8 +62,7 @@ async fn three_servers_of_which_one_has_the_flag_become_one_cluster() {
     cluster.add(1, 0).await;
     assert!(cluster.member(2).raft.cluster().borrow().is_none());
     cluster.add(3, 0).await;
-    let leader = cluster.leader().await;
-    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    assert_eq!(voters(cluster.leading().await), [1, 2, 3]);
     cluster.write("a").await;
     cluster.everywhere("a").await;
     let clusters: Vec<_> = cluster.members.iter().map(|member| *member.raft.cluster().borrow()).collect();
@@ -109,45 +102,40 @@ async fn a_late_server_becomes_learner_then_voter_and_never_begins_anew() {
     assert!(raft.peers().contains(&Peer { id: id(4), voter: false }));
     cluster.everywhere("a").await;
     raft.promote(id(4)).await.unwrap();
-    assert_eq!(voters(&cluster, leader), [1, 2, 3, 4]);
+    assert_eq!(voters(raft), [1, 2, 3, 4]);
     assert_eq!(*cluster.member(4).raft.cluster().borrow(), *raft.cluster().borrow());
     raft.remove(id(4)).await.unwrap();
-    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    assert_eq!(voters(raft), [1, 2, 3]);
     assert_eq!(raft.remove(id(9)).await.unwrap_err().kind, FaultKind::NotFound);
     // A leader that is to go hands over first, and its successor removes it.
     assert_eq!(raft.remove(id(leader)).await.unwrap_err().kind, FaultKind::NoLeader);
-    let next = cluster.leader().await;
-    assert_ne!(next, leader);
-    cluster.member(next).raft.remove(id(leader)).await.unwrap();
-    assert_eq!(voters(&cluster, next).len(), 2);
-    assert_eq!(cluster.member(next).raft.progress().len(), 1);
+    let next = cluster.leading().await;
+    next.remove(id(leader)).await.unwrap();
+    assert_eq!(voters(next), cluster.others(leader).into_iter().filter(|number| *number != 4).collect::<Vec<_>>());
+    assert_eq!(next.progress().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_voters_is_finished_when_who_asked_for_it_is_gone_after_the_first_step() {
     let mut cluster = Cluster::of_three().await;
     cluster.add(4, 0).await;
-    let leader = cluster.leader().await;
-    let raft = cluster.member(leader).raft.clone();
+    let raft = cluster.leading().await;
     raft.add_learner(id(4)).await.unwrap();
-    let is_joint = |cluster: &Cluster| {
-        let metrics = cluster.member(leader).raft.server.metrics();
-        metrics.membership_config.get_joint_config().len() > 1
-    };
+    let is_joint = || raft.server.metrics().membership_config.get_joint_config().len() > 1;
     let mut watched = raft.server.core.metrics();
-    let begun = async { while !is_joint(&cluster) && watched.changed().await.is_ok() {} };
+    let begun = async { while !is_joint() && watched.changed().await.is_ok() {} };
     tokio::select! {
         biased;
         () = begun => {}
         promoted = raft.promote(id(4)) => promoted.unwrap(),
     }
-    let finished = |cluster: &Cluster| (voters(cluster, leader).len() == 4 && !is_joint(cluster)).then_some(());
+    let finished = |_: &Cluster| (voters(raft).len() == 4 && !is_joint()).then_some(());
     cluster.until("one set of voters", finished).await;
     // Until the finished change is committed another is refused, and that is all it is.
     while let Err(fault) = raft.remove(id(4)).await {
         assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
     }
-    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    assert_eq!(voters(raft), [1, 2, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,22 +153,17 @@ async fn a_proposer_that_crashes_between_grants_begins_after_its_restart() {
     cluster.add(1, 3).await;
     assert!(cluster.members.iter().all(|member| member.raft.cluster().borrow().is_none()));
     cluster.net.heal();
-    let leader = cluster.leader().await;
-    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    assert_eq!(voters(cluster.leading().await), [1, 2, 3]);
     cluster.write("a").await;
     cluster.everywhere("a").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_server_leads_again_after_a_restart_with_what_it_had() {
-    let mut cluster = Cluster::new();
-    cluster.add(1, 1).await;
+    let mut cluster = Cluster::of_one().await;
     cluster.write("a").await;
-    cluster.kill(1).await;
-    let started = Instant::now();
-    cluster.add(1, 1).await;
+    cluster.restart(1).await;
     cluster.leader().await;
-    eprintln!("restarted alone to leader: {:?}", started.elapsed());
     assert!(cluster.member(1).names().contains_key("a"));
 }
 
@@ -212,12 +195,11 @@ async fn a_wiped_server_comes_back_under_a_new_id() {
     cluster.kill(3).await;
     cluster.wipe(3);
     cluster.add(5, 3).await;
-    let leader = cluster.leader().await;
-    let raft = &cluster.member(leader).raft;
+    let raft = cluster.leading().await;
     raft.add_learner(id(5)).await.unwrap();
     raft.promote(id(5)).await.unwrap();
     raft.remove(id(3)).await.unwrap();
-    assert_eq!(voters(&cluster, leader), [1, 2, 5]);
+    assert_eq!(voters(raft), [1, 2, 5]);
     cluster.everywhere("a").await;
 }
 
@@ -229,13 +211,11 @@ async fn leadership_is_handed_over_on_request_and_on_shutdown() {
     cluster.member(first).raft.transfer_leadership(Some(id(second))).await.unwrap();
     assert!(!cluster.member(first).raft.holds_lease());
     assert_eq!(cluster.leader().await, second);
-    let started = Instant::now();
     cluster.member(second).raft.shutdown(PATIENCE).await;
     let third = cluster.until("another leader", |cluster| {
         cluster.members.iter().find(|member| member.id != id(second) && member.leadership().is_self).map(|member| member.id)
     });
     third.await;
-    eprintln!("stopped to another leader: {:?}", started.elapsed());
     let fault = cluster.member(second).raft.propose(register("x")).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::NoLeader);
 }
@@ -264,10 +244,8 @@ async fn every_acknowledged_write_survives_the_leaders_death() {
         .collect();
     cluster.until("some writes", |cluster| (cluster.member(leader).names().len() > 200).then_some(())).await;
     stop.store(true, Ordering::SeqCst);
-    let killed = Instant::now();
     cluster.kill(leader).await;
     cluster.write("after").await;
-    eprintln!("killed to the next write: {:?}", killed.elapsed());
     let next = cluster.leader().await;
     let names = cluster.member(next).names();
     for writer in writers {
@@ -283,12 +261,11 @@ async fn every_acknowledged_write_survives_the_leaders_death() {
 async fn no_lease_read_is_stale_when_a_follower_is_cut_off_and_the_other_restarts() {
     let mut cluster = Cluster::of_three().await;
     let old = cluster.leader().await;
-    let others: Vec<u128> = (1..=3).filter(|number| *number != old).collect();
+    let others = cluster.others(old);
     let (cut, restarted) = (others[0], others[1]);
     cluster.net.isolate(id(cut), &[id(old)]);
     // The restarted one no longer hears the leader either: it and the one cut off may elect.
-    cluster.kill(restarted).await;
-    cluster.add(restarted, 0).await;
+    cluster.restart(restarted).await;
     cluster.net.isolate(id(restarted), &[id(old)]);
     let former = cluster.member(old).raft.clone();
     let view = Arc::clone(&cluster.member(old).view);
@@ -388,11 +365,10 @@ async fn writes_beyond_those_that_may_wait_are_refused_and_taken_later() {
     let cluster = Cluster::of_three().await;
     let leader = cluster.leader().await;
     let proposals = &cluster.member(leader).raft.server.proposals;
-    let others: Vec<_> = cluster.ids().into_iter().filter(|other| *other != id(leader)).collect();
-    cluster.net.isolate(id(leader), &others);
+    cluster.net.isolate(id(leader), &cluster.ids());
     let command = register("waits");
     let mut waiting: FuturesUnordered<_> = (0..RAFT_PROPOSALS + 2).map(|_| proposals.propose(&command)).collect();
-    // Nothing can be committed: the first answers are those of who found no place.
+    // Nothing can be committed: the first answers are those of proposals without a place.
     for _ in 0..2 {
         let fault = waiting.next().await.unwrap().unwrap_err();
         assert_eq!(fault.kind, FaultKind::Busy, "{fault}");
@@ -408,10 +384,8 @@ async fn writes_beyond_those_that_may_wait_are_refused_and_taken_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_that_stops_by_itself_says_why() {
-    let mut cluster = Cluster::new();
-    cluster.add(1, 1).await;
-    cluster.leader().await;
-    let raft = cluster.member(1).raft.clone();
+    let cluster = Cluster::of_one().await;
+    let raft = cluster.leading().await;
     let junk: LoggedCommand = rmp_serde::from_slice(&rmp_serde::to_vec(serde_bytes::Bytes::new(b"junk")).unwrap()).unwrap();
     let unanswered = raft.server.core.client_write(LoggedGroup(vec![junk])).await;
     assert!(unanswered.is_err());
@@ -422,8 +396,7 @@ async fn a_core_that_stops_by_itself_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_snapshot_and_another_servers_log_refuse_the_start() {
-    let mut cluster = Cluster::new();
-    cluster.add(1, 1).await;
+    let mut cluster = Cluster::of_one().await;
     cluster.write("a").await;
     let raft = cluster.member(1).raft.clone();
     raft.server.core.trigger().snapshot().await.unwrap();
@@ -440,8 +413,8 @@ async fn a_broken_snapshot_and_another_servers_log_refuse_the_start() {
     assert!(error.to_string().contains("is of server"), "{error}");
 }
 
-/// Writes `count` names with 64 at a time, each in an entry of its own: what wears the core out is
-/// the number of entries. Whoever leads at the time takes them: a busy machine may change that.
+/// Writes `count` names with 64 at a time, each in an entry of its own: the number of entries wears the core out. The
+/// present leader takes them, which may change on a busy machine.
 async fn write_many(cluster: &Cluster, prefix: &str, count: usize) {
     let rafts: Vec<_> = cluster.members.iter().map(|member| member.raft.clone()).collect();
     let writers: Vec<_> = (0..64)
@@ -475,16 +448,12 @@ async fn write_many(cluster: &Cluster, prefix: &str, count: usize) {
 async fn a_follower_that_lags_far_behind_gets_a_snapshot_and_the_core_outlives_frequent_ones() {
     let mut cluster = Cluster::new();
     cluster.snapshot_entries = 1_000;
-    for number in 1..=3 {
-        cluster.add(number, 3).await;
-    }
+    let mut cluster = cluster.with_three().await;
     let leader = cluster.leader().await;
     let away = if leader == 1 { 2 } else { 1 };
     cluster.write("first").await;
     cluster.kill(away).await;
-    let started = Instant::now();
     write_many(&cluster, "x", 45_000).await;
-    eprintln!("{} writes/s", (45_000.0 / started.elapsed().as_secs_f64()) as u64);
     let purged = |cluster: &Cluster| cluster.member(leader).raft.server.metrics().purged.map(|purged| purged.index());
     assert!(cluster.until("a purge", purged).await > 0);
     cluster.add(away, 0).await;
@@ -496,9 +465,8 @@ async fn a_follower_that_lags_far_behind_gets_a_snapshot_and_the_core_outlives_f
         assert_eq!(*member.raft.server.fatal.borrow(), None);
         assert_eq!(*member.names(), *cluster.member(leader).names());
     }
-    // What a snapshot and its log give after a restart is the same again.
-    cluster.kill(away).await;
-    cluster.add(away, 0).await;
+    // A snapshot and its log give the same again after a restart.
+    cluster.restart(away).await;
     cluster.write("again").await;
     cluster.everywhere("again").await;
     assert!(cluster.member(away).names().contains_key("first"));

@@ -1,15 +1,14 @@
-//! How old a server's view may be, counted from this server's own clock alone, which goes on while the host sleeps.
+//! The greatest age of a server's view, counted from this server's own clock alone, which goes on while the host sleeps.
 //!
-//! A follower notes when it asks its leader; the leader answers with its commit index only while its
-//! lease says that nobody else can lead. Once that index is published here, the view is no older than
-//! the question. Never counted from a receive time, and never from another's clock.
+//! A follower notes when it asks its leader. The leader answers with its commit index, only while it holds its lease.
+//! Once that index is published here, the view is no older than the question.
 //!
-//! The question goes along with the reply to each append, and the answer with the next append, so that
-//! an idle cluster has its heartbeats alone. A follower to which none comes asks by a message of its own.
+//! The question travels with the reply to each append, and the answer with the next append: an idle cluster has its
+//! heartbeats alone. A follower without appends asks by a message of its own.
 
-use super::Lane;
 use super::message::{Echo, Message, Moment, Reply};
 use super::start::{Server, leadership};
+use super::{Lane, Raft};
 use crate::clock;
 use crate::defaults::{RAFT_ECHO_INTERVAL, RAFT_ECHO_PATIENCE, RAFT_ECHO_TIMEOUT};
 use crate::model::ids::NodeId;
@@ -17,13 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl Server {
-    pub(super) fn staleness(&self) -> Option<Duration> {
-        self.confirm_as_leader();
-        self.confirm_as_follower();
-        self.freshness.age()
+impl Raft {
+    /// The greatest age of this server's view: on the leader the time since its last quorum-acknowledged send, on a
+    /// follower by the echo of its leader; `None` before the first contact.
+    pub fn staleness(&self) -> Option<Duration> {
+        self.server.confirm_as_leader();
+        self.server.confirm_as_follower();
+        self.server.freshness.age()
     }
+}
 
+impl Server {
     /// A leader knows by its quorum, if it has applied what came before it.
     fn confirm_as_leader(&self) {
         let (now, metrics) = (clock::now(), self.metrics());
@@ -44,22 +47,12 @@ impl Server {
 
     /// An index that covers everything acknowledged until now, if this server leads for sure.
     pub(super) fn committed_for_sure(&self) -> Option<u64> {
-        // First: an index that is read before may be of a time when another led.
-        if !self.holds_lease() {
-            return None;
-        }
-        // What is acknowledged is published; the metrics may lag behind.
-        let published = self.published.index();
-        let committed = self.metrics().local_committed.map_or(0, |id| id.index());
-        Some(published.max(committed))
+        // Everything acknowledged is published; the metrics may lag behind.
+        let committed = || self.metrics().local_committed.map_or(0, |id| id.index());
+        index_under_lease(|| self.holds_lease(), || self.published.index().max(committed()))
     }
 
-    /// The answer to another server's question.
-    pub(super) fn echo(&self) -> Result<Reply, String> {
-        self.committed_for_sure().map(Reply::Echo).ok_or_else(|| "this server does not lead for sure".to_owned())
-    }
-
-    /// Takes the echo that came with an append; the moment to be sent with the reply.
+    /// Takes the echo of an append; returns the moment for the reply.
     pub(super) fn hear(&self, echo: Echo) -> Moment {
         if let Some(asked) = echo.after.and_then(|moment| self.echoes.time_of(moment)) {
             self.heard(echo.index, asked);
@@ -69,14 +62,13 @@ impl Server {
 
     /// Everything acknowledged before `asked` is at or below `index`.
     fn heard(&self, index: u64, asked: Instant) {
-        // It leads, however far behind this server is.
+        // The leader leads, however far behind this server is.
         self.leader_heard.confirm(asked);
         self.confirm_as_follower();
         self.echoes.unseen().push(index, asked);
     }
 
-    /// Asks where no echo comes by itself, for as long as the server runs: appends bring them, of a leader
-    /// that has led for a moment.
+    /// Asks while appends bring no echo, for as long as the server runs.
     pub(super) async fn keep_fresh(self: Arc<Server>) {
         loop {
             let metrics = self.metrics();
@@ -94,7 +86,7 @@ impl Server {
                 },
                 None => RAFT_ECHO_INTERVAL,
             };
-            tokio::time::sleep(pause).await;
+            clock::sleep_shared(pause).await;
         }
     }
 
@@ -104,5 +96,28 @@ impl Server {
         if let Ok(Reply::Echo(index)) = answer {
             self.heard(index, asked);
         }
+    }
+}
+
+/// The `index` of a leader that holds its lease, which is checked first: an index that was read before may be of a
+/// time when another led.
+fn index_under_lease(holds_lease: impl FnOnce() -> bool, index: impl FnOnce() -> u64) -> Option<u64> {
+    holds_lease().then(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::index_under_lease;
+    use std::cell::Cell;
+
+    #[test]
+    fn an_echo_of_a_server_that_has_just_come_to_lead_covers_what_the_former_leader_acknowledged() {
+        let index = Cell::new(3);
+        let comes_to_lead = || {
+            index.set(9);
+            true
+        };
+        assert_eq!(index_under_lease(comes_to_lead, || index.get()), Some(9));
+        assert_eq!(index_under_lease(|| false, || index.get()), None);
     }
 }

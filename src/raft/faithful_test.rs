@@ -1,5 +1,5 @@
-//! What a command is on its whole way: a body, a request between agents, an entry of the log, a snapshot. It
-//! stays what it was, or is refused before it is in the log.
+//! A command on its whole way: a body, a request between agents, an entry of the log, a snapshot. It stays the same, or
+//! is refused before it is in the log.
 
 use super::openraft_types::LoggedCommand;
 use crate::defaults::{COMMAND_BYTES, JSON_DEPTH, SNAPSHOT_RECORD_BYTES};
@@ -50,7 +50,7 @@ fn scalar() -> impl Strategy<Value = Value> {
         ]),
         any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
-        // What a raw value would have to hold, and what it could not.
+        // The content of a raw value, and texts that are none.
         prop::sample::select(vec![json!("[1,2"), json!("{}"), json!("1e999")]),
     ]
 }
@@ -63,7 +63,7 @@ fn opaque() -> impl Strategy<Value = Value> {
             prop::collection::btree_map(hostile_key(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     });
-    // A body and its service are two of the levels there are, and a tree has four of its own.
+    // A body and its service are two levels of the depth, and a tree has four of its own.
     (tree, prop::collection::vec(hostile_key(), 0..JSON_DEPTH - 7)).prop_map(|(tree, keys)| {
         let wrap = |inner, key| Value::Object(Map::from_iter([(key, inner)]));
         let inner = keys.into_iter().fold(tree, wrap);
@@ -79,16 +79,16 @@ fn body(proxy: &Value, key: &str, text: &str, interval: u64) -> Value {
     })
 }
 
-/// Sends `register` the whole way: to a server, into the log, into a snapshot. What the catalog has in the end.
+/// Sends `register` the whole way: to a server, into the log, into a snapshot. Returns the catalog at the end.
 fn travelled(register: Register) -> Store {
     let write = Write::Catalog(CatalogWrite::Register(Box::new(register)));
     let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-    let request = Request { ask: Operation::Write(write), hops: Hops::default() };
+    let request = Request { operation: Operation::Write(write), hops: Hops::default() };
     let bytes = packed::encode(&request).unwrap();
     packed::check(&bytes, packed::MESSAGE).unwrap();
     // As `rpc` reads it, and the frames of the bridge.
     assert_eq!(packed::decode::<Request>(&bytes).unwrap(), request);
-    let Operation::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.ask else {
+    let Operation::Write(WriteRequest { write: Write::Catalog(CatalogWrite::Register(register)), .. }) = request.operation else {
         unreachable!()
     };
     let command = Command::Register(register);
@@ -118,12 +118,12 @@ proptest! {
         prop_assert_eq!(&register.service.as_ref().unwrap().proxy, &proxy);
         let store = travelled(register);
         let read = Query::new(Read::Catalog(CatalogRead::NodeServices { node: "n".to_owned() }), Principal::anonymous());
-        let told: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
-        prop_assert_eq!(&told["Services"][0]["Proxy"], &proxy);
-        prop_assert_eq!(&told["Services"][0]["Connect"][&key], &proxy);
+        let rendered: Value = serde_json::from_slice(&store.reader().read(read.identity.of_view().unwrap()).unwrap().body).unwrap();
+        prop_assert_eq!(&rendered["Services"][0]["Proxy"], &proxy);
+        prop_assert_eq!(&rendered["Services"][0]["Connect"][&key], &proxy);
     }
 
-    /// Whatever comes as a body: it is refused, or goes all the way.
+    /// Any body is refused, or goes all the way.
     #[test]
     fn a_body_that_is_taken_is_taken_everywhere(text in r#"[\[\]{}",:0-9eE.+a\\u-]{0,24}"#) {
         let body = format!(r#"{{"Node":"n","Address":"a","Service":{{"Service":"web","Proxy":{text}}}}}"#);

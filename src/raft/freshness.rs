@@ -1,4 +1,4 @@
-//! What a follower remembers of its leader's echoes: how old its view can be, and what is not seen yet. No I/O.
+//! A follower's memory of its leader's echoes: the age of its view, and the echoes not seen yet. No I/O.
 
 use super::message::Moment;
 use crate::clock;
@@ -8,24 +8,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Up to when something is known to be so: that this server's view is whole, or that its leader leads.
+/// The last time at which something was certainly so: this server's view was whole, or its leader led.
 #[derive(Debug, Default)]
 pub(super) struct Freshness(Mutex<Option<Instant>>);
 
 impl Freshness {
-    /// It was so at `time`.
     pub(super) fn confirm(&self, time: Instant) {
         let mut confirmed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *confirmed = (*confirmed).max(Some(time));
     }
 
-    /// Time since then.
     pub(super) fn age(&self) -> Option<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).map(clock::since)
     }
 }
 
-/// What a follower has heard of how far its leader has committed.
+/// The echoes of the leader, with the clock of their moments.
 #[derive(Debug)]
 pub(super) struct Echoes {
     run: u64,
@@ -40,13 +38,13 @@ impl Default for Echoes {
 }
 
 impl Echoes {
-    /// The present one, for the leader to tell what came before it.
+    /// The present moment, for the leader to send back.
     pub(super) fn moment(&self) -> Moment {
         let at = clock::since(self.began).as_micros();
         Moment { run: self.run, at: u64::try_from(at).unwrap_or(u64::MAX) }
     }
 
-    /// When `moment` was; `None` where it is of another run, or not over.
+    /// The time of `moment`; `None` for another run's, or one in the future.
     pub(super) fn time_of(&self, moment: Moment) -> Option<Instant> {
         let time = self.began.checked_add(Duration::from_micros(moment.at))?;
         Some(time).filter(|time| moment.run == self.run && *time <= clock::now())
@@ -70,7 +68,7 @@ impl Unseen {
         }
     }
 
-    /// Forgets what `published` covers; the time of the latest question among it.
+    /// Forgets the echoes that `published` covers; the time of the latest question among them.
     pub(super) fn seen(&mut self, published: u64) -> Option<Instant> {
         let mut latest = None;
         while let Some((_, asked)) = self.0.pop_front_if(|(index, _)| *index <= published) {

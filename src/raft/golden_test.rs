@@ -1,4 +1,4 @@
-//! What servers of this format level have on their disks and send to each other is read for ever.
+//! Bytes that servers of this format level have on disk and send to each other are read for ever.
 
 use super::bootstrap::{Grant, GrantAnswer};
 use super::journal;
@@ -85,7 +85,6 @@ fn ballot() -> Ballot {
     Ballot { observer: "n2".to_owned(), votes: vec![vote] }
 }
 
-/// One of each.
 fn commands() -> Vec<Command> {
     let coord = Coordinate { height: 0.25, ..Coordinate::default() };
     let assign = Assign { node: "n1".into(), check_id: "c".into(), replaces: 4, observers: vec!["n2".to_owned()] };
@@ -166,7 +165,6 @@ fn commands_of_keys() -> Vec<Command> {
         .collect()
 }
 
-/// The name of its file. A command that comes to be needs one.
 fn file(command: &Command) -> &'static str {
     match command {
         Command::Register(_) => "log/register",

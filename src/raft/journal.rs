@@ -1,12 +1,12 @@
 //! The log's store on disk: fjall, opened anew after a full disk.
-//!
-//! `log_writer` writes to it from one thread, `log_store` reads. fjall refuses every write after one
-//! that failed, since a part of it may stand at the end of its journal. Where there was no room, that
-//! part is harmless: opening the store again cuts it off, or finds the whole write, which is then
-//! written again as it was. A failed fsync is another matter: what the disk holds is no longer known.
+//! `log_writer` writes to it from one thread, `log_store` reads. fjall refuses every write after a failed one, since a
+//! part of that may stand at the end of fjall's journal. After a write without room that part is harmless: opening the
+//! store again cuts it off, or finds the whole write, which is then repeated. After a failed fsync the content of the
+//! disk is unknown.
 
 use super::RaftError;
-use super::openraft_types::{Entry, LogId, Vote, entry_bytes};
+use super::log_tail::Tail;
+use super::openraft_types::{Entry, LogId, entry_bytes};
 use super::overheard;
 use super::room::{self, is_full};
 use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_LOG_BLOCK_CACHE_BYTES, RAFT_LOG_JOURNAL_BYTES, RAFT_LOG_MEMTABLE_BYTES};
@@ -20,20 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
-/// Comes first in every value on disk.
+/// The first byte of every value on disk.
 const FORMAT: u8 = 1;
 pub(super) const VOTE: &str = "vote";
 pub(super) const PURGED: &str = "purged";
 pub(super) const COMMITTED: &str = "committed";
-
-/// What was found on disk at the start.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) last: Option<LogId>,
-    pub(super) purged: Option<LogId>,
-    pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
-}
 
 /// Changes of the log by index and of the values by name; nothing stands for "remove".
 #[derive(Debug, Default)]
@@ -42,24 +33,30 @@ pub(super) struct Changes {
     pub(super) values: BTreeMap<&'static str, Option<Vec<u8>>>,
 }
 
-/// Why changes are not on disk.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// There is no room; nothing of them counts, and they may be written again once there is.
+    /// There is no room; none of the changes counts, and they may be written again.
     Full(String),
-    /// What the disk holds is not known.
     Broken(io::Error),
+}
+
+/// The steps out of [`WriteError::Full`].
+pub(super) trait FullStore {
+    fn reopen(&self) -> io::Result<()>;
+    fn is_nearly_full(&self) -> bool;
+    /// Has the store's own thread write the store's memory. More would only lie in the store's journals before.
+    fn settle(&self) -> Result<(), WriteError>;
 }
 
 /// The store: entries by index, and a few values by name.
 pub(super) struct Journal {
     dir: PathBuf,
-    /// Empty only while the writer opens it again; who reads waits for that.
+    /// Empty only while the writer opens it again; readers wait for that.
     store: RwLock<Option<Store>>,
 }
 
 struct Store {
-    /// What its own thread has logged before is of another one.
+    /// Earlier log lines are about another store.
     opened: Instant,
     database: Database,
     log: Keyspace,
@@ -88,7 +85,7 @@ impl Store {
     }
 
     fn settle(&self) -> Result<(), fjall::Error> {
-        // It says nothing of its thread but that: who has failed takes no writes, not even of nothing.
+        // A store that has failed refuses every write, even an empty one. Its thread says no more than that.
         let is_well = || self.database.persist(PersistMode::Buffer);
         for keyspace in [&self.log, &self.values] {
             keyspace.rotate_memtable()?;
@@ -97,7 +94,7 @@ impl Store {
                 std::thread::sleep(RAFT_DISK_FULL_TICK / 10);
             }
         }
-        // Merging tables, which is what the thread does then, needs room too.
+        // The thread then merges tables, which needs room too.
         std::thread::sleep(RAFT_DISK_FULL_TICK);
         is_well()
     }
@@ -109,35 +106,6 @@ impl Journal {
         Ok(Journal { dir: dir.to_owned(), store: RwLock::new(Some(store)) })
     }
 
-    /// Opens the store again after [`WriteError::Full`], as often as it takes while the disk is full.
-    pub(super) fn reopen(&self) -> io::Result<()> {
-        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        // Its threads end here.
-        drop(slot.take());
-        loop {
-            let since = Instant::now();
-            match Store::open(&self.dir) {
-                Ok(store) => {
-                    *slot = Some(store);
-                    return Ok(());
-                }
-                Err(error) if matches!(error, fjall::Error::Locked) || want_of_room(&error, &self.dir, since).is_some() => {
-                    std::thread::sleep(RAFT_DISK_FULL_TICK);
-                }
-                Err(error) => return Err(io::Error::other(refused(&self.dir, &error).to_string())),
-            }
-        }
-    }
-
-    /// Has the store's own thread write what the store keeps in memory. Until it can, no more is taken, which
-    /// would only lie in the store's journals.
-    pub(super) fn settle(&self) -> Result<(), WriteError> {
-        let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(store) = slot.as_ref() else { return Err(closed()) };
-        store.settle().map_err(|error| failed(error, &self.dir, store.opened))
-    }
-
-    /// Where it is.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -149,7 +117,7 @@ impl Journal {
     }
 
     /// Reads what a start needs, and refuses a log with a hole.
-    pub(super) fn recover(&self) -> Result<Found, RaftError> {
+    pub(super) fn recover(&self) -> Result<Tail, RaftError> {
         let purged: Option<LogId> = self.decoded(PURGED)?;
         let end = |guard: Option<fjall::Guard>| -> io::Result<Option<Entry>> {
             guard.map(|guard| decode(&guard.value().map_err(io::Error::other)?)).transpose()
@@ -162,12 +130,9 @@ impl Journal {
         {
             return Err(broken(format!("it starts at entry {first}, expected {expected}")));
         }
-        Ok(Found {
-            last: last.map(|entry| entry.log_id()).or(purged),
-            purged,
-            vote: self.decoded(VOTE)?,
-            committed: self.decoded(COMMITTED)?,
-        })
+        let last = last.map(|entry| entry.log_id()).or(purged);
+        let (vote, committed, durable) = (self.decoded(VOTE)?, self.decoded(COMMITTED)?, last.map_or(0, |last| last.index()));
+        Ok(Tail { last, purged, vote, committed, durable, ..Tail::default() })
     }
 
     pub(super) fn value(&self, name: &'static str) -> Result<Option<Vec<u8>>, RaftError> {
@@ -215,10 +180,41 @@ impl Journal {
         let failed = |error: fjall::Error| failed(error, &self.dir, store.opened);
         writes.commit().map_err(failed)?;
         store.database.persist(PersistMode::SyncData).map_err(|error| match error {
-            // Its own thread has met the full disk in between.
+            // The store's own thread has met the full disk in between.
             fjall::Error::Poisoned => failed(error),
             error => WriteError::Broken(io::Error::other(error)),
         })
+    }
+}
+
+impl FullStore for Journal {
+    fn reopen(&self) -> io::Result<()> {
+        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        // Its threads end here.
+        drop(slot.take());
+        loop {
+            let since = Instant::now();
+            match Store::open(&self.dir) {
+                Ok(store) => {
+                    *slot = Some(store);
+                    return Ok(());
+                }
+                Err(error) if matches!(error, fjall::Error::Locked) || want_of_room(&error, &self.dir, since).is_some() => {
+                    std::thread::sleep(RAFT_DISK_FULL_TICK);
+                }
+                Err(error) => return Err(io::Error::other(refused(&self.dir, &error).to_string())),
+            }
+        }
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        room::is_nearly_full(&self.dir)
+    }
+
+    fn settle(&self) -> Result<(), WriteError> {
+        let slot = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = slot.as_ref() else { return Err(closed()) };
+        store.settle().map_err(|error| failed(error, &self.dir, store.opened))
     }
 }
 
@@ -226,7 +222,6 @@ fn closed() -> WriteError {
     WriteError::Broken(io::Error::other("the Raft log is closed"))
 }
 
-/// What the failure of a store that was opened at `since` comes to.
 fn failed(error: fjall::Error, dir: &Path, since: Instant) -> WriteError {
     match want_of_room(&error, dir, since) {
         Some(reason) => WriteError::Full(reason),
@@ -234,8 +229,8 @@ fn failed(error: fjall::Error, dir: &Path, since: Instant) -> WriteError {
     }
 }
 
-/// Whether the store that was opened at `since` has failed for want of room: it says so, or its own thread has
-/// met that. Then it no longer says why, but it has said so in the log.
+/// The reason, if the store that was opened at `since` has failed for want of room. If its own thread has met the full
+/// disk, the reason is in the log lines alone.
 fn want_of_room(error: &fjall::Error, dir: &Path, since: Instant) -> Option<String> {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) if is_full(error) => Some(error.to_string()),

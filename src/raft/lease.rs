@@ -1,57 +1,51 @@
-//! When a leader may answer reads by itself, and when a restarted server may vote.
-//!
-//! A follower that has heard of a leader votes for nobody else for one lease. So a leader is the
-//! only one for a lease after it sent what a quorum acknowledged; it uses a part of that, because
-//! clocks run at different speeds. What the others promise is the lease of their own configuration, so
-//! no leader counts on more than the shortest that can be configured. A restarted follower no longer knows what it promised and
-//! promises nothing for one lease, a hand-over by the leader itself excepted.
+//! The time for which a leader may answer reads by itself, and from which on a restarted server may vote.
+//! A follower votes for no other server for one lease after it has heard of a leader. So a leader is the only one for a
+//! lease after it sent what a quorum acknowledged. It uses 80 % of that, because clocks run at different speeds, and of
+//! the shortest lease that can be configured, because the others promise their own. A restarted follower has forgotten
+//! its promise and votes for none for one lease, except at a hand-over by the leader itself.
 
 use crate::defaults::{RAFT_ELECTION_MAX, RAFT_LEASE_MARGIN_PERCENT};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time since a quorum has acknowledged what was sent `since` ago; nothing when the host was seen to have slept
-/// later than that, `woke` ago: the clock that counts `since` stood still, and another may lead by now. Who asks
-/// reads `woke` before `since`, or what passes between the two would make the acknowledgement look younger.
+/// Time since a quorum has acknowledged what was sent `since` ago; `None` when the host woke later than that, `woke` ago.
+/// The clock that counts `since` stood still in its sleep, and another may lead by now. Callers read `woke` before
+/// `since`: the time between the two readings must not make the acknowledgement look younger.
 pub(crate) fn awake_since(since: Duration, woke: Option<Duration>) -> Option<Duration> {
     woke.is_none_or(|woke| since < woke).then_some(since)
 }
 
-/// The rules for one server.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// What every other server promises at least, whatever its `raft_multiplier`.
+    /// The least promise of every other server, for any `raft_multiplier`.
     length: Duration,
     votes_from: Instant,
-    /// The term in which this server began to hand leadership over: voters then grant at once, and
-    /// the lease of that term is worth nothing any more.
+    /// The last term that this server began to hand over: voters then grant at once, so its lease is void.
     handed_over: AtomicU64,
 }
 
 impl Lease {
-    /// `promise` is the lease as configured here; `restarted` is the time of the start when there may
-    /// be promises of a former run.
+    /// `promise` is the lease as configured here; `restarted` is the time of a start with promises of a former run.
     pub(crate) fn new(promise: Duration, restarted: Option<Instant>, now: Instant) -> Lease {
         let votes_from = restarted.map_or(now, |start| start + promise);
         Lease { length: promise.min(RAFT_ELECTION_MAX), votes_from, handed_over: AtomicU64::new(0) }
     }
 
-    /// Whether this server may vote and stand for election.
+    /// True once this server may vote and stand for election.
     pub(crate) fn may_vote(&self, now: Instant) -> bool {
         now >= self.votes_from
     }
 
-    /// From when on it may.
     pub(crate) fn votes_from(&self) -> Instant {
         self.votes_from
     }
 
-    /// This server starts to hand over what it leads in `term`.
+    /// Voids the lease of `term`.
     pub(crate) fn hand_over(&self, term: u64) {
         self.handed_over.fetch_max(term, Ordering::SeqCst);
     }
 
-    /// Whether a leader of `term`, acknowledged by a quorum `since_acked` ago, may answer by itself.
+    /// True while a leader of `term`, acknowledged by a quorum `since_acked` ago, may answer by itself.
     pub(crate) fn holds(&self, term: u64, since_acked: Duration) -> bool {
         term > self.handed_over.load(Ordering::SeqCst) && since_acked < self.length * RAFT_LEASE_MARGIN_PERCENT / 100
     }

@@ -1,8 +1,6 @@
-//! The cluster's format level: nothing is proposed that a server of the configuration does not read, and the level
+//! The cluster's format level: a command is proposed only if every server of the configuration reads it, and the level
 //! in force rises once all of them read the next.
-//!
-//! `Raft::propose` asks here first, and the leader's duties raise the level. The servers tell by gossip what they
-//! read; of one that gossip does not know, nothing is believed.
+//! Servers report by gossip up to which level they read. A server unknown to gossip reads none.
 
 use super::start::Server;
 use crate::defaults::RAFT_PROPOSAL_TIMEOUT;
@@ -13,8 +11,8 @@ use crate::model::level::{self, Level};
 use tokio::time::timeout;
 
 impl Server {
-    /// Refuses a command that some server of the configuration does not read. A level that is due to rise does so
-    /// first: a new cluster goes by the newest rules from its first write on.
+    /// Refuses a command that some server of the configuration does not read. A level that is due to rise does so first:
+    /// a new cluster goes by the newest rules from its first write on.
     pub(super) async fn check_readable(&self, command: &Command) -> Result<(), Fault> {
         if self.published.level() >= level::OWN || !self.leadership.borrow().is_self {
             return Ok(());
@@ -36,7 +34,7 @@ impl Server {
     /// from the newest; leader only.
     pub(super) async fn raise_level(&self) -> Result<Vec<String>, Fault> {
         if self.is_due() {
-            // No server comes in meanwhile that reads less, and one raises for all who wait.
+            // No server that reads less joins meanwhile, and one raise serves all callers.
             let _only = self.changing.acquire().await.map_err(|_closed| Fault::no_leader())?;
             if !self.leadership.borrow().is_self {
                 return Err(Fault::no_leader());
@@ -57,15 +55,18 @@ impl Server {
         }
     }
 
-    /// Refuses a server that does not read what the log may hold.
+    /// Refuses a server that does not read every entry that the log may hold: those of the level in force, and those
+    /// that all servers of the configuration read. A server that gossip does not know lowers no bar here: the log may
+    /// hold entries from before it was lost.
     pub(super) fn check_reads(&self, id: NodeId) -> Result<(), Fault> {
-        let (reads, needed) = (self.level_of(id), self.published.level());
+        let by_all = self.peers().into_iter().filter_map(|peer| self.known_level(peer.id)).min().unwrap_or(0);
+        let (reads, needed) = (self.level_of(id), self.published.level().max(by_all));
         if reads >= needed {
             return Ok(());
         }
         let name = self.link.name_of(id);
         Err(Fault::failed(format!(
-            "server {name} reads up to format level {reads}, and that of the cluster is {needed}; upgrade it first"
+            "server {name} reads up to format level {reads}, and the log may hold entries of level {needed}; upgrade it first"
         )))
     }
 
@@ -76,18 +77,20 @@ impl Server {
 
     /// The highest level that every server of the configuration reads.
     fn read_by_all(&self) -> u32 {
-        let peers = super::membership::peers(&self.metrics());
-        peers.iter().map(|peer| self.level_of(peer.id)).min().unwrap_or(0).min(level::OWN)
+        self.peers().into_iter().map(|peer| self.level_of(peer.id)).min().unwrap_or(0).min(level::OWN)
     }
 
-    /// The servers of the configuration that do not read `level`, by name.
     fn below(&self, level: u32) -> Vec<String> {
-        let peers = super::membership::peers(&self.metrics());
-        let below = peers.iter().filter(|peer| self.level_of(peer.id) < level);
+        let below = self.peers().into_iter().filter(|peer| self.level_of(peer.id) < level);
         below.map(|peer| self.link.name_of(peer.id)).collect()
     }
 
     fn level_of(&self, server: NodeId) -> u32 {
-        if server == self.settings.node_id { level::OWN } else { self.link.transport.level_of(server).unwrap_or(0) }
+        self.known_level(server).unwrap_or(0)
+    }
+
+    /// The level that a server reads; unset where gossip does not know the server.
+    fn known_level(&self, server: NodeId) -> Option<u32> {
+        if server == self.settings.node_id { Some(level::OWN) } else { self.link.transport.level_of(server) }
     }
 }

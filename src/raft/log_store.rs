@@ -1,12 +1,10 @@
 //! openraft's log storage: the newest entries in memory, everything in fjall behind one writer.
-//!
-//! openraft's core calls it; it never blocks the core on the disk, except to save a vote. What is
-//! appended can be read at once; its callback comes after the fsync. Without a data directory it
-//! keeps everything in memory.
+//! openraft's core calls it; only a vote blocks the core on the disk. Appended entries can be read at once; their
+//! callback follows the fsync. Without a data directory it keeps everything in memory.
 
 use super::RaftError;
 use super::journal::Journal;
-use super::log_tail::{Shared, Tail};
+use super::log_tail::Shared;
 use super::log_writer::{Job, LogWriter};
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote, entry_bytes};
 use crate::defaults::RAFT_APPEND_BYTES;
@@ -28,28 +26,18 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    /// A log that lives as long as the process.
     pub(crate) fn in_memory() -> LogStore {
         LogStore { shared: Arc::default(), journal: None, writer: None }
     }
 
-    /// Opens the log in `dir`, and starts its writer.
     pub(crate) fn open(dir: &Path) -> Result<LogStore, RaftError> {
         let journal = Arc::new(Journal::open(dir)?);
-        let found = journal.recover()?;
-        let shared = Arc::new(Shared::new(Tail {
-            last: found.last,
-            purged: found.purged,
-            vote: found.vote,
-            committed: found.committed,
-            durable: found.last.map_or(0, |last| last.index()),
-            ..Tail::default()
-        }));
+        let shared = Arc::new(Shared::new(journal.recover()?));
         let writer = LogWriter::start(Arc::clone(&journal), Arc::clone(&shared))?;
         Ok(LogStore { shared, journal: Some(journal), writer: Some(writer) })
     }
 
-    /// Whether this server ever voted or had an entry.
+    /// True if this server ever voted or had an entry.
     pub(crate) fn has_state(&self) -> bool {
         let tail = self.shared.read();
         tail.vote.is_some() || tail.last.is_some()
@@ -60,22 +48,18 @@ impl LogStore {
         self.shared.read().last.map_or(0, |last| last.committed_leader_id().term)
     }
 
-    /// The index of the last entry.
     pub(crate) fn last_index(&self) -> Option<u64> {
         self.shared.read().last.map(|last| last.index())
     }
 
-    /// The vote that is in force.
     pub(crate) fn vote(&self) -> Option<Vote> {
         self.shared.read().vote
     }
 
-    /// The writer, when there is a disk.
     pub(crate) fn writer(&self) -> Option<&LogWriter> {
         self.writer.as_ref()
     }
 
-    /// A value that was kept beside the log.
     pub(crate) fn get(&self, name: &'static str) -> Result<Option<Vec<u8>>, RaftError> {
         self.journal.as_ref().map_or(Ok(None), |journal| journal.value(name))
     }
@@ -108,7 +92,7 @@ impl LogStore {
             }
             _ => Vec::new(),
         };
-        // The disk's share may end early, by its bound; what comes before the first entry is no gap.
+        // The disk's share may end early, by its bound; a start before the first entry is no gap.
         let gap = entries.last().is_some_and(|entry| entry.index() + 1 != first);
         if !gap {
             entries.extend(cached);
@@ -173,7 +157,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        // The writer writes it along with its next batch: after a crash it may lag by that one.
+        // The writer adds it to its next batch: after a crash it may lag by that one.
         self.shared.write().committed = committed;
         Ok(())
     }
@@ -273,8 +257,12 @@ mod tests {
     }
 
     fn entry(term: u64, index: u64) -> Entry {
+        named(term, index, &format!("n{index}"))
+    }
+
+    fn named(term: u64, index: u64, name: &str) -> Entry {
         let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(term, 1).to_committed();
-        let payload = EntryPayload::Normal(LoggedGroup(vec![LoggedCommand::encode(&register(&format!("n{index}"))).unwrap()]));
+        let payload = EntryPayload::Normal(LoggedGroup(vec![LoggedCommand::encode(&register(name)).unwrap()]));
         Entry::new(LogId::new(leader, index), payload)
     }
 
@@ -334,14 +322,8 @@ mod tests {
     async fn entries_over_the_memorys_bound_are_read_from_disk() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = LogStore::open(dir.path()).unwrap();
-        let big = |index| {
-            let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(1, 1).to_committed();
-            let payload =
-                EntryPayload::Normal(LoggedGroup(vec![LoggedCommand::encode(&register(&"x".repeat(1 << 20))).unwrap()]));
-            Entry::new(LogId::new(leader, index), payload)
-        };
         for index in 0..12 {
-            log.blocking_append([big(index)]).await.unwrap();
+            log.blocking_append([named(1, index, &"x".repeat(1 << 20))]).await.unwrap();
         }
         assert!(log.shared.read().bytes <= RAFT_LOG_CACHE_BYTES);
         let indices: Vec<u64> = log.try_get_log_entries(0..12).await.unwrap().iter().map(|entry| entry.index()).collect();

@@ -1,6 +1,4 @@
-//! The memory's share of the log: its newest entries and what else is known without asking the disk.
-//!
-//! `log_store` reads and fills it, `log_writer` says what has reached the disk.
+//! The memory's share of the log. `log_store` reads and fills it, `log_writer` reports what has reached the disk.
 
 use super::openraft_types::{Entry, LogId, Vote, entry_bytes};
 use crate::defaults::RAFT_LOG_CACHE_BYTES;
@@ -9,12 +7,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// What is known of the log without asking the disk.
+/// The newest entries, and everything else that is known without asking the disk.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    /// The newest entries, without a gap.
     pub(super) entries: VecDeque<Entry>,
-    /// Their size together.
     pub(super) bytes: usize,
     /// The last entry, purged or not.
     pub(super) last: Option<LogId>,
@@ -28,12 +24,10 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// The index after the last entry.
     pub(super) fn next_index(&self) -> u64 {
         self.last.map_or(0, |last| last.index() + 1)
     }
 
-    /// The index of the first entry in memory.
     pub(super) fn first_index(&self) -> u64 {
         self.next_index() - self.entries.len() as u64
     }
@@ -44,7 +38,7 @@ impl Tail {
         self.entries.push_back(entry);
     }
 
-    /// Drops what comes after `keep`, and says which indices that was.
+    /// Drops the entries after `keep`; returns their indices.
     pub(super) fn truncate_after(&mut self, keep: Option<LogId>) -> Option<Range<u64>> {
         let dropped = keep.map_or(0, |id| id.index() + 1)..self.next_index();
         if dropped.is_empty() {
@@ -62,12 +56,7 @@ impl Tail {
 
     pub(super) fn purge(&mut self, upto: LogId) {
         self.purged = Some(upto);
-        while self.first_index() <= upto.index() {
-            match self.entries.pop_front() {
-                Some(entry) => self.bytes -= entry_bytes(&entry),
-                None => break,
-            }
-        }
+        self.pop_while(|tail| tail.first_index() <= upto.index());
         if self.last.is_none_or(|last| last.index() <= upto.index()) {
             self.last = Some(upto);
         }
@@ -82,22 +71,25 @@ impl Tail {
         {
             self.durable = self.durable.max(index).min(self.next_index().saturating_sub(1));
         }
-        while self.bytes > RAFT_LOG_CACHE_BYTES && self.first_index() <= self.durable {
-            match self.entries.pop_front() {
-                Some(entry) => self.bytes -= entry_bytes(&entry),
-                None => break,
-            }
+        self.pop_while(|tail| tail.bytes > RAFT_LOG_CACHE_BYTES && tail.first_index() <= tail.durable);
+    }
+
+    fn pop_while(&mut self, leaves: impl Fn(&Tail) -> bool) {
+        while leaves(self)
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.bytes -= entry_bytes(&entry);
         }
     }
 
-    /// What openraft says is committed, for the writer to write along with a batch that ends at
-    /// `last_written`: never beyond what the disk has, or the next start would apply what is not there.
+    /// The commit index for a batch that ends at `last_written`: never beyond the disk, or the next start would apply
+    /// entries that are not there.
     pub(super) fn committed_on_disk(&self, last_written: Option<u64>, truncations: usize) -> Option<LogId> {
         let on_disk = self.durable.max(last_written.unwrap_or(0));
         self.committed.filter(|committed| committed.index() <= on_disk && self.truncations == truncations)
     }
 
-    /// The entries of `start..end` that are in memory, and where they start.
+    /// The entries of `start..end` that are in memory, after the index of the first.
     pub(super) fn cached(&self, start: u64, end: u64) -> (u64, Vec<Entry>) {
         let first = self.first_index().clamp(start, end.max(start));
         let skip = first.saturating_sub(self.first_index()) as usize;
@@ -106,7 +98,6 @@ impl Tail {
     }
 }
 
-/// The memory's share of the log, between the core, its readers and the writer.
 #[derive(Debug, Default)]
 pub(super) struct Shared(RwLock<Tail>);
 

@@ -1,29 +1,24 @@
 //! The one thread that writes to the log on disk.
-//!
-//! Votes, appends, truncations and purges go through one queue in order; the thread takes what has
-//! gathered, writes it as one batch with one fsync, and then tells everybody. A full disk has it wait
-//! for room with the batch at hand. After a failed fsync it writes nothing more: what the disk holds
-//! is no longer known.
+//! Votes, appends, truncations and purges go through one queue in order. The thread writes the queue as one batch with
+//! one fsync, and then answers all waiters. On a full disk it waits for room with the batch at hand. After a failed fsync
+//! it writes nothing more: the content of the disk is unknown.
 
 use super::RaftError;
-use super::journal::{COMMITTED, Changes, Journal, PURGED, VOTE, WriteError, encode};
+use super::journal::{COMMITTED, Changes, FullStore, Journal, PURGED, VOTE, WriteError, encode};
 use super::log_tail::Shared;
 use super::openraft_types::{Entry, LogId, TypeConfig, Vote};
-use super::room;
 use crate::defaults::{RAFT_DISK_FULL_TICK, RAFT_DISK_FULL_TICKS, RAFT_LOG_BATCH_BYTES, RAFT_LOG_QUEUE};
 use openraft::entry::RaftEntry;
 use openraft::storage::IOFlushed;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Tells one waiter.
 type Done = oneshot::Sender<io::Result<()>>;
 
-/// What the writer is asked to do.
 pub(super) enum Job {
     Vote { vote: Vote, done: Done },
     Append { entries: Vec<Entry>, callback: IOFlushed<TypeConfig> },
@@ -33,7 +28,7 @@ pub(super) enum Job {
     Close { done: Done },
 }
 
-/// What one fsync covers; the last write of a key is the one that counts.
+/// The changes of one fsync; the last write of a key counts.
 #[derive(Default)]
 struct Batch {
     changes: Changes,
@@ -88,35 +83,38 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter {
     queue: mpsc::Sender<Job>,
-    busy_since: Arc<Mutex<Option<Instant>>>,
-    full: Arc<AtomicBool>,
+    status: Arc<Status>,
     failed: watch::Receiver<Option<String>>,
+}
+
+/// The batch at hand, as others see it.
+#[derive(Debug, Default)]
+struct Status {
+    busy_since: Mutex<Option<Instant>>,
+    waits_for_room: AtomicBool,
+}
+
+impl Status {
+    fn busy_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.busy_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl LogWriter {
     pub(super) fn start(journal: Arc<Journal>, shared: Arc<Shared>) -> Result<LogWriter, RaftError> {
         let (queue, jobs) = mpsc::channel(RAFT_LOG_QUEUE);
         let (failure, failed) = watch::channel(None);
-        let (busy_since, full) = (Arc::default(), Arc::<AtomicBool>::default());
-        let thread = WriterThread {
-            journal,
-            shared,
-            jobs,
-            busy_since: Arc::clone(&busy_since),
-            full: Arc::clone(&full),
-            failure,
-            written: None,
-        };
+        let status: Arc<Status> = Arc::default();
+        let thread = WriterThread { journal, shared, jobs, status: Arc::clone(&status), failure, written: None };
         let spawned = std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || thread.run());
         spawned.map_err(|error| RaftError::Storage(format!("the log's writer cannot start: {error}")))?;
-        Ok(LogWriter { queue, busy_since, full, failed })
+        Ok(LogWriter { queue, status, failed })
     }
 
     pub(super) async fn send(&self, job: Job) -> io::Result<()> {
         self.queue.send(job).await.map_err(|_closed| io::Error::other("the log's writer has ended"))
     }
 
-    /// Sends a job and waits until it is on disk.
     pub(super) async fn durably(&self, job: impl FnOnce(Done) -> Job) -> io::Result<()> {
         let (done, written) = oneshot::channel();
         self.send(job(done)).await?;
@@ -128,17 +126,15 @@ impl LogWriter {
         let _ended = self.durably(|done| Job::Close { done }).await;
     }
 
-    /// For how long the batch at hand has been with the disk.
+    /// The time for which the disk has had the batch at hand.
     pub(crate) fn busy_for(&self) -> Duration {
-        self.busy_since.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |since| since.elapsed())
+        self.status.busy_since().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Whether the batch at hand waits for room on the disk.
     pub(crate) fn waits_for_room(&self) -> bool {
-        self.full.load(Ordering::SeqCst)
+        self.status.waits_for_room.load(Ordering::SeqCst)
     }
 
-    /// Has the reason once a write has failed.
     pub(crate) fn failed(&self) -> watch::Receiver<Option<String>> {
         self.failed.clone()
     }
@@ -148,10 +144,8 @@ struct WriterThread {
     journal: Arc<Journal>,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
-    busy_since: Arc<Mutex<Option<Instant>>>,
-    full: Arc<AtomicBool>,
+    status: Arc<Status>,
     failure: watch::Sender<Option<String>>,
-    /// The last commit index that was written.
     written: Option<LogId>,
 }
 
@@ -173,14 +167,14 @@ impl WriterThread {
         }
     }
 
-    /// Writes one batch and tells who waits for it; false after a failure.
+    /// Writes one batch and answers its waiters; false after a failure.
     fn write(&mut self, mut batch: Batch, filled: io::Result<()>) -> bool {
         let callbacks = std::mem::take(&mut batch.callbacks);
         let waiters = std::mem::take(&mut batch.waiters);
         let (last_written, truncations) = (batch.last_written, batch.truncations);
-        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.status.busy_since() = Some(Instant::now());
         let result = filled.and_then(|()| self.add_committed(&mut batch)).and_then(|()| self.commit(&batch.changes));
-        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.status.busy_since() = None;
         metrics::counter!("kontor.raft.fsyncs").increment(1);
         if result.is_ok() {
             self.shared.write().written(last_written, truncations);
@@ -194,13 +188,13 @@ impl WriterThread {
             callback.io_completed(outcome());
         }
         for waiter in waiters {
-            // Who no longer waits need not be told.
+            // The waiter may be gone.
             let _gone = waiter.send(outcome());
         }
         result.is_ok()
     }
 
-    /// Writes until it is done; a full disk is waited for, as one is that is slow.
+    /// Writes until it is done; a full disk is waited for like a slow one.
     fn commit(&self, changes: &Changes) -> io::Result<()> {
         loop {
             let reason = match self.journal.commit(changes) {
@@ -209,37 +203,19 @@ impl WriterThread {
                 Err(WriteError::Full(reason)) => reason,
             };
             metrics::counter!("kontor.raft.disk_full").increment(1);
-            if !self.full.swap(true, Ordering::SeqCst) {
+            if !self.status.waits_for_room.swap(true, Ordering::SeqCst) {
                 let folder = self.journal.dir().display();
                 tracing::error!(%folder, reason, "there is no room for the Raft log; no writes are taken until there is");
             }
-            self.wait_for_room()?;
+            wait_for_room(self.journal.as_ref())?;
         }
-        if self.full.swap(false, Ordering::SeqCst) {
+        if self.status.waits_for_room.swap(false, Ordering::SeqCst) {
             tracing::info!("there is room for the Raft log again; writes go on");
         }
         Ok(())
     }
 
-    /// Opens the store anew as often as it takes until it can write.
-    fn wait_for_room(&self) -> io::Result<()> {
-        for tries in 1.. {
-            std::thread::sleep(RAFT_DISK_FULL_TICK * RAFT_DISK_FULL_TICKS.min(tries));
-            // First: what the store was writing when it failed is in the way until it is opened anew.
-            self.journal.reopen()?;
-            while room::is_nearly_full(self.journal.dir()) {
-                std::thread::sleep(RAFT_DISK_FULL_TICK);
-            }
-            match self.journal.settle() {
-                Ok(()) => break,
-                Err(WriteError::Broken(error)) => return Err(error),
-                Err(WriteError::Full(_reason)) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the commit index along, for the price of some bytes.
+    /// Adds the commit index to the batch, for some bytes.
     fn add_committed(&mut self, batch: &mut Batch) -> io::Result<()> {
         let committed = self.shared.read().committed_on_disk(batch.last_written, batch.truncations);
         if let Some(committed) = committed
@@ -249,5 +225,57 @@ impl WriterThread {
             self.written = Some(committed);
         }
         Ok(())
+    }
+}
+
+/// Opens the store anew until it can write. Room is waited for only after that: the files of the write that failed
+/// hold some until then, perhaps all that would be enough.
+fn wait_for_room(store: &impl FullStore) -> io::Result<()> {
+    for tries in 1.. {
+        std::thread::sleep(RAFT_DISK_FULL_TICK * RAFT_DISK_FULL_TICKS.min(tries));
+        store.reopen()?;
+        while store.is_nearly_full() {
+            std::thread::sleep(RAFT_DISK_FULL_TICK);
+        }
+        match store.settle() {
+            Ok(()) => break,
+            Err(WriteError::Broken(error)) => return Err(error),
+            Err(WriteError::Full(_reason)) => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A store on a disk that is full of its own last write.
+    struct InItsOwnWay {
+        left_over: Cell<bool>,
+        looks: Cell<u32>,
+    }
+
+    impl FullStore for InItsOwnWay {
+        fn reopen(&self) -> io::Result<()> {
+            self.left_over.set(false);
+            Ok(())
+        }
+
+        fn is_nearly_full(&self) -> bool {
+            self.looks.set(self.looks.get() + 1);
+            assert!(self.looks.get() < 3, "it waits for room that only opening the store anew gives back");
+            self.left_over.get()
+        }
+
+        fn settle(&self) -> Result<(), WriteError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_store_is_opened_anew_before_room_is_waited_for() {
+        wait_for_room(&InItsOwnWay { left_over: Cell::new(true), looks: Cell::new(0) }).unwrap();
     }
 }

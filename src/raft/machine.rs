@@ -1,6 +1,4 @@
-//! What Raft needs of the state it replicates: a few verbs, implemented by the catalog's `Store`.
-//!
-//! The state machine adapter owns one; tests put a small one of their own in its place.
+//! The replicated state as Raft needs it, implemented by the catalog's `Store`. Tests have a small one of their own.
 
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
@@ -10,32 +8,28 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// A replicated state.
 pub(crate) trait Machine: Send + Sync + 'static {
     /// Applies one command of the log entry at `log_index`.
     fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault>;
-    /// The format level in force.
     fn level(&self) -> u32;
-    /// Shows readers what was applied.
+    /// Shows the applied commands to readers.
     fn publish(&mut self);
-    /// The state as it is, to be written from another thread.
+    /// The present state, to be written from another thread.
     fn freeze(&self) -> Box<dyn Frozen>;
     /// Replaces the state by a snapshot's, and shows it to readers. A broken one changes nothing.
     fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String>;
-    /// One like it at the beginning, which nobody reads.
+    /// An empty one of the same kind, without readers.
     fn blank(&self) -> Box<dyn Machine>;
-    /// Where the servers of the cluster take Raft's messages, as far as the state says so.
+    /// The addresses for Raft's messages of the servers, as far as the state holds them.
     fn servers(&self) -> Vec<(SocketAddr, NodeId)>;
-    /// Reads a whole snapshot and returns what was kept beside the state, or says what is wrong.
+    /// Reads a whole snapshot; returns the bytes kept beside the state, or the fault.
     fn verifier(&self) -> Verifier;
-    /// Finds out what a command would be refused for in any state.
+    /// Checks a command for what any state would refuse.
     fn checker(&self) -> Checker;
 }
 
-/// Checks a command before it is proposed.
 pub(crate) type Checker = fn(&Command) -> Result<(), Fault>;
 
-/// Checks a snapshot without installing it.
 pub(crate) type Verifier = fn(&mut dyn Read) -> Result<Vec<u8>, String>;
 
 /// A state at one index.

@@ -1,9 +1,7 @@
 //! The mark beside the node id: of which cluster this server has Raft state.
-//!
-//! A server whose log is gone or older than it was must not answer under its old id: its votes and
-//! acknowledgements would count for what it no longer has. The bootstrap writes the mark before the
-//! first state, `receive` when a leader knows more of this log than is there; `agent` reads it before
-//! the server has an id.
+//! A server whose log is gone or older than it was must not answer under its old id: its votes and acknowledgements
+//! would count for entries that it no longer has. The bootstrap writes the mark before the first state, and `receive` when
+//! a leader knows more of this log than is there. `agent` reads it before the server has an id.
 
 use super::RaftError;
 use crate::model::ids::{ClusterId, NodeId};
@@ -12,32 +10,26 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The mark's name in the data directory.
 const FILE: &str = "raft-mark.json";
-/// Where Raft's state is in the data directory.
+/// The folder of Raft's state in the data directory.
 pub(super) const FOLDER: &str = "raft";
-/// The log's folder in there.
+/// The log's folder in [`FOLDER`].
 pub(super) const LOG: &str = "log";
 
-/// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
-    /// Whose log it is.
     node: NodeId,
-    /// The cluster, once there is one.
     cluster: Option<ClusterId>,
     log: State,
 }
 
-/// What is to be thought of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
-    /// It must be there.
     Kept,
-    /// It must not be used any more, for this reason.
+    /// The log must not be used any more, for this reason.
     Lost(String),
-    /// It is still to come, from the leader of the cluster.
+    /// The log is still to be sent, by the leader of the cluster.
     Awaited,
 }
 
@@ -58,17 +50,16 @@ impl MarkFile {
         Ok(read(&self.path)?.filter(|mark| mark.log == State::Awaited && mark.node == self.node).and_then(|mark| mark.cluster))
     }
 
-    /// Whether the log of this server must have something in it.
+    /// True if the log of this server must have entries.
     pub(super) fn wants_log(&self) -> Result<bool, RaftError> {
         Ok(read(&self.path)?.is_some_and(|mark| mark.log == State::Kept && mark.node == self.node && mark.cluster.is_some()))
     }
 
-    /// From here on the log holds what counts; on disk when this returns.
+    /// From here on the log counts; on disk when this returns.
     pub(super) async fn keep(&self, cluster: Option<ClusterId>) -> io::Result<()> {
         self.put(cluster, State::Kept).await
     }
 
-    /// The log must not be used again.
     pub(super) async fn lose(&self, why: &str) -> io::Result<()> {
         let cluster = read(&self.path).ok().flatten().and_then(|mark| mark.cluster);
         self.put(cluster, State::Lost(why.to_owned())).await
@@ -84,16 +75,16 @@ impl MarkFile {
     }
 }
 
-/// A server that has had Raft state and can no longer go on with it.
+/// A server that has had Raft state and cannot go on with it.
 #[derive(Debug)]
 pub struct LostLog {
     data_dir: PathBuf,
     mark: Mark,
-    /// What is wrong with the log.
+    /// The fault of the log.
     pub why: String,
 }
 
-/// Looks whether the server in `data_dir` has lost its log.
+/// The server in `data_dir`, if it has lost its log.
 pub fn lost_log(data_dir: &Path) -> Result<Option<LostLog>, RaftError> {
     let Some(mark) = read(&data_dir.join(FILE))? else { return Ok(None) };
     let folder = data_dir.join(FOLDER).join(LOG);
@@ -105,24 +96,24 @@ pub fn lost_log(data_dir: &Path) -> Result<Option<LostLog>, RaftError> {
     Ok(Some(LostLog { data_dir: data_dir.to_owned(), mark, why }))
 }
 
-/// The id that a server has from now on which was about to begin anew, if it was interrupted at that.
+/// The new id of a server that was interrupted in [`LostLog::begin_anew`].
 pub fn awaiting_id(data_dir: &Path) -> Result<Option<NodeId>, RaftError> {
     Ok(read(&data_dir.join(FILE))?.filter(|mark| mark.log == State::Awaited).map(|mark| mark.node))
 }
 
 impl LostLog {
-    /// The cluster whose log it was, if one had begun.
+    /// The cluster of the lost log, if one had begun.
     pub fn cluster(&self) -> Option<ClusterId> {
         self.mark.cluster
     }
 
-    /// Where the mark is.
+    /// The path of the mark.
     pub fn mark_path(&self) -> PathBuf {
         self.data_dir.join(FILE)
     }
 
-    /// Has the server begin anew as `node`, which only its old cluster can take in. What is left of
-    /// the old state gets another name, which is returned. Interrupted, it is done again.
+    /// Has the server begin anew as `node`, which only its old cluster can take in. Returns the new name of the old
+    /// state's folder, if there was one. Interrupted, it is done again.
     pub fn begin_anew(self, node: NodeId) -> Result<Option<PathBuf>, RaftError> {
         let aside = set_aside(&self.data_dir.join(FOLDER))?;
         let path = self.mark_path();
@@ -139,7 +130,7 @@ fn set_aside(folder: &Path) -> Result<Option<PathBuf>, RaftError> {
     match fs::rename(folder, &aside) {
         Ok(()) => Ok(Some(aside)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // A mount point keeps its name, and is empty: that is why the log is lost.
+        // A mount point keeps its name and is empty: the log is lost for that very reason.
         Err(_busy) if is_empty(folder) => Ok(None),
         Err(error) => Err(RaftError::Storage(format!(
             "{} cannot be renamed to {}: {error}; it must not be used again: move it away",

@@ -1,10 +1,9 @@
-//! Who is in the cluster, who leads it, and how both change.
-//!
-//! `leader` and operators ask for changes; only the leader can make them, and one at a time.
+//! The servers of the cluster, its leader, and changes of both. Only the leader can make them, and one at a time.
 
 use super::openraft_types::{Metrics, TypeConfig};
 use super::start::Server;
-use super::{Peer, PeerProgress};
+use super::{Peer, PeerProgress, Raft};
+use crate::clock;
 use crate::defaults::{RAFT_LEADER_SILENCE_LEASES, RAFT_MEMBERSHIP_TIMEOUT, RAFT_TRANSFER_TIMEOUT, RAFT_UNFINISHED_TICK};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
@@ -25,7 +24,6 @@ pub(super) fn peers(metrics: &Metrics) -> Vec<Peer> {
     nodes.map(|(id, _)| Peer { id: NodeId::from_u128(*id), voter: voters.contains(id) }).collect()
 }
 
-/// What the leader knows of the others.
 pub(super) fn progress(metrics: &Metrics) -> Vec<PeerProgress> {
     let Some(replication) = &metrics.replication else { return Vec::new() };
     let contact = |id: &u128| metrics.heartbeat.as_ref()?.get(id)?.as_ref().map(|acked| acked.elapsed());
@@ -47,43 +45,52 @@ fn furthest(metrics: &Metrics, silence: Duration) -> Option<NodeId> {
     able.max_by_key(|peer| (peer.last_index, std::cmp::Reverse(peer.last_contact))).map(|peer| peer.id)
 }
 
-impl Server {
-    pub(super) async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
+impl Raft {
+    /// Adds a learner and waits until it has caught up; leader only.
+    pub async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
+        let server = &self.server;
         {
             // The level must not rise before the log has its entry; it may while the server catches up.
-            let _only = self.only_change()?;
-            self.check_reads(id)?;
-            change(self.core.add_learner(id.as_u128(), EmptyNode {}, false)).await?;
+            let _only = server.only_change()?;
+            server.check_reads(id)?;
+            change(server.core.add_learner(id.as_u128(), EmptyNode {}, false)).await?;
         }
-        change(self.core.add_learner(id.as_u128(), EmptyNode {}, true)).await
+        change(server.core.add_learner(id.as_u128(), EmptyNode {}, true)).await
     }
 
-    pub(super) async fn promote(&self, id: NodeId) -> Result<(), Fault> {
-        let _only = self.only_change()?;
-        self.check_reads(id)?;
+    /// Makes a learner a voter; leader only.
+    pub async fn promote(&self, id: NodeId) -> Result<(), Fault> {
+        let _only = self.server.only_change()?;
+        self.server.check_reads(id)?;
         let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id.as_u128()]));
-        change(self.core.change_membership(voters, false)).await
+        change(self.server.core.change_membership(voters, false)).await
     }
 
-    pub(super) async fn remove(&self, id: NodeId) -> Result<(), Fault> {
-        let metrics = self.metrics();
-        let number = id.as_u128();
+    /// Takes a server out of the configuration; leader only. A leader that is to remove itself hands leadership over and
+    /// answers `NoLeader`: its successor is to be asked.
+    pub async fn remove(&self, id: NodeId) -> Result<(), Fault> {
+        let (server, metrics, name) = (&self.server, self.metrics(), self.name_of(id));
         let Some(peer) = peers(&metrics).into_iter().find(|peer| peer.id == id) else {
-            return Err(Fault::not_found(format!("server {} is not in the Raft configuration", self.link.name_of(id))));
+            return Err(Fault::not_found(format!("server {name} is not in the Raft configuration")));
         };
-        if self.is_only_voter(&metrics) && number == metrics.id {
-            let name = self.link.name_of(id);
-            return Err(Fault::bad_request(format!("server {name} is the only voter; add another before removing it")));
-        }
-        if number == metrics.id {
-            // Its successor does it: a leader outside its own cluster could keep no lease.
-            self.transfer_leadership(None).await?;
+        if id == server.settings.node_id {
+            if server.is_only_voter(&metrics) {
+                return Err(Fault::bad_request(format!("server {name} is the only voter; add another before removing it")));
+            }
+            // Its successor removes it: a leader outside its own cluster could keep no lease.
+            server.transfer_leadership(None).await?;
             return Err(Fault::no_leader().because("the server to be removed has handed leadership over first"));
         }
-        let _only = self.only_change()?;
-        let nodes = BTreeSet::from([number]);
+        let _only = server.only_change()?;
+        let nodes = BTreeSet::from([id.as_u128()]);
         let without = if peer.voter { ChangeMembers::RemoveVoters(nodes) } else { ChangeMembers::RemoveNodes(nodes) };
-        change(self.core.change_membership(without, false)).await
+        change(server.core.change_membership(without, false)).await
+    }
+}
+
+impl Server {
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        peers(&self.metrics())
     }
 
     fn only_change(&self) -> Result<SemaphorePermit<'_>, Fault> {
@@ -91,11 +98,11 @@ impl Server {
         self.changing.try_acquire().map_err(busy)
     }
 
-    /// A change of the voters has two steps, and who asked for it may be gone after the first: the
-    /// leader then takes the second, or agreement would need both the old and the new voters for ever.
+    /// A change of the voters has two steps, and its caller may be gone after the first. The leader then takes the second,
+    /// or agreement would need both the old and the new voters for ever.
     pub(super) async fn finish_changes(self: Arc<Server>) {
         loop {
-            tokio::time::sleep(RAFT_UNFINISHED_TICK).await;
+            clock::sleep_shared(RAFT_UNFINISHED_TICK).await;
             let Ok(_only) = self.only_change() else { continue };
             let metrics = self.metrics();
             let is_joint = metrics.membership_config.get_joint_config().len() > 1;
@@ -149,7 +156,7 @@ impl Server {
     }
 }
 
-/// Waits for a change of the membership, and says what went wrong in the user's terms.
+/// Waits for a change of the membership; its faults are in the user's terms.
 async fn change<T>(
     changed: impl Future<Output = Result<T, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>>,
 ) -> Result<(), Fault> {

@@ -1,8 +1,5 @@
-//! What servers say to each other: our envelope around openraft's messages and our own.
-//!
-//! The network writes it and [`Raft::handle`](super::Raft::handle) reads it. One version byte, then
-//! MessagePack with field names. Everything that is not addressed to this server and this cluster is
-//! refused here, before openraft sees it.
+//! Messages between servers: our envelope around openraft's messages and our own. One version byte, then MessagePack with
+//! field names. A message for another server or cluster is refused before openraft sees it.
 
 use super::bootstrap::{Grant, GrantAnswer};
 use super::openraft_types::{
@@ -15,124 +12,104 @@ use openraft::entry::RaftEntry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Comes first in every message.
+/// The first byte of every message.
 const VERSION: u8 = 1;
 
-/// A message with who says it to whom.
+/// A message with its sender and receiver.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Envelope {
-    /// The sender's cluster; in an [`Message::Grant`] the one proposed.
+    /// The sender's cluster; in a [`Message::Grant`] the proposed one.
     pub(crate) cluster: ClusterId,
-    /// The sender.
     pub(crate) from: NodeId,
-    /// Whom it is for.
     pub(crate) to: NodeId,
-    /// What it says.
     pub(crate) ask: Message,
-    /// In an [`Message::Append`]: what the leader counts on.
+    /// In a [`Message::Append`]: the leader's knowledge of the receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) counts: Option<Counts>,
-    /// In an [`Message::Append`] of a leader that leads for sure: what [`Message::Echo`] would be answered.
+    /// In a [`Message::Append`] of a leader with a lease: the answer to a [`Message::Echo`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) echo: Option<Echo>,
 }
 
-/// A moment of a follower, which means something to that one alone.
+/// A moment of a follower, which has a meaning for that one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moment {
-    /// The run of the program in which it was.
     pub(crate) run: u64,
-    /// Microseconds since that began.
+    /// Microseconds since that run began.
     pub(crate) at: u64,
 }
 
-/// How far a leader had committed after a moment of the follower it writes to.
+/// A leader's commit index after a moment of the follower it writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Echo {
-    /// The moment that came with the follower's last reply; none before the first.
+    /// The moment in the follower's last reply; none before the first.
     pub(crate) after: Option<Moment>,
     /// Everything acknowledged before that moment is at or below this index.
     pub(crate) index: u64,
 }
 
-/// What a leader takes for granted of the server it writes to.
+/// The leader's knowledge of the server it writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
-    /// It is a voter.
     pub(crate) voter: bool,
-    /// It has acknowledged the log up to here, in the term of this leader.
+    /// The last log index that the server has acknowledged in the term of this leader.
     pub(crate) matched: Option<u64>,
 }
 
-/// What a message asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// openraft's AppendEntries; a heartbeat when empty.
     Append(AppendRequest),
-    /// openraft's RequestVote.
     Vote(VoteRequest),
-    /// The same without consequences.
+    /// RequestVote without consequences.
     PreVote(VoteRequest),
     /// The leader wants the receiver, or another, to lead.
     Transfer(TransferRequest),
-    /// A part of a snapshot.
     Snapshot(SnapshotPart),
-    /// How far have you committed, as leader for sure?
+    /// Asks a leader with a lease for its commit index.
     Echo,
-    /// Grant this set.
     Grant(Grant),
-    /// Is the proposal of this cluster still yours?
+    /// Asks the proposer if the proposal of this cluster stands.
     GrantStatus,
 }
 
-/// Some bytes of a snapshot on its way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotPart {
-    /// Tells one sending from the next.
     pub(crate) sending: u64,
-    /// The sender's vote.
     pub(crate) vote: Vote,
-    /// Where the bytes belong.
+    /// The offset of the bytes in the snapshot.
     pub(crate) offset: u64,
-    /// The bytes.
     pub(crate) bytes: Bytes,
-    /// Whether they are the last.
     pub(crate) last: bool,
 }
 
-/// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// To [`Message::Append`].
     Append(AppendResponse),
-    /// To an [`Message::Append`] with an [`Echo`], whose next one this moment shall come back with.
+    /// To an [`Message::Append`] with an [`Echo`]; the next one carries this moment back.
     AppendAt(AppendResponse, Moment),
-    /// To [`Message::Vote`] and [`Message::PreVote`].
     Vote(VoteResponse),
-    /// To [`Message::Transfer`].
     Transfer(TransferResponse),
-    /// To a part of a snapshot that is not the last.
+    /// To a part of a snapshot but the last.
     SnapshotPart,
-    /// To the last part.
+    /// To the last part of a snapshot.
     Snapshot(SnapshotResponse),
     /// To [`Message::Echo`]: everything acknowledged before the question is at or below this index.
     Echo(u64),
-    /// To [`Message::Grant`].
     Grant(GrantAnswer),
-    /// To [`Message::GrantStatus`]: whether the proposal lives, or has become a cluster.
+    /// To [`Message::GrantStatus`]: true while the proposal stands, or has become a cluster.
     GrantStatus(bool),
-    /// It was not done, for this reason.
+    /// The refusal of any message, with its reason.
     Refused(String),
 }
 
-/// Encodes a message or an answer.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes, String> {
     let mut bytes = vec![VERSION];
     rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| format!("a Raft message cannot be encoded: {error}"))?;
     Ok(bytes.into())
 }
 
-/// The reverse of [`encode`]; the text of an error says what is wrong with the bytes.
+/// The reverse of [`encode`]; errors name the fault of the bytes.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => packed::decode(rest).map_err(|error| format!("the message cannot be read: {error}")),
@@ -142,7 +119,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 impl Envelope {
-    /// The vote that the message was sent under, where it must be the sender's own.
+    /// The vote that the message was sent under, if it must be the sender's own.
     fn vote(&self) -> Option<&Vote> {
         match &self.ask {
             Message::Append(append) => Some(&append.vote),
@@ -153,12 +130,12 @@ impl Envelope {
         }
     }
 
-    /// Whether it comes from a leader, as opposed to somebody who would like to be one.
+    /// True for messages of a leader, in contrast to a candidate.
     pub(crate) fn is_of_leader(&self) -> bool {
         matches!(self.ask, Message::Append(_) | Message::Snapshot(_)) && self.vote().is_some_and(|vote| vote.is_committed())
     }
 
-    /// Refuses what openraft could stumble over: another's vote, entries with a gap.
+    /// Refuses messages that openraft could stumble over: another's vote, entries with a gap.
     pub(crate) fn check(&self, me: NodeId) -> Result<(), String> {
         if self.to != me {
             return Err(format!("the message is for server {}, this is {me}", self.to));

@@ -1,6 +1,5 @@
 //! Thin adapters of openraft's traits over `store` and a log on disk; no openraft type leaves
 //! this room.
-//!
 //! `agent` starts one [`Raft`] per server; `router` proposes and asks for leases, `leader` changes
 //! the membership. Addresses are no part of it: the [`Transport`] finds a server by its node id.
 
@@ -50,9 +49,7 @@ mod testing;
 pub use mark::{LostLog, awaiting_id, lost_log};
 pub use overheard::overheard;
 
-use crate::defaults::{
-    RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_PROPOSAL_TIMEOUT, RAFT_SNAPSHOT_ENTRIES, RAFT_TRAILING_ENTRIES,
-};
+use crate::defaults::RAFT_PROPOSAL_TIMEOUT;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
 use crate::model::ids::{ClusterId, NodeId};
@@ -72,57 +69,38 @@ use tokio::sync::watch;
 /// How a Raft server is set up.
 #[derive(Clone, Debug)]
 pub struct RaftSettings {
-    /// This server.
     pub node_id: NodeId,
     /// The agent's data directory; log, vote and snapshots are kept in its `raft`. `None` keeps them
     /// in memory (`-dev`).
     pub data_dir: Option<PathBuf>,
-    /// Where the others reach this server, for a list of servers by address.
+    /// The address of this server for the others, for a list of servers by address.
     pub address: Option<SocketAddr>,
     /// `-bootstrap-expect`; 1 for `-bootstrap` and `-dev`; 0 for a server that joins a cluster.
     pub bootstrap_expect: u32,
-    /// Time between a leader's heartbeats.
     pub heartbeat: Duration,
     /// Least and greatest election timeout; the greatest is the lease.
     pub election: (Duration, Duration),
-    /// Entries since the last snapshot before the next (both bounds of the design must be exceeded).
+    /// Entries since the last snapshot before the next.
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot.
     pub trailing_entries: u64,
 }
 
-impl RaftSettings {
-    /// The usual numbers.
-    pub fn new(node_id: NodeId, data_dir: Option<PathBuf>, bootstrap_expect: u32) -> RaftSettings {
-        RaftSettings {
-            node_id,
-            data_dir,
-            address: None,
-            bootstrap_expect,
-            heartbeat: RAFT_HEARTBEAT,
-            election: (RAFT_ELECTION_MIN, RAFT_ELECTION_MAX),
-            snapshot_entries: RAFT_SNAPSHOT_ENTRIES,
-            trailing_entries: RAFT_TRAILING_ENTRIES,
-        }
-    }
-}
-
-/// The connections that Raft's messages go by; each lane has one of its own.
+/// The lanes of Raft's messages; each has a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Votes, heartbeats, appends.
     Core,
-    /// Snapshots.
     Snapshot,
 }
 
-/// Why a message was not answered.
+/// The reason why a message was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// It certainly did not arrive: no address known, or connection refused.
+    /// The message did not arrive for sure: no address known, or connection refused.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// It may have arrived.
+    /// The message may have arrived.
     #[error("lost: {0}")]
     Lost(String),
 }
@@ -132,52 +110,47 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends `message` to `target` and returns the answer of its [`Raft::handle`].
     fn send(&self, target: NodeId, lane: Lane, message: Bytes, timeout: Duration) -> BoxFuture<Result<Bytes, TransportError>>;
 
-    /// What people call a server, where that is known.
+    /// The name of a server, if it is known.
     fn name_of(&self, server: NodeId) -> Option<String>;
 
-    /// Up to which format level a server reads, where that is known.
+    /// The format level up to which a server reads, if it is known.
     fn level_of(&self, server: NodeId) -> Option<u32>;
 }
 
 /// A server of the datacenter as gossip knows it, for the bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its node id.
     pub id: NodeId,
     /// Its `-bootstrap-expect`, 0 for none.
     pub expect: u32,
-    /// The cluster it says it is part of.
+    /// The cluster that it reports.
     pub cluster: Option<ClusterId>,
 }
 
-/// Who leads, as this server knows it.
+/// The leader, as this server knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {
-    /// The leader, if one is known.
     pub leader: Option<NodeId>,
-    /// Whether this server is it and has applied everything of earlier terms.
+    /// True if this server leads and has applied everything of earlier terms.
     pub is_self: bool,
-    /// The term.
     pub term: u64,
 }
 
 /// A server in the Raft configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its node id.
     pub id: NodeId,
-    /// Whether it votes; a learner otherwise.
+    /// True for a voter, false for a learner.
     pub voter: bool,
 }
 
-/// What the leader knows of a peer's progress.
+/// A peer's progress, as the leader knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerProgress {
-    /// Its node id.
     pub id: NodeId,
-    /// The last log index it is known to have.
+    /// The last log index that it is known to have.
     pub last_index: u64,
-    /// Time since the leader last heard of it; `None` for never.
+    /// Time since its last sign; `None` before the first.
     pub last_contact: Option<Duration>,
 }
 
@@ -186,19 +159,14 @@ pub struct PeerProgress {
 pub struct RaftStats {
     /// `Leader`, `Follower`, `Candidate`, `Learner` or `Shutdown`.
     pub state: String,
-    /// The term.
     pub term: u64,
-    /// The last index in the log.
     pub last_log_index: u64,
-    /// The term of that entry.
     pub last_log_term: u64,
     /// The last index known to be committed.
     pub commit_index: u64,
-    /// The last index applied.
     pub applied_index: u64,
     /// The last index in a snapshot.
     pub last_snapshot_index: u64,
-    /// The term of that entry.
     pub last_snapshot_term: u64,
     /// Proposals that wait for their commit.
     pub pending: u64,
@@ -206,10 +174,10 @@ pub struct RaftStats {
     pub configuration_index: u64,
 }
 
-/// Why a server could not start or had to stop.
+/// The reason why a server could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RaftError {
-    /// The data directory cannot be used; the text says which and why.
+    /// The data directory cannot be used; the text has the path and the cause.
     #[error("{0}")]
     Storage(String),
     /// Raft itself refused.
@@ -230,9 +198,8 @@ impl std::fmt::Debug for Raft {
 }
 
 impl Raft {
-    /// Opens the log and starts. Without state on disk it waits for the bootstrap, or to be added.
-    /// `candidates` includes this server. If the core ever stops by itself, the reason appears in
-    /// [`Raft::fatal`].
+    /// Opens the log and starts. Without state on disk it waits for the bootstrap, or to be added. `candidates` includes
+    /// this server. A core that stops by itself leaves the reason in [`Raft::fatal`].
     pub async fn start(
         settings: RaftSettings,
         store: Store,
@@ -244,10 +211,9 @@ impl Raft {
         Ok(Raft { server })
     }
 
-    /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader`
-    /// when certainly not proposed, `Busy` over the bound or without room on the disk, `OutcomeUnknown`
-    /// otherwise. What would be refused in any state, what the log does not take (`BadRequest`), and what some
-    /// server does not read (`Failed`), is not proposed.
+    /// Proposes a command on the leader, and resolves when it is applied here. Faults: `NoLeader` when certainly not
+    /// proposed, `Busy` over the bound or without room on the disk, `BadRequest` for a command that every state or the
+    /// log refuses, `Failed` for one that some server does not read, `OutcomeUnknown` otherwise.
     pub async fn propose(&self, command: Command) -> Result<Written, Fault> {
         let server = &self.server;
         if let Some(refusal) = server.refusal() {
@@ -258,29 +224,29 @@ impl Raft {
         server.proposals.propose(&command).await
     }
 
-    /// Raises the format level as far as every server of the configuration reads it, and names those that keep it
-    /// from the newest; leader only.
+    /// Raises the format level as far as every server of the configuration reads it; leader only. Returns the names of
+    /// the servers that keep it from the newest.
     pub async fn raise_level(&self) -> Result<Vec<String>, Fault> {
         self.server.raise_level().await
     }
 
-    /// Who leads; changes wake the receiver.
+    /// The leader; changes wake the receiver.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.server.leadership.subscribe()
     }
 
-    /// Whether this server leads, and leads for sure by its lease with margin, at this instant.
+    /// True while this server leads for sure, by its lease with margin.
     pub fn holds_lease(&self) -> bool {
         self.server.holds_lease()
     }
 
-    /// Has a quorum confirm that this server leads and waits until it has applied what was
-    /// committed before; for `?consistent`.
+    /// Has a quorum confirm that this server leads, and waits until everything committed before is applied; for
+    /// `?consistent`.
     pub async fn confirm_leadership(&self) -> Result<(), Fault> {
         let confirmed = self.server.core.ensure_linearizable(ReadPolicy::ReadIndex);
         let confirmed = tokio::select! {
             biased;
-            () = self.server.proposals.abandoned() => return Err(Fault::no_leader().because("this server stops")),
+            () = self.server.proposals.abandoned.cancelled() => return Err(Fault::no_leader().because("this server stops")),
             confirmed = tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, confirmed) => confirmed,
         };
         match confirmed {
@@ -290,18 +256,6 @@ impl Raft {
         }
     }
 
-    /// How old this server's view may be: on the leader the time since its last quorum-acknowledged
-    /// send, on a follower by the echo of its leader; `None` before the first contact.
-    pub fn staleness(&self) -> Option<Duration> {
-        self.server.staleness()
-    }
-
-    /// Answers a message of another server's [`Transport::send`]. Never fails: what is not for this
-    /// cluster or this server is answered with a refusal.
-    pub async fn handle(&self, message: Bytes) -> Bytes {
-        Arc::clone(&self.server).handle(&message).await
-    }
-
     /// The cluster, once there is one; changes wake the receiver.
     pub fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
         self.server.link.cluster.clone()
@@ -309,41 +263,24 @@ impl Raft {
 
     /// The configuration in force.
     pub fn peers(&self) -> Vec<Peer> {
-        membership::peers(&self.metrics())
+        self.server.peers()
     }
 
-    /// What the leader knows of the others; empty elsewhere.
+    /// The progress of the others, as the leader knows it; empty elsewhere.
     pub fn progress(&self) -> Vec<PeerProgress> {
         membership::progress(&self.metrics())
     }
 
-    /// What people call a server; its id where nobody has heard of it.
+    /// The name of a server; its id where it is unknown.
     pub fn name_of(&self, server: NodeId) -> String {
         self.server.link.name_of(server)
     }
 
-    /// Adds a learner and waits until it has caught up; leader only.
-    pub async fn add_learner(&self, id: NodeId) -> Result<(), Fault> {
-        self.server.add_learner(id).await
-    }
-
-    /// Makes a learner a voter; leader only.
-    pub async fn promote(&self, id: NodeId) -> Result<(), Fault> {
-        self.server.promote(id).await
-    }
-
-    /// Takes a server out of the configuration; leader only. A leader that is to remove itself hands
-    /// leadership over and answers `NoLeader`: its successor is to be asked.
-    pub async fn remove(&self, id: NodeId) -> Result<(), Fault> {
-        self.server.remove(id).await
-    }
-
-    /// Hands leadership to `to`, or to the voter that is furthest, and waits until it leads.
+    /// Hands leadership to `to`, or to the voter with the most of the log, and waits until it leads.
     pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), Fault> {
         self.server.transfer_leadership(to).await
     }
 
-    /// Numbers for people.
     pub fn stats(&self) -> RaftStats {
         let metrics = self.metrics();
         let index = |id: Option<openraft_types::LogId>| id.map_or(0, |id| id.index());
@@ -370,11 +307,6 @@ impl Raft {
             // The sender lives in this server; there is no reason to give.
             _ => std::future::pending().await,
         }
-    }
-
-    /// Hands leadership over if it has it, flushes and stops; bounded by `grace`.
-    pub async fn shutdown(&self, grace: Duration) {
-        self.server.shutdown(grace).await;
     }
 
     fn metrics(&self) -> Metrics {

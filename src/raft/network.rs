@@ -1,7 +1,5 @@
 //! openraft's network over the [`Transport`]: every message in our envelope, snapshots in parts.
-//!
-//! openraft's replication tasks call it. It knows no address; it never hands openraft an answer that
-//! is not one to the question asked.
+//! openraft's replication tasks call it. It knows no address. It hands openraft only answers to the question asked.
 
 use super::message::{self, Counts, Echo, Envelope, Message, Moment, Reply, SnapshotPart};
 use super::openraft_types::{
@@ -23,29 +21,27 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Tells an index that covers everything acknowledged, where this server leads for sure.
+/// An index that covers everything acknowledged, on a leader with its lease.
 pub(super) type Committed = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// What every message of this server carries, and how it goes out.
+/// The sender of this server's messages, with the facts that they carry.
 pub(super) struct Link {
     pub(super) me: NodeId,
     pub(super) cluster: watch::Receiver<Option<ClusterId>>,
     pub(super) transport: Arc<dyn Transport>,
-    /// What the core says of itself, once it runs.
+    /// The core's report of itself, once it runs.
     pub(super) metrics: OnceLock<WatchReceiverOf<TypeConfig, Metrics>>,
-    /// How far this server has committed while it leads for sure, once it runs.
+    /// This server's commit index while it leads for sure, once it runs.
     pub(super) committed: OnceLock<Committed>,
-    /// The moments that came with the others' last replies, by server.
+    /// The moments of the others' last replies, by server.
     pub(super) moments: Mutex<BTreeMap<NodeId, Moment>>,
 }
 
 impl Link {
-    /// Of the server `me`, before it runs.
     pub(super) fn new(me: NodeId, cluster: watch::Receiver<Option<ClusterId>>, transport: Arc<dyn Transport>) -> Link {
         Link { me, cluster, transport, metrics: OnceLock::new(), committed: OnceLock::new(), moments: Mutex::default() }
     }
 
-    /// Sends one message and waits for its answer.
     pub(super) async fn ask(
         &self,
         to: NodeId,
@@ -62,13 +58,13 @@ impl Link {
         message::decode(&answer).map_err(TransportError::Lost)
     }
 
-    /// What people call a server; its id where nobody has heard of it.
+    /// The name of a server; its id where it is unknown.
     pub(super) fn name_of(&self, server: NodeId) -> String {
         self.transport.name_of(server).unwrap_or_else(|| server.to_string())
     }
 
-    /// What this leader counts on, for whom its appends go to. It is of the term that the append is of,
-    /// or nothing: in another term, what was acknowledged may have been replaced.
+    /// This leader's knowledge of the receiver of its appends: none in another term than the append's, since entries that
+    /// were acknowledged then may have been replaced.
     fn counts(&self, to: NodeId, ask: &Message) -> Option<Counts> {
         let Message::Append(append) = ask else { return None };
         let metrics = self.metrics.get()?.borrow_watched();
@@ -81,7 +77,7 @@ impl Link {
         Some(Counts { voter, matched: matched.map(|matched| matched.index()) })
     }
 
-    /// How far this leader has committed, for the follower that its appends go to.
+    /// The echo for the follower that receives an append of this leader.
     fn echo(&self, to: NodeId, ask: &Message) -> Option<Echo> {
         let Message::Append(_) = ask else { return None };
         let after = self.moments.lock().unwrap_or_else(PoisonError::into_inner).get(&to).copied();
@@ -89,18 +85,17 @@ impl Link {
         Some(Echo { after, index })
     }
 
-    /// Keeps the moment at which `server` replied.
     fn replied(&self, server: NodeId, moment: Moment) {
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         if moments.len() < RAFT_MEMBERS_MAX || moments.contains_key(&server) {
             moments.insert(server, moment);
         } else {
-            // Of servers that are no members any more; those that are send another.
+            // Former members fill it; present ones send another moment.
             moments.clear();
         }
     }
 
-    /// The same within this server's cluster.
+    /// Sends within this server's cluster.
     pub(super) async fn ask_member(
         &self,
         to: NodeId,
@@ -116,7 +111,6 @@ impl Link {
     }
 }
 
-/// Makes openraft's clients.
 pub(super) struct Network(pub(super) Arc<Link>);
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -127,7 +121,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
-/// One server as openraft talks to it.
 pub(super) struct Connection {
     target: NodeId,
     link: Arc<Link>,

@@ -1,6 +1,4 @@
-//! Which types openraft is instantiated with, under short names for the files of this room.
-//!
-//! Nothing in here leaves the room.
+//! openraft's types under short names for the files of this room. Nothing in here leaves the room.
 
 use crate::defaults::COMMAND_BYTES;
 use crate::model::command::{Command, Written};
@@ -12,15 +10,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, Write};
 
-/// A command as the log carries it: encoded once by its proposer, passed on as bytes to disk and to
-/// the others, and decoded when it is applied.
+/// A command as the log carries it: encoded once by its proposer, passed on as bytes, decoded when it is applied.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct LoggedCommand(Bytes);
 
 impl LoggedCommand {
-    /// Encodes `command`, fields with their names so that versions can add some. What could not be sent to the
-    /// others, or not be read back as it is, is refused: an entry that is in the log is there for good.
+    /// Encodes `command`, fields with their names so that versions can add some. A command that could not be sent, or not
+    /// be read back as it is, is refused: an entry stays in the log for good.
     pub(crate) fn encode(command: &Command) -> Result<LoggedCommand, Fault> {
         let mut encoded = Encoded::default();
         let written = rmp_serde::encode::write_named(&mut encoded, command);
@@ -46,7 +43,6 @@ impl LoggedCommand {
         }
     }
 
-    /// The command again.
     pub(crate) fn decode(&self) -> Result<Command, String> {
         let command = rmp_serde::from_slice(&self.0).map_err(|error| {
             let (bytes, own) = (self.0.len(), env!("CARGO_PKG_VERSION"));
@@ -58,7 +54,6 @@ impl LoggedCommand {
         Ok(command)
     }
 
-    /// Its size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -86,13 +81,12 @@ impl Write for Encoded {
     }
 }
 
-/// The commands of one log entry, in order: those that waited for one another's disk.
+/// The commands of one log entry, in order: those that waited together.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct LoggedGroup(pub(crate) Vec<LoggedCommand>);
 
 impl LoggedGroup {
-    /// Its size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(LoggedCommand::len).sum()
     }
@@ -136,7 +130,7 @@ pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
 
 /// How many bytes of the log an entry stands for, roughly; for bounds in bytes.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
-    /// What an entry costs beside its command: log id, framing, and the room it takes in memory.
+    /// The cost of an entry beside its command: log id, framing, and its room in memory.
     const OVERHEAD: usize = 128;
     OVERHEAD
         + match &entry.payload {

@@ -1,28 +1,25 @@
-//! A disk without room as the log store's own thread meets it: fjall then refuses every write and says why only in
-//! the log.
-//!
-//! `agent` passes on what fjall logs, `journal` asks. Failures count that leave the store's journal as it was: a
-//! table that could not be written is written again from the journal once the store is opened anew.
+//! Want of room as the log store's own thread meets it: fjall then refuses every write and gives the reason only in its
+//! log lines, which `agent` passes on.
+//! Only failures that leave the store's journal whole count: the table is written again once the store is opened anew.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What fjall's thread says when it could not write a table.
+/// The beginnings of fjall's lines about a table that could not be written.
 const WORK: [&str; 2] = ["Flush error: ", "Compaction failed: "];
-/// What Rust calls an error for want of room: on the disk, in a quota, or in what a file may have.
+/// Rust's names of errors for want of room: on the disk, in a quota, or in the size of a file.
 const KINDS: [&str; 3] = ["kind: StorageFull", "kind: QuotaExceeded", "kind: FileTooLarge"];
 
-/// The last one. A process has one store, but for a demo.
+/// The last one. A process has one store, except in a demo.
 static LAST: Mutex<Option<(Instant, String)>> = Mutex::new(None);
 
-/// Takes in what a library has logged as an error.
+/// Takes in an error line of a library.
 pub fn overheard(module: &str, text: &str) {
     if is_of_store(module) && is_want_of_room(text) {
         *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text.to_owned()));
     }
 }
 
-/// What the store's thread has said of a want of room since `since`.
 pub(super) fn want_of_room(since: Instant) -> Option<String> {
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     last.as_ref().filter(|(at, _)| *at >= since).map(|(_, text)| text.clone())

@@ -2,7 +2,7 @@
 //!
 //! openraft looks at its timers fifty times a second, and an idle server would do little else. Its timers run
 //! here only while an election can come of them: a leader sends its heartbeats by this clock, and a follower
-//! that has heard of its leader counts nothing until half of the least election timeout is over.
+//! that has heard of its leader counts nothing until three quarters of the least election timeout are over.
 
 use super::start::Server;
 use openraft::ServerState;
@@ -10,20 +10,25 @@ use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What this server does now.
+/// The duty of this server now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
-    /// A leader of others: it tells them that it lives.
+    /// A leader of others sends heartbeats.
     Heartbeats,
-    /// A leader of nobody else has nothing to do until its role changes.
+    /// A leader of no other has nothing to do until its role changes.
     Still,
-    /// A follower that has heard of its leader just now, with the time until it has to look again.
+    /// A follower that has just heard of its leader looks again after this time.
     Quiet(Duration),
     /// An election may be due: openraft counts.
     Counting,
 }
 
-/// `heard` is the age of the last append, `quiet` how long after one nothing can be due.
+/// The time after an append for which a follower counts nothing. The rest is for a look that comes late.
+fn quiet_after_append(least_election: Duration) -> Duration {
+    least_election * 3 / 4
+}
+
+/// `heard` is the age of the last append, `quiet` the time after one for which nothing can be due.
 fn pace(state: ServerState, alone: bool, heard: Option<Duration>, quiet: Duration) -> Pace {
     match state {
         ServerState::Leader if alone => Pace::Still,
@@ -45,7 +50,7 @@ impl Server {
             let pace = {
                 let role = roles.borrow_watched();
                 let alone = role.membership_config.nodes().all(|(id, _)| *id == role.id);
-                pace(role.state, alone, self.appended.age(), self.settings.election.0 / 2)
+                pace(role.state, alone, self.appended.age(), quiet_after_append(self.settings.election.0))
             };
             if counting != (pace == Pace::Counting) {
                 counting = !counting;
@@ -59,7 +64,7 @@ impl Server {
                     self.settings.heartbeat
                 }
                 Pace::Still => self.settings.election.1,
-                Pace::Quiet(rest) => rest.max(self.settings.heartbeat),
+                Pace::Quiet(rest) => rest,
                 Pace::Counting => self.settings.heartbeat,
             };
             tokio::select! {
@@ -73,6 +78,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defaults::{RAFT_ELECTION_MIN, RAFT_HEARTBEAT};
 
     #[test]
     fn an_election_is_counted_towards_before_it_can_be_due_and_not_while_the_leader_is_heard_of() {
@@ -82,6 +88,11 @@ mod tests {
         assert_eq!(follower(Some(0)), Pace::Quiet(quiet));
         assert_eq!(follower(Some(150)), Pace::Quiet(Duration::from_millis(50)));
         assert_eq!(follower(Some(201)), Pace::Counting);
+        let least = RAFT_ELECTION_MIN;
+        assert!(
+            quiet_after_append(least) >= RAFT_HEARTBEAT * 2 && quiet_after_append(least) < least,
+            "one lost heartbeat counts for nothing"
+        );
         assert_eq!(pace(ServerState::Candidate, true, Some(Duration::ZERO), quiet), Pace::Counting);
     }
 

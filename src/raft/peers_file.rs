@@ -1,5 +1,4 @@
 //! `raft/peers.json`: the servers of a cluster whose majority is gone for good, as an operator lists them.
-//!
 //! Two formats, as Consul has them: a list of `{"id", "address", "non_voter"}`, and a list of
 //! `"ip:port"`. This file reads and explains; `recovery` makes it so.
 
@@ -12,11 +11,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What operators write.
 pub(super) const FILE: &str = "peers.json";
 /// Its name once it is done.
 const TAKEN: &str = "peers.json.taken";
-/// What explains it.
+/// The explanation of it, for operators.
 const INFO_FILE: &str = "peers.info";
 
 const INFO: &str = r#"This server reads a file "peers.json" in this folder when it starts. It is for outages only: when a
@@ -43,17 +41,16 @@ left out; true stands for a server without a vote. The older format names server
 The addresses are then looked up in the catalog as this server has it.
 
 The servers listed replace the ones the cluster had; the log and all data stay, and the cluster gets a
-new id, so that servers with the old one are strangers to it. What was written and not yet agreed on at
-the time of the outage counts from then on. New servers join by themselves. The file is renamed to
+new id, so that servers with the old one are strangers to it. Writes that were not yet agreed on at
+the time of the outage count from then on. New servers join by themselves. The file is renamed to
 "peers.json.taken" when it is done.
 "#;
 
-/// A server that is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
     /// By its id.
     Id { id: NodeId, voter: bool },
-    /// By its address, in the older format.
+    /// The older format.
     Address(SocketAddr),
 }
 
@@ -67,7 +64,6 @@ struct Entry {
     non_voter: bool,
 }
 
-/// Reads the list, if there is one.
 pub(super) fn read(data_dir: &Path) -> Result<Option<Vec<Listed>>, RaftError> {
     let path = path(data_dir);
     let bytes = match fs::read(&path) {
@@ -78,12 +74,11 @@ pub(super) fn read(data_dir: &Path) -> Result<Option<Vec<Listed>>, RaftError> {
     parse(&bytes).map(Some).map_err(|error| wrong(&path, error))
 }
 
-/// Where the list is.
 pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER).join(FILE)
 }
 
-/// The list is wrong; nothing was changed.
+/// The fault of a list; nothing was changed.
 pub(super) fn wrong(path: &Path, why: impl std::fmt::Display) -> RaftError {
     RaftError::Storage(format!(
         "{}: {why}. Nothing was changed; mend it as {INFO_FILE} beside it explains, or remove it to start as before",
@@ -104,14 +99,14 @@ fn parse(bytes: &[u8]) -> Result<Vec<Listed>, String> {
     entries.iter().map(|entry| Ok(Listed::Id { id: entry.id.parse()?, voter: !entry.non_voter })).collect()
 }
 
-/// The list is done with.
+/// Renames a list that is done.
 pub(super) fn take(data_dir: &Path) -> io::Result<()> {
     let folder = data_dir.join(FOLDER);
     fs::rename(folder.join(FILE), folder.join(TAKEN))?;
     fs::File::open(folder)?.sync_all()
 }
 
-/// Puts the explanation where operators look for it.
+/// Puts the explanation beside the list.
 pub(super) fn explain(data_dir: &Path) -> io::Result<()> {
     let path = data_dir.join(FOLDER).join(INFO_FILE);
     if path.exists() { Ok(()) } else { fs::write(path, INFO) }

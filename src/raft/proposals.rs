@@ -1,8 +1,6 @@
 //! Proposals on their way into the log: those that wait together go into one entry.
-//!
-//! `Raft::propose` queues them, one task gathers. An entry costs the core, the disks, the network
-//! and the wake-ups between them about the same whether it carries one command or many. With nothing
-//! in flight a command leaves at once; while entries are with the disks, the next is gathered.
+//! `Raft::propose` queues them, one task gathers. An entry costs the core, the disks and the network about the same with
+//! one command or many. With nothing in flight a command leaves at once; while entries are in flight, the next is gathered.
 
 use super::machine::Checker;
 use super::openraft_types::{LoggedCommand, LoggedGroup};
@@ -20,35 +18,38 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-// The largest entry, and one that is sent with it, fit into a message: one that did not would be replicated to
-// nobody, and with it nothing that comes after it.
+// The largest entry, and one that is sent with it, fit into a message. A larger one would be replicated to no server, and
+// nothing after it either.
 const _: () = assert!(COMMAND_BYTES + RAFT_GROUP_BYTES + RAFT_APPEND_BYTES < RPC_MAX_RAFT_BYTES / 2);
 
-/// How a proposal ends.
 type Ended = Result<Written, Fault>;
 
-/// A command that waits. It keeps its place until the core has done with it, whether or not somebody
-/// still waits for the answer: who hangs up makes no room for more.
+/// A command that waits. It keeps its place until the core has done with it: a caller that hangs up makes no room.
 struct Proposal {
     command: LoggedCommand,
+    waiter: Waiter,
+}
+
+/// The caller of a proposal, with its place.
+struct Waiter {
     done: oneshot::Sender<Ended>,
     _place: OwnedSemaphorePermit,
 }
 
-/// The queue of proposals.
 #[derive(Debug)]
 pub(super) struct Proposals {
     queue: mpsc::Sender<Proposal>,
     places: Arc<Semaphore>,
-    /// Refuses what would be refused when it is applied, whatever the state is by then.
+    /// Refuses commands that any state would refuse.
     checker: Checker,
-    abandoned: CancellationToken,
+    /// Cancelled to give up the proposals that wait for their commit: their outcome stays unknown.
+    pub(super) abandoned: CancellationToken,
 }
 
 impl Proposals {
     /// The queue, and the task that empties it into the log of `core`.
     pub(super) fn new(core: Core, checker: Checker) -> (Proposals, Gatherer) {
-        // Never full: each that is sent holds a place.
+        // Never full: each proposal in it holds a place.
         let (queue, waiting) = mpsc::channel(RAFT_PROPOSALS);
         let in_flight = Arc::new(Semaphore::new(RAFT_GROUPS_IN_FLIGHT));
         let (places, abandoned) = (Arc::new(Semaphore::new(RAFT_PROPOSALS)), CancellationToken::new());
@@ -65,7 +66,7 @@ impl Proposals {
         };
         let command = LoggedCommand::encode(command)?;
         let (done, written) = oneshot::channel();
-        if self.queue.send(Proposal { command, done, _place: place }).await.is_err() {
+        if self.queue.send(Proposal { command, waiter: Waiter { done, _place: place } }).await.is_err() {
             return Err(Fault::no_leader().because("this server stops"));
         }
         match tokio::time::timeout(RAFT_PROPOSAL_TIMEOUT, written).await {
@@ -76,24 +77,13 @@ impl Proposals {
         }
     }
 
-    /// How many wait for their commit.
     pub(super) fn pending(&self) -> u64 {
         (RAFT_PROPOSALS - self.places.available_permits()) as u64
     }
 
-    /// Waits until none does, no longer than `patience`.
+    /// Waits until no proposal does, no longer than `patience`.
     pub(super) async fn drain(&self, patience: Duration) {
         let _all = tokio::time::timeout(patience, self.places.acquire_many(RAFT_PROPOSALS as u32)).await;
-    }
-
-    /// Gives up what waits for its commit: nobody learns any more what becomes of it.
-    pub(super) fn abandon(&self) {
-        self.abandoned.cancel();
-    }
-
-    /// Resolves once all is given up.
-    pub(super) async fn abandoned(&self) {
-        self.abandoned.cancelled().await;
     }
 }
 
@@ -101,7 +91,6 @@ fn unknown(error: &dyn Display) -> Fault {
     Fault::outcome_unknown(format!("the write may or may not be done: {error}"))
 }
 
-/// Makes groups of proposals.
 pub(super) struct Gatherer {
     core: Core,
     waiting: mpsc::Receiver<Proposal>,
@@ -110,11 +99,11 @@ pub(super) struct Gatherer {
 }
 
 impl Gatherer {
-    /// Gathers until dropped, or until nobody can propose any more.
+    /// Gathers until dropped, or until all proposers are gone.
     pub(super) async fn run(mut self) {
         while let Some(first) = self.waiting.recv().await {
             let Ok(slot) = Arc::clone(&self.in_flight).acquire_owned().await else { return };
-            // Who was woken together with the first proposer gets to propose before the group leaves.
+            // Callers that woke together with the first proposer propose before the group leaves.
             tokio::task::yield_now().await;
             let (commands, waiters) = self.gather(first);
             let (core, abandoned) = (self.core.clone(), self.abandoned.clone());
@@ -125,14 +114,14 @@ impl Gatherer {
         }
     }
 
-    /// The first, and what waits behind it, up to the bounds of a group.
+    /// The first, and those behind it, up to the bounds of a group.
     fn gather(&mut self, first: Proposal) -> (Vec<LoggedCommand>, Vec<Waiter>) {
         let (mut commands, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = Some(first);
-        while let Some(Proposal { command, done, _place }) = next {
+        while let Some(Proposal { command, waiter }) = next {
             bytes += command.len();
             commands.push(command);
-            waiters.push(Waiter { done, _place });
+            waiters.push(waiter);
             let full = commands.len() == RAFT_GROUP_COMMANDS || bytes >= RAFT_GROUP_BYTES;
             next = if full { None } else { self.waiting.try_recv().ok() };
         }
@@ -140,32 +129,17 @@ impl Gatherer {
     }
 }
 
-/// Who is told of a command of a group.
-struct Waiter {
-    done: oneshot::Sender<Ended>,
-    _place: OwnedSemaphorePermit,
-}
-
-/// Writes one group and tells each of its proposers.
 async fn commit(core: &Core, commands: Vec<LoggedCommand>, waiters: Vec<Waiter>, abandoned: &CancellationToken) {
     let written = abandoned.run_until_cancelled(core.client_write(LoggedGroup(commands))).await;
-    let written = match written {
-        Some(Ok(written)) => Ok(written.data),
-        Some(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Fault::no_leader()),
-        Some(Err(error)) => Err(unknown(&error)),
-        None => Err(unknown(&"this server stops")),
+    let all = |fault: Fault| vec![Err(fault); waiters.len()];
+    let outcomes = match written {
+        Some(Ok(written)) => written.data,
+        Some(Err(CoreError::APIError(ClientWriteError::ForwardToLeader(_)))) => all(Fault::no_leader()),
+        Some(Err(error)) => all(unknown(&error)),
+        None => all(unknown(&"this server stops")),
     };
-    match written {
-        Ok(ended) => {
-            for (waiter, ended) in waiters.into_iter().zip(ended) {
-                // Who no longer waits need not be told.
-                let _gone = waiter.done.send(ended);
-            }
-        }
-        Err(fault) => {
-            for waiter in waiters {
-                let _gone = waiter.done.send(Err(fault.clone()));
-            }
-        }
+    for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
+        // The caller may be gone.
+        let _gone = waiter.done.send(outcome);
     }
 }

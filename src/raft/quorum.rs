@@ -1,4 +1,4 @@
-//! Tells when nobody leads for long, which voters are missed, and when it is over.
+//! Reports a long time without a leader, the voters that are missing, and its end.
 
 use super::start::Server;
 use super::{Candidate, membership};
@@ -11,23 +11,21 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Since when nobody leads, and what was said of it. No I/O.
+/// The time without a leader, and its reports. No I/O.
 #[derive(Debug)]
 struct Absence {
     since: Option<Instant>,
-    /// When it is time to say something.
     due: Option<Instant>,
     said: bool,
     /// Before the first leader there is more to wait for.
     patience: Duration,
 }
 
-/// What is worth a line.
 #[derive(Debug, PartialEq, Eq)]
 enum News {
-    /// Nobody has led for so long.
+    /// No server has led for this time.
     Leaderless(Duration),
-    /// Somebody leads, after nobody did for so long.
+    /// A server leads, after this time without one.
     Led(Duration),
 }
 
@@ -54,7 +52,7 @@ impl Absence {
 }
 
 impl Server {
-    /// Runs for as long as the server does. `candidates` are the servers that gossip takes for alive.
+    /// Runs for as long as the server does. `candidates` are the servers that are alive by gossip.
     pub(super) async fn tell_of_absence(self: Arc<Server>, candidates: watch::Receiver<Vec<Candidate>>) {
         let mut leadership = self.leadership.subscribe();
         let mut absence = Absence::new();
@@ -67,16 +65,10 @@ impl Server {
                 }
                 _ => {}
             }
-            let due = absence.due.map(tokio::time::Instant::from_std);
-            let is_due = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = leadership.changed() => if changed.is_err() { return },
-                () = is_due => {}
+            let rest = absence.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
+            // No change in that time: a report is due.
+            if let Ok(Err(_closed)) = tokio::time::timeout(rest, leadership.changed()).await {
+                return;
             }
         }
     }
@@ -97,8 +89,7 @@ impl Server {
         }
     }
 
-    /// How many voters there are, and the names of those that are not heard of: by this server where it led
-    /// last, else by gossip.
+    /// The number of voters, and the names of the missing: by this server's own progress if it led last, else by gossip.
     fn missing(&self, alive: &BTreeSet<NodeId>) -> (usize, Vec<String>) {
         let metrics = self.metrics();
         let silence = self.settings.election.1 * RAFT_LEADER_SILENCE_LEASES;
@@ -116,7 +107,6 @@ impl Server {
     }
 }
 
-/// A time as people read it in a log: in whole seconds.
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs())
 }

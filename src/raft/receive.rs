@@ -1,9 +1,8 @@
-//! What this server does with the others' messages.
-//!
-//! `Raft::handle` enters here. A message that is not for this server or not of its cluster is
-//! refused before openraft sees it.
+//! This server's answers to the others' messages. A message for another server or cluster is refused before openraft sees
+//! it.
 
-use super::bootstrap::{Grant, GrantAnswer, Joining};
+use super::Raft;
+use super::bootstrap::Joining;
 use super::bootstrap_driver::{BEGINS_ANEW, Question};
 use super::message::{self, Counts, Envelope, Message, Reply, SnapshotPart};
 use super::openraft_types::{AppendRequest, AppendResponse, VoteRequest};
@@ -14,13 +13,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-impl Server {
-    pub(super) async fn handle(self: Arc<Server>, bytes: &[u8]) -> Bytes {
-        let reply = match message::decode::<Envelope>(bytes).and_then(|envelope| {
-            envelope.check(self.settings.node_id)?;
-            Ok(envelope)
-        }) {
-            Ok(envelope) => self.answer(envelope).await,
+impl Raft {
+    /// Answers a message of another server's [`Transport::send`]. Messages for another cluster or server get a refusal.
+    pub async fn handle(&self, message: Bytes) -> Bytes {
+        let read = message::decode::<Envelope>(&message);
+        let checked = read.and_then(|envelope| envelope.check(self.server.settings.node_id).map(|()| envelope));
+        let reply = match checked {
+            Ok(envelope) => Arc::clone(&self.server).answer(envelope).await,
             Err(reason) => Err(reason),
         };
         let reply = reply.unwrap_or_else(|reason| {
@@ -31,7 +30,9 @@ impl Server {
         // An answer that cannot be encoded is none.
         message::encode(&reply).unwrap_or_default()
     }
+}
 
+impl Server {
     async fn answer(self: Arc<Server>, envelope: Envelope) -> Result<Reply, String> {
         let server = Arc::clone(&self);
         let Ok(_permit) = server.door.try_acquire() else { return Err("this server stops, or has too many messages".to_owned()) };
@@ -68,13 +69,16 @@ impl Server {
                 core.handle_transfer_leader(transfer).await.map(Reply::Transfer).map_err(|error| error.to_string())
             }
             Message::Snapshot(part) => self.take_snapshot(from, part).await,
-            Message::Echo => self.echo(),
-            Message::Grant(ask) => self.grant(from, cluster, ask).await,
+            Message::Echo => {
+                self.committed_for_sure().map(Reply::Echo).ok_or_else(|| "this server does not lead for sure".to_owned())
+            }
+            Message::Grant(ask) if ask.cluster != cluster => Err("the proposal names two clusters".to_owned()),
+            Message::Grant(ask) => self.ask_bootstrap(|reply| Question::Grant { from, ask, reply }).await.map(Reply::Grant),
             Message::GrantStatus => self.ask_bootstrap(|reply| Question::Status { cluster, reply }).await.map(Reply::GrantStatus),
         }
     }
 
-    /// Refuses other clusters; a server without one becomes part of the one that has taken it in.
+    /// Refuses other clusters; a server without one joins the cluster that has taken it in.
     async fn check_cluster(&self, cluster: ClusterId, from: NodeId, of_leader: bool, counted: bool) -> Result<(), String> {
         let mine = *self.link.cluster.borrow();
         match mine {
@@ -88,8 +92,8 @@ impl Server {
         }
     }
 
-    /// Refuses a leader to whom this server has acknowledged more than it has: a copy of the data
-    /// directory has been put back, or a disk has lost writes that it had confirmed.
+    /// Refuses a leader that has more acknowledgements of this server than its log has entries: a copy of the data
+    /// directory has been put back, or a disk has lost confirmed writes.
     async fn check_log(&self, counts: Option<Counts>, append: &AppendRequest) -> Result<(), String> {
         let Some(matched) = counts.and_then(|counts| counts.matched) else { return Ok(()) };
         // In this order: under one vote the log never gets shorter than what was acknowledged.
@@ -101,7 +105,7 @@ impl Server {
         Err(self.lose_log(format!("its Raft log {end}, and it has acknowledged entry {matched}")).await)
     }
 
-    /// This server must take part no longer: what it says counts for what it does not have.
+    /// Ends this server's part: its answers would count for entries that it does not have.
     async fn lose_log(&self, why: String) -> String {
         metrics::counter!("kontor.raft.log_lost").increment(1);
         let next = match &self.mark {
@@ -124,14 +128,6 @@ impl Server {
             true => Ok(()),
             false => Err("this server has restarted and votes again when its leader's lease is over".to_owned()),
         }
-    }
-
-    async fn grant(&self, from: NodeId, cluster: ClusterId, ask: Grant) -> Result<Reply, String> {
-        if ask.cluster != cluster {
-            return Err("the proposal names two clusters".to_owned());
-        }
-        let answer: GrantAnswer = self.ask_bootstrap(|reply| Question::Grant { from, ask, reply }).await?;
-        Ok(Reply::Grant(answer))
     }
 
     async fn ask_bootstrap<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, String> {

@@ -1,8 +1,7 @@
 //! A cluster whose majority is gone for good goes on with the servers that an operator lists.
-//!
-//! Runs before the core starts. The list becomes the last entry of the log, under a vote of its own, as
-//! if this server had led and changed the membership. The cluster gets another id, the same on every
-//! server with the same list: who comes back with the old one cannot make a second cluster of it.
+//! Runs before the core starts. The list becomes the last entry of the log, under a vote of its own, as if this server had
+//! led and changed the membership. The cluster gets another id, the same on every server with the same list: servers that
+//! return with the old id cannot make a second cluster of it.
 
 use super::bootstrap_driver::{CLUSTER, GRANT, kept};
 use super::log_store::LogStore;
@@ -25,17 +24,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Names the change that is under way, in case it is interrupted.
+/// The change that is under way, in case it is interrupted.
 const RECOVERY: &str = "recovery";
 
-/// The servers the cluster goes on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     voters: BTreeSet<u128>,
     learners: BTreeSet<u128>,
 }
 
-/// Does what `peers.json` says, if there is one.
+/// Takes the servers of `peers.json`, if there is one.
 pub(super) async fn recover(
     settings: &RaftSettings,
     machine: &dyn Machine,
@@ -49,7 +47,7 @@ pub(super) async fn recover(
     let path = peers_file::path(data_dir);
     let failed = |error: io::Error| RaftError::Storage(format!("the membership of {} cannot be taken: {error}", path.display()));
     let Some(listed) = peers_file::read(data_dir)? else {
-        // Interrupted at its very end, perhaps.
+        // A former run may have been interrupted at its very end.
         return if log.get(RECOVERY)?.is_some() { log.put(RECOVERY, None).await.map_err(failed) } else { Ok(()) };
     };
     let cluster: ClusterId = kept(log, CLUSTER)?
@@ -69,11 +67,11 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Writes what makes the list so. Interrupted at any point, it comes to the same when done again.
+/// Writes the list into the log. Interrupted at any point, it comes to the same when done again.
 async fn write(me: NodeId, log: &LogStore, last: LogId, cluster: ClusterId, wanted: &Wanted) -> io::Result<()> {
     let mut log = log.clone();
     let next = next_cluster(cluster, wanted);
-    // The former cluster of a change that was interrupted, which has the new one already perhaps.
+    // The former cluster of an interrupted change, which may have the new id already.
     let begun = log.get(RECOVERY).map_err(io::Error::other)?;
     let part = |range| Some(ClusterId(uuid::Uuid::from_slice(begun.as_deref()?.get(range)?).ok()?));
     let (former, wanted_then) = (part(0..16), part(16..32));
@@ -96,9 +94,9 @@ async fn write(me: NodeId, log: &LogStore, last: LogId, cluster: ClusterId, want
     log.put(GRANT, None).await
 }
 
-/// Where the new list stands in the log. Of several servers that do the same the one with the longer log must
-/// come first in an election, which goes by term, then by leader, then by index: so the leader is named by the
-/// index. Servers whose logs end with the same entry write the same one.
+/// The place of the new list in the log. Of several servers that recover, the one with the longer log must win an
+/// election, which goes by term, then by leader, then by index: so the leader is named by the index. Servers whose logs
+/// end with the same entry write the same one.
 fn id_after(last: LogId) -> LogId {
     let former = last.committed_leader_id();
     let leader =
@@ -106,7 +104,7 @@ fn id_after(last: LogId) -> LogId {
     LogId::new(leader.to_committed(), last.index() + 1)
 }
 
-/// Whether [`id_after`] has named it: no server has such an id.
+/// True for an id of [`id_after`]: no server has such an id.
 fn is_of_recovery(id: LogId) -> bool {
     id.index().checked_sub(1).is_some_and(|before| id.committed_leader_id().node_id >> 64 == u128::from(before))
 }
@@ -126,7 +124,7 @@ fn next_cluster(cluster: ClusterId, wanted: &Wanted) -> ClusterId {
     ClusterId(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
-/// Who is meant. `known` says where the servers were.
+/// The servers of the list. `known` has their addresses.
 fn wanted(listed: &[Listed], settings: &RaftSettings, known: &[(SocketAddr, NodeId)]) -> Result<Wanted, String> {
     let mut wanted = Wanted::default();
     for server in listed {
@@ -156,7 +154,7 @@ fn wanted(listed: &[Listed], settings: &RaftSettings, known: &[(SocketAddr, Node
     Ok(wanted)
 }
 
-/// What log and snapshot come to, agreed on or not: only for where the servers were.
+/// The state of log and snapshot, committed or not: only for the addresses of servers.
 struct Replayed {
     last: Option<LogId>,
     servers: Vec<(SocketAddr, NodeId)>,

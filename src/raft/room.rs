@@ -1,4 +1,4 @@
-//! How much room there is on the disk that Raft's log is on.
+//! The room on the disk of Raft's log.
 
 use crate::defaults::RAFT_DISK_FULL_BYTES;
 use std::io;
@@ -11,17 +11,16 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(there.f_bavail.saturating_mul(there.f_frsize))
 }
 
-/// Whether there is no room to go on. A file system that does not tell has some.
+/// True without room to go on. A file system that gives no answer has some.
 pub(super) fn is_nearly_full(path: &Path) -> bool {
     free_bytes(path).is_ok_and(|free| free < RAFT_DISK_FULL_BYTES)
 }
 
-/// Whether a write has failed for want of room: on the disk, in a quota, or in what a file may have.
+/// True for a write that failed for want of room: on the disk, in a quota, or in the size of a file.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-/// What is known of the room.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     free: AtomicU64,
@@ -29,8 +28,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes a look's result; whether that changes what writes meet. Once low, it takes a quarter more
-    /// than the reserve: writes must not be let in and refused in turn.
+    /// Takes a look's result; true if it turns. Once low, room needs a quarter more than the reserve: writes must not be
+    /// let in and refused in turn.
     pub(super) fn judge(&self, free: u64, reserve: u64) -> bool {
         self.free.store(free, Ordering::SeqCst);
         let was_low = self.is_low.load(Ordering::SeqCst);
@@ -38,12 +37,10 @@ impl Room {
         self.is_low.swap(free < wanted, Ordering::SeqCst) != (free < wanted)
     }
 
-    /// Bytes that there were at the last look.
     pub(super) fn free(&self) -> u64 {
         self.free.load(Ordering::SeqCst)
     }
 
-    /// Whether writes are refused.
     pub(super) fn is_low(&self) -> bool {
         self.is_low.load(Ordering::SeqCst)
     }

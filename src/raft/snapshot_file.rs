@@ -1,8 +1,5 @@
-//! Where the newest snapshot is: one file in the data directory, or bytes in memory.
-//!
-//! The state machine keeps it and the network reads from it. A file appears under its name only
-//! when it is whole and on disk, and until then under one that no other draft ever has; nothing here
-//! looks into a snapshot's content.
+//! The newest snapshot: one file in the data directory, or bytes in memory. A file appears under its name only when it is
+//! whole and on disk; until then each draft has a name of its own.
 
 use super::openraft_types::{SnapshotMeta, TypeConfig};
 use crate::defaults::RAFT_SNAPSHOT_MAX_BYTES;
@@ -15,37 +12,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The name of the snapshot in its directory.
 const NAME: &str = "snapshot";
-/// What the name of a draft begins with.
 const DRAFT: &str = "snapshot.";
 
-/// The name of a draft; dropping it takes what was not kept off the disk.
+/// The name of a draft; dropping it removes a draft that was not kept.
 #[derive(Debug)]
 pub(crate) struct DraftName(PathBuf);
 
 impl Drop for DraftName {
     fn drop(&mut self) {
-        // It has got its proper name; or it stays until the next start, which removes it.
+        // The draft has its proper name by now, or stays until the next start removes it.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// A snapshot as openraft passes it around.
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotImage>;
 
-/// A whole snapshot, readable from anywhere in it.
+/// The bytes of a snapshot. A file may have lost its name since; one that is not kept yet holds its draft's name.
 #[derive(Debug)]
 pub(crate) enum SnapshotImage {
-    /// A file that may have lost its name since; it can be read all the same. One that is not kept
-    /// yet holds the name of its draft.
     File { file: File, path: PathBuf, draft: Option<DraftName> },
-    /// Bytes.
     Memory(Bytes),
 }
 
 impl SnapshotImage {
-    /// Its size in bytes.
+    fn open(path: PathBuf, draft: Option<DraftName>) -> io::Result<SnapshotImage> {
+        Ok(SnapshotImage::File { file: File::open(&path)?, path, draft })
+    }
+
     pub(crate) fn len(&self) -> io::Result<u64> {
         match self {
             SnapshotImage::File { file, .. } => Ok(file.metadata()?.len()),
@@ -70,7 +64,6 @@ impl SnapshotImage {
         }
     }
 
-    /// Runs `read` on the whole content.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&mut dyn Read) -> T) -> io::Result<T> {
         match self {
             SnapshotImage::File { file, .. } => {
@@ -83,17 +76,13 @@ impl SnapshotImage {
     }
 }
 
-/// A snapshot that is being written or received, under a name of its own.
 #[derive(Debug)]
 pub(crate) enum Draft {
-    /// On disk, for as long as it is held.
     File { file: BufWriter<File>, name: DraftName, written: u64 },
-    /// In memory.
     Memory(Vec<u8>),
 }
 
 impl Draft {
-    /// How much is there.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Draft::File { written, .. } => *written,
@@ -101,13 +90,13 @@ impl Draft {
         }
     }
 
-    /// All is written: what it holds is on disk when this returns.
+    /// The whole draft, on disk when this returns.
     pub(crate) fn finish(self) -> io::Result<SnapshotImage> {
         match self {
             Draft::File { mut file, name, .. } => {
                 file.flush()?;
                 file.get_ref().sync_all()?;
-                Ok(SnapshotImage::File { file: File::open(&name.0)?, path: name.0.clone(), draft: Some(name) })
+                SnapshotImage::open(name.0.clone(), Some(name))
             }
             Draft::Memory(bytes) => Ok(SnapshotImage::Memory(bytes.into())),
         }
@@ -137,46 +126,36 @@ impl Write for Draft {
     }
 }
 
-/// The newest snapshot, shared by who builds, installs and sends; clones are the same one.
-#[derive(Clone, Debug)]
+/// The newest snapshot, shared by its builder, installer and sender; clones are the same one.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SnapshotShelf {
     dir: Option<PathBuf>,
-    /// Counts the drafts.
     drafts: Arc<AtomicU64>,
-    /// When the last snapshot of this server's own could not be written, until one could.
+    /// The last failure to write a snapshot of this server's own, until one is written.
     failed: Arc<Mutex<Option<Instant>>>,
-    /// The newest's bytes, known without its lock, which is held while the disk is written to.
+    /// The newest's bytes, known without its lock, which is held during writes to the disk.
     size: Arc<AtomicU64>,
     current: Arc<Mutex<Option<Newest>>>,
 }
 
-/// What is on the shelf.
 #[derive(Debug)]
 struct Newest {
     meta: SnapshotMeta,
-    /// The bytes themselves where there is no directory.
+    /// The bytes themselves, without a directory.
     memory: Option<Bytes>,
 }
 
 impl SnapshotShelf {
-    /// A shelf in `dir`, or in memory.
     pub(crate) fn new(dir: Option<&Path>) -> SnapshotShelf {
-        SnapshotShelf {
-            dir: dir.map(Path::to_path_buf),
-            drafts: Arc::default(),
-            failed: Arc::default(),
-            size: Arc::default(),
-            current: Arc::default(),
-        }
+        SnapshotShelf { dir: dir.map(Path::to_path_buf), ..SnapshotShelf::default() }
     }
 
-    /// A shelf of its own for the same directory, to read what was left behind twice.
+    /// A shelf of its own for the same directory, to read the same snapshot twice.
     pub(crate) fn apart(&self) -> SnapshotShelf {
         SnapshotShelf::new(self.dir.as_deref())
     }
 
-    /// The snapshot a former run has left, for the state machine to read; then [`SnapshotShelf::found`].
-    /// Drafts it has left are removed.
+    /// The snapshot of a former run, for the state machine to read; then [`SnapshotShelf::found`]. Drafts are removed.
     pub(crate) fn left_behind(&self) -> io::Result<Option<SnapshotImage>> {
         let Some(dir) = &self.dir else { return Ok(None) };
         for entry in std::fs::read_dir(dir)? {
@@ -185,31 +164,28 @@ impl SnapshotShelf {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        let path = dir.join(NAME);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(SnapshotImage::File { file, path, draft: None })),
+        match SnapshotImage::open(dir.join(NAME), None) {
+            Ok(image) => Ok(Some(image)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// What was left behind holds this.
     pub(crate) fn found(&self, meta: SnapshotMeta, size: u64) {
         self.size.store(size, Ordering::Release);
         *self.lock() = Some(Newest { meta, memory: None });
     }
 
-    /// Notes whether a snapshot could be written.
     pub(crate) fn note(&self, written: bool) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = (!written).then(Instant::now);
     }
 
-    /// How long ago one could not be written, unless one could since.
+    /// Time since a snapshot could not be written, unless one was since.
     pub(crate) fn since_failure(&self) -> Option<Duration> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
-    /// What the newest holds. Waits while one is being kept.
+    /// The newest's metadata. Waits while one is being kept.
     pub(crate) fn meta(&self) -> Option<SnapshotMeta> {
         self.lock().as_ref().map(|newest| newest.meta.clone())
     }
@@ -223,7 +199,7 @@ impl SnapshotShelf {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new draft. One that is received must not touch another that is being installed.
+    /// A new draft, under another name than one that is being installed.
     pub(crate) fn draft(&self) -> io::Result<Draft> {
         match &self.dir {
             Some(dir) => {
@@ -259,16 +235,12 @@ impl SnapshotShelf {
         Ok(())
     }
 
-    /// The newest, opened for reading.
     pub(crate) fn newest(&self) -> io::Result<Option<(SnapshotMeta, SnapshotImage)>> {
         let current = self.lock();
         let Some(newest) = current.as_ref() else { return Ok(None) };
         let image = match (&newest.memory, &self.dir) {
             (Some(bytes), _) => SnapshotImage::Memory(bytes.clone()),
-            (None, Some(dir)) => {
-                let path = dir.join(NAME);
-                SnapshotImage::File { file: File::open(&path)?, path, draft: None }
-            }
+            (None, Some(dir)) => SnapshotImage::open(dir.join(NAME), None)?,
             (None, None) => return Ok(None),
         };
         Ok(Some((newest.meta.clone(), image)))

@@ -1,6 +1,4 @@
-//! Takes a snapshot that comes in parts, and checks it whole before openraft hears of it.
-//!
-//! `Raft::handle` owns one. It holds one sending at a time: a new one replaces the old.
+//! Takes a snapshot in parts, and checks it whole before openraft hears of it. A new sending replaces the old.
 
 use super::machine::Verifier;
 use super::message::SnapshotPart;
@@ -12,7 +10,6 @@ use crate::model::ids::NodeId;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-/// The sending at hand.
 #[derive(Debug)]
 struct Sending {
     from: NodeId,
@@ -20,7 +17,6 @@ struct Sending {
     draft: Draft,
 }
 
-/// Where parts become a snapshot.
 #[derive(Debug)]
 pub(super) struct SnapshotInbox {
     shelf: SnapshotShelf,

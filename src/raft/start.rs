@@ -1,6 +1,4 @@
-//! The running server behind [`Raft`](super::Raft): how it starts, what it is made of, how it ends.
-//!
-//! The other files of the room add to `Server` what they are about.
+//! The running server behind [`Raft`](super::Raft): its start, its parts, its end. The other files add their methods to it.
 
 use super::bootstrap_driver::{self, Driver, Questions};
 use super::freshness::{Echoes, Freshness};
@@ -9,15 +7,15 @@ use super::log_store::LogStore;
 use super::machine::Machine;
 use super::mark::{FOLDER, LOG, MarkFile};
 use super::network::{Link, Network};
-use super::openraft_types::{LogId, Metrics, TypeConfig};
+use super::openraft_types::{LogId, Metrics, TypeConfig, Vote};
 use super::proposals::Proposals;
 use super::recovery;
 use super::room::Room;
 use super::snapshot_file::SnapshotShelf;
 use super::snapshot_inbox::SnapshotInbox;
 use super::state_machine::{Core, Published, StateMachine};
-use super::{Candidate, Leadership, RaftError, RaftSettings, Transport};
-use crate::clock::{Latest, Waking};
+use super::{Candidate, Leadership, Raft, RaftError, RaftSettings, Transport};
+use crate::clock::{self, Latest, Waking};
 use crate::defaults::{RAFT_APPEND_ENTRIES, RAFT_LEADER_SILENCE_LEASES, RAFT_MESSAGES_MAX, RAFT_SNAPSHOT_PART_TIMEOUT};
 use crate::model::ids::NodeId;
 use crate::shutdown::Shutdown;
@@ -25,27 +23,23 @@ use crate::telemetry::FailureThrottle;
 use openraft::Instant as _;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
-use openraft::metrics::RaftServerMetrics;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
-/// One server.
 pub(super) struct Server {
     pub(super) settings: RaftSettings,
     pub(super) core: Core,
-    /// What the core says of itself; borrowed where it is read often.
+    /// The core's report of itself; borrowed at places that read it often.
     pub(super) watched: WatchReceiverOf<TypeConfig, Metrics>,
     pub(super) log: LogStore,
-    /// Says beside the log that there is one.
     pub(super) mark: Option<MarkFile>,
     pub(super) link: Arc<Link>,
     pub(super) lease: Lease,
     pub(super) inbox: SnapshotInbox,
     pub(super) shelf: SnapshotShelf,
-    /// On the disk.
     pub(super) room: Room,
     pub(super) bootstrap: Questions,
     pub(super) proposals: Proposals,
@@ -53,20 +47,17 @@ pub(super) struct Server {
     pub(super) changing: Semaphore,
     pub(super) leadership: watch::Sender<Leadership>,
     pub(super) fatal: watch::Sender<Option<String>>,
-    /// Up to when readers here see everything.
+    /// The last time at which readers here saw everything.
     pub(super) freshness: Freshness,
-    /// What the leader has said of that.
     pub(super) echoes: Echoes,
-    /// When the leader last said that it leads for sure, as a follower.
+    /// The last time at which the leader led for sure, on a follower.
     pub(super) leader_heard: Freshness,
-    /// When this server last took an append.
     pub(super) appended: Latest,
     pub(super) published: Arc<Published>,
     /// Notices that the host was asleep: others may lead since.
     pub(super) waking: Waking,
-    /// The disk does not come back.
+    /// True while an fsync does not return.
     pub(super) disk_stuck: AtomicBool,
-    /// This server stops on purpose.
     pub(super) stopping: AtomicBool,
     /// A permit for each message that the core has; closed before it stops.
     pub(super) door: Semaphore,
@@ -164,16 +155,19 @@ impl Server {
         shutdown.spawn_until("raft room", Arc::clone(self).watch_room());
     }
 
-    /// Passes on what the core says of itself. The core names its last leader until there is another;
-    /// here a leader that nothing was heard of for two leases is no longer told.
+    /// Publishes the leader. The core names its last one until there is another; here a leader without a sign for two
+    /// leases is no longer named.
     async fn observe(self: Arc<Server>) {
-        // Not the metrics of everything: those are sent anew at each heartbeat, whatever they say.
+        // Not the metrics of everything, which are sent anew at each heartbeat.
         let (mut roles, mut data) = (self.core.server_metrics(), self.core.data_metrics());
         let silence = self.settings.election.1 * RAFT_LEADER_SILENCE_LEASES;
         let mut named_since = Instant::now();
         let mut named = None;
         loop {
-            let mut found = led(&roles.borrow_watched(), data.borrow_watched().last_applied);
+            let mut found = {
+                let role = roles.borrow_watched();
+                led(role.id, role.state, role.current_leader, &role.vote, data.borrow_watched().last_applied)
+            };
             let waits_for_apply = found.leader == Some(self.settings.node_id) && !found.is_self;
             if named != Some((found.leader, found.term)) {
                 named = Some((found.leader, found.term));
@@ -194,7 +188,10 @@ impl Server {
                 }
             };
             // Nothing new: time itself may be the news.
-            let runs = tokio::time::timeout(self.settings.election.1, news).await.unwrap_or(true);
+            let runs = tokio::select! {
+                runs = news => runs,
+                () = clock::sleep_shared(self.settings.election.1) => true,
+            };
             let fatal = self.metrics().running_state.err().map(|fatal| fatal.to_string());
             if (!runs || fatal.is_some()) && !self.stopping.load(Ordering::SeqCst) {
                 self.fail(format!("the Raft core has stopped: {}", fatal.as_deref().unwrap_or("it does not say why")));
@@ -205,7 +202,7 @@ impl Server {
         }
     }
 
-    /// Whether a quorum has answered this leader, or this follower's leader has answered it, lately.
+    /// True if a quorum has answered this leader, or this follower's leader has answered it, lately.
     fn hears_of_leader(&self, metrics: &Metrics, silence: Duration) -> bool {
         match metrics.state {
             ServerState::Leader => self.since_quorum(metrics).is_some_and(|since| since < silence),
@@ -213,8 +210,7 @@ impl Server {
         }
     }
 
-    /// A restarted server stands for election only when what it promised before has run out; alone,
-    /// it has promised nothing to anybody.
+    /// A restarted server stands for election only when its former promises have run out; a lone voter has made none.
     async fn stand_for_election_in_time(self: Arc<Server>) {
         let mut metrics = self.core.metrics();
         let alone = async {
@@ -233,7 +229,6 @@ impl Server {
         }
     }
 
-    /// The process has to end; the first reason counts.
     pub(super) fn fail(&self, reason: String) {
         self.fatal.send_if_modified(|known| {
             let first = known.is_none();
@@ -245,7 +240,6 @@ impl Server {
         });
     }
 
-    /// What the core says of itself at this moment.
     pub(super) fn metrics(&self) -> Metrics {
         self.watched.borrow_watched().clone()
     }
@@ -255,6 +249,12 @@ impl Server {
             [voters] => voters.len() == 1 && voters.contains(&metrics.id),
             _ => false,
         }
+    }
+
+    /// True if this server leads, and there is another voter that could.
+    pub(super) fn leads_others(&self) -> bool {
+        let metrics = self.watched.borrow_watched();
+        metrics.state == ServerState::Leader && !self.is_only_voter(&metrics)
     }
 
     /// Time since a quorum has acknowledged this leader; `None` when it does not lead, or has slept since.
@@ -267,7 +267,7 @@ impl Server {
         }
         let woke = self.waking.age();
         let since = metrics.last_quorum_acked.as_ref()?.elapsed();
-        // Asked once more, so that no sleep is between the two.
+        // Read once more, so that no sleep is between the two.
         let slept_meanwhile = self.waking.age().is_some_and(|again| woke.is_none_or(|woke| again < woke));
         if slept_meanwhile { None } else { awake_since(since, woke) }
     }
@@ -277,30 +277,33 @@ impl Server {
         leadership(&metrics).is_self
             && self.since_quorum(&metrics).is_some_and(|since| self.lease.holds(metrics.current_term, since))
     }
+}
 
-    pub(super) async fn shutdown(&self, grace: Duration) {
+impl Raft {
+    /// Hands leadership over if it has it, flushes and stops; bounded by `grace`.
+    pub async fn shutdown(&self, grace: Duration) {
+        let server = &self.server;
         let stop = async {
-            self.stopping.store(true, Ordering::SeqCst);
-            // What waits already gets its answer while this server still leads.
-            self.proposals.drain(grace / 4).await;
-            let metrics = self.metrics();
-            if metrics.state == ServerState::Leader && !self.is_only_voter(&metrics) {
-                match tokio::time::timeout(grace / 2, self.transfer_leadership(None)).await {
+            server.stopping.store(true, Ordering::SeqCst);
+            // Writes that wait already get their answers while this server still leads.
+            server.proposals.drain(grace / 4).await;
+            if server.leads_others() {
+                match tokio::time::timeout(grace / 2, server.transfer_leadership(None)).await {
                     Ok(Ok(())) => tracing::info!("leadership handed over"),
-                    // Where all stop together there is nobody to take it; where others stay they elect one.
+                    // A cluster that stops as a whole has no successor; servers that stay elect one.
                     Ok(Err(fault)) => tracing::info!(%fault, "leadership is not handed over before the stop"),
                     Err(_elapsed) => tracing::info!("leadership is not handed over in time before the stop"),
                 }
             }
-            self.proposals.abandon();
-            self.proposals.drain(grace / 8).await;
-            // No message is with the core when it stops, and none comes after: openraft calls each an error.
-            let _all = tokio::time::timeout(grace / 8, self.door.acquire_many(RAFT_MESSAGES_MAX)).await;
-            self.door.close();
-            if let Err(error) = self.core.shutdown().await {
+            server.proposals.abandoned.cancel();
+            server.proposals.drain(grace / 8).await;
+            // No message is with the core when it stops, and none follows: openraft calls each an error.
+            let _all = tokio::time::timeout(grace / 8, server.door.acquire_many(RAFT_MESSAGES_MAX)).await;
+            server.door.close();
+            if let Err(error) = server.core.shutdown().await {
                 tracing::warn!(%error, "the Raft core did not end well");
             }
-            self.log.close().await;
+            server.log.close().await;
         };
         if tokio::time::timeout(grace, stop).await.is_err() {
             tracing::warn!(?grace, "Raft did not stop in time");
@@ -335,23 +338,17 @@ async fn claim(node_id: NodeId, log: &LogStore) -> Result<(), RaftError> {
     }
 }
 
-/// Who leads, and whether it is this server with everything of earlier terms applied.
+/// The leader; `is_self` once this server leads with everything of earlier terms applied.
 pub(super) fn leadership(metrics: &Metrics) -> Leadership {
-    let applied_own = metrics.last_applied.is_some_and(|applied| applied.committed_leader_id() == metrics.vote.leader_id());
-    Leadership {
-        leader: metrics.current_leader.map(NodeId::from_u128),
-        is_self: metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id) && applied_own,
-        term: metrics.current_term,
-    }
+    led(metrics.id, metrics.state, metrics.current_leader, &metrics.vote, metrics.last_applied)
 }
 
-/// The same from what changes with the roles, and what was applied last.
-fn led(roles: &RaftServerMetrics<TypeConfig>, last_applied: Option<LogId>) -> Leadership {
-    let applied_own = last_applied.is_some_and(|applied| applied.committed_leader_id() == roles.vote.leader_id());
+fn led(me: u128, state: ServerState, leader: Option<u128>, vote: &Vote, last_applied: Option<LogId>) -> Leadership {
+    let applied_own = last_applied.is_some_and(|applied| applied.committed_leader_id() == vote.leader_id());
     Leadership {
-        leader: roles.current_leader.map(NodeId::from_u128),
-        is_self: roles.state == ServerState::Leader && roles.current_leader == Some(roles.id) && applied_own,
-        term: roles.vote.leader_id().term,
+        leader: leader.map(NodeId::from_u128),
+        is_self: state == ServerState::Leader && leader == Some(me) && applied_own,
+        term: vote.leader_id().term,
     }
 }
 
@@ -373,8 +370,8 @@ fn core_config(settings: &RaftSettings) -> Config {
         enable_pre_vote: Some(true),
         // `stand_for_election_in_time` turns it on.
         enable_elect: false,
-        // A leader sends entries before its own disk has them: after a crash it must not go on in
-        // the same term with others in their place.
+        // A leader sends entries before its own disk has them: after a crash it must not go on in the same term with others
+        // in their place.
         enable_leader_restore: Some(false),
         ..Config::default()
     }

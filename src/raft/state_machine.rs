@@ -1,8 +1,7 @@
 //! openraft's state machine: applies the log to the one [`Machine`], and makes and takes snapshots.
-//!
-//! openraft's worker task owns it. A batch is published before its proposers are answered, so that
-//! who was told "done" finds it in the view. A user's mistake is an outcome; an error here means
-//! that the log or a snapshot cannot be read, and stops the core.
+//! openraft's worker task owns it. A batch is published before its proposers are answered, so that an acknowledged write is
+//! in the view. A user's mistake is an outcome; an error here means that the log or a snapshot cannot be read, and stops
+//! the core.
 
 use super::RaftError;
 use super::machine::{Frozen, Machine};
@@ -22,34 +21,27 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// openraft over our state machine.
 pub(crate) type Core = openraft::Raft<TypeConfig, StateMachine>;
 
-/// What readers see, for who must not wait for openraft's metrics.
+/// The marks of the published view, for readers that must not wait for openraft's metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
-    /// The last index of the log.
     index: AtomicU64,
-    /// The format level in force.
     level: AtomicU32,
 }
 
 impl Published {
-    /// The last index of the log that readers see.
     pub(crate) fn index(&self) -> u64 {
         self.index.load(Ordering::Acquire)
     }
 
-    /// The format level that is in force there.
     pub(crate) fn level(&self) -> u32 {
         self.level.load(Ordering::Acquire)
     }
 }
 
-/// How the commands of one entry ended.
 type Results = Vec<Result<Written, Fault>>;
 
-/// The machine with what Raft must know of it.
 pub(crate) struct StateMachine {
     /// Only locked elsewhere while a snapshot is installed, which openraft's worker waits for.
     machine: Arc<Mutex<Box<dyn Machine>>>,
@@ -58,12 +50,6 @@ pub(crate) struct StateMachine {
     membership: Membership,
     published: Arc<Published>,
     bytes_since_snapshot: u64,
-}
-
-impl std::fmt::Debug for StateMachine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StateMachine").field("applied", &self.applied).finish_non_exhaustive()
-    }
 }
 
 impl StateMachine {
@@ -76,17 +62,20 @@ impl StateMachine {
         let machine = Arc::new(Mutex::new(machine));
         let mut this =
             StateMachine { machine, shelf, applied: None, membership: Membership::default(), published, bytes_since_snapshot: 0 };
-        let broken = |error: String| RaftError::Storage(format!("the snapshot cannot be read: {error}"));
-        if let Some(image) = this.shelf.left_behind().map_err(|error| broken(error.to_string()))? {
-            let meta = restore(&this.machine, &image).map_err(|error| broken(error.to_string()))?;
-            this.restored(&meta);
-            let size = image.len().map_err(|error| broken(error.to_string()))?;
-            this.shelf.found(meta, size);
-        }
+        let restored = this.restore_left_behind();
+        restored.map_err(|error| RaftError::Storage(format!("the snapshot cannot be read: {error}")))?;
         Ok(this)
     }
 
-    /// The machine holds what a snapshot with this holds.
+    fn restore_left_behind(&mut self) -> io::Result<()> {
+        let Some(image) = self.shelf.left_behind()? else { return Ok(()) };
+        let meta = restore(&self.machine, &image)?;
+        self.restored(&meta);
+        self.shelf.found(meta, image.len()?);
+        Ok(())
+    }
+
+    /// Notes that the machine holds the snapshot with this metadata.
     fn restored(&mut self, meta: &SnapshotMeta) {
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
@@ -94,22 +83,21 @@ impl StateMachine {
         self.publish_marks();
     }
 
-    /// The last entry that is in the state.
     pub(super) fn applied(&self) -> Option<LogId> {
         self.applied
     }
 
-    /// Applies entries for nobody's answer.
+    /// Applies entries without an answer.
     pub(super) fn replay(&mut self, entries: &[Entry]) -> io::Result<()> {
         entries.iter().try_for_each(|entry| self.apply_entry(entry).map(drop))
     }
 
-    /// Where the servers of the cluster are, as far as the state says so.
+    /// The addresses of the cluster's servers, as far as the state holds them.
     pub(super) fn servers(&self) -> Vec<(SocketAddr, NodeId)> {
         lock(&self.machine).servers()
     }
 
-    /// Applies what an entry carries, and returns the result of each of its commands.
+    /// Applies an entry, and returns the outcome of each of its commands.
     fn apply_entry(&mut self, entry: &Entry) -> io::Result<Results> {
         let id = entry.log_id();
         let results = match &entry.payload {
@@ -120,7 +108,7 @@ impl StateMachine {
             }
             EntryPayload::Normal(group) => {
                 self.bytes_since_snapshot += group.len() as u64;
-                // One that cannot be read stops the core before any of the group is applied.
+                // A command that cannot be read stops the core before any of the group is applied.
                 let commands: Vec<Command> =
                     group.0.iter().map(LoggedCommand::decode).collect::<Result<_, _>>().map_err(io::Error::other)?;
                 let mut machine = lock(&self.machine);
@@ -131,8 +119,8 @@ impl StateMachine {
         Ok(results)
     }
 
-    /// Only ever called between entries: below the level at which each command has its own index, those of one entry
-    /// share it, and a reader who saw some of them could never wait for the others.
+    /// Called between entries only: below the level at which each command has its own index, those of one entry share it,
+    /// and a reader that saw some of them could never wait for the others.
     fn publish(&mut self, answers: &mut Vec<(ApplyResponder<TypeConfig>, Results)>) {
         lock(&self.machine).publish();
         self.publish_marks();
@@ -157,7 +145,7 @@ fn restore(machine: &Mutex<Box<dyn Machine>>, image: &SnapshotImage) -> io::Resu
     decode_meta(&last).map_err(io::Error::other)
 }
 
-/// What is kept beside the state in a snapshot.
+/// The bytes of the metadata beside the state in a snapshot.
 pub(super) fn encode_meta(meta: &SnapshotMeta) -> io::Result<Vec<u8>> {
     rmp_serde::to_vec_named(meta).map_err(io::Error::other)
 }
@@ -235,8 +223,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// Writes one frozen state in the background. One that cannot be written is no end of the server: the
-/// log stays as long as it is, and `disk` sees to it that it finds room.
+/// Writes one frozen state in the background. A failure does not end the server: the log stays as long as it is, and
+/// `disk` keeps room for it.
 pub(crate) struct SnapshotBuilder {
     frozen: Option<Box<dyn Frozen>>,
     meta: SnapshotMeta,
@@ -269,7 +257,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                     %error, again_in = ?RAFT_SNAPSHOT_RETRY,
                     "a snapshot cannot be written; the log grows until one can"
                 );
-                // openraft looks at the metadata alone, and passes over what it knows already.
+                // openraft reads the metadata alone, and passes over a known snapshot.
                 let shelf = self.shelf.clone();
                 let known = tokio::task::spawn_blocking(move || shelf.meta()).await.map_err(io::Error::other)?;
                 let meta = known.unwrap_or_default();
@@ -281,53 +269,9 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::{Checker, Verifier};
     use super::super::testing::{TestMachine, register};
     use super::*;
-    use std::io::Read;
-    use std::thread::{self, ThreadId};
-
-    /// One that notes which thread restores it.
-    struct Watched(TestMachine, Arc<Mutex<Option<ThreadId>>>);
-
-    impl Machine for Watched {
-        fn apply(&mut self, log_index: u64, command: &Command) -> Result<Written, Fault> {
-            self.0.apply(log_index, command)
-        }
-
-        fn level(&self) -> u32 {
-            self.0.level()
-        }
-
-        fn publish(&mut self) {
-            self.0.publish();
-        }
-
-        fn freeze(&self) -> Box<dyn Frozen> {
-            self.0.freeze()
-        }
-
-        fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String> {
-            *self.1.lock().unwrap() = Some(thread::current().id());
-            self.0.restore(input)
-        }
-
-        fn blank(&self) -> Box<dyn Machine> {
-            self.0.blank()
-        }
-
-        fn servers(&self) -> Vec<(SocketAddr, NodeId)> {
-            self.0.servers()
-        }
-
-        fn verifier(&self) -> Verifier {
-            self.0.verifier()
-        }
-
-        fn checker(&self) -> Checker {
-            self.0.checker()
-        }
-    }
+    use std::thread;
 
     #[tokio::test]
     async fn a_snapshot_is_installed_apart_from_the_runtime() {
@@ -336,14 +280,12 @@ mod tests {
         let mut bytes = Vec::new();
         let meta = SnapshotMeta::default();
         from.freeze().write(&encode_meta(&meta).unwrap(), &mut bytes).unwrap();
-        let thread = Arc::default();
-        let machine = Watched(TestMachine::default(), Arc::clone(&thread));
-        let reader = machine.0.reader();
+        let machine = TestMachine::default();
+        let (reader, restored_by) = (machine.reader(), Arc::clone(&machine.restored_by));
         let mut machine = StateMachine::start(Box::new(machine), SnapshotShelf::new(None), Arc::default()).unwrap();
         machine.install_snapshot(&meta, SnapshotImage::Memory(bytes.into())).await.unwrap();
         assert!(reader.lock().unwrap().contains_key("a"));
-        let restored_by = thread.lock().unwrap().unwrap();
-        assert_ne!(restored_by, thread::current().id());
+        assert_ne!(restored_by.lock().unwrap().unwrap(), thread::current().id());
     }
 
     #[tokio::test(start_paused = true)]

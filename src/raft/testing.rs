@@ -4,6 +4,7 @@ use super::machine::{Checker, Frozen, Machine, Verifier};
 use super::message::{self, Envelope, Message};
 use super::start::Server;
 use super::{Candidate, Lane, Leadership, Raft, RaftError, RaftSettings, Transport, TransportError};
+use crate::defaults::{RAFT_ELECTION_MAX, RAFT_ELECTION_MIN, RAFT_HEARTBEAT, RAFT_TRAILING_ENTRIES};
 use crate::model::command::{Command, Deregister, Effect, Register, Written};
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
@@ -18,26 +19,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// How long anything may take on the slowest machine.
+/// The deadline of every wait on the slowest machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Node names with the index that wrote them last.
 pub(super) type Names = BTreeMap<String, u64>;
 
-/// A machine that remembers node names.
 #[derive(Debug, Default)]
 pub(super) struct TestMachine {
     names: Names,
     /// The format level, where it is not that of this build.
     pub(super) level: Option<u32>,
+    pub(super) restored_by: Arc<Mutex<Option<ThreadId>>>,
     view: Arc<Mutex<Arc<Names>>>,
 }
 
 impl TestMachine {
-    /// What readers see.
     pub(super) fn reader(&self) -> Arc<Mutex<Arc<Names>>> {
         Arc::clone(&self.view)
     }
@@ -78,11 +79,12 @@ impl Machine for TestMachine {
     }
 
     fn freeze(&self) -> Box<dyn Frozen> {
-        Box::new(FrozenNames(self.names.clone()))
+        Box::new(self.names.clone())
     }
 
     fn restore(&mut self, input: &mut dyn Read) -> Result<Vec<u8>, String> {
         let (names, last) = read_snapshot(input)?;
+        *self.restored_by.lock().unwrap() = Some(thread::current().id());
         self.names = names;
         self.publish();
         Ok(last)
@@ -105,17 +107,14 @@ impl Machine for TestMachine {
     }
 }
 
-struct FrozenNames(Names);
-
-impl Frozen for FrozenNames {
+impl Frozen for Names {
     fn write(&self, last: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        let bytes = rmp_serde::to_vec(&(&self.0, last.to_vec())).map_err(io::Error::other)?;
+        let bytes = rmp_serde::to_vec(&(self, last.to_vec())).map_err(io::Error::other)?;
         out.write_all(&Sha256::digest(&bytes))?;
         out.write_all(&bytes)
     }
 }
 
-/// A command that writes one name.
 pub(super) fn register(name: &str) -> Command {
     Command::Register(Box::new(Register { node: name.to_owned(), address: "127.0.0.1".to_owned(), ..Register::default() }))
 }
@@ -136,13 +135,11 @@ impl Net {
         !self.cut.lock().unwrap().contains(&(from, to))
     }
 
-    /// Cuts `id` off from everybody of `others`.
     pub(super) fn isolate(&self, id: NodeId, others: &[NodeId]) {
         let mut cut = self.cut.lock().unwrap();
         cut.extend(others.iter().flat_map(|other| [(id, *other), (*other, id)]));
     }
 
-    /// Everybody hears everybody again.
     pub(super) fn heal(&self) {
         self.cut.lock().unwrap().clear();
     }
@@ -194,7 +191,6 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// One server of a test cluster.
 pub(super) struct Member {
     pub(super) id: NodeId,
     pub(super) expect: u32,
@@ -230,23 +226,49 @@ pub(super) fn id(number: u128) -> NodeId {
 
 impl Cluster {
     pub(super) fn new() -> Cluster {
-        Cluster {
-            net: Arc::default(),
-            members: Vec::new(),
-            snapshot_entries: 20_000,
-            level: None,
-            disks: tempfile::tempdir().unwrap(),
+        let disks = tempfile::tempdir().unwrap();
+        Cluster { net: Arc::default(), members: Vec::new(), snapshot_entries: 20_000, level: None, disks }
+    }
+
+    fn settings(&self, number: u128, data_dir: Option<PathBuf>, bootstrap_expect: u32) -> RaftSettings {
+        RaftSettings {
+            node_id: id(number),
+            data_dir,
+            address: None,
+            bootstrap_expect,
+            heartbeat: RAFT_HEARTBEAT,
+            election: (RAFT_ELECTION_MIN, RAFT_ELECTION_MAX),
+            snapshot_entries: self.snapshot_entries,
+            trailing_entries: RAFT_TRAILING_ENTRIES,
         }
+    }
+
+    /// Server 1 alone, without a disk.
+    pub(super) async fn in_memory() -> Cluster {
+        let mut cluster = Cluster::new();
+        cluster.add_with(cluster.settings(1, None, 1)).await;
+        cluster
+    }
+
+    /// Server 1 alone, with the flag and as the leader.
+    pub(super) async fn of_one() -> Cluster {
+        let mut cluster = Cluster::new();
+        cluster.add(1, 1).await;
+        cluster.leader().await;
+        cluster
     }
 
     /// Servers 1, 2, 3 with the flag, and a leader.
     pub(super) async fn of_three() -> Cluster {
-        let mut cluster = Cluster::new();
+        Cluster::new().with_three().await
+    }
+
+    pub(super) async fn with_three(mut self) -> Cluster {
         for number in 1..=3 {
-            cluster.add(number, 3).await;
+            self.add(number, 3).await;
         }
-        cluster.leader().await;
-        cluster
+        self.leader().await;
+        self
     }
 
     pub(super) fn disk(&self, number: u128) -> PathBuf {
@@ -255,61 +277,47 @@ impl Cluster {
 
     /// Starts server `number` on its disk, which may have something from before.
     pub(super) async fn add(&mut self, number: u128, expect: u32) {
-        let settings = RaftSettings {
-            snapshot_entries: self.snapshot_entries,
-            ..RaftSettings::new(id(number), Some(self.disk(number)), expect)
-        };
+        let settings = self.settings(number, Some(self.disk(number)), expect);
         self.add_with(settings).await;
     }
 
-    pub(super) async fn add_with(&mut self, settings: RaftSettings) {
+    async fn add_with(&mut self, settings: RaftSettings) {
+        let member = self.start(settings).await.unwrap();
+        self.net.servers.lock().unwrap().insert(member.id, member.raft.clone());
+        self.members.push(member);
+        self.gossip();
+    }
+
+    /// Starts a server that the others do not know yet.
+    async fn start(&self, settings: RaftSettings) -> Result<Member, RaftError> {
         let (id, expect) = (settings.node_id, settings.bootstrap_expect);
         let (candidates, seen) = watch::channel(Vec::new());
         let deadline = Instant::now() + PATIENCE;
-        let (raft, view, shutdown) = loop {
+        loop {
             let machine = TestMachine { level: self.level, ..TestMachine::default() };
             let (view, shutdown) = (machine.reader(), Shutdown::new());
             let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id });
             match Server::start(settings.clone(), Box::new(machine), wire, seen.clone(), &shutdown).await {
-                Ok(server) => break (Raft { server }, view, shutdown),
                 // The former run's threads may still be about to let go of the directory.
                 Err(RaftError::Storage(text)) if text.contains("in use") && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                Err(error) => panic!("{error}"),
-            }
-        };
-        self.net.servers.lock().unwrap().insert(id, raft.clone());
-        self.members.push(Member { id, expect, raft, view, candidates, shutdown });
-        self.gossip();
-    }
-
-    /// Starts server `number` on the disk of `disk`, apart from the others, for what comes of it.
-    pub(super) async fn try_start(&self, number: u128, disk: u128) -> Result<(), RaftError> {
-        let settings = RaftSettings::new(id(number), Some(self.disk(disk)), 0);
-        let wire = Arc::new(Wire { net: Arc::clone(&self.net), from: id(number) });
-        let seen = watch::channel(Vec::new()).1;
-        let deadline = Instant::now() + PATIENCE;
-        let shutdown = Shutdown::new();
-        loop {
-            let machine = Box::new(TestMachine::default());
-            match Server::start(settings.clone(), machine, wire.clone(), seen.clone(), &shutdown).await {
-                Err(RaftError::Storage(text)) if text.contains("in use") && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                started => return started.map(|_server| ()),
+                started => return started.map(|server| Member { id, expect, raft: Raft { server }, view, candidates, shutdown }),
             }
         }
     }
 
-    /// Everybody sees everybody.
+    /// Starts server `number` on the disk of `disk`, apart from the others.
+    pub(super) async fn try_start(&self, number: u128, disk: u128) -> Result<(), RaftError> {
+        self.start(self.settings(number, Some(self.disk(disk)), 0)).await.map(drop)
+    }
+
     pub(super) fn gossip(&self) {
         for member in &self.members {
             member.candidates.send_replace(self.candidates());
         }
     }
 
-    /// `number` sees these only.
     pub(super) fn gossip_to(&self, number: u128, seen: &[u128]) {
         let candidates = self.candidates().into_iter().filter(|candidate| seen.contains(&candidate.id.as_u128())).collect();
         self.member(number).candidates.send_replace(candidates);
@@ -329,16 +337,27 @@ impl Cluster {
         self.members.iter().map(|member| member.id).collect()
     }
 
-    /// Ends a server as a crash does: the others hear nothing of it.
+    /// The numbers of all members but this one.
+    pub(super) fn others(&self, than: u128) -> Vec<u128> {
+        self.ids().into_iter().map(NodeId::as_u128).filter(|number| *number != than).collect()
+    }
+
+    /// Ends a server as a crash does.
     pub(super) async fn kill(&mut self, number: u128) {
         let position = self.members.iter().position(|member| member.id == id(number)).unwrap();
         let member = self.members.remove(position);
         self.net.servers.lock().unwrap().remove(&member.id);
-        let server = Arc::clone(&member.raft.server);
-        server.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
+        let server = &member.raft.server;
+        server.stopping.store(true, Ordering::SeqCst);
         server.core.shutdown().await.unwrap();
         server.log.close().await;
         member.shutdown.drain(PATIENCE).await.unwrap();
+    }
+
+    /// Ends a server, and starts it again on its disk without the flag.
+    pub(super) async fn restart(&mut self, number: u128) {
+        self.kill(number).await;
+        self.add(number, 0).await;
     }
 
     pub(super) fn wipe(&self, number: u128) {
@@ -358,7 +377,6 @@ impl Cluster {
         copy_folder(copy, &self.disk(number));
     }
 
-    /// Waits until `condition` gives something.
     pub(super) async fn until<T>(&self, what: &str, condition: impl Fn(&Cluster) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -370,16 +388,15 @@ impl Cluster {
         }
     }
 
-    /// Asks whoever leads for a change of the membership until it is done, as the leader's duties do: on a busy
-    /// machine another may lead meanwhile.
+    /// Asks the present leader for a change of the membership until it is done, as the leader's duties do: on a busy machine
+    /// another may lead meanwhile.
     pub(super) async fn change<F>(&self, change: impl Fn(Raft) -> F)
     where
         F: Future<Output = Result<(), Fault>>,
     {
         let mut last = None;
         for _ in 0..5 {
-            let leader = self.leader().await;
-            match change(self.member(leader).raft.clone()).await {
+            match change(self.leading().await.clone()).await {
                 Ok(()) => return,
                 // An earlier try was done after all.
                 Err(fault) if fault.kind == FaultKind::NotFound && last.is_some() => return,
@@ -389,18 +406,22 @@ impl Cluster {
         panic!("the membership is not changed: {last:?}");
     }
 
+    /// The server that leads with its lease.
+    pub(super) async fn leading(&self) -> &Raft {
+        &self.member(self.leader().await).raft
+    }
+
     /// The number of the server that leads with its lease.
     pub(super) async fn leader(&self) -> u128 {
         let leads = |member: &&Member| member.leadership().is_self && member.raft.holds_lease();
         self.until("a leader", |cluster| cluster.members.iter().find(leads).map(|member| member.id.as_u128())).await
     }
 
-    /// Writes through whoever leads, again only when it was certainly not done.
+    /// Writes through the present leader, again only when it was certainly not done.
     pub(super) async fn write(&self, name: &str) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let leader = self.leader().await;
-            match self.member(leader).raft.propose(register(name)).await {
+            match self.leading().await.propose(register(name)).await {
                 Ok(written) => return written.index,
                 Err(fault) => assert!(Instant::now() < deadline, "{name} was not written: {fault}"),
             }

@@ -1,16 +1,15 @@
-//! Looks after the disk: a leader whose fsync does not come back makes room for another.
-//!
-//! A stuck disk takes no proposals; a failed write ends the server, for nobody knows what is on disk.
+//! Watches the disk: a leader whose fsync does not return makes room for another. A stuck disk takes no proposals; a failed
+//! write ends the server, since the content of the disk is unknown.
 
 use super::start::Server;
+use crate::clock;
 use crate::defaults::{RAFT_FSYNC_STUCK, RAFT_WATCHDOG_TICK};
-use openraft::ServerState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Time until the next look at a disk that has been busy for `busy`. An fsync that begins after a look
-/// cannot be stuck before the next one.
+/// Time until the next look at a disk that has been busy for `busy`. An fsync that begins after a look cannot be stuck
+/// before the next one.
 fn pause(busy: Duration) -> Duration {
     RAFT_FSYNC_STUCK.saturating_sub(busy).clamp(RAFT_WATCHDOG_TICK, RAFT_FSYNC_STUCK / 2)
 }
@@ -22,7 +21,7 @@ impl Server {
         let mut failed = writer.failed();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
+                () = clock::sleep_shared(pause(writer.busy_for())) => self.judge_disk(writer.busy_for()).await,
                 ended = failed.changed() => {
                     // The writer's end without a reason is this server's own.
                     if let Some(reason) = failed.borrow_and_update().clone() {
@@ -45,7 +44,7 @@ impl Server {
         let was_stuck = self.disk_stuck.swap(stuck, Ordering::SeqCst);
         if stuck && !was_stuck {
             metrics::counter!("kontor.raft.disk_stuck").increment(1);
-            // A full one has said so.
+            // A full one has been reported.
             if !self.waits_for_room() {
                 tracing::error!(?busy, "the disk does not come back from an fsync; no writes are taken");
             }
@@ -53,13 +52,11 @@ impl Server {
         if was_stuck && !stuck {
             tracing::info!("the disk has come back");
         }
-        let metrics = self.metrics();
-        let leads_others = metrics.state == ServerState::Leader && !self.is_only_voter(&metrics);
         if stuck
-            && leads_others
+            && self.leads_others()
             && let Err(fault) = self.transfer_leadership(None).await
         {
-            // It is tried as long as the disk is stuck, and an old leader may not hear of the new one then.
+            // Retried as long as the disk is stuck; an old leader may not hear of the new one then.
             match was_stuck {
                 false => tracing::warn!(%fault, "leadership could not be handed over"),
                 true => tracing::debug!(%fault, "leadership could not be handed over"),

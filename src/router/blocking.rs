@@ -1,8 +1,7 @@
 //! The loop of a blocking query: read, park until something it depends on changes, read again.
 //!
-//! `read.rs` runs it where the data lives, `remote_read.rs` on what is held of another datacenter. It knows
-//! neither Raft nor the store, only a [`Watched`] that can be read and watched; dropping its future
-//! frees the watch.
+//! It knows neither Raft nor the store, only a [`Watched`] that can be read and watched. Dropping its future frees the
+//! watch.
 
 use crate::defaults::WAIT_JITTER_DIVISOR;
 use crate::model::answer::{Answer, Found};
@@ -17,10 +16,10 @@ use std::time::Duration;
 
 /// The catalog as one query sees it, with the right to answer from it.
 pub(super) trait Watched {
-    /// What a read gives.
+    /// The result of a read.
     type Answer: News;
 
-    /// Interest in what the query depends on.
+    /// Interest in the data that the query depends on.
     type Watch: Send;
 
     /// Registers interest; a change after this wakes it.
@@ -35,19 +34,18 @@ pub(super) trait Watched {
     /// Resolves when this place may no longer answer, so that the query must go elsewhere.
     fn lost(&self) -> impl Future<Output = Fault> + Send;
 
-    /// Resolves when what this place knows has become older than the asker takes: it is told how old, and need
-    /// not wait for what may never come here.
+    /// Resolves when the knowledge of this place is older than its reader takes. The reader is given it with its age then,
+    /// and waits for nothing that may never come here.
     fn outdated(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 }
 
-/// The wait that is used for the one asked for: the default when none is, never over the maximum.
+/// The wait in force for the one wished for: the default for zero, never over the maximum.
 pub(super) fn clamp(wait: Duration, default: Duration, max: Duration) -> Duration {
     if wait.is_zero() { default.min(max) } else { wait.min(max) }
 }
 
-/// The longest a wait can become by its jitter.
 pub(super) fn longest(wait: Duration) -> Duration {
     wait + wait / WAIT_JITTER_DIVISOR
 }
@@ -57,8 +55,8 @@ pub(super) fn jittered(wait: Duration, rng: &mut impl rand::Rng) -> Duration {
     wait + rng.random_range(Duration::ZERO..=wait / WAIT_JITTER_DIVISOR)
 }
 
-/// Answers at once when `min_index` is 0 or passed already; else parks until the result is new, or
-/// until `wait` is over, and then answers with what there is.
+/// Answers at once when `min_index` is 0 or passed already. Otherwise parks until the result is new or `wait` is over, and
+/// gives the present one then.
 pub(super) async fn answer<P: Watched>(
     place: &P,
     min_index: u64,
@@ -72,7 +70,7 @@ pub(super) async fn answer<P: Watched>(
     let mut parked: Option<Parked> = None;
     let hasher = RandomState::new();
     loop {
-        // A watch anew for each turn: what the query depends on may be more than it was.
+        // A watch anew for each turn: the data that the query depends on may be more than it was.
         let mut watch = place.watch();
         let answer = place.read().await?;
         let seen = answer.seen(&hasher);
@@ -100,9 +98,9 @@ pub(super) async fn answer<P: Watched>(
     }
 }
 
-/// What can be waited for to be another.
+/// A result that can be waited on.
 pub(super) trait News {
-    /// As far as it tells whether another one is news; `hasher` is the same for all that are compared.
+    /// The part of the result that decides whether another one is news; `hasher` is the same for all that are compared.
     fn seen(&self, hasher: &RandomState) -> Seen;
 }
 
@@ -113,40 +111,35 @@ impl News for Answer {
     }
 }
 
-/// A result, as far as it tells whether another one is news.
+/// The part of a result that decides whether another one is news.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub index: u64,
-    /// The hash of the body.
     pub body: u64,
     pub cluster: ClusterId,
 }
 
-/// What a parked query last saw.
+/// The last result that a parked query saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Parked {
-    /// The index of the newest result.
     index: u64,
-    /// The cluster that gave it.
     cluster: ClusterId,
-    /// The hash of the body that the asker has, if that is known: the one at exactly its index. An
-    /// asker that is ahead of this server has a body that this server has not seen.
+    /// The hash of the body that the reader has: the one at exactly its index. Unset for a reader that is ahead of this
+    /// server.
     known_body: Option<u64>,
 }
 
 impl Parked {
-    /// Whether a result is what the asker waits for.
+    /// True if the reader waits for this result.
     fn is_news(parked: Option<Parked>, min_index: u64, seen: Seen) -> bool {
         match parked {
-            // The state was replaced by an older one (a restore), or the datacenter by another of
-            // its name: the asker must start anew.
+            // An older state came back (a restore), or another cluster took the name: the reader must start anew.
             Some(parked) if seen.index < parked.index || seen.cluster != parked.cluster => true,
             Some(Parked { known_body: Some(known), .. }) => seen.index > min_index && seen.body != known,
             _ => seen.index > min_index,
         }
     }
 
-    /// The state after seeing a result that is no news.
     fn on(parked: Option<Parked>, min_index: u64, seen: Seen) -> Parked {
         let known_body = if seen.index == min_index { Some(seen.body) } else { parked.and_then(|parked| parked.known_body) };
         Parked { index: seen.index, cluster: seen.cluster, known_body }
@@ -173,7 +166,6 @@ mod tests {
         outdated: watch::Receiver<bool>,
     }
 
-    /// Index, body and cluster.
     type Content = (u64, &'static str, ClusterId);
 
     fn cluster(number: u128) -> ClusterId {
@@ -218,7 +210,7 @@ mod tests {
         task: tokio::task::JoinHandle<Result<(u64, Bytes, Duration), Fault>>,
     }
 
-    /// Starts a query of a place with this content, and lets it park.
+    /// Parks a query of a place with this content.
     async fn case(index: u64, body: &'static str, min_index: u64) -> Case {
         let (content, content_rx) = watch::channel((index, body, cluster(1)));
         let (lost, lost_rx) = watch::channel(false);

@@ -1,20 +1,11 @@
-//! How old an answer its asker takes: `max_stale` and `Cache-Control` as one policy.
+//! How old an answer its reader takes: `max_stale` and `Cache-Control` as one policy.
 //!
-//! `remote_read.rs` asks it about each answer that is held. Pure.
+//! `held_read` applies it to each answer that is held, `neighbours` to each answer that a neighbour holds. Pure.
 
-use crate::model::query::CacheControl;
+use crate::model::query::{CacheControl, Freshness};
 use std::time::Duration;
 
-/// What is done with an answer that is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeldUse {
-    /// It is given as it is.
-    Serve,
-    /// It is fetched anew first.
-    Refresh,
-}
-
-/// What one asker takes.
+/// The ages that one reader takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// The oldest answer that is taken without an attempt to get a newer one.
@@ -23,16 +14,16 @@ pub(super) struct Bounds {
     hard: Option<Duration>,
     /// The oldest answer that is taken where a newer one cannot be had (`stale-if-error`).
     forgiven: Option<Duration>,
-    /// Whether even the newest is to be checked first (`must-revalidate`, `max-age=0`).
+    /// True if even the newest is to be checked first (`must-revalidate`, `max-age=0`).
     must_revalidate: bool,
 }
 
 impl Bounds {
     /// The bounds that a query names. `Cache-Control` counts with `?cached` only, as with Consul.
-    pub(super) fn of(max_stale: Option<Duration>, cached: Option<CacheControl>) -> Bounds {
-        let control = cached.unwrap_or_default();
+    pub(super) fn of(freshness: &Freshness) -> Bounds {
+        let control = freshness.cached.unwrap_or_default();
         let max_age = control.max_age.filter(|age| !age.is_zero());
-        let hard = max_stale.filter(|age| !age.is_zero());
+        let hard = freshness.max_stale.filter(|age| !age.is_zero());
         Bounds {
             fresh: [max_age, hard].into_iter().flatten().min(),
             hard,
@@ -41,27 +32,34 @@ impl Bounds {
         }
     }
 
-    /// Whether not every answer is good enough.
+    /// The freshness that a server beside this one is asked for: within these bounds, but for the forgiven age,
+    /// which is decided here.
+    pub(super) fn for_neighbour(&self) -> Freshness {
+        let control = CacheControl { max_age: self.fresh, stale_if_error: None, must_revalidate: self.must_revalidate };
+        Freshness { max_stale: self.hard, cached: Some(control).filter(|_| self.are_set()), ..Freshness::STALE }
+    }
+
+    /// True if some answers are not good enough.
     pub(super) fn are_set(&self) -> bool {
         self.must_revalidate || self.fresh.is_some()
     }
 
-    /// Whether no answer is good enough without a look for a newer one.
+    /// True if no answer is good enough without a look for a newer one.
     pub(super) fn must_look(&self) -> bool {
         self.must_revalidate
     }
 
-    /// What is done with an answer of this age that was held before it was asked for.
-    pub(super) fn verdict(&self, age: Duration) -> HeldUse {
-        if self.must_revalidate || self.is_too_old(age) { HeldUse::Refresh } else { HeldUse::Serve }
+    /// True if an answer of this age that was held before the question is given as it is.
+    pub(super) fn serves(&self, age: Duration) -> bool {
+        !self.must_revalidate && !self.is_too_old(age)
     }
 
-    /// Whether an answer that came since it was asked for is too old all the same.
+    /// True if an answer that came since the question is too old all the same.
     pub(super) fn is_too_old(&self, age: Duration) -> bool {
         self.fresh.is_some_and(|fresh| age > fresh)
     }
 
-    /// Whether an answer of this age is better than the fault that kept a newer one from coming.
+    /// True if an answer of this age is better than the fault that kept a newer one from coming.
     pub(super) fn forgives(&self, age: Duration) -> bool {
         self.forgiven.is_some_and(|forgiven| age <= forgiven) && self.hard.is_none_or(|hard| age <= hard)
     }
@@ -76,7 +74,7 @@ mod tests {
     }
 
     fn bounds(max_stale: Option<u64>, control: Option<CacheControl>) -> Bounds {
-        Bounds::of(max_stale.map(secs), control)
+        Bounds::of(&Freshness { max_stale: max_stale.map(secs), cached: control, ..Freshness::STALE })
     }
 
     fn control(max_age: Option<u64>, stale_if_error: Option<u64>, must_revalidate: bool) -> Option<CacheControl> {
@@ -85,20 +83,22 @@ mod tests {
 
     #[test]
     fn the_tightest_bound_decides_and_no_bound_takes_everything() {
-        use HeldUse::{Refresh, Serve};
-        for (max_stale, control, age, expected) in [
-            (None, None, 1_000_000, Serve),
-            (None, control(None, None, false), 1_000_000, Serve),
-            (Some(10), None, 10, Serve),
-            (Some(10), None, 11, Refresh),
-            (Some(0), None, 11, Serve),
-            (Some(10), control(Some(5), None, false), 5, Serve),
-            (Some(10), control(Some(5), None, false), 6, Refresh),
-            (Some(5), control(Some(10), None, false), 6, Refresh),
-            (None, control(None, None, true), 0, Refresh),
-            (None, control(Some(0), None, false), 0, Refresh),
+        for (max_stale, control, age, serves) in [
+            (None, None, 1_000_000, true),
+            (None, control(None, None, false), 1_000_000, true),
+            (Some(10), None, 10, true),
+            (Some(10), None, 11, false),
+            (Some(0), None, 11, true),
+            (Some(10), control(Some(5), None, false), 5, true),
+            (Some(10), control(Some(5), None, false), 6, false),
+            (Some(5), control(Some(10), None, false), 6, false),
+            (None, control(None, None, true), 0, false),
+            (None, control(Some(0), None, false), 0, false),
         ] {
-            assert_eq!(bounds(max_stale, control).verdict(secs(age)), expected, "{max_stale:?} {control:?} {age}");
+            let bounds = bounds(max_stale, control);
+            assert_eq!(bounds.serves(secs(age)), serves, "{max_stale:?} {control:?} {age}");
+            let asked = Bounds::of(&bounds.for_neighbour());
+            assert_eq!((asked.serves(secs(age)), asked.forgiven), (serves, None), "a neighbour decides the same");
         }
     }
 

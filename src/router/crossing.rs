@@ -1,14 +1,12 @@
-//! What another datacenter may do here.
+//! The rights of other datacenters here, by a column of the table of operations.
 //!
-//! `mod` asks before anything that came over the bridge is done. Who may ask for what is a column of the table of
-//! operations, which has a row for each of them.
+//! The router asks before it does a request that came over the bridge.
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::Crosses;
 use crate::model::request::Operation;
 
-/// Refuses what a server of `from_dc` may not have done in `own_dc`, whose operators let those of others change
-/// it where `operators_may` says so.
+/// Refuses a request of `from_dc` that may not be done in `own_dc`. Operators of others may change it where `operators_may`.
 pub(super) fn check(ask: &Operation, from_dc: &str, own_dc: &str, operators_may: bool) -> Result<(), Fault> {
     let crosses = match ask {
         Operation::Read(query) => query.identity.read.spec().crosses,

@@ -1,7 +1,6 @@
-//! Which datacenters there are, nearest first.
+//! The known datacenters, nearest first: for `catalog/datacenters` and `coordinate/datacenters`, on servers.
 //!
-//! `read.rs` answers `catalog/datacenters` and `coordinate/datacenters` from it, on servers. Pure:
-//! the WAN roster, coordinates and round-trip times come in as values.
+//! Pure: the WAN roster, coordinates and round-trip times come in as values.
 
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::member::{Member, MemberStatus};
@@ -22,9 +21,9 @@ pub(super) struct DatacenterMap {
     pub coordinates: Vec<NodeCoordinate>,
 }
 
-/// The names, sorted by round-trip time from `origin`: the own one first, ties and unknown times by
-/// the alphabet. `linked` are those that the bridge has servers of, be they in the WAN pool or listed
-/// by the configuration. `link_rtt` is what a live link has measured, which counts more than an estimate.
+/// The names, sorted by round-trip time from `origin`: the own one first, ties and unknown times by the alphabet. `linked`
+/// has the datacenters of which the bridge knows servers. `link_rtt` has the times measured by live links, which count more
+/// than estimates.
 pub(super) fn names(
     own_dc: &str,
     origin: &Coordinate,
@@ -47,7 +46,6 @@ pub(super) fn names(
     std::iter::once(own_dc).chain(others.into_iter().map(|(_, dc)| dc)).map(str::to_owned).collect()
 }
 
-/// The coordinates of all servers of the WAN pool, in the order of `names`.
 pub(super) fn maps(names: Vec<String>, sites: &[Site<'_>]) -> Vec<DatacenterMap> {
     let coordinates_of = |dc: &str| -> Vec<NodeCoordinate> {
         present(sites)
@@ -65,7 +63,7 @@ pub(super) fn maps(names: Vec<String>, sites: &[Site<'_>]) -> Vec<DatacenterMap>
     names.into_iter().map(map).collect()
 }
 
-/// The servers that count: those who left are gone, those who failed may come back.
+/// The servers that count: those that left are gone, those that failed may come back.
 fn present<'a, 'b>(sites: &'a [Site<'b>]) -> impl Iterator<Item = &'a Site<'b>> {
     sites.iter().filter(|(member, _)| member.status != MemberStatus::Left && !member.dc().is_empty())
 }
@@ -77,19 +75,8 @@ fn median(mut durations: Vec<Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::wan_server as server;
     use super::*;
-    use crate::model::member::tag;
-    use std::net::SocketAddr;
-
-    fn server(node: &str, dc: &str, status: MemberStatus) -> Member {
-        let tags = [(tag::ROLE, "consul"), (tag::DC, dc)];
-        Member {
-            name: format!("{node}.{dc}"),
-            addr: SocketAddr::from(([10, 0, 0, 1], 8302)),
-            tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            status,
-        }
-    }
 
     fn at(millis: f64) -> Option<Coordinate> {
         let mut coordinate = Coordinate::default();

@@ -1,15 +1,15 @@
-//! Bringing a request to where it is answered: here, the leader, another server, another datacenter.
+//! Delivery of a request: here, to the leader, to another server, or to another datacenter.
 //!
-//! The router's face and its [`Handler`](crate::model::request::Handler) call [`Core::deliver`].
-//! The decisions are those of `route.rs`; this file does them, one attempt after the other.
+//! `route` decides; this file does, one attempt after the other.
 
 use super::Core;
 use super::blocking;
 use super::freshness::{LEAST_WAIT, crosses};
 use super::merge;
-use super::paths::{Catalog, Datacenters};
+use super::paths::Catalog;
 use super::retry::{AfterFailure, Next, Retries, after};
 use super::route::{Leader, Route, Situation, need, route, wanted_dc};
+use crate::bridge::Datacenters;
 use crate::clock;
 use crate::defaults::CALL_MARGIN;
 use crate::model::fault::{Fault, FaultKind};
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 impl Core {
     /// Has `request` answered, wherever that is.
     pub(super) async fn deliver(&self, request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
-        merge::check(&request.ask)?;
+        merge::check(&request.operation)?;
         match &self.paths.catalog {
             Some(catalog) => self.deliver_as_server(&**catalog, request, progress).await,
             None => self.ask_servers(request, progress).await,
@@ -41,7 +41,7 @@ impl Core {
         mut request: Box<Request>,
         progress: &Progress,
     ) -> Result<Reply, Fault> {
-        self.add_what_is_known(&mut request.ask);
+        self.add_what_is_known(&mut request.operation);
         let mut leadership = catalog.leadership();
         let mut hold = self.holds.begin();
         let deadline = request.wait().map(|wait| Instant::now() + wait);
@@ -61,7 +61,7 @@ impl Core {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            match after(error, matches!(request.ask, Operation::Write(_))) {
+            match after(error, matches!(request.operation, Operation::Write(_))) {
                 Next::Give(fault) => return Err(fault),
                 Next::Retry(fault) | Next::RetryAfterLoss(fault) if request.hops.to_leader => return Err(fault),
                 Next::Retry(_) | Next::RetryAfterLoss(_) => {}
@@ -69,15 +69,14 @@ impl Core {
             if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();
             }
-            let retry = known.leader.is_some() || need(&request.ask) != Need::Leader;
+            let retry = known.leader.is_some() || need(&request.operation) != Need::Leader;
             Box::pin(hold.wait(changed(&mut leadership, known), retry, progress)).await?;
             shorten(&mut request, deadline);
         }
     }
 
-    /// The next step of a request on this server.
     fn route(&self, catalog: &dyn Catalog, known: Leadership, request: &Request) -> Route {
-        let wants = need(&request.ask);
+        let wants = need(&request.operation);
         let leader = match known.leader {
             _ if known.is_self => Leader::Here,
             Some(id) if wants == Need::Leader && id != self.settings.node_id => {
@@ -87,12 +86,12 @@ impl Core {
         };
         let has_view = wants == Need::AnyView && (known.is_self || catalog.staleness().is_some());
         let situation = Situation { own_dc: &self.settings.datacenter, is_server: true, leader, has_view };
-        route(&situation, wanted_dc(&request.ask), request.hops, wants)
+        route(&situation, wanted_dc(&request.operation), request.hops, wants)
     }
 
     async fn answer_here(&self, catalog: &dyn Catalog, request: &Request, progress: &Progress) -> Result<Reply, Fault> {
-        self.permit(catalog.reader(), &request.ask)?;
-        match &request.ask {
+        self.permit(catalog.reader(), &request.operation)?;
+        match &request.operation {
             Operation::Read(query) => self.read_here(catalog, query, progress).await.map(Reply::Answer),
             Operation::Write(write) => Box::pin(self.write_here(catalog, &write.write)).await.map(Reply::Written),
         }
@@ -120,8 +119,8 @@ impl Core {
 
     /// Asks the servers of this datacenter, from a client agent: one after the other, within the hold.
     async fn ask_servers(&self, mut request: Box<Request>, progress: &Progress) -> Result<Reply, Fault> {
-        let is_write = matches!(request.ask, Operation::Write(_));
-        let agents = if crosses(&self.settings.datacenter, &request.ask) { 4 } else { 2 };
+        let is_write = matches!(request.operation, Operation::Write(_));
+        let agents = if crosses(&self.settings.datacenter, &request.operation) { 4 } else { 2 };
         let mut hold = self.holds.begin();
         let mut retries = Retries::default();
         let deadline = request.wait().map(|wait| Instant::now() + wait);
@@ -132,7 +131,7 @@ impl Core {
                 return Err(Fault::new(FaultKind::NoLeader, "No known Consul servers"));
             };
             let error = match self.call(addr, &request, agents, progress).await {
-                Ok(reply) => return Ok(come(reply, clock::since(began))),
+                Ok(reply) => return Ok(with_age(reply, clock::since(began))),
                 Err(error) => error,
             };
             let (fault, pause) = match retries.failed(error, is_write, count) {
@@ -155,7 +154,7 @@ impl Core {
         }
     }
 
-    /// Boxed, each way for itself, so that a parked watch holds no more than its own way needs.
+    /// Boxed, each way for itself: a parked watch holds no more than its own way needs.
     fn cross<'a>(&'a self, dc: String, request: Request, progress: &'a Progress) -> Crossing<'a> {
         let Some(bridge) = self.paths.datacenters.as_deref() else {
             let fault = Fault::no_path("this server has no bridge to other datacenters");
@@ -164,15 +163,14 @@ impl Core {
         if let Some(fault) = bridge.closed(&dc) {
             return Box::pin(std::future::ready(Err(fault)));
         }
-        match request.ask {
+        match request.operation {
             Operation::Read(query) if query.freshness.is_stale_allowed() => {
                 self.read_remote(bridge, dc, query, request.hops.via_peer, progress)
             }
-            ask => Box::pin(self.cross_or_via_peer(bridge, dc, Request { ask, hops: request.hops }, progress)),
+            operation => Box::pin(self.cross_or_via_peer(bridge, dc, Request { operation, hops: request.hops }, progress)),
         }
     }
 
-    /// Sends a request to another datacenter, and waits for its answer.
     pub(super) async fn call_across(
         &self,
         bridge: &dyn Datacenters,
@@ -201,12 +199,18 @@ impl Core {
         reply
     }
 
-    /// The longest time after which an answer may come that passes `agents` other agents.
+    /// The longest time after which an answer may come by way of `agents` other agents.
     fn patience(&self, request: &Request, agents: u32) -> Duration {
         let parked = request.wait().map_or(Duration::ZERO, |wait| {
             blocking::longest(blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time))
         });
         parked + self.settings.rpc_hold + CALL_MARGIN * agents
+    }
+
+    /// The time for which a blocking query parks that asks for `wait`, with jitter.
+    pub(super) fn wait_of(&self, wait: Duration) -> Duration {
+        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
+        blocking::jittered(wait, &mut rand::rng())
     }
 
     /// Runs `f` on the servers as the LAN roster has them now.
@@ -219,20 +223,19 @@ impl Core {
         f(&mut servers)
     }
 
-    /// Where the leader takes requests, if this server knows one.
+    /// The address at which the leader takes requests, if it is known.
     pub(super) fn leader_addr(&self) -> Option<SocketAddr> {
         let leader = self.paths.catalog.as_ref()?.leadership().borrow().leader?;
         self.with_servers(|servers| servers.addr_of(leader))
     }
 }
 
-/// A request on its way to another datacenter.
 pub(super) type Crossing<'a> = BoxFuture<'a, Result<Reply, Fault>>;
 
-/// A reply of another agent, `waited` after it was asked for.
-pub(super) fn come(mut reply: Reply, waited: Duration) -> Reply {
+/// A reply of another agent, which came `waited` after the request was sent.
+pub(super) fn with_age(mut reply: Reply, waited: Duration) -> Reply {
     if let Reply::Answer(answer) = &mut reply {
-        answer.come(waited);
+        answer.add_age(waited);
     }
     reply
 }
@@ -244,16 +247,16 @@ async fn changed(leadership: &mut watch::Receiver<Leadership>, known: Leadership
     }
 }
 
-/// Whoever waits for this request's answer may have to wait for long: it will be parked elsewhere.
+/// Shows that the request may take long: it will be parked elsewhere.
 fn show_wait(request: &Request, progress: &Progress) {
     if request.wait().is_some() {
         progress.set(Phase::Parked);
     }
 }
 
-/// Leaves to a blocking query that is sent anew what is left of its wait.
+/// Leaves the rest of its wait to a blocking query that is sent anew.
 pub(super) fn shorten(request: &mut Request, deadline: Option<Instant>) {
-    if let (Operation::Read(query), Some(deadline)) = (&mut request.ask, deadline) {
+    if let (Operation::Read(query), Some(deadline)) = (&mut request.operation, deadline) {
         query.freshness.wait = deadline.saturating_duration_since(Instant::now()).max(LEAST_WAIT);
     }
 }

@@ -1,10 +1,10 @@
-//! `?dc=*`: one read asked of all datacenters at once, and answered with one list.
+//! `?dc=*`: one read of all datacenters at once, answered with one list.
 //!
-//! Servers come here before delivery. Each part is delivered as the read would be if it named the datacenter, under
-//! the same options, and delivery never comes back here. A part that is late or fails holds up no other.
+//! Each part is delivered as a read of that datacenter under the same options, which never comes back here. A part that is
+//! late or fails holds up no other.
 
 use super::merge::{self, Part, Shape};
-use super::{Core, blocking, freshness};
+use super::{Core, freshness};
 use crate::clock;
 use crate::defaults::{FAN_OUT_LOOK, FAN_OUT_PACE, FAN_OUT_PARALLEL, FAN_OUT_PATIENCE, FAN_OUT_RETRY};
 use crate::model::answer::{Answer, DatacenterPart};
@@ -22,9 +22,7 @@ impl Core {
     pub(super) async fn read_all(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
         let shape = Shape::wanted(&query.identity.read)?;
         let Freshness { consistency, min_index, wait, .. } = query.freshness;
-        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
-        let wait = blocking::jittered(wait, &mut rand::rng());
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + self.wait_of(wait);
         loop {
             let turn = Instant::now();
             let mut answer = merge::merged(shape, self.gather(query).await, consistency)?;
@@ -44,7 +42,7 @@ impl Core {
         }
     }
 
-    /// What each datacenter answers now, nearest first.
+    /// The present answer of each datacenter, nearest first.
     async fn gather(&self, query: &Query) -> Vec<Part> {
         let ask = |name: String| async move {
             let asked = timeout(FAN_OUT_PATIENCE, self.part(&name, query, 0, Duration::ZERO)).await;
@@ -60,7 +58,7 @@ impl Core {
         parts.into_iter().map(|(part, came)| waited_for_others(part, clock::since(came), any_age)).collect()
     }
 
-    /// Asks one datacenter. Boxed, because some are parked at a time.
+    /// Asks one datacenter. Boxed, because several are parked at a time.
     fn part<'a>(&'a self, name: &str, query: &Query, min_index: u64, wait: Duration) -> BoxFuture<'a, Result<Answer, Fault>> {
         let mut query = query.clone();
         query.freshness = Freshness { min_index, wait, ..query.freshness };
@@ -73,7 +71,7 @@ impl Core {
         Box::pin(self.read_in_time(Box::new(query)))
     }
 
-    /// Resolves when the answer of one of `parts`, or which there are, may have changed.
+    /// Resolves when one of `parts`, or the list of datacenters, may have changed.
     async fn any_changes(&self, query: &Query, parts: &[DatacenterPart], deadline: Instant) {
         let watch = |part| self.part_changes(query, part, deadline);
         let mut changes: FuturesUnordered<_> = parts.iter().map(watch).collect();
@@ -91,7 +89,7 @@ impl Core {
     async fn part_changes(&self, query: &Query, part: &DatacenterPart, deadline: Instant) {
         if part.error.is_none() {
             let left = deadline.saturating_duration_since(Instant::now()).max(freshness::LEAST_WAIT);
-            // One that fails from now on has changed too.
+            // A part that fails from now on has changed too.
             if self.part(&part.name, query, part.index.max(1), left).await.is_err() {
                 sleep(FAN_OUT_RETRY).await;
             }
@@ -119,8 +117,8 @@ impl Core {
     }
 }
 
-/// A part that came so long before the last one. Where the asker takes any age, a part that no cache has touched
-/// counts on too: the merged answer counts the ages of all its parts.
+/// A part that came `waited` before the last one. Its age counts on where a cache had a part in it, or the reader takes any
+/// age.
 fn waited_for_others(mut part: Part, waited: Duration, any_age: bool) -> Part {
     if let Ok(answer) = &mut part.outcome {
         match answer.meta.cache {

@@ -1,12 +1,11 @@
-//! The other datacenters as this server sees them: the bridge's report, with what the WAN roster
-//! knows of those that have left.
+//! The other datacenters as this server sees them: the bridge's report, and those that have left the WAN roster.
 //!
-//! `read.rs` asks it. What is told here is this server's own view and needs no leader.
+//! The view is this server's own and needs no leader.
 
 use super::Core;
 use super::datacenters::Site;
 use super::freshness::crosses;
-use super::paths::Datacenters;
+use crate::bridge::Datacenters;
 use crate::model::fault::Fault;
 use crate::model::federation::{DatacenterReport, DatacenterState, Examination, Federation, ServerReport};
 use crate::model::member::{MemberStatus, tag};
@@ -29,26 +28,24 @@ impl Core {
         Ok(Federation { datacenter, server, datacenters })
     }
 
-    /// Looks for faults on the way to `dc` and back.
     pub(super) async fn examine(&self, dc: &str) -> Result<Examination, Fault> {
         let known = self.federation(Some(dc))?;
         if let Some(DatacenterReport { name, state, .. }) = known.datacenters.first()
             && !state.has_a_way()
         {
-            let why = format!("Datacenter {name:?} has no way to look at: its state here is {}", state.as_str());
+            let why = format!("Datacenter {name:?} has no way to look at: its state here is {state}");
             return Err(Fault::not_found(why));
         }
         self.bridge()?.examine(dc).await
     }
 
-    /// Dials the servers of `dc` for one of them.
     pub(super) async fn dial_back(&self, dc: &str, progress: &Progress) -> Result<Bytes, Fault> {
-        // A dial that nobody answers takes nearly as long as the asker waits for a sign of progress.
+        // A dial without an answer takes nearly as long as its asker waits for a sign of progress.
         progress.set(Phase::Parked);
         self.bridge()?.dial_back(dc).await
     }
 
-    /// Adds to a removal within this datacenter what this server knows of who is removed.
+    /// Adds to a removal within this datacenter the clusters that this server knows by the name.
     pub(super) fn add_what_is_known(&self, ask: &mut Operation) {
         let is_own = !crosses(&self.settings.datacenter, ask);
         let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask else {
@@ -61,8 +58,8 @@ impl Core {
         let roster = self.paths.members.wan();
         let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
         removal.is_known |= members().next().is_some() || bridge.is_some_and(|bridge| bridge.knows(&dc));
-        let told = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
-        removal.clusters.extend(told.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
+        let reported = members().filter_map(|member| member.tag(tag::CLUSTER).parse().ok());
+        removal.clusters.extend(reported.chain(bridge.and_then(|bridge| bridge.cluster_of(&dc))));
     }
 
     fn bridge(&self) -> Result<&dyn Datacenters, Fault> {
@@ -79,7 +76,7 @@ impl Core {
     }
 }
 
-/// Whatever a server of `from_dc` asks for: it has only its own datacenter dialled.
+/// Has a server of `from_dc` dial only its own datacenter.
 pub(super) fn only_the_asker(ask: &mut Operation, from_dc: &str) {
     if let Operation::Read(query) = ask
         && let Read::Federation(FederationRead::DialBack { dc }) = &mut query.identity_mut().read
@@ -88,15 +85,14 @@ pub(super) fn only_the_asker(ask: &mut Operation, from_dc: &str) {
     }
 }
 
-/// What another datacenter knows of a third one says nothing about which cluster that is here.
+/// Drops the clusters that another datacenter knows of a third one: they say nothing of the cluster known here.
 pub(super) fn only_what_we_know(ask: &mut Operation) {
     if let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
         *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
     }
 }
 
-/// Adds the datacenters all of whose servers have left; one that the bridge has lost for that reason
-/// is told as left.
+/// Adds the datacenters all of whose servers have left. One that the bridge has lost for that reason counts as left.
 fn add_left(reports: &mut Vec<DatacenterReport>, own_dc: &str, sites: &[Site<'_>]) {
     let members = || sites.iter().map(|(member, _)| *member).filter(|member| member.is_server());
     for member in members().filter(|member| member.status == MemberStatus::Left && member.dc() != own_dc) {
@@ -123,22 +119,11 @@ fn add_left(reports: &mut Vec<DatacenterReport>, own_dc: &str, sites: &[Site<'_>
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::wan_server as server;
     use super::*;
-    use crate::model::member::{Member, tag};
     use crate::model::operation::CatalogRead;
     use crate::model::principal::Principal;
     use crate::model::query::Query;
-    use std::net::SocketAddr;
-
-    fn server(node: &str, dc: &str, status: MemberStatus) -> Member {
-        let tags = [(tag::ROLE, "consul"), (tag::DC, dc), (tag::PORT, "8300")];
-        Member {
-            name: format!("{node}.{dc}"),
-            addr: SocketAddr::from(([10, 0, 0, 1], 8302)),
-            tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            status,
-        }
-    }
 
     fn report(name: &str, state: DatacenterState) -> DatacenterReport {
         DatacenterReport { name: name.to_owned(), state, ..DatacenterReport::default() }
@@ -163,19 +148,21 @@ mod tests {
             report("half", DatacenterState::Unreachable),
         ];
         add_left(&mut reports, "dc1", &sites);
-        let told: Vec<(&str, &str, usize)> =
-            reports.iter().map(|report| (report.name.as_str(), report.state.as_str(), report.servers.len())).collect();
-        let expected = [("before", "left", 1), ("cut", "removed", 0), ("gone", "left", 2), ("half", "unreachable", 0)];
-        assert_eq!(told, expected);
+        let reported: Vec<(&str, DatacenterState, usize)> =
+            reports.iter().map(|report| (report.name.as_str(), report.state, report.servers.len())).collect();
+        use DatacenterState as State;
+        let expected =
+            [("before", State::Left, 1), ("cut", State::Removed, 0), ("gone", State::Left, 2), ("half", State::Unreachable, 0)];
+        assert_eq!(reported, expected);
         assert_eq!(reports[0].servers[0].address, "10.0.0.1:8300");
     }
 
     #[test]
     fn another_datacenter_has_none_but_its_own_servers_dialled() {
         let read = |read| Operation::Read(Query::new(read, Principal::anonymous()));
-        let mut ask = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
-        only_the_asker(&mut ask, "dc2");
-        assert_eq!(ask, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));
+        let mut operation = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
+        only_the_asker(&mut operation, "dc2");
+        assert_eq!(operation, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));
         let mut other = read(Read::Catalog(CatalogRead::Nodes));
         only_the_asker(&mut other, "dc2");
         assert_eq!(other, read(Read::Catalog(CatalogRead::Nodes)));

@@ -1,20 +1,43 @@
-//! How fresh the answer of a read must be: decided once, where the read enters this agent.
+//! The freshness that the answer of a read must have: decided once, where the read enters this agent.
 //!
-//! [`Router::query`](super::Router::query) has what its users ask [`prepared`], the handler what other agents ask
-//! [`received`]; what is sent on from here in the name of a read is derived here too. Its identity is made canonical
-//! at the same time: equal questions share caches and feeds from then on. Pure.
+//! [`prepared`] is for reads of this agent's users, [`received`] for reads of other agents. Both make the identity
+//! canonical, so that equal questions share caches and feeds from then on. Pure.
 
 use super::RouterSettings;
 use super::blocking;
 use super::route::{is_elsewhere, wanted_dc};
 use crate::model::answer::Answer;
-use crate::model::operation::{Read, ViewRead};
-use crate::model::query::{CacheControl, Consistency, Freshness, Identity, Query};
+use crate::model::operation::{Family, Read, ViewRead};
+use crate::model::query::{Consistency, Freshness, Identity, Query};
 use crate::model::request::{Operation, Request};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The shortest rest of a wait that is sent on; zero would mean the default.
 pub(super) const LEAST_WAIT: Duration = Duration::from_millis(1);
+
+/// Reads of other datacenters that are stale by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RemoteStale {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+    /// Those of these families.
+    Only(BTreeSet<Family>),
+}
+
+impl RemoteStale {
+    /// True if `read` is one of them.
+    pub(super) fn covers(&self, read: &Read) -> bool {
+        match self {
+            RemoteStale::None => false,
+            RemoteStale::All => true,
+            RemoteStale::Only(families) => families.contains(&read.spec().family),
+        }
+    }
+}
 
 /// `query` with this agent's settings applied.
 pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
@@ -30,14 +53,14 @@ pub(super) fn prepared(settings: &RouterSettings, mut query: Query) -> Query {
     query
 }
 
-/// How fresh the answer must be by what the user has said, and where that is nothing by this agent's settings.
+/// The freshness that the user has asked for, or this agent's settings where the user left it open.
 fn wanted(settings: &RouterSettings, query: &Query, elsewhere: bool) -> Freshness {
-    // An agent that caches nothing takes a `?cached` for not said.
+    // An agent that caches nothing ignores `?cached`.
     let cached = query.freshness.cached.filter(|_| settings.use_cache);
     let mut freshness = Freshness { cached, ..query.freshness };
     let read = &query.identity.read;
     let left_open = freshness.is_left_open();
-    // What is said of other datacenters alone counts more there than what is said of all.
+    // A setting for other datacenters alone counts more there than one for all.
     if left_open && elsewhere && settings.remote_stale.covers(read) {
         freshness.consistency = Consistency::Stale;
     } else if left_open && is_discovery(read) && !settings.discovery_max_stale.is_zero() {
@@ -53,7 +76,7 @@ fn wanted(settings: &RouterSettings, query: &Query, elsewhere: bool) -> Freshnes
     freshness
 }
 
-/// Has what comes from another datacenter be no older than this agent's operator wants.
+/// Bounds the age of answers of another datacenter as this agent's operator wants.
 fn bound(settings: &RouterSettings, freshness: &mut Freshness) {
     let bound = settings.remote_max_stale;
     if !bound.is_zero() && freshness.is_stale_allowed() {
@@ -61,7 +84,7 @@ fn bound(settings: &RouterSettings, freshness: &mut Freshness) {
     }
 }
 
-/// Leaves out of the identity what means nothing where the query goes, and writes the rest in one way.
+/// Drops the parts of the identity that mean nothing where the query goes, and writes the rest in one way.
 fn make_canonical(query: &mut Query, elsewhere: bool, translate: bool) {
     let Identity { dc, selection, .. } = &*query.identity;
     let translate = elsewhere && translate;
@@ -81,10 +104,10 @@ fn make_canonical(query: &mut Query, elsewhere: bool, translate: bool) {
     }
 }
 
-/// A request of another agent, whose bounds need not be this one's.
+/// A request of another agent within the bounds of this one.
 pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Request {
-    let elsewhere = crosses(&settings.datacenter, &request.ask);
-    if let Operation::Read(query) = &mut request.ask {
+    let elsewhere = crosses(&settings.datacenter, &request.operation);
+    if let Operation::Read(query) = &mut request.operation {
         if elsewhere {
             bound(settings, &mut query.freshness);
             let translate = query.identity.selection.translate;
@@ -99,15 +122,14 @@ pub(super) fn received(settings: &RouterSettings, mut request: Request) -> Reque
     request
 }
 
-/// Whether `query` is answered from a feed that this agent holds.
+/// True if `query` is answered from a feed that this agent holds.
 pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
     let offered = query.identity.read.spec().shared.cached;
     settings.use_cache && offered && query.freshness.cached.is_some() && query.identity.dc.is_none()
 }
 
-/// The read to do in place of one whose answer, which took `waited`, is older than its asker takes:
-/// once, in default mode, and for what is left of its wait, or the asker would give up before. Only
-/// for the own datacenter: what comes from another is within the bound, or its server has said why.
+/// The read to do in place of one whose answer is older than its reader takes: once, in default mode, for the rest of its
+/// wait. An answer of another datacenter is within the bound, or its server has said why.
 pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duration) -> Option<Query> {
     let own = query.identity.dc.is_none();
     let too_old = own && query.freshness.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
@@ -122,8 +144,8 @@ pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duratio
     })
 }
 
-/// How fresh the part of the own datacenter must be in an answer of all of them, each of which may be cached. What
-/// is here is not: it is as old as this server's view.
+/// The freshness of the own datacenter's part in an answer of all. That part is cached nowhere: it is as old as this
+/// server's view.
 pub(super) fn of_own_part(freshness: Freshness) -> Freshness {
     match freshness.cached {
         Some(control) if !control.must_revalidate => {
@@ -134,14 +156,7 @@ pub(super) fn of_own_part(freshness: Freshness) -> Freshness {
     }
 }
 
-/// How fresh a server beside this one is asked for what it holds: within the asker's bounds, but for what is
-/// forgiven, which is decided here.
-pub(super) fn of_neighbour(max_stale: Option<Duration>, control: Option<CacheControl>) -> Freshness {
-    let cached = control.map(|control| CacheControl { stale_if_error: None, ..control });
-    Freshness { max_stale, cached, ..Freshness::STALE }
-}
-
-/// Whether `discovery_max_stale` is meant for it: what catalog and health tell of nodes and services.
+/// True if `discovery_max_stale` is meant for it: reads of nodes and services in catalog and health.
 fn is_discovery(read: &Read) -> bool {
     match read.spec().view() {
         Some(ViewRead::Catalog(_) | ViewRead::Health(_)) => true,
@@ -149,20 +164,17 @@ fn is_discovery(read: &Read) -> bool {
     }
 }
 
-/// Whether `ask` goes to another datacenter than `own`.
+/// True if `ask` goes to another datacenter than `own`.
 pub(super) fn crosses(own: &str, ask: &Operation) -> bool {
     is_elsewhere(own, wanted_dc(ask))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::remote_stale::RemoteStale;
     use super::super::testing::settings;
     use super::*;
     use crate::model::ids::Token;
-    use crate::model::operation::{
-        CatalogRead, CoordinateRead, Family, FederationRead, HealthRead, Lookup, OperatorRead, StatusRead,
-    };
+    use crate::model::operation::{CatalogRead, CoordinateRead, FederationRead, HealthRead, Lookup, OperatorRead, StatusRead};
     use crate::model::query::CacheControl;
     use crate::model::query::testing::QueryOptions;
     use crate::model::request::Hops;
@@ -263,8 +275,8 @@ mod tests {
         };
         let both = |options: QueryOptions| {
             let entered = entered(&settings, query(web(), options.clone())).max_stale;
-            let request = Request { ask: Operation::Read(query(web(), options)), hops: Hops::default() };
-            let Operation::Read(received) = received(&settings, request).ask else { panic!("it is a write") };
+            let request = Request { operation: Operation::Read(query(web(), options)), hops: Hops::default() };
+            let Operation::Read(received) = received(&settings, request).operation else { panic!("it is a write") };
             assert_eq!(entered, received.freshness.max_stale, "here as for a client agent");
             entered
         };
@@ -357,5 +369,13 @@ mod tests {
         assert_ne!(identity(other), identity(dc2()));
         let dc3 = QueryOptions { dc: Some("dc3".into()), ..QueryOptions::default() };
         assert_ne!(identity(dc3), identity(dc2()));
+    }
+
+    #[test]
+    fn families_are_told_apart() {
+        let only = RemoteStale::Only(BTreeSet::from([Family::Health]));
+        let state = Read::Health(HealthRead::State { state: "any".into() });
+        assert!(only.covers(&state) && !only.covers(&Read::Catalog(CatalogRead::Nodes)));
+        assert!(RemoteStale::All.covers(&Read::Status(StatusRead::Leader)) && !RemoteStale::default().covers(&state));
     }
 }

@@ -1,7 +1,7 @@
-//! Which servers are healthy, and since when: autopilot's view, on the leader.
+//! Autopilot's view on the leader: the healthy servers, and since when they are.
 //!
-//! `read.rs` renders it; the watcher that `mod.rs` starts on servers calls [`Stability::observe`]
-//! at each turn, so that changes nobody asked about count too. Pure; times come from outside.
+//! The watcher of `mod` calls [`Stability::observe`] at each turn, so that changes without a reader count too. Pure; times
+//! come from outside.
 
 use crate::gossip::Roster;
 use crate::model::ids::NodeId;
@@ -12,13 +12,12 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// One server's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerHealth {
     pub id: NodeId,
     pub voter: bool,
     pub healthy: bool,
-    /// Zero for the leader, and where it was never heard of (which is not healthy).
+    /// Zero for the leader, and for a server that was never heard of, which is not healthy.
     pub last_contact: Duration,
     pub last_term: u64,
     pub last_index: u64,
@@ -26,7 +25,7 @@ pub(super) struct ServerHealth {
     pub stable_since: SystemTime,
 }
 
-/// What a leader judges by.
+/// The facts that a leader judges by.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
     pub own_id: NodeId,
@@ -53,7 +52,7 @@ impl Evidence<'_> {
             voter: peer.voter,
             healthy: in_time && caught_up && self.is_alive(peer.id),
             last_contact: last_contact.unwrap_or_default(),
-            // What a follower acknowledges is of the leader's own log.
+            // The log that a follower acknowledges is the leader's own.
             last_term: self.stats.last_log_term,
             last_index,
             stable_since: now,
@@ -66,7 +65,7 @@ impl Evidence<'_> {
     }
 }
 
-/// Since when each server is as it is.
+/// The time since which each server is as it is.
 #[derive(Debug, Default)]
 pub(super) struct Stability {
     since: BTreeMap<NodeId, (bool, SystemTime)>,
@@ -101,27 +100,8 @@ impl ServerHealth {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{agent, id, roster};
     use super::*;
-    use crate::model::member::{Member, tag};
-    use std::net::SocketAddr;
-
-    fn id(number: u8) -> NodeId {
-        NodeId::from_u128(u128::from(number))
-    }
-
-    fn roster(statuses: &[(u8, MemberStatus)]) -> Roster {
-        let member = |(number, status): &(u8, MemberStatus)| {
-            let tags = [(tag::ROLE, "consul".to_owned()), (tag::ID, id(*number).to_string())];
-            let member = Member {
-                name: format!("s{number}"),
-                addr: SocketAddr::from(([10, 0, 0, *number], 8301)),
-                tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-                status: *status,
-            };
-            (member.name.clone(), member)
-        };
-        Roster { members: statuses.iter().map(member).collect() }
-    }
 
     fn observe(stability: &mut Stability, status: MemberStatus, contact: Option<u64>, last_index: u64, now: u64) -> ServerHealth {
         let peers = [Peer { id: id(1), voter: true }, Peer { id: id(2), voter: true }];
@@ -131,7 +111,7 @@ mod tests {
             peers: &peers,
             progress: &[PeerProgress { id: id(2), last_index, last_contact }],
             stats: &RaftStats { last_log_index: 1_000, last_log_term: 4, ..RaftStats::default() },
-            roster: &roster(&[(1, MemberStatus::Alive), (2, status)]),
+            roster: &roster([agent(1, "consul", MemberStatus::Alive), agent(2, "consul", status)]),
             last_contact_threshold: Duration::from_millis(200),
             max_trailing_logs: 250,
         };

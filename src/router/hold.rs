@@ -1,7 +1,7 @@
 //! Holding a request while there is no leader to answer it.
 //!
-//! `deliver.rs` begins a [`Hold`] for each request and waits on it between attempts. What is held
-//! at one time is bounded over all requests; dropping the wait gives its place back.
+//! Each request has a [`Hold`], and waits on it between attempts. The requests held at a time are bounded over all; a
+//! dropped wait gives its place back.
 
 use crate::defaults::{HOLD_RETRY, HOLD_SPREAD};
 use crate::model::fault::{Fault, FaultKind};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Holds {
     places: Semaphore,
-    /// How long one request is held at most.
+    /// The longest time that one request is held.
     span: Duration,
 }
 
@@ -32,7 +32,6 @@ impl Holds {
         Holds { places: Semaphore::new(places), span }
     }
 
-    /// Places that nobody has.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.places.available_permits()
@@ -45,19 +44,17 @@ impl Holds {
 }
 
 impl Hold<'_> {
-    /// The request was served well until now (it was parked): its patience begins anew.
+    /// Begins the patience of a request anew that was parked until now.
     pub(super) fn renew(&mut self) {
         self.until = Instant::now() + self.holds.span;
     }
 
-    /// Whether nothing is left of it.
     pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.until
     }
 
-    /// Waits until `wake`, which says that another attempt has a chance. With `retry`, somebody is
-    /// there to be asked again, so that a short pause ends the wait too. Fails when the hold is
-    /// over, or when too many are held already.
+    /// Waits until `wake`, after which another attempt has a chance. With `retry` there is a server to ask again, so that a
+    /// short pause ends the wait too. Fails when the hold is over, or when too many requests are held.
     pub(super) async fn wait(&self, wake: impl Future<Output = ()>, retry: bool, progress: &Progress) -> Result<(), Fault> {
         let now = Instant::now();
         if self.is_over() {
@@ -75,8 +72,8 @@ impl Hold<'_> {
             () = wake => tokio::time::sleep(rand::random_range(Duration::ZERO..=HOLD_SPREAD)).await,
             () = tokio::time::sleep_until(end) => {}
         }
-        // It counts as held until it is answered: attempts at a leader that is gone are no work, and whoever asks from
-        // another datacenter must hear of it between them.
+        // The request counts as held until it is answered: attempts at a leader that is gone are no work, and an asker in
+        // another datacenter must hear of the hold between them.
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Whoever may share an answer gets the same bytes: equal identities give equal bodies, in every catalog.
+//! Equal identities give equal bodies, in every catalog: readers that share an answer get the same bytes.
 
 use super::RouterSettings;
 use super::freshness::prepared;
@@ -28,7 +28,7 @@ fn reads() -> [Read; 4] {
     ]
 }
 
-/// Options that differ in which rows they mean.
+/// Options that differ in the rows they mean.
 fn selections() -> [QueryOptions; 5] {
     let plain = QueryOptions::default;
     [
@@ -93,7 +93,7 @@ proptest! {
                 }
             }
         }
-        // One for each question of each asker: how fresh it must be and how the datacenter is written is no part of it.
+        // One for each question of each reader: freshness and the spelling of the datacenter are no part of it.
         prop_assert_eq!(bodies.len(), reads().len() * 2 * selections().len());
     }
 }

@@ -1,7 +1,7 @@
 //! One answer made of the answers of several datacenters.
 //!
-//! `fan_out.rs` gathers them. Lists are put together as the bytes they are, once it is sure that
-//! they are lists; the map of services is read, because its names meet. Pure.
+//! Lists are put together as bytes, once they are sure to be lists. The map of services is read, because its names meet.
+//! Pure.
 
 use super::route::{ALL_DATACENTERS, wanted_dc};
 use crate::defaults::FAN_OUT_MAX_BYTES;
@@ -14,39 +14,37 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one datacenter has answered.
+/// The answer of one datacenter.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// Its name.
     pub name: String,
-    /// Its answer.
     pub outcome: Result<Answer, Fault>,
 }
 
 /// The form in which an endpoint answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// A list of things that each say where they are.
+    /// A list of rows, each of which names its place.
     List,
     /// The names of services with their tags.
     Services,
 }
 
 impl Shape {
-    /// The form of what can be asked of all datacenters at once, or why it cannot.
+    /// The form of a read that can be asked of all datacenters at once, or why it cannot.
     pub(super) fn wanted(read: &Read) -> Result<Shape, Fault> {
         match read.spec().merge {
             Merge::List => Ok(Shape::List),
             Merge::Services => Ok(Shape::Services),
             Merge::Never => Err(Fault::bad_request(
                 "?dc=* is for catalog/nodes, catalog/services, catalog/service, catalog/connect, catalog/gateway-services \
-                 and health/*; ask each datacenter by its name for anything else",
+                 and health/*; operation each datacenter by its name for anything else",
             )),
         }
     }
 }
 
-/// Refuses what is meant for all datacenters and can only be asked of, or done in, one.
+/// Refuses an operation for all datacenters that is for one.
 pub(super) fn check(ask: &Operation) -> Result<(), Fault> {
     match ask {
         _ if wanted_dc(ask) != Some(ALL_DATACENTERS) => Ok(()),
@@ -55,12 +53,11 @@ pub(super) fn check(ask: &Operation) -> Result<(), Fault> {
     }
 }
 
-/// The answer of all `parts`, nearest first, without an index. Fails with the nearest fault when
-/// none has answered.
+/// The answer of all `parts`, nearest first, without an index. Fails with the nearest fault when no part has an answer.
 pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -> Result<Answer, Fault> {
     let mut body = Body::of(shape);
     let mut meta = AnswerMeta { indexed: true, known_leader: true, consistency, found: Found::Yes, ..AnswerMeta::default() };
-    let (mut told, mut fault, mut answered) = (Vec::with_capacity(parts.len()), None, false);
+    let (mut reported, mut fault, mut answered) = (Vec::with_capacity(parts.len()), None, false);
     for Part { name, outcome } in parts {
         let added = outcome.and_then(|answer| body.add(&answer.body).map(|()| answer.meta));
         let part = match added {
@@ -78,18 +75,18 @@ pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -
                 DatacenterPart { name, error, ..DatacenterPart::default() }
             }
         };
-        told.push(part);
+        reported.push(part);
     }
     match fault {
         Some(fault) if !answered => Err(fault),
         _ => {
-            meta.datacenters = Some(told.into());
+            meta.datacenters = Some(reported.into());
             Ok(Answer { meta, body: body.finish()? })
         }
     }
 }
 
-/// A hit as long as all are that come from a cache, and as old as the oldest.
+/// A hit as long as all cached parts are, as old as the oldest.
 fn joined(one: Option<CacheUse>, other: Option<CacheUse>) -> Option<CacheUse> {
     match (one, other) {
         (Some(one), Some(other)) => Some(CacheUse { hit: one.hit && other.hit, age: one.age.max(other.age) }),
@@ -112,7 +109,7 @@ impl Body {
         }
     }
 
-    /// Adds what one datacenter has answered, all of it or, with a fault, nothing.
+    /// Adds the answer of one datacenter whole, or fails and adds nothing.
     fn add(&mut self, json: &Bytes) -> Result<(), Fault> {
         let len = match self {
             Body::List(list) => list.len(),
@@ -156,8 +153,8 @@ impl Body {
     }
 }
 
-/// What stands within the brackets of a list; `null` and nothing at all are empty ones. It is read
-/// once: one datacenter that answers with anything else must not spoil the answer of all.
+/// The bytes within the brackets of a list; `null` and no bytes at all are empty lists. It is read once: one datacenter that
+/// answers with anything else must not spoil the answer of all.
 fn rows(json: &[u8]) -> Result<&[u8], Fault> {
     let json = json.trim_ascii();
     if json.is_empty() || json == b"null" {
@@ -213,8 +210,8 @@ mod tests {
         ];
         let answer = merged(Shape::Services, parts, Consistency::Default).unwrap();
         assert_eq!(answer.body, r#"{"consul":[],"db":["x"],"web":["v1","v2","v3"]}"#);
-        let told = answer.meta.datacenters.unwrap();
-        assert!(told[2].error.as_ref().unwrap().contains("expected a map"), "{told:?}");
+        let reported = answer.meta.datacenters.unwrap();
+        assert!(reported[2].error.as_ref().unwrap().contains("expected a map"), "{reported:?}");
     }
 
     #[test]
@@ -228,11 +225,11 @@ mod tests {
         assert_eq!(answer.body, "[1,2,4]");
         let age = Duration::from_millis(90);
         assert_eq!((answer.meta.last_contact, answer.meta.cache), (age, Some(CacheUse { hit: true, age })));
-        let told = answer.meta.datacenters.unwrap();
-        let names: Vec<&str> = told.iter().map(|part| part.name.as_str()).collect();
+        let reported = answer.meta.datacenters.unwrap();
+        let names: Vec<&str> = reported.iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["dc1", "dc2", "dc3", "dc4"]);
-        assert_eq!((told[1].index, told[1].age, &told[1].error), (7, Duration::from_millis(40), &None));
-        assert!(told[2].error.as_ref().unwrap().contains("cut"));
+        assert_eq!((reported[1].index, reported[1].age, &reported[1].error), (7, Duration::from_millis(40), &None));
+        assert!(reported[2].error.as_ref().unwrap().contains("cut"));
         let miss = list(vec![part("dc1", "[]", 0, Some(true)), part("dc2", "[]", 0, Some(false))]);
         assert!(!miss.meta.cache.unwrap().hit);
     }

@@ -1,8 +1,7 @@
 //! The index of answers that this server merges: the millisecond of their last change.
 //!
-//! Such an answer has parts with indexes of their own, so none of them can be its index. The number
-//! is made here and compared for equality: one that another server made is no match, and answers at
-//! once. `fan_out.rs` asks. Pure but for its hash keys.
+//! The parts of such an answer have indexes of their own. The number made here is compared for equality: one that another
+//! server made is no match, and answers at once. Pure but for its hash keys.
 
 use crate::defaults::FAN_OUT_MARKS_MAX;
 use crate::model::query::Query;
@@ -12,12 +11,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// When the merged answer of each query last changed.
+/// The time of the last change of each merged answer.
 #[derive(Debug)]
 pub(super) struct MergedIndexes {
-    /// By the hash of the query, which may be long. Two that share one are answered too often, no more.
+    /// By the hash of the query, which may be long. Two queries that share one are answered too often, no more.
     marks: Cache<u64, MergedIndex>,
-    /// The newest number made; the next one is greater, whatever the clock says.
+    /// The newest number made; the next one is greater, whatever the clock shows.
     newest: AtomicU64,
     hasher: RandomState,
 }
@@ -25,7 +24,6 @@ pub(super) struct MergedIndexes {
 #[derive(Clone, Copy, Debug)]
 struct MergedIndex {
     index: u64,
-    /// The hash of the answer.
     body: u64,
 }
 
@@ -35,7 +33,7 @@ impl MergedIndexes {
         MergedIndexes { marks, newest: AtomicU64::new(0), hasher: RandomState::new() }
     }
 
-    /// The index of `query`'s answer, which is `body` now. The mode counts too: two modes may differ for a while.
+    /// The index of the answer to `query`, which is `body` now. The mode counts too: two modes may differ for a while.
     pub(super) fn index(&self, query: &Query, body: &[u8], now: SystemTime) -> u64 {
         let body = self.hasher.hash_one(body);
         let mut index = 0;

@@ -13,20 +13,19 @@
 //! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
 //! (`route.rs`). Faults carry Consul's texts.
 
-mod remote_read;
 mod via_peer;
 mod blocking;
 mod bounds;
-mod cached;
 mod crossing;
 mod datacenters;
 mod deliver;
 mod fan_out;
 mod federation;
-mod feed;
 mod freshness;
 mod health;
+mod held_read;
 mod hold;
+mod local_feed;
 mod merged_index;
 mod merge;
 mod neighbours;
@@ -34,7 +33,6 @@ mod operator;
 mod paths;
 mod principal;
 mod read;
-mod remote_stale;
 mod route;
 mod rows;
 mod servers;
@@ -45,6 +43,8 @@ mod write;
 #[cfg(test)]
 mod simulation;
 
+#[cfg(test)]
+mod cached_test;
 #[cfg(test)]
 mod identity_test;
 #[cfg(test)]
@@ -60,10 +60,9 @@ use crate::model::ids::NodeId;
 use crate::model::query::Query;
 use crate::model::request::{BoxFuture, Handler, Hops, Operation, Progress, Reply, Request, WriteRequest};
 use crate::shutdown::Shutdown;
-use cached::Feeds;
-use feed::Origin;
 use health::Stability;
 use hold::Holds;
+use local_feed::{Contact, Fetch, LocalFeeds, Origin};
 use merged_index::MergedIndexes;
 use neighbours::Neighbours;
 use paths::Catalog;
@@ -73,20 +72,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
+pub use freshness::RemoteStale;
 pub use paths::Paths;
-pub use remote_stale::RemoteStale;
 pub use rows::{NodeRows, TypedRows};
 
-/// How requests are treated.
+/// The settings by which requests are treated.
 #[derive(Clone, Debug)]
 pub struct RouterSettings {
-    /// This agent.
+    /// This agent's node name.
     pub node_name: String,
-    /// This agent.
+    /// This agent's node id.
     pub node_id: NodeId,
     /// This agent's datacenter.
     pub datacenter: String,
-    /// Whether operators of other datacenters may change this one (`bridge { accept_operator_writes }`).
+    /// True if operators of other datacenters may change this one (`bridge { accept_operator_writes }`).
     pub accept_operator_writes: bool,
     /// How long a request is held while there is no leader (`rpc_hold_timeout`).
     pub rpc_hold: Duration,
@@ -98,15 +97,15 @@ pub struct RouterSettings {
     pub discovery_max_stale: Duration,
     /// The shortest TTL that a session may have (`session_ttl_min`).
     pub session_ttl_min: Duration,
-    /// Whether `?cached` is honoured (`http_config.use_cache`).
+    /// True if `?cached` is honoured (`http_config.use_cache`).
     pub use_cache: bool,
-    /// Whether addresses of other datacenters are given as their WAN ones.
+    /// True if other datacenters answer with WAN addresses.
     pub translate_wan_addrs: bool,
-    /// Reads of other datacenters that are stale ones when their users say nothing about it.
+    /// Reads of other datacenters that are stale where their users leave that open.
     pub remote_stale: RemoteStale,
     /// The age up to which answers of other datacenters are given to stale reads; zero for any.
     pub remote_max_stale: Duration,
-    /// How servers are treated before a leader has written it down (`autopilot {}`).
+    /// The treatment of servers until a leader has written it down (`autopilot {}`).
     pub autopilot: AutopilotConfig,
 }
 
@@ -114,10 +113,10 @@ pub struct RouterSettings {
 #[derive(Clone, Debug)]
 pub struct Router {
     core: Arc<Core>,
-    feeds: Arc<Feeds>,
+    feeds: Arc<LocalFeeds>,
 }
 
-/// What every request needs; the feeds of `?cached` hold it weakly.
+/// The part that every request needs; the feeds of `?cached` hold it weakly.
 #[derive(Debug)]
 struct Core {
     settings: RouterSettings,
@@ -141,7 +140,7 @@ impl Router {
             neighbours: Neighbours::new(),
             marks: MergedIndexes::new(),
         });
-        let feeds = Arc::new(Feeds::new(origin(&core), shutdown));
+        let feeds = Arc::new(LocalFeeds::new(origin(&core), shutdown));
         if let Some(catalog) = &core.paths.catalog {
             shutdown.spawn_until("server-health", watch_health(Arc::downgrade(&core), Arc::clone(catalog)));
         }
@@ -150,8 +149,7 @@ impl Router {
 
     /// Answers a read of a local user. Dropping the future frees everything it held, on every hop.
     pub fn query(&self, query: Query) -> impl Future<Output = Result<Answer, Fault>> + Send + '_ {
-        // Boxed once: each future on the way would have room for a query of its own, for as long as
-        // a watch is parked.
+        // Boxed once: each future on the way would have room for a query of its own while a watch is parked.
         let query = Box::new(freshness::prepared(&self.core.settings, query));
         async move {
             if freshness::is_cached(&self.core.settings, &query) {
@@ -167,7 +165,7 @@ impl Router {
     /// Answers from a feed, or in default mode where that is older than `query` takes.
     async fn read_cached(&self, query: Box<Query>) -> Result<Answer, Fault> {
         let began = Instant::now();
-        let answer = self.feeds.answer(&query).await?;
+        let answer = held_read::read_local(&self.feeds, &query).await?;
         match freshness::instead_of_too_old(&query, &answer, began.elapsed()) {
             Some(mut fresh) => {
                 fresh.freshness.cached = None;
@@ -179,15 +177,14 @@ impl Router {
 
     /// Does a write of a local user.
     pub async fn write(&self, request: WriteRequest) -> Result<Written, Fault> {
-        let request = Box::new(Request { ask: Operation::Write(request), hops: Hops::default() });
+        let request = Box::new(Request { operation: Operation::Write(request), hops: Hops::default() });
         match self.core.deliver(request, &Progress::default()).await? {
             Reply::Written(written) => Ok(written),
             Reply::Answer(_) => Err(Fault::outcome_unknown("expected the result of a write, got an answer to a read")),
         }
     }
 
-    /// The datacenters known here, nearest first, for the edges that need the names only. A client
-    /// agent is not in the WAN pool and knows its own one; ask [`Router::query`] for all.
+    /// The datacenters known here, nearest first, for edges that need the names only. A client agent knows its own one.
     pub fn datacenters(&self) -> Vec<String> {
         self.core.datacenters()
     }
@@ -211,8 +208,8 @@ impl Core {
     }
 
     async fn read(&self, query: Box<Query>) -> Result<Answer, Fault> {
-        let request = Box::new(Request { ask: Operation::Read(*query), hops: Hops::default() });
-        answered(self.deliver(request, &Progress::default()).await?)
+        let request = Box::new(Request { operation: Operation::Read(*query), hops: Hops::default() });
+        self.deliver(request, &Progress::default()).await?.answer()
     }
 
     /// Answers a request of another agent.
@@ -220,7 +217,7 @@ impl Core {
         if self.paths.catalog.is_none() {
             return Err(Fault::no_leader().because("this agent is a client and answers no other agent"));
         }
-        match &request.ask {
+        match &request.operation {
             Operation::Read(query) if self.is_for_all(query, request.hops) => {
                 Box::pin(self.read_all(query, progress)).await.map(Reply::Answer)
             }
@@ -228,16 +225,9 @@ impl Core {
         }
     }
 
-    /// Whether this agent is to ask all datacenters and merge their answers: servers do so for their own datacenter.
+    /// True if this agent is to ask all datacenters and merge their answers: servers do so for their own datacenter.
     fn is_for_all(&self, query: &Query, hops: Hops) -> bool {
         self.paths.catalog.is_some() && !hops.crossed && route::is_for_all(query)
-    }
-}
-
-fn answered(reply: Reply) -> Result<Answer, Fault> {
-    match reply {
-        Reply::Answer(answer) => Ok(answer),
-        Reply::Written(_) => Err(Fault::failed("expected an answer to a read, got the result of a write")),
     }
 }
 
@@ -248,16 +238,17 @@ impl Handler for Router {
 
     fn handle(&self, mut request: Request, from_dc: Option<&str>, progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         if let Some(from_dc) = from_dc {
-            // What another datacenter says of the way within its own is of no use here.
+            // The hops that another datacenter tells of its own way are of no use here.
             request.hops = Hops { crossed: true, ..Hops::default() };
             let settings = &self.core.settings;
-            let admitted = principal::admit_across(&request.ask, from_dc)
-                .and_then(|()| crossing::check(&request.ask, from_dc, &settings.datacenter, settings.accept_operator_writes));
+            let admitted = principal::admit_across(&request.operation, from_dc).and_then(|()| {
+                crossing::check(&request.operation, from_dc, &settings.datacenter, settings.accept_operator_writes)
+            });
             if let Err(fault) = admitted {
                 return Box::pin(std::future::ready(Err(fault)));
             }
-            federation::only_the_asker(&mut request.ask, from_dc);
-            federation::only_what_we_know(&mut request.ask);
+            federation::only_the_asker(&mut request.operation, from_dc);
+            federation::only_what_we_know(&mut request.operation);
         }
         let core = Arc::clone(&self.core);
         let request = Box::new(freshness::received(&core.settings, request));
@@ -272,37 +263,35 @@ impl Handler for Router {
     }
 }
 
-/// How feeds read: as users do, but for the cache. What is parked here is as old as the view, and as long as a
-/// change needs to come from there into the feed.
+/// The reads of feeds: as of users, but not cached. A read that is parked here is as old as the view, and as long as a
+/// change needs from there into the feed.
 fn origin(core: &Arc<Core>) -> Origin {
     let reading = Arc::downgrade(core);
-    let fetch: feed::Fetch = Arc::new(move |query, progress| {
+    let fetch: Fetch = Arc::new(move |query, progress| {
         let core = reading.upgrade();
         Box::pin(async move {
             let core = core.ok_or_else(|| Fault::failed("the agent is shutting down"))?;
             let query = freshness::prepared(&core.settings, query);
-            let request = Box::new(Request { ask: Operation::Read(query), hops: Hops::default() });
-            answered(core.deliver(request, &progress).await?)
+            let request = Box::new(Request { operation: Operation::Read(query), hops: Hops::default() });
+            core.deliver(request, &progress).await?.answer()
         })
     });
-    let contact: feed::Contact = match &core.paths.catalog {
+    let contact: Contact = match &core.paths.catalog {
         Some(catalog) => {
             let catalog = Arc::clone(catalog);
             Arc::new(move |_| catalog.age_of_view().map(|age| age.saturating_add(CACHED_PACE)))
         }
-        // Parked anew, it may have been with nobody in between.
+        // A read that was parked anew may have been at no server in between.
         None => Arc::new(|progress| (progress.parkings() == 1).then_some(CACHED_PARKED_AGE)),
     };
     Origin { fetch, contact }
 }
 
-/// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts
-/// changes that nobody asked about.
+/// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts changes without a
+/// reader.
 async fn watch_health(core: Weak<Core>, catalog: Arc<dyn Catalog>) {
-    let mut turns = tokio::time::interval(SERVER_HEALTH_INTERVAL);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        clock::sleep_shared(SERVER_HEALTH_INTERVAL).await;
         let Some(core) = core.upgrade() else { return };
         if catalog.leadership().borrow().is_self {
             core.server_health(&*catalog);
@@ -320,7 +309,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Every parked watch holds one beside the future of its way, and has 2 KB in all.
+    /// Each parked watch holds one beside the future of its way, and has 2 KB in all.
     #[test]
     fn a_query_on_its_way_is_small() {
         let size = size_of_future(Router::query);

@@ -1,15 +1,16 @@
-//! Asking the other servers of this datacenter for what they hold of another one.
+//! Questions to the other servers of this datacenter for the answers that they hold of another one.
 //!
-//! `remote_read.rs` does so for a server that has no answer itself and cannot get one. The question says
-//! that it comes from aside, so that it goes no further than this one hop.
+//! A server that has no answer and cannot get one asks them. The question is marked (`via_peer`), so that it goes no further
+//! than this one hop.
 
 use super::Core;
 use super::bounds::Bounds;
+use crate::cache::Held;
 use crate::clock;
 use crate::defaults::{
     CACHED_FEED_OVERHEAD, NEIGHBOURS_ASKS_MAX, NEIGHBOURS_KEPT, NEIGHBOURS_KEPT_BYTES, NEIGHBOURS_MAX, NEIGHBOURS_PATIENCE,
 };
-use crate::model::answer::{Answer, CacheUse};
+use crate::model::answer::Answer;
 use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Hops, Operation, Reply, Request};
 use futures_util::StreamExt;
@@ -17,56 +18,47 @@ use futures_util::stream::FuturesUnordered;
 use moka::future::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// What a neighbour has told.
+/// An answer of a neighbour.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    /// As it came; its age is that at the time of the question, at most.
-    answer: Arc<Answer>,
-    /// When it was asked for.
-    asked: Instant,
-    /// Who told it.
+pub(super) struct Received {
+    held: Held,
     pub(super) from: SocketAddr,
 }
 
-impl Told {
-    /// How old the answer may be by now. It was read after the question was sent, so what has passed
-    /// since then is never less than what has passed since it was that old.
-    pub(super) fn age(&self) -> Duration {
-        self.answer.meta.last_contact.saturating_add(clock::since(self.asked))
+impl Received {
+    /// The answer to a question of this time. The neighbour read it after the question was sent, so the time since
+    /// then is never too short.
+    fn new(answer: Answer, asked: Instant, from: SocketAddr) -> Option<Received> {
+        let as_of = asked.checked_sub(answer.meta.last_contact)?;
+        Some(Received { held: Held { answer: Arc::new(answer), as_of }, from })
     }
 
-    /// The answer with its age.
+    /// The answer with its age, as the neighbour had it.
     pub(super) fn answer(&self) -> Answer {
-        let (age, mut answer) = (self.age(), Answer::clone(&self.answer));
-        let hit = answer.meta.cache.is_some_and(|cache| cache.hit);
-        answer.meta.last_contact = age;
-        answer.meta.cache = Some(CacheUse { hit, age });
-        answer
+        self.held.to_answer(self.held.answer.meta.cache.is_some_and(|cache| cache.hit))
     }
 }
 
-/// What is shared by all questions to the neighbours.
+/// The state shared by all questions to the neighbours.
 #[derive(Debug)]
 pub(super) struct Neighbours {
-    /// What was told just now, for those who ask the same under the same bounds.
-    told: Cache<(Arc<Identity>, Freshness), Told>,
+    /// The answers of a moment ago, for readers that ask the same under the same bounds.
+    received: Cache<(Arc<Identity>, Freshness), Received>,
     places: Semaphore,
 }
 
 impl Neighbours {
     pub(super) fn new() -> Neighbours {
-        let weight = |_: &(Arc<Identity>, Freshness), told: &Told| {
-            u32::try_from(told.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
+        let weight = |_: &(Arc<Identity>, Freshness), received: &Received| {
+            u32::try_from(received.held.answer.body.len()).unwrap_or(u32::MAX).saturating_add(CACHED_FEED_OVERHEAD)
         };
-        let told = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
-        Neighbours { told, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
+        let received = Cache::builder().max_capacity(NEIGHBOURS_KEPT_BYTES).weigher(weight).time_to_live(NEIGHBOURS_KEPT).build();
+        Neighbours { received, places: Semaphore::new(NEIGHBOURS_ASKS_MAX) }
     }
 
-    /// Places that nobody has.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.places.available_permits()
@@ -74,20 +66,20 @@ impl Neighbours {
 }
 
 impl Core {
-    /// What the neighbours hold for `query`, which neither blocks nor forgives: where any age will do
-    /// the first good answer, one question for all who wait for it; else the freshest within `bounds`.
-    pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Told> {
+    /// The answer that the neighbours hold to `query`, which neither blocks nor forgives. Readers that take any age share
+    /// one question and its first good answer; others get the freshest within `bounds`.
+    pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         if !bounds.must_look() {
             let key = (Arc::clone(&query.identity), query.freshness);
-            let told = self.neighbours.told.optionally_get_with(key, self.ask_each(query, bounds)).await;
-            if told.as_ref().is_none_or(|told| !bounds.is_too_old(told.age())) {
-                return told;
+            let received = self.neighbours.received.optionally_get_with(key, self.ask_each(query, bounds)).await;
+            if received.as_ref().is_none_or(|received| !bounds.is_too_old(received.held.age())) {
+                return received;
             }
         }
         self.ask_each(query, bounds).await
     }
 
-    async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Told> {
+    async fn ask_each(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         let servers = self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX));
         if servers.is_empty() {
             return None;
@@ -97,22 +89,22 @@ impl Core {
             return None;
         };
         metrics::counter!("kontor.router.neighbours_asked").increment(1);
-        let request = Request { ask: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
+        let request = Request { operation: Operation::Read(query.clone()), hops: Hops { via_peer: true, ..Hops::default() } };
         let asked = clock::now();
         let ask = |from| {
             let request = &request;
             async move { (from, self.paths.peers.call(from, request, NEIGHBOURS_PATIENCE).await) }
         };
         let mut replies: FuturesUnordered<_> = servers.into_iter().map(ask).collect();
-        let mut best: Option<Told> = None;
+        let mut best: Option<Received> = None;
         while let Some((from, reply)) = replies.next().await {
             let Ok(Reply::Answer(answer)) = reply else { continue };
-            let told = Told { answer: Arc::new(answer), asked, from };
-            if bounds.is_too_old(told.age()) {
+            let Some(received) = Received::new(answer, asked, from) else { continue };
+            if bounds.is_too_old(received.held.age()) {
                 continue;
             }
-            if best.as_ref().is_none_or(|best| told.age() < best.age()) {
-                best = Some(told);
+            if best.as_ref().is_none_or(|best| received.held.age() < best.held.age()) {
+                best = Some(received);
             }
             if !bounds.are_set() {
                 break;
@@ -128,6 +120,8 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::answer::CacheUse;
+    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn the_age_told_grows_from_the_time_of_the_question() {
@@ -135,10 +129,10 @@ mod tests {
         answer.meta.last_contact = Duration::from_secs(40);
         answer.meta.cache = Some(CacheUse { hit: true, age: Duration::from_secs(40) });
         let from = SocketAddr::from(([10, 0, 0, 1], 8300));
-        let told = Told { answer: Arc::new(answer), asked: clock::now(), from };
+        let received = Received::new(answer, clock::now(), from).unwrap();
         tokio::time::advance(Duration::from_millis(1500)).await;
         let age = Duration::from_millis(41_500);
-        let meta = told.answer().meta;
+        let meta = received.answer().meta;
         assert_eq!((meta.last_contact, meta.cache), (age, Some(CacheUse { hit: true, age })));
     }
 }

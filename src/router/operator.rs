@@ -1,6 +1,6 @@
-//! What operators and `status` read of the servers: rendered from Raft's numbers and the LAN roster.
+//! The servers as operators and `status` read them: rendered from Raft's numbers and the LAN roster.
 //!
-//! `read.rs` asks it. Pure; the texts are Consul's.
+//! Pure; the texts are Consul's.
 
 use super::health::ServerHealth;
 use crate::gossip::Roster;
@@ -61,8 +61,8 @@ impl Servers<'_> {
         if addrs.is_empty() { Value::Null } else { addrs.into() }
     }
 
-    /// `operator/raft/configuration`, in force since log index `index`. How far each is only a leader knows, by
-    /// the `health` of all; on others it is 0, as with Consul.
+    /// `operator/raft/configuration`, in force since log index `index`. Only a leader knows by `health` how far each server
+    /// is; others tell 0, as with Consul.
     pub(super) fn configuration(&self, index: u64, health: &[ServerHealth]) -> Value {
         let last = |id| health.iter().find(|server| server.id == id).map_or(0, |server| server.last_index);
         let servers: Vec<RaftServer> = self.peers.iter().map(|peer| self.raft_server(peer, last(peer.id))).collect();
@@ -104,25 +104,32 @@ impl Servers<'_> {
         json!({ "Healthy": all_healthy(servers), "FailureTolerance": tolerance(servers), "Servers": list })
     }
 
-    fn health_row(&self, server: &ServerHealth) -> Value {
+    /// The row of a server with the fields that both lists have.
+    fn row(&self, server: &ServerHealth, more: Value) -> Value {
         let member = self.member(server.id);
-        json!({
+        let mut row = json!({
             "ID": server.id.to_string(),
             "Name": member.map_or("(unknown)", |member| member.node_name()),
             "Address": self.addr_text(server.id),
-            "SerfStatus": status_text(member),
             "Version": version(member),
-            "Leader": self.leadership.leader == Some(server.id),
             "LastContact": duration::format(server.last_contact),
             "LastTerm": server.last_term,
             "LastIndex": server.last_index,
             "Healthy": server.healthy,
-            "Voter": server.voter,
             "StableSince": server.stable_since_text(),
-        })
+        });
+        if let (Value::Object(row), Value::Object(more)) = (&mut row, more) {
+            row.extend(more);
+        }
+        row
     }
 
-    /// `operator/autopilot/state`; `meta` tells what a node says of itself.
+    fn health_row(&self, server: &ServerHealth) -> Value {
+        let leader = self.leadership.leader == Some(server.id);
+        self.row(server, json!({ "SerfStatus": status_text(self.member(server.id)), "Leader": leader, "Voter": server.voter }))
+    }
+
+    /// `operator/autopilot/state`; `meta` gives the metadata of a node.
     pub(super) fn state(&self, servers: &[ServerHealth], meta: impl Fn(&str) -> BTreeMap<String, String>) -> Value {
         let rows: BTreeMap<String, Value> =
             servers.iter().map(|server| (server.id.to_string(), self.state_row(server, &meta))).collect();
@@ -144,31 +151,22 @@ impl Servers<'_> {
             (false, true) => "voter",
             (false, false) => "non-voter",
         };
-        json!({
-            "ID": server.id.to_string(),
-            "Name": member.map_or("(unknown)", |member| member.node_name()),
-            "Address": self.addr_text(server.id),
+        let more = json!({
             "NodeStatus": status_text(member),
-            "Version": version(member),
-            "LastContact": duration::format(server.last_contact),
-            "LastTerm": server.last_term,
-            "LastIndex": server.last_index,
-            "Healthy": server.healthy,
-            "StableSince": server.stable_since_text(),
             "ReadReplica": false,
             "Status": status,
             "Meta": member.map(|member| meta(member.node_name())).unwrap_or_default(),
             "NodeType": "voter",
-        })
+        });
+        self.row(server, more)
     }
 }
 
-/// Whether all servers are.
 pub(super) fn all_healthy(servers: &[ServerHealth]) -> bool {
     !servers.is_empty() && servers.iter().all(|server| server.healthy)
 }
 
-/// How many healthy voters can be lost before there is no quorum.
+/// The number of healthy voters that can be lost before there is no quorum.
 fn tolerance(servers: &[ServerHealth]) -> usize {
     let voters = servers.iter().filter(|server| server.voter).count();
     let healthy = servers.iter().filter(|server| server.voter && server.healthy).count();
@@ -186,30 +184,13 @@ fn version(member: Option<&Member>) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, id};
     use super::*;
     use crate::model::member::MemberStatus;
     use std::time::{Duration, SystemTime};
 
-    fn id(number: u8) -> NodeId {
-        NodeId::from_u128(u128::from(number))
-    }
-
     fn roster(numbers: impl IntoIterator<Item = u8>) -> Roster {
-        let member = |number: u8| {
-            let tags = [
-                (tag::ROLE, "consul".to_owned()),
-                (tag::ID, id(number).to_string()),
-                (tag::PORT, "8300".to_owned()),
-                (tag::BUILD, "1.9.0:abc".to_owned()),
-            ];
-            Member {
-                name: format!("s{number}"),
-                addr: SocketAddr::from(([10, 0, 0, number], 8301)),
-                tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-                status: MemberStatus::Alive,
-            }
-        };
-        Roster { members: numbers.into_iter().map(member).map(|member| (member.name.clone(), member)).collect() }
+        testing::roster(numbers.into_iter().map(|number| testing::agent(number, "consul", MemberStatus::Alive)))
     }
 
     fn peers(count: u8) -> Vec<Peer> {

@@ -1,7 +1,7 @@
-//! Whose word another agent is believed to be: decided here, for everything that comes over a wire.
+//! The principals that other agents are believed: decided here, for all that comes over a wire.
 //!
-//! A token proves itself. An agent speaks for itself and nobody else, as far as its connection proves who it is; a
-//! server passes on what it gets. `mod` asks before anything else is looked at.
+//! A token proves itself. An agent speaks for itself alone, as far as its connection proves its name. A server passes on the
+//! principals that it gets. The router asks before it looks at anything else.
 
 use super::Core;
 use crate::gossip::Roster;
@@ -14,26 +14,26 @@ use crate::store::Reader;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Settles whose a request of this datacenter is. Its connection proves the address it comes from: that of another
-/// member makes a user without a token of an agent, and what only the agent itself may do is refused then. An agent
-/// whose connections leave from an address that no member tells is taken by its word, as everybody in the pool is.
+/// Settles the principal of a request of this datacenter by the address of its connection. The address of another member
+/// makes an agent a user without a token, and refuses what only the agent itself may do. An agent whose connections leave
+/// from an address of no member is taken by its word, as all in the pool are.
 pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
-    let refused = match principal(&request.ask) {
+    let refused = match principal(&request.operation) {
         Principal::Token(_) => return Ok(()),
         Principal::Agent(name) => match not_itself(name, from, &roster()) {
-            Some(other) if access(&request.ask) == Access::Agent => {
-                let what = if matches!(request.ask, Operation::Write(_)) { "votes" } else { "a request" };
+            Some(other) if access(&request.operation) == Access::Agent => {
+                let what = if matches!(request.operation, Operation::Write(_)) { "votes" } else { "a request" };
                 format!("{what} of {name} came from {from}, which is the address of {other}")
             }
             Some(_other) => {
-                *principal_mut(&mut request.ask) = Principal::anonymous();
+                *principal_mut(&mut request.operation) = Principal::anonymous();
                 return Ok(());
             }
             None => return Ok(()),
         },
         Principal::Leader => format!("a request of the leader came from {from}: its duties are done at the leader alone"),
     };
-    let counter = match request.ask {
+    let counter = match request.operation {
         Operation::Write(_) => metrics::counter!("kontor.router.votes_refused"),
         Operation::Read(_) => metrics::counter!("kontor.router.principals_refused"),
     };
@@ -41,8 +41,8 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
     Err(Fault::new(FaultKind::Denied, refused))
 }
 
-/// Refuses a request of `from_dc` in the name of anybody but a user. What servers ask each other is believed of a
-/// server there, which its certificate proves; names of nodes there mean nothing here.
+/// Refuses a request of `from_dc` by any principal but a user. Questions between servers are believed of a server there,
+/// which its certificate proves; names of nodes there mean nothing here.
 pub(super) fn admit_across(ask: &Operation, from_dc: &str) -> Result<(), Fault> {
     let is_between_servers = access(ask) == Access::Server;
     match principal(ask) {
@@ -52,7 +52,7 @@ pub(super) fn admit_across(ask: &Operation, from_dc: &str) -> Result<(), Fault> 
     }
 }
 
-/// Refuses to feed another datacenter with what is for anybody but a user.
+/// Refuses to feed another datacenter for any principal but a user.
 pub(super) fn admit_feed(principal: &Principal) -> Result<(), Fault> {
     match principal {
         Principal::Token(_) => Ok(()),
@@ -65,21 +65,21 @@ fn not_of_users(from: &str) -> Fault {
     Fault::new(FaultKind::Denied, format!("agents of {from} have no rights of their own here"))
 }
 
-fn principal(ask: &Operation) -> &Principal {
-    match ask {
+fn principal(operation: &Operation) -> &Principal {
+    match operation {
         Operation::Read(query) => &query.identity.principal,
         Operation::Write(request) => &request.principal,
     }
 }
 
-fn principal_mut(ask: &mut Operation) -> &mut Principal {
-    match ask {
+fn principal_mut(operation: &mut Operation) -> &mut Principal {
+    match operation {
         Operation::Read(query) => &mut query.identity_mut().principal,
         Operation::Write(request) => &mut request.principal,
     }
 }
 
-/// What its operation needs.
+/// The access that its operation needs.
 fn access(ask: &Operation) -> Access {
     match ask {
         Operation::Read(query) => query.identity.read.spec().access,
@@ -87,8 +87,8 @@ fn access(ask: &Operation) -> Access {
     }
 }
 
-/// The member whose address `from` is, where that is neither the agent called `name` nor a server. A member that has
-/// left or failed owns no address any more: another agent may have it by now.
+/// The member at address `from`, where that is neither the agent called `name` nor a server. A member that has left or
+/// failed owns no address any more: another agent may have it by now.
 fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r str> {
     let is_there = |address: SocketAddr| address.ip().to_canonical() == from;
     let is_at = |member: &&Member| is_there(member.addr) || member.rpc_addr().is_some_and(is_there);
@@ -102,8 +102,8 @@ fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r st
 }
 
 impl Core {
-    /// Refuses what the principal may not ask, before it is answered or proposed here. Of a read that is answered
-    /// row by row the store leaves out what is not for it.
+    /// Refuses a question that its principal may not ask, before it is answered or proposed here. The store leaves out the
+    /// rows of a read that are not for its principal.
     pub(super) fn permit(&self, reader: &Reader, ask: &Operation) -> Result<(), Fault> {
         match ask {
             Operation::Read(query) => {
@@ -120,6 +120,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
     use crate::model::ids::Token;
     use crate::model::member::{MemberStatus, tag};
@@ -130,20 +131,14 @@ mod tests {
     use crate::store::Store;
 
     fn roster() -> Roster {
-        let member = |name: &str, last: u8, role: &str| Member {
-            name: name.to_owned(),
-            addr: ([10, 0, 0, last], 8301).into(),
-            tags: [(tag::ROLE.to_owned(), role.to_owned())].into(),
-            status: MemberStatus::Alive,
-        };
-        let members = [member("s1", 1, "consul"), member("c1", 2, "node"), member("c2", 3, "node")];
-        Roster { members: members.map(|member| (member.name.clone(), member)).into() }
+        let member = |name, last, role| testing::member(name, last, MemberStatus::Alive, [(tag::ROLE, role)]);
+        testing::roster([member("s1", 1, "consul"), member("c1", 2, "node"), member("c2", 3, "node")])
     }
 
     fn ballot(observer: &str) -> Request {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
-        let ask = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
-        Request { ask, hops: Hops::default() }
+        let operation = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
+        Request { operation, hops: Hops::default() }
     }
 
     fn read(principal: Principal) -> Operation {
@@ -186,7 +181,7 @@ mod tests {
     #[test]
     fn nobody_is_believed_to_be_the_leader() {
         for last in [1, 2, 9] {
-            let mut request = Request { ask: read(Principal::Leader), hops: Hops::default() };
+            let mut request = Request { operation: read(Principal::Leader), hops: Hops::default() };
             assert!(admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).is_err());
         }
     }
@@ -194,9 +189,9 @@ mod tests {
     #[test]
     fn an_agent_at_the_address_of_another_is_no_more_than_a_user() {
         let settled = |last: u8| {
-            let mut request = Request { ask: read(Principal::agent("c1")), hops: Hops::default() };
+            let mut request = Request { operation: read(Principal::agent("c1")), hops: Hops::default() };
             admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).unwrap();
-            principal(&request.ask).clone()
+            principal(&request.operation).clone()
         };
         assert_eq!((settled(2), settled(3)), (Principal::agent("c1"), Principal::anonymous()));
     }

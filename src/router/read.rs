@@ -1,6 +1,6 @@
-//! Answering a read here: from the catalog, from Raft's numbers, or from the WAN roster.
+//! Answers to reads on this server: from the catalog, from Raft's numbers, or from the WAN roster.
 //!
-//! `deliver.rs` calls it once the route is "here". Nothing in this file sends a request.
+//! Nothing in this file sends a request.
 
 use super::Core;
 use super::blocking::{self, Watched};
@@ -42,11 +42,9 @@ impl Core {
 
     async fn read_catalog(&self, here: &Local<'_>, progress: &Progress) -> Result<Answer, Fault> {
         let Freshness { min_index, wait, .. } = here.freshness;
-        let wait = blocking::clamp(wait, self.settings.default_query_time, self.settings.max_query_time);
-        let wait = blocking::jittered(wait, &mut rand::rng());
         let began = clock::now();
-        let mut answer = blocking::answer(here, min_index, wait, progress).await?;
-        // What was parked here is not older for it.
+        let mut answer = blocking::answer(here, min_index, self.wait_of(wait), progress).await?;
+        // An answer that was parked here is not older for it.
         answer.ready(clock::since(began));
         Ok(answer)
     }
@@ -61,7 +59,7 @@ impl Core {
         }
     }
 
-    /// What was rendered from the catalog here, as an answer that may be `age` old.
+    /// An answer rendered from the catalog here, which may be `age` old.
     pub(super) fn rendered(&self, catalog: &dyn Catalog, rendered: Rendered, consistency: Consistency, age: Duration) -> Answer {
         let meta = AnswerMeta {
             index: rendered.index.max(1),
@@ -80,8 +78,8 @@ impl Core {
         AnswerMeta { known_leader, consistency, cluster, ..AnswerMeta::default() }
     }
 
-    /// What is told of the servers themselves. A leader makes sure that it leads, but for what it alone knows in
-    /// any mode: that is told as it sees it.
+    /// Reads about the servers themselves. A leader makes sure that it leads, but for facts that it alone knows in any mode:
+    /// it tells those as it sees them.
     async fn read_servers(&self, catalog: &dyn Catalog, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
         let ReadSpec { stale, fresh, .. } = query.identity.read.spec();
         if fresh == Need::Leader && stale != Need::Leader && query.freshness.consistency != Consistency::Stale {
@@ -90,7 +88,7 @@ impl Core {
         self.servers_as_seen_here(catalog, read, true)
     }
 
-    /// The same, by what this server knows of it now; with how far each server is, where that is asked for.
+    /// The same, by the present knowledge of this server; `with_progress` adds how far each server is.
     pub(super) fn servers_as_seen_here(
         &self,
         catalog: &dyn Catalog,
@@ -122,13 +120,12 @@ impl Core {
         Ok((json(&value)?, found))
     }
 
-    /// How servers are treated.
     fn autopilot(&self) -> Arc<AutopilotConfig> {
         let known = self.paths.catalog.as_ref().and_then(|catalog| catalog.reader().autopilot());
         known.unwrap_or_else(|| Arc::new(self.settings.autopilot.clone()))
     }
 
-    /// What a node says of itself; nothing before it is registered.
+    /// The metadata of a node; none before it is registered.
     fn meta_of(&self, node: &str) -> BTreeMap<String, String> {
         let view = self.paths.catalog.as_ref().map(|catalog| catalog.reader().view());
         view.and_then(|view| view.node_named(node)?.node().meta.clone()).unwrap_or_default()
@@ -160,7 +157,7 @@ impl Core {
         let link_rtt = |dc: &str| bridge?.rtt(dc);
         let linked = bridge.map(|bridge| bridge.names()).unwrap_or_default();
         let mut names = datacenters::names(&self.settings.datacenter, &origin, sites, &linked, link_rtt);
-        // What operators switched off has no path, and who walks the list need not meet it.
+        // A datacenter that operators switched off has no path, and nobody who walks the list need meet it.
         names.retain(|dc| *dc == self.settings.datacenter || bridge.is_none_or(|bridge| bridge.closed(dc).is_none()));
         names
     }

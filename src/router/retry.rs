@@ -1,22 +1,19 @@
-//! What a failed attempt to have a request answered allows: another one, or telling the asker.
-//!
-//! `deliver.rs`, `via_peer.rs` and `remote_read.rs` ask after each attempt that failed. Pure.
+//! The consequences of a failed attempt to have a request answered: another attempt, or a fault for the asker. Pure.
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::rpc::CallError;
 
-/// What is done about a failed attempt.
+/// The step after a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The asker is told.
+    /// The asker gets the fault.
     Give(Fault),
-    /// It certainly was not processed: it may be sent anew, a write too.
+    /// The request certainly was not processed: it may be sent anew, a write too.
     Retry(Fault),
-    /// It may have been processed, which does no harm: a read may be sent anew.
+    /// The request may have been processed, which does no harm: a read may be sent anew.
     RetryAfterLoss(Fault),
 }
 
-/// What a failed attempt to have a request answered allows.
 pub(super) fn after(error: CallError, is_write: bool) -> Next {
     match error {
         CallError::NotSent(text) => Next::Retry(Fault::new(FaultKind::NoLeader, format!("rpc error getting client: {text}"))),
@@ -29,17 +26,15 @@ pub(super) fn after(error: CallError, is_write: bool) -> Next {
     }
 }
 
-/// What is done about a neighbour that did not bring a request to another datacenter.
+/// The step after a neighbour that did not bring a request to another datacenter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Beside {
-    /// The asker is told.
+    /// The asker gets the fault.
     Give(Fault),
-    /// Another may be asked: certainly nothing was done. Where this one said more than that it has no way,
-    /// with that.
+    /// Another may be asked: certainly nothing was done. With the fault, where it is more than the want of a way.
     Next(Option<Fault>),
 }
 
-/// What a neighbour's failure to have a request answered elsewhere allows.
 pub(super) fn after_neighbour(error: CallError, is_write: bool) -> Beside {
     match error {
         CallError::Fault(fault) if !may_be_retried(&fault) => Beside::Give(fault),
@@ -51,13 +46,13 @@ pub(super) fn after_neighbour(error: CallError, is_write: bool) -> Beside {
     }
 }
 
-/// Whether another server may have an answer in spite of this fault: it is not the user's, and does
-/// not tell what the other datacenter has answered.
+/// True if another server may have an answer in spite of this fault: it is no mistake of the user, and no answer of the
+/// other datacenter.
 pub(super) fn may_be_retried(fault: &Fault) -> bool {
     is_want_of_way(fault) || matches!(fault.kind, FaultKind::NoLeader | FaultKind::Busy)
 }
 
-/// Whether a server says so that could not ask.
+/// True if the fault is of a server that could not ask.
 pub(super) fn is_want_of_way(fault: &Fault) -> bool {
     matches!(fault.kind, FaultKind::NoPath | FaultKind::Unreachable)
 }
@@ -70,10 +65,10 @@ pub(super) struct Retries {
     refusals: usize,
 }
 
-/// What comes after a server has failed.
+/// The step after a server has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AfterFailure {
-    /// The asker is told.
+    /// The asker gets the fault.
     Give(Fault),
     /// The next server is asked at once, however long the first has taken.
     AtOnce(Fault),
@@ -84,9 +79,9 @@ pub(super) enum AfterFailure {
 }
 
 impl Retries {
-    /// A request failed on one of `servers` servers. What was certainly not processed goes to the
-    /// others; so does a read that was lost, once to each: several servers may end at the same moment.
-    /// A read that one cannot take may be known to one of another version.
+    /// The step after a failure on one of `servers` servers. A request that was certainly not processed goes to the others,
+    /// and so does a lost read, once to each: several servers may end at the same moment. A read that one cannot take may be
+    /// known to one of another version.
     pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> AfterFailure {
         if let CallError::Refused(fault) = error {
             self.refusals += 1;
@@ -185,14 +180,14 @@ mod tests {
     #[test]
     fn of_several_neighbours_the_next_is_asked_only_when_nothing_was_done() {
         let busy = Fault::new(FaultKind::Busy, "full");
-        for (fault, told) in [
+        for (fault, reported) in [
             (Fault::unreachable("cut"), None),
             (Fault::no_path("never-joined"), None),
             (Fault::no_leader(), Some(Fault::no_leader())),
             (busy.clone(), Some(busy)),
         ] {
             for is_write in [true, false] {
-                assert_eq!(after_neighbour(CallError::Fault(fault.clone()), is_write), Beside::Next(told.clone()));
+                assert_eq!(after_neighbour(CallError::Fault(fault.clone()), is_write), Beside::Next(reported.clone()));
             }
         }
         for fault in [Fault::bad_request("no"), Fault::outcome_unknown("lost")] {

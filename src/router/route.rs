@@ -1,7 +1,4 @@
-//! Where a request is answered: the pure decision.
-//!
-//! `deliver.rs` calls [`route`] once for each attempt. This file does no I/O, reads no clock and
-//! knows no handle of another room.
+//! The decision where a request is answered. Pure: no I/O, no clock, and no handle of another room.
 
 use crate::model::fault::Fault;
 use crate::model::operation::Need;
@@ -9,7 +6,7 @@ use crate::model::query::{Consistency, Query};
 use crate::model::request::{Hops, Operation};
 use std::net::SocketAddr;
 
-/// Who may answer `ask` within the datacenter.
+/// The servers that may answer `ask` within the datacenter.
 pub(super) fn need(ask: &Operation) -> Need {
     match ask {
         Operation::Write(_) => Need::Leader,
@@ -18,7 +15,7 @@ pub(super) fn need(ask: &Operation) -> Need {
     }
 }
 
-/// The datacenter that `ask` names; `None` for what is never asked of another one.
+/// The datacenter that `ask` names; `None` for an operation that is never asked of another one.
 pub(super) fn wanted_dc(ask: &Operation) -> Option<&str> {
     match ask {
         Operation::Read(query) if query.identity.read.spec().is_of_this_side() => None,
@@ -27,61 +24,57 @@ pub(super) fn wanted_dc(ask: &Operation) -> Option<&str> {
     }
 }
 
-/// What stands for all datacenters where one is named.
+/// The name that stands for all datacenters.
 pub(super) const ALL_DATACENTERS: &str = "*";
 
-/// Whether `query` is for all datacenters at once.
 pub(super) fn is_for_all(query: &Query) -> bool {
     !query.identity.read.spec().is_of_this_side() && query.identity.dc.as_deref() == Some(ALL_DATACENTERS)
 }
 
-/// Whether `dc` names a datacenter other than `own`, or all of them; names are compared without regard to case.
+/// True if `dc` names a datacenter other than `own`, or all of them; names are compared without regard to case.
 pub(super) fn is_elsewhere(own: &str, dc: Option<&str>) -> bool {
     dc.is_some_and(|dc| !dc.is_empty() && !dc.eq_ignore_ascii_case(own))
 }
 
-/// Where the leader of this datacenter is, as far as this agent knows.
+/// The place of this datacenter's leader, as far as this agent knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leader {
-    /// It is this server.
+    /// This server.
     Here,
-    /// It is another, with this RPC address.
+    /// Another server, with this RPC address.
     At(SocketAddr),
-    /// None is known, its address is not, or this server has just been elected and is not ready.
+    /// No leader or address is known, or this server has just been elected and is not ready.
     Unknown,
 }
 
-/// What the decision depends on, beside the request.
+/// The facts that the decision depends on, beside the request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Situation<'a> {
-    /// This agent's datacenter.
     pub own_dc: &'a str,
-    /// Whether this agent is a server.
     pub is_server: bool,
-    /// Who leads.
     pub leader: Leader,
-    /// Whether this server has ever had contact with a leader, so that its view has an age.
+    /// True if this server has ever had contact with a leader, so that its view has an age.
     pub has_view: bool,
 }
 
-/// Where a request goes next.
+/// The next place of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// It is answered here.
+    /// This server.
     Here,
-    /// To the leader, which must not forward it.
+    /// The leader, which must not forward it.
     Leader(SocketAddr),
-    /// To any other server of this datacenter.
+    /// Any other server of this datacenter.
     AnyServer,
-    /// To another datacenter.
+    /// Another datacenter.
     Bridge(String),
-    /// It waits for a leader.
+    /// None before there is a leader.
     Hold,
-    /// It fails.
+    /// None at all.
     Refuse(Fault),
 }
 
-/// Decides where a request that wants `dc` and has come by `hops` goes.
+/// Decides for a request that wants `dc` and has come by `hops`.
 pub(super) fn route(situation: &Situation<'_>, dc: Option<&str>, hops: Hops, need: Need) -> Route {
     if let Some(dc) = dc.filter(|dc| is_elsewhere(situation.own_dc, Some(dc))) {
         return match (hops.crossed, situation.is_server) {

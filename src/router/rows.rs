@@ -1,5 +1,5 @@
-//! Reads for the agent's own parts, which want rows: those of the view here, where it may answer, else
-//! those in the JSON of another server. Nowhere else is the JSON of a catalog parsed.
+//! Reads for the agent's own parts, which want rows: of the view here where it may answer, else of the JSON of another
+//! server. Nowhere else is the JSON of a catalog parsed.
 
 use super::blocking::{self, News, Seen, Watched};
 use super::freshness::{self, LEAST_WAIT};
@@ -24,10 +24,10 @@ use tokio::time::Instant;
 
 /// The rows of one kind of read.
 pub trait TypedRows: Sized {
-    /// Those that a view has; nothing where they are of another kind of read.
+    /// The rows of a view; none where they are of another kind of read.
     fn of(rows: &Rows<'_>) -> Option<Self>;
 
-    /// Those in the JSON that a server made of its view.
+    /// The rows in the JSON that a server made of its view.
     fn parse(body: &[u8]) -> serde_json::Result<Self>;
 }
 
@@ -107,15 +107,14 @@ impl Router {
 }
 
 impl Core {
-    /// The view here that answers `query`, once it does, with the index of its answer. Unset where another server
-    /// is to be asked: there is none here, or it may be too old.
+    /// The view here that answers `query`, with the index of its answer. Unset where another server is to be asked: there is
+    /// no view here, or it may be too old.
     async fn view_for(&self, query: &Query) -> Option<(Arc<View>, u64)> {
         let catalog = self.paths.catalog.as_deref()?;
         let query = freshness::prepared(&self.settings, query.clone());
         let is_own = query.identity.dc.is_none() && query.freshness.consistency == Consistency::Stale;
         let place = Here { catalog, query: query.identity.of_view().filter(|_| is_own)?, max_stale: query.freshness.max_stale };
-        let wait = blocking::clamp(query.freshness.wait, self.settings.default_query_time, self.settings.max_query_time);
-        let wait = blocking::jittered(wait, &mut rand::rng());
+        let wait = self.wait_of(query.freshness.wait);
         let seen = blocking::answer(&place, query.freshness.min_index, wait, &Progress::default()).await;
         seen.ok().map(|at| (at.view, at.index))
     }
@@ -128,7 +127,7 @@ struct Here<'a> {
     max_stale: Option<Duration>,
 }
 
-/// A view, as far as it tells whether a query has another answer.
+/// A view, as far as it decides whether a query has another answer.
 struct At {
     view: Arc<View>,
     index: u64,
@@ -137,7 +136,7 @@ struct At {
 
 impl News for At {
     fn seen(&self, hasher: &RandomState) -> Seen {
-        // Whatever moves the index is news: the rows need not be looked through for it.
+        // Every move of the index is news: the rows need not be looked through for it.
         Seen { index: self.index, body: hasher.hash_one(self.index), cluster: self.cluster }
     }
 }
@@ -218,8 +217,8 @@ mod tests {
         let (reader, query) = (catalog(), Query::new(read, Principal::agent("n1")));
         let (view, query) = (reader.view(), query.identity.of_view().unwrap());
         let found = view.find(query, 0).unwrap();
-        let (here, told) = (T::of(&found.rows).unwrap(), T::parse(&found.render().body).unwrap());
-        assert_eq!(here, told);
+        let (here, parsed) = (T::of(&found.rows).unwrap(), T::parse(&found.render().body).unwrap());
+        assert_eq!(here, parsed);
         here
     }
 

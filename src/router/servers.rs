@@ -1,7 +1,6 @@
 //! The servers of this datacenter in the order in which this agent asks them.
 //!
-//! `deliver.rs` picks from it and tells it of failures; the list follows the LAN roster by itself.
-//! It does no I/O; time and randomness come from outside.
+//! The list follows the LAN roster by itself. It does no I/O; time and randomness come from outside.
 
 use crate::defaults::SERVER_REBALANCE;
 use crate::gossip::Roster;
@@ -16,11 +15,9 @@ use tokio::time::Instant;
 /// A server of this datacenter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
-    /// Its node id.
     pub id: NodeId,
-    /// Where it takes requests.
+    /// The address at which it takes requests.
     pub addr: SocketAddr,
-    /// Whether gossip takes it for alive.
     pub alive: bool,
 }
 
@@ -36,14 +33,14 @@ impl Server {
 #[derive(Debug, Default)]
 pub(super) struct ServerList {
     order: Vec<Server>,
-    /// The roster the list was last made to agree with; it is read anew only when there is another.
+    /// The roster that the list agrees with; it is read anew only when there is another.
     seen: Option<Arc<Roster>>,
     rebalance_at: Option<Instant>,
 }
 
 impl ServerList {
-    /// Makes the list agree with `roster`: who stays keeps its place, who is new gets a random one,
-    /// so that a server that joins gets its share at once.
+    /// Makes the list agree with `roster`. A server that stays keeps its place, a new one gets a random one, so that it has
+    /// its share at once.
     pub(super) fn follow(&mut self, roster: &Arc<Roster>, rng: &mut impl rand::Rng) {
         if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, roster)) {
             return;
@@ -62,7 +59,6 @@ impl ServerList {
         self.seen = Some(Arc::clone(roster));
     }
 
-    /// Shuffles the list when it is time for it.
     pub(super) fn rebalance(&mut self, now: Instant, rng: &mut impl rand::Rng) {
         match self.rebalance_at {
             Some(at) if now < at => return,
@@ -73,8 +69,7 @@ impl ServerList {
         self.rebalance_at = Some(now + rng.random_range(SERVER_REBALANCE.0..=SERVER_REBALANCE.1));
     }
 
-    /// The server to ask, `except` passed over. One that gossip takes for dead is asked only when
-    /// there is no other.
+    /// The server to ask, without `except`. A server that gossip takes for dead is asked only when there is no other.
     pub(super) fn first(&self, except: Option<NodeId>) -> Option<SocketAddr> {
         let others = || self.order.iter().filter(|server| Some(server.id) != except);
         others().find(|server| server.alive).or_else(|| others().next()).map(|server| server.addr)
@@ -94,12 +89,11 @@ impl ServerList {
         }
     }
 
-    /// Where the server `id` takes requests.
+    /// The address at which the server `id` takes requests.
     pub(super) fn addr_of(&self, id: NodeId) -> Option<SocketAddr> {
         self.order.iter().find(|server| server.id == id).map(|server| server.addr)
     }
 
-    /// How many servers there are.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
@@ -107,34 +101,19 @@ impl ServerList {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, agent as member, id};
     use super::*;
-    use crate::model::member::tag;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
     use std::time::Duration;
-
-    fn id(number: u8) -> NodeId {
-        NodeId::from_u128(u128::from(number))
-    }
 
     fn addr(number: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, number], 8300))
     }
 
-    fn member(number: u8, role: &str, status: MemberStatus) -> Member {
-        let tags = [(tag::ROLE, role.to_owned()), (tag::ID, id(number).to_string()), (tag::PORT, "8300".to_owned())];
-        Member {
-            name: format!("n{number}"),
-            addr: SocketAddr::from(([10, 0, 0, number], 8301)),
-            tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-            status,
-        }
-    }
-
     fn roster(members: impl IntoIterator<Item = Member>) -> Arc<Roster> {
-        let members: BTreeMap<_, _> = members.into_iter().map(|member| (member.name.clone(), member)).collect();
-        Arc::new(Roster { members })
+        Arc::new(testing::roster(members))
     }
 
     fn servers(numbers: impl IntoIterator<Item = u8>) -> Arc<Roster> {

@@ -1,6 +1,4 @@
-//! What this server pushes to other datacenters: its own view, in stale mode.
-//!
-//! `bridge` reads through it, by way of `agent`. Nothing here waits.
+//! The answers that this server pushes to other datacenters: of its own view, in stale mode. Nothing here waits.
 
 use super::{Core, Router, principal};
 use crate::model::answer::{Answer, AnswerMeta};
@@ -29,7 +27,7 @@ impl Core {
                 Ok(self.rendered(catalog, rendered, Consistency::Stale, age))
             }
             Answered::Servers(read) if spec.shared.fed => {
-                // How far each server is changes with every entry of the log: a feed of that would never be up to date.
+                // The progress of each server changes with every entry of the log: a feed of that would never be up to date.
                 let (body, found) = self.servers_as_seen_here(catalog, read, false)?;
                 Ok(Answer { meta: AnswerMeta { found, last_contact: age, ..self.meta(catalog, Consistency::Stale) }, body })
             }

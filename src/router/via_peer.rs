@@ -1,15 +1,13 @@
-//! A request for another datacenter, on a server that may have no way there.
+//! A request for another datacenter on a server that may have no way there.
 //!
-//! One that has just come back learns of the other datacenters by gossip, one whose links have all
-//! broken dials them anew, and one that is shutting down has none any more. Its neighbours most often
-//! have a link that stands, so it asks by way of them rather than fail. `deliver.rs` comes here with
-//! what crosses the bridge and is not read from memory.
+//! A server that is starting, has lost its links or is shutting down has none. Its neighbours most often have a link that
+//! stands, so it asks by way of them rather than fail.
 
 use super::Core;
-use super::deliver::{come, shorten};
-use super::paths::Datacenters;
-use super::remote_read::has_hope;
+use super::deliver::{shorten, with_age};
+use super::held_read::has_hope;
 use super::retry::{Beside, after_neighbour, is_want_of_way};
+use crate::bridge::Datacenters;
 use crate::clock;
 use crate::defaults::{BRIDGE_LATE_MIN, BRIDGE_PROGRESS_TIMEOUT, NEIGHBOURS_MAX};
 use crate::model::fault::Fault;
@@ -18,18 +16,17 @@ use crate::rpc::CallError;
 use std::net::SocketAddr;
 use tokio::time::Instant;
 
-/// What came of asking the neighbours.
+/// The outcome of asking the neighbours.
 enum Aside {
-    /// One of them has had it answered, or nobody else may be asked.
+    /// A neighbour has had it answered, or no other may be asked.
     Done(Result<Reply, Fault>),
-    /// It is certainly not done; with what came in place of an answer, where that was more than the
-    /// want of a way.
+    /// It is certainly not done; with the fault of a neighbour, where that was more than the want of a way.
     NotDone(Option<Fault>),
 }
 
 impl Core {
-    /// Sends `request` to `dc`, and where this server has no way there, by way of a neighbour. One that
-    /// comes from aside goes no further than this server's own links.
+    /// Sends `request` to `dc`, and where this server has no way there, by way of a neighbour. A request of a neighbour goes
+    /// no further than this server's own links.
     pub(super) async fn cross_or_via_peer(
         &self,
         bridge: &dyn Datacenters,
@@ -39,7 +36,7 @@ impl Core {
     ) -> Result<Reply, Fault> {
         let began = Instant::now();
         if request.hops.via_peer {
-            // Whoever asks has others to ask.
+            // The neighbour that asks has others to ask.
             return match bridge.has_way(&dc, began).await {
                 true => self.call_across(bridge, &dc, &mut request, progress).await,
                 false => Err(Fault::unreachable("unreachable: no link stands")),
@@ -54,25 +51,25 @@ impl Core {
                 done => return done,
             }
             if deadline.is_some() {
-                // However long it was parked.
+                // The time for which it was parked does not count.
                 until = Instant::now() + BRIDGE_PROGRESS_TIMEOUT;
             }
             shorten(&mut request, deadline);
         }
-        let mut told = match Box::pin(self.call_aside(bridge, &dc, &mut request, until, progress)).await {
+        let mut reported = match Box::pin(self.call_aside(bridge, &dc, &mut request, until, progress)).await {
             Aside::Done(done) => return done,
-            Aside::NotDone(told) => told,
+            Aside::NotDone(reported) => reported,
         };
         if let Some(fault) = failed {
-            return Err(told.unwrap_or(fault));
+            return Err(reported.unwrap_or(fault));
         }
-        if let Some(fault) = told.take_if(|_| Instant::now() >= until) {
+        if let Some(fault) = reported.take_if(|_| Instant::now() >= until) {
             return Err(fault);
         }
-        // It waits for a way of its own, or tells why there is none.
+        // It waits for a way of its own, or fails with why there is none.
         shorten(&mut request, deadline);
         match self.call_across(bridge, &dc, &mut request, progress).await {
-            Err(fault) if is_want_of_way(&fault) => Err(told.unwrap_or(fault)),
+            Err(fault) if is_want_of_way(&fault) => Err(reported.unwrap_or(fault)),
             done => done,
         }
     }
@@ -87,8 +84,8 @@ impl Core {
         progress: &Progress,
     ) -> Aside {
         request.hops = Hops { via_peer: true, ..Hops::default() };
-        let is_write = matches!(request.ask, Operation::Write(_));
-        let mut told = None;
+        let is_write = matches!(request.operation, Operation::Write(_));
+        let mut reported = None;
         for addr in self.with_servers(|servers| servers.alive(self.settings.node_id, NEIGHBOURS_MAX)) {
             if Instant::now() >= until {
                 break;
@@ -106,10 +103,10 @@ impl Core {
             match after_neighbour(error, is_write) {
                 Beside::Give(fault) => return Aside::Done(Err(fault)),
                 Beside::Next(_) if let Some(fault) = bridge.closed(dc) => return Aside::Done(Err(fault)),
-                Beside::Next(said) => told = said.or(told),
+                Beside::Next(said) => reported = said.or(reported),
             }
         }
-        Aside::NotDone(told)
+        Aside::NotDone(reported)
     }
 
     async fn call_neighbour(
@@ -122,14 +119,14 @@ impl Core {
     ) -> Result<Reply, CallError> {
         let asked = clock::now();
         let call = self.call(addr, request, 3, progress);
-        let reply = match &request.ask {
+        let reply = match &request.operation {
             Operation::Write(_) => call.await,
-            // What operators close meanwhile is not watched by way of others either.
+            // A datacenter that operators close meanwhile is not watched by way of others either.
             Operation::Read(_) => tokio::select! {
                 reply = call => reply,
                 fault = bridge.until_closed(dc) => Err(CallError::Fault(fault)),
             },
         };
-        reply.map(|reply| come(reply, clock::since(asked)))
+        reply.map(|reply| with_age(reply, clock::since(asked)))
     }
 }

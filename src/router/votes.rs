@@ -1,4 +1,4 @@
-//! Votes of observers on their way to the log: which of them still count. `principal.rs` has seen whose they are.
+//! Votes of observers on their way to the log: the ones that still count. `principal` has checked whose they are.
 
 use super::Core;
 use super::paths::Catalog;
@@ -9,8 +9,7 @@ use crate::model::vote::Ballot;
 use std::time::{Duration, SystemTime};
 
 impl Core {
-    /// The command that counts those votes of `ballot` that are of an assignment that still stands; nothing where none
-    /// is.
+    /// The command for those votes of `ballot` whose assignment still stands; none where no vote counts.
     pub(super) fn counted(&self, catalog: &dyn Catalog, ballot: &Ballot) -> Result<Option<Command>, Fault> {
         if ballot.votes.len() > VOTES_PER_BALLOT {
             let text = format!("expected at most {VOTES_PER_BALLOT} votes in one ballot, got {}", ballot.votes.len());
@@ -27,7 +26,7 @@ impl Core {
     }
 }
 
-/// Shortens an output to what the catalog keeps of one vote.
+/// Shortens an output to the part that the catalog keeps of one vote.
 fn cut(output: &mut String) {
     let end = output.floor_char_boundary(VOTE_OUTPUT_BYTES);
     output.truncate(end);

@@ -1,7 +1,6 @@
-//! Doing a write on the leader.
+//! Writes on the leader.
 //!
-//! `deliver.rs` calls it when the write has come to the server that leads. It makes a command of what the user wants
-//! and proposes it, or changes the membership; it never forwards.
+//! A write becomes a command that is proposed, or changes the membership. It is never forwarded.
 
 use super::Core;
 use super::operator::Servers;
@@ -125,8 +124,8 @@ fn renew(catalog: &dyn Catalog, id: SessionId) -> Result<Written, Fault> {
     Ok(Written { index: 0, effect: Effect::Renewed { session: Box::new(Session::clone(session)), valid_ms } })
 }
 
-/// What removes a datacenter: every cluster that is known by its name, or where none is whatever is
-/// called so. `is_removed` says whether some cluster of that name is removed already.
+/// The command that removes a datacenter: every cluster that is known by its name, or where none is, whatever is called so.
+/// `is_removed` says whether some cluster of that name is removed already.
 fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, Fault> {
     let Removal { dc, is_known, clusters } = wanted;
     if dc.eq_ignore_ascii_case(own_dc) {

@@ -1,6 +1,5 @@
-//! Bytes of messages that are in memory at a time: in all, and of each address.
-//!
-//! `server` takes room for what has arrived, never for what was announced: a length costs its sender nothing.
+//! Bytes of messages in memory at a time: in all, and of each address. Bytes that have arrived take room, not an announced
+//! length, which costs its sender nothing.
 
 use crate::defaults;
 use crate::entrance::counted_as;
@@ -10,11 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Messages of others fill all the room there is.
+/// Other messages fill all the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-/// Room for messages.
 #[derive(Debug)]
 pub(super) struct Budget {
     all: Arc<Semaphore>,
@@ -22,7 +20,7 @@ pub(super) struct Budget {
     by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
 }
 
-/// What one message takes of it; given back when dropped.
+/// The room that one message takes; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     own: Arc<Semaphore>,
@@ -32,17 +30,17 @@ pub(super) struct Share {
 }
 
 impl Budget {
-    /// So many KiB in all, and of each address.
+    /// Room for `kib` KiB in all and `kib_of_address` KiB of each address.
     pub(super) fn new(kib: usize, kib_of_address: usize) -> Budget {
         Budget { all: Arc::new(Semaphore::new(kib)), kib_of_address, by_address: Mutex::default() }
     }
 
-    /// For a message from `address`, of which nothing has come yet.
+    /// The share of a message from `address` before its first byte.
     pub(super) fn share(&self, address: IpAddr) -> Share {
         let address = counted_as(address);
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let own = by_address.get(&address).and_then(Weak::upgrade).unwrap_or_else(|| {
-            // There are never more than there are messages and one.
+            // One entry for each message, and one, are the most.
             by_address.retain(|_, known| known.strong_count() > 0);
             let own = Arc::new(Semaphore::new(self.kib_of_address));
             by_address.insert(address, Arc::downgrade(&own));
@@ -53,7 +51,7 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes what is missing for `bytes` in all. Who finds no room gives way soon, and with that what it holds:
+    /// Takes the missing room for `bytes` in all. A message without room fails soon and gives back what it holds:
     /// messages that wait for each other would all fail at the end.
     pub(super) async fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let wanted = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
@@ -62,10 +60,8 @@ impl Share {
             return Ok(());
         }
         let (own, all) = (Arc::clone(&self.own), Arc::clone(&self.all));
-        let take = async {
-            Ok::<_, tokio::sync::AcquireError>((own.acquire_many_owned(missing).await?, all.acquire_many_owned(missing).await?))
-        };
-        let Ok(Ok((own, all))) = timeout(defaults::RPC_ROOM_TIMEOUT, take).await else {
+        let take = async { Some((own.acquire_many_owned(missing).await.ok()?, all.acquire_many_owned(missing).await.ok()?)) };
+        let Ok(Some((own, all))) = timeout(defaults::RPC_ROOM_TIMEOUT, take).await else {
             metrics::counter!("kontor.rpc.messages_without_room").increment(1);
             return Err(NoRoom);
         };

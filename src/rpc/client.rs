@@ -1,7 +1,4 @@
-//! The asking end: one connection per server and lane, and what became of each call.
-//!
-//! Used by `router` and by Raft's transport. It never sends a message twice; whether that is safe
-//! is for the caller to judge by [`CallError`].
+//! The client: one connection per server and lane. It never sends a message twice; [`CallError`] shows if that is safe.
 
 use super::message::receive;
 use super::slot::Slot;
@@ -26,7 +23,7 @@ type Slots = HashMap<(SocketAddr, Lane), Arc<Slot>>;
 #[derive(Clone, Debug)]
 pub struct RpcClient {
     tls: Option<RpcTls>,
-    /// Where connections leave from; unset where the system chooses.
+    /// The source of connections; `None` where the system chooses.
     source: Option<IpAddr>,
     slots: Arc<Mutex<Slots>>,
 }
@@ -37,8 +34,7 @@ impl RpcClient {
         RpcClient { tls, source: None, slots: Arc::default() }
     }
 
-    /// The same with connections that leave from the address that the agent tells others, by which the
-    /// servers know whose they are.
+    /// The same with connections from the advertised address of the agent, by which the servers know it.
     pub fn leaving_from(self, source: IpAddr) -> RpcClient {
         RpcClient { source: Some(source).filter(|ip| !ip.is_unspecified()), ..self }
     }
@@ -54,12 +50,7 @@ impl RpcClient {
         reply.map_err(CallError::Fault)
     }
 
-    /// Sends one of Raft's messages.
-    pub async fn raft(&self, server: SocketAddr, lane: Lane, message: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
-        self.send(server, lane, message, timeout).await
-    }
-
-    /// Whether there is a connection to `server` that has not missed its ping.
+    /// True if there is a connection to `server` that has not missed its ping.
     pub fn is_alive(&self, server: SocketAddr) -> bool {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         [Lane::Requests, Lane::Watches, Lane::Raft, Lane::Snapshots]
@@ -67,7 +58,8 @@ impl RpcClient {
             .any(|lane| slots.get(&(server, lane)).is_some_and(|slot| slot.is_up()))
     }
 
-    pub(super) async fn send(&self, server: SocketAddr, lane: Lane, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+    /// Sends the bytes of one message, such as Raft's, and returns those of its answer.
+    pub async fn send(&self, server: SocketAddr, lane: Lane, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
         let handed_over = AtomicBool::new(false);
         match tokio::time::timeout(timeout, self.exchange(server, lane, body, &handed_over)).await {
             Ok(outcome) => outcome,
@@ -130,7 +122,7 @@ impl RpcClient {
     }
 }
 
-/// The bytes of a request, if a server takes so many and so much in them.
+/// The bytes of a request, within the bounds that servers accept.
 fn encoded(request: &Request) -> Result<Bytes, Fault> {
     let body = packed::encode(request).map_err(|error| Fault::failed(format!("the request cannot be encoded: {error}")))?;
     let limit = defaults::RPC_MAX_REQUEST_BYTES;
@@ -143,8 +135,8 @@ fn encoded(request: &Request) -> Result<Bytes, Fault> {
     Ok(body.into())
 }
 
-/// Tells a message that certainly was not processed from one that may have been: the server reset its stream
-/// as refused, or said goodbye without having seen it.
+/// The error of a broken call. It certainly was not processed when the server reset its stream as refused, or said
+/// goodbye without having seen it.
 fn broken(server: SocketAddr, error: &h2::Error) -> CallError {
     let by_server = error.is_remote();
     let refused = by_server && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)

@@ -1,7 +1,6 @@
-//! One HTTP/2 connection of a client: its calls, and the pings that tell whether the server lives.
-//!
-//! Made by `slot`, used by `client`. It speaks `h2` itself: hyper sends the head and the body of a message apart,
-//! and an idle cluster, whose heartbeats are such messages, would do everything twice.
+//! One HTTP/2 connection of a client: its calls, and the pings that tell whether the server lives. It uses `h2` itself:
+//! hyper sends the head and the body of a message apart, and an idle cluster, whose heartbeats are such messages, would
+//! do everything twice.
 
 use super::Lane;
 use crate::clock::Latest;
@@ -26,13 +25,15 @@ pub(super) struct Link {
     signs: Arc<Signs>,
 }
 
-/// What the calls of a connection tell its pings.
+/// The signs of life of a connection, which its calls give and its pings use.
 #[derive(Debug)]
 struct Signs {
-    /// Calls in flight are bounded here, below what the server grants, so that none waits unseen.
+    /// One permit a call in flight, fewer than the server grants, so that none waits unseen.
     calls: Arc<Semaphore>,
     begun: Notify,
-    /// When a part of an answer, or that to a ping, came last.
+    /// Notified when the last call in flight ends.
+    ended: Notify,
+    /// The time of the last part of an answer, or of the last answered ping.
     heard: Latest,
     closed: CancellationToken,
 }
@@ -40,10 +41,10 @@ struct Signs {
 /// One call in flight; dropping it resets its stream.
 pub(super) struct Call {
     link: Link,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The body of an answer, as it comes in.
+/// The body of an answer, read as it arrives.
 pub(super) struct Incoming {
     stream: RecvStream,
     call: Call,
@@ -69,12 +70,13 @@ impl Link {
         let signs = Arc::new(Signs {
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
             begun: Notify::new(),
+            ended: Notify::new(),
             heard: Latest::default(),
             closed: CancellationToken::new(),
         });
         let pings = connection.ping_pong();
         let seen = Arc::clone(&signs);
-        // It ends with the connection, and the connection with the last handle on it.
+        // The task ends with the connection, and the connection with the last handle on it.
         tokio::spawn(async move {
             let _closed = seen.closed.clone().drop_guard();
             let silent = async {
@@ -84,7 +86,7 @@ impl Link {
                 }
             };
             tokio::select! {
-                // First: after a stall of the process an answer may be there, and late as well.
+                // First: after a stall of the process an answer may be there, though it is late.
                 biased;
                 ended = connection => match ended {
                     Ok(()) => {}
@@ -104,12 +106,12 @@ impl Link {
     pub(super) fn call(&self) -> Option<Call> {
         let permit = Arc::clone(&self.signs.calls).try_acquire_owned().ok()?;
         self.signs.begun.notify_one();
-        Some(Call { link: self.clone(), _permit: permit })
+        Some(Call { link: self.clone(), permit: Some(permit) })
     }
 }
 
 impl Call {
-    /// Hands the message to the connection; an error says that it will not be sent.
+    /// Hands the message to the connection; after an error it is certainly not sent.
     pub(super) async fn send(&self, head: hyper::http::Request<()>, body: Bytes) -> Result<ResponseFuture, h2::Error> {
         let mut ready = self.link.sender.clone().ready().await?;
         let (response, mut stream) = ready.send_request(head, body.is_empty())?;
@@ -127,6 +129,15 @@ impl Call {
     }
 }
 
+impl Drop for Call {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        if self.link.signs.is_idle() {
+            self.link.signs.ended.notify_one();
+        }
+    }
+}
+
 impl Incoming {
     /// The next part of the body; `None` at its end.
     pub(super) async fn part(&mut self) -> Option<Result<Bytes, h2::Error>> {
@@ -140,8 +151,8 @@ impl Incoming {
 }
 
 impl Signs {
-    /// Pings while calls are under way and nothing comes; over once a ping is not answered and nothing has come
-    /// instead. Where nothing is under way there is nothing to lose: an idle agent wakes nobody.
+    /// Pings while calls are under way and no answer arrives. Resolves once a ping is not answered and nothing else
+    /// arrived either. Without calls there is nothing to lose: an idle agent sends no ping.
     async fn until_silent(&self, mut pings: PingPong, lane: Lane) {
         let (interval, patience) = match lane {
             Lane::Requests | Lane::Raft => (defaults::RPC_PING_INTERVAL, defaults::RPC_PING_TIMEOUT),
@@ -149,19 +160,22 @@ impl Signs {
             Lane::Snapshots => (defaults::RPC_PING_INTERVAL, defaults::RPC_SNAPSHOT_PING_TIMEOUT),
         };
         loop {
-            while self.calls.available_permits() == MAX_CALLS {
+            while self.is_idle() {
                 self.begun.notified().await;
             }
             let silence = self.silence();
-            tokio::time::sleep(interval.saturating_sub(silence).max(interval / 4)).await;
-            let is_busy = self.calls.available_permits() < MAX_CALLS;
-            if is_busy && self.silence() >= interval && !self.is_answered(&mut pings, patience).await {
+            tokio::select! {
+                () = tokio::time::sleep(interval.saturating_sub(silence).max(interval / 4)) => {}
+                // A call that is answered at once leaves no timer behind, as each heartbeat would.
+                () = self.ended.notified() => continue,
+            }
+            if !self.is_idle() && self.silence() >= interval && !self.is_answered(&mut pings, patience).await {
                 return;
             }
         }
     }
 
-    /// Whether a ping is answered, however late, as long as anything else comes instead.
+    /// True if a ping is answered, however late, as long as anything else arrives instead.
     async fn is_answered(&self, pings: &mut PingPong, patience: Duration) -> bool {
         let mut pong = std::pin::pin!(pings.ping(Ping::opaque()));
         loop {
@@ -170,12 +184,17 @@ impl Signs {
                     self.heard.happens();
                     return true;
                 }
-                // The connection says itself how it has ended.
+                // The connection's task logs how it has ended.
                 Ok(Err(_ended)) => std::future::pending().await,
                 Err(_elapsed) if self.silence() < patience => {}
                 Err(_elapsed) => return false,
             }
         }
+    }
+
+    /// Whether no call is in flight.
+    fn is_idle(&self) -> bool {
+        self.calls.available_permits() == MAX_CALLS
     }
 
     fn silence(&self) -> Duration {

@@ -1,14 +1,12 @@
-//! Bodies of messages, read within bounds.
-//!
-//! Used by both ends. A size that was announced is checked before any of it is taken in.
+//! Bodies of messages, read within bounds by both ends. An announced size is checked before the first byte is read.
 
-use super::budget::{NoRoom, Share};
+use super::budget::Share;
 use super::link;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-/// Why a body cannot be had.
+/// The reason that a body cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("a message of more than {limit} bytes")]
@@ -19,13 +17,7 @@ pub(super) enum BodyError {
     NoRoom,
 }
 
-impl From<NoRoom> for BodyError {
-    fn from(_: NoRoom) -> BodyError {
-        BodyError::NoRoom
-    }
-}
-
-/// A body as far as it has come; one that came in one piece is not copied.
+/// The part of a body that has arrived; a body in one piece is not copied.
 struct Whole {
     limit: usize,
     first: Bytes,
@@ -33,15 +25,15 @@ struct Whole {
 }
 
 impl Whole {
-    /// `announced` bytes are to come, or more.
+    /// A body of `announced` bytes or more, before its first byte.
     fn new(limit: usize, announced: u64) -> Result<Whole, BodyError> {
-        match announced > limit as u64 {
-            true => Err(BodyError::TooLarge { limit }),
-            false => Ok(Whole { limit, first: Bytes::new(), pieces: BytesMut::new() }),
+        if announced > limit as u64 {
+            return Err(BodyError::TooLarge { limit });
         }
+        Ok(Whole { limit, first: Bytes::new(), pieces: BytesMut::new() })
     }
 
-    /// Bytes with `data`, if that is not too much.
+    /// The number of bytes with `data`, within the limit.
     fn with(&self, data: &Bytes) -> Result<usize, BodyError> {
         let bytes = self.first.len() + self.pieces.len() + data.len();
         if bytes > self.limit { Err(BodyError::TooLarge { limit: self.limit }) } else { Ok(bytes) }
@@ -63,18 +55,18 @@ impl Whole {
     }
 }
 
-/// Reads a whole request of at most `limit` bytes, each piece of it once there is room for all that has come so far.
+/// Reads a whole request of at most `limit` bytes, each piece once there is room for all pieces so far.
 pub(super) async fn collect(mut body: Incoming, limit: usize, room: &mut Share) -> Result<Bytes, BodyError> {
     let mut whole = Whole::new(limit, body.size_hint().lower())?;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| BodyError::Cut(error.to_string()))?.into_data() else { continue };
-        room.grow_to(whole.with(&data)?).await?;
+        room.grow_to(whole.with(&data)?).await.map_err(|_| BodyError::NoRoom)?;
         whole.add(data);
     }
     Ok(whole.finish())
 }
 
-/// Reads a whole answer of at most `limit` bytes, of which `announced` are to come.
+/// Reads a whole answer of at most `limit` bytes, of which `announced` are certain.
 pub(super) async fn receive(mut body: link::Incoming, limit: usize, announced: u64) -> Result<Bytes, BodyError> {
     let mut whole = Whole::new(limit, announced)?;
     while let Some(part) = body.part().await {

@@ -1,9 +1,6 @@
-//! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured.
-//!
-//! The server hands requests to a [`Handler`](crate::model::request::Handler) and Raft's messages to
-//! a [`RaftSink`], both given by `agent`; the client is used by `router` and, for Raft, by `agent`'s
-//! transport. Dropping a call resets its stream, and the server drops the handler's future.
-//! It never reads what it carries, and never sends anything twice.
+//! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured. The server hands requests to a
+//! [`Handler`](crate::model::request::Handler) and Raft's messages to a [`RaftSink`]. Dropping a call resets its
+//! stream, and the server drops the handler's future. No message is sent twice.
 
 mod budget;
 mod client;
@@ -25,14 +22,14 @@ pub trait RaftSink: Send + Sync + 'static {
     /// Answers one message.
     fn handle(&self, message: Bytes) -> BoxFuture<Bytes>;
 
-    /// Whether a server of this datacenter is known at `address`: its connections and messages have room of
-    /// their own. Nobody is believed anything for it.
+    /// True if a server of this datacenter is known at `address`: its connections and messages have room of their
+    /// own. The address proves nothing else.
     fn is_of_server(&self, _address: IpAddr) -> bool {
         false
     }
 }
 
-/// Which connection a message goes by.
+/// The kinds of messages, each with a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Reads and writes.
@@ -45,13 +42,13 @@ pub enum Lane {
     Snapshots,
 }
 
-/// Why a call has no reply.
+/// The reason that a call has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// It certainly was not processed; safe to send elsewhere.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// It certainly was not processed, and will not be: it is not what servers of that version take.
+    /// It certainly was not processed, and will not be: servers of that version refuse it.
     #[error("{0}")]
     Refused(Fault),
     /// It may have been processed.
@@ -62,9 +59,9 @@ pub enum CallError {
     Fault(Fault),
 }
 
-/// Where requests go, in the form of format level 3: agents of another form answer 404, and nothing is lost.
+/// The path of requests, in the form of format level 3. Agents of another form answer 404, and nothing is lost.
 const REQUEST_PATH: &str = "/request/3";
-/// Where Raft's messages go.
+/// The path of Raft's messages.
 const RAFT_PATH: &str = "/raft";
 
 #[cfg(test)]

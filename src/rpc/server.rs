@@ -1,8 +1,4 @@
-//! The answering end: accepts connections within bounds, with or without TLS on the same port, and
-//! hands each message on.
-//!
-//! Started by `agent` through [`serve`]. Whatever bytes come, it answers, refuses or closes, and
-//! counts what it refuses.
+//! The server: accepts connections within bounds, with or without TLS on the same port, and hands each message on.
 
 use super::budget::{Budget, Share};
 use super::message::{BodyError, collect};
@@ -38,7 +34,7 @@ use tracing::{debug, warn};
 const TLS_HANDSHAKE: u8 = 0x16;
 /// The first byte of HTTP/2's preface.
 const HTTP2_PREFACE: u8 = b'P';
-/// The first byte of Consul's connections says what they are for: 0 for RPC, 1 for Raft, 3 for TLS, and so on.
+/// The last of the first bytes of Consul's connections: 0 is for RPC, 1 for Raft, 3 for TLS, and so on.
 const LAST_OF_CONSUL: u8 = 9;
 /// The pause after the listener itself fails, for lack of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -101,18 +97,18 @@ struct Server {
     raft: Option<Arc<dyn RaftSink>>,
     tls: Option<RpcTls>,
     requests: Budget,
-    /// Of the servers that are known.
+    /// For known servers.
     of_raft: Budget,
     /// Addresses that were refused for their certificates.
     distrusted: FailureThrottles<IpAddr>,
     shutdown: Shutdown,
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Debug)]
 struct Peer {
     at: SocketAddr,
-    /// Why its certificate lets it not speak as a server.
+    /// The reason that its certificate does not let it speak as a server.
     no_server: Option<Arc<str>>,
 }
 
@@ -121,7 +117,7 @@ impl Server {
         self.raft.as_ref().is_some_and(|raft| raft.is_of_server(peer.ip().to_canonical()))
     }
 
-    /// Finds out by the first byte what the peer speaks, and serves it if that is allowed.
+    /// Recognises the peer's protocol by its first byte, and serves it if that is allowed.
     async fn welcome(self: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
         let mut first = [0];
         match timeout(defaults::RPC_HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await {
@@ -161,8 +157,8 @@ impl Server {
         }
     }
 
-    /// Refuses a peer for its certificate or the lack of one. An operator has to mend that, so it is
-    /// logged, but once a minute for each address: a peer that is refused comes again and again.
+    /// Refuses a peer for its certificate or the lack of one. An operator has to mend that, so it is logged once a
+    /// minute for each address: a refused peer tries again and again.
     fn distrusted(&self, kind: &'static str, peer: SocketAddr, why: &str) {
         refused(kind, peer, why);
         if self.distrusted.failed(counted_as(peer.ip()), Instant::now().into_std()).is_due {
@@ -170,7 +166,7 @@ impl Server {
         }
     }
 
-    /// Serves a peer that TLS has let in, as what its certificate says.
+    /// Serves a peer behind TLS, with the rights of its certificate.
     async fn converse_secured(self: Arc<Server>, stream: TlsStream<TcpStream>, at: SocketAddr, tls: &RpcTls) {
         let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         if let Some(dc) = tls.of_elsewhere(leaf) {
@@ -181,10 +177,7 @@ impl Server {
         self.converse(stream, Peer { at, no_server }).await;
     }
 
-    async fn converse<S>(self: Arc<Server>, stream: S, peer: Peer)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn converse(self: Arc<Server>, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer) {
         let (asked, at) = (Arc::new(AtomicBool::new(false)), peer.at);
         let service = {
             let (server, asked) = (Arc::clone(&self), Arc::clone(&asked));
@@ -233,7 +226,7 @@ impl Server {
         }
     }
 
-    /// One message. Dropping this future, as hyper does when the stream is reset, drops the handler's.
+    /// Answers one message. Dropping this future, as hyper does when the stream is reset, drops the handler's.
     async fn answer(&self, request: hyper::Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
         let outcome = match (request.method(), request.uri().path()) {
             (&Method::POST, REQUEST_PATH) => self.request(request.into_body(), peer).await,
@@ -250,8 +243,8 @@ impl Server {
             .map_err(|error| refusal(StatusCode::BAD_REQUEST, format!("the request cannot be read: {error}")))?;
         let length = message.len();
         drop(message);
-        // A read may be parked for minutes, and then holds what it holds beside the budget.
-        let _room = match request.ask {
+        // A read may be parked for minutes: its few bytes are outside the budget.
+        let _room = match request.operation {
             Operation::Write(_) => Some(room),
             Operation::Read(_) if length <= defaults::RPC_MAX_READ_BYTES => None,
             Operation::Read(_) => {
@@ -267,7 +260,7 @@ impl Server {
         Ok(encoded(&outcome))
     }
 
-    /// Everything that Raft's servers tell each other: votes, appends, snapshots, and how they begin.
+    /// Hands on a message of Raft: votes, appends, snapshots, and how servers begin.
     async fn message_of_raft(&self, body: Incoming, peer: &Peer) -> Result<Bytes, ErrorResponse> {
         let Some(raft) = &self.raft else {
             return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "this agent is not a server".to_owned()));
@@ -284,7 +277,7 @@ impl Server {
 
 type ErrorResponse = Response<Full<Bytes>>;
 
-/// The body, with the room it takes. Its length must be told, or there would be no telling.
+/// The body, with the room it takes. The length must be announced, so that a bound can hold before the body is read.
 async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, Share), ErrorResponse> {
     let Some(length) = body.size_hint().exact() else {
         return Err(refusal(StatusCode::LENGTH_REQUIRED, "a message tells its length".to_owned()));
@@ -303,7 +296,7 @@ async fn take(body: Incoming, limit: usize, mut share: Share) -> Result<(Bytes, 
     }
 }
 
-/// The reply as it travels; one that nobody would take is replaced by a fault that says so.
+/// The bytes of the reply. A fault replaces a reply that clients would refuse.
 fn encoded(outcome: &Result<Reply, Fault>) -> Bytes {
     let limit = defaults::RPC_MAX_REPLY_BYTES;
     let fault = match packed::encode(outcome) {

@@ -1,7 +1,5 @@
-//! One connection of a client to one server: made when asked for, by one dial for all who wait, and
-//! made anew after it broke, with pauses that grow.
-//!
-//! Used by `client` alone.
+//! One connection of a client to one server: made when asked for, by one dial for all waiting calls, and made anew after
+//! it broke, with growing pauses.
 
 use super::Lane;
 use super::link::Link;
@@ -24,12 +22,11 @@ type Dial = Shared<BoxFuture<'static, Result<Link, Arc<str>>>>;
 
 #[derive(Debug)]
 enum State {
-    /// None yet.
     Idle,
-    /// One dial is under way, and all who ask wait for it.
+    /// One dial is under way, and all calls wait for it.
     Dialling(Dial),
     Up(Link),
-    /// It failed; until `retry_at` the same answer is given to everyone.
+    /// The dial failed; until `retry_at` all calls get its error.
     Failed {
         error: Arc<str>,
         retry_at: Instant,
@@ -44,7 +41,6 @@ pub(super) struct Slot {
     tls: Option<RpcTls>,
     source: Option<IpAddr>,
     state: Mutex<State>,
-    /// Failed TLS handshakes.
     distrusted: Mutex<FailureThrottle>,
 }
 
@@ -64,7 +60,7 @@ impl Slot {
         matches!(&*self.lock(), State::Up(link) if !link.is_closed())
     }
 
-    /// Whether forgetting this slot would break nothing.
+    /// True if this slot has no connection and no dial.
     pub(super) fn is_forgettable(&self) -> bool {
         match &*self.lock() {
             State::Up(link) => link.is_closed(),
@@ -73,7 +69,7 @@ impl Slot {
         }
     }
 
-    /// The connection, made if there is none; the error says why there is none.
+    /// The connection, made if there is none.
     pub(super) async fn link(self: &Arc<Slot>) -> Result<Link, Arc<str>> {
         let dial = {
             let mut state = self.lock();
@@ -95,15 +91,13 @@ impl Slot {
         dial.await
     }
 
-    /// Dials in a task of its own: whoever asked first may hang up, the others still wait for it.
+    /// Dials in a task of its own: the first caller may hang up while others wait.
     fn start(self: &Arc<Slot>, pause: Duration) -> Dial {
         let slot = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let outcome = match tokio::time::timeout(defaults::RPC_CONNECT_TIMEOUT, slot.dial()).await {
-                Ok(outcome) => outcome,
-                Err(_elapsed) => Err(format!("no connection within {:?}", defaults::RPC_CONNECT_TIMEOUT)),
-            };
-            let outcome = outcome.map_err(|error| Arc::<str>::from(format!("{}: {error}", slot.server)));
+            let late = |_elapsed| Err(format!("no connection within {:?}", defaults::RPC_CONNECT_TIMEOUT));
+            let dialled = tokio::time::timeout(defaults::RPC_CONNECT_TIMEOUT, slot.dial()).await.unwrap_or_else(late);
+            let outcome = dialled.map_err(|error| Arc::<str>::from(format!("{}: {error}", slot.server)));
             *slot.lock() = match &outcome {
                 Ok(link) => State::Up(link.clone()),
                 Err(error) => {
@@ -123,7 +117,7 @@ impl Slot {
         let Some(source) = source else { return TcpStream::connect(self.server).await };
         let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         match socket.bind(SocketAddr::new(source, 0)) {
-            // The agent has moved to another address; the system knows where it is now.
+            // The agent has moved to another address; the system chooses the source.
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => TcpStream::connect(self.server).await,
             bound => {
                 bound?;
@@ -138,7 +132,7 @@ impl Slot {
         let name = tls.server_name.clone().unwrap_or_else(|| ServerName::from(self.server.ip()));
         match tokio_rustls::TlsConnector::from(tls.client.load_full()).connect(name, stream).await {
             Ok(stream) => self.handshake(stream).await,
-            // It has said nothing, or something else than TLS.
+            // The server said nothing, or something else than TLS.
             Err(error) if tls.outgoing == Outgoing::TlsWhereItIs && speaks_no_tls(&error) => {
                 debug!(server = %self.server, "this server speaks no TLS; it is spoken to without");
                 self.handshake(self.stream().await?).await
@@ -156,7 +150,7 @@ impl Slot {
         Ok(stream)
     }
 
-    /// Logs a failed TLS handshake, once a minute: it is mended by an operator, not by trying again.
+    /// Logs a failed TLS handshake, once a minute: an operator has to mend it.
     fn tell(&self, error: &std::io::Error) {
         let mut distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
         if distrusted.failed(Instant::now().into_std()) {
@@ -164,10 +158,7 @@ impl Slot {
         }
     }
 
-    async fn handshake<S>(&self, stream: S) -> Result<Link, String>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn handshake(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Link, String> {
         Link::open(stream, self.lane, self.server).await.map_err(|error| error.to_string())
     }
 
@@ -176,7 +167,7 @@ impl Slot {
     }
 }
 
-/// Whether a handshake failed because the other side has none to offer: it hung up on the first message.
+/// True if a handshake failed because the other side has no TLS: it hung up on the first message.
 fn speaks_no_tls(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }

@@ -11,9 +11,14 @@ use crate::model::query::Query;
 use crate::model::request::{BoxFuture, Handler, Hops, Operation, Progress, Reply, Request, WriteRequest};
 use crate::model::service::NodeService;
 use crate::shutdown::Shutdown;
-use crate::tls::testing::{cert_of, load, signing_cert, version_1_cert};
+use crate::tls::testing::{cert_of, load, signing_cert, strict, version_1_cert};
 use crate::tls::{CertKind, RpcRules, RpcTls, TlsFiles, TlsMaterial, create_ca};
 use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use hyper::header::CONTENT_LENGTH;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +32,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// Bytes of the answer to a read of "large".
 const LARGE: usize = 8 << 20;
 
-/// Says when a handler's future starts and when it is dropped.
+/// Reports when a handler's future starts and when it is dropped.
 #[derive(Clone)]
 struct Scripted {
     events: mpsc::UnboundedSender<&'static str>,
@@ -45,7 +50,7 @@ impl Handler for Scripted {
     fn handle(&self, request: Request, _from_dc: Option<&str>, _progress: Progress) -> BoxFuture<Result<Reply, Fault>> {
         let events = self.events.clone();
         Box::pin(async move {
-            let Operation::Read(query) = &request.ask else { panic!("{request:?}") };
+            let Operation::Read(query) = &request.operation else { panic!("{request:?}") };
             let Read::Health(HealthRead::State { state }) = &query.identity.read else { panic!("{query:?}") };
             match state.as_str() {
                 "hang" => {
@@ -69,7 +74,7 @@ impl RaftSink for Scripted {
 
 fn read(state: impl Into<String>) -> Request {
     let query = Query::new(Read::Health(HealthRead::State { state: state.into() }), Principal::anonymous());
-    Request { ask: Operation::Read(query), hops: Hops::default() }
+    Request { operation: Operation::Read(query), hops: Hops::default() }
 }
 
 struct Server {
@@ -88,7 +93,18 @@ async fn server(tls: Option<RpcTls>) -> Server {
     Server { addr, events, shutdown }
 }
 
-/// A call under way that is never answered.
+impl Server {
+    async fn answers(&self, client: &RpcClient) -> bool {
+        client.call(self.addr, &read("x"), LONG).await.is_ok_and(|reply| body(reply) == "x")
+    }
+}
+
+/// A server and a client without TLS.
+async fn plain() -> (Server, RpcClient) {
+    (server(None).await, RpcClient::new(None))
+}
+
+/// A call under way, without an answer.
 fn hanging(client: &RpcClient, server: &Server) -> JoinHandle<Result<Reply, CallError>> {
     let (client, addr) = (client.clone(), server.addr);
     tokio::spawn(async move { client.call(addr, &read("hang"), LONG).await })
@@ -101,19 +117,7 @@ fn body(reply: Reply) -> Bytes {
     }
 }
 
-/// What an agent of dc1 asks of others with all that can be verified.
-fn strict() -> RpcRules {
-    RpcRules {
-        datacenter: "dc1".to_owned(),
-        domain: "consul".to_owned(),
-        verify_incoming: true,
-        verify_outgoing: true,
-        verify_server_hostname: true,
-        accept_plaintext: false,
-    }
-}
-
-/// Nothing is verified; there is a certificate all the same.
+/// The rules of an agent that verifies nothing, but has a certificate.
 fn lax() -> RpcRules {
     RpcRules { verify_incoming: false, verify_outgoing: false, verify_server_hostname: false, ..strict() }
 }
@@ -125,8 +129,7 @@ fn tls_of(ca: &(String, String), kind: CertKind, dc: &str, rules: RpcRules) -> R
 
 #[tokio::test]
 async fn requests_faults_and_raft_messages_make_the_round_trip() {
-    let server = server(None).await;
-    let client = RpcClient::new(None);
+    let (server, client) = plain().await;
     assert!(!client.is_alive(server.addr));
     assert_eq!(body(client.call(server.addr, &read("passing"), LONG).await.unwrap()), "passing");
     assert!(client.is_alive(server.addr));
@@ -135,18 +138,17 @@ async fn requests_faults_and_raft_messages_make_the_round_trip() {
         other => panic!("{other:?}"),
     }
     let message = Bytes::from(vec![7; 3 << 20]);
-    assert_eq!(client.raft(server.addr, Lane::Snapshots, message.clone(), LONG).await.unwrap(), message);
-    assert_eq!(client.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
+    assert_eq!(client.send(server.addr, Lane::Snapshots, message.clone(), LONG).await.unwrap(), message);
+    assert_eq!(client.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
     assert_eq!(body(client.call(server.addr, &read("large"), LONG).await.unwrap()).len(), LARGE);
-    // What is parked is not counted: it must be small.
+    // Parked reads are outside the budget: they must be small.
     let refused = client.call(server.addr, &read("x".repeat(defaults::RPC_MAX_READ_BYTES)), LONG).await;
     assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_dropped_call_drops_the_handlers_future_and_leaves_the_connection() {
-    let mut server = server(None).await;
-    let client = RpcClient::new(None);
+    let (mut server, client) = plain().await;
     let call = hanging(&client, &server);
     assert_eq!(server.events.recv().await, Some("started"));
     call.abort();
@@ -156,8 +158,7 @@ async fn a_dropped_call_drops_the_handlers_future_and_leaves_the_connection() {
 
 #[tokio::test]
 async fn many_calls_dropped_at_once_do_not_cost_the_connection() {
-    let mut server = server(None).await;
-    let client = RpcClient::new(None);
+    let (mut server, client) = plain().await;
     let calls: Vec<_> = (0..500).map(|_| hanging(&client, &server)).collect();
     for _ in 0..500 {
         assert_eq!(server.events.recv().await, Some("started"));
@@ -184,7 +185,7 @@ async fn a_server_that_accepts_and_never_answers_fails_all_its_calls() {
     drop(listener);
 }
 
-/// Passes one connection on to `server`, and counts the bytes that its client sends.
+/// Relays one connection to `server`, and counts the bytes of its client.
 async fn counting_relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (addr, sent) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
@@ -234,8 +235,7 @@ async fn a_refused_connection_is_certainly_not_sent() {
 
 #[tokio::test]
 async fn a_call_under_way_when_the_server_goes_is_lost() {
-    let mut server = server(None).await;
-    let client = RpcClient::new(None);
+    let (mut server, client) = plain().await;
     let call = hanging(&client, &server);
     assert_eq!(server.events.recv().await, Some("started"));
     server.shutdown.trigger();
@@ -246,24 +246,22 @@ async fn a_call_under_way_when_the_server_goes_is_lost() {
 
 #[tokio::test]
 async fn a_message_over_the_limit_is_refused_before_it_is_sent() {
-    let server = server(None).await;
-    let client = RpcClient::new(None);
+    let (server, client) = plain().await;
     let outcome = client.call(server.addr, &read("x".repeat(defaults::RPC_MAX_REQUEST_BYTES)), LONG).await;
     assert!(matches!(&outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_sees_it_first() {
-    let server = server(None).await;
-    let client = RpcClient::new(None);
+    let (server, client) = plain().await;
     let deep = (0..=defaults::MESSAGE_DEPTH).fold(serde_json::json!({}), |inner, _| serde_json::json!({ "a": inner }));
     let service = NodeService { proxy: deep, ..NodeService::default() };
     let write = Write::Catalog(CatalogWrite::Register(Box::new(Register { service: Some(service), ..Register::default() })));
     let write = WriteRequest { dc: None, principal: Principal::anonymous(), write };
-    let outcome = client.call(server.addr, &Request { ask: Operation::Write(write), hops: Hops::default() }, LONG).await;
+    let outcome = client.call(server.addr, &Request { operation: Operation::Write(write), hops: Hops::default() }, LONG).await;
     let is_refused = |outcome: &Result<_, CallError>, text: &str| matches!(outcome, Err(CallError::Refused(fault)) if fault.kind == FaultKind::BadRequest && fault.message.contains(text));
     assert!(is_refused(&outcome.map(drop), "nests deeper than 96 levels"));
-    // As from a version that knows no bounds, or of another version's words.
+    // Messages of a version without bounds, and of one with other names.
     for message in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], b"\xa9Elsewhere"] {
         let outcome = client.send(server.addr, Lane::Requests, Bytes::from_static(message), LONG).await;
         assert!(is_refused(&outcome.map(drop), "the request cannot be read"), "{message:?}");
@@ -306,8 +304,7 @@ async fn tls_is_spoken_beside_plain_text_on_the_same_port_where_that_is_asked_fo
     let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", RpcRules { accept_plaintext: true, ..lax() }))).await;
     let named = RpcRules { verify_incoming: false, ..strict() };
     for client in [Some(tls_of(&ca, CertKind::Client, "dc1", named)), None] {
-        let answer = RpcClient::new(client).call(server.addr, &read("hello"), LONG).await;
-        assert_eq!(body(answer.unwrap()), "hello");
+        assert!(server.answers(&RpcClient::new(client)).await);
     }
 }
 
@@ -316,26 +313,23 @@ async fn a_server_that_has_a_certificate_takes_no_plain_text_unasked() {
     let ca = create_ca("consul", 10, &[]).unwrap();
     let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", lax()))).await;
     let plain = RpcClient::new(None);
-    assert!(plain.call(server.addr, &read("x"), LONG).await.is_err());
-    assert!(plain.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.is_err());
+    assert!(!server.answers(&plain).await);
+    assert!(plain.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.is_err());
     // Agents that verify nothing still use it, with a certificate or an authority alone.
-    let client = RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())));
-    assert_eq!(body(client.call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+    assert!(server.answers(&RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())))).await);
     let files = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(files.path(), &ca.0).unwrap();
     let files = TlsFiles { ca_file: Some(files.path().to_owned()), ..TlsFiles::default() };
     let bare = RpcTls::new(&TlsMaterial::load(&files).unwrap(), lax()).unwrap();
-    assert_eq!(body(RpcClient::new(Some(bare)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+    assert!(server.answers(&RpcClient::new(Some(bare))).await);
 }
 
 #[tokio::test]
 async fn who_verifies_nothing_speaks_plain_to_a_server_without_a_certificate() {
     let ca = create_ca("consul", 10, &[]).unwrap();
     let server = server(None).await;
-    let client = RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())));
-    assert_eq!(body(client.call(server.addr, &read("x"), LONG).await.unwrap()), "x");
-    let strict = RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", strict())));
-    assert!(strict.call(server.addr, &read("x"), LONG).await.is_err());
+    assert!(server.answers(&RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())))).await);
+    assert!(!server.answers(&RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", strict())))).await);
 }
 
 #[tokio::test]
@@ -344,13 +338,12 @@ async fn verify_incoming_refuses_plain_text_and_strangers() {
     let rules = RpcRules { verify_server_hostname: false, ..strict() };
     let tls = tls_of(&ca, CertKind::Server, "dc1", rules);
     let server = server(Some(tls.clone())).await;
-    assert!(RpcClient::new(None).call(server.addr, &read("x"), LONG).await.is_err());
+    assert!(!server.answers(&RpcClient::new(None)).await);
     let other = create_ca("consul", 10, &[]).unwrap();
-    let stranger = tls_of(&other, CertKind::Server, "dc1", lax());
-    assert!(RpcClient::new(Some(stranger)).call(server.addr, &read("x"), LONG).await.is_err());
+    assert!(!server.answers(&RpcClient::new(Some(tls_of(&other, CertKind::Server, "dc1", lax())))).await);
     let nobody = RpcTls::new(&TlsMaterial::load(&TlsFiles::default()).unwrap(), lax()).unwrap();
-    assert!(RpcClient::new(Some(nobody)).call(server.addr, &read("x"), LONG).await.is_err());
-    assert_eq!(body(RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await.unwrap()), "x");
+    assert!(!server.answers(&RpcClient::new(Some(nobody))).await);
+    assert!(server.answers(&RpcClient::new(Some(tls))).await);
 }
 
 #[tokio::test]
@@ -370,16 +363,16 @@ async fn raft_is_spoken_by_servers_of_the_own_datacenter_alone() {
     let client = |kind, dc| RpcClient::new(Some(tls_of(&ca, kind, dc, strict())));
     let of_a_server = client(CertKind::Server, "dc1");
     for lane in [Lane::Raft, Lane::Snapshots] {
-        assert_eq!(of_a_server.raft(server.addr, lane, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
+        assert_eq!(of_a_server.send(server.addr, lane, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
         let of_a_client = client(CertKind::Client, "dc1");
-        match of_a_client.raft(server.addr, lane, Bytes::from_static(b"abc"), LONG).await {
+        match of_a_client.send(server.addr, lane, Bytes::from_static(b"abc"), LONG).await {
             Err(CallError::NotSent(text)) => assert!(text.contains("403") && text.contains("server.dc1.consul"), "{text}"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(body(of_a_client.call(server.addr, &read("x"), LONG).await.unwrap()), "x", "it may ask");
+        assert!(server.answers(&of_a_client).await, "it may ask");
         let elsewhere = client(CertKind::Server, "dc2");
-        assert!(elsewhere.raft(server.addr, lane, Bytes::from_static(b"abc"), LONG).await.is_err());
-        assert!(elsewhere.call(server.addr, &read("x"), LONG).await.is_err(), "its way is the bridge");
+        assert!(elsewhere.send(server.addr, lane, Bytes::from_static(b"abc"), LONG).await.is_err());
+        assert!(!server.answers(&elsewhere).await, "its way is the bridge");
     }
 }
 
@@ -390,31 +383,11 @@ async fn agents_with_unusual_certificates_understand_each_other() {
     for (cert, key) in [ca.clone(), signing_cert(&ca, &["x.example"]), version_1_cert(&ca)] {
         let tls = RpcTls::new(&load(&ca.0, &cert, &key), rules.clone()).unwrap();
         let server = server(Some(tls.clone())).await;
-        let answer = RpcClient::new(Some(tls)).call(server.addr, &read("x"), LONG).await;
-        assert_eq!(body(answer.unwrap()), "x");
+        assert!(server.answers(&RpcClient::new(Some(tls))).await);
     }
 }
 
-/// A body that is announced and never comes.
-struct Announced(u64);
-
-impl hyper::body::Body for Announced {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-        std::task::Poll::Pending
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        hyper::body::SizeHint::with_exact(self.0)
-    }
-}
-
-/// Announces `bytes` to `path`, and leaves it at that until what is returned is dropped.
+/// Announces a body of `bytes` to `path`, and never sends it.
 async fn announce(addr: SocketAddr, path: &str, bytes: usize) -> [JoinHandle<()>; 2] {
     let stream = TcpStream::connect(addr).await.unwrap();
     let executor = hyper_util::rt::TokioExecutor::new();
@@ -422,7 +395,8 @@ async fn announce(addr: SocketAddr, path: &str, bytes: usize) -> [JoinHandle<()>
         hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(stream)).await.unwrap();
     let driven = tokio::spawn(async move { drop(connection.await) });
     sender.ready().await.unwrap();
-    let request = hyper::Request::post(format!("http://kontor{path}")).body(Announced(bytes as u64)).unwrap();
+    let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let request = hyper::Request::post(format!("http://kontor{path}")).header(CONTENT_LENGTH, bytes).body(never).unwrap();
     [driven, tokio::spawn(async move { drop(sender.send_request(request).await) })]
 }
 
@@ -438,7 +412,7 @@ async fn bodies_that_are_announced_and_do_not_come_hold_up_nobody() {
     let soon = defaults::RPC_BODY_TIMEOUT / 2;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let client = RpcClient::new(None);
-    assert_eq!(client.raft(server.addr, Lane::Raft, Bytes::from_static(b"abc"), soon).await.unwrap(), "cba");
+    assert_eq!(client.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), soon).await.unwrap(), "cba");
     assert_eq!(body(client.call(server.addr, &read("x"), soon).await.unwrap()), "x");
     held.iter().flatten().for_each(JoinHandle::abort);
 }

@@ -1,20 +1,19 @@
-//! One command of the log applied to a view: pure, total, deterministic.
-//!
-//! [`super::Store`] calls it in log order. It reads no clock, draws no random number, and whatever a
-//! command says, it ends with a result.
+//! One command of the log applied to a view: pure, total, deterministic. Every command ends with a result.
 
 use super::catalog::{deregister, register, votes};
 use super::change::Change;
+use super::coordinate::commands as coordinates;
+use super::follow::follow;
 use super::key::Key;
 use super::view::View;
-use super::{autopilot, coordinate, kv, removals, session, txn, validate};
+use super::{autopilot, kv, removals, session, txn, validate};
 use crate::model::command::{Command, Effect, Written};
 use crate::model::fault::Fault;
 use crate::model::kv::{KvChange, KvRefusal};
 use std::collections::BTreeSet;
 
-/// Applies `command` of the log entry at `log_index` to `view`, and notes in `touched` what became different. A
-/// refused command takes its index, and changes nothing else.
+/// Applies `command` of the log entry at `log_index` to `view`, and notes in `touched` the keys that became different.
+/// A refused command takes its index, and changes nothing else.
 pub(super) fn apply(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command: &Command) -> Result<Written, Fault> {
     let Command::Batch(commands) = command else { return single(view, touched, log_index, command) };
     let mut first_refusal = None;
@@ -33,9 +32,7 @@ fn single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command:
     match command {
         Command::Register(request) => register::register(&mut change, request)?,
         Command::Deregister(request) => deregister::deregister(&mut change, request)?,
-        Command::UpdateCoordinates(coordinates) => {
-            coordinates.iter().for_each(|coordinate| coordinate::put(&mut change, coordinate));
-        }
+        Command::UpdateCoordinates(rows) => rows.iter().for_each(|coordinate| coordinates::put(&mut change, coordinate)),
         Command::RemoveDatacenter { datacenter, cluster } => removals::remove(&mut change, datacenter, *cluster)?,
         Command::ReadmitDatacenter { datacenter } => removals::readmit(&mut change, datacenter)?,
         Command::AssignObservers(assigns) => votes::assign(&mut change, assigns),
@@ -51,7 +48,7 @@ fn single(view: &mut View, touched: &mut BTreeSet<Key>, log_index: u64, command:
         Command::ReapTombstones(index) => kv::commands::reap(&mut change, *index),
         Command::Batch(_) => return Err(validate::nested()),
     }
-    change.follow();
+    follow(&mut change);
     Ok(Written { index, effect })
 }
 

@@ -1,8 +1,5 @@
-//! What a principal may do, by one view: asked row by row where something is read, and whole before something is
-//! written.
-//!
-//! There are no rights in the catalog yet, so every principal may read and change everything. What only an agent, a
-//! server or the leader may do is refused to all others.
+//! The rights of a principal by one view. The catalog holds no rights yet: every principal may read and change everything,
+//! but for the operations of an agent, a server or the leader.
 
 use super::view::View;
 use crate::model::fault::{Fault, FaultKind};
@@ -13,7 +10,7 @@ use crate::model::principal::Principal;
 #[derive(Clone, Copy, Debug)]
 pub struct Authorizer<'a> {
     principal: &'a Principal,
-    /// Whether it has every right on everything, so that no row need be asked about.
+    /// Every right on everything: no row need be asked about.
     has_all: bool,
 }
 
@@ -21,39 +18,41 @@ impl View {
     /// The rights of `principal` by this view.
     pub fn authorizer<'a>(&self, principal: &'a Principal) -> Authorizer<'a> {
         let has_all = match principal {
-            // Tests show by it that each row is asked about.
-            Principal::Token(token) if cfg!(test) && token.0 == "blind" => false,
             Principal::Token(_) | Principal::Agent(_) | Principal::Leader => true,
         };
         Authorizer { principal, has_all }
     }
 }
 
-impl Authorizer<'_> {
-    /// Whether no row need be asked about.
-    pub fn has_all(&self) -> bool {
+impl<'a> Authorizer<'a> {
+    /// An authorizer without any right.
+    #[cfg(test)]
+    pub(super) fn without_rights(principal: &'a Principal) -> Authorizer<'a> {
+        Authorizer { principal, has_all: false }
+    }
+
+    pub(super) fn has_all(&self) -> bool {
         self.has_all
     }
 
-    /// Whether the principal has `right` on the `resource` of this name.
-    pub fn may(&self, _right: Right, _resource: Resource, _name: &[u8]) -> bool {
+    pub(super) fn may(&self, _right: Right, _resource: Resource, _name: &[u8]) -> bool {
         self.has_all
     }
 
-    /// Refuses a read of which the principal may see nothing. `name` is what is read.
+    /// Refuses a read of which the principal may see nothing. `name` is that of the thing read.
     pub fn permit_read(&self, access: Access, name: &[u8]) -> Result<(), Fault> {
         match access {
-            // Row by row.
+            // The store leaves out rows one by one.
             Access::Each(..) => Ok(()),
             Access::Open | Access::Whole(..) | Access::Agent | Access::Server | Access::Leader => self.permit(access, name),
         }
     }
 
-    /// Refuses an operation that the principal may not do as a whole. `name` is what it is done to.
+    /// Refuses an operation that the principal may not do as a whole. `name` is that of the thing it is done to.
     pub fn permit(&self, access: Access, name: &[u8]) -> Result<(), Fault> {
         let permitted = match access {
             Access::Open => true,
-            // Which rows a write hits is known only where it is applied.
+            // The rows that a write hits are known only where it is applied.
             Access::Each(..) => self.has_all,
             Access::Whole(right, resource) => self.may(right, resource, name),
             Access::Agent => std::str::from_utf8(name).is_ok_and(|name| self.principal.is_agent(name)),

@@ -1,14 +1,14 @@
-//! How servers are treated: one row, which replaces itself. `apply` calls it.
+//! Autopilot's configuration: one row, which replaces itself.
 
 use super::change::Change;
 use super::key::Key;
-use super::snapshot::{Kind, Writer};
+use super::record::{Kind, Writer};
 use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Effect;
 use std::sync::Arc;
 
-/// Puts `config` in force; with `only_at`, only where the one in force was changed at that index last.
+/// Puts `config` in force; with `only_at`, only where the configuration in force was changed at that index last.
 pub(super) fn set(change: &mut Change<'_>, config: &AutopilotConfig, only_at: Option<u64>) -> Effect {
     let known = change.view.autopilot.as_deref();
     let changed_at = known.map_or(0, |known| known.modify_index);
@@ -27,8 +27,6 @@ impl Table for Option<Arc<AutopilotConfig>> {
     fn save(&self, to: &mut Writer<'_>) -> std::io::Result<()> {
         self.iter().try_for_each(|config| to.value(Kind::Autopilot, &**config))
     }
-
-    fn move_to(&mut self, _datacenter: &Arc<str>) {}
 
     #[cfg(test)]
     fn index(&self) -> u64 {

@@ -5,22 +5,15 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::OnceLock;
 
-/// JSON that is made when it is first asked for.
-#[derive(Debug, Default)]
-pub(super) struct Fragment(OnceLock<Bytes>);
+/// JSON that is made at its first use.
+pub(super) type Fragment = OnceLock<Bytes>;
 
-impl Fragment {
-    pub(super) fn get(&self, render: impl FnOnce() -> Bytes) -> &Bytes {
-        self.0.get_or_init(render)
-    }
-}
-
-/// The JSON of what cannot fail to have one: plain structs with text keys.
+/// The JSON of a plain struct with text keys, which cannot fail to have one.
 pub(super) fn fragment(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from)
 }
 
-/// The same as a value, for filters.
+/// The JSON of a plain struct as a value, for filters.
 pub(super) fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()
 }
@@ -57,13 +50,13 @@ impl List {
         }
     }
 
-    /// Starts an element, which [`List::extend`] fills.
-    pub(super) fn begin(&mut self) {
+    fn begin(&mut self) {
         if self.json.len() > 1 {
             self.json.push(b',');
         }
     }
 
+    /// Adds more to the last element.
     pub(super) fn extend(&mut self, part: &[u8]) {
         self.json.extend_from_slice(part);
     }

@@ -1,11 +1,11 @@
-//! What changes as one: the names by which changes and those who wait for them find each other.
+//! The keys by which changes and their watches find each other.
 
 use crate::model::check::CheckStatus;
 use crate::model::ids::SessionId;
 use crate::model::kv::KvKey;
 use std::sync::Arc;
 
-/// The form under which names are compared: Consul pays no regard to their case.
+/// The form under which names are compared: Consul ignores their case.
 pub(super) fn key_of(name: &str) -> Arc<str> {
     name.to_lowercase().into()
 }
@@ -13,37 +13,27 @@ pub(super) fn key_of(name: &str) -> Arc<str> {
 /// A thing that changes as one. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
-    /// The list of nodes.
     Nodes,
-    /// The list of instances.
     Services,
-    /// The list of checks.
     Checks,
-    /// The list of coordinates.
     Coordinates,
-    /// The checks that are in one state.
     State(CheckStatus),
     /// A node and its services.
     Node(Arc<str>),
-    /// The node that has an id.
     NodeId(Arc<str>),
-    /// The checks of a node.
     NodeChecks(Arc<str>),
-    /// The coordinate of a node.
     Coordinate(Arc<str>),
     /// The instances of a service, their nodes and checks.
     Service(Arc<str>),
     /// The instances that speak for a service in a mesh.
     Connect(Arc<str>),
-    /// Some service lost its last instance.
+    /// The loss of some service's last instance.
     ServiceGone,
-    /// Which clusters of other datacenters are removed.
     Removals,
-    /// How servers are treated.
     Autopilot,
-    /// Which checks are voted on, and who observes them.
+    /// The voted checks and their observers.
     Voted,
-    /// Which checks an agent observes, and how they are probed.
+    /// The checks that an agent observes, with their definitions.
     Observed(Arc<str>),
     /// An entry.
     Kv(KvKey),
@@ -55,17 +45,15 @@ pub(super) enum Key {
     Expiry,
 }
 
-/// What a watch hears of.
 #[derive(Clone, Debug)]
 pub(super) enum Scope {
-    /// One thing.
     Exact(Key),
-    /// All things of the same kind whose name begins with the name of this one.
+    /// All keys of the same kind whose name begins with the name of this one.
     Prefix(Key),
 }
 
 impl Key {
-    /// The name, of things that have one.
+    /// The name in the key; empty where it has none.
     pub(super) fn name(&self) -> &[u8] {
         match self {
             Key::Node(name)

@@ -1,4 +1,4 @@
-//! Who waits for names by their beginning.
+//! The waiters for names by their beginning.
 
 use super::call::Waiters;
 use super::key::Key;
@@ -6,17 +6,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem::{Discriminant, discriminant};
 use std::ops::Bound::{Included, Unbounded};
 
-/// The waiters by what they wait for: a kind of things, and the beginning of a name.
+/// The waiters by kind of key and by the beginning of a name.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes(HashMap<Discriminant<Key>, BTreeMap<Box<[u8]>, Waiters>>);
 
 impl Prefixes {
-    /// Those who wait for exactly this beginning.
+    /// The waiters for exactly this beginning.
     pub(super) fn entry(&mut self, prefix: &Key) -> &mut Waiters {
         self.0.entry(discriminant(prefix)).or_default().entry(prefix.name().into()).or_default()
     }
 
-    /// Takes one of them out.
     pub(super) fn forget(&mut self, prefix: &Key, id: u64) {
         let Some(kind) = self.0.get_mut(&discriminant(prefix)) else { return };
         if let Some(waiters) = kind.get_mut(prefix.name()) {
@@ -30,8 +29,8 @@ impl Prefixes {
         }
     }
 
-    /// Those who wait for a beginning of the name of `key`. It takes as many steps as there are such beginnings,
-    /// and no more than one for each of their lengths in between, however many others wait.
+    /// The waiters for a beginning of the name of `key`. The steps are as many as the beginnings that are found, and at
+    /// most one more for each length in between, however many others wait.
     pub(super) fn of(&self, key: &Key) -> Vec<&Waiters> {
         let (mut found, name) = (Vec::new(), key.name());
         let Some(kind) = self.0.get(&discriminant(key)) else { return found };
@@ -45,7 +44,7 @@ impl Prefixes {
             if is_prefix {
                 found.push(waiters);
             }
-            // Between it and `rest` is none; a beginning that comes before it is one of both.
+            // None lies between it and `rest`; a beginning that comes before it is one of both.
             length = if is_prefix { common.checked_sub(1) } else { Some(common) };
         }
         found
@@ -55,7 +54,6 @@ impl Prefixes {
         self.0.values().flat_map(BTreeMap::values)
     }
 
-    /// How many beginnings are waited for.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()

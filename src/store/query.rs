@@ -1,10 +1,9 @@
-//! A query on one view: the rows it finds, and what they depend on.
-//!
-//! Each table answers for the reads of its own family. Nothing here takes a lock.
+//! A query on one view: the rows it finds, their index, and the keys that wake it. Nothing here takes a lock.
 
 use super::Rendered;
+use super::authorizer::Authorizer;
 use super::catalog::{CatalogRows, interest, reads};
-use super::coordinate::{CoordinateRows, reads as coordinates};
+use super::coordinate::reads::{self as coordinates, CoordinateRows};
 use super::key::Scope;
 use super::kv::{self, KvRows};
 use super::select::Select;
@@ -17,25 +16,21 @@ use crate::model::operation::ViewRead;
 use crate::model::query::ViewQuery;
 use crate::model::txn::TxnOutcome;
 
-/// What a query found: rows of the view, none of them copied.
+/// The result of a query: rows of the view, none of them copied.
 #[derive(Debug)]
 pub struct Found<'v> {
     /// The result's own index, at least 1.
     pub index: u64,
-    /// The rows.
     pub rows: Rows<'v>,
     /// The service of which all instances are listed, because too few of them pass.
     pub panic: Option<Box<Panic>>,
-    /// Whether addresses of the wide area are shown in place of local ones.
+    /// Addresses of the wide area are shown in place of local ones.
     translate: bool,
 }
 
-/// The rows, by family.
 #[derive(Debug)]
 pub enum Rows<'v> {
-    /// Nodes, services and checks.
     Catalog(CatalogRows<'v>),
-    /// Where nodes lie.
     Coordinate(CoordinateRows<'v>),
     /// Keys and values.
     Kv(KvRows<'v>),
@@ -48,7 +43,12 @@ pub enum Rows<'v> {
 impl View {
     /// Answers `query`, with all instances where fewer than `panic_threshold` percent pass.
     pub fn find(&self, query: ViewQuery<'_>, panic_threshold: u8) -> Result<Found<'_>, Fault> {
-        let mut select = Select::new(self, query)?;
+        self.find_by(query, self.authorizer(query.principal), panic_threshold)
+    }
+
+    /// [`View::find`] by the rights of `by`.
+    pub(super) fn find_by(&self, query: ViewQuery<'_>, by: Authorizer<'_>, panic_threshold: u8) -> Result<Found<'_>, Fault> {
+        let mut select = Select::new(self, query, by)?;
         let mut panic = None;
         let rows = match query.read {
             ViewRead::Catalog(read) => Rows::Catalog(reads::of_catalog(self, read, &select)?),
@@ -79,7 +79,7 @@ impl View {
         index.max(1)
     }
 
-    /// What a watch on `query` hears of.
+    /// The scopes of a watch on `query`.
     pub(super) fn scopes_of(&self, query: ViewQuery<'_>) -> Vec<Scope> {
         let by_meta = !query.selection.node_meta.is_empty();
         match query.read {
@@ -94,7 +94,7 @@ impl View {
 }
 
 impl Found<'_> {
-    /// The answer as users get it: JSON, put together from what the rows keep of it.
+    /// The answer as users get it: JSON, put together from the fragments that the rows keep.
     pub fn render(self) -> Rendered {
         let Found { index, rows, panic, translate } = self;
         let there = |is_there| if is_there { answer::Found::Yes } else { answer::Found::No };

@@ -1,8 +1,8 @@
-//! The removal of other datacenters, and its taking back. `apply` calls it.
+//! The removal of other datacenters, and their readmission.
 
 use super::change::Change;
 use super::key::Key;
-use super::snapshot::{Kind, Writer, parse};
+use super::record::{Kind, Writer, parse};
 use super::table::Table;
 use crate::defaults::FEDERATION_MAX_REMOVED;
 use crate::model::fault::{Fault, FaultKind};
@@ -11,7 +11,7 @@ use crate::model::removals::Removals;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Notes that a cluster of `dc` is removed; done already is done.
+/// Notes that a cluster of `dc` is removed; a second time changes nothing.
 pub(super) fn remove(change: &mut Change<'_>, dc: &str, cluster: Option<ClusterId>) -> Result<(), Fault> {
     if dc.is_empty() || dc.eq_ignore_ascii_case(&change.view.datacenter) {
         return Err(Fault::bad_request(format!("Expected another datacenter to remove, got {dc:?}")));
@@ -23,21 +23,23 @@ pub(super) fn remove(change: &mut Change<'_>, dc: &str, cluster: Option<ClusterI
         return Err(Fault::new(FaultKind::Busy, text));
     }
     if removals != *change.view.removals {
-        change.view.removals = Arc::new(removals);
-        change.touched.insert(Key::Removals);
+        put(change, removals);
     }
     Ok(())
 }
 
-/// Takes back all removals of `dc`.
 pub(super) fn readmit(change: &mut Change<'_>, dc: &str) -> Result<(), Fault> {
     let mut removals = change.view.removals.as_ref().clone();
     if !removals.readmit(dc) {
         return Err(Fault::not_found(format!("Datacenter {dc:?} is not removed")));
     }
+    put(change, removals);
+    Ok(())
+}
+
+fn put(change: &mut Change<'_>, removals: Removals) {
     change.view.removals = Arc::new(removals);
     change.touched.insert(Key::Removals);
-    Ok(())
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +48,6 @@ struct Record {
     cluster: Option<ClusterId>,
 }
 
-/// Takes in a record of a snapshot.
 pub(super) fn load(removals: &mut Arc<Removals>, body: &[u8]) -> Result<(), String> {
     let Record { datacenter, cluster } = parse(body)?;
     Arc::make_mut(removals).remove(&datacenter, cluster);
@@ -57,13 +58,6 @@ impl Table for Arc<Removals> {
     fn save(&self, to: &mut Writer<'_>) -> std::io::Result<()> {
         let mut records = self.iter().map(|(datacenter, cluster)| Record { datacenter: datacenter.to_owned(), cluster });
         records.try_for_each(|record| to.value(Kind::Removal, &record))
-    }
-
-    fn move_to(&mut self, _datacenter: &Arc<str>) {}
-
-    #[cfg(test)]
-    fn index(&self) -> u64 {
-        0
     }
 
     #[cfg(test)]

@@ -1,25 +1,24 @@
 //! The parts that every replicated kind has beside its commands and its reads.
 //!
-//! A kind has a module of its own, and in it: its rows, its commands, its reads (the keys that wake a
-//! reader, the index, the answer), its records in a snapshot, and its invariants. [`View`] lists the
-//! tables, and walks them by this trait.
+//! The module of a kind holds its rows, its commands, its reads (the keys that wake a reader, the index, the answer),
+//! its records in a snapshot, and its invariants. The view lists the tables, and walks them by this trait.
 
-use super::snapshot::Writer;
+use super::record::Writer;
 use std::sync::Arc;
 
-/// A replicated kind of data.
 pub(super) trait Table {
-    /// Writes its records.
     fn save(&self, to: &mut Writer<'_>) -> std::io::Result<()>;
 
     /// Becomes the table of `datacenter`, with the same indexes.
-    fn move_to(&mut self, datacenter: &Arc<str>);
+    fn move_to(&mut self, _datacenter: &Arc<str>) {}
 
-    /// The index of its last change; 0 where it keeps none.
+    /// The index of the last change; 0 where the table keeps none.
     #[cfg(test)]
-    fn index(&self) -> u64;
+    fn index(&self) -> u64 {
+        0
+    }
 
-    /// Panics unless all that the table says agrees with itself and with `view`, to which it belongs.
+    /// Panics unless the table agrees with itself and with its `view`.
     #[cfg(test)]
     fn verify(&self, view: &super::View);
 }

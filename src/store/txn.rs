@@ -4,6 +4,7 @@
 
 use super::catalog::{deregister, register};
 use super::change::Change;
+use super::follow::follow;
 use super::json::List;
 use super::key::{Key, Scope};
 use super::select::Select;
@@ -26,7 +27,7 @@ pub(super) fn apply(change: &mut Change<'_>, ops: &[TxnOp]) -> TxnOutcome {
     for (op_index, op) in ops.iter().enumerate() {
         let mut step = Change::new(&mut draft, change.index, &mut touched);
         match single(&mut step, op, &mut outcome.results) {
-            Ok(()) => step.follow(),
+            Ok(()) => follow(&mut step),
             Err(what) => outcome.errors.push(TxnError { op_index, what }),
         }
     }

@@ -1,7 +1,7 @@
-//! What a registration must be like. The texts are Consul's: clients look for them.
+//! The rules for commands. The texts are Consul's: clients look for them.
 //!
-//! The leader validates before it proposes, so that what is refused in any state costs no log entry; `apply`
-//! does again, so that no log entry, however it came about, can make an impossible row.
+//! The leader validates before it proposes: a command that every state refuses costs no log entry. `apply` validates
+//! again, so that no log entry can make an impossible row.
 
 use crate::defaults::{CHECK_NAME_BYTES, KV_KEY_BYTES, NAME_BYTES};
 use crate::model::check::HealthCheck;
@@ -11,10 +11,8 @@ use crate::model::ids::NodeId;
 use crate::model::kv::KvChange;
 use crate::model::rules;
 use crate::model::service::{NodeService, Weights};
-use std::net::IpAddr;
 
-/// Refuses what would be refused in any state. Of several commands at once one that can be is enough: each has
-/// an outcome of its own.
+/// Refuses a command that every state refuses. A batch passes with one command that can be done.
 pub fn command(command: &Command) -> Result<(), Fault> {
     match command {
         Command::Register(request) => register(request).and_then(|()| tags_of_checks(request)),
@@ -41,7 +39,6 @@ pub fn command(command: &Command) -> Result<(), Fault> {
     }
 }
 
-/// The same of one command of several.
 fn single(one: &Command) -> Result<(), Fault> {
     if let Command::Batch(_) = one { Err(nested()) } else { command(one) }
 }
@@ -63,12 +60,16 @@ pub(super) fn key(change: &KvChange) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Refuses a deregistration of nothing.
+/// Refuses a deregistration without a node.
 pub(super) fn deregister(request: &Deregister) -> Result<(), Fault> {
-    if request.node.is_empty() { Err(Fault::failed("Must provide node")) } else { Ok(()) }
+    named(&request.node)
 }
 
-/// Refuses more checks of the instance registered with them than could be in any state.
+fn named(node: &str) -> Result<(), Fault> {
+    if node.is_empty() { Err(Fault::failed("Must provide node")) } else { Ok(()) }
+}
+
+/// Refuses more checks of the instance registered with them than any state takes.
 fn tags_of_checks(request: &Register) -> Result<(), Fault> {
     let Some(service) = &request.service else { return Ok(()) };
     let id = if service.id.is_empty() { &service.service } else { &service.id };
@@ -76,12 +77,12 @@ fn tags_of_checks(request: &Register) -> Result<(), Fault> {
     copies(service, checks)
 }
 
-/// Refuses so many checks of an instance when the copies of its tags are too much.
+/// Refuses an instance whose `checks` copies of its tags are too large.
 pub(super) fn copies(service: &NodeService, checks: usize) -> Result<(), Fault> {
     rules::copies(&service.id, &service.service, &service.tags, checks).map_err(Fault::bad_request)
 }
 
-/// Refuses a registration that cannot be. Metadata may be anything: its limits are the agents'.
+/// Refuses an impossible registration. Metadata is free here: the agents limit it.
 pub fn register(request: &Register) -> Result<(), Fault> {
     basics(request)?;
     lengths(request)?;
@@ -114,11 +115,9 @@ fn lengths(request: &Register) -> Result<(), Fault> {
     })
 }
 
-/// Refuses what no level has a place for.
+/// Refuses a registration that is impossible at every level.
 pub(super) fn basics(request: &Register) -> Result<(), Fault> {
-    if request.node.is_empty() {
-        return Err(Fault::failed("Must provide node"));
-    }
+    named(&request.node)?;
     if request.address.is_empty() && !request.skip_node_update {
         return Err(Fault::failed("Must provide address if SkipNodeUpdate is not set"));
     }
@@ -143,11 +142,7 @@ fn service(service: &NodeService) -> Result<(), Fault> {
     if service.service.is_empty() {
         return Err(Fault::failed("Must provide service name with ID"));
     }
-    let bare = service.address.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
-        return Err(Fault::failed("Invalid service address"));
-    }
-    Ok(())
+    rules::service_address(&service.address).map_err(Fault::failed)
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! One consistent state of all tables: persistent maps, cheap to copy, shared by readers.
-//!
-//! [`super::change::Change`] makes the next view out of the last; queries only read.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, NodeRef};
 use super::coordinate::Coordinates;
 use super::format::Format;
 use super::kv::{Keys, LockDelay};
 use super::session::Sessions;
 use super::table::Table;
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::coordinate::Coordinate;
 use crate::model::ids::SessionId;
 use crate::model::kv::{KvEntry, KvKey};
 use crate::model::operation::Lookup;
@@ -22,13 +21,11 @@ pub struct View {
     pub(super) datacenter: Arc<str>,
     /// The format level in force, and the count of commands.
     pub(super) format: Format,
-    /// Nodes, services and checks.
     pub(super) catalog: Catalog,
-    /// Where the nodes lie.
     pub(super) coordinates: Coordinates,
-    /// Which clusters of other datacenters are removed.
+    /// The clusters of other datacenters that are removed.
     pub(super) removals: Arc<Removals>,
-    /// How servers are treated; unset until a leader has written it down.
+    /// Unset until a leader has written it down.
     pub(super) autopilot: Option<Arc<AutopilotConfig>>,
     /// Keys and values.
     pub(super) keys: Keys,
@@ -94,5 +91,18 @@ impl View {
                 (node.id.clone(), address.clone(), service.port)
             })
             .collect()
+    }
+
+    /// The node of that name, in any spelling of its case.
+    pub fn node_named(&self, name: &str) -> Option<NodeRef<'_>> {
+        self.catalog.node(name).map(|state| NodeRef(state))
+    }
+
+    pub fn all_nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
+        self.catalog.nodes.values().map(|state| NodeRef(state))
+    }
+
+    pub fn coordinate_of(&self, node: &str) -> Option<&Coordinate> {
+        self.coordinates.of(node).map(|row| &row.coordinate.coord)
     }
 }

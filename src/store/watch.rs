@@ -1,8 +1,8 @@
-//! Who waits for what: the watches of parked queries, by the thing they depend on.
+//! The watches of parked queries, by the keys they depend on.
 //!
-//! A watch is made before its view is read, and [`Registry::wake`] is called after a new view is
-//! published; so a change falls either into the view that is read or upon the watch. A parked watch
-//! is one small allocation and an entry under each of its keys; dropping it removes both.
+//! A watch is made before its view is read, and [`Registry::wake`] is called after a new view is published: a change
+//! falls either into the view that is read or upon the watch. A parked watch is one small allocation and an entry under
+//! each of its keys; dropping it removes both.
 
 use super::call::{Call, Waiters};
 use super::key::{Key, Scope};
@@ -15,14 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Shard = HashMap<Key, Waiters>;
 
-/// All watches of one store.
 #[derive(Debug)]
 pub(super) struct Registry {
     shards: Vec<Mutex<Shard>>,
     prefixes: Mutex<Prefixes>,
     hasher: RandomState,
     next_id: AtomicU64,
-    /// Whether a view is published whose watches are not all called yet.
+    /// Set while a view is published whose watches are not all called yet.
     publishing: AtomicBool,
 }
 
@@ -37,15 +36,14 @@ impl Registry {
         }
     }
 
-    /// Runs `publish`, which swaps a view in and then calls whom that concerns. In between every watch
-    /// counts as called: nobody may take what it has read for the newest while others see newer.
+    /// Runs `publish`, which swaps a view in and then calls the watches concerned. In between every watch counts as
+    /// called: no reader may take its view for the newest while others see a newer one.
     pub(super) fn during(&self, publish: impl FnOnce(&Registry)) {
         self.publishing.store(true, Ordering::SeqCst);
         publish(self);
         self.publishing.store(false, Ordering::SeqCst);
     }
 
-    /// A watch that hears of each of `scopes`.
     pub(super) fn watch(self: &Arc<Registry>, scopes: Vec<Scope>) -> Watch {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let called = Arc::new(Call::default());
@@ -58,7 +56,7 @@ impl Registry {
         Watch { registry: self.clone(), scopes, id, called }
     }
 
-    /// Calls everybody who waits for one of `keys`, or for a beginning of one.
+    /// Calls every watch of one of `keys`, or of a beginning of one.
     pub(super) fn wake(&self, keys: &BTreeSet<Key>) {
         for key in keys {
             let waiters: Vec<Arc<Call>> = self.shard(key).get(key).into_iter().flat_map(Waiters::values).cloned().collect();
@@ -69,7 +67,6 @@ impl Registry {
         waiters.for_each(|called| called.call());
     }
 
-    /// Calls everybody: the world is another.
     pub(super) fn wake_all(&self) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +99,7 @@ impl Registry {
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many keys and beginnings of keys are waited for.
+    /// The number of keys and beginnings of keys with waiters.
     #[cfg(test)]
     pub(super) fn keys(&self) -> usize {
         let exact: usize = self.shards.iter().map(|shard| shard.lock().expect("not poisoned").len()).sum();
@@ -110,7 +107,7 @@ impl Registry {
     }
 }
 
-/// Interest in what one query depends on; dropping it frees what it held.
+/// Interest in the keys that one query depends on; dropping it frees its entries.
 #[derive(Debug)]
 pub struct Watch {
     registry: Arc<Registry>,
@@ -120,14 +117,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Whether something the query depends on was published since the watch was made.
+    /// True once a change that the query depends on was published since the watch was made.
     pub fn called(&self) -> bool {
-        // In this order: what is not being published any more has set the other one.
+        // The order matters: a publication that has ended has set the second one.
         self.registry.publishing.load(Ordering::SeqCst) || self.called.called.load(Ordering::Acquire)
     }
 
-    /// Resolves when something the query depends on was published since the watch was made or
-    /// since this resolved last. Cancelling it loses nothing.
+    /// Resolves once for all changes since it last did, or since the watch was made. Cancelling it loses nothing.
     pub async fn changed(&self) {
         self.called.waiting.notified().await;
     }
@@ -194,7 +190,7 @@ mod tests {
         let registry = Arc::new(Registry::new());
         let web = watch(&registry, [service("web")]);
         registry.during(|registry| {
-            // Whoever reads now sees the new view, and the watch is not called yet.
+            // A read now sees the new view, and the watch is not called yet.
             assert!(web.called() && web.changed().now_or_never().is_none());
             registry.wake(&BTreeSet::from([service("db")]));
         });

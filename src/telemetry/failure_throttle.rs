@@ -1,13 +1,10 @@
-//! When to warn of what goes wrong again and again: not in the first moment, and not each time.
-//!
-//! While agents start, dials fail and nobody leads; that is normal and passes. Gossip, bridge, Raft
-//! and local keep one [`FailureThrottle`] for each thing they try again, and those who are asked again and again keep
-//! [`FailureThrottles`](super::FailureThrottles) of whom they refuse. It reads no clock and logs nothing.
+//! The throttle of warnings about a repeated failure: not in the first moment, and not each time. While agents start,
+//! failed dials and a missing leader are normal and pass. It reads no clock and logs nothing.
 
 use crate::defaults::{TROUBLE_PATIENCE, TROUBLE_REPEAT};
 use std::time::{Duration, Instant};
 
-/// One thing that is tried until it works.
+/// The failures of one thing that is tried until it works.
 #[derive(Clone, Debug)]
 pub struct FailureThrottle {
     patience: Duration,
@@ -17,19 +14,19 @@ pub struct FailureThrottle {
 }
 
 impl Default for FailureThrottle {
-    /// What may pass by itself: it is worth a warning after [`TROUBLE_PATIENCE`], then once each [`TROUBLE_REPEAT`].
+    /// For failures that may pass: worth a warning after [`TROUBLE_PATIENCE`], then once each [`TROUBLE_REPEAT`].
     fn default() -> FailureThrottle {
         FailureThrottle { patience: TROUBLE_PATIENCE, repeat: TROUBLE_REPEAT, since: None, warned: None }
     }
 }
 
 impl FailureThrottle {
-    /// What is worth a warning at once, and then once each `repeat`.
+    /// For failures that are worth a warning at once, and then once each `repeat`.
     pub fn at_once(repeat: Duration) -> FailureThrottle {
         FailureThrottle { patience: Duration::ZERO, repeat, ..FailureThrottle::default() }
     }
 
-    /// It has failed at `now`; whether that is worth a warning.
+    /// Notes a failure at `now`. True if it is worth a warning.
     pub fn failed(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let due = match self.warned {
@@ -42,7 +39,7 @@ impl FailureThrottle {
         due
     }
 
-    /// The same for what has worked before: its first failure is worth a warning too.
+    /// The same after a success: the first failure is worth a warning too.
     pub fn failed_again(&mut self, now: Instant) -> bool {
         let is_first = self.since.is_none();
         if is_first {
@@ -51,12 +48,12 @@ impl FailureThrottle {
         is_first || self.failed(now)
     }
 
-    /// Whether it has failed since it last worked.
+    /// True if it has not failed since it last worked.
     pub fn is_over(&self) -> bool {
         self.since.is_none()
     }
 
-    /// It works; whether there was a warning, so that its end is worth a line too.
+    /// Notes a success. True if there was a warning, so that its end is worth a line too.
     pub fn worked(&mut self) -> bool {
         self.since = None;
         self.warned.take().is_some()

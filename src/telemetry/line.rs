@@ -1,6 +1,4 @@
-//! How an event becomes a line: Consul's layout, as text or as JSON.
-//!
-//! `telemetry` gives [`Lines`] to the subscriber. Which part of the program speaks is told by the event's module.
+//! From an event to a line in Consul's layout, as text or as JSON.
 
 use serde_json::{Map, Value};
 use std::fmt::{self, Debug};
@@ -12,7 +10,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// What speaks, by the beginning of its module's path; the first that fits counts.
+/// The subsystems by the beginning of a module's path; the first that fits counts.
 const SUBSYSTEMS: [(&str, &str); 12] = [
     ("raft", "agent.server.raft"),
     ("leader", "agent.leader"),
@@ -39,7 +37,6 @@ fn subsystem(target: &str) -> &str {
     SUBSYSTEMS.iter().find(speaks).map_or("agent", |(_, name)| name)
 }
 
-/// The layout of lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines {
     /// `log_json`
@@ -53,18 +50,17 @@ where
 {
     fn format_event(&self, _context: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut said = Said::of(event);
-        // Events of the crate `log` tell their module by a field.
+        // Events of the crate `log` have their module in a field.
         let target = said.target.take().unwrap_or_else(|| event.metadata().target().to_owned());
         let line = Line { at: OffsetDateTime::now_utc(), level: *event.metadata().level(), subsystem: subsystem(&target), said };
         if self.json { line.as_json(writer) } else { line.as_text(writer) }
     }
 }
 
-/// What an event says.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) message: String,
-    /// The module that speaks, where the event is one of the crate `log`.
+    /// The module of an event of the crate `log`.
     pub(super) target: Option<String>,
     fields: Vec<(&'static str, Value)>,
 }
@@ -110,13 +106,8 @@ impl Visit for Said {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, Value::from(value));
     }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, Value::String(value.to_string()));
-    }
 }
 
-/// One line before it is written.
 struct Line<'a> {
     at: OffsetDateTime,
     level: Level,
@@ -136,10 +127,9 @@ impl Line<'_> {
         }
         write!(writer, " {}:", self.subsystem)?;
         if !self.said.message.is_empty() {
-            write!(writer, " {}", self.said.message)?;
+            let end = if self.said.fields.is_empty() { "" } else { ":" };
+            write!(writer, " {}{end}", self.said.message)?;
         }
-        let between = if self.said.message.is_empty() || self.said.fields.is_empty() { "" } else { ":" };
-        writer.write_str(between)?;
         for (name, value) in &self.said.fields {
             write!(writer, " {name}=")?;
             match value {
@@ -164,12 +154,11 @@ impl Line<'_> {
     }
 }
 
-/// Whether a value could be taken for several.
+/// True if a value without quotes could be read as several.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
 }
 
-/// The number of a terminal's colour.
 fn colour(level: Level) -> Option<u8> {
     match level {
         Level::ERROR => Some(31),
@@ -183,32 +172,15 @@ fn colour(level: Level) -> Option<u8> {
 mod tests {
     use super::*;
     use std::io;
-    use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt;
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn lines(json: bool, say: impl FnOnce()) -> Vec<String> {
-        let kept = Kept::default();
-        let writer = kept.clone();
+        let file = tempfile::NamedTempFile::new().unwrap();
         let layer = tracing_subscriber::fmt::layer().event_format(Lines { json }).with_ansi(false);
-        let log = tracing_subscriber::registry().with(layer.with_writer(move || writer.clone()));
+        let log = tracing_subscriber::registry().with(layer.with_writer(file.reopen().unwrap()));
         super::super::hear_all();
         tracing::subscriber::with_default(log, say);
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        std::fs::read_to_string(file.path()).unwrap().lines().map(str::to_owned).collect()
     }
 
     fn say() {

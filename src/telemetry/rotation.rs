@@ -1,7 +1,5 @@
-//! The log's file, and the next one after so many bytes or so much time, as Consul's.
-//!
-//! An older file has the time of its end in its name, in nanoseconds since 1970. Where only a folder was named, the
-//! file being written has the time of its beginning there. `telemetry` writes whole lines to it.
+//! The log's file, and the next one after a number of bytes or a time, as in Consul. An older file has the time of its end
+//! in its name, in nanoseconds since 1970. With a folder alone as `log_file`, each file has the time of its beginning.
 
 use crate::model::log_file::LogFile;
 use std::fs::{File, OpenOptions};
@@ -9,7 +7,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file that is followed by others.
 #[derive(Debug)]
 pub(super) struct RotatedFile {
     plan: LogFile,
@@ -20,7 +17,7 @@ pub(super) struct RotatedFile {
 }
 
 impl RotatedFile {
-    /// Opens the file, which goes on where an earlier process has stopped; the error names it.
+    /// Opens the file and appends to it; the error names it.
     pub(super) fn open(plan: LogFile) -> Result<RotatedFile, String> {
         let now = SystemTime::now();
         let name = if plan.is_timed { plan.stamped(nanos(now)) } else { plan.name.clone() };
@@ -42,7 +39,7 @@ impl RotatedFile {
             if self.begin_next(now).is_err() {
                 metrics::counter!("kontor.log.rotation_failed").increment(1);
             }
-            // Also where that failed: the old file goes on, and the next try is made when it is due again.
+            // After a failure too: the old file goes on, and the next try is made when it is due again.
             (self.written, self.begun) = (0, now);
         }
         self.file.write_all(line)?;
@@ -61,7 +58,7 @@ impl RotatedFile {
         self.remove_old()
     }
 
-    /// Removes the oldest of the older files, but for as many as are kept.
+    /// Removes the oldest of the older files, down to the number to keep.
     fn remove_old(&self) -> io::Result<()> {
         let Some(keep) = self.plan.max_files else { return Ok(()) };
         let folder = if self.plan.folder.as_os_str().is_empty() { Path::new(".") } else { &self.plan.folder };

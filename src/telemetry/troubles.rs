@@ -1,6 +1,5 @@
-//! FailureThrottles of many kinds: peers that are refused, requests that fail.
-//!
-//! Who is refused comes again and again, and the log shall not tell each time.
+//! Throttles by kind: of peers that are refused, of requests that fail. A refused peer tries again and again, and the
+//! log shall not warn each time.
 
 use super::FailureThrottle;
 use std::collections::HashMap;
@@ -8,7 +7,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One [`FailureThrottle`] for each kind. Kinds that came lately are remembered, and a bounded number of them.
+/// One [`FailureThrottle`] for each kind. A bounded number of recent kinds is remembered.
 #[derive(Debug)]
 pub struct FailureThrottles<K> {
     new: FailureThrottle,
@@ -21,48 +20,48 @@ pub struct FailureThrottles<K> {
 struct Kind {
     trouble: FailureThrottle,
     last: Instant,
-    /// When it was new, or worth a warning, last.
-    told: Instant,
-    untold: u64,
+    /// The last time at which it was new or worth a warning.
+    reported: Instant,
+    unreported: u64,
 }
 
-/// One failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
-    /// None of its kind is remembered.
+    /// True if no failure of its kind is remembered.
     pub is_first: bool,
-    /// It is worth a warning.
+    /// True if it is worth a warning.
     pub is_due: bool,
-    /// How many of its kind were not worth one since the last that was.
-    pub untold: u64,
+    /// The failures of its kind since the last that was worth a warning.
+    pub unreported: u64,
 }
 
 impl<K: Eq + Hash> FailureThrottles<K> {
-    /// Each kind is a `new` one. A kind is forgotten that has not failed for `remember`; of more than `max` none
-    /// is told.
+    /// Each kind begins as a clone of `new`. A kind is forgotten once it has not failed for `remember`. Failures of
+    /// further kinds than `max` are not worth a warning.
     pub fn new(new: FailureThrottle, remember: Duration, max: usize) -> FailureThrottles<K> {
         FailureThrottles { new, remember, max, kinds: Mutex::default() }
     }
 
-    /// Something of this kind has failed at `now`.
+    /// Notes a failure of this kind at `now`.
     pub fn failed(&self, kind: K, now: Instant) -> Failure {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.retain(|_, kind| now.saturating_duration_since(kind.last) < self.remember);
         if kinds.len() >= self.max && !kinds.contains_key(&kind) {
-            // Those that go on failing leave room to others once in a while.
-            kinds.retain(|_, kind| now.saturating_duration_since(kind.told) < self.remember);
+            // Kinds that go on failing leave room to others once in a while.
+            kinds.retain(|_, kind| now.saturating_duration_since(kind.reported) < self.remember);
             if kinds.len() >= self.max {
                 return Failure::default();
             }
         }
-        let kind = kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, told: now, untold: 0 });
-        let (is_first, is_due, untold) = (kind.trouble.is_over(), kind.trouble.failed(now), kind.untold);
+        let kind =
+            kinds.entry(kind).or_insert_with(|| Kind { trouble: self.new.clone(), last: now, reported: now, unreported: 0 });
+        let (is_first, is_due, unreported) = (kind.trouble.is_over(), kind.trouble.failed(now), kind.unreported);
         kind.last = now;
         if is_due {
-            kind.told = now;
+            kind.reported = now;
         }
-        kind.untold = if is_due { 0 } else { untold.saturating_add(1) };
-        Failure { is_first, is_due, untold }
+        kind.unreported = if is_due { 0 } else { unreported.saturating_add(1) };
+        Failure { is_first, is_due, unreported }
     }
 }
 
@@ -76,15 +75,15 @@ mod tests {
     #[test]
     fn each_kind_is_told_at_once_and_then_once_in_a_while_with_its_count() {
         let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT), REPEAT, 10), Instant::now());
-        let told = |kind, after| {
+        let reported = |kind, after| {
             let failure = troubles.failed(kind, start + after);
-            failure.is_due.then_some(failure.untold)
+            failure.is_due.then_some(failure.unreported)
         };
-        assert_eq!(told("a", Duration::ZERO), Some(0));
-        assert_eq!((told("a", SECOND), told("b", SECOND)), (None, Some(0)), "each kind by itself");
-        assert_eq!(told("a", REPEAT - SECOND), None);
-        assert_eq!(told("a", REPEAT), Some(2));
-        assert_eq!(told("a", REPEAT * 3), Some(0), "and anew once it was forgotten");
+        assert_eq!(reported("a", Duration::ZERO), Some(0));
+        assert_eq!((reported("a", SECOND), reported("b", SECOND)), (None, Some(0)), "each kind by itself");
+        assert_eq!(reported("a", REPEAT - SECOND), None);
+        assert_eq!(reported("a", REPEAT), Some(2));
+        assert_eq!(reported("a", REPEAT * 3), Some(0), "and anew once it was forgotten");
     }
 
     #[test]
@@ -110,10 +109,8 @@ mod tests {
     fn those_that_never_stop_failing_silence_no_others() {
         let (troubles, start) = (FailureThrottles::new(FailureThrottle::at_once(REPEAT * 2), REPEAT, 2), Instant::now());
         for second in 0..90 {
-            assert_eq!(
-                (0..2).filter(|kind| troubles.failed(*kind, start + SECOND * second).is_first).count(),
-                if second == 0 { 2 } else { 0 }
-            );
+            let first = (0..2).filter(|kind| troubles.failed(*kind, start + SECOND * second).is_first).count();
+            assert_eq!(first, if second == 0 { 2 } else { 0 });
         }
         assert!(troubles.failed(2, start + SECOND * 90).is_due);
     }

@@ -1,6 +1,5 @@
-//! Makes a certificate authority and certificates under it: `tls ca create`, `tls cert create`.
-//!
-//! Called by `cli`. It writes no files; the caller gets PEM texts and decides where they go.
+//! Makes a certificate authority and certificates under it: `tls ca create`, `tls cert create`. The caller gets PEM
+//! texts; no files are written.
 
 use super::server_name;
 use crate::model::fault::Fault;
@@ -16,10 +15,10 @@ use std::time::{Duration, SystemTime};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A certificate is valid from a little before now, for machines whose clocks are behind.
 const BACKDATED: Duration = Duration::from_secs(60);
-/// One hundred years: beyond it dates leave what certificates can carry.
+/// One hundred years: certificates cannot carry dates far beyond it.
 const MAX_DAYS: u32 = 36_500;
 
-/// Which kind of certificate.
+/// The kind of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertKind {
     /// `server.<dc>.<domain>`, usable both ways.
@@ -30,16 +29,12 @@ pub enum CertKind {
     Cli,
 }
 
-/// A certificate to make.
 #[derive(Clone, Debug)]
 pub struct CertRequest {
-    /// Which kind.
     pub kind: CertKind,
-    /// Datacenter.
     pub dc: String,
     /// DNS domain, `consul` by default.
     pub domain: String,
-    /// Days of validity.
     pub days: u32,
     /// Node name to add as `<node>.server.<dc>.<domain>`.
     pub node: Option<String>,
@@ -51,8 +46,7 @@ pub struct CertRequest {
 
 /// Makes a certificate authority: certificate PEM and key PEM (`tls ca create`).
 ///
-/// With `name_constraints` it can only sign for those DNS domains, for `domain` and for
-/// `localhost`; without, for any name.
+/// With `name_constraints` it can only sign for those DNS domains, `domain` and `localhost`; without, for any name.
 pub fn create_ca(domain: &str, days: u32, name_constraints: &[String]) -> Result<(String, String), Fault> {
     let key = KeyPair::generate().map_err(unmade)?;
     let serial: u64 = rand::random();
@@ -88,7 +82,7 @@ pub fn create_cert(ca_pem: &str, ca_key_pem: &str, request: &CertRequest) -> Res
     Ok((certificate.pem(), key.serialize_pem()))
 }
 
-/// The CA that signs, once its key is known to fit its certificate and it is a CA at all.
+/// The CA that signs. Refuses a certificate that is no CA's or is over, and a key that does not fit it.
 fn load_issuer(ca_pem: &str, ca_key_pem: &str) -> Result<Issuer<'static, KeyPair>, Fault> {
     let key = KeyPair::from_pem(ca_key_pem)
         .map_err(|error| Fault::bad_request(format!("the CA's key: expected a PEM with a private key, got: {error}")))?;
@@ -124,10 +118,7 @@ fn alternative_names(request: &CertRequest) -> Result<Vec<SanType>, Fault> {
     names.push(common_name(request));
     names.push("localhost".to_owned());
     names.extend(request.dns_names.iter().cloned());
-    let mut alternatives = Vec::with_capacity(names.len() + 1);
-    for name in names {
-        alternatives.push(dns_name(&name)?);
-    }
+    let mut alternatives: Vec<SanType> = names.iter().map(|name| dns_name(name)).collect::<Result<_, _>>()?;
     alternatives.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     alternatives.extend(request.ip_addresses.iter().copied().map(SanType::IpAddress));
     Ok(alternatives)
@@ -171,18 +162,12 @@ fn unmade(error: rcgen::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::request;
     use super::*;
 
     fn server(dc: &str) -> CertRequest {
-        CertRequest {
-            kind: CertKind::Server,
-            dc: dc.to_owned(),
-            domain: "consul".to_owned(),
-            days: 365,
-            node: Some("s1".to_owned()),
-            dns_names: vec!["extra.example".to_owned()],
-            ip_addresses: vec!["10.0.0.1".parse().unwrap()],
-        }
+        let (dns_names, ip_addresses) = (vec!["extra.example".to_owned()], vec!["10.0.0.1".parse().unwrap()]);
+        CertRequest { node: Some("s1".to_owned()), dns_names, ip_addresses, ..request(CertKind::Server, dc, 365) }
     }
 
     fn names_of(pem: &str) -> Vec<String> {
@@ -208,16 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_ca_is_refused() {
-        let (ca, _) = create_ca("consul", 10, &[]).unwrap();
+    fn a_key_of_another_ca_is_refused_and_a_leaf_is_not_taken_for_a_ca() {
+        let (ca, key) = create_ca("consul", 10, &[]).unwrap();
         let (_, other_key) = create_ca("consul", 10, &[]).unwrap();
         let fault = create_cert(&ca, &other_key, &server("dc1")).unwrap_err();
         assert!(fault.message.contains("does not belong"), "{fault}");
-    }
-
-    #[test]
-    fn a_leaf_is_not_taken_for_a_ca() {
-        let (ca, key) = create_ca("consul", 10, &[]).unwrap();
         let (leaf, leaf_key) = create_cert(&ca, &key, &server("dc1")).unwrap();
         assert!(create_cert(&leaf, &leaf_key, &server("dc1")).is_err());
     }

@@ -1,4 +1,4 @@
-//! What a certificate says of itself: its names, its dates, its fingerprint. Nothing here judges it.
+//! The content of a certificate: its names, its dates, its fingerprint. Nothing here judges it.
 
 use super::Refusal;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -9,7 +9,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-/// The datacenter a certificate names: of its one name of the form `server.<dc>.<domain>`.
+/// The datacenter in the one name of the form `server.<dc>.<domain>` that a certificate carries.
 pub(super) fn server_dc(leaf: &CertificateDer<'_>, domain: &str) -> Result<String, Refusal> {
     let parsed = parse(leaf)?;
     let names =
@@ -33,7 +33,7 @@ pub(super) fn server_dc(leaf: &CertificateDer<'_>, domain: &str) -> Result<Strin
     }
 }
 
-/// Why a certificate does not count now, as far as its dates go.
+/// The reason that a certificate does not count now, by its dates.
 pub(super) fn validity_refusal(leaf: &CertificateDer<'_>, now: UnixTime) -> Option<Refusal> {
     let parsed = match parse(leaf) {
         Ok(parsed) => parsed,
@@ -46,7 +46,6 @@ pub(super) fn validity_refusal(leaf: &CertificateDer<'_>, now: UnixTime) -> Opti
     (now < parsed.validity().not_before).then(|| Refusal::NotYetValid(parsed.validity().not_before.to_string()))
 }
 
-/// Reads it.
 pub(super) fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
     match x509_parser::parse_x509_certificate(leaf) {
         Ok((_rest, parsed)) => Ok(parsed),
@@ -54,12 +53,12 @@ pub(super) fn parse<'a>(leaf: &'a CertificateDer<'_>) -> Result<X509Certificate<
     }
 }
 
-/// Whether a certificate is of a kind that webpki takes from nobody.
+/// True if webpki refuses every certificate of this kind.
 pub(super) fn is_unusual(certificate: &X509Certificate<'_>) -> bool {
     certificate.is_ca() || !has_extensions(certificate)
 }
 
-/// Whether a certificate is of the version of X.509 that has names in it.
+/// True if a certificate is X.509 version 3, the one with names.
 pub(super) fn has_extensions(certificate: &X509Certificate<'_>) -> bool {
     certificate.version() == X509Version::V3
 }

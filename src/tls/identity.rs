@@ -1,8 +1,5 @@
-//! What a server shows on the bridge: a certificate of a CA, or one it made itself.
-//!
-//! Made by `agent` at the start; `bridge` builds its TLS configurations from it. A self-made key
-//! and its certificate lie in one file, because the others pin the certificate and signing it anew
-//! would give another fingerprint.
+//! The certificate of a server on the bridge: of a CA, or self-made. A self-made one lies in one file with its key: other
+//! datacenters pin it, and signing it anew would give another fingerprint.
 
 use super::certificate::{fingerprint_of, is_unusual, parse, server_dc, validity_refusal};
 use super::material::{OwnCert, TlsMaterial};
@@ -24,7 +21,7 @@ use std::sync::Arc;
 
 const FILE: &str = "bridge-key.pem";
 
-/// What a server shows on the bridge: from a CA, or self-made and pinned by fingerprint.
+/// The certificate of a server on the bridge: of a CA, or self-made and pinned by fingerprint.
 #[derive(Clone, Debug)]
 pub struct BridgeIdentity {
     own: OwnCert,
@@ -33,8 +30,8 @@ pub struct BridgeIdentity {
 }
 
 impl BridgeIdentity {
-    /// From configured certificates; refuses one that does not carry `server.<dc>.<domain>`, is expired, or is
-    /// of a kind that no other datacenter takes.
+    /// The identity of configured certificates. Refuses one without the name `server.<dc>.<domain>`, an expired one,
+    /// and a kind that other datacenters refuse.
     pub fn from_ca(material: &TlsMaterial, dc: &str, domain: &str) -> Result<BridgeIdentity, String> {
         let own = material.own().ok_or("the bridge needs cert_file and key_file, or neither of them")?.clone();
         let roots = material.roots().ok_or("the bridge needs ca_file or ca_path beside cert_file")?;
@@ -45,10 +42,9 @@ impl BridgeIdentity {
             let source = &own.source;
             return Err(format!("{source}: expected a certificate with names (X.509 v3) that signs no others (CA:FALSE)"));
         }
-        match server_dc(leaf, domain) {
-            Ok(came) if came.eq_ignore_ascii_case(dc) => {}
-            Ok(came) => return Err(format!("{}: expected the name {expected}, it carries the one of {came:?}", own.source)),
-            Err(refusal) => return Err(format!("{}: expected the name {expected}: {refusal}", own.source)),
+        let came = server_dc(leaf, domain).map_err(|why| format!("{}: expected the name {expected}: {why}", own.source))?;
+        if !came.eq_ignore_ascii_case(dc) {
+            return Err(format!("{}: expected the name {expected}, it carries the one of {came:?}", own.source));
         }
         if let Some(refusal) = validity_refusal(leaf, UnixTime::now()) {
             return Err(format!("{}: {refusal}; make a new one with `tls cert create`", own.source));
@@ -56,39 +52,35 @@ impl BridgeIdentity {
         Ok(BridgeIdentity { own, roots: Some(roots), self_made: false })
     }
 
-    /// A self-made key, kept in `<data_dir>/bridge-key.pem` (0600); in memory without a directory.
+    /// The identity of a self-made key, kept in `<data_dir>/bridge-key.pem` (0600); in memory without a directory.
     ///
-    /// The certificate stays the same over restarts, and so does its fingerprint; with another
-    /// datacenter or domain the key is kept and the certificate made anew.
+    /// The certificate and its fingerprint stay the same over restarts. With another datacenter or domain the key is
+    /// kept and the certificate made anew.
     pub fn self_made(data_dir: Option<&Path>, dc: &str, domain: &str) -> Result<BridgeIdentity, String> {
         let Some(data_dir) = data_dir else {
-            let (pem, source) = (make_pem(&new_key()?, dc, domain)?, "in memory".to_owned());
-            return from_pem(pem.as_bytes(), source);
+            return from_pem(make_pem(&new_key()?, dc, domain)?.as_bytes(), "in memory".to_owned());
         };
         let path = data_dir.join(FILE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let pem = make_pem(&new_key()?, dc, domain)?;
-                write_atomically(data_dir, &pem)?;
-                return from_pem(pem.as_bytes(), path.display().to_string());
+        let source = path.display().to_string();
+        let key = match std::fs::read(&path) {
+            Ok(text) => {
+                let identity = from_pem(&text, source.clone())?;
+                let came = identity.own.chain.first().and_then(|leaf| server_dc(leaf, domain).ok());
+                if came.is_some_and(|came| came.eq_ignore_ascii_case(dc)) {
+                    return Ok(identity);
+                }
+                KeyPair::from_der_and_sign_algo(&identity.own.key, &rcgen::PKCS_ECDSA_P256_SHA256)
+                    .map_err(|error| format!("{source}: its key cannot sign: {error}"))?
             }
-            Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_key()?,
+            Err(error) => return Err(format!("{source}: cannot be read: {error}")),
         };
-        let identity = from_pem(&text, path.display().to_string())?;
-        if identity.own.chain.first().is_some_and(|leaf| server_dc(leaf, domain).is_ok_and(|came| came.eq_ignore_ascii_case(dc)))
-        {
-            return Ok(identity);
-        }
-        let key = KeyPair::from_der_and_sign_algo(&identity.own.key, &rcgen::PKCS_ECDSA_P256_SHA256)
-            .map_err(|error| format!("{}: its key cannot sign: {error}", path.display()))?;
         let pem = make_pem(&key, dc, domain)?;
         write_atomically(data_dir, &pem)?;
-        from_pem(pem.as_bytes(), path.display().to_string())
+        from_pem(pem.as_bytes(), source)
     }
 
-    /// The same, which takes others for their certificates of the CA as well: for a server that has one which
-    /// cannot be shown on the bridge.
+    /// The same, which also accepts peers by the CA, though this server's own certificate of it is unfit for the bridge.
     pub fn judging_by_ca(self, material: &TlsMaterial) -> BridgeIdentity {
         BridgeIdentity { roots: material.roots(), ..self }
     }
@@ -98,29 +90,29 @@ impl BridgeIdentity {
         self.own.chain.first().filter(|_| self.self_made).map(fingerprint_of)
     }
 
-    /// Whether a CA vouches for it.
+    /// True if a CA vouches for it.
     pub fn is_of_ca(&self) -> bool {
         !self.self_made
     }
 
-    /// SHA-256 of the certificate in hex, whoever made it: what a static entry may pin.
+    /// SHA-256 of the certificate in hex, of a CA or self-made: a static entry may pin it.
     pub fn leaf_fingerprint(&self) -> Option<String> {
         self.own.chain.first().map(fingerprint_of)
     }
 
-    /// From certificates that are not checked, to see others refuse them.
+    /// The identity of unchecked certificates, for peers to refuse.
     #[cfg(test)]
     pub(crate) fn unchecked(material: &TlsMaterial) -> Option<BridgeIdentity> {
         Some(BridgeIdentity { own: material.own()?.clone(), roots: material.roots(), self_made: false })
     }
 
-    /// What this server trusts others by, before any pin is known.
+    /// This server's trust in peers before any pin is known.
     pub(crate) fn trust(&self, dc: &str, domain: &str, require_ca: bool) -> Trust {
         Trust::new(dc, domain, self.roots.clone(), require_ca)
     }
 
-    /// TLS 1.3 only, a certificate from every peer, no tickets: a resumed session would pass by the
-    /// verifier, and with it a pin that has been withdrawn.
+    /// TLS 1.3 only, a certificate from every peer, no tickets: a resumed session would pass by the verifier, and so by
+    /// the withdrawal of a pin.
     pub(crate) fn server_config(&self, trust: &Arc<Trust>) -> Result<ServerConfig, String> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -133,7 +125,7 @@ impl BridgeIdentity {
         Ok(config)
     }
 
-    /// For one connection to a server of `dc` that has one of `pins` when it is known by any.
+    /// The configuration of one connection to a server of `dc` that has one of `pins`, if there are any.
     pub(crate) fn client_config(&self, trust: &Arc<Trust>, dc: &str, pins: &BTreeSet<String>) -> Result<ClientConfig, String> {
         let pins = pins.iter().map(|pin| pin.to_ascii_lowercase()).collect();
         let verifier = Verifier::new(PeerJudge::dialling(Arc::clone(trust), dc.to_owned(), pins));
@@ -160,10 +152,9 @@ impl BridgeIdentity {
 
 fn from_pem(text: &[u8], source: String) -> Result<BridgeIdentity, String> {
     let advice = "remove the file to have a new key made; the other datacenters learn its fingerprint by gossip";
-    let key = PrivateKeyDer::from_pem_slice(text)
-        .map_err(|error| format!("{source}: expected a PEM with a private key and its certificate, got: {error}; {advice}"))?;
-    let leaf = CertificateDer::from_pem_slice(text)
-        .map_err(|error| format!("{source}: expected a PEM with a private key and its certificate, got: {error}; {advice}"))?;
+    let no_pem = |error| format!("{source}: expected a PEM with a private key and its certificate, got: {error}; {advice}");
+    let key = PrivateKeyDer::from_pem_slice(text).map_err(no_pem)?;
+    let leaf = CertificateDer::from_pem_slice(text).map_err(no_pem)?;
     let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
         .map_err(|error| format!("{source}: this kind of key cannot be used: {error}; {advice}"))?;
     rustls::sign::CertifiedKey::new(vec![leaf.clone()], signer)
@@ -189,7 +180,7 @@ fn make_pem(key: &KeyPair, dc: &str, domain: &str) -> Result<String, String> {
     Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
 }
 
-/// The file is whole or not there: written beside its place, synced, moved, and the folder synced.
+/// Writes the file beside its place, syncs and moves it, and syncs the folder: it is whole or absent.
 fn write_atomically(folder: &Path, text: &str) -> Result<(), String> {
     let (path, fresh) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
     let attempt = || -> std::io::Result<()> {
@@ -213,11 +204,14 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    fn self_made(folder: &Path, dc: &str) -> Result<BridgeIdentity, String> {
+        BridgeIdentity::self_made(Some(folder), dc, "consul")
+    }
+
     #[test]
     fn the_fingerprint_stays_over_restarts_and_the_file_is_private() {
         let folder = tempfile::tempdir().unwrap();
-        let first = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap();
-        let second = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap();
+        let [first, second] = [(); 2].map(|()| self_made(folder.path(), "dc1").unwrap());
         assert_eq!(first.fingerprint(), second.fingerprint());
         assert_eq!(first.fingerprint().unwrap().len(), 64);
         assert_eq!(first.reset_secret(), second.reset_secret());
@@ -228,11 +222,9 @@ mod tests {
     #[test]
     fn another_datacenter_keeps_the_key_and_has_another_certificate() {
         let folder = tempfile::tempdir().unwrap();
-        let first = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap();
-        let second = BridgeIdentity::self_made(Some(folder.path()), "dc2", "consul").unwrap();
+        let [first, second, third] = ["dc1", "dc2", "dc2"].map(|dc| self_made(folder.path(), dc).unwrap());
         assert_ne!(first.fingerprint(), second.fingerprint());
         assert_eq!(first.own.key.secret_der(), second.own.key.secret_der());
-        let third = BridgeIdentity::self_made(Some(folder.path()), "dc2", "consul").unwrap();
         assert_eq!(second.fingerprint(), third.fingerprint());
     }
 
@@ -240,7 +232,7 @@ mod tests {
     fn a_damaged_file_is_named_and_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), "junk").unwrap();
-        let error = BridgeIdentity::self_made(Some(folder.path()), "dc1", "consul").unwrap_err();
+        let error = self_made(folder.path(), "dc1").unwrap_err();
         assert!(error.contains(FILE) && error.contains("expected a PEM"), "{error}");
         assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), b"junk");
     }

@@ -1,12 +1,10 @@
-//! Judges the certificates that agents show each other on the RPC port, and clients on HTTPS.
-//!
-//! `rpc` and `material` build their TLS configurations on it. Whatever webpki can judge, it judges. What it takes
-//! from nobody, and Consul's library does, is judged here: the certificate of an authority that an agent
-//! shows as its own, and certificates of X.509 version 1 and 2.
+//! Judges the certificates that agents show each other on the RPC port, and clients on HTTPS. webpki judges usual
+//! certificates. Two kinds that webpki always refuses, and Consul's library takes, are judged here: the certificate of
+//! an authority that an agent shows as its own, and certificates of X.509 version 1 and 2.
 
 use super::certificate::{has_extensions, is_unusual, parse};
 use super::provider;
-use super::verifier::{ClientJudge, ServerJudge, Verifier};
+use super::verifier::{ClientJudge, ServerJudge, Shown, Verifier};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -22,14 +20,13 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 /// The longest chain that is followed, for certificates that webpki does not judge.
 const MAX_CHAIN: usize = 6;
 
-/// The certificates of those whose word counts.
 #[derive(Clone, Debug)]
 pub(super) struct Authorities {
     store: Arc<RootCertStore>,
     certificates: Arc<Vec<CertificateDer<'static>>>,
 }
 
-/// What a peer shows its certificate for.
+/// The purpose of a peer's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Usage {
     Server,
@@ -37,7 +34,7 @@ enum Usage {
 }
 
 impl Authorities {
-    /// Those of `certificates`; the error says which cannot be used.
+    /// The authorities of `certificates`; the error is that of the first that cannot be used.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, String> {
         let mut store = RootCertStore::empty();
         for certificate in &certificates {
@@ -52,13 +49,13 @@ impl Authorities {
         Arc::clone(&self.store)
     }
 
-    /// Whether `certificate` is one of them.
+    /// True if `certificate` is one of them.
     pub(super) fn contain(&self, certificate: &X509Certificate<'_>) -> bool {
         self.certificates.iter().filter_map(|known| parse(known).ok()).any(|known| is_same(certificate, &known))
     }
 
-    /// Whether the chain of an unusual certificate leads to one of them.
-    fn vouch(&self, leaf: &X509Certificate<'_>, rest: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
+    /// Accepts an unusual certificate, parsed as `leaf`, whose chain leads to one of them.
+    fn vouch(&self, leaf: &X509Certificate<'_>, Shown { rest, now, .. }: Shown<'_>, usage: Usage) -> Result<(), Error> {
         let known: Vec<X509Certificate<'_>> = self.certificates.iter().filter_map(|known| parse(known).ok()).collect();
         let rest: Vec<X509Certificate<'_>> = rest.iter().filter_map(|shown| parse(shown).ok()).collect();
         let mut current = leaf;
@@ -69,7 +66,7 @@ impl Authorities {
                 return Ok(());
             }
             let has_signed = |issuer: &&X509Certificate<'_>| signed(current, issuer) && binds_no_names(issuer);
-            // Those without extensions cannot say that they may.
+            // A root without extensions cannot say that it may sign.
             let is_root = |issuer: &&X509Certificate<'_>| (issuer.is_ca() || !has_extensions(issuer)) && has_signed(issuer);
             if let Some(root) = known.iter().find(is_root) {
                 return counts_now(root, now);
@@ -81,7 +78,7 @@ impl Authorities {
     }
 }
 
-/// One certificate, however often it was issued: its holder is called so and has that key.
+/// True if both have one subject and one key, however often the certificate was issued.
 fn is_same(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
     one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
 }
@@ -97,7 +94,7 @@ fn counts_now(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), Er
     Ok(())
 }
 
-/// Whether its extensions allow `usage`, and none of them is unknown here and says that it must not be.
+/// Refuses a certificate whose extensions forbid `usage`, and one with a critical extension that is unknown here.
 fn may_be_used(certificate: &X509Certificate<'_>, usage: Usage) -> Result<(), Error> {
     let unknown = |extension: &ParsedExtension<'_>| {
         matches!(extension, ParsedExtension::UnsupportedExtension { .. } | ParsedExtension::ParseError { .. })
@@ -116,7 +113,7 @@ fn may_be_used(certificate: &X509Certificate<'_>, usage: Usage) -> Result<(), Er
     if allows { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) }
 }
 
-/// Whether `issuer` says that it may sign for `below` further authorities before the peer's certificate.
+/// True if `issuer` may sign with `below` further authorities before the peer's certificate.
 fn may_sign(issuer: &X509Certificate<'_>, below: usize) -> bool {
     let usage = issuer.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
     let constraints = issuer.basic_constraints().ok().flatten().map(|constraints| constraints.value);
@@ -124,12 +121,12 @@ fn may_sign(issuer: &X509Certificate<'_>, below: usize) -> bool {
     issuer.is_ca() && usage && length.is_none_or(|length| below <= length as usize)
 }
 
-/// Constraints on names are webpki's to judge; who is bound by some vouches for nobody here.
+/// True if `issuer` has no constraints on names. webpki alone judges those, so a bound issuer vouches for none here.
 fn binds_no_names(issuer: &X509Certificate<'_>) -> bool {
     matches!(issuer.name_constraints(), Ok(None))
 }
 
-/// Whether `issuer` has signed `certificate`.
+/// True if `issuer` has signed `certificate`.
 fn signed(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
     if certificate.issuer().as_raw() != issuer.subject().as_raw() {
         return false;
@@ -143,7 +140,7 @@ fn signed(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bo
     })
 }
 
-/// Whether an algorithm has this object identifier; its parameters are part of what verifies.
+/// True if `known` has the object identifier of `came`; its parameters are part of the verification.
 fn is_of(known: &[u8], came: &AlgorithmIdentifier<'_>) -> bool {
     let oid = came.algorithm.as_bytes();
     matches!(known, [6, length, rest @ ..] if usize::from(*length) == oid.len() && rest.starts_with(oid))
@@ -153,7 +150,7 @@ fn readable<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'
     parse(certificate).map_err(|_refusal| CertificateError::BadEncoding.into())
 }
 
-/// Judges servers, by their name too where it is to be checked.
+/// Judges servers by their authorities, and by their name with `check_name`.
 #[derive(Debug)]
 pub(super) struct KnownServers {
     authorities: Option<Authorities>,
@@ -162,33 +159,28 @@ pub(super) struct KnownServers {
 }
 
 impl KnownServers {
-    /// By `authorities`; without any nobody passes.
+    /// A judge by `authorities`; without any, every server is refused.
     pub(super) fn new(authorities: Option<Authorities>, check_name: bool) -> KnownServers {
         KnownServers { authorities, check_name, algorithms: provider().signature_verification_algorithms }
     }
 }
 
 impl ServerJudge for KnownServers {
-    fn judge_server(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), Error> {
+    fn judge_server(&self, shown: Shown<'_>, name: &ServerName<'_>) -> Result<(), Error> {
         let authorities = self.authorities.as_ref().ok_or(CertificateError::UnknownIssuer)?;
-        let parsed = readable(leaf)?;
+        let parsed = readable(shown.leaf)?;
         if is_unusual(&parsed) {
-            authorities.vouch(&parsed, rest, Usage::Server, now)?;
+            authorities.vouch(&parsed, shown, Usage::Server)?;
         } else {
-            let leaf = ParsedCertificate::try_from(leaf)?;
-            verify_server_cert_signed_by_trust_anchor(&leaf, &authorities.store, rest, now, self.algorithms.all)?;
+            let leaf = ParsedCertificate::try_from(shown.leaf)?;
+            let (roots, algorithms) = (&authorities.store, self.algorithms.all);
+            verify_server_cert_signed_by_trust_anchor(&leaf, roots, shown.rest, shown.now, algorithms)?;
         }
         if self.check_name {
             if !has_extensions(&parsed) {
                 return Err(CertificateError::NotValidForName.into());
             }
-            verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+            verify_server_name(&ParsedCertificate::try_from(shown.leaf)?, name)?;
         }
         Ok(())
     }
@@ -199,6 +191,22 @@ pub fn server_judge(authorities: Vec<CertificateDer<'static>>) -> Result<Arc<dyn
     Ok(Arc::new(Verifier::new(KnownServers::new(Some(Authorities::new(authorities)?), true))))
 }
 
+/// Accepts every server.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerJudge for AnyServer {
+    fn judge_server(&self, _shown: Shown<'_>, _name: &ServerName<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Accepts any certificate, where a user asked for it (`CONSUL_HTTP_SSL_VERIFY=false`, `TLSSkipVerify`). The handshake's
+/// signature is still verified, so that the peer at least holds the key it shows.
+pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Verifier::new(AnyServer))
+}
+
 /// Judges clients, each of which must show a certificate.
 #[derive(Debug)]
 pub(super) struct KnownClients {
@@ -207,7 +215,6 @@ pub(super) struct KnownClients {
 }
 
 impl KnownClients {
-    /// By `authorities`.
     pub(super) fn new(authorities: Authorities) -> Result<KnownClients, String> {
         let usual = WebPkiClientVerifier::builder_with_provider(authorities.store(), provider())
             .build()
@@ -221,18 +228,18 @@ impl ClientJudge for KnownClients {
         self.usual.root_hint_subjects()
     }
 
-    fn judge_client(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
-        let parsed = readable(leaf)?;
-        if !is_unusual(&parsed) {
-            return self.usual.verify_client_cert(leaf, rest, now).map(drop);
+    fn judge_client(&self, shown: Shown<'_>) -> Result<(), Error> {
+        let parsed = readable(shown.leaf)?;
+        if is_unusual(&parsed) {
+            return self.authorities.vouch(&parsed, shown, Usage::Client);
         }
-        self.authorities.vouch(&parsed, rest, Usage::Client, now)
+        self.usual.verify_client_cert(shown.leaf, shown.rest, shown.now).map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{dated_cert, server_cert, signing_cert, version_1_cert};
+    use super::super::testing::{dated_cert, request, server_cert, signing_cert, version_1_cert};
     use super::super::{CertKind, CertRequest, create_ca, create_cert};
     use super::*;
     use rustls_pki_types::pem::PemObject;
@@ -245,16 +252,14 @@ mod tests {
         Authorities::new(chain(&ca.0)).unwrap()
     }
 
-    /// As a server, with and without a look at its name, and as a client.
+    /// The verdicts on a server without and with a look at its name, and on a client.
     fn judged(authorities: &Authorities, pem: &str) -> [Result<(), Error>; 3] {
         let chain = chain(pem);
         let name = ServerName::try_from("server.dc1.consul").unwrap();
         let (leaf, rest) = chain.split_first().unwrap();
-        let server = |check_name| {
-            let judge = KnownServers::new(Some(authorities.clone()), check_name);
-            judge.judge_server(leaf, rest, &name, UnixTime::now())
-        };
-        let client = KnownClients::new(authorities.clone()).unwrap().judge_client(leaf, rest, UnixTime::now());
+        let shown = Shown { leaf, rest, now: UnixTime::now() };
+        let server = |check_name| KnownServers::new(Some(authorities.clone()), check_name).judge_server(shown, &name);
+        let client = KnownClients::new(authorities.clone()).unwrap().judge_client(shown);
         [server(false), server(true), client]
     }
 
@@ -300,14 +305,12 @@ mod tests {
         let leaf = server_cert(&ca, "dc1", 5);
         let forged = signing_cert(&leaf, &["server.dc1.consul"]);
         assert_eq!(passes(&authorities(&ca), &(forged.0.clone() + &leaf.0)), [false; 3], "a leaf signs nobody");
-        // Called as the authority is, with a key of its own.
-        let namesake = namesake(&ca);
-        assert_eq!(passes(&authorities(&ca), &namesake), [false; 3]);
+        assert_eq!(passes(&authorities(&ca), &namesake(&ca)), [false; 3]);
         let old = version_1_cert(&create_ca("consul", 10, &[]).unwrap());
         assert_eq!(passes(&authorities(&ca), &old.0), [false; 3]);
     }
 
-    /// What somebody makes who wants to be taken for the authority.
+    /// A forgery with the authority's name and a key of its own.
     fn namesake(ca: &(String, String)) -> String {
         let issuer = chain(&ca.0);
         let issuer = readable(&issuer[0]).unwrap();
@@ -329,15 +332,7 @@ mod tests {
     #[test]
     fn a_certificate_for_clients_makes_no_server() {
         let ca = create_ca("consul", 10, &[]).unwrap();
-        let request = CertRequest {
-            kind: CertKind::Cli,
-            dc: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            days: 1,
-            node: None,
-            dns_names: vec!["server.dc1.consul".to_owned()],
-            ip_addresses: vec![],
-        };
+        let request = CertRequest { dns_names: vec!["server.dc1.consul".to_owned()], ..request(CertKind::Cli, "dc1", 1) };
         assert_eq!(passes(&authorities(&ca), &create_cert(&ca.0, &ca.1, &request).unwrap().0), [false, false, true]);
     }
 }

@@ -1,9 +1,5 @@
-//! Reads `ca_file`, `ca_path`, `cert_file` and `key_file`, and builds from them what HTTPS and the
-//! RPC port need.
-//!
-//! Called by `agent` and `cli`. Everything is checked when it is loaded, so that a wrong file stops
-//! the start with its name and not the first connection with a riddle. What can be used and had better
-//! not be is told ([`TlsMaterial::remarks`]).
+//! The files `ca_file`, `ca_path`, `cert_file` and `key_file`, and the TLS configurations made of them. Everything is
+//! checked when it is loaded: a wrong file stops the start and is named.
 
 use super::certificate::{has_extensions, parse, server_dc, validity_refusal};
 use super::judge::{Authorities, KnownClients, KnownServers};
@@ -21,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What is spoken with `tls_min_version` of tls13.
+/// The versions with `tls_min_version` of tls13.
 static ONLY_TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-/// The files of `ca_file`, `cert_file`, `key_file` and what is verified with them.
+/// The configured files.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
     /// PEM of the authorities trusted.
@@ -35,7 +31,7 @@ pub struct TlsFiles {
     pub cert_file: Option<PathBuf>,
     /// PEM of its key.
     pub key_file: Option<PathBuf>,
-    /// Nothing below TLS 1.3 is spoken.
+    /// True if TLS 1.2 is refused.
     pub only_tls13: bool,
 }
 
@@ -48,38 +44,33 @@ pub struct TlsMaterial {
     versions: &'static [&'static SupportedProtocolVersion],
 }
 
-/// When certificates of a file are over.
+/// The end of the certificates in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// The file or folder.
     pub source: String,
-    /// The end of the one that is over first.
+    /// The end of the certificate that is over first.
     pub until: SystemTime,
 }
 
 /// A certificate chain with its key.
 #[derive(Clone, Debug)]
 pub(super) struct OwnCert {
-    /// The leaf first.
     pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key. Its `Debug` shows nothing of it.
+    /// The leaf's key. Its `Debug` output hides the secret.
     pub(super) key: Arc<PrivateKeyDer<'static>>,
-    /// Where it came from, for errors.
+    /// Its file, for errors.
     pub(super) source: String,
 }
 
 impl TlsMaterial {
-    /// Reads the files; the error names file, what was expected and what came.
+    /// Reads the files. The error names the file, the expected content and the content found.
     pub fn load(files: &TlsFiles) -> Result<TlsMaterial, String> {
         let (mut authorities, mut endings) = (Vec::new(), Vec::new());
-        if let Some(path) = &files.ca_file {
-            let found = certificates(path)?;
-            endings.extend(ending(path, &found));
-            authorities.extend(found);
-        }
-        if let Some(folder) = &files.ca_path {
-            let found = certificates_in(folder)?;
-            endings.extend(ending(folder, &found));
+        let of_file = files.ca_file.as_ref().map(|path| (path, certificates(path)));
+        let of_folder = files.ca_path.as_ref().map(|folder| (folder, certificates_in(folder)));
+        for (source, found) in of_file.into_iter().chain(of_folder) {
+            let found = found?;
+            endings.extend(ending(source, &found));
             authorities.extend(found);
         }
         let authorities = if authorities.is_empty() { None } else { Some(Authorities::new(authorities)?) };
@@ -96,17 +87,17 @@ impl TlsMaterial {
         Ok(TlsMaterial { authorities, own, endings, versions })
     }
 
-    /// When what was loaded is over, by file.
+    /// The end of each file's certificates.
     pub fn endings(&self) -> &[Ending] {
         &self.endings
     }
 
-    /// Whether there is a certificate with its key.
+    /// True if there is a certificate with its key.
     pub fn has_cert(&self) -> bool {
         self.own.is_some()
     }
 
-    /// Whether there is an authority to verify others with.
+    /// True if there is an authority to verify peers with.
     pub fn has_ca(&self) -> bool {
         self.authorities.is_some()
     }
@@ -123,51 +114,51 @@ impl TlsMaterial {
 
     /// Refuses a server's certificate that the other agents of `dc` refuse with `verify_server_hostname`.
     pub fn check_server_name(&self, dc: &str, domain: &str) -> Result<(), String> {
-        let Some((own, leaf)) = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?))) else { return Ok(()) };
+        let Some((source, leaf)) = self.leaf() else { return Ok(()) };
         let expected = server_name(dc, domain);
         let name = ServerName::try_from(expected.as_str()).map_err(|error| format!("{expected}: {error}"))?;
         let carries = ParsedCertificate::try_from(leaf).and_then(|leaf| verify_server_name(&leaf, &name));
         carries.map_err(|_error| {
-            let source = &own.source;
             format!("{source}: expected the name {expected}, which verify_server_hostname asks of servers and this one lacks")
         })
     }
 
     /// Refuses a certificate of this agent that is not valid yet, or no more.
     pub fn check_dates(&self) -> Result<(), String> {
-        let leaf = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?)));
-        match leaf.and_then(|(own, leaf)| Some((own, validity_refusal(leaf, UnixTime::now())?))) {
-            Some((own, refusal)) => Err(format!("{}: {refusal}", own.source)),
+        match self.leaf().and_then(|(source, leaf)| Some((source, validity_refusal(leaf, UnixTime::now())?))) {
+            Some((source, refusal)) => Err(format!("{source}: {refusal}")),
             None => Ok(()),
         }
     }
 
-    /// Whether the certificate of this agent is that of a server of another datacenter.
+    /// True if the certificate of this agent is that of a server of another datacenter.
     pub fn is_of_elsewhere(&self, dc: &str, domain: &str) -> bool {
-        let leaf = self.own.as_ref().and_then(|own| own.chain.first());
-        leaf.is_some_and(|leaf| server_dc(leaf, domain).is_ok_and(|came| !came.eq_ignore_ascii_case(dc)))
+        self.leaf().is_some_and(|(_, leaf)| server_dc(leaf, domain).is_ok_and(|came| !came.eq_ignore_ascii_case(dc)))
     }
 
-    /// What speaks against the certificate of this agent, though it can be used: each is one sentence for
-    /// its operator.
+    /// This agent's certificate, with its file.
+    fn leaf(&self) -> Option<(&str, &CertificateDer<'static>)> {
+        let own = self.own.as_ref()?;
+        Some((&own.source, own.chain.first()?))
+    }
+
+    /// Reasons against this agent's certificate, though it can be used: one sentence each for its operator.
     pub fn remarks(&self) -> Vec<String> {
-        let leaf = self.own.as_ref().and_then(|own| Some((own, own.chain.first()?)));
-        let Some((source, parsed)) = leaf.and_then(|(own, leaf)| Some((&own.source, parse(leaf).ok()?))) else {
-            return Vec::new();
-        };
+        let parsed = self.leaf().and_then(|(source, leaf)| Some((source, parse(leaf).ok()?)));
+        let Some((source, parsed)) = parsed else { return Vec::new() };
         let advice = "make one for the agent alone with `kontor tls cert create`";
         let mut remarks = Vec::new();
         if parsed.is_ca() {
             let is_trusted = self.authorities.as_ref().is_some_and(|authorities| authorities.contain(&parsed));
             remarks.push(match is_trusted {
-                true => format!("{source}: the certificate is the authority's own (CA:TRUE), and ca_file trusts it: whoever has this agent's key can be any agent; {advice}"),
+                true => format!("{source}: the certificate is the authority's own (CA:TRUE), and ca_file trusts it: the holder of this agent's key can be any agent; {advice}"),
                 false => format!("{source}: the certificate may sign others (CA:TRUE), which an agent's need not; {advice}"),
             });
         }
         if !has_extensions(&parsed) {
             let version = parsed.version();
             remarks.push(format!(
-                "{source}: the certificate is X.509 {version}, which carries no names: whoever checks names refuses it; {advice}"
+                "{source}: the certificate is X.509 {version}, which carries no names: a peer that checks names refuses it; {advice}"
             ));
         }
         remarks
@@ -204,7 +195,7 @@ impl TlsMaterial {
         Ok(Arc::new(Verifier::new(KnownClients::new(authorities)?)))
     }
 
-    /// For connections to servers that are judged by the authorities, and by their name where it is checked.
+    /// The configuration towards servers that the authorities vouch for, with `check_name` by their name too.
     pub(super) fn client(&self, check_name: bool) -> Result<ClientConfig, String> {
         self.client_by(Arc::new(Verifier::new(KnownServers::new(self.authorities.clone(), check_name))))
     }
@@ -223,7 +214,7 @@ impl TlsMaterial {
 }
 
 impl OwnCert {
-    /// As it is shown in handshakes, whatever kind of certificate it is.
+    /// The certificate and key for handshakes, of any kind of certificate.
     pub(super) fn shown(&self) -> Result<SingleCertAndKey, String> {
         let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&self.key)
             .map_err(|error| format!("{}: this kind of key cannot be used: {error}", self.source))?;
@@ -265,7 +256,7 @@ fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, String
     Ok(all)
 }
 
-/// The end of the one of `found` that is over first.
+/// The end of the certificate in `found` that is over first.
 fn ending(source: &Path, found: &[CertificateDer<'_>]) -> Option<Ending> {
     let end = |certificate| Some(parse(certificate).ok()?.validity().not_after.timestamp());
     let first = found.iter().filter_map(end).min()?;
@@ -293,7 +284,7 @@ fn own_cert(cert: &Path, key: &Path) -> Result<OwnCert, String> {
 #[cfg(test)]
 mod tests {
     use super::super::create_ca;
-    use super::super::testing::{dated_cert, load, server_cert, signing_cert, version_1_cert};
+    use super::super::testing::{dated_cert, load, server_cert, signing_cert, strict, version_1_cert};
     use super::super::{RpcRules, RpcTls};
     use super::*;
 
@@ -303,15 +294,10 @@ mod tests {
         Some(path)
     }
 
-    fn strict() -> RpcRules {
-        RpcRules {
-            datacenter: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            verify_incoming: true,
-            verify_outgoing: true,
-            verify_server_hostname: true,
-            accept_plaintext: false,
-        }
+    fn files(folder: &Path, ca: &str, cert: &str, key: &str) -> TlsFiles {
+        let written = |name: &str, text: &str| written(folder, name, text);
+        let (ca_file, cert_file) = (written("ca.pem", ca), written("cert.pem", cert));
+        TlsFiles { ca_file, cert_file, key_file: written("key.pem", key), ..TlsFiles::default() }
     }
 
     fn pair() -> (String, String, String) {
@@ -323,13 +309,8 @@ mod tests {
     #[test]
     fn nothing_below_tls_1_3_is_spoken_where_that_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
-        let (_ca, cert, key) = pair();
-        let files = |only_tls13| TlsFiles {
-            cert_file: written(folder.path(), "cert.pem", &cert),
-            key_file: written(folder.path(), "key.pem", &key),
-            only_tls13,
-            ..TlsFiles::default()
-        };
+        let (ca, cert, key) = pair();
+        let files = |only_tls13| TlsFiles { only_tls13, ..files(folder.path(), &ca, &cert, &key) };
         let takes_an_old_client = |files: &TlsFiles| {
             let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS12]);
             let config = builder.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
@@ -347,15 +328,8 @@ mod tests {
 
     #[test]
     fn whole_material_serves_https_and_rpc() {
-        let folder = tempfile::tempdir().unwrap();
         let (ca, cert, key) = pair();
-        let files = TlsFiles {
-            ca_file: written(folder.path(), "ca.pem", &ca),
-            cert_file: written(folder.path(), "cert.pem", &cert),
-            key_file: written(folder.path(), "key.pem", &key),
-            ..TlsFiles::default()
-        };
-        let material = TlsMaterial::load(&files).unwrap();
+        let material = load(&ca, &cert, &key);
         assert!(material.https(true).is_ok());
         assert!(RpcTls::new(&material, strict()).is_ok());
     }
@@ -365,13 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (ca, cert, key) = pair();
         let (older, _) = create_ca("consul", 2, &[]).unwrap();
-        let files = TlsFiles {
-            ca_file: written(folder.path(), "ca.pem", &format!("{ca}{older}")),
-            cert_file: written(folder.path(), "cert.pem", &cert),
-            key_file: written(folder.path(), "key.pem", &key),
-            ..TlsFiles::default()
-        };
-        let material = TlsMaterial::load(&files).unwrap();
+        let material = TlsMaterial::load(&files(folder.path(), &format!("{ca}{older}"), &cert, &key)).unwrap();
         let day = |ending: &Ending| ending.until.duration_since(SystemTime::now()).unwrap().as_secs().div_ceil(86_400);
         let days: Vec<u64> = material.endings().iter().map(day).collect();
         assert_eq!(days, [2, 1]);

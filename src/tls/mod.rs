@@ -1,10 +1,7 @@
-//! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the
-//! bridge (`identity`), judged when a peer of another datacenter shows them (`verify`) or one of this datacenter
-//! (`judge`, by the rules of `rpc`) behind the one `verifier`, told to operators (`shown`);
-//! and how checks and watches speak TLS to servers that belong to nobody here (`outgoing`).
-//!
-//! Used by `rpc`, `bridge`, `local`, `watch`, `http` and `cli`. It knows no configuration files and opens no sockets,
-//! and no key ever reaches a log line or an error.
+//! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the bridge (`identity`).
+//! Peers of another datacenter are judged by `verify`, peers of this one by `judge`, both behind the one `verifier`.
+//! `outgoing` is TLS towards other servers, such as targets of checks. It reads no configuration, opens no sockets, and
+//! no key ever reaches a log line or an error.
 
 mod authority;
 mod certificate;
@@ -17,30 +14,28 @@ mod rpc;
 mod shown;
 #[cfg(test)]
 pub(crate) mod testing;
-mod unverified;
 mod verifier;
 mod verify;
 
 pub use authority::{CertKind, CertRequest, create_ca, create_cert};
 pub use identity::BridgeIdentity;
-pub use judge::server_judge;
+pub use judge::{any_certificate, server_judge};
 pub use material::{Ending, TlsFiles, TlsMaterial};
 pub use outgoing::{OutgoingTls, system_roots};
 pub use refusal::Refusal;
 pub use rpc::{Outgoing, RpcRules, RpcTls};
 pub use shown::{ShownCertificate, days_between};
-pub use unverified::any_certificate;
 pub use verify::{PinTable, Trust};
 
 use std::sync::Arc;
 
-/// The cryptography of every TLS configuration here, named explicitly so that nothing depends on
-/// what a process has installed. Its first key exchange is the post-quantum X25519MLKEM768.
+/// The cryptography of every TLS configuration here, independent of the process's default. Its first key exchange is
+/// the post-quantum X25519MLKEM768.
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The DNS name that servers of a datacenter carry in their certificates.
+/// The DNS name in the certificates of a datacenter's servers.
 pub fn server_name(dc: &str, domain: &str) -> String {
     format!("server.{dc}.{domain}").to_ascii_lowercase()
 }

@@ -1,8 +1,6 @@
-//! TLS towards servers that belong to nobody here: targets of health checks, handlers of watches.
-//!
-//! Made by `agent` and `watch`, used by `local` and `watch`. By default targets are judged by the authorities of the operating
-//! system and no certificate is shown; with `enable_agent_tls_for_checks` by this agent's, which then
-//! shows its own. Nothing is read from disk before the first check that needs it.
+//! TLS towards targets of health checks and handlers of watches. By default the authorities of the operating system judge
+//! targets, and no certificate is shown. With `enable_agent_tls_for_checks` this agent's authorities judge, and its
+//! certificate is shown.
 
 use super::judge::KnownServers;
 use super::material::TlsMaterial;
@@ -11,7 +9,7 @@ use super::{any_certificate, provider};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, OnceLock};
 
-/// How such servers are spoken to; clones share what is loaded.
+/// TLS configurations towards targets; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingTls {
     inner: Arc<Inner>,
@@ -22,8 +20,8 @@ struct Inner {
     /// With `enable_agent_tls_for_checks`.
     agent: Option<Agent>,
     system: OnceLock<Arc<RootCertStore>>,
-    /// By "verified" and "HTTP/2": one configuration each, so that sessions are resumed.
-    configs: [OnceLock<Arc<ClientConfig>>; 4],
+    /// One configuration each by "verified" and "HTTP/2", so that sessions are resumed.
+    configs: [[OnceLock<Arc<ClientConfig>>; 2]; 2],
 }
 
 #[derive(Debug)]
@@ -38,22 +36,20 @@ impl OutgoingTls {
         OutgoingTls::default()
     }
 
-    /// Targets are judged by this agent's authorities and see its certificate; they must carry
-    /// `server_name` where a check names none.
+    /// Targets are judged by this agent's authorities and see its certificate. They must carry `server_name` where a
+    /// check names none.
     pub fn of_agent(material: TlsMaterial, server_name: String) -> OutgoingTls {
         OutgoingTls { inner: Arc::new(Inner { agent: Some(Agent { material, server_name }), ..Inner::default() }) }
     }
 
-    /// The name that targets must carry where a check names none; `None` for that of the target.
+    /// The name that targets must carry where a check names none; `None` for the target's own.
     pub fn server_name(&self) -> Option<&str> {
         self.inner.agent.as_ref().map(|agent| agent.server_name.as_str())
     }
 
     /// The configuration for one kind of check. Loads the authorities of the system at the first use.
     pub fn config(&self, verify: bool, http2: bool) -> Result<Arc<ClientConfig>, String> {
-        let Some(slot) = self.inner.configs.get(usize::from(verify) * 2 + usize::from(http2)) else {
-            return Err("no TLS configuration".to_owned());
-        };
+        let slot = &self.inner.configs[usize::from(verify)][usize::from(http2)];
         if let Some(config) = slot.get() {
             return Ok(Arc::clone(config));
         }
@@ -68,18 +64,17 @@ impl OutgoingTls {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS versions: {error}"))?;
-        let builder = match verify {
-            true => match self.inner.agent.as_ref().and_then(|agent| agent.material.authorities()) {
-                // This agent's authorities where it has some, as Consul does; else those of the system.
-                Some(own) => {
-                    let verifier = Verifier::new(KnownServers::new(Some(own.clone()), true));
-                    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-                }
-                None => builder.with_root_certificates(self.system()?),
-            },
-            false => builder.dangerous().with_custom_certificate_verifier(any_certificate()),
+        let material = self.inner.agent.as_ref().map(|agent| &agent.material);
+        let builder = match material.and_then(TlsMaterial::authorities) {
+            _ if !verify => builder.dangerous().with_custom_certificate_verifier(any_certificate()),
+            // This agent's authorities where it has some, as in Consul; else those of the system.
+            Some(own) => {
+                let verifier = Verifier::new(KnownServers::new(Some(own.clone()), true));
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
+            None => builder.with_root_certificates(self.system()?),
         };
-        match self.inner.agent.as_ref().and_then(|agent| agent.material.own()) {
+        match material.and_then(TlsMaterial::own) {
             None => Ok(builder.with_no_client_auth()),
             Some(own) => Ok(builder.with_client_cert_resolver(Arc::new(own.shown()?))),
         }
@@ -94,7 +89,8 @@ impl OutgoingTls {
     }
 }
 
-/// What the operating system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name. One that cannot be used is passed over: others are not worse for it.
+/// The authorities that the operating system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` name. An unusable one is
+/// passed over; the error says that there is none at all.
 pub fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

@@ -1,7 +1,5 @@
-//! TLS of the RPC port: how an agent connects, what it accepts, and which peers may speak as servers.
-//!
-//! Built from what `material` has loaded, used by `rpc`. The rules are Consul's (`verify_incoming`,
-//! `verify_outgoing`, `verify_server_hostname`), but for plain text, which has to be asked for beside TLS.
+//! TLS of the RPC port, by Consul's rules (`verify_incoming`, `verify_outgoing`, `verify_server_hostname`), but for plain
+//! text: beside TLS it is accepted only on request.
 
 use super::certificate::server_dc;
 use super::material::TlsMaterial;
@@ -13,29 +11,28 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::sync::Arc;
 
-/// What is asked of both ends of the RPC port.
+/// The rules for both ends of the RPC port.
 #[derive(Clone, Debug, Default)]
 pub struct RpcRules {
-    /// This agent's datacenter.
     pub datacenter: String,
     /// DNS domain in certificates.
     pub domain: String,
-    /// Whether peers that connect must show a certificate of the CA.
+    /// True if peers that connect must show a certificate of the CA.
     pub verify_incoming: bool,
-    /// Whether servers that are dialled must.
+    /// True if dialled servers must show one.
     pub verify_outgoing: bool,
-    /// Whether servers must carry `server.<dc>.<domain>`.
+    /// True if servers must carry `server.<dc>.<domain>`.
     pub verify_server_hostname: bool,
-    /// Whether plain text is accepted beside TLS.
+    /// True if plain text is accepted beside TLS.
     pub accept_plaintext: bool,
 }
 
-/// How an agent connects.
+/// The way an agent connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outgoing {
     /// With TLS alone.
     Tls,
-    /// With TLS, and without where a server has none: who is not verified need not speak it either.
+    /// With TLS, and without where a server has none: a server that is not verified need not speak TLS.
     TlsWhereItIs,
 }
 
@@ -44,11 +41,10 @@ pub enum Outgoing {
 pub struct RpcTls {
     /// Accepts, with client certificates verified when `verify_incoming`.
     pub server: Arc<ArcSwap<ServerConfig>>,
-    /// Connects.
     pub client: Arc<ArcSwap<ClientConfig>>,
-    /// How this agent itself connects.
+    /// The way this agent itself connects.
     pub outgoing: Outgoing,
-    /// Whether connections without TLS are accepted.
+    /// True if connections without TLS are accepted.
     pub accepts_plain: bool,
     /// The name that servers must carry (`server.<dc>.<domain>`), when `verify_server_hostname`.
     pub server_name: Option<ServerName<'static>>,
@@ -58,10 +54,7 @@ pub struct RpcTls {
 impl RpcTls {
     /// Both ends of the RPC port. An agent without a certificate accepts no TLS connection; it can still connect.
     pub fn new(material: &TlsMaterial, rules: RpcRules) -> Result<RpcTls, String> {
-        let server_name = match rules.verify_server_hostname {
-            true => Some(name_of(&rules)?),
-            false => None,
-        };
+        let server_name = rules.verify_server_hostname.then(|| name_of(&rules)).transpose()?;
         let mut server = material.server(rules.verify_incoming)?;
         server.alpn_protocols = vec![b"h2".to_vec()];
         let mut client = match rules.verify_outgoing {
@@ -73,22 +66,21 @@ impl RpcTls {
             server: Arc::new(ArcSwap::from_pointee(server)),
             client: Arc::new(ArcSwap::from_pointee(client)),
             outgoing: if rules.verify_outgoing { Outgoing::Tls } else { Outgoing::TlsWhereItIs },
-            // A certificate without an authority is for HTTPS: among agents nobody could judge it.
+            // A certificate without an authority is for HTTPS: no agent could judge it.
             accepts_plain: !rules.verify_incoming && (rules.accept_plaintext || !(material.has_cert() && material.has_ca())),
             server_name,
             rules: Arc::new(rules),
         })
     }
 
-    /// Shows and trusts what `newer` does, from the next handshake on, wherever this is in use. What is
-    /// verified stays.
+    /// Takes over the certificates of `newer` from the next handshake on, in all clones. The rules stay.
     pub fn renew(&self, newer: &RpcTls) {
         self.server.store(newer.server.load_full());
         self.client.store(newer.client.load_full());
     }
 
-    /// Why a peer that was let in by `leaf` may not speak as a server of this datacenter; `leaf` is none
-    /// where none was asked for. It counts with `verify_incoming` and `verify_server_hostname`, as in Consul.
+    /// The reason that a peer with `leaf`, if it showed one, may not speak as a server of this datacenter. It counts
+    /// with both `verify_incoming` and `verify_server_hostname`, as in Consul.
     pub fn refuses_as_server(&self, leaf: Option<&CertificateDer<'_>>) -> Option<String> {
         let name = self.server_name.as_ref().filter(|_| self.rules.verify_incoming)?;
         let expected = server_name(&self.rules.datacenter, &self.rules.domain);
@@ -99,8 +91,7 @@ impl RpcTls {
         carries.err().map(|_error| format!("a certificate for {expected} is required for this operation"))
     }
 
-    /// The other datacenter that `leaf` is of a server of: its way to this one is the bridge. Unset where
-    /// names do not count.
+    /// The other datacenter whose server shows `leaf`: its way here is the bridge. `None` where names do not count.
     pub fn of_elsewhere(&self, leaf: Option<&CertificateDer<'_>>) -> Option<String> {
         self.refuses_as_server(leaf)?;
         server_dc(leaf?, &self.rules.domain).ok()

@@ -1,8 +1,7 @@
-//! What a peer's certificate says, told to operators once it was accepted.
-//!
-//! `bridge` asks it for its reports. It judges nothing that `verify` has not judged.
+//! The accepted certificate of a peer, for the reports of `bridge`.
 
 use super::certificate::{fingerprint_of, parse};
+use super::verifier::Shown;
 use super::verify::PeerJudge;
 use super::{Refusal, Trust};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -17,9 +16,9 @@ const DAY_SECONDS: u64 = 86_400;
 pub struct ShownCertificate {
     /// SHA-256 in hex.
     pub fingerprint: String,
-    /// Until when it is valid.
+    /// The end of its validity.
     pub expires: SystemTime,
-    /// Whether its chain leads to the CA configured here; its fingerprint vouches for it if not.
+    /// True if its chain leads to the CA configured here. If not, its fingerprint vouches for it.
     pub from_ca: bool,
 }
 
@@ -34,12 +33,12 @@ impl ShownCertificate {
         Ok(ShownCertificate {
             fingerprint: fingerprint_of(leaf),
             expires: UNIX_EPOCH + Duration::from_secs(seconds),
-            from_ca: judge.judge_chain(leaf, rest, dc, UnixTime::now()).is_ok(),
+            from_ca: judge.judge_chain(Shown { leaf, rest, now: UnixTime::now() }, dc).is_ok(),
         })
     }
 }
 
-/// Whole days from `now` to `then`, negative when it is over.
+/// Whole days from `now` to `then`; negative when `then` is over.
 pub fn days_between(now: SystemTime, then: SystemTime) -> i64 {
     let days = |span: Duration| i64::try_from(span.as_secs() / DAY_SECONDS).unwrap_or(i64::MAX);
     then.duration_since(now).map_or_else(|over| -1 - days(over.duration()), days)

@@ -1,32 +1,28 @@
-//! Certificates for the tests of this room and of those that use it.
+//! Certificates for the tests of this room and of the rooms that use it.
 
-use super::{CertKind, CertRequest, TlsFiles, TlsMaterial, create_cert};
+use super::{CertKind, CertRequest, RpcRules, TlsFiles, TlsMaterial, create_cert};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SigningKey};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-/// The certificate of a server of `dc` that is valid for so many days, and its key; `ca` signs it.
+/// The certificate and key of a server of `dc`, valid for `days` and signed by `ca`.
 pub(crate) fn server_cert(ca: &(String, String), dc: &str, days: u32) -> (String, String) {
     cert_of(ca, CertKind::Server, dc, days)
 }
 
 /// The same of any kind.
 pub(crate) fn cert_of(ca: &(String, String), kind: CertKind, dc: &str, days: u32) -> (String, String) {
-    let request = CertRequest {
-        kind,
-        dc: dc.to_owned(),
-        domain: "consul".to_owned(),
-        days,
-        node: None,
-        dns_names: vec![],
-        ip_addresses: vec![],
-    };
-    create_cert(&ca.0, &ca.1, &request).unwrap()
+    create_cert(&ca.0, &ca.1, &request(kind, dc, days)).unwrap()
 }
 
-/// What an agent has that trusts `ca` and shows `cert`, as it is read from files.
+pub(super) fn request(kind: CertKind, dc: &str, days: u32) -> CertRequest {
+    let (dc, domain) = (dc.to_owned(), "consul".to_owned());
+    CertRequest { kind, dc, domain, days, node: None, dns_names: vec![], ip_addresses: vec![] }
+}
+
+/// The material of an agent that trusts `ca` and shows `cert`, loaded from files.
 pub(crate) fn load(ca: &str, cert: &str, key: &str) -> TlsMaterial {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str, text: &str| {
@@ -38,29 +34,43 @@ pub(crate) fn load(ca: &str, cert: &str, key: &str) -> TlsMaterial {
     TlsMaterial::load(&files).unwrap()
 }
 
-fn issuer(ca: &(String, String)) -> Issuer<'static, KeyPair> {
-    Issuer::from_ca_cert_pem(&ca.0, KeyPair::from_pem(&ca.1).unwrap()).unwrap()
+/// The rules of an agent of dc1 that verifies everything.
+pub(crate) fn strict() -> RpcRules {
+    RpcRules {
+        datacenter: "dc1".to_owned(),
+        domain: "consul".to_owned(),
+        verify_incoming: true,
+        verify_outgoing: true,
+        verify_server_hostname: true,
+        accept_plaintext: false,
+    }
 }
 
-/// A certificate of `ca` for these names that may sign others, and its key.
+/// A certificate of `ca` for `names` that may sign others, and its key.
 pub(crate) fn signing_cert(ca: &(String, String), names: &[&str]) -> (String, String) {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let (mut params, key) = (CertificateParams::new(names).unwrap(), KeyPair::generate().unwrap());
-    params.distinguished_name.push(rcgen::DnType::CommonName, "below");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    (params.signed_by(&key, &issuer(ca)).unwrap().pem(), key.serialize_pem())
+    signed(ca, names, |params| {
+        params.distinguished_name.push(rcgen::DnType::CommonName, "below");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    })
 }
 
-/// A certificate of `ca` for these names with these days, and its key.
+/// A certificate of `ca` for `names` from the first of `years` to the last, and its key.
 pub(crate) fn dated_cert(ca: &(String, String), names: &[&str], years: [i32; 2]) -> (String, String) {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let (mut params, key) = (CertificateParams::new(names).unwrap(), KeyPair::generate().unwrap());
-    params.not_before = rcgen::date_time_ymd(years[0], 1, 1);
-    params.not_after = rcgen::date_time_ymd(years[1], 1, 1);
-    (params.signed_by(&key, &issuer(ca)).unwrap().pem(), key.serialize_pem())
+    signed(ca, names, |params| {
+        params.not_before = rcgen::date_time_ymd(years[0], 1, 1);
+        params.not_after = rcgen::date_time_ymd(years[1], 1, 1);
+    })
 }
 
-/// A certificate of `ca` in version 1 of X.509, without any name that is checked, and its key.
+fn signed(ca: &(String, String), names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let (mut params, key) = (CertificateParams::new(names).unwrap(), KeyPair::generate().unwrap());
+    change(&mut params);
+    let issuer = Issuer::from_ca_cert_pem(&ca.0, KeyPair::from_pem(&ca.1).unwrap()).unwrap();
+    (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+}
+
+/// A certificate of `ca` in version 1 of X.509, which has no names to check, and its key.
 pub(crate) fn version_1_cert(ca: &(String, String)) -> (String, String) {
     let (signer, key) = (KeyPair::from_pem(&ca.1).unwrap(), KeyPair::generate().unwrap());
     let authority = CertificateDer::from_pem_slice(ca.0.as_bytes()).unwrap();

@@ -1,7 +1,5 @@
-//! rustls' verifiers over those who judge certificates.
-//!
-//! A judge says whether a certificate is accepted. The handshake's signature, by the key of the certificate that was
-//! shown, is verified here for all of them; no judge can turn that off.
+//! The one implementation of rustls' verifiers, over the judges of certificates. The handshake's signature is verified
+//! here for all of them, with the key of the certificate that was shown; no judge can turn that off.
 
 use super::certificate::{has_extensions, parse};
 use super::provider;
@@ -14,30 +12,35 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use std::fmt::Debug;
 
+/// The result of a look at a handshake's signature.
+type Signed = Result<HandshakeSignatureValid, Error>;
+
+/// The certificates that a peer shows, and the time at which they are judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a> {
+    pub(super) leaf: &'a CertificateDer<'a>,
+    pub(super) rest: &'a [CertificateDer<'a>],
+    pub(super) now: UnixTime,
+}
+
 /// Judges the certificate of a server that is dialled.
 pub(super) trait ServerJudge: Debug + Send + Sync {
-    /// Accepts `leaf`, shown with `rest` by who was dialled as `name`, or says why not.
-    fn judge_server(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), Error>;
+    /// Accepts the certificates of the server that was dialled as `name`, or returns why not.
+    fn judge_server(&self, shown: Shown<'_>, name: &ServerName<'_>) -> Result<(), Error>;
 }
 
 /// Judges the certificate of a client, which must show one.
 pub(super) trait ClientJudge: Debug + Send + Sync {
-    /// The authorities that clients are told of, so that they choose among their certificates.
+    /// The authorities whose certificates clients may choose from; empty for any.
     fn root_hints(&self) -> &[DistinguishedName] {
         &[]
     }
 
-    /// Accepts `leaf`, shown with `rest`, or says why not.
-    fn judge_client(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error>;
+    /// Accepts the certificates of a client, or returns why not.
+    fn judge_client(&self, shown: Shown<'_>) -> Result<(), Error>;
 }
 
-/// One judge as rustls asks it.
+/// A judge in the form that rustls asks for.
 #[derive(Debug)]
 pub(super) struct Verifier<J> {
     judge: J,
@@ -50,12 +53,7 @@ impl<J> Verifier<J> {
     }
 
     /// webpki reads no certificate without extensions; its key is taken out here.
-    fn verify_tls13(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13(&self, message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signed {
         match parse(leaf) {
             Ok(parsed) if !has_extensions(&parsed) => {
                 let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
@@ -75,24 +73,14 @@ impl<J: ServerJudge> ServerCertVerifier for Verifier<J> {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.judge.judge_server(leaf, rest, name, now).map(|()| ServerCertVerified::assertion())
+        self.judge.judge_server(Shown { leaf, rest, now }, name).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signed {
         verify_tls12_signature(message, leaf, signed, &self.algorithms)
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signed {
         self.verify_tls13(message, leaf, signed)
     }
 
@@ -112,24 +100,14 @@ impl<J: ClientJudge> ClientCertVerifier for Verifier<J> {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.judge.judge_client(leaf, rest, now).map(|()| ClientCertVerified::assertion())
+        self.judge.judge_client(Shown { leaf, rest, now }).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signed {
         verify_tls12_signature(message, leaf, signed, &self.algorithms)
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signed {
         self.verify_tls13(message, leaf, signed)
     }
 

@@ -1,26 +1,23 @@
-//! Judges the certificate that a server of another datacenter shows on the bridge.
-//!
-//! Used by `identity` for both directions. A peer is accepted when its chain leads to the CA, or
-//! when its fingerprint is the one its datacenter is known by, and in both cases only as what it
-//! names itself: exactly one `server.<dc>.<domain>`. The handshake's signature is verified always;
-//! nothing here turns that off. Each refusal says which rule was broken.
+//! Judges the certificate that a server of another datacenter shows on the bridge. A peer is accepted when its chain
+//! leads to the CA, or when its fingerprint is a pin of its datacenter. In both cases it is only the server that its
+//! certificate names: exactly one `server.<dc>.<domain>`. Each refusal names its rule.
 
 use super::certificate::{fingerprint_of, parse, server_dc, validity_refusal};
-use super::verifier::{ClientJudge, ServerJudge};
+use super::verifier::{ClientJudge, ServerJudge, Shown};
 use super::{Refusal, provider, server_name};
 use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Datacenter to the fingerprints its servers are known by. A known datacenter may have none.
+/// The fingerprints of servers, by datacenter. A known datacenter may have none.
 pub type PinTable = BTreeMap<String, BTreeSet<String>>;
 
-/// What peers are judged by. The pins change while it is in use.
+/// The grounds on which peers are judged. The pins change while it is in use.
 #[derive(Debug)]
 pub struct Trust {
     own_dc: String,
@@ -31,32 +28,31 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Judges by `roots` at first; pins come with [`Trust::set_pins`].
+    /// Trust by `roots` alone; [`Trust::set_pins`] adds pins.
     pub fn new(own_dc: &str, domain: &str, roots: Option<Arc<RootCertStore>>, require_ca: bool) -> Trust {
         Trust { own_dc: own_dc.to_owned(), domain: domain.to_owned(), roots, require_ca, pins: ArcSwap::default() }
     }
 
-    /// Whether fingerprints make nobody a server of another datacenter.
+    /// True if only a CA makes a peer a server of another datacenter.
     pub fn requires_ca(&self) -> bool {
         self.require_ca
     }
 
-    /// Replaces all pins. Connections that stand are not touched.
+    /// Replaces all pins. Open connections are not touched.
     pub fn set_pins(&self, pins: PinTable) {
         self.pins.store(Arc::new(pins));
     }
 
-    /// The pins as they are now.
     pub fn pins(&self) -> PinTable {
         PinTable::clone(&self.pins.load())
     }
 
-    /// The datacenter that a verified peer proved to be of.
+    /// The datacenter of a verified peer.
     pub fn datacenter_of(&self, leaf: &CertificateDer<'_>) -> Result<String, Refusal> {
         server_dc(leaf, &self.domain)
     }
 
-    /// Whether one of `pins` vouches for a server of `dc` that shows `leaf`.
+    /// Accepts `leaf` of a server of `dc` if it is one of `pins`.
     fn judge_pin(&self, leaf: &CertificateDer<'_>, dc: &str, pins: Option<&BTreeSet<String>>) -> Result<(), Refusal> {
         if self.require_ca {
             return Err(Refusal::PinsRefused);
@@ -79,7 +75,7 @@ pub(super) struct PeerJudge {
 
 #[derive(Debug)]
 enum Direction {
-    /// A peer that dials us may have any fingerprint of its datacenter.
+    /// A peer that dials this server may have any fingerprint of its datacenter.
     Accepting,
     /// A server that is dialled must have one of its own.
     Dialling { dc: String, pins: BTreeSet<String> },
@@ -94,8 +90,9 @@ impl PeerJudge {
         PeerJudge { trust, direction: Direction::Dialling { dc, pins } }
     }
 
-    /// Name, dates, then CA or pin; in this order, so that the reason given is the plainest one.
-    fn judge(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Refusal> {
+    /// Judges the name, the dates, then CA or pin. In this order the reason of a refusal is the plainest one.
+    fn judge(&self, shown: Shown<'_>) -> Result<(), Refusal> {
+        let leaf = shown.leaf;
         let came = server_dc(leaf, &self.trust.domain)?;
         match &self.direction {
             Direction::Dialling { dc, .. } if !came.eq_ignore_ascii_case(dc) => {
@@ -106,10 +103,10 @@ impl PeerJudge {
             }
             _ => {}
         }
-        if let Some(refusal) = validity_refusal(leaf, now) {
+        if let Some(refusal) = validity_refusal(leaf, shown.now) {
             return Err(refusal);
         }
-        let chain = self.judge_chain(leaf, rest, &came, now);
+        let chain = self.judge_chain(shown, &came);
         if chain.is_ok() {
             return Ok(());
         }
@@ -119,20 +116,14 @@ impl PeerJudge {
             Direction::Accepting => table.get(&came),
         };
         match self.trust.judge_pin(leaf, &came, pins) {
-            // Somebody else's CA signed it: that is what to tell, no pin will ever come.
+            // Another CA signed it: no pin will ever arrive, so that CA is the reason.
             Err(Refusal::NotYetKnown { .. } | Refusal::PinsRefused) if !is_self_made(leaf) => chain,
             outcome => outcome,
         }
     }
 
-    /// Whether the chain leads to the CA configured here.
-    pub(super) fn judge_chain(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        dc: &str,
-        now: UnixTime,
-    ) -> Result<(), Refusal> {
+    /// Accepts a chain that leads to the CA configured here.
+    pub(super) fn judge_chain(&self, Shown { leaf, rest, now }: Shown<'_>, dc: &str) -> Result<(), Refusal> {
         let Some(roots) = &self.trust.roots else {
             return Err(Refusal::AnotherCa("none is configured".to_owned()));
         };
@@ -167,20 +158,14 @@ fn is_self_made(leaf: &CertificateDer<'_>) -> bool {
 }
 
 impl ServerJudge for PeerJudge {
-    fn judge_server(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        Ok(self.judge(leaf, rest, now)?)
+    fn judge_server(&self, shown: Shown<'_>, _name: &ServerName<'_>) -> Result<(), rustls::Error> {
+        Ok(self.judge(shown)?)
     }
 }
 
 impl ClientJudge for PeerJudge {
-    fn judge_client(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
-        Ok(self.judge(leaf, rest, now)?)
+    fn judge_client(&self, shown: Shown<'_>) -> Result<(), rustls::Error> {
+        Ok(self.judge(shown)?)
     }
 }
 
@@ -188,6 +173,8 @@ impl ClientJudge for PeerJudge {
 mod tests {
     use super::super::BridgeIdentity;
     use super::*;
+    use rustls_pki_types::UnixTime;
+    use std::time::Duration;
 
     const NOW: u64 = 1_790_000_000;
 
@@ -197,8 +184,8 @@ mod tests {
         rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap().der().clone()
     }
 
-    fn at(seconds: u64) -> UnixTime {
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+    fn judged(judge: &PeerJudge, leaf: &CertificateDer<'_>, seconds: u64) -> Result<(), Refusal> {
+        judge.judge(Shown { leaf, rest: &[], now: UnixTime::since_unix_epoch(Duration::from_secs(seconds)) })
     }
 
     fn trust(pins: &[(&str, &CertificateDer<'_>)]) -> Arc<Trust> {
@@ -208,24 +195,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_vouches_for_its_own_datacenter_only() {
+    fn a_pin_vouches_for_its_own_datacenter_only_and_can_be_withdrawn_while_in_use() {
         let two = leaf(&["server.dc2.consul"]);
-        let accepting = PeerJudge::accepting(trust(&[("dc2", &two)]));
-        assert_eq!(accepting.judge(&two, &[], at(NOW)), Ok(()));
+        let trusted = trust(&[("dc2", &two)]);
+        let accepting = PeerJudge::accepting(Arc::clone(&trusted));
+        assert_eq!(judged(&accepting, &two, NOW), Ok(()));
         let as_three = PeerJudge::accepting(trust(&[("dc3", &two)]));
-        assert!(matches!(as_three.judge(&two, &[], at(NOW)), Err(Refusal::NotYetKnown { .. })));
+        assert!(matches!(judged(&as_three, &two, NOW), Err(Refusal::NotYetKnown { .. })));
         let other = leaf(&["server.dc2.consul"]);
-        assert!(matches!(accepting.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
-    }
-
-    #[test]
-    fn pins_can_be_withdrawn_while_in_use() {
-        let two = leaf(&["server.dc2.consul"]);
-        let trust = trust(&[("dc2", &two)]);
-        let accepting = PeerJudge::accepting(Arc::clone(&trust));
-        assert_eq!(accepting.judge(&two, &[], at(NOW)), Ok(()));
-        trust.set_pins(PinTable::new());
-        assert!(accepting.judge(&two, &[], at(NOW)).is_err());
+        assert!(matches!(judged(&accepting, &other, NOW), Err(Refusal::PinMismatch { .. })));
+        trusted.set_pins(PinTable::new());
+        assert!(judged(&accepting, &two, NOW).is_err());
     }
 
     #[test]
@@ -233,9 +213,9 @@ mod tests {
         let both = leaf(&["server.dc2.consul", "server.dc3.consul"]);
         let none = leaf(&["client.dc2.consul", "server.dc2.example", "a.server.dc2.consul", "server..consul"]);
         let accepting = PeerJudge::accepting(trust(&[("dc2", &both)]));
-        assert!(matches!(accepting.judge(&both, &[], at(NOW)), Err(Refusal::Malformed(_))));
-        assert!(matches!(accepting.judge(&none, &[], at(NOW)), Err(Refusal::Malformed(_))));
-        assert!(matches!(accepting.judge(&CertificateDer::from(vec![1, 2, 3]), &[], at(NOW)), Err(Refusal::Malformed(_))));
+        assert!(matches!(judged(&accepting, &both, NOW), Err(Refusal::Malformed(_))));
+        assert!(matches!(judged(&accepting, &none, NOW), Err(Refusal::Malformed(_))));
+        assert!(matches!(judged(&accepting, &CertificateDer::from(vec![1, 2, 3]), NOW), Err(Refusal::Malformed(_))));
     }
 
     #[test]
@@ -243,16 +223,16 @@ mod tests {
         let (one, other) = (leaf(&["server.dc2.consul"]), leaf(&["server.dc2.consul"]));
         let trust = trust(&[("dc2", &other)]);
         let dialling = PeerJudge::dialling(trust, "dc2".to_owned(), [fingerprint_of(&one)].into());
-        assert_eq!(dialling.judge(&one, &[], at(NOW)), Ok(()));
-        assert!(matches!(dialling.judge(&other, &[], at(NOW)), Err(Refusal::PinMismatch { .. })));
+        assert_eq!(judged(&dialling, &one, NOW), Ok(()));
+        assert!(matches!(judged(&dialling, &other, NOW), Err(Refusal::PinMismatch { .. })));
     }
 
     #[test]
     fn dates_count_for_pinned_certificates_too() {
         let two = leaf(&["server.dc2.consul"]);
         let accepting = PeerJudge::accepting(trust(&[("dc2", &two)]));
-        assert!(matches!(accepting.judge(&two, &[], at(100)), Err(Refusal::NotYetValid(_))));
-        assert!(matches!(accepting.judge(&two, &[], at(70_000_000_000)), Err(Refusal::Expired(_))));
+        assert!(matches!(judged(&accepting, &two, 100), Err(Refusal::NotYetValid(_))));
+        assert!(matches!(judged(&accepting, &two, 70_000_000_000), Err(Refusal::Expired(_))));
     }
 
     #[test]
@@ -262,7 +242,7 @@ mod tests {
         let params = rcgen::CertificateParams::new(vec!["server.dc2.consul".to_owned()]).unwrap();
         let signed = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
         let accepting = PeerJudge::accepting(trust(&[]));
-        assert!(matches!(accepting.judge(&signed, &[], at(NOW)), Err(Refusal::AnotherCa(_))));
+        assert!(matches!(judged(&accepting, &signed, NOW), Err(Refusal::AnotherCa(_))));
         let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
         assert!(own.trust("dc1", "consul", false).roots.is_none());
     }

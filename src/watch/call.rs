@@ -1,7 +1,7 @@
-//! HTTP endpoints that are told of changes: the JSON as the body, the index in `X-Consul-Index`.
+//! Calls of HTTP endpoints at changes: the JSON as the body, the index in `X-Consul-Index`.
 //!
-//! One connection a call, bounded in time and in what is read of the answer. Redirects are not
-//! followed: the answer says nothing that a watch could use.
+//! A call has its own connection, and bounds of time and bytes. Redirects are not followed, since a watch has no use
+//! for the answer.
 
 use super::plan::News;
 use crate::defaults::{WATCH_ANSWER_READ, WATCH_OUTPUT_BYTES};
@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// Sends `news`; gives the end of the answer. Any status that is not of success is an error.
+/// Sends `news`; gives the end of the answer. A status other than success is an error.
 pub(super) async fn send(handler: &HttpHandler, news: &News) -> Result<String, String> {
     send_by(&Proxies::of_environment(), handler, news).await
 }
@@ -49,7 +49,7 @@ async fn exchange(proxies: &Proxies, handler: &HttpHandler, news: &News) -> Resu
         None => stream,
     };
     let verify = !handler.tls_skip_verify;
-    // Reads the authorities of this host from files.
+    // This reads files of the host.
     let config = tokio::task::spawn_blocking(move || OutgoingTls::of_system().config(verify, false))
         .await
         .map_err(|error| error.to_string())??;
@@ -58,7 +58,7 @@ async fn exchange(proxies: &Proxies, handler: &HttpHandler, news: &News) -> Resu
     converse(stream.map_err(|error| format!("TLS with {bare}: {error}"))?, request).await
 }
 
-/// For the endpoint itself, or for the proxy that is asked to ask it.
+/// The request to the endpoint, or to the `proxy` before it.
 fn request(
     handler: &HttpHandler,
     news: &News,
@@ -66,7 +66,7 @@ fn request(
     authority: &str,
     proxy: Option<&Proxy>,
 ) -> Result<Request<Full<Bytes>>, String> {
-    // What stands before an @ is for authentication, not part of the host's name.
+    // The text before an @ is for authentication, and no part of the host's name.
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let place = proxy.map_or_else(|| target.to_owned(), |_proxy| format!("http://{host}{target}"));
@@ -86,10 +86,7 @@ fn request(
     request.body(Full::new(news.data.clone())).map_err(|_| "its method or one of its headers cannot be sent".to_owned())
 }
 
-async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<String, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, request: Request<Full<Bytes>>) -> Result<String, String> {
     let asked = http1::exchange(stream, request, |response| async {
         let status = response.status();
         let text = read(response).await;
@@ -98,7 +95,7 @@ where
     asked.await.map_err(|error| error.to_string())?
 }
 
-/// The end of the body, or of its beginning where it is long.
+/// The end of the body, or of the beginning of a long body.
 async fn read(response: Response<Incoming>) -> String {
     let mut body = response.into_body();
     let mut tail = Tail::new(WATCH_OUTPUT_BYTES);
@@ -117,10 +114,12 @@ async fn read(response: Response<Incoming>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
 
     fn handler(url: String) -> HttpHandler {
         HttpHandler {
@@ -136,21 +135,26 @@ mod tests {
         News { index: 42, data: Bytes::from_static(b"[1]") }
     }
 
-    /// Takes one request, answers `answer` again and again until nobody listens; what was asked.
-    async fn server(answer: &'static str, endless: bool) -> (String, tokio::task::JoinHandle<String>) {
+    /// Takes one request up to `end`, and answers `answer`, endlessly or not; the address, and the request in the end.
+    async fn serve(end: &'static str, answer: &'static str, endless: bool) -> (SocketAddr, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/changed?a=b", listener.local_addr().unwrap());
+        let addr = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut asked = Vec::new();
-            while !asked.ends_with(b"[1]") {
+            while !asked.ends_with(end.as_bytes()) {
                 asked.push(stream.read_u8().await.unwrap());
             }
             stream.write_all(answer.as_bytes()).await.unwrap();
             while endless && stream.write_all(&[b'x'; 4096]).await.is_ok() {}
             String::from_utf8(asked).unwrap()
         });
-        (url, task)
+        (addr, task)
+    }
+
+    async fn server(answer: &'static str, endless: bool) -> (String, JoinHandle<String>) {
+        let (addr, task) = serve("[1]", answer, endless).await;
+        (format!("http://{addr}/changed?a=b"), task)
     }
 
     #[tokio::test]
@@ -166,8 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_of_the_environment_is_asked_and_opens_a_tunnel_to_what_speaks_tls() {
-        let (url, task) = server("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell", false).await;
-        let addr = url.trim_start_matches("http://").trim_end_matches("/changed?a=b").to_owned();
+        let (addr, task) = serve("[1]", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell", false).await;
         let proxies = Proxies::new(&format!("http://user:pass@{addr}"), "", "");
         let there = handler("http://web.example:9000/changed?a=b".to_owned());
         assert_eq!(send_by(&proxies, &there, &news()).await, Ok("well".to_owned()));
@@ -177,17 +180,8 @@ mod tests {
             assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line}: {asked}");
         }
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxies = Proxies::new("", &listener.local_addr().unwrap().to_string(), "");
-        let task = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = Vec::new();
-            while !asked.ends_with(b"\r\n\r\n") {
-                asked.push(stream.read_u8().await.unwrap());
-            }
-            stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
-            String::from_utf8(asked).unwrap()
-        });
+        let (addr, task) = serve("\r\n\r\n", "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", false).await;
+        let proxies = Proxies::new("", &addr.to_string(), "");
         let why = send_by(&proxies, &handler("https://web.example/".to_owned()), &news()).await;
         assert_eq!(why, Err("proxyconnect tcp: 407 Proxy Authentication Required".to_owned()));
         assert!(task.await.unwrap().starts_with("CONNECT web.example:443 HTTP/1.1\r\n"));

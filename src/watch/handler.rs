@@ -1,8 +1,7 @@
-//! Scripts that are told of changes: the JSON on standard input, the index in `CONSUL_INDEX`.
+//! Scripts run at changes: the JSON on standard input, the index in `CONSUL_INDEX`.
 //!
-//! A script runs in a process group of its own. Where it is given up (the watch is removed, the
-//! program ends) the whole group goes with it; what a script that has ended left behind stays, as a
-//! service that it has started should.
+//! A script runs in a process group of its own, which is killed when the script is given up. Children of a script
+//! that has ended stay, as a service that it has started should.
 
 use super::plan::News;
 use crate::defaults::{WATCH_OUTPUT_BYTES, WATCH_OUTPUT_GRACE};
@@ -16,46 +15,44 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
-/// Where a script's output goes.
+/// The target of a script's output.
 #[derive(Debug)]
 pub enum Output {
-    /// Where this program's goes.
+    /// The output of this program.
     Inherited,
-    /// Into a pipe, both streams in their order.
+    /// A pipe for both streams, in their order.
     Piped(PipeWriter),
 }
 
-/// A script at work. Dropped before its end, it is killed with all it has started.
+/// A script at work. Dropped before its end, it is killed with its children.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     input: Option<(ChildStdin, News)>,
-    /// Unset once it has ended: the number may be another's by then.
+    /// Unset after the end, when the number may be another's.
     group: Option<Group>,
 }
 
-/// All that a script has started and that has not left for a group of its own.
+/// The process group of a script and its children.
 #[derive(Clone, Copy, Debug)]
 pub struct Group(Pid);
 
 impl Group {
-    /// SIGINT
     pub fn interrupt(self) {
         self.send(Signal::INT);
     }
 
-    /// SIGTERM
     pub fn terminate(self) {
         self.send(Signal::TERM);
     }
 
     fn send(self, signal: Signal) {
-        // It may have ended in this moment, and needs no signal any more.
+        // The group may just have ended.
         _ = kill_process_group(self.0, signal);
     }
 }
 
-/// The words that have a shell run `line`, the user's own one where `SHELL` tells it.
+/// The words that have a shell, that of `SHELL` or `/bin/sh`, run `line`.
 pub fn shell(line: &str) -> Vec<String> {
     let shell = std::env::var("SHELL").ok().filter(|shell| !shell.is_empty());
     vec![shell.unwrap_or_else(|| "/bin/sh".to_owned()), "-c".to_owned(), line.to_owned()]
@@ -79,17 +76,17 @@ impl Running {
         Ok(Running { child, input, group })
     }
 
-    /// Its process group, for signals while it is waited for.
+    /// Its process group, for signals during [`Running::wait`].
     pub fn group(&self) -> Option<Group> {
         self.group
     }
 
-    /// Feeds it what it is told, and waits until it has ended, whether it has read that or not.
+    /// Feeds the script its input, and waits for its end, whether it has read that or not.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let input = self.input.take();
         let feeding = async {
             if let Some((mut stdin, news)) = input {
-                // One that does not want to know is free to close its input.
+                // A script may close its input.
                 _ = stdin.write_all(&news.data).await;
                 _ = stdin.write_all(b"\n").await;
             }
@@ -112,7 +109,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs a script and gives the end of its output; the error has it too.
+/// Runs a script and gives the end of its output, in an error too.
 pub(super) async fn run_captured(words: &[String], news: &News) -> Result<String, String> {
     let (reader, writer) = io::pipe().map_err(|error| format!("no pipe for its output: {error}"))?;
     let mut running = Running::start(words, news, Output::Piped(writer))?;
@@ -136,7 +133,7 @@ pub(super) async fn run_captured(words: &[String], news: &News) -> Result<String
     }
 }
 
-/// Reads until nobody holds the other end.
+/// Reads until the other end is closed.
 async fn drain(reader: &mut Receiver, tail: &mut Tail) {
     let mut buffer = [0; 2048];
     while let Ok(length @ 1..) = reader.read(&mut buffer).await {
@@ -213,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Nobody may be there to reap it.
+    /// True for a process that has ended without being reaped.
     fn is_zombie(pid: &str) -> bool {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
     }

@@ -1,16 +1,14 @@
-//! Watches: a view of the data is asked for again and again, and a handler is told of each change.
+//! Watches: a view of the data is queried again and again, and a handler is run at each change.
 //!
-//! `cli` follows one for `kontor watch`, `agent` those of the configuration. Both give a [`Source`]
-//! that asks an agent's HTTP API; which question comes next and what is a change is decided in
-//! `plan`, without I/O. `handler` tells scripts, `call` HTTP endpoints. This room never looks into
-//! the catalog and never logs what a handler is told.
+//! `cli` and `agent` give a [`Source`], which asks an agent's HTTP API. `plan` makes the queries and finds changes,
+//! without I/O. `handler` runs scripts, `call` calls HTTP endpoints. Data of handlers is never logged.
 
 mod call;
 mod handler;
 mod plan;
 
 pub use handler::{Group, Output, Running, shell};
-pub use plan::{Failure, News, Plan, Question, Told, Verdict};
+pub use plan::{Failure, News, Plan, Question, Response, Verdict};
 
 use crate::defaults::WATCH_PAUSE;
 use crate::model::request::BoxFuture;
@@ -18,11 +16,10 @@ use crate::model::watch::{Handler, Watch};
 
 /// An agent's HTTP API.
 pub trait Source: Send + Sync {
-    /// Asks; the error is one line for the user. Dropping the future ends the question.
-    fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>>;
+    /// Asks; the error is one line for the user. Dropping the future ends the query.
+    fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>>;
 }
 
-/// A watch that is followed.
 #[derive(Debug)]
 pub struct Watcher<S> {
     plan: Plan,
@@ -30,17 +27,15 @@ pub struct Watcher<S> {
 }
 
 impl<S: Source> Watcher<S> {
-    /// A watch that has heard nothing yet.
     pub fn new(watch: Watch, source: S) -> Watcher<S> {
         Watcher { plan: Plan::new(watch), source }
     }
 
-    /// Waits for the next change. After a failure the caller waits as long as it says before it
-    /// calls again.
+    /// Waits for the next change. After a failure the caller waits for its `retry` before it calls again.
     pub async fn next(&mut self) -> Result<News, Failure> {
         loop {
-            let told = self.source.ask(self.plan.question()).await;
-            match self.plan.answered(told)? {
+            let response = self.source.ask(self.plan.question()).await;
+            match self.plan.answered(response)? {
                 Verdict::Changed(news) => return Ok(news),
                 Verdict::Unchanged => tokio::time::sleep(WATCH_PAUSE).await,
             }
@@ -48,8 +43,8 @@ impl<S: Source> Watcher<S> {
     }
 }
 
-/// Tells a handler of the configuration and waits until it has done its work; what it says of it is
-/// the result, for the log. Dropping the future ends a script with all it has started.
+/// Runs a handler to its end; the result is its output, for the log. Dropping the future ends a script with all its
+/// children.
 pub async fn tell(handler: &Handler, news: &News) -> Result<String, String> {
     match handler {
         Handler::Args(args) => handler::run_captured(args, news).await,
@@ -68,15 +63,15 @@ mod tests {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    /// Gives these answers, each after its time; then none any more.
+    /// These answers, each after its time in seconds; then none.
     #[derive(Default)]
     struct Script {
-        answers: Mutex<VecDeque<(u64, Result<Told, String>)>>,
+        answers: Mutex<VecDeque<(u64, Result<Response, String>)>>,
         asked: Mutex<Vec<String>>,
     }
 
     impl Source for &'static Script {
-        fn ask(&self, question: Question) -> BoxFuture<Result<Told, String>> {
+        fn ask(&self, question: Question) -> BoxFuture<Result<Response, String>> {
             self.asked.lock().unwrap().push(question.target);
             let next = self.answers.lock().unwrap().pop_front();
             Box::pin(async move {
@@ -87,12 +82,12 @@ mod tests {
         }
     }
 
-    fn script(answers: Vec<(u64, Result<Told, String>)>) -> &'static Script {
+    fn script(answers: Vec<(u64, Result<Response, String>)>) -> &'static Script {
         Box::leak(Box::new(Script { answers: Mutex::new(answers.into()), asked: Mutex::default() }))
     }
 
-    fn told(index: u64, body: &'static str) -> Result<Told, String> {
-        Ok(Told { status: 200, index: Some(index), body: Bytes::from_static(body.as_bytes()) })
+    fn response(index: u64, body: &'static str) -> Result<Response, String> {
+        Ok(Response { status: 200, index: Some(index), body: Bytes::from_static(body.as_bytes()) })
     }
 
     fn watcher(script: &'static Script) -> Watcher<&'static Script> {
@@ -102,9 +97,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_changes_nothing_is_passed_over_without_a_storm_of_questions() {
-        let mut answers = vec![(0, told(3, "[1]"))];
-        answers.extend((4..54).map(|index| (0, told(index, "[1]"))));
-        answers.push((30, told(60, "[2]")));
+        let mut answers = vec![(0, response(3, "[1]"))];
+        answers.extend((4..54).map(|index| (0, response(index, "[1]"))));
+        answers.push((30, response(60, "[2]")));
         let script = script(answers);
         let mut watcher = watcher(script);
         let news = |index, data: &'static str| Ok(News { index, data: Bytes::from_static(data.as_bytes()) });
@@ -122,7 +117,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_told_with_its_pause_and_what_is_known_is_not_told_again() {
         let gone = || (0, Err("gone".to_owned()));
-        let script = script(vec![(0, told(3, "[1]")), gone(), gone(), (0, told(3, "[1]")), (5, told(4, "[]"))]);
+        let script = script(vec![(0, response(3, "[1]")), gone(), gone(), (0, response(3, "[1]")), (5, response(4, "[]"))]);
         let mut watcher = watcher(script);
         watcher.next().await.unwrap();
         assert_eq!(watcher.next().await.unwrap_err().retry, Duration::from_secs(5));

@@ -1,11 +1,10 @@
-//! What to ask next, and whether an answer is a change. No I/O and no clock: `Watcher` asks, and
-//! hands every answer in.
+//! The next query of a watch, and whether an answer is a change: without I/O and clock.
 
 use crate::defaults::{WATCH_RETRY, WATCH_RETRY_MAX, WATCH_WAIT};
 use crate::model::duration;
 use crate::model::ids::Token;
 use crate::model::json::elements;
-use crate::model::uri;
+use crate::model::uri::Target;
 use crate::model::watch::{View, Watch};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -13,7 +12,6 @@ use serde::de::{Error as _, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// A question to an agent's HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Path and query of a GET.
@@ -22,87 +20,72 @@ pub struct Question {
     pub token: Token,
 }
 
-/// What the API answered.
 #[derive(Clone, Debug)]
-pub struct Told {
-    /// The status.
+pub struct Response {
     pub status: u16,
     /// `X-Consul-Index`
     pub index: Option<u64>,
-    /// The body.
     pub body: Bytes,
 }
 
-/// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The handler is to be told.
+    /// The handler is to be run.
     Changed(News),
-    /// It knows already.
+    /// The handler knows the data already.
     Unchanged,
 }
 
-/// What a handler is told.
+/// The input of a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// The index of the answer.
     pub index: u64,
     /// JSON, without a newline at its end.
     pub data: Bytes,
 }
 
-/// A question that was not answered.
+/// A query without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// One line for the user.
     pub text: String,
-    /// How long to wait before the next question.
+    /// Time before the next query.
     pub retry: Duration,
-    /// Whether the question itself is wrong, so that asking again may help only when the agent changes.
+    /// True when the query itself is wrong, so that it can succeed only after a change of the agent.
     pub is_of_the_question: bool,
 }
 
-/// The state of one watch.
 #[derive(Debug)]
 pub struct Plan {
     watch: Watch,
-    /// 0 when it is to be answered at once.
+    /// The index that the next query waits beyond; 0 for an answer at once.
     index: u64,
-    /// Of what the handler was told last.
+    /// The hash of the handler's last input.
     hash: Option<[u8; 32]>,
-    /// The newest event that the handler was told of.
+    /// The newest event that the handler knows.
     event: Option<String>,
     failures: u32,
 }
 
 impl Plan {
-    /// Nothing was asked yet.
     pub fn new(watch: Watch) -> Plan {
         Plan { watch, index: 0, hash: None, event: None, failures: 0 }
     }
 
-    /// The next question. It blocks, at the agent, until the answer differs from the last one.
+    /// The next query. It blocks, at the agent, until the answer differs from the last one.
     pub fn question(&self) -> Question {
-        let mut target = Target::of(&self.watch.view);
-        if let Some(dc) = &self.watch.datacenter {
-            target.param("dc", dc);
-        }
-        if self.watch.stale {
-            target.param("stale", "");
-        }
-        if let Some(filter) = &self.watch.filter {
-            target.param("filter", filter);
-        }
+        let Watch { view, datacenter, stale, filter, token } = &self.watch;
+        let mut target = target(view).maybe("dc", datacenter.as_deref()).maybe("stale", stale.then_some(""));
+        target = target.maybe("filter", filter.as_deref());
         if self.index > 0 {
-            target.param("index", &self.index.to_string());
-            target.param("wait", &duration::format(WATCH_WAIT));
+            target = target.param("index", &self.index.to_string()).param("wait", &duration::format(WATCH_WAIT));
         }
-        Question { target: target.0, token: self.watch.token.clone() }
+        Question { target: target.0, token: token.clone() }
     }
 
-    /// Takes in the answer to the last question.
-    pub fn answered(&mut self, told: Result<Told, String>) -> Result<Verdict, Failure> {
-        let judged = told.map_err(|text| (text, false)).and_then(|told| self.judge(told));
+    /// Takes in the answer to the last query.
+    pub fn answered(&mut self, response: Result<Response, String>) -> Result<Verdict, Failure> {
+        let judged = response.map_err(|text| (text, false)).and_then(|response| self.judge(response));
         match judged {
             Ok(verdict) => {
                 self.failures = 0;
@@ -110,7 +93,7 @@ impl Plan {
             }
             Err((text, is_of_the_question)) => {
                 self.failures = self.failures.saturating_add(1);
-                // What happened meanwhile is not known, so the next question is answered at once.
+                // Changes meanwhile are unknown, so the next query is answered at once.
                 self.index = 0;
                 let retry = WATCH_RETRY.saturating_mul(self.failures.saturating_mul(self.failures)).min(WATCH_RETRY_MAX);
                 Err(Failure { text, retry, is_of_the_question })
@@ -118,28 +101,28 @@ impl Plan {
         }
     }
 
-    fn judge(&mut self, told: Told) -> Result<Verdict, (String, bool)> {
+    fn judge(&mut self, response: Response) -> Result<Verdict, (String, bool)> {
         let of_keys = matches!(self.watch.view, View::Key(_) | View::KeyPrefix(_));
-        // Keys that are not there are an answer, told by the index; a path that is not there has none.
-        let is_absent = told.status == 404 && of_keys && told.index.is_some();
-        if told.status != 200 && !is_absent {
-            let body = String::from_utf8_lossy(&told.body);
-            let why = match (told.status, body.trim()) {
+        // A missing key has an index, a missing path has none.
+        let is_absent = response.status == 404 && of_keys && response.index.is_some();
+        if response.status != 200 && !is_absent {
+            let body = String::from_utf8_lossy(&response.body);
+            let why = match (response.status, body.trim()) {
                 (404, "") => format!("the agent has no {}", self.watch.view_path()),
                 (_, text) => text.to_owned(),
             };
-            let is_refused = (400..500).contains(&told.status) && told.status != 429;
-            // What is not offered will not be offered by asking again.
-            let is_of_the_question = is_refused || told.status == 501;
-            return Err((format!("Unexpected response code: {} ({why})", told.status), is_of_the_question));
+            let is_refused = (400..500).contains(&response.status) && response.status != 429;
+            // A part that is not offered stays so.
+            let is_of_the_question = is_refused || response.status == 501;
+            return Err((format!("Unexpected response code: {} ({why})", response.status), is_of_the_question));
         }
-        let Some(index) = told.index else {
+        let Some(index) = response.index else {
             let path = self.watch.view_path();
             return Err((format!("the answer to {path} has no X-Consul-Index, so its changes cannot be waited for"), true));
         };
-        let data = if is_absent { Some(Bytes::from_static(b"null")) } else { self.data(told.body)? };
+        let data = if is_absent { Some(Bytes::from_static(b"null")) } else { self.data(response.body)? };
         let is_event = matches!(self.watch.view, View::Event(_));
-        // An index that went back belongs to other data: start over. Those of events have no order.
+        // An index that went back belongs to other data. Indexes of events have no order.
         self.index = if index < self.index && !is_event { 0 } else { index.max(1) };
         let Some(data) = data else { return Ok(Verdict::Unchanged) };
         let hash = Some(Sha256::digest(&data).into());
@@ -151,13 +134,13 @@ impl Plan {
         Ok(Verdict::Changed(News { index, data }))
     }
 
-    /// What the handler is told of an answer; nothing when there are no events it does not know.
+    /// The handler's input of an answer; none without new events.
     fn data(&mut self, body: Bytes) -> Result<Option<Bytes>, (String, bool)> {
         let read = match &self.watch.view {
             View::Key(_) => entry(&body),
             View::KeyPrefix(_) => entries(&body),
             View::Event(_) => self.new_events(&body),
-            // Whole and JSON, as it comes.
+            // Any whole JSON.
             _ => serde_json::from_slice::<IgnoredAny>(&body).map(|_whole| Some(body)),
         };
         read.map_err(|error| (format!("the answer to {} is not what was expected: {error}", self.watch.view_path()), false))
@@ -178,7 +161,7 @@ impl Plan {
         if let Some(newest) = ids.last() {
             self.event = Some(newest.clone());
         }
-        // The first answer is told even when it is empty, as those of all other views are.
+        // As with all views, the first answer counts even when it is empty.
         Ok((is_first || !news.is_empty()).then(|| list(news)))
     }
 }
@@ -186,58 +169,27 @@ impl Plan {
 impl Watch {
     /// The endpoint, for errors.
     fn view_path(&self) -> String {
-        let mut target = Target::of(&self.view).0;
-        target.truncate(target.find('?').unwrap_or(target.len()));
-        target
+        let target = target(&self.view).0;
+        target.split('?').next().unwrap_or_default().to_owned()
     }
 }
 
-/// Path and query, under construction.
-struct Target(String);
-
-impl Target {
-    fn of(view: &View) -> Target {
-        let path = |path: &str, last: &str| {
-            let mut target = path.to_owned();
-            uri::encode(last, &mut target);
-            Target(target)
-        };
-        match view {
-            View::Key(key) => path("/v1/kv/", key),
-            View::KeyPrefix(prefix) => {
-                let mut target = path("/v1/kv/", prefix);
-                target.param("recurse", "");
-                target
-            }
-            View::Services => path("/v1/catalog/services", ""),
-            View::Nodes => path("/v1/catalog/nodes", ""),
-            View::Service { name, tags, passing_only } => {
-                let mut target = path("/v1/health/service/", name);
-                tags.iter().for_each(|tag| target.param("tag", tag));
-                if *passing_only {
-                    target.param("passing", "1");
-                }
-                target
-            }
-            View::ChecksOf(service) => path("/v1/health/checks/", service),
-            View::ChecksIn(state) => path("/v1/health/state/", state),
-            View::Event(name) => {
-                let mut target = path("/v1/event/list", "");
-                if !name.is_empty() {
-                    target.param("name", name);
-                }
-                target
-            }
-            View::ConnectRoots => path("/v1/agent/connect/ca/roots", ""),
-            View::ConnectLeaf(service) => path("/v1/agent/connect/ca/leaf/", service),
+/// The endpoint of a view.
+fn target(view: &View) -> Target {
+    match view {
+        View::Key(key) => Target::new("/v1/kv").segment(key),
+        View::KeyPrefix(prefix) => Target::new("/v1/kv").segment(prefix).param("recurse", ""),
+        View::Services => Target::new("/v1/catalog/services"),
+        View::Nodes => Target::new("/v1/catalog/nodes"),
+        View::Service { name, tags, passing_only } => {
+            let service = Target::new("/v1/health/service").segment(name);
+            tags.iter().fold(service, |target, tag| target.param("tag", tag)).maybe("passing", passing_only.then_some("1"))
         }
-    }
-
-    fn param(&mut self, name: &str, value: &str) {
-        self.0.push(if self.0.contains('?') { '&' } else { '?' });
-        self.0.push_str(name);
-        self.0.push('=');
-        uri::encode(value, &mut self.0);
+        View::ChecksOf(service) => Target::new("/v1/health/checks").segment(service),
+        View::ChecksIn(state) => Target::new("/v1/health/state").segment(state),
+        View::Event(name) => Target::new("/v1/event/list").maybe("name", Some(name.as_str()).filter(|name| !name.is_empty())),
+        View::ConnectRoots => Target::new("/v1/agent/connect/ca/roots"),
+        View::ConnectLeaf(service) => Target::new("/v1/agent/connect/ca/leaf").segment(service),
     }
 }
 
@@ -252,7 +204,7 @@ fn entries(body: &[u8]) -> serde_json::Result<Option<Bytes>> {
     Ok(Some(list(&entries)))
 }
 
-/// An entry with a `Session`, which Consul's watches tell even where nobody holds the key.
+/// An entry with a `Session`, which Consul's watches show even of a free key.
 fn with_session(entry: &str) -> serde_json::Result<String> {
     #[derive(Deserialize)]
     struct Held {
@@ -291,12 +243,12 @@ mod tests {
         plan(json!({"type": "nodes"}))
     }
 
-    fn told(index: u64, body: &str) -> Result<Told, String> {
-        Ok(Told { status: 200, index: Some(index), body: Bytes::copy_from_slice(body.as_bytes()) })
+    fn response(index: u64, body: &str) -> Result<Response, String> {
+        Ok(Response { status: 200, index: Some(index), body: Bytes::copy_from_slice(body.as_bytes()) })
     }
 
-    fn refused(status: u16, body: &'static str) -> Result<Told, String> {
-        Ok(Told { status, index: None, body: Bytes::from_static(body.as_bytes()) })
+    fn refused(status: u16, body: &'static str) -> Result<Response, String> {
+        Ok(Response { status, index: None, body: Bytes::from_static(body.as_bytes()) })
     }
 
     fn changed(index: u64, data: &str) -> Result<Verdict, Failure> {
@@ -328,28 +280,28 @@ mod tests {
     #[test]
     fn only_what_differs_is_told_and_the_index_follows() {
         let mut nodes = nodes();
-        assert_eq!(nodes.answered(told(5, "[1]")), changed(5, "[1]"));
+        assert_eq!(nodes.answered(response(5, "[1]")), changed(5, "[1]"));
         assert_eq!(nodes.question().target, "/v1/catalog/nodes?index=5&wait=5m0s");
-        assert_eq!(nodes.answered(told(5, "[1]")), Ok(Verdict::Unchanged));
-        assert_eq!(nodes.answered(told(8, "[1]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(5, "[1]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(8, "[1]")), Ok(Verdict::Unchanged));
         assert!(nodes.question().target.contains("index=8"));
-        assert_eq!(nodes.answered(told(9, "[1,2]")), changed(9, "[1,2]"));
+        assert_eq!(nodes.answered(response(9, "[1,2]")), changed(9, "[1,2]"));
     }
 
     #[test]
     fn an_index_that_goes_back_starts_over() {
         let mut nodes = nodes();
-        assert_eq!(nodes.answered(told(50, "[1]")), changed(50, "[1]"));
-        assert_eq!(nodes.answered(told(3, "[2]")), changed(3, "[2]"));
+        assert_eq!(nodes.answered(response(50, "[1]")), changed(50, "[1]"));
+        assert_eq!(nodes.answered(response(3, "[2]")), changed(3, "[2]"));
         assert_eq!(nodes.question().target, "/v1/catalog/nodes");
-        assert_eq!(nodes.answered(told(3, "[2]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(3, "[2]")), Ok(Verdict::Unchanged));
         assert!(nodes.question().target.contains("index=3"));
     }
 
     #[test]
     fn failures_wait_longer_each_time_and_what_is_known_is_not_told_again() {
         let mut nodes = nodes();
-        assert_eq!(nodes.answered(told(5, "[1]")), changed(5, "[1]"));
+        assert_eq!(nodes.answered(response(5, "[1]")), changed(5, "[1]"));
         let mut waits = Vec::new();
         for _ in 0..8 {
             let failure = nodes.answered(refused(500, "No cluster leader")).unwrap_err();
@@ -359,7 +311,7 @@ mod tests {
         }
         assert_eq!(waits, [5, 20, 45, 80, 125, 180, 180, 180]);
         assert_eq!(nodes.question().target, "/v1/catalog/nodes", "it is answered at once");
-        assert_eq!(nodes.answered(told(5, "[1]")), Ok(Verdict::Unchanged));
+        assert_eq!(nodes.answered(response(5, "[1]")), Ok(Verdict::Unchanged));
         assert_eq!(nodes.answered(Err("gone".to_owned())).unwrap_err().retry, WATCH_RETRY);
     }
 
@@ -372,37 +324,40 @@ mod tests {
         let failure = key.answered(refused(404, "")).unwrap_err();
         assert_eq!(failure.text, "Unexpected response code: 404 (the agent has no /v1/kv/a)");
         assert!(failure.is_of_the_question);
-        let absent = Ok(Told { status: 404, index: Some(7), body: Bytes::new() });
+        let absent = Ok(Response { status: 404, index: Some(7), body: Bytes::new() });
         assert_eq!(key.answered(absent), changed(7, "null"));
-        let failure = nodes().answered(Ok(Told { index: None, ..told(1, "[]").unwrap() })).unwrap_err();
+        let failure = nodes().answered(Ok(Response { index: None, ..response(1, "[]").unwrap() })).unwrap_err();
         assert!(failure.text.contains("X-Consul-Index"), "{}", failure.text);
-        assert!(nodes().answered(told(1, "[1")).unwrap_err().text.contains("not what was expected"));
+        assert!(nodes().answered(response(1, "[1")).unwrap_err().text.contains("not what was expected"));
     }
 
     #[test]
     fn a_key_is_told_alone_and_with_its_session() {
         let mut key = plan(json!({"type": "key", "key": "a"}));
         let body = r#"[{"Key":"a","Value":"aGV5","ModifyIndex":4}]"#;
-        assert_eq!(key.answered(told(4, body)), changed(4, r#"{"Key":"a","Value":"aGV5","ModifyIndex":4,"Session":""}"#));
+        assert_eq!(key.answered(response(4, body)), changed(4, r#"{"Key":"a","Value":"aGV5","ModifyIndex":4,"Session":""}"#));
         let held = r#"[{"Key":"a","Session":"s"}]"#;
-        assert_eq!(key.answered(told(5, held)), changed(5, r#"{"Key":"a","Session":"s"}"#));
+        assert_eq!(key.answered(response(5, held)), changed(5, r#"{"Key":"a","Session":"s"}"#));
         let mut prefix = plan(json!({"type": "keyprefix", "prefix": "a"}));
         let body = r#"[{"Key":"a"},{"Key":"ab","Session":"s"}]"#;
-        assert_eq!(prefix.answered(told(4, body)), changed(4, r#"[{"Key":"a","Session":""},{"Key":"ab","Session":"s"}]"#));
-        assert!(prefix.answered(told(5, "[1]")).is_err());
+        assert_eq!(prefix.answered(response(4, body)), changed(4, r#"[{"Key":"a","Session":""},{"Key":"ab","Session":"s"}]"#));
+        assert!(prefix.answered(response(5, "[1]")).is_err());
     }
 
     #[test]
     fn of_events_only_the_new_ones_are_told_whatever_their_index() {
         let mut events = plan(json!({"type": "event"}));
-        assert_eq!(events.answered(told(1, "[]")), changed(1, "[]"));
-        assert_eq!(events.answered(told(900, r#"[{"ID":"a"}]"#)), changed(900, r#"[{"ID":"a"}]"#));
-        assert_eq!(events.answered(told(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)), changed(7, r#"[{"ID":"b"},{"ID":"c"}]"#));
+        assert_eq!(events.answered(response(1, "[]")), changed(1, "[]"));
+        assert_eq!(events.answered(response(900, r#"[{"ID":"a"}]"#)), changed(900, r#"[{"ID":"a"}]"#));
+        assert_eq!(
+            events.answered(response(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)),
+            changed(7, r#"[{"ID":"b"},{"ID":"c"}]"#)
+        );
         assert_eq!(events.question().target, "/v1/event/list?index=7&wait=5m0s");
-        assert_eq!(events.answered(told(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
+        assert_eq!(events.answered(response(7, r#"[{"ID":"a"},{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
         events.answered(Err("gone".to_owned())).unwrap_err();
-        assert_eq!(events.answered(told(7, r#"[{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
+        assert_eq!(events.answered(response(7, r#"[{"ID":"b"},{"ID":"c"}]"#)), Ok(Verdict::Unchanged));
         // The ones that were missed may have pushed the known one out of the ring.
-        assert_eq!(events.answered(told(8, r#"[{"ID":"x"},{"ID":"y"}]"#)), changed(8, r#"[{"ID":"x"},{"ID":"y"}]"#));
+        assert_eq!(events.answered(response(8, r#"[{"ID":"x"},{"ID":"y"}]"#)), changed(8, r#"[{"ID":"x"},{"ID":"y"}]"#));
     }
 }

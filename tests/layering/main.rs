@@ -10,13 +10,14 @@ use modules::modules;
 use std::collections::BTreeMap;
 
 /// What every room may use besides itself.
-const EVERYWHERE: [&str; 8] = [
+const EVERYWHERE: [&str; 9] = [
     "defaults",
     "model",
     "clock",
     "shutdown",
     "entrance",
     "listener",
+    "udp",
     "telemetry::FailureThrottle",
     "telemetry::FailureThrottles",
 ];
@@ -28,20 +29,22 @@ fn arrows() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("model", &[]),
         ("config", &[]),
         ("clock", &[]),
+        ("cache", &[]),
         ("shutdown", &[]),
         ("telemetry", &[]),
         ("entrance", &[]),
         ("listener", &[]),
+        ("udp", &[]),
         ("store", &[]),
         ("tls", &[]),
         ("http1", &[]),
         ("proxy", &["http1"]),
         ("gossip", &[]),
         ("rpc", &["tls"]),
-        ("bridge", &["tls"]),
+        ("bridge", &["tls", "cache"]),
         ("raft", &["store"]),
         ("expiry", &[]),
-        ("router", &["store", "raft", "rpc", "bridge", "gossip", "expiry"]),
+        ("router", &["store", "raft", "rpc", "bridge", "gossip", "expiry", "cache"]),
         ("local", &["router", "gossip", "tls", "http1", "proxy"]),
         ("leader", &["raft", "store", "gossip", "expiry"]),
         ("http", &["router", "local", "gossip"]),

@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The time, by [`clock`](crate::clock), as of which an answer is known to be the newest. Shared by who counts it and who reads
-/// it; it never goes back.
+/// The time, by [`clock`](crate::clock), as of which an answer is known to be the newest; it never goes back.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct AsOf(Mutex<Option<Instant>>);
 
@@ -31,7 +30,7 @@ impl AsOf {
     }
 }
 
-/// What the pushing side of one link knows of its feeds.
+/// The pushing side's knowledge of the feeds of one link.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct LinkFreshness {
     /// The newest ping that was answered.
@@ -47,8 +46,8 @@ struct Pushed {
 }
 
 impl LinkFreshness {
-    /// The feed stands. Called before its first read, so that no echo speaks for an answer that was
-    /// read before it and pushed after it.
+    /// The feed stands. Called before its first read, so that no echo speaks for an answer that was read before it and
+    /// pushed after it.
     pub(in crate::bridge) fn open(&mut self, feed: u64) {
         self.feeds.insert(feed, Pushed::default());
     }
@@ -60,14 +59,14 @@ impl LinkFreshness {
         pushed.number
     }
 
-    /// The feed has ended. Called once the follower counts its age no more: an echo says nothing of
-    /// feeds that are not open, which a follower that still counts takes for no news.
+    /// The feed has ended. Called once the follower counts its age no more: it takes an echo that is silent about a feed for
+    /// no news.
     pub(in crate::bridge) fn close(&mut self, feed: u64) {
         self.feeds.remove(&feed);
     }
 
-    /// The answer to a ping. `age` is that of the view, taken after the ping came and before
-    /// `behind` is asked, which says whether a feed has news that [`LinkFreshness::push`] was not called for.
+    /// The answer to a ping. `age` is that of the view, taken after the ping came and before `behind` is asked, which says
+    /// whether a feed has news that [`LinkFreshness::push`] was not called for.
     pub(in crate::bridge) fn echo(&mut self, ping: Ping, age: Option<Duration>, behind: impl Fn(u64) -> bool) -> Echo {
         let listed = self.feeds.iter().filter(|(_, pushed)| pushed.number > 0 && pushed.after >= ping.heard);
         let pushed = listed.map(|(feed, pushed)| (*feed, pushed.number)).collect();
@@ -77,7 +76,7 @@ impl LinkFreshness {
     }
 }
 
-/// What the following side of one link knows of the age of its feeds.
+/// The following side's knowledge of the age of its feeds on one link.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct Ages {
     pings: u64,
@@ -92,15 +91,15 @@ struct Age {
     as_of: Arc<AsOf>,
     /// The last push that is in the answer held; 0 for none.
     has: u64,
-    /// The last push that was told of; at least the first one.
+    /// The last push that an echo named; at least the first one.
     needs: u64,
-    /// The time that is vouched for as soon as the answer held has all that it needs.
+    /// The time that is confirmed as soon as the answer held has the pushes that it needs.
     promised: Option<Instant>,
 }
 
 impl Age {
-    /// Confirms what was promised, once the pushes it was promised for are there. What `needs` names
-    /// is never before what an earlier promise was made for, and a later push is no older.
+    /// Confirms the promised time once its pushes are there. `needs` never names an earlier push than an earlier promise
+    /// did, and a later push is no older.
     fn settle(&mut self) {
         if self.has >= self.needs
             && let Some(time) = self.promised.take()
@@ -121,25 +120,30 @@ impl Ages {
         Ping { number: self.pings, heard: self.heard }
     }
 
+    /// Whether the echo of the last ping has arrived.
+    pub(in crate::bridge) fn is_answered(&self) -> bool {
+        self.heard == self.pings
+    }
+
     /// Counts the age of `feed` from now on, into `as_of`.
     pub(in crate::bridge) fn open(&mut self, feed: u64, as_of: Arc<AsOf>) {
         self.feeds.insert(feed, Age { as_of, has: 0, needs: 1, promised: None });
     }
 
-    /// The feed has ended; what was counted stays.
+    /// The feed has ended; its counted age stays.
     pub(in crate::bridge) fn close(&mut self, feed: u64) {
         self.feeds.remove(&feed);
     }
 
-    /// A push has become the answer held. One that was refused is not told here: the answer held is
-    /// then older than what the other side vouches for.
+    /// A push has become the answer held. Not called for a refused push: the answer held is older than the time that the
+    /// other side vouches for.
     pub(in crate::bridge) fn took(&mut self, feed: u64, number: u64) {
         let Some(age) = self.feeds.get_mut(&feed) else { return };
         age.has = age.has.max(number);
         age.settle();
     }
 
-    /// Takes an echo in. One whose ping is not known any more says nothing; the return is false then.
+    /// Takes an echo in. Returns false for an echo of an unknown ping, which says nothing.
     pub(in crate::bridge) fn echo(&mut self, echo: &Echo) -> bool {
         let Some(at) = self.unheard.iter().position(|(number, _)| *number == echo.number) else { return false };
         let Some((_, sent)) = self.unheard.remove(at) else { return false };

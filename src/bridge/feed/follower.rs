@@ -1,7 +1,5 @@
-//! The task that keeps one feed of ours: it opens it on the live link, moves it to the standby when it
-//! breaks, tries again when there is no link, and ends it when nobody wants it any more.
-//!
-//! `cache` starts one for a query that is read and has none. Whatever fails here, what is held stays.
+//! The task that keeps one feed: it opens it on the live link, moves it to the standby when it breaks, tries again when
+//! there is no link, and ends it when it is unwanted. The answer held outlives every failure here.
 
 use super::cached_feed::{CachedFeed, Phase};
 use super::message::Push;
@@ -9,6 +7,7 @@ use super::places::{FeedServer, Places};
 use super::stream::{End, Stream};
 use crate::bridge::datacenter::{Datacenter, Way};
 use crate::bridge::links::Links;
+use crate::cache::FeedCache;
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use futures_util::future::{Either, select};
@@ -18,24 +17,21 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
-/// Called when the size of what is held is another.
-pub(in crate::bridge) type Resized = Box<dyn Fn(&Arc<CachedFeed>) + Send + Sync>;
-
 /// Keeps one feed.
 pub(in crate::bridge) struct Follower {
     holding: Arc<CachedFeed>,
+    cache: Arc<FeedCache<CachedFeed>>,
     links: Arc<Links>,
     places: Arc<Places>,
-    /// How long nobody may have used it.
+    /// The longest time without a use.
     idle: Duration,
-    resized: Resized,
-    /// Whether the holding has been told that the task ends.
+    /// True if the feed knows that the task ends.
     ended: bool,
 }
 
-/// What a feed's task does next.
+/// The end of a feed's stand.
 enum Next {
-    /// Nobody wants it.
+    /// No reader wants it.
     Unwanted,
     /// Its place went to another feed.
     MadeRoom,
@@ -43,7 +39,7 @@ enum Next {
     Refused(Fault),
 }
 
-/// The rounds of trying since it last went well.
+/// The rounds of trying since the last success.
 struct Patience {
     pause: Duration,
     /// Streams that failed since the last pause.
@@ -55,21 +51,20 @@ struct Patience {
 impl Follower {
     pub(in crate::bridge) fn new(
         holding: Arc<CachedFeed>,
+        cache: Arc<FeedCache<CachedFeed>>,
         links: Arc<Links>,
         places: Arc<Places>,
         idle: Duration,
-        resized: Resized,
     ) -> Follower {
-        Follower { holding, links, places, idle, resized, ended: false }
+        Follower { holding, cache, links, places, idle, ended: false }
     }
 
-    /// Keeps the feed until nobody wants it, or the other side refuses it.
+    /// Keeps the feed until it is unwanted, or the other side refuses it.
     pub(in crate::bridge) async fn run(mut self) {
         loop {
             let place = self.places.enter(&self.holding);
             let next = self.keep(&place).await;
             drop(place);
-            self.holding.set_contact(None);
             match next {
                 Next::Unwanted | Next::MadeRoom if self.holding.end() => break,
                 Next::Unwanted => {}
@@ -82,7 +77,7 @@ impl Follower {
                     metrics::counter!("kontor.bridge.feeds_refused").increment(1);
                     debug!(dc = self.holding.dc(), %fault, "an answer that is not fed");
                     self.holding.set_phase(Phase::Unfed { until: Instant::now() + defaults::FEED_REFUSED_PAUSE });
-                    self.holding.wake();
+                    self.holding.usage().wake();
                     break;
                 }
             }
@@ -94,26 +89,24 @@ impl Follower {
         tokio::select! {
             biased;
             () = place.lost() => Next::MadeRoom,
-            () = self.holding.unwanted(self.idle) => Next::Unwanted,
+            () = self.holding.usage().unwanted(self.idle) => Next::Unwanted,
             fault = self.stand() => Next::Refused(fault),
         }
     }
 
-    /// Leaves its place to others for a while; what is held is told with its age meanwhile. Returns
-    /// whether nobody wants it any more.
+    /// Leaves its place to others for a while; the answer held grows old meanwhile. Returns whether the feed is unwanted.
     async fn park_anew(&self) -> bool {
         let fault = Fault::new(FaultKind::Busy, "too many feeds stand; this one makes room for a moment");
         self.holding.set_phase(Phase::Broken(fault));
-        self.holding.wake();
+        self.holding.usage().wake();
         let pause = sleep(rand::random_range(defaults::FEED_REPARK / 2..=defaults::FEED_REPARK));
         tokio::select! {
             () = pause => false,
-            () = self.holding.unwanted(self.idle) => true,
+            () = self.holding.usage().unwanted(self.idle) => true,
         }
     }
 
-    /// Keeps a stream open, on whichever link serves. Returns only when the other side refuses, or has
-    /// no room.
+    /// Keeps a stream open, on whichever link serves. Returns only when the other side refuses, or has no room.
     async fn stand(&self) -> Fault {
         let mut patience = Patience { pause: defaults::FEED_RETRY.0, failed: 0, avoid: None };
         let mut is_gone = false;
@@ -125,9 +118,9 @@ impl Follower {
                 }
                 Err(fault) => {
                     self.holding.set_phase(Phase::Broken(fault));
-                    // Who watches may not be given what is held any more.
+                    // Parked readers may not be given the answer held any more.
                     if !std::mem::replace(&mut is_gone, true) {
-                        self.holding.wake();
+                        self.holding.usage().wake();
                     }
                     patience.rest(std::future::pending()).await;
                     continue;
@@ -145,7 +138,7 @@ impl Follower {
             };
             let end = match Box::pin(self.open(&datacenter, &ways)).await {
                 Ok((stream, first, way)) => self.follow(stream, first, way, &mut patience).await,
-                // Nobody has room for it: asking each time is better than growing old without end.
+                // No server has room for it: asking each time is better than growing old without end.
                 Err(End::NotNow(fault)) if fault.kind == FaultKind::Busy && patience.has_rested() => return fault,
                 Err(end) => {
                     patience.failed += 2;
@@ -168,8 +161,7 @@ impl Follower {
 
     async fn follow(&self, mut stream: Stream, first: Push, way: usize, patience: &mut Patience) -> End {
         let began = Instant::now();
-        let end = stream.follow(&self.holding, first, || (self.resized)(&self.holding)).await;
-        self.holding.set_contact(None);
+        let end = stream.follow(&self.holding, first, || self.cache.weigh(&self.holding)).await;
         if began.elapsed() >= defaults::FEED_RETRY.1 {
             *patience = Patience { pause: defaults::FEED_RETRY.0, failed: 0, avoid: None };
         }
@@ -178,8 +170,8 @@ impl Follower {
         end
     }
 
-    /// Opens a stream on the first of `ways`, and on the second when that fails, or is late and there
-    /// are not too many such; the first that brings an answer serves.
+    /// Opens a stream on the first of `ways`, and on the second when that fails, or is late and doubles are left; the first
+    /// answer serves.
     async fn open(&self, datacenter: &Datacenter, ways: &[Way]) -> Result<(Stream, Push, usize), End> {
         let Some(live) = ways.first() else { return Err(End::Broken("no link stands".to_owned())) };
         datacenter.note_read();
@@ -222,7 +214,7 @@ impl Drop for Follower {
 }
 
 impl Patience {
-    /// Whether it was tried again already: what has just ended may not have left its place yet.
+    /// True if it was tried again already: a feed that has just ended may not have left its place yet.
     fn has_rested(&self) -> bool {
         self.pause > defaults::FEED_RETRY.0
     }
@@ -247,7 +239,7 @@ impl Patience {
 mod tests {
     use super::*;
 
-    /// What is counted for an answer beyond its bytes has room for the task that keeps it fresh.
+    /// The overhead counted for an answer has room for the task that keeps it fresh.
     #[test]
     fn a_feed_is_small() {
         let size = size_of_run(Follower::run) + size_of::<CachedFeed>();

@@ -1,8 +1,8 @@
-//! What the echoes of one link say of the feeds that stand on it.
+//! The echoes of one link, and the feeds of which they vouch.
 //!
-//! A feed looks settled only while the interest that was registered before its newest read is quiet
-//! and that read is numbered. Both change in one step, and an interest that was called stays so:
-//! whatever a feed's task is at, an echo made meanwhile counts the feed as behind. No I/O.
+//! A feed looks settled only while the interest that was registered before its newest read is quiet and that read is
+//! numbered. Both change in one step, and an interest that was called stays so: an echo made at any step of the feed's task
+//! counts the feed as behind. No I/O.
 
 use super::age::LinkFreshness;
 use super::message::{Echo, Known, Ping};
@@ -20,24 +20,23 @@ pub(super) struct FeedsFreshness {
     feeds: HashMap<u64, FreshnessBasis>,
 }
 
-/// How it is known whether a feed has news. Not to be dropped under a lock: an interest has locks of
-/// its own.
+/// The way to know whether a feed has news. Not to be dropped under a lock: an interest has locks of its own.
 #[derive(Clone)]
 pub(super) enum FreshnessBasis {
-    /// It is not: nothing was pushed yet.
+    /// None: nothing was pushed yet.
     Unknown,
-    /// The interest that was registered before the newest read is called.
+    /// The interest registered before the newest read is called.
     Called(Arc<dyn Interest>),
-    /// Another read tells something else.
+    /// Another read gives another answer.
     Polled(Arc<Poll>),
 }
 
-/// A feed that nobody calls.
+/// A feed whose changes call no interest.
 pub(super) struct Poll {
     pub(super) query: Arc<Identity>,
-    /// What was pushed last.
-    pub(super) told: Known,
-    /// Told when a read tells something else.
+    /// The last push.
+    pub(super) reported: Known,
+    /// Notified when a read differs from the last push.
     pub(super) news: Arc<Notify>,
 }
 
@@ -52,24 +51,23 @@ impl FeedsFreshness {
         true
     }
 
-    /// Numbers the push of a read that was made after `basis`; with what that replaces.
+    /// Numbers the push of a read that was made after `basis`; with the basis that it replaces.
     pub(super) fn push(&mut self, feed: u64, basis: FreshnessBasis) -> (u64, Option<FreshnessBasis>) {
         (self.link.push(feed), self.feeds.insert(feed, basis))
     }
 
-    /// A read that was made after `basis` tells what was pushed last. Returns what `basis` replaces.
+    /// Notes that a read made after `basis` equals the last push. Returns the basis that it replaces.
     pub(super) fn settle(&mut self, feed: u64, basis: FreshnessBasis) -> Option<FreshnessBasis> {
         self.feeds.insert(feed, basis)
     }
 
-    /// The follower has let go of the feed. Up to then it takes an echo's silence for "no news", so a
-    /// feed that ended on this side stays, and is behind as soon as its last interest is called.
+    /// The follower has let go of the feed. Up to then it takes an echo's silence for "no news", so a feed that ended on
+    /// this side stays, and is behind as soon as its last interest is called.
     pub(super) fn close(&mut self, feed: u64) -> Option<FreshnessBasis> {
         self.link.close(feed);
         self.feeds.remove(&feed)
     }
 
-    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.feeds.len()
     }
@@ -83,15 +81,15 @@ impl FeedsFreshness {
         polls.collect()
     }
 
-    /// The answer to a ping: `age` was taken when it had come, and then the feeds of
-    /// [`FeedsFreshness::polls`] were read, which told `seen`.
+    /// The answer to a ping: `age` was taken when it had come, and then the feeds of [`FeedsFreshness::polls`] were read, as
+    /// `seen`.
     pub(super) fn echo(&mut self, ping: Ping, age: Option<Duration>, seen: &HashMap<u64, Known>) -> Echo {
         let FeedsFreshness { link, feeds } = self;
         link.echo(ping, age, |feed| match feeds.get(&feed) {
             None | Some(FreshnessBasis::Unknown) => true,
             Some(FreshnessBasis::Called(interest)) => interest.called(),
             Some(FreshnessBasis::Polled(poll)) => {
-                let is_news = seen.get(&feed) != Some(&poll.told);
+                let is_news = seen.get(&feed) != Some(&poll.reported);
                 if is_news {
                     poll.news.notify_one();
                 }

@@ -1,11 +1,10 @@
-//! The heartbeat of one link, at the side that follows: pings go out, echoes come back, and from both is
-//! counted how old everything is that is fed by this link.
+//! The heartbeat of one link, at the following side: pings go out, echoes come back, and both give the age of all its feeds.
 //!
-//! `link` runs it for as long as its connection stands. A process that hangs still has QUIC's word
-//! for being alive now and then; without an echo its link is dead all the same.
+//! A process that hangs may still look alive to QUIC; without an echo its link is dead all the same.
 
 use super::age::{Ages, AsOf};
 use super::message::Echo;
+use super::pace::Pace;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
 use crate::clock::{self, Latest};
 use crate::defaults;
@@ -23,39 +22,41 @@ use tracing::{debug, info, warn};
 pub(in crate::bridge) struct CloseReason {
     /// For users and the log.
     pub(in crate::bridge) why: String,
-    /// Whether the other side broke the rules; otherwise it was silent.
+    /// True if the other side broke the rules; otherwise it was silent.
     pub(in crate::bridge) misbehaved: bool,
 }
 
-/// The heartbeat of one connection, and what all feeds on it share.
+/// The heartbeat of one connection, and the state that all feeds on it share.
 #[derive(Debug)]
 pub(in crate::bridge) struct Heartbeat {
-    /// Names the other side in the log.
+    /// The other side's name in the log.
     server: String,
     connection: Connection,
     ages: Mutex<Ages>,
+    pace: Mutex<Pace>,
+    /// Notified when the next ping is due at another time than before.
+    repaced: Notify,
     /// The number of the last feed opened.
     feeds: AtomicU64,
-    /// When the last echo came; the link itself counts as the first.
+    /// The time of the last echo; the link itself counts as the first.
     echoed: Latest,
     /// KiB of pushes that may still be taken into memory.
     room: Semaphore,
     /// Turns to open a feed.
     opening: Semaphore,
-    /// Why this side has closed the connection.
     verdict: OnceLock<CloseReason>,
-    /// Cancelled when nobody keeps the link any more.
+    /// Cancelled when the link is kept no more.
     over: CancellationToken,
-    /// Whether the last echo told of an old view, or of none.
+    /// True if the last echo had an old view, or none.
     behind: AtomicBool,
-    /// Told when that is another.
+    /// Notified when `behind` changes.
     manager: Arc<Notify>,
-    /// Told to those whose feed would be served better elsewhere.
+    /// Notified when another link would serve the feeds better.
     leave: Notify,
 }
 
 impl Heartbeat {
-    /// `manager` is told when the other side falls behind its own datacenter, and when it is no more.
+    /// `manager` is notified when the other side falls behind its own datacenter, and when it is no more.
     pub(in crate::bridge) fn new(server: String, connection: Connection, manager: Arc<Notify>) -> Heartbeat {
         let echoed = Latest::default();
         echoed.happens();
@@ -63,6 +64,8 @@ impl Heartbeat {
             server,
             connection,
             ages: Mutex::default(),
+            pace: Mutex::default(),
+            repaced: Notify::new(),
             feeds: AtomicU64::new(0),
             echoed,
             room: Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize),
@@ -75,8 +78,8 @@ impl Heartbeat {
         }
     }
 
-    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again; its
-    /// feeds grow old meanwhile.
+    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again; its feeds grow old
+    /// meanwhile.
     pub(in crate::bridge) async fn run(&self) {
         let _over = self.over.clone().drop_guard();
         loop {
@@ -109,8 +112,10 @@ impl Heartbeat {
         let mut outgoing = Outgoing::new(send);
         outgoing.hurry();
         tokio::select! {
-            error = self.ask(&mut outgoing) => error,
+            // First: an echo may put off what `ask` waits for.
+            biased;
             error = self.listen(&mut recv) => error,
+            error = self.ask(&mut outgoing) => error,
         }
     }
 
@@ -118,29 +123,24 @@ impl Heartbeat {
         let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
         let mut frame = Frame::bare(Kind::Heartbeat);
         let mut began = Instant::now();
-        let mut next = began;
+        let mut pinged = None;
         loop {
             match timeout(patience, outgoing.send(&frame)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error,
                 Err(_elapsed) => return FrameError::Silence(patience),
             }
-            let wake = next.min(self.silent_at(began));
-            sleep_until(wake).await;
-            if Instant::now() > wake + defaults::BRIDGE_PING_INTERVAL {
-                // It was this side that stood still: what came meanwhile is not read yet.
-                began = Instant::now();
-            }
-            // Looked at anew: an echo may have come in the meantime.
-            while Instant::now() < next {
-                if Instant::now() >= self.silent_at(began) {
-                    return FrameError::Silence(patience);
-                }
-                sleep_until(next.min(self.silent_at(began))).await;
+            if let Some(pinged) = pinged
+                && let Err(silence) = self.until_due(pinged, &mut began).await
+            {
+                return silence;
             }
             let now = Instant::now();
-            next = now + defaults::BRIDGE_PING_INTERVAL;
-            // Noted before it is sent: what is counted from it is never too young.
+            let gap = now - pinged.unwrap_or(now);
+            pinged = Some(now);
+            let is_answered = self.ages().is_answered();
+            self.pace().ping(gap, is_answered, !self.is_behind());
+            // Noted before it is sent: an age counted from it is never too young.
             let ping = self.ages().ping(clock::now());
             frame = match Frame::of(Kind::Ping, &ping) {
                 Ok(frame) => frame,
@@ -149,10 +149,43 @@ impl Heartbeat {
         }
     }
 
+    /// Waits until a ping is due after the one at `pinged`. Fails once the other side is silent for too long, counted
+    /// from `began` at the earliest.
+    async fn until_due(&self, pinged: Instant, began: &mut Instant) -> Result<(), FrameError> {
+        loop {
+            let is_answered = self.ages().is_answered();
+            let (interval, patience) = {
+                let pace = self.pace();
+                (pace.interval(is_answered), pace.patience())
+            };
+            let due = pinged + interval;
+            let silent = self.heard_since(*began) + patience;
+            let now = Instant::now();
+            if now >= due {
+                return Ok(());
+            }
+            if now >= silent {
+                return Err(FrameError::Silence(patience));
+            }
+            let wake = due.min(silent);
+            tokio::select! {
+                () = sleep_until(wake) => {}
+                () = self.repaced.notified() => {}
+            }
+            if Instant::now() > wake + defaults::BRIDGE_PING_INTERVAL {
+                // It was this side that stood still: what came meanwhile is not read yet.
+                *began = Instant::now();
+            }
+        }
+    }
+
     async fn listen(&self, recv: &mut RecvStream) -> FrameError {
         loop {
             match self.hear(recv).await {
-                Ok(true) => self.echoed.happens(),
+                Ok(true) => {
+                    self.echoed.happens();
+                    self.repaced.notify_one();
+                }
                 Ok(false) => {
                     self.condemn("an echo came that answers no ping");
                     return FrameError::Stream("condemned".to_owned());
@@ -174,7 +207,7 @@ impl Heartbeat {
         Ok(self.ages().echo(&echo))
     }
 
-    /// Takes note of how old the view of the other side is.
+    /// Notes the age of the other side's view.
     fn note_view(&self, age: Option<Duration>) {
         let behind = age.is_none_or(|age| age > defaults::BRIDGE_BEHIND);
         if self.behind.swap(behind, Ordering::Relaxed) != behind {
@@ -185,7 +218,7 @@ impl Heartbeat {
         }
     }
 
-    /// Whether the other side told of an old view: it is cut off from its own datacenter, or has no leader.
+    /// True if the other side has an old view: it is cut off from its own datacenter, or has no leader.
     pub(in crate::bridge) fn is_behind(&self) -> bool {
         self.behind.load(Ordering::Relaxed)
     }
@@ -195,12 +228,7 @@ impl Heartbeat {
         self.leave.notify_waiters();
     }
 
-    /// Whether an echo came not long ago.
-    pub(in crate::bridge) fn is_beating(&self, now: Instant) -> bool {
-        self.echoed.at().is_some_and(|echo| now.saturating_duration_since(echo) < defaults::BRIDGE_PROGRESS_TIMEOUT)
-    }
-
-    /// Closes the connection, because the other side did what no server does.
+    /// Closes the connection: the other side did what no server does.
     pub(super) fn condemn(&self, what: &str) {
         self.close(MISBEHAVED, format!("misbehaved: {what}"));
     }
@@ -222,12 +250,12 @@ impl Heartbeat {
         self.verdict.get()
     }
 
-    /// Resolves when the link is not kept any more: what stands on it must move.
+    /// Resolves when the link is kept no more: its feeds must move.
     pub(super) async fn over(&self) {
         self.over.cancelled().await;
     }
 
-    /// Resolves when what stands on this link must or should move, and says why.
+    /// Resolves when the feeds of this link must or should move, with the reason.
     pub(super) async fn moved(&self) -> &'static str {
         tokio::select! {
             () = self.over() => "the link is not kept any more",
@@ -239,11 +267,19 @@ impl Heartbeat {
     pub(super) fn number(self: &Arc<Heartbeat>, as_of: Arc<AsOf>) -> FeedNumber {
         let number = self.feeds.fetch_add(1, Ordering::Relaxed) + 1;
         self.ages().open(number, as_of);
-        FeedNumber { heartbeat: Arc::clone(self), number }
+        FeedNumber { heartbeat: Arc::clone(self), number, _use: self.use_link() }
     }
 
-    /// A turn to open a feed, for as long as it is being opened: thousands may have lost their link at
-    /// once, and requests need streams too. Unset when the link is not kept any more.
+    /// A call or a feed on this link begins: as long as it lasts, the link is pinged as fast as ages and failures need it.
+    pub(in crate::bridge) fn use_link(self: &Arc<Heartbeat>) -> LinkUse {
+        if self.pace().begin() {
+            self.repaced.notify_one();
+        }
+        LinkUse(Arc::clone(self))
+    }
+
+    /// A turn to open a feed: thousands may have lost their link at once, and requests need streams too. Unset when the link
+    /// is kept no more.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         tokio::select! {
             turn = self.opening.acquire() => turn.ok(),
@@ -257,13 +293,32 @@ impl Heartbeat {
         self.room.acquire_many(kib).await.map_err(|error| FrameError::Stream(error.to_string()))
     }
 
-    /// When a stream of pings that began at `began` has had no echo for too long.
-    fn silent_at(&self, began: Instant) -> Instant {
-        self.echoed.at().map_or(began, |echo| echo.max(began)) + defaults::BRIDGE_PROGRESS_TIMEOUT
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.pace().rests()
+    }
+
+    /// When the last echo came; `began` where none has come since.
+    fn heard_since(&self, began: Instant) -> Instant {
+        self.echoed.at().map_or(began, |echo| echo.max(began))
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ages(&self) -> MutexGuard<'_, Ages> {
         self.ages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call or a feed on a link, for as long as it lasts.
+#[derive(Debug)]
+pub(in crate::bridge) struct LinkUse(Arc<Heartbeat>);
+
+impl Drop for LinkUse {
+    fn drop(&mut self) {
+        self.0.pace().end();
     }
 }
 
@@ -272,6 +327,7 @@ impl Heartbeat {
 pub(super) struct FeedNumber {
     heartbeat: Arc<Heartbeat>,
     number: u64,
+    _use: LinkUse,
 }
 
 impl FeedNumber {

@@ -1,30 +1,29 @@
-//! Which answer may take the place of the one held. No I/O, no clock.
+//! The order of answers: which may take the place of the one held. No I/O, no clock.
 //!
-//! Answers of one query come by several ways: from the live link and from the standby, whose servers
-//! are not equally far, and as what a single question brought. Within a cluster the index tells which
-//! is the newer one; nothing tells that between clusters, where the later one to come counts.
+//! Answers of one query come by several ways: from the live link, from the standby, and from single questions. Within a
+//! cluster the index decides; between clusters the later arrival counts.
 
 use super::message::Known;
 
-/// What an answer is to the one that is held.
+/// An answer compared with the one held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// It is the first.
+    /// The first answer.
     First,
-    /// It is of another cluster: it replaces everything.
+    /// Of another cluster: it replaces everything.
     OtherCluster,
-    /// It says something else, and no less new.
+    /// Another body, at no lower index.
     Newer,
-    /// It says the same at another index, which moves along.
+    /// The same body at another index, which moves along.
     Moved,
-    /// It says the same at the same index.
+    /// The same body at the same index.
     Same,
-    /// Its index is lower: it never takes the place of the one held.
+    /// A lower index: it never takes the place of the one held.
     Older,
 }
 
 impl Order {
-    /// Compares what came with what is held.
+    /// Compares the answer that `came` with the one held.
     pub(super) fn of(held: Option<Known>, came: Known) -> Order {
         match held {
             None => Order::First,
@@ -36,7 +35,7 @@ impl Order {
         }
     }
 
-    /// Whether those who watch are told.
+    /// True if readers that wait are woken.
     pub(super) fn is_news(self) -> bool {
         matches!(self, Order::First | Order::OtherCluster | Order::Newer | Order::Moved)
     }

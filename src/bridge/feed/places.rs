@@ -1,7 +1,4 @@
-//! The feeds that stand, by datacenter: no more than a bound, of which the least recently used makes
-//! room.
-//!
-//! `follower` takes a place for each feed before it opens it.
+//! The places of feeds that stand, by datacenter: bounded, and the least recently used feed makes room.
 
 use super::cached_feed::CachedFeed;
 use crate::defaults;
@@ -9,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// All places.
 #[derive(Debug)]
 pub(in crate::bridge) struct Places {
     /// Of one datacenter.
@@ -43,8 +39,8 @@ impl Places {
         Places { max, inside: Mutex::default() }
     }
 
-    /// A place for the feed of `holding`. Where all are taken, those of others end first: a part of all at
-    /// once, of those that nobody watches the ones whose last use is the longest ago.
+    /// A place for the feed of `holding`. When all are taken, a batch of others ends first: unwatched ones before watched
+    /// ones, the least recently used first.
     pub(super) fn enter(self: &Arc<Places>, holding: &Arc<CachedFeed>) -> FeedServer {
         let (dc, lost) = (holding.dc().to_owned(), CancellationToken::new());
         let mut inside = self.inside();
@@ -60,7 +56,7 @@ impl Places {
         FeedServer { places: Arc::clone(self), dc, number, lost }
     }
 
-    /// How many feeds of `dc` stand or are being opened.
+    /// The number of feeds of `dc` that stand or are being opened.
     pub(in crate::bridge) fn count(&self, dc: &str) -> usize {
         self.inside().by_dc.get(dc).map_or(0, HashMap::len)
     }
@@ -72,7 +68,7 @@ impl Places {
 
 fn make_room(seats: &mut HashMap<u64, Seat>) {
     let batch = (seats.len() / defaults::FEED_BATCH).max(1);
-    let use_of = |(number, seat): (&u64, &Seat)| (seat.holding.is_watched(), seat.holding.last_use(), *number);
+    let use_of = |(number, seat): (&u64, &Seat)| (seat.holding.usage().is_watched(), seat.holding.usage().last(), *number);
     let mut uses: Vec<_> = seats.iter().map(use_of).collect();
     if batch < uses.len() {
         uses.select_nth_unstable(batch);
@@ -112,32 +108,30 @@ mod tests {
     use crate::model::operation::{HealthRead, Read};
     use crate::model::principal::Principal;
     use crate::model::query::Identity;
-    use tokio::time::Instant;
 
-    fn holding(node: String, epoch: Instant) -> Arc<CachedFeed> {
+    fn holding(node: String) -> Arc<CachedFeed> {
         let identity = Identity::new(Read::Health(HealthRead::Node { node }), Principal::anonymous());
-        Arc::new(CachedFeed::new(Arc::new(identity), "dc2", epoch))
+        Arc::new(CachedFeed::new(Arc::new(identity), "dc2"))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_scan_leaves_no_more_than_the_bound_and_what_is_used_stays() {
-        let (places, epoch) = (Arc::new(Places::new(defaults::FEED_MAX_PER_LINK)), Instant::now());
-        let (watched, used) = (holding("watched".to_owned(), epoch), holding("used".to_owned(), epoch));
-        let _changes = watched.changes();
+        let places = Arc::new(Places::new(defaults::FEED_MAX_PER_LINK));
+        let (watched, used) = (holding("watched".to_owned()), holding("used".to_owned()));
+        let _changes = watched.usage().watch();
         let (kept, busy) = (places.enter(&watched), places.enter(&used));
         let mut scanned = Vec::new();
         for i in 0..100_000 {
             if i % 1_000 == 0 {
                 tokio::time::advance(std::time::Duration::from_secs(1)).await;
             }
-            let one = holding(i.to_string(), epoch);
-            one.touch(Instant::now());
-            used.touch(Instant::now());
+            let one = holding(i.to_string());
+            used.usage().touch();
             scanned.push(places.enter(&one));
             assert!(places.count("dc2") <= defaults::FEED_MAX_PER_LINK);
         }
         assert!(!kept.lost.is_cancelled() && !busy.lost.is_cancelled());
-        // The first to go are those of the longest ago.
+        // The first to go are the least recently used.
         let lost = scanned.iter().take_while(|place| place.lost.is_cancelled()).count();
         assert_eq!(scanned.len() + 2 - lost, places.count("dc2"));
         drop(scanned);

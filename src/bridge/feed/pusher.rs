@@ -1,10 +1,9 @@
 //! Serves one feed of another datacenter on its stream, or the heartbeat of its link.
 //!
-//! Run by `serve` for streams that begin with `Open` or `Heartbeat`. One push is in flight, the newest
-//! answer wins, and a follower that lets go, in whatever way, frees all that its feed held. A feed
-//! that ends on this side keeps its place until the follower has let go too.
+//! One push is in flight, the newest answer wins, and a follower that lets go, in whatever way, frees all that its feed
+//! held. A feed that ends on this side keeps its place until the follower has let go too.
 
-use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, kib, read_header, read_payload};
 use super::message::{Known, Open, Ping, Push, Took};
 use super::pushing::{NotFed, Pushing, Seat};
 use crate::defaults;
@@ -28,7 +27,7 @@ pub(in crate::bridge) async fn feed(
     let size = payload.len();
     let Open { feed, query, known } = match frame::decode(&payload) {
         Ok(open) => open,
-        // Of a version that knows more: it can still be asked for each time, or refused there.
+        // The query of a newer version: it can still be asked for each time, or refused there.
         Err(error) => return end(&mut outgoing, &Fault::failed(format!("the query cannot be read: {error}"))).await,
     };
     drop(payload);
@@ -43,7 +42,7 @@ pub(in crate::bridge) async fn feed(
             return end(&mut outgoing, &fault).await;
         }
     };
-    let mut pusher = Pusher { pushing, seat, told: known, window: Window::default() };
+    let mut pusher = Pusher { pushing, seat, reported: known, window: Window::default() };
     let given_up = outgoing.given_up();
     let outcome = tokio::select! {
         biased;
@@ -70,11 +69,11 @@ pub(in crate::bridge) async fn heartbeat(
     mut outgoing: Outgoing,
     mut recv: RecvStream,
 ) -> Result<(), FrameError> {
-    let Some(_beating) = pushing.begin_pulse() else {
+    let Ok(_pulse) = pushing.pulse.try_acquire() else {
         outgoing.refuse();
         return Err(FrameError::Stream("the heartbeat of this link beats already".to_owned()));
     };
-    // Whatever else the link carries: without echoes it counts as dead.
+    // Echoes go before all else on the link: without them it counts as dead.
     outgoing.hurry();
     let mut budget = Budget::new(Instant::now());
     loop {
@@ -105,7 +104,7 @@ pub(in crate::bridge) async fn heartbeat(
     }
 }
 
-/// How a feed ended.
+/// The end of a feed.
 enum Ended {
     /// The follower wants no more of it.
     ByFollower,
@@ -128,12 +127,12 @@ impl From<FrameError> for Ended {
 struct Pusher<'a> {
     pushing: &'a Pushing,
     seat: Seat,
-    /// What the follower was told last, on this stream or before.
-    told: Option<Known>,
+    /// The last push that the follower has, on this stream or from before.
+    reported: Option<Known>,
     window: Window,
 }
 
-/// Which push is in flight; between who pushes and who listens.
+/// The push in flight, between the pushing and the listening half.
 #[derive(Default)]
 struct Window {
     sent: AtomicU64,
@@ -143,11 +142,11 @@ struct Window {
 
 impl Pusher<'_> {
     async fn run(&mut self, outgoing: &mut Outgoing, recv: &mut RecvStream) -> Ended {
-        let Pusher { pushing, seat, told, window } = self;
+        let Pusher { pushing, seat, reported, window } = self;
         tokio::select! {
             biased;
             ended = window.listen(recv) => ended,
-            ended = push_all(pushing, seat, told, window, outgoing) => ended,
+            ended = push_all(pushing, seat, reported, window, outgoing) => ended,
         }
     }
 
@@ -169,15 +168,15 @@ impl Pusher<'_> {
 async fn push_all(
     pushing: &Pushing,
     seat: &mut Seat,
-    told: &mut Option<Known>,
+    reported: &mut Option<Known>,
     window: &Window,
     outgoing: &mut Outgoing,
 ) -> Ended {
     let mut is_first = true;
     loop {
-        // Its turn comes first, so that what is read then is the newest.
+        // Its turn comes first, so that the read after it is the newest.
         let Ok(turn) = pushing.sending.acquire().await else { return Ended::ByFollower };
-        // What the query depends on may be more than it was: a new interest for each read.
+        // The data that the query depends on may be more than it was: a new interest for each read.
         let watched = match seat.watch() {
             Ok(watched) => watched,
             Err(fault) => return Ended::Fault(fault),
@@ -187,7 +186,7 @@ async fn push_all(
             Err(fault) => return Ended::Fault(fault),
         };
         let now = Known::of(&answer);
-        if !is_first && *told == Some(now) {
+        if !is_first && *reported == Some(now) {
             seat.settle(&watched, now);
             drop((turn, answer));
         } else {
@@ -196,14 +195,14 @@ async fn push_all(
             }
             let number = seat.push(&watched, now);
             let pushed = Instant::now();
-            let frame = match push_frame(number, answer, now, *told) {
+            let frame = match push_frame(number, answer, now, *reported) {
                 Ok(frame) => frame,
                 Err(FrameError::TooLarge { came, .. }) => return Ended::Fault(too_large(came)),
                 Err(error) => return Ended::Broken(error),
             };
-            (*told, is_first) = (Some(now), false);
-            // Until it is taken: what a link has in flight never fills its window, where it would stand
-            // in the way of the echoes and answers that the follower reads first.
+            (*reported, is_first) = (Some(now), false);
+            // Until it is taken: the pushes in flight never fill a link's window, where they would stand in the way of
+            // echoes and answers.
             let Ok(room) = pushing.flying.acquire_many(kib(frame.len())).await else { return Ended::ByFollower };
             window.sent.store(number, Ordering::Release);
             match timeout(defaults::FEED_TOOK_TIMEOUT, outgoing.send(&frame)).await {
@@ -224,7 +223,7 @@ async fn push_all(
 }
 
 impl Window {
-    /// Takes in what the follower says, until it says no more.
+    /// Takes in the follower's messages, until there are no more.
     async fn listen(&self, recv: &mut RecvStream) -> Ended {
         loop {
             let Took { number } = match next(recv, Kind::Took).await {
@@ -247,8 +246,7 @@ impl Window {
     }
 }
 
-/// The pings a follower may send: one in each [`defaults::BRIDGE_PING_PACE`], and some that were held
-/// up on their way.
+/// The pings a follower may send: one in each [`defaults::BRIDGE_PING_PACE`], and some that were held up on their way.
 struct Budget {
     saved: u32,
     since: Instant,
@@ -274,7 +272,7 @@ impl Budget {
     }
 }
 
-/// The next frame of a stream on which nothing but `kind` may come.
+/// The next frame of a stream on which only `kind` may come.
 async fn next<T: DeserializeOwned>(recv: &mut RecvStream, kind: Kind) -> Result<T, FrameError> {
     let header = read_header(recv).await?;
     if header.kind != kind {
@@ -292,20 +290,15 @@ async fn end(outgoing: &mut Outgoing, fault: &Fault) -> Result<(), FrameError> {
     outgoing.finish()
 }
 
-/// The frame of a push; its body is left out when it is the one told last.
-fn push_frame(number: u64, answer: Answer, now: Known, told: Option<Known>) -> Result<Frame, FrameError> {
-    let is_same = told.is_some_and(|told| (told.cluster, told.hash) == (now.cluster, now.hash));
+/// The frame of a push; its body is left out when the follower has it.
+fn push_frame(number: u64, answer: Answer, now: Known, reported: Option<Known>) -> Result<Frame, FrameError> {
+    let is_same = reported.is_some_and(|reported| (reported.cluster, reported.hash) == (now.cluster, now.hash));
     let frame = Frame::of(Kind::Push, &Push { number, meta: answer.meta, body: (!is_same).then_some(answer.body) })?;
     metrics::counter!("kontor.bridge.pushes", "body" => if is_same { "same" } else { "new" }).increment(1);
     metrics::counter!("kontor.bridge.push_bytes").increment(frame.len() as u64);
     Ok(frame)
 }
 
-fn kib(bytes: usize) -> u32 {
-    u32::try_from(bytes >> 10).unwrap_or(u32::MAX).saturating_add(1)
-}
-
-/// Not even encoded then.
 fn is_too_large(body: usize) -> bool {
     body >= defaults::FEED_MAX_BYTES as usize
 }

@@ -1,6 +1,4 @@
 //! The feeds that one connection of another datacenter has open here, with their bounds.
-//!
-//! `pusher` takes a [`Seat`] for each; what echoes say of them is for `freshness` to decide.
 
 use super::super::frame::{self, FrameError};
 use super::freshness::{FeedsFreshness, FreshnessBasis, Poll};
@@ -15,16 +13,17 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// What one connection has open here.
+/// The feeds of one connection.
 pub(in crate::bridge) struct Pushing {
     pub(super) source: Arc<dyn Source>,
-    /// For pushes that are read and written at one time.
+    /// Turns for pushes that are read and written at a time.
     pub(super) sending: Semaphore,
+    /// The place of the heartbeat.
+    pub(super) pulse: Semaphore,
     /// KiB of pushes that may be sent and not taken.
     pub(super) flying: Semaphore,
     /// The connection, where its peer may open more streams as it has more feeds.
     connection: Connection,
-    /// The datacenter of the other side.
     dc: Arc<str>,
     /// Once it is triggered feeds end without notice, and no echo is made any more.
     pub(super) stop: CancellationToken,
@@ -34,16 +33,14 @@ pub(in crate::bridge) struct Pushing {
 #[derive(Default)]
 struct State {
     standing: FeedsFreshness,
-    /// How many of them nobody calls.
+    /// Feeds that must be polled.
     polled: usize,
-    /// Bytes of all their queries.
     query_bytes: usize,
-    has_pulse: bool,
     /// Streams that the peer may open for feeds.
     room: usize,
 }
 
-/// What the next read of a feed rests on. Made before the read.
+/// The basis of a feed's next read. Made before the read.
 pub(super) enum Watched {
     Called(Arc<dyn Interest>),
     Polled,
@@ -67,14 +64,15 @@ impl Pushing {
     ) -> Arc<Pushing> {
         let sending = Semaphore::new(defaults::FEED_MAX_SENDING);
         let flying = Semaphore::new((defaults::FEED_ARRIVING_BYTES >> 10) as usize);
-        Arc::new(Pushing { source, sending, flying, connection, dc, stop, state: Mutex::default() })
+        let pulse = Semaphore::new(1);
+        Arc::new(Pushing { source, sending, pulse, flying, connection, dc, stop, state: Mutex::default() })
     }
 
-    /// Ends the connection, because of what no honest peer does; gives `error` back.
+    /// Ends the connection, because of an act of no honest peer; gives `error` back.
     pub(super) fn hang_up(&self, error: FrameError) -> FrameError {
         metrics::counter!("kontor.bridge.links_cut").increment(1);
         let (dc, peer) = (&self.dc, self.connection.remote_address());
-        // A peer that does it again and again comes a few times a second at most: it must dial first.
+        // A peer that repeats it comes a few times a second at most: it must dial first.
         warn!(%dc, %peer, %error, "bridge connection cut: the other side does not keep to the protocol");
         self.connection.close(frame::REFUSED, error.to_string().as_bytes());
         error
@@ -104,20 +102,9 @@ impl Pushing {
         Ok(Seat { pushing: Arc::clone(self), feed, query, size, is_polled: false, news: Arc::default() })
     }
 
-    /// The place of the heartbeat; unset when it is taken.
-    pub(super) fn begin_pulse(self: &Arc<Pushing>) -> Option<Beating> {
-        let mut state = self.state();
-        if state.has_pulse {
-            return None;
-        }
-        state.has_pulse = true;
-        drop(state);
-        Some(Beating(Arc::clone(self)))
-    }
-
     /// The answer to a ping that has just come; unset when the feeds are being ended.
     pub(super) fn echo(&self, ping: Ping) -> Option<Echo> {
-        // Whatever was acknowledged up to that long ago is seen by all that follows.
+        // Every write acknowledged before this age is seen by all reads that follow.
         let age = self.source.age();
         let polls = {
             let state = self.state();
@@ -136,7 +123,7 @@ impl Pushing {
 }
 
 impl State {
-    /// How many streams the peer may have open from now on, if that is more than before.
+    /// The number of streams that the peer may have open from now on, if that is more than before.
     fn more_room(&mut self) -> Option<VarInt> {
         if self.room >= defaults::FEED_MAX_PER_LINK || self.standing.len() + defaults::FEED_STREAMS_STEP / 2 < self.room {
             return None;
@@ -146,7 +133,7 @@ impl State {
     }
 }
 
-/// A feed's place; dropping it frees what the feed held.
+/// A feed's place; dropping it frees all that the feed held.
 pub(super) struct Seat {
     pushing: Arc<Pushing>,
     feed: u64,
@@ -165,7 +152,7 @@ impl Seat {
         if !self.is_polled {
             let mut state = self.pushing.state();
             if state.polled >= defaults::FEED_MAX_POLLED {
-                let why = format!("{} feeds of what nothing calls about stand on this link", defaults::FEED_MAX_POLLED);
+                let why = format!("{} feeds that must be polled stand on this link", defaults::FEED_MAX_POLLED);
                 return Err(Fault::new(FaultKind::Busy, why));
             }
             state.polled += 1;
@@ -175,16 +162,16 @@ impl Seat {
         Ok(Watched::Polled)
     }
 
-    /// Numbers the push of what was read after [`Seat::watch`]. From here on echoes name it.
-    pub(super) fn push(&self, watched: &Watched, told: Known) -> u64 {
-        let basis = self.basis(watched, told);
+    /// Numbers the push of a read made after [`Seat::watch`]. From here on echoes name it.
+    pub(super) fn push(&self, watched: &Watched, reported: Known) -> u64 {
+        let basis = self.basis(watched, reported);
         let (number, _before) = self.pushing.state().standing.push(self.feed, basis);
         number
     }
 
-    /// What was read after [`Seat::watch`] is what was told last.
-    pub(super) fn settle(&self, watched: &Watched, told: Known) {
-        let basis = self.basis(watched, told);
+    /// Notes that a read made after [`Seat::watch`] equals the last push.
+    pub(super) fn settle(&self, watched: &Watched, reported: Known) {
+        let basis = self.basis(watched, reported);
         let _before = self.pushing.state().standing.settle(self.feed, basis);
     }
 
@@ -196,12 +183,12 @@ impl Seat {
         }
     }
 
-    fn basis(&self, watched: &Watched, told: Known) -> FreshnessBasis {
+    fn basis(&self, watched: &Watched, reported: Known) -> FreshnessBasis {
         match watched {
             Watched::Called(interest) => FreshnessBasis::Called(Arc::clone(interest)),
             Watched::Polled => {
                 let (query, news) = (Arc::clone(&self.query), Arc::clone(&self.news));
-                FreshnessBasis::Polled(Arc::new(Poll { query, told, news }))
+                FreshnessBasis::Polled(Arc::new(Poll { query, reported, news }))
             }
         }
     }
@@ -216,15 +203,6 @@ impl Drop for Seat {
         drop(state);
         drop(before);
         metrics::gauge!("kontor.bridge.feeds_open").decrement(1.0);
-    }
-}
-
-/// The place of a connection's heartbeat.
-pub(super) struct Beating(Arc<Pushing>);
-
-impl Drop for Beating {
-    fn drop(&mut self) {
-        self.0.state().has_pulse = false;
     }
 }
 

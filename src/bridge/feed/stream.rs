@@ -1,5 +1,5 @@
-//! One stream of a feed: opened with what is held already, then push after push. Everything that the
-//! other side says is checked here; who breaks the rules loses the link.
+//! One stream of a feed: opened with the answer held already, then push after push. Each message of the other side is
+//! checked here; a side that breaks the rules loses the link.
 
 use super::age::AsOf;
 use super::cached_feed::{CachedFeed, Phase, Pushed, Taken};
@@ -7,6 +7,7 @@ use super::heartbeat::{FeedNumber, Heartbeat};
 use super::message::{Known, Open, Push, Took, fingerprint, is_there};
 use crate::bridge::datacenter::Way;
 use crate::bridge::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
+use crate::cache::Feed;
 use crate::clock;
 use crate::defaults;
 use crate::model::answer::Found;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Why a stream ended, or could not be opened.
+/// The end of a stream, or the reason that it could not be opened.
 #[derive(Debug)]
 pub(super) enum End {
     /// The stream or its link failed: another may serve.
@@ -30,7 +31,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// As those are told who wait for an answer.
+    /// The fault for readers that wait for an answer.
     pub(super) fn fault(self) -> Fault {
         match self {
             End::Broken(why) => Fault::unreachable(format!("unreachable: {why}")),
@@ -41,15 +42,14 @@ impl End {
 
 /// An open stream.
 pub(super) struct Stream {
-    // The order of the fields is that of their ends: the age is not counted any more when the other
-    // side learns that the feed is over.
+    // The fields are dropped in this order: the age is counted no more when the other side learns that the feed is over.
     number: FeedNumber,
     outgoing: Outgoing,
     recv: RecvStream,
     heartbeat: Arc<Heartbeat>,
     as_of: Arc<AsOf>,
     opened: Instant,
-    /// Of the next push.
+    /// The number of the next push.
     due: u64,
     /// The answer pushed last, or named when the stream was opened.
     last: Option<(u64, Found)>,
@@ -60,8 +60,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream on `way`; its first push is the second part, not dealt with yet. Fails when there
-    /// is none `BRIDGE_PROGRESS_TIMEOUT` after its turn came.
+    /// Opens a stream on `way`; its first push is the second part, not dealt with yet. Fails without one
+    /// `BRIDGE_PROGRESS_TIMEOUT` after its turn.
     pub(super) async fn open(holding: &CachedFeed, way: &Way) -> Result<(Stream, Push), End> {
         let broken = |why: &str| End::Broken(why.to_owned());
         // Its time is counted from its turn.
@@ -88,7 +88,7 @@ impl Stream {
             floor: clock::now(),
             burst: Burst { since: opened, count: 0 },
         };
-        let open = Open { feed: stream.number.get(), query: holding.query().clone(), known: known.map(|(known, _)| known) };
+        let open = Open { feed: stream.number.get(), query: Arc::clone(holding.query()), known: known.map(|(known, _)| known) };
         let frame = Frame::of(Kind::Open, &open)
             .map_err(|error| End::Refused(Fault::new(FaultKind::BadRequest, format!("the query cannot cross: {error}"))))?;
         match timeout_at(give_up, stream.outgoing.send(&frame)).await {
@@ -100,8 +100,7 @@ impl Stream {
         Ok((stream, first))
     }
 
-    /// Deals with pushes until the stream ends. `resized` is called when the size of what is held is
-    /// another.
+    /// Deals with pushes until the stream ends. `resized` is called when the answer held has another size.
     pub(super) async fn follow(&mut self, holding: &CachedFeed, first: Push, resized: impl Fn()) -> End {
         let heartbeat = Arc::clone(&self.heartbeat);
         let mut push = first;
@@ -112,7 +111,6 @@ impl Stream {
                 Err(end) => return end,
             }
             if self.due == 2 {
-                holding.set_contact(Some(Arc::clone(&heartbeat)));
                 holding.set_phase(Phase::Standing);
             }
             if let Err(end) = self.acknowledge().await {
@@ -142,10 +140,10 @@ impl Stream {
         if self.burst.exceeds(Instant::now()) {
             return Err(self.condemn(&format!("more than {} pushes came within a second", defaults::FEED_FLOOD)));
         }
-        // What arrives at a time is bounded for all feeds of the link together.
+        // The pushes that arrive at a time are bounded for all feeds of the link together.
         let arrival = async {
             let room = self.heartbeat.make_room(header.length()).await?;
-            // It shares the link with others; that the other side hangs is the heartbeat's to find.
+            // It shares the link with others; the heartbeat finds a side that hangs.
             let payload = read_payload(&mut self.recv, header, defaults::FEED_ARRIVAL_TIMEOUT).await?;
             let frame = match header.kind {
                 Kind::Push => Ok(frame::decode::<Push>(&payload)?),
@@ -164,10 +162,10 @@ impl Stream {
         }
     }
 
-    /// Takes in one push. Returns whether the size of what is held is another.
+    /// Takes in one push. Returns whether the answer held has another size.
     fn deal(&mut self, holding: &CachedFeed, push: Push) -> Result<bool, End> {
         let Push { number, mut meta, body, .. } = push;
-        // Of one datacenter there is no such list, and the cache would not count its bytes.
+        // One datacenter's answer has no such list, and the cache would not count its bytes.
         meta.datacenters = None;
         if number != self.due {
             return Err(self.condemn(&format!("push {number} of a feed came where {} was due", self.due)));
@@ -179,7 +177,7 @@ impl Stream {
             self.floor = floor.ok_or_else(|| self.condemn("an answer is older than any clock can tell"))?;
         }
         if self.cluster.is_some_and(|cluster| cluster != meta.cluster) {
-            // What was vouched for on this stream is of the other cluster.
+            // The times vouched for on this stream are of the other cluster.
             return Err(End::Broken("it answers for another cluster now".to_owned()));
         }
         self.due += 1;
@@ -195,7 +193,7 @@ impl Stream {
                 metrics::counter!("kontor.bridge.answers_refused").increment(1);
                 Ok(false)
             }
-            Taken::NoBody => Err(End::Broken("what it has not sent again is not held any more".to_owned())),
+            Taken::NoBody => Err(End::Broken("the body that it has not sent again is not held any more".to_owned())),
         }
     }
 
@@ -230,7 +228,7 @@ impl Stream {
     }
 }
 
-/// What a fault on a feed's stream means for it.
+/// The end that a fault on a feed's stream means.
 fn refusal(fault: Fault) -> End {
     match fault.kind {
         FaultKind::NoLeader | FaultKind::Busy | FaultKind::Unreachable | FaultKind::NoPath => End::NotNow(fault),
@@ -247,7 +245,7 @@ struct Burst {
 }
 
 impl Burst {
-    /// Counts one more; whether that is too many.
+    /// Counts one more push; whether that is too many.
     fn exceeds(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
             *self = Burst { since: now, count: 0 };

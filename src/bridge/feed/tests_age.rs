@@ -24,15 +24,15 @@ use tokio::time::Instant;
 /// Servers of the far datacenter; the first ones are at the end of a link each.
 const SERVERS: usize = 3;
 const LINKS: usize = 2;
-/// The last one is of what nobody calls about.
+/// The last query calls no interest.
 const QUERIES: usize = 3;
 const POLLED: usize = QUERIES - 1;
 
 /// Milliseconds since the world began.
 type Ms = u64;
 
-/// What the far datacenter has committed: for each entry the query whose answer it changes, and when
-/// it was acknowledged. The index of an answer is that of the last entry that changed it.
+/// The commits of the far datacenter: for each entry the query whose answer it changes, and the time of its acknowledgement.
+/// The index of an answer is that of the last entry that changed it.
 type Log = Vec<(usize, Ms)>;
 
 fn index_of(log: &Log, query: usize, applied: usize) -> u64 {
@@ -44,7 +44,7 @@ struct Server {
     applied: usize,
     /// Everything acknowledged up to this time of its own clock is applied.
     as_of: Instant,
-    /// Its own clock reads this when the world begins: another era, and minutes from the others'.
+    /// The reading of its own clock when the world begins: another era, and minutes from the others'.
     clock: Instant,
 }
 
@@ -83,7 +83,7 @@ struct Far {
 
 impl Far {
     fn commit(&mut self, query: usize, now: Ms) {
-        // A leader has applied what it acknowledges; without one nothing is.
+        // A leader has applied all that it acknowledges; without one nothing is acknowledged.
         let Some(leader) = self.leader else { return };
         self.log.push((query, now));
         self.servers[leader].applied = self.log.len();
@@ -110,7 +110,7 @@ impl Far {
         server.applied = (server.applied + entries).min(self.log.len());
     }
 
-    /// A follower has all that a question to the leader of `lag` ago has told it of.
+    /// A follower has all that the leader had `lag` ago.
     fn sync(&mut self, server: usize, lag: Ms, now: Ms) {
         let asked = now.saturating_sub(lag);
         let known = self.log.iter().take_while(|(_, acked)| *acked <= asked).count();
@@ -143,13 +143,13 @@ struct Task {
     /// The basis that the next read rests on, and that read.
     next: Option<(usize, Option<Known>)>,
     basis: Option<Arc<Watched>>,
-    told: Option<Known>,
+    reported: Option<Known>,
     /// The push that was not taken yet.
     in_flight: bool,
     retired: bool,
 }
 
-/// What is on its way on a feed's stream.
+/// The messages on their way on a feed's stream.
 #[derive(Default)]
 struct Stream {
     opens: VecDeque<usize>,
@@ -171,7 +171,7 @@ struct Link {
     ages: Ages,
 }
 
-/// What the follower holds of a query.
+/// A follower's answer to a query.
 #[derive(Default)]
 struct Held {
     answer: Option<Known>,
@@ -189,7 +189,7 @@ struct World {
     feeds: u64,
 }
 
-/// One thing that happens, after a while; what `a` and `b` mean is for each kind to say.
+/// One event, after a while; the meaning of `a` and `b` depends on the kind.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     wait: Ms,
@@ -311,7 +311,7 @@ impl World {
         let far = self.far.lock().unwrap();
         match task.next {
             None => {
-                let is_first = task.told.is_none();
+                let is_first = task.reported.is_none();
                 let has_news = |basis: &Arc<Watched>| {
                     let applied = far.servers[link].applied;
                     far.log[basis.from.min(applied)..applied].iter().any(|(of, _)| *of == basis.query)
@@ -330,12 +330,12 @@ impl World {
                 let watched = Arc::new(watched);
                 let basis = if task.query == POLLED {
                     let query = Arc::new(Identity::new(Read::Status(StatusRead::Leader), Principal::anonymous()));
-                    FreshnessBasis::Polled(Arc::new(Poll { query, told: read, news: Arc::clone(&task.news) }))
+                    FreshnessBasis::Polled(Arc::new(Poll { query, reported: read, news: Arc::clone(&task.news) }))
                 } else {
                     task.basis = Some(Arc::clone(&watched));
                     FreshnessBasis::Called(watched)
                 };
-                if task.told.replace(read) == Some(read) {
+                if task.reported.replace(read) == Some(read) {
                     standing.settle(feed, basis);
                 } else {
                     let (number, _) = standing.push(feed, basis);
@@ -356,7 +356,7 @@ impl World {
         }
     }
 
-    /// The follower gets what is next on a feed's stream.
+    /// The follower gets the next message of a feed's stream.
     fn deliver(&mut self, link: usize, feed: u64) -> bool {
         let Some(stream) = self.links[link].streams.get_mut(&feed).filter(|stream| !stream.let_go) else { return false };
         let query = self.held.iter().position(|held| held.feeds[link] == Some(feed)).unwrap();
@@ -387,27 +387,30 @@ impl World {
         true
     }
 
-    /// Since when the answer held to `query` is not the newest any more; unset when it still is.
+    /// The time at which the answer held to `query` was superseded; unset while it is the newest.
     fn superseded(&self, query: usize) -> Option<Ms> {
         let answer = self.held[query].answer?;
         let far = self.far.lock().unwrap();
         far.log.iter().skip(answer.index as usize).find(|(of, _)| *of == query).map(|(_, acked)| *acked)
     }
 
-    /// That no answer held is told to be younger than it is.
+    /// No answer held is told to be younger than it is.
     fn check(&self) -> Result<(), TestCaseError> {
         for (query, held) in self.held.iter().enumerate() {
             let Some(as_of) = held.as_of.get() else { continue };
             prop_assert!(held.answer.is_some(), "an age of no answer");
-            let told = self.here().checked_duration_since(as_of);
-            prop_assert!(told.is_some(), "an answer of the future");
+            let reported = self.here().checked_duration_since(as_of);
+            prop_assert!(reported.is_some(), "an answer of the future");
             let truth = self.superseded(query).map_or(0, |since| self.now - since);
-            prop_assert!(told >= Some(Duration::from_millis(truth)), "query {query}: told {told:?}, and it is {truth} ms old");
+            prop_assert!(
+                reported >= Some(Duration::from_millis(truth)),
+                "query {query}: told {reported:?}, and it is {truth} ms old"
+            );
         }
         Ok(())
     }
 
-    /// Delays end: everything that is under way comes to its end, at once.
+    /// Delays end: all messages under way arrive at once.
     fn calm(&mut self) {
         for query in 0..QUERIES {
             if self.held[query].feeds.iter().all(Option::is_none) {

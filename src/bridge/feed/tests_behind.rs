@@ -1,7 +1,9 @@
 //! A far server that is cut off from its own datacenter, and another that is not.
 
 use super::tests_far::*;
-use crate::bridge::cache::Bounds;
+use crate::bridge::Datacenters;
+use crate::bridge::answers::Bounds;
+use crate::cache::Follow;
 use crate::model::answer::Answer;
 use crate::model::command::Deregister;
 use crate::model::fault::{Fault, FaultKind};
@@ -11,21 +13,12 @@ use crate::model::query::{Freshness, Query};
 use crate::model::request::{Hops, Operation, Reply, Request, WriteRequest};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Two far servers; the first is the one that is asked first.
 async fn two() -> (Near, Far, Far) {
     let (near, [one, two]) = Near::with(["s1", "s2"], Bounds::default()).await;
     let first = near.bridge.links.of("dc2").unwrap().links()[0].server.addr;
     if first == one.remote.addr { (near, one, two) } else { (near, two, one) }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 impl Near {
@@ -37,7 +30,7 @@ impl Near {
 fn write() -> Request {
     let write = Write::Catalog(CatalogWrite::Deregister(Deregister::default()));
     let request = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::anonymous(), write };
-    Request { ask: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
+    Request { operation: Operation::Write(request), hops: Hops { crossed: true, ..Hops::default() } }
 }
 
 fn set_age(far: &Far, seconds: u64) {
@@ -51,27 +44,23 @@ fn replies(far: &Far, reply: Result<Answer, Fault>) {
 #[tokio::test]
 async fn the_other_is_asked_first_and_feeds_move_to_it() {
     let (near, mut cut, mut other) = two().await;
-    let followed = near.follow("n");
-    let first = tokio::spawn({
-        let followed = followed.clone();
-        async move { followed.first().await }
-    });
-    let mut fed = cut.fed().await;
+    let (followed, first, mut fed) = near.asked(&mut cut, "n").await;
     fed.push(7, Some("old")).await;
     assert_eq!(body(&first.await.unwrap().unwrap()), "old");
 
     set_age(&cut, 60);
-    until("the one that is cut off is asked first", || near.asks_first(&other)).await;
+    eventually("the one that is cut off is asked first", || near.asks_first(&other)).await;
     let mut moved = other.fed().await;
     assert_eq!(moved.open.known.map(|known| known.index), Some(7), "nothing is sent twice");
     moved.push(8, Some("new")).await;
-    until("no news", || followed.held().is_some_and(|held| body(&held) == "new")).await;
+    eventually("no news", || followed.held().is_some_and(|held| body(&held) == "new")).await;
 
-    // What has moved stays when both are as good.
+    // A feed that has moved stays when both are as good.
     set_age(&cut, 0);
-    until("it counts as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().all(|link| !link.is_behind())).await;
+    eventually("it counts as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().all(|link| !link.is_behind()))
+        .await;
     moved.push(9, Some("newer")).await;
-    until("no news", || followed.held().is_some_and(|held| body(&held) == "newer")).await;
+    eventually("no news", || followed.held().is_some_and(|held| body(&held) == "newer")).await;
 }
 
 #[tokio::test]
@@ -83,7 +72,7 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
 
     // So is a watch that was parked there.
     let watch = Query::of(query("n"), Freshness { min_index: 5, ..Freshness::STALE });
-    let watch = Request { ask: Operation::Read(watch), hops: Hops::default() };
+    let watch = Request { operation: Operation::Read(watch), hops: Hops::default() };
     let Reply::Answer(seen) = near.bridge.call("dc2", &watch, LONG).await.unwrap() else { panic!("a read is answered") };
     assert_eq!((&seen.body[..], cut.shared.asked.load(Ordering::SeqCst)), (&b"done"[..], 2));
 
@@ -94,11 +83,13 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
         assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);
     }
 
-    // Where the other is cut off too, nobody is made to wait a second time.
+    // Nobody is made to wait a second time for a server that is cut off too.
     replies(&cut, Err(Fault::no_leader()));
     set_age(&other, 60);
-    until("it does not count as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().any(|link| link.is_behind()))
-        .await;
+    eventually("it does not count as cut off", || {
+        near.bridge.links.of("dc2").unwrap().links().iter().any(|link| link.is_behind())
+    })
+    .await;
     let before = other.shared.asked.load(Ordering::SeqCst);
     assert_eq!(near.bridge.call("dc2", &write(), LONG).await.unwrap_err().kind, FaultKind::NoLeader);
     assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);

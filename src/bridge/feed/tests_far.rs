@@ -1,12 +1,14 @@
-//! A far side that the tests drive by hand: it keeps the rules, or breaks them; and a side that follows.
+//! A far side that the tests drive by hand, within the rules or against them; and a side that follows.
 
 use super::message::{Echo, Open, Ping, Push, Took};
-use crate::bridge::Held;
-use crate::bridge::cache::{Answers, Bounds, Followed};
+use crate::bridge::answers::{Answers, Bounds, Followed};
 use crate::bridge::endpoint::Endpoint;
 use crate::bridge::frame::{self, Frame, Kind, Outgoing, read_header, read_payload};
 use crate::bridge::link::Greeting;
+pub(super) use crate::bridge::tests::{LONG, eventually};
+use crate::bridge::tests::{Mute, any_port, self_made, server, settings};
 use crate::bridge::{Admission, Bridge, BridgeSettings, RemoteServer};
+use crate::cache::{Follow, Held};
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
@@ -14,9 +16,8 @@ use crate::model::ids::ClusterId;
 use crate::model::operation::{HealthRead, Read};
 use crate::model::query::testing::QueryOptions;
 use crate::model::query::{Consistency, Identity};
-use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
+use crate::model::request::Reply;
 use crate::shutdown::Shutdown;
-use crate::tls::BridgeIdentity;
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream};
 use std::collections::HashMap;
@@ -25,34 +26,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-pub(super) const LONG: Duration = Duration::from_secs(60);
 pub(super) const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
-
-/// The side that follows answers nothing.
-struct Mute;
-
-impl Handler for Mute {
-    fn handle(&self, _: Request, _: Option<&str>, _: Progress) -> BoxFuture<Result<Reply, Fault>> {
-        Box::pin(async { Err(Fault::no_leader()) })
-    }
-}
-
-impl Source for Mute {
-    fn age(&self) -> Option<Duration> {
-        None
-    }
-
-    fn watch(&self, _: &Identity) -> Option<Box<dyn Interest>> {
-        None
-    }
-
-    fn read(&self, _: &Identity) -> Result<Answer, Fault> {
-        Err(Fault::no_leader())
-    }
-}
 
 /// A far server.
 pub(super) struct Far {
@@ -62,14 +39,14 @@ pub(super) struct Far {
 }
 
 pub(super) struct Shared {
-    /// Whether pings are answered, and with which age.
+    /// The age in echoes; none for no view.
     pub(super) echoes: Mutex<Option<Duration>>,
-    /// The last push of each feed, told in each echo.
+    /// The last push of each feed, named in each echo.
     pub(super) pushed: Mutex<HashMap<u64, u64>>,
     /// The answer to requests that do not come by feeds, and how many came.
     pub(super) reply: Mutex<Result<Answer, Fault>>,
     pub(super) asked: AtomicUsize,
-    /// What is sent instead of the first echo.
+    /// Bytes in place of the first echo.
     pub(super) garbage: Mutex<Option<Vec<u8>>>,
     pub(super) connections: Mutex<Vec<Connection>>,
     pub(super) mute: AtomicBool,
@@ -87,11 +64,11 @@ pub(super) struct Fed {
 
 impl Far {
     pub(super) async fn start(name: &str, pin_of_near: &str) -> Far {
-        let identity = BridgeIdentity::self_made(None, "dc2", "consul").unwrap();
+        let identity = self_made("dc2");
         let pin = identity.fingerprint();
         let trust = Arc::new(identity.trust("dc2", "consul", false));
         trust.set_pins([("dc1".to_owned(), [pin_of_near.to_owned()].into_iter().collect())].into());
-        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), identity, trust, "consul").unwrap();
+        let endpoint = Endpoint::bind(any_port(), identity, trust, "consul").unwrap();
         let addr: SocketAddr = endpoint.quic.local_addr().unwrap();
         let shared = Arc::new(Shared {
             echoes: Mutex::new(Some(Duration::ZERO)),
@@ -104,9 +81,7 @@ impl Far {
         });
         let (sender, feeds) = mpsc::unbounded_channel();
         tokio::spawn(accept(endpoint, name.to_owned(), Arc::clone(&shared), sender));
-        let (name, dc) = (name.to_owned(), "dc2".to_owned());
-        let pins = pin.into_iter().collect();
-        Far { remote: RemoteServer { name, dc, addr, pins, cluster: None, alive: true, estimate: None }, feeds, shared }
+        Far { remote: server(name, "dc2", addr, pin), feeds, shared }
     }
 
     pub(super) async fn fed(&mut self) -> Fed {
@@ -154,7 +129,7 @@ async fn stream(
         Kind::Heartbeat => exchange_heartbeats(outgoing, recv, shared).await,
         Kind::Request => {
             shared.asked.fetch_add(1, Ordering::SeqCst);
-            // Long enough for all who ask at the same time to come together.
+            // Long enough for all that ask at the same time to come together.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let reply = shared.reply.lock().unwrap().clone();
             let frame = match reply {
@@ -217,7 +192,7 @@ impl Fed {
     }
 
     pub(super) async fn send(&mut self, frame: &Frame) {
-        // The other side may have gone by now, which is what some tests are about.
+        // The other side may have gone by now.
         let _ = self.outgoing.send(frame).await;
     }
 
@@ -236,7 +211,7 @@ impl Fed {
         assert_eq!(self.took().await, None);
     }
 
-    /// Waits until the link is closed by the other side, and tells why.
+    /// Waits until the link is closed by the other side, and gives the reason.
     pub(super) async fn link_is_closed(&self) -> String {
         match tokio::time::timeout(LONG, self.connection.closed()).await.unwrap() {
             quinn::ConnectionError::ApplicationClosed(close) => {
@@ -262,19 +237,9 @@ impl Near {
     pub(super) async fn start(bytes: u64, bounds: Bounds) -> Near {
         let (servers, list) = watch::channel(Arc::default());
         let admission = watch::Sender::new(Arc::default());
-        let identity = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
+        let identity = self_made("dc1");
         let pin = identity.fingerprint().unwrap();
-        let settings = BridgeSettings {
-            node_name: "s1".to_owned(),
-            datacenter: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            bind: "127.0.0.1:0".parse().unwrap(),
-            identity,
-            require_ca: false,
-            cache_bytes: bytes,
-            cluster: watch::channel(None).1,
-            admission: admission.subscribe(),
-        };
+        let settings = BridgeSettings { cache_bytes: bytes, admission: admission.subscribe(), ..settings("s1", "dc1", identity) };
         let shutdown = Shutdown::new();
         let bridge = Bridge::start(settings, list, Arc::new(Mute), Arc::new(Mute), &shutdown).await.unwrap();
         let answers = Arc::new(Answers::new(Arc::clone(&bridge.links), bytes, bounds, shutdown.child()));
@@ -289,11 +254,8 @@ impl Near {
             fars.push(Far::start(name, &near.pin).await);
         }
         near.knows(fars.iter());
-        let deadline = Instant::now() + LONG;
-        while near.bridge.links.of("dc2").map_or(0, |datacenter| datacenter.ways().len()) < N.min(2) {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let links = || near.bridge.links.of("dc2").map_or(0, |datacenter| datacenter.ways().len());
+        eventually("links", || links() >= N.min(2)).await;
         let Ok(fars) = fars.try_into() else { unreachable!() };
         (near, fars)
     }
@@ -302,8 +264,15 @@ impl Near {
         self.servers.send_replace(Arc::new(fars.map(|far| far.remote.clone()).collect()));
     }
 
+    /// A read of `name` in the background, and the feed that it opens.
+    pub(super) async fn asked(&self, far: &mut Far, name: &str) -> (Followed, JoinHandle<Result<Held, Fault>>, Fed) {
+        let followed = self.follow(name);
+        let waiting = first(&followed);
+        (followed, waiting, far.fed().await)
+    }
+
     pub(super) fn follow(&self, name: &str) -> Followed {
-        Followed::new(&self.answers, "dc2", &query(name))
+        self.answers.follow("dc2", &query(name))
     }
 }
 
@@ -314,4 +283,44 @@ pub(super) fn query(node: &str) -> Arc<Identity> {
 
 pub(super) fn body(held: &Held) -> String {
     String::from_utf8(held.answer.body.to_vec()).unwrap()
+}
+
+/// Asks for the first answer in the background.
+pub(super) fn first(followed: &Followed) -> JoinHandle<Result<Held, Fault>> {
+    let followed = followed.clone();
+    tokio::spawn(async move { followed.first().await })
+}
+
+/// Waits until the answer held is as `wanted`.
+pub(super) async fn until(followed: &Followed, wanted: impl Fn(&Held) -> bool) -> Held {
+    let mut found = None;
+    eventually("another answer is held", || {
+        found = followed.held().filter(|held| wanted(held));
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
+/// The feed at the server that is asked first, and both servers, that one before the other.
+pub(super) async fn fed_first<'a>(one: &'a mut Far, two: &'a mut Far) -> (Fed, &'a mut Far, &'a mut Far) {
+    tokio::select! {
+        fed = one.fed() => (fed, one, two),
+        fed = two.fed() => (fed, two, one),
+    }
+}
+
+/// A feed with its first answer, "a" at index 10, from the only server.
+pub(super) async fn standing() -> (Near, Far, Followed, Fed) {
+    standing_under(Bounds::default()).await
+}
+
+pub(super) async fn standing_under(bounds: Bounds) -> (Near, Far, Followed, Fed) {
+    let (near, [mut far]) = Near::with(["s2"], bounds).await;
+    assert!(near.follow("n").held().is_none());
+    let (followed, waiting, mut fed) = near.asked(&mut far, "n").await;
+    assert_eq!((fed.open.known, &fed.open.query), (None, &query("n")));
+    fed.push(10, Some("a")).await;
+    assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
+    (near, far, followed, fed)
 }

@@ -1,11 +1,11 @@
-//! Following: what comes on feeds, what is held of it, and what becomes of feeds when the far side fails.
+//! Following: the answers of feeds, how they are held, and the failures of the far side.
 
 use super::message::{Echo, Known, Push, fingerprint};
-use super::tests_far::{CLUSTER, Far, Fed, LONG, Near, answer, body, meta, query};
-use crate::bridge::Admission;
-use crate::bridge::Held;
-use crate::bridge::cache::{Bounds, Followed};
+use super::tests_far::*;
+use crate::bridge::answers::Bounds;
 use crate::bridge::frame::{self, Frame, Kind};
+use crate::bridge::{Admission, Datacenters};
+use crate::cache::Follow;
 use crate::defaults;
 use crate::model::answer::{AnswerMeta, DatacenterPart};
 use crate::model::fault::{Fault, FaultKind};
@@ -18,38 +18,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-/// Asks for the first answer in the background.
-fn first(followed: &Followed) -> tokio::task::JoinHandle<Result<Held, Fault>> {
-    let followed = followed.clone();
-    tokio::spawn(async move { followed.first().await })
-}
-
-/// Waits until what is held is as `wanted`.
-async fn until(followed: &Followed, wanted: impl Fn(&Held) -> bool) -> Held {
-    let deadline = Instant::now() + LONG;
-    loop {
-        let held = followed.held();
-        match held {
-            Some(held) if wanted(&held) => return held,
-            other => assert!(Instant::now() < deadline, "{other:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// A feed with its first answer, "a" at index 10, from the only server.
-async fn standing() -> (Near, Far, Followed, Fed) {
-    let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
-    let followed = near.follow("n");
-    assert!(followed.held().is_none());
-    let waiting = first(&followed);
-    let mut fed = far.fed().await;
-    assert_eq!((fed.open.known, &fed.open.query), (None, &query("n")));
-    fed.push(10, Some("a")).await;
-    assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
-    (near, far, followed, fed)
-}
 
 #[tokio::test]
 async fn every_reader_is_served_by_one_feed_and_every_change_comes() {
@@ -104,7 +72,7 @@ async fn a_lower_index_never_replaces_and_its_echoes_say_nothing() {
     tokio::time::sleep(defaults::BRIDGE_PING_INTERVAL * 3).await;
     let held = followed.held().unwrap();
     assert_eq!(body(&held), "a");
-    assert!(held.as_of >= before.as_of && held.as_of <= limit && held.in_contact);
+    assert!(held.as_of >= before.as_of && held.as_of <= limit && followed.is_standing());
     fed.push(10, Some("a")).await;
     until(&followed, |held| held.as_of > limit).await;
 }
@@ -113,7 +81,7 @@ async fn a_lower_index_never_replaces_and_its_echoes_say_nothing() {
 async fn the_age_is_counted_from_echoes() {
     let (_near, far, followed, _fed) = standing().await;
     let first = followed.held().unwrap();
-    let later = until(&followed, |held| held.as_of > first.as_of && held.in_contact).await;
+    let later = until(&followed, |held| held.as_of > first.as_of && followed.is_standing()).await;
     assert!(later.as_of <= Instant::now());
     // A server that lags by an hour says so, and nothing is known to be newer.
     *far.shared.echoes.lock().unwrap() = Some(Duration::from_secs(3600));
@@ -128,24 +96,19 @@ async fn a_broken_link_moves_the_feed_with_what_is_known() {
     let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
     let followed = near.follow("n");
     let waiting = first(&followed);
-    let (mut fed, live, other) = tokio::select! {
-        fed = one.fed() => (fed, &one.shared, &mut two),
-        fed = two.fed() => (fed, &two.shared, &mut one),
-    };
+    let (mut fed, live, other) = fed_first(&mut one, &mut two).await;
     fed.push(10, Some("a")).await;
     waiting.await.unwrap().unwrap();
     let mut changes = followed.changes();
     changes.mark_unchanged();
-    for connection in live.connections.lock().unwrap().iter() {
-        connection.close(frame::CANCELLED, b"test");
-    }
+    live.hang_up();
     let mut fed = other.fed().await;
     let known = Known { cluster: CLUSTER, index: 10, hash: fingerprint(true, b"a") };
     assert_eq!(fed.open.known, Some(known));
     assert_eq!(body(&followed.held().unwrap()), "a", "no read fails meanwhile");
     fed.push(11, Some("b")).await;
     changes.changed().await.unwrap();
-    assert_eq!(body(&until(&followed, |held| held.in_contact).await), "b");
+    assert_eq!(body(&until(&followed, |_| followed.is_standing()).await), "b");
 }
 
 #[tokio::test]
@@ -172,7 +135,7 @@ async fn what_is_held_grows_old_when_the_link_is_cut() {
     let (near, far, followed, _fed) = standing().await;
     near.knows(std::iter::empty());
     far.hang_up();
-    let held = until(&followed, |held| !held.in_contact).await;
+    let held = until(&followed, |_| !followed.is_standing()).await;
     tokio::time::sleep(defaults::BRIDGE_PING_INTERVAL * 2).await;
     let later = followed.held().unwrap();
     assert_eq!((body(&later).as_str(), later.as_of), ("a", held.as_of));
@@ -190,11 +153,7 @@ async fn what_is_held_of_a_closed_datacenter_is_forgotten_and_who_is_parked_on_i
     near.admission.send_replace(Arc::new(Admission { disabled: ["dc2".to_owned()].into(), ..Admission::default() }));
     tokio::time::timeout(LONG, changes.changed()).await.unwrap().unwrap();
     assert!(near.bridge.closed("dc2").is_some(), "whoever looks then is told");
-    let deadline = Instant::now() + LONG;
-    while near.answers.report("dc2").held > 0 {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("answers are kept", || near.answers.report("dc2").held == 0).await;
     let fault = near.follow("n").first().await.unwrap_err();
     assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::NoPath, Some("disabled")));
     near.admission.send_replace(Arc::default());
@@ -215,13 +174,8 @@ async fn a_server_that_hangs_loses_its_link() {
 #[tokio::test]
 async fn an_unused_feed_ends_and_the_next_use_opens_it_with_what_is_known() {
     let bounds = Bounds { idle: Duration::from_millis(300), ..Bounds::default() };
-    let (near, [mut far]) = Near::with(["s2"], bounds).await;
-    let followed = near.follow("n");
-    let waiting = first(&followed);
-    let mut fed = far.fed().await;
-    fed.push(10, Some("a")).await;
-    waiting.await.unwrap().unwrap();
-    // Whoever watches keeps it standing.
+    let (near, mut far, followed, mut fed) = standing_under(bounds).await;
+    // A reader that waits keeps it standing.
     let changes = followed.changes();
     tokio::time::sleep(Duration::from_millis(900)).await;
     fed.push(11, Some("b")).await;
@@ -244,9 +198,7 @@ async fn only_so_many_feeds_stand_and_a_watched_one_is_the_last_to_go() {
     kept.push(1, Some("w")).await;
     let mut others = Vec::new();
     for i in 0..100 {
-        let followed = near.follow(&format!("n{i}"));
-        let waiting = first(&followed);
-        let mut fed = far.fed().await;
+        let (_followed, waiting, mut fed) = near.asked(&mut far, &format!("n{i}")).await;
         fed.push(1, Some("x")).await;
         others.push(fed);
         waiting.await.unwrap().unwrap();
@@ -264,30 +216,19 @@ async fn what_is_held_is_bounded_in_bytes() {
     near.knows(std::iter::once(&far));
     let mut all = Vec::new();
     for i in 0..100 {
-        let followed = near.follow(&format!("n{i}"));
-        let waiting = first(&followed);
-        let mut fed = far.fed().await;
-        // One that falls out of the cache at once may end before it has said that it took the push.
+        let (_followed, waiting, mut fed) = near.asked(&mut far, &format!("n{i}")).await;
+        // A feed that falls out of the cache at once may end before it has acknowledged the push.
         fed.push_of(CLUSTER, 1, Some(&"x".repeat(defaults::FEED_OVERHEAD as usize))).await;
         all.push(fed);
         waiting.await.unwrap().unwrap();
     }
-    // What fell out of the cache ends by itself.
-    let deadline = Instant::now() + LONG;
-    loop {
+    // A feed that fell out of the cache ends by itself.
+    eventually("too many feeds are kept", || {
         let report = near.answers.report("dc2");
-        if report.bytes <= bytes && report.standing as u64 <= bytes / u64::from(defaults::FEED_OVERHEAD) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{report:?}");
-        let _ = near.follow("n0").held();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Has the cache look at its bounds.
-fn maintained(near: &Near) {
-    (0..200).for_each(|i| _ = near.follow(&format!("aside{i}")));
+        let _maintained = near.follow("n0").held();
+        report.bytes <= bytes && report.standing as u64 <= bytes / u64::from(defaults::FEED_OVERHEAD)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -295,30 +236,25 @@ async fn who_watches_what_is_not_held_any_more_hears_of_news_and_no_body_is_kept
     let near = Near::start(4 * u64::from(defaults::FEED_OVERHEAD), Bounds::default()).await;
     let mut far = Far::start("s2", &near.pin).await;
     near.knows(std::iter::once(&far));
-    let deadline = Instant::now() + LONG;
-    while near.bridge.links.of("dc2").is_err() {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("dc2 is unknown", || near.bridge.links.of("dc2").is_ok()).await;
     let followed = near.follow("n");
     let mut changes = followed.changes();
     let mut fed = far.fed().await;
     let large = "x".repeat(10 * defaults::FEED_OVERHEAD as usize);
     fed.push(10, Some(&large)).await;
-    let deadline = Instant::now() + LONG;
-    while followed.kept_bytes() > 0 {
-        assert!(Instant::now() < deadline, "it is larger than the whole cache");
-        maintained(&near);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("it is larger than the whole cache", || {
+        (0..200).for_each(|i| _ = near.follow(&format!("aside{i}")));
+        followed.kept_bytes() == 0
+    })
+    .await;
     let before = *changes.borrow_and_update();
     let larger = format!("{large}{large}");
     fed.push(11, Some(&larger)).await;
     changes.wait_for(|count| *count > before).await.unwrap();
-    // The same body at another index: what is not kept is not needed to understand that.
+    // The same body at another index needs no body.
     fed.push(12, None).await;
     assert_eq!(followed.kept_bytes(), 0);
-    // Who has found it before asks for it, and who looks now has a feed of its own.
+    // A reader that has found it before asks for it, and one that looks now has a feed of its own.
     *far.shared.reply.lock().unwrap() = Ok(answer(12, "asked for"));
     assert_eq!(body(&followed.first().await.unwrap()), "asked for");
     let again = near.follow("n");
@@ -357,30 +293,28 @@ async fn a_refresh_is_one_question_for_all_who_wait_and_is_held() {
         assert_eq!(body(&held), "fresh");
         assert!(held.as_of >= asked);
     }
-    // One that was under way when the others came does not count for them.
+    // A question that was under way when the others came does not count for them.
     assert!(far.shared.asked.load(Ordering::SeqCst) <= 2);
     assert_eq!(body(&followed.held().unwrap()), "fresh");
-    // The feed is behind what the leader said, and does not take it back.
+    // The feed is behind the leader's answer, and does not take it back.
     fed.push(11, Some("b")).await;
     assert_eq!(body(&followed.held().unwrap()), "fresh");
     fed.push(12, Some("fresh")).await;
-    until(&followed, |held| held.as_of > asked && held.in_contact).await;
+    until(&followed, |held| held.as_of > asked && followed.is_standing()).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_fed_is_asked_for_each_time() {
     let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
     *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
-    let followed = near.follow("n");
-    let waiting = first(&followed);
-    let mut fed = far.fed().await;
+    let (followed, waiting, mut fed) = near.asked(&mut far, "n").await;
     let fault = Frame::of(Kind::Fault, &Fault::failed("too large to be fed")).unwrap();
     fed.send(&fault).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
     assert!(followed.is_unfed() && followed.held().is_none());
     assert_eq!(body(&followed.first().await.unwrap()), "asked");
     assert!(far.feeds.try_recv().is_err(), "no feed is tried for a while");
-    // With nobody to ask, the last answer goes on.
+    // Without a server to ask, the last answer goes on.
     near.knows(std::iter::empty());
     far.hang_up();
     assert_eq!(body(&followed.first().await.unwrap()), "asked");
@@ -392,10 +326,7 @@ async fn a_server_without_a_view_or_room_is_passed_over_for_the_other() {
         let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
         let followed = near.follow("n");
         let waiting = first(&followed);
-        let (mut fed, other) = tokio::select! {
-            fed = one.fed() => (fed, &mut two),
-            fed = two.fed() => (fed, &mut one),
-        };
+        let (mut fed, _asked, other) = fed_first(&mut one, &mut two).await;
         fed.send(&Frame::of(Kind::Fault, &fault).unwrap()).await;
         other.fed().await.push(10, Some("a")).await;
         assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
@@ -409,18 +340,14 @@ async fn what_nobody_has_room_to_feed_is_asked_for_each_time() {
     let followed = near.follow("n");
     let waiting = first(&followed);
     let busy = Frame::of(Kind::Fault, &Fault::new(FaultKind::Busy, "full")).unwrap();
-    // Kept: one that is dropped is reset, and what was sent may be lost with it.
+    // Kept: a stream that is dropped is reset, and its bytes may be lost.
     let mut once = far.fed().await;
     once.send(&busy).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
     let mut again = far.fed().await;
     again.send(&busy).await;
-    let deadline = Instant::now() + LONG;
-    while !followed.is_unfed() {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    // What the question brought does not grow old in place of a feed.
+    eventually("it is fed", || followed.is_unfed()).await;
+    // The answer to a question does not grow old in place of a feed.
     assert!(followed.held().is_none());
     *far.shared.reply.lock().unwrap() = Ok(answer(6, "asked again"));
     assert_eq!(body(&followed.first().await.unwrap()), "asked again");
@@ -432,9 +359,7 @@ async fn what_nobody_has_room_to_feed_is_asked_for_each_time() {
 async fn what_nobody_has_a_view_of_yet_is_asked_for() {
     let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
     *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
-    let followed = near.follow("n");
-    let waiting = first(&followed);
-    let mut without = far.fed().await;
+    let (followed, waiting, mut without) = near.asked(&mut far, "n").await;
     without.send(&Frame::of(Kind::Fault, &Fault::no_leader()).unwrap()).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
     far.fed().await.push(6, Some("fed")).await;
@@ -467,13 +392,10 @@ async fn thousands_of_feeds_that_are_opened_leave_streams_for_requests() {
     for followed in &many {
         assert!(followed.held().is_none());
     }
+    eventually("no feed is opened", || !far.feeds.is_empty()).await;
     let deadline = Instant::now() + LONG;
-    while far.feeds.is_empty() {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let request = Request { ask: Operation::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
-    // On a busy machine one may be given up for lack of progress; without a stream all would.
+    let request = Request { operation: Operation::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
+    // On a busy machine a call may be given up for lack of progress; without a stream all would.
     let reply = loop {
         match near.bridge.call("dc2", &request, LONG).await {
             Ok(reply) => break reply,
@@ -488,10 +410,7 @@ async fn a_late_first_answer_is_asked_of_the_standby_too() {
     let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
     let followed = near.follow("n");
     let waiting = first(&followed);
-    let (mut slow, other) = tokio::select! {
-        fed = one.fed() => (fed, &mut two),
-        fed = two.fed() => (fed, &mut one),
-    };
+    let (mut slow, _asked, other) = fed_first(&mut one, &mut two).await;
     other.fed().await.push(10, Some("a")).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");
     slow.is_over().await;
@@ -532,8 +451,8 @@ async fn whoever_breaks_the_rules_loses_the_link() {
     ] {
         let (_near, _far, followed, mut fed) = standing().await;
         fed.send(&frame).await;
-        let told = fed.link_is_closed().await;
-        assert!(told.contains(why), "{told}");
+        let reason = fed.link_is_closed().await;
+        assert!(reason.contains(why), "{reason}");
         assert_eq!(body(&followed.held().unwrap()), "a");
     }
     // The first push must have a body when nothing is known.
@@ -549,9 +468,7 @@ async fn whoever_breaks_the_rules_loses_the_link() {
 #[tokio::test]
 async fn an_answer_cut_in_the_middle_is_none() {
     let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
-    let followed = near.follow("n");
-    let waiting = first(&followed);
-    let mut fed = far.fed().await;
+    let (followed, waiting, mut fed) = near.asked(&mut far, "n").await;
     fed.send(&Frame::cut(Kind::Push, 80, b"half an answer")).await;
     fed.outgoing.finish().unwrap();
     assert_eq!(waiting.await.unwrap().unwrap_err().kind, FaultKind::Unreachable);

@@ -1,5 +1,5 @@
-//! What servers and agents of this format level send to each other is read for ever: requests and replies, which `rpc`
-//! carries without a frame, and the frames of the bridge.
+//! The messages of servers and agents of this format level are read for ever: requests and replies, which `rpc` carries
+//! without a frame, and the frames of the bridge.
 
 use super::message::{Echo, Known, Open, Ping, Push, Took};
 use crate::bridge::frame::{self, Frame, Kind};
@@ -87,7 +87,7 @@ fn writes() -> Vec<(&'static str, Write)> {
     ]
 }
 
-/// A query that says everything.
+/// A query with every option.
 fn whole_query() -> Query {
     let selection = Selection {
         near: Some("n1".to_owned()),
@@ -127,7 +127,7 @@ fn answer() -> Answer {
     Answer { meta, body: Bytes::from_static(b"[]") }
 }
 
-/// Checks what is kept of a frame: its header, and `value` in its payload.
+/// Checks the golden frame: its header, and `value` in its payload.
 fn check<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: Kind, value: &T) {
     let made = Frame::of(kind, value).unwrap().bytes();
     golden::check(name, value, &made, |bytes| {
@@ -141,13 +141,13 @@ fn check<T: Serialize + DeserializeOwned + Debug>(name: &str, kind: Kind, value:
 fn requests_and_replies() {
     for (name, read) in reads() {
         let query = Query::new(read, Principal::agent("n1"));
-        check(&format!("request/{name}"), Kind::Request, &Request { ask: Operation::Read(query), hops: Hops::default() });
+        check(&format!("request/{name}"), Kind::Request, &Request { operation: Operation::Read(query), hops: Hops::default() });
     }
     let hops = Hops { crossed: true, to_leader: true, via_peer: true };
-    check("request/all-options", Kind::Request, &Request { ask: Operation::Read(whole_query()), hops });
+    check("request/all-options", Kind::Request, &Request { operation: Operation::Read(whole_query()), hops });
     for (name, write) in writes() {
         let write = WriteRequest { dc: Some("dc2".to_owned()), principal: Principal::Leader, write };
-        check(&format!("request/{name}"), Kind::Request, &Request { ask: Operation::Write(write), hops: Hops::default() });
+        check(&format!("request/{name}"), Kind::Request, &Request { operation: Operation::Write(write), hops: Hops::default() });
     }
     check("reply/answer", Kind::Reply, &Reply::Answer(answer()));
     for (name, effect) in [("done", Effect::Done), ("set", Effect::Set(true))] {

@@ -1,8 +1,8 @@
-//! The pushing side: what is pushed, what echoes say of it, and what becomes of who breaks the rules.
+//! The pushing side: its pushes, its echoes, and its defence against peers that break the rules.
 
 use super::super::frame::{self, Frame, Kind, read_header};
 use super::message::{Echo, Known, Open, Ping, fingerprint};
-use super::tests_room::{LONG, Room, cluster, query};
+use super::tests_room::{LONG, Near, Room, cluster, query};
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::testing::QueryOptions;
@@ -10,15 +10,21 @@ use bytes::Bytes;
 use quinn::VarInt;
 use std::time::{Duration, Instant};
 
+/// A bridge that pushes the answer to `web`, and a link to it.
+async fn web(answer: (u64, &str)) -> (Room, Near) {
+    let room = Room::new().await;
+    room.shelf.put("web", Ok(answer));
+    let link = room.link().await;
+    (room, link)
+}
+
 fn text(body: &str) -> Option<String> {
     Some(body.to_owned())
 }
 
 #[tokio::test]
 async fn each_change_is_pushed_and_a_body_only_once() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((5, "one")));
-    let link = room.link().await;
+    let (room, link) = web((5, "one")).await;
     let mut feed = link.open(1, "web", None).await;
     assert_eq!(feed.next().await, (1, 5, text("one")));
     room.shelf.put("web", Ok((6, "two")));
@@ -35,13 +41,11 @@ async fn each_change_is_pushed_and_a_body_only_once() {
 
 #[tokio::test]
 async fn what_the_follower_holds_is_not_sent_again() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((5, "one")));
-    let link = room.link().await;
+    let (room, link) = web((5, "one")).await;
     let known = Known { cluster: cluster(1), index: 3, hash: fingerprint(true, b"one") };
     let mut feed = link.open(1, "web", Some(known)).await;
     assert_eq!(feed.next().await, (1, 5, None));
-    // Only what was told last counts: the follower may hold nothing older any more.
+    // Only the last push counts: the follower may hold nothing older any more.
     room.shelf.put("web", Ok((6, "two")));
     assert_eq!(feed.next().await, (2, 6, text("two")));
     room.shelf.put("web", Ok((7, "one")));
@@ -52,9 +56,7 @@ async fn what_the_follower_holds_is_not_sent_again() {
 
 #[tokio::test]
 async fn one_push_is_in_flight_and_the_newest_wins() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "first")));
-    let link = room.link().await;
+    let (room, link) = web((1, "first")).await;
     let mut feed = link.open(1, "web", None).await;
     assert_eq!(feed.push().await.number, 1);
     for index in 2..=9 {
@@ -67,9 +69,7 @@ async fn one_push_is_in_flight_and_the_newest_wins() {
 
 #[tokio::test]
 async fn pushes_keep_the_pace() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (room, link) = web((1, "x")).await;
     let began = Instant::now();
     let mut feed = link.open(1, "web", None).await;
     for number in 1..=6 {
@@ -81,9 +81,7 @@ async fn pushes_keep_the_pace() {
 
 #[tokio::test]
 async fn a_follower_that_lets_go_in_any_way_frees_its_feed() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (room, link) = web((1, "x")).await;
     for (feed, way) in (0..3).enumerate() {
         let mut stream = link.open(feed as u64 + 1, "web", None).await;
         assert_eq!(stream.push().await.number, 1);
@@ -111,7 +109,7 @@ async fn an_answer_that_cannot_be_fed_ends_its_feed_with_the_fault() {
     room.shelf.put("huge", Ok((1, &huge)));
     let mut feed = link.open(2, "huge", None).await;
     assert_eq!(feed.fault().await.kind, FaultKind::Failed);
-    // Not by its body alone: the frame is over the bound with what comes with it.
+    // Not by its body alone: the frame as a whole is over the bound.
     room.shelf.put("huge", Ok((1, &huge[1..])));
     assert_eq!(link.open(3, "huge", None).await.fault().await.kind, FaultKind::Failed);
     room.shelf.put("web", Ok((1, "x")));
@@ -125,9 +123,7 @@ async fn an_answer_that_cannot_be_fed_ends_its_feed_with_the_fault() {
 
 #[tokio::test]
 async fn a_feed_that_has_ended_is_not_vouched_for_until_it_is_let_go() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (room, link) = web((1, "x")).await;
     let mut heartbeat = link.heartbeat().await;
     let mut feed = link.open(7, "web", None).await;
     assert_eq!(feed.next().await.0, 1);
@@ -154,7 +150,7 @@ async fn echoes_tell_age_pushes_and_who_is_behind() {
     assert_eq!(heartbeat.echo(1, 0).await, Echo { number: 1, age: Some(Duration::ZERO), ..Echo::default() });
     let (mut web, mut db) = (link.open(1, "web", None).await, link.open(2, "db", None).await);
     assert_eq!((web.next().await.0, db.push().await.number), (1, 1));
-    // Not taken yet, so what comes now waits, and the echo says so.
+    // The first push is not taken yet, so the next one waits, and the echo says so.
     room.shelf.put("db", Ok((2, "z")));
     *room.shelf.age.lock().unwrap() = Some(Duration::from_secs(3));
     let mut echo = heartbeat.echo(2, 1).await;
@@ -201,9 +197,7 @@ async fn what_nobody_calls_about_is_read_at_each_ping() {
 
 #[tokio::test]
 async fn the_queries_of_a_link_are_bounded_in_bytes() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (_room, link) = web((1, "x")).await;
     let filter = "x".repeat(200 << 10);
     let options = QueryOptions { filter: Some(filter), ..QueryOptions::default() };
     let mut streams = Vec::new();
@@ -223,9 +217,7 @@ async fn the_queries_of_a_link_are_bounded_in_bytes() {
 
 #[tokio::test]
 async fn short_texts_count_as_what_they_take_in_memory() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (_room, link) = web((1, "x")).await;
     let tags = vec![String::new(); 200_000];
     let taken = tags.len() * size_of::<String>();
     let query = QueryOptions { tags, ..QueryOptions::default() }.ask(query("web").read.clone()).identity;
@@ -254,7 +246,7 @@ async fn what_is_in_flight_leaves_room_for_echoes_and_answers() {
         assert_eq!(stream.push().await.number, 1);
         sent.push(stream);
     }
-    // What is not taken may be read or not: this side cannot know.
+    // A push that is not taken may be read or not: this side cannot know.
     let mut last = link.open(fit as u64, "web", None).await;
     let waits = tokio::time::timeout(defaults::FEED_PACE * 3, read_header(&mut last.recv)).await;
     assert!(waits.is_err(), "{waits:?}");
@@ -265,9 +257,7 @@ async fn what_is_in_flight_leaves_room_for_echoes_and_answers() {
 
 #[tokio::test]
 async fn who_breaks_the_rules_of_a_stream_loses_the_stream() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (room, link) = web((1, "x")).await;
     let mut innocent = link.open(1, "web", None).await;
     assert_eq!(innocent.next().await.0, 1);
     let mut never_sent = link.open(2, "web", None).await;
@@ -321,9 +311,7 @@ async fn garbage_costs_the_link_and_no_other() {
 
 #[tokio::test]
 async fn a_link_has_one_pulse_and_no_flood_of_pings() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (_room, link) = web((1, "x")).await;
     let mut heartbeat = link.heartbeat().await;
     heartbeat.echo(1, 0).await;
     link.heartbeat().await.is_refused().await;
@@ -355,9 +343,7 @@ async fn a_link_has_one_pulse_and_no_flood_of_pings() {
 
 #[tokio::test]
 async fn a_follower_that_never_takes_a_push_loses_its_feed() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (room, link) = web((1, "x")).await;
     let mut heartbeat = link.heartbeat().await;
     let mut feed = link.open(1, "web", None).await;
     assert_eq!(feed.push().await.number, 1);
@@ -387,9 +373,7 @@ async fn pass(time: Duration) {
 
 #[tokio::test]
 async fn feeds_do_not_hold_up_a_shutdown() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let link = room.link().await;
+    let (room, link) = web((1, "x")).await;
     let mut heartbeat = link.heartbeat().await;
     heartbeat.echo(1, 0).await;
     let mut feed = link.open(1, "web", None).await;

@@ -2,9 +2,10 @@
 
 use super::super::endpoint::Endpoint;
 use super::super::frame::{self, Frame, Kind, Outgoing, REFUSED, read_header, read_payload};
-use super::super::{Bridge, BridgeSettings, RemoteServer};
+pub(super) use super::super::tests::LONG;
+use super::super::tests::{any_port, eventually, self_made, server, settings};
+use super::super::{Bridge, RemoteServer};
 use super::message::{Echo, Known, Open, Ping, Push, Took};
-use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta};
 use crate::model::fault::Fault;
 use crate::model::ids::ClusterId;
@@ -13,7 +14,6 @@ use crate::model::principal::Principal;
 use crate::model::query::Identity;
 use crate::model::request::{BoxFuture, Handler, Interest, Progress, Reply, Request, Source};
 use crate::shutdown::Shutdown;
-use crate::tls::BridgeIdentity;
 use bytes::Bytes;
 use quinn::{Connection, ReadError, RecvStream};
 use std::collections::HashMap;
@@ -21,15 +21,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
-
-pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// An answer with its index.
 type Text = Result<(u64, Bytes), Fault>;
 
-/// A catalog of texts; who reads is called when one changes.
+/// A catalog of texts, which calls the interests of a text that changes.
 #[derive(Default)]
 pub(super) struct Shelf {
     pub(super) age: Mutex<Option<Duration>>,
@@ -123,7 +121,7 @@ pub(super) fn query(name: &str) -> Arc<Identity> {
     Arc::new(Identity::new(read, Principal::anonymous()))
 }
 
-/// A bridge that pushes, and the endpoint of who follows.
+/// A bridge that pushes, and the endpoint of its follower.
 pub(super) struct Room {
     pub(super) shelf: Arc<Shelf>,
     pub(super) bridge: Bridge,
@@ -134,26 +132,13 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) async fn new() -> Room {
-        let (ours, theirs) = (identity("dc1"), identity("dc2"));
+        let (ours, theirs) = (self_made("dc1"), self_made("dc2"));
         let trust = Arc::new(ours.trust("dc1", "consul", false));
         let (near_pin, pin) = (ours.fingerprint(), theirs.fingerprint());
-        let near = Endpoint::bind(any(), ours, trust, "consul").unwrap();
+        let near = Endpoint::bind(any_port(), ours, trust, "consul").unwrap();
         let addr = near.quic.local_addr().unwrap();
-        let pins = near_pin.into_iter().collect();
-        let (name, dc) = ("s1".to_owned(), "dc1".to_owned());
-        let us = RemoteServer { name, dc, addr, pins, cluster: None, alive: true, estimate: None };
-        let (servers, list) = watch::channel(Arc::new(vec![us]));
-        let settings = BridgeSettings {
-            node_name: "s2".to_owned(),
-            datacenter: "dc2".to_owned(),
-            domain: "consul".to_owned(),
-            bind: any(),
-            identity: theirs,
-            require_ca: false,
-            cache_bytes: defaults::BRIDGE_CACHE_BYTES,
-            cluster: watch::channel(None).1,
-            admission: watch::channel(Arc::default()).1,
-        };
+        let (servers, list) = watch::channel(Arc::new(vec![server("s1", "dc1", addr, near_pin)]));
+        let settings = settings("s2", "dc2", theirs);
         let shelf = Arc::new(Shelf { age: Mutex::new(Some(Duration::ZERO)), ..Shelf::default() });
         let bridge = Bridge::start(settings, list, shelf.clone(), shelf.clone(), &Shutdown::new()).await.unwrap();
         Room { shelf, bridge, pin, near, _servers: servers }
@@ -164,25 +149,8 @@ impl Room {
         Near(tokio::time::timeout(LONG, dialled).await.unwrap().unwrap())
     }
 
-    /// Waits until so many interests are registered.
     pub(super) async fn until_interests(&self, count: usize) {
-        until(|| self.shelf.interests() == count).await;
-    }
-}
-
-fn identity(dc: &str) -> BridgeIdentity {
-    BridgeIdentity::self_made(None, dc, "consul").unwrap()
-}
-
-fn any() -> std::net::SocketAddr {
-    "127.0.0.1:0".parse().unwrap()
-}
-
-pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never came to be");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        eventually("interests", || self.shelf.interests() == count).await;
     }
 }
 
@@ -263,7 +231,7 @@ impl Stream {
         frame::decode(&payload).unwrap()
     }
 
-    /// How the far side ended the stream.
+    /// The error by which the far side ended the stream.
     pub(super) async fn end(&mut self) -> ReadError {
         loop {
             match tokio::time::timeout(LONG, self.recv.read_chunk(usize::MAX, true)).await.unwrap() {

@@ -11,7 +11,7 @@ async fn an_unknown_datacenter_and_a_removed_one_say_so() {
     one.until("dc2", Some("removed")).await;
 }
 
-/// Whoever asks it can then go to another server of its datacenter.
+/// The asker can then go to another server of its datacenter.
 #[tokio::test]
 async fn a_server_that_is_shutting_down_does_not_say_that_there_is_no_datacenter() {
     let (one, mut two) = pair().await;
@@ -37,7 +37,7 @@ async fn a_restarted_server_is_linked_again() {
     one.until("dc2", None).await;
     two.bridge.shutdown(LONG).await;
     drop(two);
-    // The socket closes when its driver has noticed that nobody holds it any more.
+    // The socket closes when its driver has noticed that its last handle is gone.
     let deadline = Instant::now() + LONG;
     while let Err(error) = std::net::UdpSocket::bind(addr) {
         assert!(Instant::now() < deadline, "{error}");
@@ -76,7 +76,7 @@ async fn a_datacenter_that_is_switched_off_is_neither_dialled_nor_answered() {
     one.until("dc2", Some("disabled")).await;
     assert_eq!(one.ask("dc2", read("x")).await.unwrap_err().kind, FaultKind::NoPath);
     two.until("dc1", Some("refused by the other side: disabled")).await;
-    assert!(one.bridge.datacenters().is_empty() && one.bridge.closed("DC2").is_some());
+    assert!(one.bridge.names().is_empty() && one.bridge.closed("DC2").is_some());
     assert_eq!(one.bridge.until_closed("dc2").await.reason.as_deref(), Some("disabled"));
     let report = one.bridge.report().into_iter().find(|report| report.name == "dc2").unwrap();
     assert_eq!(report.state, crate::model::federation::DatacenterState::Disabled);

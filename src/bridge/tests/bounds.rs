@@ -1,4 +1,4 @@
-//! What is too large, never ends, is cut short or is junk.
+//! Requests and answers that are too large, never end, are cut short or are junk.
 
 use super::*;
 
@@ -9,8 +9,8 @@ async fn an_answer_too_large_to_cross_is_a_fault_and_no_hang() {
     assert!(fault.message.contains("use a filter"), "{fault}");
 }
 
-/// Announces a request of the largest size on a stream of its own and sends more of it than a stream
-/// takes unread: from when on that was taken, until when.
+/// Announces a request of the largest size on a stream of its own and sends more of it than a stream takes unread; returns
+/// the times between which it was taken.
 async fn never_ends(connection: quinn::Connection) -> Option<(Instant, Instant)> {
     let (mut send, _recv) = connection.open_bi().await.ok()?;
     send.write_all(&[1, Kind::Request as u8]).await.ok()?;
@@ -30,14 +30,14 @@ async fn requests_that_never_end_fill_no_memory_and_hold_up_their_own_link_alone
     three.until("dc2", None).await;
     let connection = one.bridge.links.of("dc2").unwrap().ways().remove(0).connection;
     let all: Vec<_> = (0..9).map(|_| tokio::spawn(never_ends(connection.clone()))).collect();
-    // Other links do not notice, and this one is as before once what never ends is given up.
+    // Other links do not notice, and this one is as before once the endless requests are given up.
     three.until("dc2", None).await;
     one.until("dc2", None).await;
     let mut spans = Vec::new();
     for one in all {
         spans.extend(tokio::time::timeout(LONG, one).await.unwrap().unwrap());
     }
-    // Room is given to the next one a moment before the one that had it hears of its end.
+    // Room is given to the next request a moment before the one that had it hears of its end.
     let most = 2 * (defaults::BRIDGE_ARRIVING_BYTES / defaults::BRIDGE_MAX_REQUEST_BYTES) as usize;
     for (taken, _) in &spans {
         let at_once = spans.iter().filter(|(from, until)| from <= taken && taken < until).count();
@@ -138,9 +138,9 @@ async fn a_request_that_is_more_than_servers_take_is_answered_so() {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         send.write_all(&[&[1, Kind::Request as u8][..], &length, &payload].concat()).await.unwrap();
         let _ = send.finish();
-        let told = tokio::time::timeout(LONG, recv.read_to_end(1_000)).await.unwrap().unwrap();
-        assert_eq!(told[1], Kind::Fault as u8);
-        let fault: Fault = crate::model::packed::decode(&told[6..]).unwrap();
+        let received = tokio::time::timeout(LONG, recv.read_to_end(1_000)).await.unwrap().unwrap();
+        assert_eq!(received[1], Kind::Fault as u8);
+        let fault: Fault = crate::model::packed::decode(&received[6..]).unwrap();
         assert_eq!(fault.kind, crate::model::fault::FaultKind::BadRequest);
         assert!(fault.message.contains("more than servers take"), "{fault}");
     }

@@ -1,4 +1,4 @@
-//! What becomes of a call: its answer, its fault, its double, its end.
+//! Calls: their answers, their faults, their doubles, their ends.
 
 use super::*;
 
@@ -8,11 +8,7 @@ async fn one_and_two_servers_of_another() -> (House, House, House) {
     let three = House::self_made("s3", "dc2").await;
     three.knows([one.remote()]);
     one.knows([two.remote(), three.remote()]);
-    let deadline = Instant::now() + LONG;
-    while one.bridge.links.of("dc2").unwrap().ways().len() < 2 {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("one link is up", || one.bridge.links.of("dc2").unwrap().ways().len() == 2).await;
     (one, two, three)
 }
 
@@ -59,10 +55,10 @@ async fn a_write_that_may_have_been_done_is_not_sent_twice() {
 #[tokio::test]
 async fn the_standby_takes_over_a_read_that_is_late_or_held_for_a_leader() {
     let (one, _two, _three) = one_and_two_servers_of_another().await;
-    // Whichever of the two is asked first, one of these hangs there and is answered by the other.
+    // One of these hangs at the server that is asked first, and is answered by the other.
     assert_eq!(one.ask("dc2", read("hangs-on-s2")).await.unwrap(), "hangs-on-s2 of dc1 at s3");
     assert_eq!(one.ask("dc2", read("hangs-on-s3")).await.unwrap(), "hangs-on-s3 of dc1 at s2");
-    // One that has no leader is no double, however many there were already.
+    // A request to a server without a leader is no double, however many there were already.
     while one.bridge.links.of("dc2").unwrap().may_double() {}
     assert_eq!(one.ask("dc2", read("held-by-s2")).await.unwrap(), "held-by-s2 of dc1 at s3");
     assert_eq!(one.ask("dc2", read("held-by-s3")).await.unwrap(), "held-by-s3 of dc1 at s2");

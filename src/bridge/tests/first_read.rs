@@ -2,15 +2,15 @@
 
 use super::*;
 
-/// How it is read at home.
+/// The kind of read at home.
 #[derive(Clone, Copy)]
 enum Mode {
     Default,
     Stale,
 }
 
-/// A far side that answers the first request it sees, and only then greets back as a server of `dc`. It
-/// feeds nothing. What comes of that request at home.
+/// A far side that answers the first request it sees, and only then greets back as a server of `dc`. It feeds nothing.
+/// Returns the outcome of that request at home.
 async fn asked_before_it_greets(dc: &'static str, mode: Mode) -> Result<String, Fault> {
     let mine = House::self_made("s1", "dc1").await;
     let (endpoint, remote) = raw_far_side(&mine);
@@ -65,11 +65,11 @@ async fn it_waits_until_its_datacenter_is_known() {
     loop {
         let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
         two.knows([one.remote()]);
-        let told = async {
+        let notifying = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             one.knows([two.remote()]);
         };
-        let (asked, ()) = tokio::join!(one.ask("dc2", read("x")), told);
+        let (asked, ()) = tokio::join!(one.ask("dc2", read("x")), notifying);
         // On a machine so slow that the first moments are over it is refused, as later.
         if asked.as_deref() == Ok("x of dc1 at s2") {
             break;

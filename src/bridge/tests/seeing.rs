@@ -1,4 +1,4 @@
-//! What operators are told of the links, and what a look for faults finds.
+//! Reports of links, and the findings of examinations.
 
 use super::*;
 use crate::model::federation::{
@@ -124,7 +124,7 @@ async fn the_doctor_names_the_check_that_a_certificate_failed() {
 #[tokio::test]
 async fn the_doctor_tells_a_one_way_path_and_a_blocked_port() {
     let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
-    // Nobody listens there: what is sent to it is lost, as behind a firewall.
+    // A port without a listener: packets to it are lost, as behind a firewall.
     let hole = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let blocked = RemoteServer { addr: hole.local_addr().unwrap(), ..two.remote() };
     one.knows([blocked.clone()]);

@@ -1,4 +1,4 @@
-//! Who is believed to be a server of which datacenter.
+//! The proofs by which a peer counts as a server of its datacenter.
 
 use super::*;
 
@@ -47,7 +47,7 @@ async fn a_certificate_of_another_datacenter_is_refused() {
     let three = House::open("s3", "dc3", identity(&ca, "dc3")).await;
     one.knows([RemoteServer { dc: "dc2".to_owned(), ..three.remote() }]);
     one.until("dc2", Some("tls-refused: wrong-datacenter: expected a server of \"dc2\"")).await;
-    // And one of our own datacenter has no business on our bridge.
+    // A server of this datacenter has no business on its bridge.
     let other = House::open("s4", "dc4", identity(&ca, "dc1")).await;
     other.knows([one.remote()]);
     other.until("dc1", Some("tls-refused: by the other side: wrong-datacenter")).await;
@@ -90,21 +90,12 @@ async fn an_expired_certificate_is_refused() {
 async fn require_ca_refuses_pins() {
     let ca = create_ca("consul", 10, &[]).unwrap();
     let (servers, list) = watch::channel(Arc::default());
-    let settings = |identity| BridgeSettings {
-        node_name: "s1".to_owned(),
-        datacenter: "dc1".to_owned(),
-        domain: "consul".to_owned(),
-        bind: "127.0.0.1:0".parse().unwrap(),
-        identity,
-        require_ca: true,
-        cache_bytes: defaults::BRIDGE_CACHE_BYTES,
-        cluster: watch::channel(None).1,
-        admission: watch::channel(Arc::default()).1,
+    let settings = |identity| BridgeSettings { require_ca: true, ..settings("s1", "dc1", identity) };
+    let start = |identity, list| async move {
+        Bridge::start(settings(identity), list, Arc::new(Mute), Arc::new(Mute), &Shutdown::new()).await
     };
-    let handler = || Arc::new(Scripted { name: "s1".to_owned(), events: mpsc::unbounded_channel().0, bridge: Arc::default() });
-    let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();
-    assert!(Bridge::start(settings(own), list.clone(), handler(), handler(), &Shutdown::new()).await.is_err());
-    let bridge = Bridge::start(settings(identity(&ca, "dc1")), list, handler(), handler(), &Shutdown::new()).await.unwrap();
+    assert!(start(self_made("dc1"), list.clone()).await.is_err());
+    let bridge = start(identity(&ca, "dc1"), list).await.unwrap();
     let two = House::self_made("s2", "dc2").await;
     servers.send_replace(Arc::new(vec![two.remote()]));
     let deadline = Instant::now() + LONG;
@@ -130,7 +121,7 @@ async fn other_certificates_come_into_force_without_a_dropped_link() {
     two.bridge.reload(identity(&new, "dc2"), false).unwrap();
     assert_eq!(one.ask("dc2", read("x")).await.unwrap(), "x of dc1 at s2");
     assert!(before.close_reason().is_none());
-    // Who comes now is judged by the new CA.
+    // A server that comes now is judged by the new CA.
     let three = House::open("s3", "dc3", identity(&new, "dc3")).await;
     three.knows([two.remote()]);
     three.until("dc2", None).await;

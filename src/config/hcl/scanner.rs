@@ -3,7 +3,7 @@
 use super::Stop;
 use std::fmt;
 
-/// What a document is made of; comments are passed over.
+/// The tokens of a document; comments are passed over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     /// A name without quotes.
@@ -24,7 +24,6 @@ pub(super) enum Token {
 }
 
 impl Token {
-    /// The key that it is, where one is due.
     pub(super) fn key(&self) -> Option<String> {
         match self {
             Token::Word(text) | Token::Text(text) => Some(text.clone()),
@@ -33,7 +32,7 @@ impl Token {
     }
 }
 
-/// For errors: a text may be a secret, so only that it is one is told.
+/// The token for errors. A text may be a secret, so its content is not shown.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -81,22 +80,20 @@ impl<'a> Scanner<'a> {
             '"' => return Ok((at, Token::Text(self.quoted()?))),
             '<' => return Ok((at, Token::Text(self.heredoc()?))),
             '-' | '.' | '0'..='9' => return Ok((at, self.number()?)),
-            _ if is_letter(first) => {
-                let word = self.take_while(|c| is_letter(c) || c.is_numeric() || matches!(c, '-' | '.'));
-                return Ok((
-                    at,
-                    match word {
-                        "true" => Token::Bool(true),
-                        "false" => Token::Bool(false),
-                        _ => Token::Word(word.to_owned()),
-                    },
-                ));
-            }
+            _ if is_letter(first) => return Ok((at, self.word())),
             ':' => return Err(Stop { at, what: "expected = between a key and its value, got :".to_owned() }),
             other => return Err(Stop { at, what: format!("unexpected character {other:?}") }),
         };
         self.at += first.len_utf8();
         Ok((at, mark))
+    }
+
+    fn word(&mut self) -> Token {
+        match self.take_while(|c| is_letter(c) || c.is_numeric() || matches!(c, '-' | '.')) {
+            "true" => Token::Bool(true),
+            "false" => Token::Bool(false),
+            word => Token::Word(word.to_owned()),
+        }
     }
 
     fn rest(&self) -> &'a str {
@@ -138,7 +135,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A text in quotes. What stands in `${…}` is taken as it is, quotes, lines and backslashes too.
+    /// A text in quotes. The inside of `${…}` is taken as it is, with quotes, lines and backslashes.
     fn quoted(&mut self) -> Result<String, Stop> {
         let start = self.at;
         // Escapes may name single bytes.
@@ -166,7 +163,7 @@ impl<'a> Scanner<'a> {
         String::from_utf8(bytes).map_err(|_| Stop { at: start, what: "the text that begins here is no UTF-8".to_owned() })
     }
 
-    /// What follows a backslash at `at`.
+    /// The rest of an escape whose backslash is at `at`.
     fn escape(&mut self, at: usize, bytes: &mut Vec<u8>) -> Result<(), Stop> {
         let wrong = || Stop { at, what: "expected an escape such as \\n, \\\", \\\\ or \\u00e9".to_owned() };
         let kind = self.step().ok_or_else(wrong)?;
@@ -267,7 +264,7 @@ fn whole(negative: bool, digits: &str, base: u32) -> Option<Token> {
     i64::try_from(if negative { -number } else { number }).ok().map(Token::Whole)
 }
 
-/// Lines without what the closing word is indented by, if all are indented so far.
+/// Lines without the indent of the closing word, if all have it.
 fn unindented(body: &str, indent: &str) -> String {
     if body.lines().all(|line| line.starts_with(indent)) {
         return body.split_inclusive('\n').map(|line| line.strip_prefix(indent).unwrap_or(line)).collect();

@@ -1,4 +1,4 @@
-//! What Consul's users write in HCL, and what it means.
+//! HCL as Consul's users write it.
 
 use super::*;
 use proptest::prelude::*;

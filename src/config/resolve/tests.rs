@@ -1,7 +1,7 @@
-//! What users write, and what becomes of it.
+//! Settings, and their results.
 
 use super::*;
-use crate::config::{Format, HttpAddress, Interface};
+use crate::config::{Format, HttpAddress, Interface, interfaces};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,9 +10,7 @@ use tempfile::TempDir;
 mod compat;
 
 fn host() -> Host {
-    let interfaces =
-        vec![Interface::up("lo", "127.0.0.1".parse().unwrap(), 8), Interface::up("eth0", "10.0.0.7".parse().unwrap(), 24)];
-    Host { name: "h1".to_owned(), interfaces, ..Host::default() }
+    Host { name: "h1".to_owned(), ..interfaces::tests::host(&[("lo", "127.0.0.1/8"), ("eth0", "10.0.0.7/24")]) }
 }
 
 fn from_flags(flags: Value) -> Result<Config, Vec<ConfigError>> {
@@ -30,6 +28,11 @@ fn from_files(files: &[(&str, &str)], flags: Value) -> Result<Config, Vec<Config
 
 fn messages(result: Result<Config, Vec<ConfigError>>) -> Vec<String> {
     result.unwrap_err().into_iter().map(|error| error.message).collect()
+}
+
+fn with(mut flags: Value, more: Value) -> Value {
+    flags.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    flags
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -117,7 +120,7 @@ fn all_errors_are_told_at_once_each_with_its_source() {
         "'bootstrap_expect > 0' requires 'server = true'",
         "data_dir cannot be empty",
     ] {
-        assert!(all.iter().any(|told| told.contains(expected)), "{expected} is missing in {all:#?}");
+        assert!(all.iter().any(|reported| reported.contains(expected)), "{expected} is missing in {all:#?}");
     }
 }
 
@@ -222,7 +225,7 @@ fn definitions_that_cannot_be_are_refused() {
         {"name": "d", "check": {"ttl": "1s", "status": "fine"}},
         {"name": "e", "port": 70000}
     ], "checks": [{"ttl": "5s"}, {"name": "n"}]});
-    let told = messages(from_flags(wrong));
+    let reported = messages(from_flags(wrong));
     for expected in [
         "services[0]: Missing service name",
         "invalid config key services[1].prot",
@@ -233,7 +236,7 @@ fn definitions_that_cannot_be_are_refused() {
         "checks[0]: a check needs a name or an id",
         "checks[1]: expected one of ttl",
     ] {
-        assert!(told.iter().any(|message| message.starts_with(expected)), "{expected} is missing in {told:#?}");
+        assert!(reported.iter().any(|message| message.starts_with(expected)), "{expected} is missing in {reported:#?}");
     }
 }
 
@@ -271,8 +274,8 @@ fn what_is_trusted_for_safety_works_or_refuses() {
         (json!({"tls_min_version": "tls14"}), "tls_min_version"),
         (json!({"tls": {"grpc": {"tls_min_version": "ssl3"}}}), "tls.grpc.tls_min_version"),
     ] {
-        let told = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
-        assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
+        let reported = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
+        assert!(reported.iter().any(|message| message.starts_with(expected)), "{document}: {reported:?}");
     }
 }
 
@@ -290,14 +293,14 @@ fn addresses_that_cannot_be_are_refused() {
             "service: Connect.SidecarService is not supported",
         ),
     ] {
-        let told = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
-        assert!(told.iter().any(|message| message.starts_with(expected)), "{document}: {told:?}");
+        let reported = messages(resolve_on(&Sources { dev: true, flags: document.clone(), ..Sources::default() }, &host()));
+        assert!(reported.iter().any(|message| message.starts_with(expected)), "{document}: {reported:?}");
     }
     let mut two = host();
     two.interfaces.push(Interface::up("eth1", ip("192.168.0.7"), 24));
-    let told = messages(resolve_on(&Sources { flags: json!({"data_dir": "/d"}), ..Sources::default() }, &two));
+    let reported = messages(resolve_on(&Sources { flags: json!({"data_dir": "/d"}), ..Sources::default() }, &two));
     let text = "Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'.";
-    assert_eq!(told, [format!("{text} Found eth0 10.0.0.7/24, eth1 192.168.0.7/24")]);
+    assert_eq!(reported, [format!("{text} Found eth0 10.0.0.7/24, eth1 192.168.0.7/24")]);
 }
 
 #[test]
@@ -417,11 +420,7 @@ fn which_datacenters_are_off_and_where_others_are_needs_no_restart() {
 
 #[test]
 fn where_certificates_lie_needs_no_restart_and_whether_there_are_any_does() {
-    let of = |tls: Value| {
-        let mut flags = json!({"server": true, "data_dir": "/d"});
-        flags.as_object_mut().unwrap().extend(tls.as_object().unwrap().clone());
-        from_flags(flags).unwrap()
-    };
+    let of = |tls: Value| from_flags(with(json!({"server": true, "data_dir": "/d"}), tls)).unwrap();
     let folder = TempDir::new().unwrap();
     let at = |version: &str| {
         let path = |name: &str| {

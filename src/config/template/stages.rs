@@ -1,7 +1,6 @@
-//! What the stages of a template do: sources of addresses, filters, order, and what is told of them.
+//! The stages of a template: sources of addresses, filters, order, and attributes.
 //!
-//! Names and results are go-sockaddr's. Where it leaves the order of equals to chance, they stay in
-//! the order of the host here, so that an address in use stays the first.
+//! Names and results are go-sockaddr's. Equals stay in the order of the host, so that an address in use stays first.
 
 use super::super::interfaces::{Flags, Host, Interface};
 use super::super::ranges;
@@ -11,7 +10,6 @@ use regex::Regex;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a stage gives to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Addresses(Vec<Interface>),
@@ -44,18 +42,13 @@ pub(super) fn source(stage: &[Token], host: &Host) -> Result<Value, String> {
     })
 }
 
-/// A further stage.
 pub(super) fn apply(stage: &[Token], mut addresses: Vec<Interface>, host: &Host) -> Result<Value, String> {
     let refused = || format!("expected {STAGES}, got {}", shown(stage));
     let [Token::Word(name), arguments @ ..] = stage else { return Err(refused()) };
     match (name.as_str(), arguments) {
-        ("include", [Token::Quoted(selector), Token::Quoted(value)]) => {
+        ("include" | "exclude", [Token::Quoted(selector), Token::Quoted(value)]) => {
             let matches = matcher(selector, value)?;
-            addresses.retain(|it| matches(it));
-        }
-        ("exclude", [Token::Quoted(selector), Token::Quoted(value)]) => {
-            let matches = matcher(selector, value)?;
-            addresses.retain(|it| !matches(it));
+            addresses.retain(|it| matches(it) == (name == "include"));
         }
         ("sort", [Token::Quoted(keys)]) => addresses = sorted(addresses, keys, host)?,
         ("unique", [Token::Quoted(by)]) => match by.to_lowercase().as_str() {
@@ -89,11 +82,15 @@ fn first(addresses: &[Interface]) -> Value {
 }
 
 fn every(addresses: &[Interface]) -> Value {
-    Value::Text(addresses.iter().map(|it| it.ip.to_string()).collect::<Vec<String>>().join(" "))
+    Value::Text(joined(addresses))
 }
 
-/// The addresses of interfaces that are up, private ones or public ones, by which others can be
-/// reached; those of the default route come first.
+/// The addresses with spaces between them.
+pub(super) fn joined(addresses: &[Interface]) -> String {
+    addresses.iter().map(|it| it.ip.to_string()).collect::<Vec<String>>().join(" ")
+}
+
+/// The forwardable addresses, private or public, of interfaces that are up; those of the default route first.
 fn reachable(host: &Host, private: bool) -> Vec<Interface> {
     let wanted =
         |it: &&Interface| it.flags.has(Flags::UP) && ranges::is_forwardable(it.ip) && ranges::is_special(it.ip) == private;
@@ -106,8 +103,8 @@ fn of_default(host: &Host) -> Result<Vec<Interface>, String> {
     Ok(host.interfaces.iter().filter(|it| it.name == name).cloned().collect())
 }
 
-/// The addresses of the interface of this name; where there is none, of those whose name matches it
-/// as a regular expression. One of the link alone is never meant.
+/// The addresses of the interface of this name, or of those that match it as a regular expression. Addresses of
+/// the link alone do not count.
 fn named(name: &str, host: &Host) -> Result<Vec<Interface>, String> {
     let exact = host.interfaces.iter().any(|it| it.name == name);
     let pattern = regular_expression("name", name)?;
@@ -173,7 +170,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     network.map_err(|_| format!("network: expected one such as 10.0.0.0/8, or several with | between, got {text:?}"))
 }
 
-/// Whether a type takes IPv4 and IPv6.
+/// The families of a type: IPv4, IPv6.
 fn family(kind: &str, all: &str) -> Result<(bool, bool), String> {
     match kind.to_lowercase().as_str() {
         "ip" => Ok((true, true)),
@@ -184,8 +181,7 @@ fn family(kind: &str, all: &str) -> Result<(bool, bool), String> {
     }
 }
 
-/// As go-sockaddr has it: the interface has all flags that are named, or the address any of the
-/// properties that are named.
+/// As in go-sockaddr, the interface has all flags named, or the address any property named.
 fn flags(value: &str) -> Result<Matcher, String> {
     let (mut wanted, mut asks_flags) = (0, false);
     let mut properties: Vec<Property> = Vec::new();
@@ -277,7 +273,7 @@ fn sorted(mut addresses: Vec<Interface>, keys: &str, host: &Host) -> Result<Vec<
     Ok(addresses)
 }
 
-/// Leaves out the first ones, or with a negative number all but the last ones.
+/// Leaves out the first addresses, or with a negative number all but the last.
 fn offset(mut addresses: Vec<Interface>, number: &str) -> Result<Vec<Interface>, String> {
     let by: i64 = number.parse().map_err(|_| format!("offset: expected a number such as 1 or -1, got {number}"))?;
     let count = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
@@ -335,7 +331,6 @@ fn address_of(number: u128, like: IpAddr) -> IpAddr {
     }
 }
 
-/// What is told of an address.
 fn attribute(it: &Interface, name: &str) -> Result<String, String> {
     let net = it.net();
     Ok(match name.to_lowercase().as_str() {

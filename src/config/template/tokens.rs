@@ -1,6 +1,5 @@
 //! From the text of a template to its tokens.
 
-/// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// `GetAllInterfaces`, `include`, `3`, `.`
@@ -11,7 +10,7 @@ pub(super) enum Token {
     Pipe,
 }
 
-/// What is before the `}}` that closes a template, and what is behind it; quotes may hold others.
+/// The texts before and behind the `}}` that closes a template; quotes may hold others.
 pub(super) fn split_template(text: &str) -> Option<(&str, &str)> {
     let (mut quote, mut escaped) = (None, false);
     for (at, c) in text.char_indices() {
@@ -28,7 +27,7 @@ pub(super) fn split_template(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Reads a template; the error says what is wrong with its form.
+/// Reads a template. The error names the fault of its form.
 pub(super) fn read(template: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::new();
     let mut rest = template.trim_start();
@@ -72,7 +71,6 @@ fn quoted(text: &str) -> Result<(Token, &str), String> {
     Err("a quote is not closed".to_owned())
 }
 
-/// Tokens as they are written.
 pub(super) fn shown(tokens: &[Token]) -> String {
     let one = |token: &Token| match token {
         Token::Word(word) => word.clone(),

@@ -1,11 +1,10 @@
-//! Round-trip times: a packet to a random member and back, with both coordinates. [`Core`] calls
-//! this; it never says anything about who is alive.
+//! Round-trip times: a packet to the probed member and back, with both coordinates. It decides nothing about life.
 
 use super::super::vivaldi::is_plausible;
 use super::*;
 use serde::{Deserialize, Serialize};
 
-/// A measurement and its answer; both carry the sender's coordinate. What comes behind it is padding.
+/// A measurement and its answer; both carry the sender's coordinate. Bytes behind it are padding.
 #[derive(Debug, Serialize, Deserialize)]
 struct Echo {
     token: u64,
@@ -13,25 +12,21 @@ struct Echo {
     coordinate: Coordinate,
 }
 
-/// The bytes of one that tells nothing of its sender at most: a token, two lengths, three numbers.
+/// The most bytes of an echo without its sender: a token, two lengths, three numbers.
 pub(super) const SHORT_ECHO_BYTES: usize = 10 + 1 + 1 + 3 * 8;
 
 impl Core {
-    /// Sends a measurement to a random member.
-    pub(super) fn measure(&mut self, now: Instant) {
-        let Some((name, addr)) = self
-            .table
-            .in_state(MemberStatus::Alive)
-            .choose(&mut self.rng)
-            .map(|record| (record.info.name.clone(), record.info.addr))
-        else {
+    /// Sends a measurement to the member at `addr`, if its state is known.
+    pub(super) fn measure(&mut self, addr: SocketAddr, now: Instant) {
+        let alive = self.table.in_state(MemberStatus::Alive);
+        let Some(name) = alive.iter().find(|record| record.info.addr == addr).map(|record| record.info.name.clone()) else {
             return;
         };
         let token = self.rng.random();
         if self.pings.len() >= defaults::GOSSIP_MAX_PINGS {
             self.pings.pop_front();
         }
-        // The answer has another name in it, and must not be longer than what asks for it.
+        // The answer has another name in it, and must not be longer than the question.
         let longer = name.len().saturating_sub(self.me.name.len());
         self.pings.push_back((token, name, now));
         if let Ok(mut bytes) = postcard::to_stdvec(&self.echo(token)) {
@@ -40,12 +35,11 @@ impl Core {
         }
     }
 
-    /// Answers a measurement.
     pub(super) fn hear_ping(&mut self, from: SocketAddr, data: &[u8], now: Instant) -> Result<(), Rejection> {
         let echo: Echo = postcard::from_bytes(data).map_err(|_error| Rejection::Junk)?;
         self.learn_coordinate(&echo.name, &echo.coordinate);
         let Ok(answer) = postcard::to_stdvec(&self.echo(echo.token)) else { return Ok(()) };
-        // Where a packet says it comes from is not where it must come from.
+        // A packet may name any address as its source.
         if answer.len() <= data.len() || self.is_proven(from, now) {
             self.send(from, PONG, &answer);
         } else {
@@ -54,7 +48,7 @@ impl Core {
         Ok(())
     }
 
-    /// Learns from the answer to a measurement; an answer nobody waits for is nothing.
+    /// Learns from the answer to a measurement; an unexpected answer is ignored.
     pub(super) fn hear_pong(&mut self, data: &[u8], now: Instant) -> Result<(), Rejection> {
         let echo: Echo = postcard::from_bytes(data).map_err(|_error| Rejection::Junk)?;
         if self.hear_proof(echo.token, now) {
@@ -66,7 +60,7 @@ impl Core {
         if let Some((_, name, sent)) = self.pings.remove(at) {
             self.vivaldi.observe(&name, &echo.coordinate, now.saturating_duration_since(sent), &mut self.rng);
             self.learn_coordinate(&name, &echo.coordinate);
-            // It is still where it was asked.
+            // The member is still at this address.
             if let Some(addr) = self.table.get(&name).map(|record| record.info.addr) {
                 self.prove(addr, now);
             }
@@ -74,7 +68,7 @@ impl Core {
         Ok(())
     }
 
-    /// Keeps what a member of the table tells of where it lies.
+    /// Keeps the coordinate that a member of the table reports.
     pub(super) fn learn_coordinate(&mut self, name: &str, coordinate: &Coordinate) {
         if is_plausible(coordinate) && name != self.me.name && self.table.get(name).is_some() {
             self.coordinates.insert(name.to_owned(), coordinate.clone());
@@ -85,7 +79,7 @@ impl Core {
         Echo { token, name: self.me.name.clone(), coordinate: self.vivaldi.coordinate().clone() }
     }
 
-    /// One that tells nothing of this agent: no longer than anything that asks for it.
+    /// Sends an echo without its sender: no longer than any question.
     pub(super) fn send_short_echo(&mut self, to: SocketAddr, kind: u8, token: u64) {
         let coordinate = Coordinate { vec: Vec::new(), ..Coordinate::default() };
         if let Ok(bytes) = postcard::to_stdvec(&Echo { token, name: String::new(), coordinate }) {

@@ -1,49 +1,46 @@
-//! State exchange over TCP, and who is let in: the other half of [`Core`], still without I/O.
+//! State exchange over TCP, and the admission of members: the other half of [`Core`], still without I/O.
 
-use super::super::info::{Denied, Entry, Told};
+use super::super::info::{Denied, Entry, OrderNews};
 use super::super::stream::Message;
 use super::*;
 use crate::model::member::tag;
 
-/// The answer to a frame that somebody sent us.
+/// The answer to a frame from a connection.
 #[derive(Debug)]
 pub(in crate::gossip) enum ExchangeAnswer {
-    /// Send this and be done.
+    /// Send this.
     Answer(Vec<u8>),
-    /// Send this, which tells a newcomer why it is not let in; counted.
+    /// Send this reason to a newcomer that is not admitted; counted.
     Deny { answer: Vec<u8>, newcomer: Box<NodeInfo>, denied: Denied },
-    /// Operation the holder of the newcomer's name first, then [`Core::finish_exchange`].
+    /// Ask the holder of the newcomer's name first, then call [`Core::finish_exchange`].
     AskFirst { holder: SocketAddr, holder_name: String, holder_id: NodeId, newcomer: Box<NodeInfo>, said: Said },
     /// Hang up; counted.
     Hangup(Rejection),
 }
 
-/// What somebody says in an exchange; nothing of it counts before it is known to be let in.
+/// A sender's part of an exchange; nothing of it counts before the sender is admitted.
 #[derive(Debug)]
 pub(in crate::gossip) struct Said {
     entries: Vec<Entry>,
-    orders: Vec<Told>,
+    orders: Vec<OrderNews>,
 }
 
-/// What came in one frame.
 struct Frame {
     sender: NodeId,
     message: Message,
-    orders: Vec<Told>,
+    orders: Vec<OrderNews>,
 }
 
-/// Whom an exchange reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::gossip) enum Contact {
     Member,
-    /// The address is our own.
     Ourselves,
-    /// A member of this datacenter, which was removed here; nothing it told was taken.
+    /// The member's datacenter was removed here; nothing of its report was taken.
     Removed(String),
 }
 
 impl Core {
-    /// Our state as a frame: the first message of an exchange, and its answer.
+    /// This agent's state as a frame: the first message of an exchange, and its answer.
     pub(in crate::gossip) fn state_frame(&mut self, now: Instant) -> Result<Vec<u8>, String> {
         let mut entries = self.entries(now);
         loop {
@@ -57,12 +54,12 @@ impl Core {
         }
     }
 
-    /// The question whether a name's holder is still there.
+    /// The question of identity to the holder of a name.
     pub(in crate::gossip) fn who_frame(&mut self) -> Result<Vec<u8>, String> {
         self.frame(&Message::Who, &[])
     }
 
-    /// Somebody connected from `peer` and sent this.
+    /// Takes the frame of a connection from `peer`.
     pub(in crate::gossip) fn handle_frame(&mut self, peer: IpAddr, bytes: &[u8], now: Instant) -> ExchangeAnswer {
         match self.open_frame(bytes) {
             Err(Rejection::Outlived { session, .. }) => {
@@ -112,7 +109,7 @@ impl Core {
         }
     }
 
-    /// The holder of the newcomer's name was asked; `answered` says whether it is still there.
+    /// Goes on after the holder of the newcomer's name was asked; `answered` if it is still there.
     pub(in crate::gossip) fn finish_exchange(
         &mut self,
         from: &NodeInfo,
@@ -135,7 +132,7 @@ impl Core {
         self.state_answer(now)
     }
 
-    /// The answer of `peer` to our [`Core::state_frame`]; an error names the reason for a refusal.
+    /// Takes the answer of `peer` to [`Core::state_frame`]; an error names the reason of a refusal.
     pub(in crate::gossip) fn handle_answer(&mut self, peer: SocketAddr, bytes: &[u8], now: Instant) -> Result<Contact, String> {
         let Frame { sender, message, orders } = self.open_frame(bytes).map_err(|refusal| {
             metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
@@ -172,13 +169,13 @@ impl Core {
         }
     }
 
-    /// Whether an answer to [`Core::who_frame`] comes from this member.
+    /// True for an answer to [`Core::who_frame`] by this member.
     pub(in crate::gossip) fn is_answer_of(&mut self, bytes: &[u8], name: &str, node_id: NodeId) -> bool {
         let message = self.open_frame(bytes).map(|frame| frame.message);
-        matches!(message, Ok(Message::Me { name: told, node_id: id }) if told == name && id == node_id)
+        matches!(message, Ok(Message::Me { name: reported, node_id: id }) if reported == name && id == node_id)
     }
 
-    /// The holder of a name that came by rumour was asked.
+    /// Goes on after the holder of a name that came by rumour was asked.
     pub(in crate::gossip) fn settle_contest(&mut self, newcomer: &str, answered: bool, now: Instant) {
         if answered {
             metrics::counter!("kontor.gossip.name_conflicts").increment(1);
@@ -195,8 +192,8 @@ impl Core {
         other.name == self.me.name && other.node_id == self.me.node_id
     }
 
-    /// Whether somebody that speaks for itself can be in a pool with this agent. One with our name
-    /// and our id at another address is a copy: an agent of ours would not be told of by itself.
+    /// Refuses a sender with the name or the id of this agent. With both at another address it is a copy: this agent would not
+    /// report itself.
     fn check_against_me(&self, other: &NodeInfo) -> Result<(), Denied> {
         let (same_name, same_id) = (other.name == self.me.name, other.node_id == self.me.node_id);
         if same_name || same_id { Err(conflict(other, &self.me)) } else { Ok(()) }
@@ -247,7 +244,7 @@ impl Core {
     }
 
     fn hear_of_me(&mut self, info: &NodeInfo, member: Option<foca::Member<Identity>>) {
-        // Of an earlier address of ours others may know; of our name with another id they must not.
+        // Others may know an earlier address of this agent; its name with another id is a conflict.
         if !self.is_me(info) {
             metrics::counter!("kontor.gossip.name_conflicts").increment(1);
             return;
@@ -270,7 +267,7 @@ impl Core {
             return;
         }
         self.contenders.insert(name.clone(), (newcomer, now));
-        self.outputs.push_back(Output::Operation {
+        self.outputs.push_back(Output::AskHolder {
             holder: held.addr,
             holder_name: held.name,
             holder_id: held.node_id,
@@ -288,7 +285,7 @@ impl Core {
         self.stale = true;
         let mut updates = Vec::new();
         if let Some(before) = before.filter(|before| merged == Merged::News && before.addr != addr) {
-            // It lives elsewhere now: its old address need not be probed until it fails.
+            // The old address of a member that has moved need not be probed until it fails.
             updates.push(foca::Member::down(before));
         }
         let of_record = |member: &foca::Member<Identity>| {
@@ -301,8 +298,8 @@ impl Core {
         let _ = self.foca.apply_many(updates.into_iter(), true, &mut self.runtime);
     }
 
-    /// Of a member that is alive here, another's word that it is dead counts as suspicion: the other may be the one
-    /// that was cut off. Who is suspected refutes it at once; who is dead fails the next probe.
+    /// Takes another's report of a death as suspicion while the member is alive here: the other may have been cut off. A
+    /// suspected member refutes it at once; a dead one fails the next probe.
     fn doubt(&self, member: foca::Member<Identity>) -> foca::Member<Identity> {
         let is_dead_there = member.state() == foca::State::Down;
         let is_alive_here = || self.foca.iter_members().any(|held| held.id() == member.id());
@@ -344,13 +341,12 @@ impl Core {
     fn open_frame(&mut self, bytes: &[u8]) -> Result<Frame, Rejection> {
         let opened = self.envelope.open(Carrier::Stream, bytes)?;
         let (message, rest) = postcard::take_from_bytes(&opened.payload).map_err(|_error| Rejection::Junk)?;
-        // Agents that know no orders write nothing there.
+        // Agents of versions without orders write nothing there.
         let orders = if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(|_error| Rejection::Junk)? };
         Ok(Frame { sender: opened.sender, message, orders })
     }
 
-    /// A message, and the orders behind it.
-    fn frame(&mut self, message: &Message, orders: &[Told]) -> Result<Vec<u8>, String> {
+    fn frame(&mut self, message: &Message, orders: &[OrderNews]) -> Result<Vec<u8>, String> {
         let unwritten = |error| format!("a message could not be written: {error}");
         let mut bytes = postcard::to_stdvec(message).map_err(unwritten)?;
         bytes.extend(postcard::to_stdvec(orders).map_err(unwritten)?);
@@ -378,26 +374,15 @@ fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why two members cannot both be in the pool, with both addresses.
+/// The refusal of a second member of one name or id, with both addresses.
 fn conflict(newcomer: &NodeInfo, held: &NodeInfo) -> Denied {
-    Denied { kind: "name", reason: conflict_text(newcomer, held) }
-}
-
-fn conflict_text(newcomer: &NodeInfo, held: &NodeInfo) -> String {
-    if newcomer.name == held.name && newcomer.node_id == held.node_id {
-        return format!(
-            "Member '{}' at {} has name and node ID of the member at {}, which still answers; was its data directory copied?",
-            newcomer.name, newcomer.addr, held.addr
-        );
-    }
-    if newcomer.name == held.name {
-        return format!(
-            "Member '{}' at {} has the name of another member at {}, which still answers; names must be unique",
-            newcomer.name, newcomer.addr, held.addr
-        );
-    }
-    format!(
-        "Member '{}' at {} has conflicting node ID '{}' with member '{}' at {}, which still answers",
-        newcomer.name, newcomer.addr, newcomer.node_id, held.name, held.addr
-    )
+    let NodeInfo { name, node_id, addr, .. } = newcomer;
+    let who = format!("Member '{name}' at {addr} has");
+    let (at, still) = (held.addr, "which still answers");
+    let reason = match (*name == held.name, *node_id == held.node_id) {
+        (true, true) => format!("{who} name and node ID of the member at {at}, {still}; was its data directory copied?"),
+        (true, false) => format!("{who} the name of another member at {at}, {still}; names must be unique"),
+        (false, _) => format!("{who} conflicting node ID '{node_id}' with member '{}' at {at}, {still}", held.name),
+    };
+    Denied { kind: "name", reason }
 }

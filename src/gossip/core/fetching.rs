@@ -1,10 +1,9 @@
-//! States that did not come by rumour: of members that are up and not known, and those that were only
-//! announced. They are fetched by an exchange over TCP.
+//! States that did not arrive by rumour: those of unknown members, and announced ones. An exchange over TCP fetches them.
 
 use super::*;
 use crate::gossip::roster::Record;
 
-/// A state that was only announced: where it is, which it is, when to fetch it.
+/// A state that was only announced, with the time to fetch it.
 #[derive(Debug)]
 pub(super) struct Announced {
     pub addr: SocketAddr,
@@ -14,7 +13,7 @@ pub(super) struct Announced {
 }
 
 impl Core {
-    /// Fetches what is due, a few at a time.
+    /// Fetches the states that are due, a few at a time.
     pub(super) fn fetch(&mut self, now: Instant) {
         let table = &self.table;
         self.announced.retain(|name, announced| {

@@ -1,9 +1,8 @@
-//! Members that somebody made to leave. An order is kept until it can be carried out, and told in every
-//! state exchange meanwhile: who hears of it before the member has failed, or before it knows the member
-//! at all, must come to the same end as everybody else.
+//! Orders that a member leaves. An order is kept until it can be carried out, and is part of every state exchange meanwhile:
+//! a member that hears of it early must come to the same end as all others.
 
 use super::*;
-use crate::gossip::info::Told;
+use crate::gossip::info::OrderNews;
 
 impl Core {
     /// Makes a member leave, everywhere; with `prune` it is forgotten. Fails in Consul's words.
@@ -25,7 +24,7 @@ impl Core {
         }
     }
 
-    /// Another has it that this state of a member was made to leave; when, it does not say.
+    /// Takes another's report that this state of a member was made to leave, at an unknown time.
     pub(super) fn hear_of_forced(&mut self, name: &str, stamp: Stamp) {
         if name == self.me.name {
             self.outdo(stamp);
@@ -34,16 +33,15 @@ impl Core {
         }
     }
 
-    /// Forgets the members that were to be forgotten and are down by now.
+    /// Forgets the members that are down and have an order to be forgotten.
     pub(super) fn carry_out(&mut self, now: Instant) {
         for name in self.table.carry_out(now) {
             self.forget(&name);
         }
     }
 
-    /// Takes the orders that another member knows.
-    pub(super) fn take_orders(&mut self, orders: Vec<Told>, now: Instant) {
-        for Told { name, stamp, prune, age_ms } in orders {
+    pub(super) fn take_orders(&mut self, orders: Vec<OrderNews>, now: Instant) {
+        for OrderNews { name, stamp, prune, age_ms } in orders {
             if name.len() <= defaults::GOSSIP_NAME_BYTES && self.policy.horizon.admits(stamp.generation) {
                 self.handle_forced(&name, stamp, prune, Duration::from_millis(age_ms), now);
             }

@@ -1,41 +1,37 @@
-//! The lives of this agent: it goes beyond every earlier one that others remember, and beyond what is
-//! said in its name, but never further ahead of now than others believe.
+//! The lives of this agent: each outbids the earlier ones that others remember, and claims in its name, but none is further
+//! ahead of now than others believe.
 
 use super::*;
 use crate::gossip::identity::MAX_GENERATION;
 use crate::gossip::info::Entry;
 
 impl Core {
-    /// What the clock of this host says, in milliseconds since 1970.
     pub(in crate::gossip) fn set_clock(&self, clock: u64) {
         self.policy.horizon.set_clock(clock);
     }
 
-    /// This agent's generation; to be kept on disk.
     pub(in crate::gossip) fn generation(&self) -> u64 {
         self.me.stamp.generation
     }
 
-    /// Tells its state as another identity.
     pub(super) fn begin_generation(&mut self, generation: u64) {
         self.me.stamp = Stamp { generation, version: 0 };
         let _ = self.foca.change_identity(self.me.identity(), &mut self.runtime);
         self.renewed();
     }
 
-    /// The identity is another one. After that the protocol rests until it hears something; it need not.
+    /// Takes up a new identity. The protocol rests after that until it hears something; it need not.
     pub(super) fn renewed(&mut self) {
         self.envelope.begin(self.me.stamp.generation);
         let _ = self.foca.apply_many(std::iter::empty(), false, &mut self.runtime);
         self.publish();
     }
 
-    /// Begins the next life, whatever others say.
     pub(super) fn begin_next(&mut self) {
         self.begin_generation(self.me.stamp.generation.saturating_add(1).min(MAX_GENERATION - 1));
     }
 
-    /// Tells its changed state as the next version, or in another life where versions are used up.
+    /// Publishes its changed state as the next version, or in another life after the last version.
     pub(super) fn advance(&mut self) {
         match self.me.stamp.version.checked_add(1) {
             Some(version) => {
@@ -46,7 +42,7 @@ impl Core {
         }
     }
 
-    /// Goes beyond a life of this agent that others remember, if any can be that late.
+    /// Outbids a life of this agent that others remember, if one can be that late.
     pub(super) fn outlive(&mut self, generation: u64) {
         if self.stay != Stay::Member || generation < self.me.stamp.generation {
             return;
@@ -58,7 +54,7 @@ impl Core {
         }
     }
 
-    /// Goes beyond what was said of this agent's state, up to `stamp`.
+    /// Outbids a claim about this agent's states up to `stamp`.
     pub(super) fn outdo(&mut self, stamp: Stamp) {
         if self.stay != Stay::Member || stamp < self.me.stamp {
             return;
@@ -71,15 +67,8 @@ impl Core {
         }
     }
 
-    /// The same for what is newer than this agent's state; it may be that state itself.
-    pub(super) fn outdo_if_newer(&mut self, stamp: Stamp) {
-        if stamp > self.me.stamp {
-            self.outdo(stamp);
-        }
-    }
-
-    /// Somebody remembers a life of ours that is later than this one, after a clock went back or a
-    /// data directory was lost: go beyond it, or nobody would take us for alive.
+    /// Outbids a later life that others remember, after a clock went back or a data directory was lost: this agent would be
+    /// taken for dead otherwise.
     pub(super) fn refute(&mut self, id: Identity, now: Instant) {
         let mine = self.me.identity();
         if id.addr == mine.addr && id != mine && id.bump >= mine.bump {
@@ -88,14 +77,14 @@ impl Core {
         }
     }
 
-    /// A member answered: whether what it tells says that the clock here is behind.
+    /// Takes an answer as evidence for or against the clock here.
     pub(super) fn hear_witness(&mut self, witness: NodeId, from: &NodeInfo, entries: &[Entry]) {
         let of_me = entries.iter().filter(|entry| self.is_me(&entry.info)).map(|entry| entry.info.stamp.generation);
         let latest = of_me.chain([from.stamp.generation]).max().unwrap_or_default();
         self.weigh(witness, latest);
     }
 
-    /// Takes a member's word for how late a life has begun.
+    /// Weighs a member's report of the latest beginning of a life.
     pub(super) fn weigh(&mut self, witness: NodeId, generation: u64) {
         let horizon = Arc::clone(&self.policy.horizon);
         let ahead = horizon.ahead_of_clock(generation).filter(|_| generation < MAX_GENERATION);
@@ -111,7 +100,7 @@ impl Core {
         }
     }
 
-    /// Others know a life of this agent that `generation` names, and do not hear this one.
+    /// Outbids a later life of this agent, which keeps others from hearing this one.
     pub(super) fn hear_outlived(&mut self, witness: NodeId, generation: u64, now: Instant) -> String {
         self.weigh(witness, generation);
         self.outlive(generation);
@@ -119,8 +108,8 @@ impl Core {
         "it knew a later life of this agent, which begins another one now and tries again".to_owned()
     }
 
-    /// A member refused this agent. That may be for a clock that was ahead when this life began: then it
-    /// begins another one now, by the clock as it is.
+    /// Takes a refusal. Its reason may be a clock that was ahead when this life began: then another life begins now, by the
+    /// clock as it is.
     pub(super) fn hear_refused(&mut self, now: Instant) {
         let horizon = &self.policy.horizon;
         let is_alone = self.foca.num_members() == 0;

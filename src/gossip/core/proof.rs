@@ -1,31 +1,28 @@
-//! Which addresses have shown that an agent is there. Where packets are not sealed anybody can name any
-//! address as a member's; until it has answered, it gets nothing but a few short questions.
-//!
-//! [`Core`] asks before it hears a stranger and before it sends what the membership protocol says. What
-//! is held back meanwhile is heard and sent when the answer comes. Where packets are sealed, only members
-//! name members, and nothing is held back.
+//! Addresses that have shown an agent. Without seals any packet can name any address as a member's; until that address has
+//! answered, it gets a few short questions alone.
+//! [`Core`] asks before it hears a stranger, and before it sends packets of the membership protocol; both are held back
+//! until the answer. With seals only members name members, and nothing is held back.
 
 use super::echo::SHORT_ECHO_BYTES;
 use super::*;
+use crate::gossip::replay::forget_half;
 
-/// The addresses that have answered, and those that were asked.
+/// The addresses that have answered, and the open questions.
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
-    /// When each answered last.
     proven: HashMap<SocketAddr, Instant>,
     asked: HashMap<SocketAddr, Asked>,
 }
 
-/// An address that was asked and has not answered.
 #[derive(Debug)]
 struct Asked {
     token: u64,
     since: Instant,
     last: Instant,
     tries: u32,
-    /// What its agent said last.
+    /// The agent's last packet.
     heard: Option<Vec<u8>>,
-    /// What is to be sent to it, the newest.
+    /// Packets to be sent to it, the newest.
     unsent: VecDeque<Vec<u8>>,
 }
 
@@ -34,7 +31,7 @@ impl Proofs {
         self.proven.get(&addr).is_some_and(|at| now.saturating_duration_since(*at) < defaults::GOSSIP_PROOF_MEMORY)
     }
 
-    /// What was asked of `addr`, a question that is not older than answers are waited for.
+    /// The open question to `addr`, no older than the wait for an answer.
     fn asked(&mut self, addr: SocketAddr, token: u64, now: Instant) -> &mut Asked {
         let is_waited_for = |asked: &Asked| now.saturating_duration_since(asked.since) < defaults::GOSSIP_PROOF_WAIT;
         if !self.asked.get(&addr).is_some_and(is_waited_for) {
@@ -54,10 +51,7 @@ impl Proofs {
 
     fn prove(&mut self, addr: SocketAddr, now: Instant) -> Option<Asked> {
         if self.proven.len() >= 2 * defaults::GOSSIP_MAX_MEMBERS && !self.proven.contains_key(&addr) {
-            let mut times: Vec<Instant> = self.proven.values().copied().collect();
-            let half = times.len() / 2;
-            let middle = *times.select_nth_unstable(half).1;
-            self.proven.retain(|_, at| *at > middle);
+            forget_half(&mut self.proven, |at| *at);
         }
         self.proven.insert(addr, now);
         self.asked.remove(&addr)
@@ -65,7 +59,7 @@ impl Proofs {
 }
 
 impl Asked {
-    /// Whether to ask again; counted.
+    /// True when the question is due again; counts it.
     fn is_due(&mut self, now: Instant) -> bool {
         let rested = self.tries == 0 || now.saturating_duration_since(self.last) >= defaults::GOSSIP_PROOF_PAUSE;
         if !rested || self.tries >= defaults::GOSSIP_PROOF_TRIES {
@@ -77,12 +71,12 @@ impl Asked {
 }
 
 impl Core {
-    /// Whether more than a short question may be sent there.
+    /// True if more than a short question may be sent there.
     pub(super) fn is_proven(&self, addr: SocketAddr, now: Instant) -> bool {
         self.envelope.is_encrypted() || self.proofs.is_proven(addr, now)
     }
 
-    /// Asks whether an agent is at `addr`, a few times at most.
+    /// Asks for an agent at `addr`, a few times at most.
     pub(super) fn ask_for_proof(&mut self, addr: SocketAddr, now: Instant) {
         let token = self.rng.random();
         let asked = self.proofs.asked(addr, token, now);
@@ -92,8 +86,7 @@ impl Core {
         }
     }
 
-    /// Keeps a packet of a stranger until its address has answered, which is asked by no more bytes than
-    /// it came with. Only its last one: others say the same.
+    /// Keeps a stranger's last packet until its address has answered a question, which is no longer than that packet.
     pub(super) fn hear_later(&mut self, addr: SocketAddr, data: &[u8], now: Instant) {
         if data.len() < SHORT_ECHO_BYTES {
             return;
@@ -103,7 +96,7 @@ impl Core {
         self.ask_for_proof(addr, now);
     }
 
-    /// Sends what the membership protocol says, now or when the address has answered.
+    /// Sends a packet of the membership protocol, now or after the address has answered.
     pub(super) fn send_membership(&mut self, to: SocketAddr, data: &[u8], now: Instant) {
         if self.is_proven(to, now) {
             return self.send(to, MEMBERSHIP, data);
@@ -118,7 +111,7 @@ impl Core {
         self.ask_for_proof(to, now);
     }
 
-    /// An answer came with this token; whether it was asked for.
+    /// Takes an answer with this token; true if it was expected.
     pub(super) fn hear_proof(&mut self, token: u64, now: Instant) -> bool {
         let of = self.proofs.asked.iter().find(|(_, asked)| asked.token == token && asked.tries > 0).map(|(addr, _)| *addr);
         if let Some(addr) = of {
@@ -127,7 +120,7 @@ impl Core {
         of.is_some()
     }
 
-    /// An agent is at this address, as a connection to it or from it has shown.
+    /// Notes an agent at this address, by a connection to it or from it.
     pub(super) fn prove(&mut self, addr: SocketAddr, now: Instant) {
         if self.envelope.is_encrypted() {
             return;
@@ -137,7 +130,7 @@ impl Core {
             self.send(addr, MEMBERSHIP, &data);
         }
         if let Some(data) = asked.heard {
-            // As any packet that is heard in time: what is wrong with it is counted, and nobody is told.
+            // Refusals are counted, as for a packet in time; none is answered.
             if let Err(refusal) = self.hear(&data, now) {
                 metrics::counter!("kontor.gossip.refused", "reason" => refusal.label()).increment(1);
             }

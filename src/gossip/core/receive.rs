@@ -1,18 +1,16 @@
-//! What other members say: packets of the membership protocol, and the rumours they carry.
+//! Packets of the membership protocol, and the rumours they carry.
 
 use super::*;
 use foca::{Codec, Header};
 
 impl Core {
-    /// Takes in a packet of the membership protocol.
     pub(super) fn hear(&mut self, data: &[u8], now: Instant) -> Result<(), Rejection> {
         self.admit(data, now)?;
-        // What is left are packets for an earlier identity of this agent and the like.
+        // The rest are packets for an earlier identity of this agent and the like.
         self.foca.handle_data(data, &mut self.runtime).map_err(|_error| Rejection::Junk)
     }
 
-    /// Reads a packet before the membership protocol does: its identities must be possible ones,
-    /// and its table must not grow past the bound.
+    /// Reads a packet before the membership protocol does: its identities must be possible, and the table stays in its bound.
     fn admit(&mut self, mut data: &[u8], now: Instant) -> Result<(), Rejection> {
         let whole = data;
         let header: Header<Identity> = PostcardCodec.decode_header(&mut data).map_err(|_error| Rejection::Junk)?;
@@ -45,7 +43,6 @@ impl Core {
         Ok(())
     }
 
-    /// Takes in what is told of a member.
     pub(super) fn handle_rumour(&mut self, rumour: Rumour, now: Instant) {
         match rumour {
             Rumour::Info(info) => {
@@ -53,8 +50,9 @@ impl Core {
                 let alive = (!info.left).then_some(member);
                 self.offer(info, alive, None, now);
             }
-            // Its rumours would be no news any more.
-            Rumour::Newer { name, stamp, .. } if name == self.me.name => self.outdo_if_newer(stamp),
+            // Its own rumours would be no news any more. An equal stamp may be that of its own state.
+            Rumour::Newer { name, stamp, .. } if name == self.me.name && stamp > self.me.stamp => self.outdo(stamp),
+            Rumour::Newer { name, .. } if name == self.me.name => {}
             Rumour::Newer { name, addr, stamp } => {
                 // Only members are fetched from: a rumour must not make agents connect anywhere.
                 if self.table.get(&name).is_some() && self.is_up(addr) {
@@ -65,7 +63,7 @@ impl Core {
         }
     }
 
-    /// Whether an address that the membership protocol does not know has not shown that it is there.
+    /// True for an address that the protocol does not know, and that has not shown an agent.
     fn is_stranger(&self, addr: SocketAddr, now: Instant) -> bool {
         !self.is_proven(addr, now) && !self.foca.iter_membership_state().any(|member| member.id().addr == addr)
     }

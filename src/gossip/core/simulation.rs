@@ -1,6 +1,7 @@
 //! Several cores in one network without sockets and without waiting: time jumps from event to event.
 
 use super::*;
+use crate::gossip::info::tests::tags;
 use crate::model::member::{Member, tag};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,23 +21,26 @@ struct Network {
     hosts: Vec<Host>,
     now: Instant,
     started: Instant,
-    /// What the clocks of hosts that are added say.
+    /// The clocks of hosts that are added.
     clock: u64,
-    /// Where packets went that nobody took, and how long they were.
+    /// Packets to addresses without a host, with their lengths.
     lost: Vec<(SocketAddr, usize)>,
-    in_flight: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
+    in_flight: Vec<Packet>,
     lose_one_in: Option<u32>,
     /// Hosts before this one and those from it on do not reach each other.
     cut_at: Option<usize>,
     rng: StdRng,
 }
 
+/// The time of arrival, source, target and bytes.
+type Packet = (Instant, SocketAddr, SocketAddr, Vec<u8>);
+
 struct Host {
     core: Core,
     addr: SocketAddr,
     alive: bool,
     frozen: bool,
-    /// How often a timer woke it.
+    /// The number of wake-ups by a timer.
     wakes: usize,
 }
 
@@ -45,41 +49,15 @@ fn addr(port: u16) -> SocketAddr {
 }
 
 fn settings(name: &str, id: u128) -> GossipSettings {
-    let tags = [(tag::DC, "dc1"), (tag::ROLE, "node")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    GossipSettings {
-        pool: Pool::Lan,
-        name: name.to_owned(),
-        node_id: NodeId::from_u128(id),
-        datacenter: "dc1".to_owned(),
-        bind: addr(0),
-        advertise: None,
-        tags: BTreeMap::from(tags),
-        encrypt: None,
-        snapshot: None,
-        retry_join: Vec::new(),
-        retry_interval: Duration::from_secs(1),
-        retry_max: 0,
-        rejoin_after_leave: false,
-        fast: true,
-        reconnect_timeout: Duration::from_secs(72 * 3600),
-        allowed_cidrs: Vec::new(),
-    }
+    let tags = tags("dc1", "node");
+    GossipSettings { node_id: NodeId::from_u128(id), tags, ..crate::gossip::tests::settings(name, "dc1") }
 }
 
 impl Network {
     fn new() -> Network {
         let now = Instant::now();
-        Network {
-            hosts: Vec::new(),
-            now,
-            started: now,
-            clock: 1000,
-            lost: Vec::new(),
-            in_flight: Vec::new(),
-            lose_one_in: None,
-            cut_at: None,
-            rng: StdRng::seed_from_u64(7),
-        }
+        let (hosts, lost, in_flight, rng) = (Vec::new(), Vec::new(), Vec::new(), StdRng::seed_from_u64(7));
+        Network { hosts, now, started: now, clock: 1000, lost, in_flight, lose_one_in: None, cut_at: None, rng }
     }
 
     /// `size` hosts, each joined to the first.
@@ -92,27 +70,36 @@ impl Network {
         for number in 1..=size {
             network.add(&change(settings(&format!("n{number}"), u128::from(number))), number, 1000);
         }
-        for number in 1..usize::from(size) {
-            assert_eq!(network.exchange(number, addr(1)), Ok(Contact::Member));
-        }
-        network
-            .run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
-        network
+        network.join_first()
     }
 
-    /// `size` hosts as they are in the world: with generations of clocks, and long ids and ports.
+    /// `size` hosts as in the world: with generations of clocks, and long ids and ports.
     fn lifelike(size: u16) -> Network {
         let mut network = Network::new();
         network.clock = 1_700_000_000_000;
         for number in 1..=size {
             network.add(&settings(&format!("n{number}"), u128::MAX - u128::from(number)), 8000 + number, network.clock);
         }
-        for number in 1..usize::from(size) {
-            assert_eq!(network.exchange(number, addr(8001)), Ok(Contact::Member));
+        network.join_first()
+    }
+
+    /// All hosts join the first, and see each other.
+    fn join_first(mut self) -> Network {
+        for number in 1..self.hosts.len() {
+            assert_eq!(self.exchange(number, self.hosts[0].addr), Ok(Contact::Member));
         }
-        network
-            .run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == usize::from(size)));
-        network
+        self.until_whole(self.hosts.len());
+        self
+    }
+
+    /// Runs until every host sees this number of members alive.
+    fn until_whole(&mut self, size: usize) {
+        self.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == size));
+    }
+
+    /// Runs `turn` on the core of host `at`.
+    fn act<T>(&mut self, at: usize, turn: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        turn(&mut self.hosts[at].core, self.now)
     }
 
     fn add(&mut self, settings: &GossipSettings, port: u16, generation: u64) -> usize {
@@ -180,7 +167,7 @@ impl Network {
                         }
                     }
                     Output::Exchange { with } => drop(self.exchange(from, with)),
-                    Output::Operation { holder, holder_name, holder_id, newcomer } => {
+                    Output::AskHolder { holder, holder_name, holder_id, newcomer } => {
                         let answered = self.ask(from, holder, &holder_name, holder_id);
                         self.hosts[from].core.settle_contest(&newcomer, answered, self.now);
                     }
@@ -199,13 +186,9 @@ impl Network {
             .map(|packet| packet.0);
         let Some(next) = timers.chain(packets).min() else { return };
         self.now = self.now.max(next);
-        let due: Vec<_> = {
-            let now = self.now;
-            let frozen: BTreeSet<SocketAddr> = self.hosts.iter().filter(|host| host.frozen).map(|host| host.addr).collect();
-            let (due, later) = self.in_flight.drain(..).partition(|packet| packet.0 <= now && !frozen.contains(&packet.2));
-            self.in_flight = later;
-            due
-        };
+        let frozen: BTreeSet<SocketAddr> = self.hosts.iter().filter(|host| host.frozen).map(|host| host.addr).collect();
+        let is_due = |packet: &mut Packet| packet.0 <= self.now && !frozen.contains(&packet.2);
+        let due: Vec<Packet> = self.in_flight.extract_if(.., is_due).collect();
         for (_, from, to, bytes) in due {
             self.lost.extend(self.reachable(to).is_none().then_some((to, bytes.len())));
             if let Some(to) = self.reachable(to) {
@@ -240,6 +223,27 @@ impl Network {
 
     fn status(&self, at: usize, name: &str) -> Option<MemberStatus> {
         self.hosts[at].core.roster().members.get(name).map(|member| member.status)
+    }
+
+    /// Has host `at` announce itself to the first, as a member of the pool would.
+    fn announce(&mut self, at: usize) {
+        let target = self.hosts[0].core.me.identity();
+        self.act(at, |core, now| {
+            core.foca.announce(target, &mut core.runtime).unwrap();
+            core.settle(now);
+        });
+    }
+
+    /// True if all of these hosts see `name` in this state, or not at all.
+    fn all_see(&self, hosts: std::ops::Range<usize>, name: &str, status: impl Into<Option<MemberStatus>>) -> bool {
+        let status = status.into();
+        hosts.into_iter().all(|at| self.status(at, name) == status)
+    }
+
+    /// Runs until all of these hosts see `name` in this state, or not at all.
+    fn until_seen(&mut self, hosts: std::ops::Range<usize>, name: &str, status: impl Into<Option<MemberStatus>>) -> Duration {
+        let status = status.into();
+        self.run_until(name, |network| network.all_see(hosts.clone(), name, status))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The places of those who connect. Nobody has proved anything yet, so an address has some of them only,
-//! and whoever has not said all it wants gives way to newcomers: first who has said nothing at all.
+//! The places of incoming connections. None has proved anything yet, so an address has some of them only, and a caller with
+//! an unfinished question gives way to newcomers: silent callers first.
 
 use crate::defaults;
 use crate::entrance::{Entrance, Full, Seat, counted_as};
@@ -9,15 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// All places.
 #[derive(Debug)]
 pub(super) struct Callers {
     entrance: Arc<Entrance>,
     unheard: Mutex<Unheard>,
 }
 
-/// Who has not said all yet. Those that have said something come after those that have not, and each
-/// kind in the order they came.
+/// Callers with an unfinished question: silent ones first, each kind in the order of arrival.
 #[derive(Debug, Default)]
 struct Unheard {
     next: u64,
@@ -32,13 +30,12 @@ struct Waiting {
     _seat: Seat,
 }
 
-/// One caller's place until it is dropped.
 #[derive(Debug)]
 pub(super) struct Caller {
     callers: Arc<Callers>,
     place: (bool, u64),
     gives_way: CancellationToken,
-    /// Its own once it has said all.
+    /// Its own seat after its question.
     seat: Option<Seat>,
 }
 
@@ -48,7 +45,7 @@ impl Callers {
         Arc::new(Callers { entrance, unheard: Mutex::default() })
     }
 
-    /// A place for a caller from `address`; none where all are taken and nobody gives way.
+    /// A place for a caller from `address`; `None` when all are taken and no caller gives way.
     pub(super) fn enter(self: &Arc<Callers>, address: IpAddr) -> Option<Caller> {
         let seat = match self.entrance.enter(Some(address)) {
             Ok(seat) => seat,
@@ -73,8 +70,7 @@ impl Callers {
 }
 
 impl Unheard {
-    /// Has one of those who have not said all hang up: of this address, where that has too many. What
-    /// the newest say may be on its way still.
+    /// Has one caller hang up: of this address, if that has too many. The newest ones' bytes may be on their way still.
     fn give_way(&mut self, full: Full, address: IpAddr) {
         let may = |waiting: &Waiting| {
             (full == Full::InAll || waiting.address == address) && waiting.since.elapsed() >= defaults::GOSSIP_STREAM_GRACE
@@ -87,7 +83,6 @@ impl Unheard {
 }
 
 impl Caller {
-    /// It has begun to speak.
     pub(super) fn begins(&mut self) {
         let mut unheard = self.callers.lock();
         if let Some(waiting) = unheard.callers.remove(&self.place) {
@@ -96,13 +91,12 @@ impl Caller {
         }
     }
 
-    /// It has said all, and keeps its place for the answer.
+    /// Notes the whole question; the place stays for the answer.
     pub(super) fn is_heard(&mut self) {
         let waiting = self.callers.lock().callers.remove(&self.place);
         self.seat = waiting.map(|waiting| waiting._seat);
     }
 
-    /// Resolves when it has to hang up.
     pub(super) async fn gives_way(&self) {
         self.gives_way.cancelled().await;
     }

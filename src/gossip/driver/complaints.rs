@@ -1,5 +1,4 @@
-//! What an operator has to hear of peers that are refused: once a minute for each kind and address, for
-//! who is refused comes again and again. What is not told here is counted all the same.
+//! Warnings about refused peers: once a minute for each kind and address, since refused peers try again. All are counted.
 
 use crate::defaults;
 use crate::gossip::Pool;
@@ -11,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 use tracing::{debug, warn};
 
-/// Which peers were complained about lately.
 #[derive(Debug)]
 pub(in crate::gossip) struct Complaints {
     pool: Pool,
@@ -24,7 +22,7 @@ impl Complaints {
         Complaints { pool, refusals: FailureThrottles::new(refusal, defaults::GOSSIP_WARN_EVERY, defaults::GOSSIP_MAX_WARNED) }
     }
 
-    /// A packet or a frame of this peer was refused.
+    /// Reports a refused packet or frame of this peer.
     pub(super) fn refused(&self, peer: SocketAddr, refusal: &Rejection) {
         let (pool, kind) = (self.pool, refusal.label());
         match refusal {
@@ -37,7 +35,6 @@ impl Complaints {
         }
     }
 
-    /// A newcomer is not let in.
     pub(super) fn denied(&self, peer: SocketAddr, newcomer: &NodeInfo, denied: &Denied) {
         let (pool, kind, member, addr) = (self.pool, denied.kind, &newcomer.name, newcomer.addr);
         if self.is_due(kind, peer.ip()) {
@@ -47,7 +44,6 @@ impl Complaints {
         }
     }
 
-    /// The peer is an agent of Consul.
     pub(super) fn consul(&self, peer: SocketAddr) {
         metrics::counter!("kontor.gossip.refused", "reason" => "consul").increment(1);
         if self.is_due("consul", peer.ip()) {
@@ -70,7 +66,7 @@ mod tests {
         let at = |number: u32| IpAddr::from(number.to_be_bytes());
         assert!(complaints.is_due("key", at(1)) && !complaints.is_due("key", at(1)));
         assert!(complaints.is_due("pool", at(1)) && complaints.is_due("key", at(2)));
-        let told = (10..).take(2 * defaults::GOSSIP_MAX_WARNED).filter(|number| complaints.is_due("key", at(*number)));
-        assert!(told.count() <= defaults::GOSSIP_MAX_WARNED);
+        let reported = (10..).take(2 * defaults::GOSSIP_MAX_WARNED).filter(|number| complaints.is_due("key", at(*number)));
+        assert!(reported.count() <= defaults::GOSSIP_MAX_WARNED);
     }
 }

@@ -1,5 +1,4 @@
-//! The TCP side: state exchanges, both ways, and asking whether a member is still there.
-//! `driver` and `join` start them; every one is bounded in time, number and bytes.
+//! The TCP side: state exchanges, both ways, and questions of identity. Each is bounded in time, number and bytes.
 
 use super::super::core::{Contact, ExchangeAnswer};
 use super::super::envelope::{self, Note, Rejection};
@@ -20,7 +19,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::debug;
 
-/// Starts exchanges.
 #[derive(Clone, Debug)]
 pub(in crate::gossip) struct Dialer {
     core: CoreHandle,
@@ -43,7 +41,7 @@ impl Dialer {
         });
     }
 
-    /// Asks the holder of a name whether it is still there, and tells the core.
+    /// Asks the holder of a name for its identity, and passes the outcome to the core.
     pub(super) fn ask_later(&self, holder: SocketAddr, name: String, id: NodeId, newcomer: String) {
         let core = self.core.clone();
         self.later(async move {
@@ -65,7 +63,6 @@ impl Dialer {
     }
 }
 
-/// Takes connections until shutdown.
 pub(in crate::gossip) async fn serve(mut listener: Listener, core: CoreHandle, shutdown: Shutdown) {
     let callers = Callers::new();
     let memory = Arc::new(Semaphore::new(defaults::GOSSIP_STREAM_KIB));
@@ -87,7 +84,7 @@ pub(in crate::gossip) async fn serve(mut listener: Listener, core: CoreHandle, s
                 });
             }
             Err(error) => {
-                // Out of file descriptors, mostly: it passes, and must not become a busy loop.
+                // Mostly out of file descriptors: it passes, and must not become a busy loop.
                 metrics::counter!("kontor.gossip.accept_errors").increment(1);
                 debug!(%error, "gossip accept");
                 tokio::time::sleep(defaults::GOSSIP_ACCEPT_PAUSE).await;
@@ -96,7 +93,7 @@ pub(in crate::gossip) async fn serve(mut listener: Listener, core: CoreHandle, s
     }
 }
 
-/// Exchanges states with the agent at `addr`; the error is its reason for refusing, or what broke.
+/// Exchanges states with the agent at `addr`; the error is its refusal, or the broken step.
 pub(super) async fn exchange(core: &CoreHandle, addr: SocketAddr) -> Result<Contact, String> {
     let question = core.call(|core, now| core.state_frame(now)).await.map_err(|error| error.to_string())??;
     let answer = match within(defaults::GOSSIP_STREAM_TIMEOUT, round_trip(addr, question)).await? {
@@ -109,7 +106,7 @@ pub(super) async fn exchange(core: &CoreHandle, addr: SocketAddr) -> Result<Cont
     core.call(move |core, now| core.handle_answer(addr, &answer, now)).await.map_err(|error| error.to_string())?
 }
 
-/// Whether `name` with this id still listens at `addr`.
+/// True if `name` with this id still listens at `addr`.
 async fn ask(core: &CoreHandle, addr: SocketAddr, name: String, id: NodeId) -> bool {
     let Ok(Ok(question)) = core.call(|core, _now| core.who_frame()).await else { return false };
     let answered = within(defaults::GOSSIP_ASK_TIMEOUT, round_trip(addr, question)).await;
@@ -117,7 +114,6 @@ async fn ask(core: &CoreHandle, addr: SocketAddr, name: String, id: NodeId) -> b
     core.call(move |core, _now| core.is_answer_of(&answer, &name, id)).await.unwrap_or(false)
 }
 
-/// Answers the one question of a connection.
 async fn answer(
     core: &CoreHandle,
     memory: &Semaphore,
@@ -157,32 +153,31 @@ async fn answer(
     }
 }
 
-/// Tells an agent of Consul what this one is, in its way, and hears it out: what is closed with something
-/// unread takes back what was said.
+/// Refuses an agent of Consul in its own format, and reads the rest of its question: a connection that is closed with
+/// unread bytes takes the refusal back.
 async fn tell_consul(connection: &mut TcpStream) -> Result<(), String> {
-    let told = async {
+    let sent = async {
         connection.write_all(&memberlist::refusal()).await?;
         connection.shutdown().await?;
         let chunk = u64::try_from(defaults::GOSSIP_CHUNK_KIB << 10).unwrap_or(u64::MAX);
         tokio::io::copy(&mut connection.take(chunk), &mut tokio::io::sink()).await
     };
-    let told = async { told.await.map_err(|error| format!("cannot send: {error}")) };
-    within(defaults::GOSSIP_CONSUL_TIMEOUT, told).await.map(|_unread| ())
+    let sent = async { sent.await.map_err(|error| format!("cannot send: {error}")) };
+    within(defaults::GOSSIP_CONSUL_TIMEOUT, sent).await.map(|_unread| ())
 }
 
-/// What a peer said.
 enum Heard {
     Frame(Vec<u8>),
     Consul,
 }
 
-/// Hears a caller out, unless it has to give way.
+/// Reads a caller's question, unless it has to give way.
 async fn hear(memory: &Semaphore, connection: &mut TcpStream, caller: &mut Caller) -> Result<Heard, String> {
     let begun = tokio::select! {
         begun = begin(connection) => begun?,
         () = caller.gives_way() => return Err("gave way to others".to_owned()),
     };
-    let Begun::Frame { length } = begun else { return Ok(Heard::Consul) };
+    let Some(length) = begun else { return Ok(Heard::Consul) };
     caller.begins();
     tokio::select! {
         frame = receive_frame(connection, length, Some(memory)) => frame.map(Heard::Frame),
@@ -194,7 +189,7 @@ async fn round_trip(addr: SocketAddr, question: Vec<u8>) -> Result<Heard, String
     let mut connection = connect(addr).await?;
     send(&mut connection, &question).await?;
     let mut first = [0];
-    // Who answers may ask others first.
+    // The peer may ask others first.
     let answer = match timeout(defaults::GOSSIP_STREAM_TIMEOUT, connection.peek(&mut first)).await {
         Ok(Ok(1)) if memberlist::begins_answer(first[0]) => return Ok(Heard::Consul),
         Ok(Ok(1)) => receive(&mut connection).await,
@@ -215,7 +210,7 @@ async fn connect(addr: SocketAddr) -> Result<TcpStream, String> {
     within(defaults::GOSSIP_CONNECT_TIMEOUT, connect).await
 }
 
-/// Whether an agent that hung up without a word is one of Consul, asked in its way.
+/// Asks an agent that hung up in Consul's format; true if it is one of Consul.
 async fn is_consul(addr: SocketAddr) -> bool {
     let asked = async {
         let mut connection = connect(addr).await?;
@@ -237,27 +232,18 @@ async fn send(connection: &mut TcpStream, frame: &[u8]) -> Result<(), String> {
 
 async fn receive(connection: &mut TcpStream) -> Result<Heard, String> {
     match begin(connection).await? {
-        Begun::Frame { length } => receive_frame(connection, length, None).await.map(Heard::Frame),
-        Begun::Consul => Ok(Heard::Consul),
+        Some(length) => receive_frame(connection, length, None).await.map(Heard::Frame),
+        None => Ok(Heard::Consul),
     }
 }
 
-/// How what a peer says begins.
-enum Begun {
-    /// A frame whose first two bytes are those of this protocol.
-    Frame {
-        length: usize,
-    },
-    Consul,
-}
-
-/// Reads the length, and whether what comes is a frame.
-async fn begin(connection: &mut TcpStream) -> Result<Begun, String> {
+/// Reads the length of a frame; `None` for a message of Consul's.
+async fn begin(connection: &mut TcpStream) -> Result<Option<usize>, String> {
     let mut prefix = [0; LENGTH_BYTES];
     read(connection, &mut prefix).await?;
     let is_consul = memberlist::begins_stream(prefix);
     let length = match stream::frame_length(prefix) {
-        Err(_too_long) if is_consul => return Ok(Begun::Consul),
+        Err(_too_long) if is_consul => return Ok(None),
         Err(error) => return Err(error),
         Ok(length) if length < FIRST => return Err(Rejection::Junk.to_string()),
         Ok(length) => length,
@@ -266,15 +252,15 @@ async fn begin(connection: &mut TcpStream) -> Result<Begun, String> {
     let begins = async { connection.peek(&mut first).await.map_err(|error| format!("connection broke: {error}")) };
     let peeked = within(defaults::GOSSIP_STREAM_SILENCE, begins).await?;
     match first {
-        _ if peeked == FIRST && envelope::is_ours(first) => Ok(Begun::Frame { length }),
-        _ if is_consul => Ok(Begun::Consul),
+        _ if peeked == FIRST && envelope::is_ours(first) => Ok(Some(length)),
+        _ if is_consul => Ok(None),
         // The second byte may be on its way; the envelope looks at it again.
-        _ if peeked < FIRST => Ok(Begun::Frame { length }),
+        _ if peeked < FIRST => Ok(Some(length)),
         _ => Err(Rejection::Junk.to_string()),
     }
 }
 
-/// Bytes by which a frame is told from anything else.
+/// The bytes that distinguish a frame.
 const FIRST: usize = 2;
 
 async fn read(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<(), String> {
@@ -282,8 +268,8 @@ async fn read(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<(), Strin
     within(defaults::GOSSIP_STREAM_SILENCE, read).await.map(|_all| ())
 }
 
-/// Reads one frame; memory grows with the bytes that came, not with the length announced. Those of others
-/// take room in `memory` once they are no small ones.
+/// Reads one frame; memory grows with the bytes that arrive, not with the announced length. Frames of others take room in
+/// `memory` after their first chunk.
 async fn receive_frame(connection: &mut TcpStream, length: usize, memory: Option<&Semaphore>) -> Result<Vec<u8>, String> {
     let chunk = defaults::GOSSIP_CHUNK_KIB << 10;
     let (mut frame, mut rooms) = (Vec::new(), Vec::new());

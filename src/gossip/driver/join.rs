@@ -1,6 +1,4 @@
-//! Finding the pool: joins by address, tried for ever, and again whenever this agent is alone: of
-//! all, or in the WAN pool with its own datacenter.
-//! `mod.rs` starts the loop and calls [`join`] for a user's request.
+//! Joins by address, for ever, and again whenever this agent is alone: of all, or in the WAN pool with its own datacenter.
 
 use super::super::core::Contact;
 use super::super::{GossipError, Joined, Pool, Roster};
@@ -17,11 +15,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-/// What one attempt reached.
 #[derive(Debug, Default)]
 struct Reached {
     members: usize,
-    /// Of the members, those that were there already and needed no asking.
+    /// Members that were alive already and needed no exchange.
     known_alive: usize,
     ourselves: usize,
     /// Datacenters that were removed here, of members that answered.
@@ -29,7 +26,6 @@ struct Reached {
     failures: Vec<String>,
 }
 
-/// What [`keep_joined`] works with.
 #[derive(Debug)]
 pub(in crate::gossip) struct JoinPlan {
     pub company: Company,
@@ -37,16 +33,16 @@ pub(in crate::gossip) struct JoinPlan {
     pub interval: Duration,
     /// Tries of `retry_join` before it is given up; 0 for ever.
     pub max: u32,
-    /// Last known members, from disk at first.
+    /// The last known members, from disk at first.
     pub last_known: Vec<SocketAddr>,
-    /// Turns true when this agent leaves.
+    /// True once this agent leaves.
     pub left: watch::Receiver<bool>,
-    /// Told the reason when the configured addresses are given up.
+    /// The reason, once the configured addresses are given up.
     pub given_up: watch::Sender<Option<String>>,
 }
 
-/// Without whom this agent is alone: in the LAN pool everybody else, in the WAN pool the servers of
-/// the other datacenters, since those of its own are found by the LAN pool.
+/// The members without which this agent is alone: in the LAN pool all others, in the WAN pool the servers of the other
+/// datacenters, since the LAN pool finds those of its own.
 #[derive(Clone, Debug)]
 pub(in crate::gossip) struct Company {
     pub pool: Pool,
@@ -61,8 +57,8 @@ impl Company {
         }
     }
 
-    /// Where the members it would miss are, or were last: the alive, then the failed, and while this
-    /// agent is alone those it knew `before` as well, unless they have left: they are its way back.
+    /// The last addresses of the members it would miss: the alive, then the failed, and while this agent is alone those of
+    /// `before`, unless they have left: they are its way back.
     pub(in crate::gossip) fn last_known(&self, roster: &Roster, me: SocketAddr, before: &[SocketAddr]) -> Vec<SocketAddr> {
         let missed = |member: &&Member| self.pool == Pool::Lan || member.dc() != self.datacenter;
         let of = |status| roster.members.values().filter(missed).filter(move |member| member.status == status);
@@ -73,7 +69,6 @@ impl Company {
     }
 }
 
-/// Joins by any of `addresses`; whom that reached.
 pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[String]) -> Result<Joined, GossipError> {
     let (targets, failures) = resolve_all(addresses, pool).await;
     let reached = attempt(core, targets, failures, usize::MAX).await;
@@ -84,8 +79,8 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
     }
 }
 
-/// Joins by the configured addresses until one has answered; from then on, whenever this agent is
-/// alone, by them and by every last known member.
+/// Joins by the configured addresses until one has answered; from then on, whenever this agent is alone, by them and by
+/// every last known member.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
     let (mut trouble, mut failed) = (FailureThrottle::default(), 0);
@@ -96,13 +91,13 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
         if !*plan.left.borrow() && ((!joined && !given_up) || alone) {
             let reached = retry(&core, &plan, &roster, alone, given_up).await;
             tries += 1;
-            // Who is removed here is there, and not to be waited for.
+            // A removed member is there, and not to be waited for.
             joined |= reached.members > 0 || !reached.removed.is_empty();
             if reached.members > reached.known_alive {
                 info!(pool = %plan.company.pool, members = reached.members, "joined");
                 trouble.worked();
             } else if !reached.failures.is_empty() {
-                told(&plan, &mut trouble, &reached.failures.join("; "));
+                report(&plan, &mut trouble, &reached.failures.join("; "));
             }
             if !joined && plan.max > 0 && tries >= plan.max && !given_up {
                 given_up = true;
@@ -121,8 +116,8 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
     }
 }
 
-/// The pause before the next try. Agents that start together are not there for each other yet, so the
-/// first tries that fail follow quickly; who counts its tries (`retry_max`) gets its interval.
+/// The pause before the next try. Agents that start together do not find each other at once, so the first failed tries
+/// follow quickly; with counted tries (`retry_max`) the interval holds.
 fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
     if failed == 0 || max > 0 {
         return interval;
@@ -131,12 +126,12 @@ fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
     doubled.min(interval)
 }
 
-/// Says that nobody was reached: at first as news, for agents of one pool often start together, and
-/// as a warning when it lasts.
-fn told(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
+/// Reports that no agent was reached: at first as information, since agents of one pool often start together, and as a
+/// warning when it lasts.
+fn report(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
     let (pool, retry_in) = (plan.company.pool, plan.interval);
     let first = trouble.is_over();
-    // Another datacenter that nobody configured here may be gone for good; its links tell of it.
+    // Another datacenter that is not configured here may be gone for good; its links report that.
     if pool == Pool::Wan && plan.retry_join.is_empty() {
         debug!(%pool, ?retry_in, %causes, "nobody is reached to join");
     } else if trouble.failed(Instant::now()) {
@@ -148,8 +143,8 @@ fn told(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
     }
 }
 
-/// One round of [`keep_joined`]: the configured addresses, then the last known members in an order
-/// of its own, so that agents that restart together do not all ask the same ones.
+/// One round of [`keep_joined`]: the configured addresses, then the last known members in random order, so that agents that
+/// restart together do not all ask the same ones.
 async fn retry(core: &CoreHandle, plan: &JoinPlan, roster: &Roster, alone: bool, given_up: bool) -> Reached {
     let pool = plan.company.pool;
     let configured: &[String] = if given_up { &[] } else { &plan.retry_join };
@@ -170,7 +165,6 @@ async fn retry(core: &CoreHandle, plan: &JoinPlan, roster: &Roster, alone: bool,
     reached
 }
 
-/// Exchanges states with `targets`, until `enough` of them have answered.
 async fn attempt(core: &CoreHandle, mut targets: Vec<SocketAddr>, failures: Vec<String>, enough: usize) -> Reached {
     let mut reached = Reached { failures, ..Reached::default() };
     let mut seen = BTreeSet::new();
@@ -198,7 +192,7 @@ async fn attempt(core: &CoreHandle, mut targets: Vec<SocketAddr>, failures: Vec<
     reached
 }
 
-/// The addresses of all names, and why others have none.
+/// The addresses of all names, and the failures of the others.
 async fn resolve_all(names: &[String], pool: Pool) -> (Vec<SocketAddr>, Vec<String>) {
     let (mut addresses, mut failures) = (Vec::new(), Vec::new());
     for name in names {
@@ -217,7 +211,7 @@ async fn resolve(text: &str, pool: Pool) -> Result<Vec<SocketAddr>, String> {
         Pool::Wan => defaults::SERF_WAN_PORT,
     };
     if let Some(provider) = cloud_provider(text) {
-        // What else is written there may be a secret.
+        // The rest of the text may be a secret.
         return Err(format!("provider={provider}: no cloud auto-join is offered; name addresses or DNS names in its place"));
     }
     let bare = text.trim().trim_start_matches('[').trim_end_matches(']');
@@ -275,11 +269,11 @@ mod tests {
             (4, "dc2", MemberStatus::Left),
         ]);
         assert!(wan.is_alone(&cut_off) && !lan.is_alone(&cut_off));
-        assert_eq!(wan.last_known(&cut_off, at(1), &[at(9), at(4)]), [at(3), at(9)], "who has left is not looked for");
+        assert_eq!(wan.last_known(&cut_off, at(1), &[at(9), at(4)]), [at(3), at(9)], "a member that has left is not looked for");
         assert_eq!(lan.last_known(&cut_off, at(1), &[at(9)]), [at(2), at(3)]);
         let whole = roster(&[(1, "dc1", MemberStatus::Alive), (3, "dc2", MemberStatus::Alive)]);
         assert!(!wan.is_alone(&whole));
-        assert_eq!(wan.last_known(&whole, at(1), &[at(9)]), [at(3)], "who has company knows where it is now");
+        assert_eq!(wan.last_known(&whole, at(1), &[at(9)]), [at(3)], "a server with company needs no former members");
     }
 
     #[tokio::test]

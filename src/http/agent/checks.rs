@@ -49,22 +49,8 @@ pub(in crate::http) fn deregister(api: &Arc<HttpParts>, mut call: Call) -> Pendi
     })
 }
 
-/// `PUT agent/check/pass/:id?note`
-pub(in crate::http) fn pass(api: &Arc<HttpParts>, call: Call) -> Pending {
-    set(api, call, CheckStatus::Passing)
-}
-
-/// `PUT agent/check/warn/:id?note`
-pub(in crate::http) fn warn(api: &Arc<HttpParts>, call: Call) -> Pending {
-    set(api, call, CheckStatus::Warning)
-}
-
-/// `PUT agent/check/fail/:id?note`
-pub(in crate::http) fn fail(api: &Arc<HttpParts>, call: Call) -> Pending {
-    set(api, call, CheckStatus::Critical)
-}
-
-fn set(api: &HttpParts, mut call: Call, status: CheckStatus) -> Pending {
+/// `PUT agent/check/pass/:id?note`, and `warn` and `fail` in place of `pass`
+pub(in crate::http) fn set(api: &HttpParts, mut call: Call, status: CheckStatus) -> Pending {
     let id = call.named("Missing check ID");
     let note = call.parameters.first("note").unwrap_or("");
     let done = id.and_then(|id| Ok(api.local.update_ttl(&id, status, note)?));

@@ -1,6 +1,5 @@
-//! `agent/host`: the machine below this agent, read from `/proc` and the file system.
-//!
-//! What cannot be read is left out of its section and named in `Errors`, never made up.
+//! `agent/host`: the machine below this agent, read from `/proc` and the file system. An unreadable file is
+//! left out of its section and named in `Errors`.
 
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending};

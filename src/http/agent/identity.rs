@@ -1,4 +1,4 @@
-//! `agent/self`, `agent/version`, `agent/reload`: who this agent is and how it is set up.
+//! `agent/self`, `agent/version`, `agent/reload`: this agent's identity and configuration.
 
 use super::members::RosterEntry;
 use crate::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
@@ -20,7 +20,7 @@ pub(in crate::http) fn identity(api: &Arc<HttpParts>, _call: Call) -> Pending {
         "Member": member,
         "Stats": api.control.stats(),
         "Meta": api.control.node_meta(),
-        // No proxy is served; tools read the list and expect it to be there.
+        // No proxy is served; tools expect the list to be there.
         "xDS": {"SupportedProxies": {}},
     })))
 }
@@ -40,7 +40,7 @@ pub(in crate::http) fn version(api: &Arc<HttpParts>, _call: Call) -> Pending {
 
 /// `PUT agent/reload`
 pub(in crate::http) fn reload(api: &Arc<HttpParts>, _call: Call) -> Pending {
-    // Begun means done, whether the client waits or not.
+    // A begun reload is finished, even if the client hangs up.
     let done = tokio::spawn(api.control.reload());
     pending(async move {
         let read = done.await.map_err(|error| ErrorResponse::failed(format!("reloading failed: {error}")))?;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// `PUT agent/maintenance?enable&reason`
 pub(in crate::http) fn node(api: &Arc<HttpParts>, call: Call) -> Pending {
     let (local, token) = (api.local.clone(), call.token());
-    let asked = Asked::by(&call.parameters);
+    let asked = asked(&call.parameters);
     pending(async move {
-        let Asked { enable, reason } = asked?;
+        let (enable, reason) = asked?;
         local.node_maintenance(enable, &reason, &token).await?;
         Ok(Reply::empty())
     })
@@ -21,30 +21,19 @@ pub(in crate::http) fn node(api: &Arc<HttpParts>, call: Call) -> Pending {
 /// `PUT agent/service/maintenance/:id?enable&reason`
 pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let (local, token) = (api.local.clone(), call.token());
-    let asked = call.named("Missing service ID").and_then(|id| Ok((id, Asked::by(&call.parameters)?)));
+    let asked = call.named("Missing service ID").and_then(|id| Ok((id, asked(&call.parameters)?)));
     pending(async move {
-        let (id, Asked { enable, reason }) = asked?;
+        let (id, (enable, reason)) = asked?;
         local.service_maintenance(&id, enable, &reason, &token).await?;
         Ok(Reply::empty())
     })
 }
 
-/// What is asked for.
-struct Asked {
-    enable: bool,
-    reason: String,
-}
-
-impl Asked {
-    fn by(parameters: &Parameters) -> Result<Asked, ErrorResponse> {
-        Ok(Asked { enable: enabled(parameters)?, reason: parameters.first("reason").unwrap_or("").to_owned() })
-    }
-}
-
-/// `enable`, which must be there.
-fn enabled(parameters: &Parameters) -> Result<bool, ErrorResponse> {
+/// `enable`, which must be there, and `reason`.
+fn asked(parameters: &Parameters) -> Result<(bool, String), ErrorResponse> {
     let text = parameters.first("enable").ok_or_else(|| ErrorResponse::bad_request("Missing value for enable"))?;
-    parse_bool(text).ok_or_else(|| ErrorResponse::bad_request(format!("Invalid value for enable: {text:?}")))
+    let wrong = || ErrorResponse::bad_request(format!("Invalid value for enable: {text:?}"));
+    Ok((parse_bool(text).ok_or_else(wrong)?, parameters.first("reason").unwrap_or("").to_owned()))
 }
 
 #[cfg(test)]
@@ -53,7 +42,7 @@ mod tests {
 
     #[test]
     fn enable_must_be_said_and_be_a_boolean() {
-        let read = |query| enabled(&Parameters::parse(Some(query)).unwrap());
+        let read = |query| asked(&Parameters::parse(Some(query)).unwrap()).map(|(enable, _)| enable);
         assert_eq!(read("enable=true"), Ok(true));
         assert_eq!(read("enable=0"), Ok(false));
         assert_eq!(read(""), Err(ErrorResponse::bad_request("Missing value for enable")));

@@ -5,7 +5,7 @@ use crate::gossip::{Gossip, Roster};
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, pending, ready};
 use crate::http::error::ErrorResponse;
-use crate::http::removal::readmission;
+use crate::http::federation::readmission;
 use crate::http::respond::Reply;
 use crate::model::fault::FaultKind;
 use crate::model::member::Member;
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What clients write for the members of all network segments.
+/// The name of clients for all network segments.
 const ALL_SEGMENTS: &str = "_all";
 
 /// A member as Consul lists it. The protocol numbers are those of Serf 0.9, which tools print.
@@ -85,12 +85,12 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
         if removed.is_empty() {
             return Ok(Reply::empty());
         }
-        // Who joins a datacenter that was removed here wants it back.
+        // A join of a datacenter that was removed here lets it in again.
         for dc in &removed {
             readmit(&api, dc, &principal).await?;
         }
         let deadline = Instant::now() + FEDERATION_READMIT_WAIT;
-        // The pool hears of it as soon as this server has applied it.
+        // The pool hears of it once this server has applied it.
         while !joined(&pool, &addresses).await?.is_empty() {
             if Instant::now() >= deadline {
                 let text = "the datacenter is readmitted, and this server has not heard of it yet; try again";
@@ -102,7 +102,7 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     })
 }
 
-/// Joins; the datacenters that answered and are not taken in, because they were removed.
+/// Joins. Returns the datacenters that answered and are refused, because they were removed.
 async fn joined(pool: &Gossip, addresses: &[String]) -> Result<BTreeSet<String>, ErrorResponse> {
     let joined = pool.join(addresses).await.map_err(|error| ErrorResponse::failed(error.to_string()))?;
     Ok(joined.removed)
@@ -110,7 +110,7 @@ async fn joined(pool: &Gossip, addresses: &[String]) -> Result<BTreeSet<String>,
 
 async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(), ErrorResponse> {
     match api.router.write(WriteRequest { dc: None, principal: principal.clone(), write: readmission(dc.to_owned()) }).await {
-        // Somebody else was faster.
+        // Another request was faster.
         Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
         done => Ok(done.map(drop)?),
     }
@@ -118,7 +118,7 @@ async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(),
 
 /// `PUT agent/leave`
 pub(in crate::http) fn leave(api: &Arc<HttpParts>, _call: Call) -> Pending {
-    // Begun means done: a client that does not wait must not leave this agent half gone.
+    // A begun leave is finished: a client that hangs up must not leave this agent half gone.
     let left = tokio::spawn(api.control.leave());
     pending(async move {
         left.await.map_err(|error| ErrorResponse::failed(format!("leaving failed: {error}")))?;
@@ -139,7 +139,7 @@ pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pend
             Some(wan) => Some(wan.force_leave(&wan_name(&name, &wan.roster(), &api.settings.datacenter), prune).await),
             None => None,
         };
-        // A client agent is in no WAN pool, a client node either: one pool that knew the name is enough.
+        // Clients are in no WAN pool: one pool that knew the name is enough.
         match (lan, wan) {
             (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(Reply::empty()),
             (Some(Err(error)), _) | (None, Some(Err(error))) => Err(ErrorResponse::failed(format!("agent: {error}"))),
@@ -148,7 +148,7 @@ pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pend
     })
 }
 
-/// The name in the WAN pool: as given where it is one, else with the own datacenter.
+/// The name in the WAN pool: `name` itself if the pool knows it, else with this datacenter.
 fn wan_name(name: &str, roster: &Roster, dc: &str) -> String {
     if roster.members.contains_key(name) { name.to_owned() } else { format!("{name}.{dc}") }
 }

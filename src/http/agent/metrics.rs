@@ -1,4 +1,4 @@
-//! `agent/metrics`: what was counted since the start of the process.
+//! `agent/metrics`: the counters since the start of the process.
 
 use crate::http::HttpParts;
 use crate::http::ask::{Call, Pending, ready};
@@ -13,8 +13,8 @@ use time::macros::format_description;
 /// A time as Go prints it.
 const GO_TIME: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000 UTC");
 
-/// `GET agent/metrics?format=prometheus`, or the same as Consul's JSON. Where Consul tells of its last
-/// ten seconds, both tell of all time: a total can be told apart from another, a lost interval not.
+/// `GET agent/metrics?format=prometheus`, or the same as Consul's JSON. Consul counts the last ten seconds; both forms
+/// here count since the start, so that a missed scrape loses nothing.
 pub(in crate::http) fn metrics(api: &Arc<HttpParts>, call: Call) -> Pending {
     let counted = api.control.counters();
     let accepts = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! `/v1/agent`: this agent itself, its members, and what is registered with it. Never asks another
-//! agent, never takes `?dc`.
+//! `/v1/agent`: this agent itself, its members, and its registrations. Never asks another agent, never takes `?dc`.
 
 pub(super) mod identity;
 pub(super) mod members;
@@ -24,8 +23,8 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<Reply, ErrorResponse> {
     Ok(Reply::json(text))
 }
 
-/// The rows that match `?filter`; all of them without one. A selector that `shape`, an empty row,
-/// does not have is refused however many rows there are.
+/// The rows that match `?filter`; all of them without one. A selector that `shape`, an empty row, does not have is
+/// refused, even without any rows.
 fn filtered<'a, T: Serialize>(
     rows: BTreeMap<&'a str, T>,
     shape: &T,
@@ -38,8 +37,7 @@ fn filtered<'a, T: Serialize>(
     filter.validate(&value(shape)?).map_err(wrong)?;
     let mut kept = BTreeMap::new();
     for (id, row) in rows {
-        let value = value(&row)?;
-        let matches = filter.matches(&value);
+        let matches = filter.matches(&value(&row)?);
         if matches.map_err(|error| ErrorResponse::bad_request(format!("Failed to filter: {error}")))? {
             kept.insert(id, row);
         }

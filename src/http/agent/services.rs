@@ -74,7 +74,7 @@ impl<'a> AgentService<'a> {
         }
     }
 
-    /// A hash of everything else; the same on every agent and after every restart.
+    /// The service with a hash of all its other fields, equal on every agent and after every restart.
     fn hashed(mut self) -> Result<(AgentService<'a>, String), ErrorResponse> {
         let text = serde_json::to_vec(&self).map_err(|error| ErrorResponse::failed(error.to_string()))?;
         let hash: String = Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -104,7 +104,7 @@ pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending 
     })
 }
 
-/// Answers once the service differs from the one whose hash is `known`, or `wait` is over.
+/// Answers once the service's hash differs from `known`, or `wait` is over.
 async fn one_service(
     mut changes: watch::Receiver<Arc<Registered>>,
     id: &str,
@@ -136,8 +136,7 @@ fn render(registered: &Registered, id: &str, dc: &str) -> Result<(Reply, String)
     Ok((super::json(&service)?.with_header(CONTENT_HASH, value), hash))
 }
 
-/// The wait asked for, within bounds, and a random bit more so that watchers do not come back all
-/// at the same moment.
+/// `wait` within its bounds, and a random bit more, so that watchers do not all return at one moment.
 fn jittered(wait: Duration) -> Duration {
     let wait = if wait.is_zero() { defaults::DEFAULT_QUERY_TIME } else { wait.min(defaults::MAX_QUERY_TIME) };
     wait + (wait / defaults::WAIT_JITTER_DIVISOR).mul_f64(rand::random::<f64>())

@@ -1,7 +1,5 @@
-//! Alias checks: as good as the worst check of another service.
-//!
-//! Of a service of this agent `registry` asks [`judge`] whenever something changes; one of another
-//! node is followed in the catalog by [`follow`], a task for each.
+//! Alias checks: as good as the worst check of another service. `registry` calls [`judge`] for aliases of this agent's
+//! services; [`follow`] is the task of an alias of another node.
 
 use super::finding::Finding;
 use crate::defaults::{ALIAS_BACKOFF_AFTER, ALIAS_BACKOFF_FIRST, ALIAS_BACKOFF_MAX, ALIAS_WAIT};
@@ -14,7 +12,7 @@ use crate::router::{NodeRows, Router, TypedRows};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What an alias check mirrors.
+/// The node and service that an alias check mirrors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alias {
     /// The node; empty for this one.
@@ -24,7 +22,7 @@ pub(crate) struct Alias {
 }
 
 impl Alias {
-    /// What `check` mirrors; this agent's own node by another name is still its own.
+    /// The alias that `check` is; a node name counts as this agent's in any case of letters.
     pub(crate) fn of(check: &CheckType, own_node: &str) -> Alias {
         let own = check.alias_node.eq_ignore_ascii_case(own_node);
         let node = if own { String::new() } else { check.alias_node.clone() };
@@ -32,15 +30,14 @@ impl Alias {
     }
 }
 
-/// What an alias says when its node has `checks`; `exists` is asked when none of them is of its service.
+/// The finding of an alias whose node has `checks`; `exists` is asked when none of them is of its service.
 pub(crate) fn judge<'a>(alias: &Alias, checks: impl Iterator<Item = &'a HealthCheck>, exists: impl FnOnce() -> bool) -> Finding {
     let mut finding = Finding::passing("No checks found.");
     let mut found = alias.service.is_empty();
     for check in checks.filter(|check| check.service_id.is_empty() || check.service_id == alias.service) {
         found |= check.service_id == alias.service;
         if check.status > finding.status {
-            let why = format!("Aliased check {:?} failing: {}", check.name, check.output);
-            finding = Finding::new(check.status, why);
+            finding = Finding::new(check.status, format!("Aliased check {:?} failing: {}", check.name, check.output));
         } else if finding.status == CheckStatus::Passing {
             finding = Finding::passing("All checks passing.");
         }
@@ -51,15 +48,14 @@ pub(crate) fn judge<'a>(alias: &Alias, checks: impl Iterator<Item = &'a HealthCh
     finding
 }
 
-/// The catalog as an alias of another node needs it.
+/// The reads of the catalog for an alias of another node.
 pub(crate) trait Elsewhere: Send + Sync + 'static {
-    /// The checks of a node once there is news after `index`, with the index to go on from.
+    /// The checks of a node once they change after `index`, with the index to go on from.
     fn checks(&self, node: &str, index: u64) -> impl Future<Output = Result<(Vec<HealthCheck>, u64), Fault>> + Send;
-    /// Whether the node has this service.
     fn has(&self, node: &str, service: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
 
-/// The catalog behind the router, asked by whose check it is.
+/// The catalog behind the router, read as the owner of the check.
 #[derive(Clone, Debug)]
 pub(crate) struct RouterElsewhere {
     pub(crate) router: Router,
@@ -85,24 +81,24 @@ impl Elsewhere for RouterElsewhere {
     }
 }
 
-/// Follows an alias of another node and reports what it says, for ever.
+/// Follows an alias of another node and reports its findings, for ever.
 pub(crate) async fn follow(alias: Alias, catalog: impl Elsewhere, report: impl Fn(Finding) + Send + Sync + 'static) {
     let (mut index, mut failures) = (0, 0_u32);
     loop {
         sleep(backoff(failures)).await;
         match catalog.checks(&alias.node, index).await {
             Ok((checks, reached)) => {
-                // 0 would not wait: it would be asked again at once, without end.
+                // A query with index 0 would not wait: the loop would spin.
                 (index, failures) = (reached.max(1), 0);
                 let known = checks.iter().any(|check| check.service_id == alias.service);
-                // Where that cannot be found out, it is taken to be there.
+                // A service counts as there when the catalog does not say.
                 let exists = known || alias.service.is_empty() || catalog.has(&alias.node, &alias.service).await.unwrap_or(true);
                 report(judge(&alias, checks.iter(), || exists));
             }
             Err(fault) => {
                 metrics::counter!("kontor.checks.alias_failed").increment(1);
                 failures = failures.saturating_add(1);
-                // A first failure is mostly a server that goes; the next one answers.
+                // A first failure is mostly a server that goes; another server answers next.
                 if failures > 1 {
                     report(Finding::critical(format!("Failure checking aliased node or service: {}", fault.message)));
                 }
@@ -111,7 +107,7 @@ pub(crate) async fn follow(alias: Alias, catalog: impl Elsewhere, report: impl F
     }
 }
 
-/// The pause after so many failures in a row.
+/// The pause after `failures` in a row.
 fn backoff(failures: u32) -> Duration {
     match failures.checked_sub(ALIAS_BACKOFF_AFTER) {
         None | Some(0) => Duration::ZERO,
@@ -136,22 +132,18 @@ mod tests {
         Alias { node: node.to_owned(), service: "web".to_owned() }
     }
 
-    fn said(checks: &[HealthCheck], exists: bool) -> (CheckStatus, String) {
-        let finding = judge(&web("n2"), checks.iter(), || exists);
-        (finding.status, finding.output)
-    }
-
     #[test]
     fn it_is_as_good_as_the_worst_check_of_its_service_and_node() {
         let other = check("api", "o", Critical);
-        let told = |status, text: &str| (status, text.to_owned());
-        assert_eq!(said(&[], true), told(Passing, "No checks found."));
-        assert_eq!(said(std::slice::from_ref(&other), false), told(Critical, "Service web could not be found on node n2"));
-        assert_eq!(said(&[other.clone(), check("web", "a", Passing)], false), told(Passing, "All checks passing."));
+        let said = |checks: &[HealthCheck], exists| judge(&web("n2"), checks.iter(), || exists);
+        assert_eq!(said(&[], true), Finding::passing("No checks found."));
+        let absent = Finding::critical("Service web could not be found on node n2");
+        assert_eq!(said(std::slice::from_ref(&other), false), absent);
+        assert_eq!(said(&[other.clone(), check("web", "a", Passing)], false), Finding::passing("All checks passing."));
         let warned = [check("web", "a", Warning), other, check("web", "b", Passing)];
-        assert_eq!(said(&warned, false), told(Warning, "Aliased check \"a\" failing: a says"));
+        assert_eq!(said(&warned, false), Finding::new(Warning, "Aliased check \"a\" failing: a says"));
         let worst = [check("web", "a", Warning), check("", "disk", Critical), check("web", "b", Critical)];
-        assert_eq!(said(&worst, false), told(Critical, "Aliased check \"disk\" failing: disk says"));
+        assert_eq!(said(&worst, false), Finding::critical("Aliased check \"disk\" failing: disk says"));
     }
 
     #[test]
@@ -188,9 +180,9 @@ mod tests {
         let answers = [Ok(vec![check("web", "a", Passing)]), failed(), Ok(Vec::new()), failed(), failed()];
         let asked = Arc::new(Mutex::new(Vec::new()));
         let script = Script { answers: Mutex::new(answers.into()), asked: Arc::clone(&asked) };
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (tell, mut findings) = mpsc::unbounded_channel();
         let task = tokio::spawn(follow(web("n2"), script, move |finding| _ = tell.send(finding)));
-        let mut next = async || told.recv().await.map(|finding| finding.output).expect("a finding");
+        let mut next = async || findings.recv().await.map(|finding| finding.output).expect("a finding");
         assert_eq!(next().await, "All checks passing.");
         assert_eq!(next().await, "Service web could not be found on node n2");
         assert_eq!(next().await, "Failure checking aliased node or service: cut off");

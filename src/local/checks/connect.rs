@@ -1,6 +1,4 @@
-//! Connections to what is probed: names looked up, TCP, TLS. Errors read as Consul's do.
-//!
-//! Used by the kinds of network checks, each of which bounds the time.
+//! Connections to probed targets: names looked up, TCP, TLS. Errors read as Consul's do. Callers bound the time.
 
 use crate::defaults::CHECK_LOOKUPS;
 use crate::proxy::Proxy;
@@ -10,17 +8,14 @@ use rustls_pki_types::ServerName;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
-/// `host:port` of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) host: String,
@@ -74,48 +69,58 @@ impl fmt::Display for Address {
     }
 }
 
-/// TLS to one target.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     pub(super) settings: OutgoingTls,
     pub(super) verify: bool,
     pub(super) http2: bool,
-    /// The name that the certificate must carry, where the check says one.
+    /// The name that the certificate must carry; empty for the target's.
     pub(super) server_name: String,
 }
 
-/// A connection with or without TLS.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+/// The target of a network check.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// `host:port`; a gRPC check adds `/service`.
+    pub(super) address: String,
+    pub(super) tls: Option<Tls>,
+    pub(super) timeout: Duration,
 }
 
-/// Connects to `address`, with TLS where it is given.
+impl Target {
+    /// Connects, with TLS where the check asks for it.
+    pub(super) async fn connect(&self) -> Result<Stream, String> {
+        connect(&Address::parse(&self.address)?, self.tls.as_ref()).await
+    }
+}
+
+/// A connection without TLS, or with it.
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// Connects to `address`, with TLS where `tls` is given.
 pub(super) async fn connect(address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
     shake(address, tls, dial(address).await?).await
 }
 
-/// Connects to `proxy`, which leads on to `address` where TLS is to be spoken with that, and takes
-/// requests to it otherwise.
+/// Connects to `proxy`. With TLS the proxy opens a tunnel to `address`, without TLS it takes requests.
 pub(super) async fn connect_by(proxy: &Proxy, address: &Address, tls: Option<&Tls>) -> Result<Stream, String> {
     let next = Address { host: proxy.host.clone(), port: proxy.port };
     let tcp = dial(&next).await.map_err(|why| format!("proxyconnect tcp: {why}"))?;
     match tls {
         Some(_) => shake(address, tls, proxy.tunnel(tcp, &address.to_string()).await?).await,
-        None => Ok(Stream::Plain(tcp)),
+        None => Ok(Stream::Left(tcp)),
     }
 }
 
 async fn shake(address: &Address, tls: Option<&Tls>, tcp: TcpStream) -> Result<Stream, String> {
     match tls {
-        None => Ok(Stream::Plain(tcp)),
-        Some(tls) => Ok(Stream::Tls(Box::new(tls.shake(address, tcp).await?))),
+        None => Ok(Stream::Left(tcp)),
+        Some(tls) => Ok(Stream::Right(Box::new(tls.shake(address, tcp).await?))),
     }
 }
 
-/// Asks the system for the addresses of a name. Such a question cannot be taken back: it holds a thread
-/// until it is answered, however soon its check gives up, so no more than these are asked at a time.
+/// Asks the system for the addresses of a name, [`CHECK_LOOKUPS`] names at a time. A lookup cannot be cancelled:
+/// it holds a thread until it is answered, however soon its check gives up.
 async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     static ROOM: Semaphore = Semaphore::const_new(CHECK_LOOKUPS);
     let room = match ROOM.try_acquire() {
@@ -139,7 +144,7 @@ async fn dial(address: &Address) -> Result<TcpStream, String> {
     for addr in address.resolve("tcp").await? {
         match TcpStream::connect(addr).await {
             Ok(stream) => {
-                // What is written here is whole requests: waiting for more only costs time.
+                // Every write is a whole request: waiting for more only costs time.
                 _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -160,7 +165,7 @@ impl Tls {
     }
 }
 
-/// Why a handshake failed, with Go's words for what is wrong with a certificate.
+/// The reason that a handshake failed, with Go's words for a certificate that does not count.
 fn tls_error(error: &io::Error, name: &str) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
         Some(TlsError::InvalidCertificate(why)) => format!("x509: {}", certificate_error(why, name)),
@@ -210,36 +215,4 @@ pub(super) async fn within<T>(
         metrics::counter!("kontor.checks.timed_out").increment(1);
         Err(late())
     })
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }

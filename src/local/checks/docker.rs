@@ -1,11 +1,10 @@
-//! Docker checks: a command run inside a container, judged by its exit code.
-//!
-//! The engine is asked over HTTP on its socket or where `DOCKER_HOST` says. What a container runs
-//! cannot be ended from outside: while one run goes on, no other one is begun.
+//! Docker checks: a command run inside a container, judged by its exit code. A run cannot be ended from outside: while
+//! it goes on, no other one is begun.
 
-use super::connect::{Address, Stream, connect, plain};
+use super::connect::{Address, connect, plain};
 use super::exchange::{Answer, ask};
 use super::finding::Finding;
+use super::process::Command;
 use super::script::{by_exit_code, timed_out};
 use crate::defaults::{CHECK_BODY_BYTES, CHECK_DOCKER_ANSWER_BYTES, DOCKER_SOCKET};
 use crate::model::uri;
@@ -14,26 +13,22 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// A Docker check.
 #[derive(Debug)]
 pub(super) struct DockerProbe {
     container: String,
-    args: Vec<String>,
+    command: Command,
     engine: Result<Engine, String>,
-    timeout: Duration,
-    output_max: usize,
     /// The run that took too long, until the engine says that it has ended.
     late: Mutex<Option<String>>,
 }
 
-/// Where the engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Engine {
     Unix(PathBuf),
@@ -55,98 +50,85 @@ struct Inspected {
 }
 
 impl DockerProbe {
-    /// Runs `args` in `container`, with the engine that `DOCKER_HOST` names.
-    pub(super) fn new(container: &str, args: &[String], timeout: Duration, output_max: usize) -> DockerProbe {
-        DockerProbe {
-            container: container.to_owned(),
-            args: args.to_vec(),
-            engine: Engine::read(&std::env::var("DOCKER_HOST").unwrap_or_default()),
-            timeout,
-            output_max,
-            late: Mutex::new(None),
-        }
+    /// The probe that runs `command` in `container`, with the engine that `DOCKER_HOST` names.
+    pub(super) fn new(container: &str, command: Command) -> DockerProbe {
+        let engine = Engine::read(&std::env::var("DOCKER_HOST").unwrap_or_default());
+        DockerProbe { container: container.to_owned(), command, engine, late: Mutex::new(None) }
     }
 
     /// Runs the command once.
     pub(super) async fn run(&self) -> Finding {
-        let mut output = Answer::of_frames(self.output_max, u64::MAX);
-        match timeout(self.timeout, self.exec(&mut output)).await {
+        let mut output = Answer::of_frames(self.command.output_max, u64::MAX);
+        match timeout(self.command.timeout, self.exec(&mut output)).await {
             Ok(Ok(code)) => Finding::new(by_exit_code(code), output.body.noted()),
             Ok(Err(why)) => Finding::critical(why),
             Err(_elapsed) => {
                 metrics::counter!("kontor.checks.timed_out").increment(1);
-                Finding::critical(timed_out(self.timeout, &output.body.noted()))
+                Finding::critical(timed_out(self.command.timeout, &output.body.noted()))
             }
         }
     }
 
     async fn exec(&self, output: &mut Answer) -> Result<Option<i64>, String> {
         let container = &self.container;
-        if let Some(late) = self.late()
+        let late = self.late().clone();
+        if let Some(late) = late
             && self.inspect(&late).await.is_ok_and(|state| state.running)
         {
             return Err(format!("the last run in container {container} has not ended yet"));
         }
         let exec = self.create().await?;
-        self.set_late(Some(exec.clone()));
+        *self.late() = Some(exec.clone());
         // Without a terminal, which would lose one of the two outputs or change its line ends.
-        let start = self.request("POST", format!("/exec/{exec}/start"), Some(json!({"Detach": false, "Tty": false})))?;
-        let failed = |why: String| format!("start exec failed for container {container}: {why}");
-        self.ask(start, output).await.map_err(failed)?;
-        let body = output.body.text();
-        match status(output) {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(failed(format!("invalid exec id {exec}"))),
-            StatusCode::CONFLICT => return Err(format!("start exec failed since container {container} is paused or stopped")),
-            other => return Err(format!("start exec failed for container {container} with status {}: {body}", other.as_u16())),
-        }
+        let how = json!({"Detach": false, "Tty": false});
+        let start = request("POST", format!("/exec/{exec}/start"), Some(how))?;
+        self.step("start", start, output, &format!(" for container {container}: invalid exec id {exec}")).await?;
         let state = self.inspect(&exec).await?;
         if !state.running {
-            self.set_late(None);
+            *self.late() = None;
         }
         Ok(state.exit_code)
     }
 
     async fn create(&self) -> Result<String, String> {
         let container = &self.container;
-        let what = json!({
-            "AttachStdin": false, "AttachStdout": true, "AttachStderr": true, "Tty": false, "Cmd": self.args,
+        let how = json!({
+            "AttachStdin": false, "AttachStdout": true, "AttachStderr": true, "Tty": false, "Cmd": self.command.args,
         });
-        let request = self.request("POST", format!("/containers/{}/exec", escaped(container)), Some(what))?;
-        let failed = |why: String| format!("create exec failed for container {container}: {why}");
+        let request = request("POST", format!("/containers/{}/exec", escaped(container)), Some(how))?;
         let mut answer = Answer::new(CHECK_DOCKER_ANSWER_BYTES, CHECK_BODY_BYTES);
-        self.ask(request, &mut answer).await.map_err(failed)?;
-        let body = answer.body.text();
-        match status(&answer) {
-            StatusCode::CREATED => {
-                let created: Created = serde_json::from_str(&body).map_err(|error| failed(error.to_string()))?;
-                Ok(escaped(&created.id))
-            }
-            StatusCode::NOT_FOUND => Err(format!("create exec failed for unknown container {container}")),
-            StatusCode::CONFLICT => Err(format!("create exec failed since container {container} is paused or stopped")),
-            other => Err(format!("create exec failed for container {container} with status {}: {body}", other.as_u16())),
-        }
+        self.step("create", request, &mut answer, &format!(" for unknown container {container}")).await?;
+        let created: Created = self.parse("create", &mut answer)?;
+        Ok(escaped(&created.id))
     }
 
     async fn inspect(&self, exec: &str) -> Result<Inspected, String> {
-        let container = &self.container;
-        let request = self.request("GET", format!("/exec/{exec}/json"), None)?;
-        let failed = |why: String| format!("inspect exec failed for container {container}: {why}");
+        let request = request("GET", format!("/exec/{exec}/json"), None)?;
         let mut answer = Answer::new(CHECK_DOCKER_ANSWER_BYTES, CHECK_BODY_BYTES);
-        self.ask(request, &mut answer).await.map_err(failed)?;
-        let body = answer.body.text();
-        match status(&answer) {
-            StatusCode::OK => serde_json::from_str(&body).map_err(|error| failed(error.to_string())),
-            StatusCode::NOT_FOUND => Err(failed(format!("invalid exec id {exec}"))),
-            other => Err(format!("inspect exec failed for container {container} with status {}: {body}", other.as_u16())),
+        let unknown = format!(" for container {}: invalid exec id {exec}", self.container);
+        self.step("inspect", request, &mut answer, &unknown).await?;
+        self.parse("inspect", &mut answer)
+    }
+
+    /// Takes one step of a run. Its error is in Consul's words; `unknown` follows them for a 404.
+    async fn step(&self, step: &str, request: Request<Full<Bytes>>, answer: &mut Answer, unknown: &str) -> Result<(), String> {
+        let container = &self.container;
+        let failed = |why: String| format!("{step} exec failed{why}");
+        self.ask(request, answer).await.map_err(|why| failed(format!(" for container {container}: {why}")))?;
+        match answer.head.as_ref().map_or(StatusCode::INTERNAL_SERVER_ERROR, |head| head.status) {
+            StatusCode::OK | StatusCode::CREATED => Ok(()),
+            StatusCode::NOT_FOUND => Err(failed(unknown.to_owned())),
+            StatusCode::CONFLICT => Err(failed(format!(" since container {container} is paused or stopped"))),
+            other => {
+                let body = answer.body.text();
+                Err(failed(format!(" for container {container} with status {}: {body}", other.as_u16())))
+            }
         }
     }
 
-    fn request(&self, method: &str, path: String, body: Option<Value>) -> Result<Request<Full<Bytes>>, String> {
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let request = Request::builder().method(method).uri(path).header(HOST, "docker");
-        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)));
-        request.map_err(|error| format!("docker: {error}"))
+    fn parse<T: DeserializeOwned>(&self, step: &str, answer: &mut Answer) -> Result<T, String> {
+        serde_json::from_str(&answer.body.text())
+            .map_err(|error| format!("{step} exec failed for container {}: {error}", self.container))
     }
 
     async fn ask(&self, request: Request<Full<Bytes>>, answer: &mut Answer) -> Result<(), String> {
@@ -156,21 +138,17 @@ impl DockerProbe {
                 let stream = stream.map_err(|error| format!("dial unix {}: connect: {}", path.display(), plain(&error)))?;
                 ask(stream, request, answer, |_head| true).await
             }
-            Engine::Tcp(address) => ask::<Stream>(connect(address, None).await?, request, answer, |_head| true).await,
+            Engine::Tcp(address) => ask(connect(address, None).await?, request, answer, |_head| true).await,
         }
     }
 
-    fn late(&self) -> Option<String> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_late(&self, exec: Option<String>) {
-        *self.late.lock().unwrap_or_else(PoisonError::into_inner) = exec;
+    fn late(&self) -> MutexGuard<'_, Option<String>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Engine {
-    /// Reads `DOCKER_HOST`; empty for the usual socket.
+    /// Parses `DOCKER_HOST`; empty for the usual socket.
     fn read(host: &str) -> Result<Engine, String> {
         let tcp = |address: &str| {
             if address.contains('@') {
@@ -189,8 +167,11 @@ impl Engine {
     }
 }
 
-fn status(answer: &Answer) -> StatusCode {
-    answer.head.as_ref().map_or(StatusCode::INTERNAL_SERVER_ERROR, |head| head.status)
+fn request(method: &str, path: String, body: Option<Value>) -> Result<Request<Full<Bytes>>, String> {
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let request = Request::builder().method(method).uri(path).header(HOST, "docker");
+    let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)));
+    request.map_err(|error| format!("docker: {error}"))
 }
 
 /// `text` as one part of a path.

@@ -1,4 +1,4 @@
-//! The answer of a target that is asked over HTTP/1.1, as far as it has come. Used by `http` and `docker`.
+//! A request over HTTP/1.1 and as much of its answer as arrives. Used by `http` and `docker`.
 
 use super::frames::Frames;
 use crate::http1;
@@ -10,26 +10,25 @@ use hyper::http::response::Parts;
 use std::error::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// As much of an answer as has come, whether or not the rest comes.
+/// The part of an answer that has arrived.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Status and headers, once they are there.
+    /// Status and headers; `None` until they have arrived.
     pub(super) head: Option<Parts>,
-    /// The last bytes of the body.
     pub(super) body: Tail,
-    /// Bytes of the body after which no more is read.
+    /// Bytes of the body that are read at most.
     body_max: u64,
-    /// Unpacks the body, where it is one of several streams.
+    /// Unpacks a body that is several streams in frames.
     frames: Option<Frames>,
 }
 
 impl Answer {
-    /// Nothing has come yet; of the body `keep` bytes are kept and `body_max` read.
+    /// An answer before its first byte. Of the body `keep` bytes are kept and `body_max` read.
     pub(super) fn new(keep: usize, body_max: u64) -> Answer {
         Answer { head: None, body: Tail::new(keep), body_max, frames: None }
     }
 
-    /// The same of a body that is several streams in frames.
+    /// An answer with a body of several streams in frames.
     pub(super) fn of_frames(keep: usize, body_max: u64) -> Answer {
         Answer { frames: Some(Frames::default()), ..Answer::new(keep, body_max) }
     }
@@ -40,24 +39,16 @@ impl Answer {
             Some(frames) => frames.unpack(data, &mut self.body),
         }
     }
-
-    /// `200 OK`, as the server says it.
-    pub(super) fn status_line(&self) -> String {
-        self.head.as_ref().map(http1::status_line).unwrap_or_default()
-    }
 }
 
-/// Sends `request` over `stream` and fills `answer` as it comes; its body only where `wanted` says so by
-/// the head. The error says why it is not whole.
-pub(super) async fn ask<S>(
-    stream: S,
+/// Sends `request` over `stream` and fills `answer` as it arrives; the body is read where `wanted` accepts the
+/// head. The error says why the answer is not whole.
+pub(super) async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
     answer: &mut Answer,
     wanted: impl Fn(&Parts) -> bool,
-) -> Result<(), String>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<(), String> {
     let read = http1::exchange(stream, request, |response| async {
         let (head, mut body) = response.into_parts();
         let skipped = !wanted(&head);
@@ -66,7 +57,7 @@ where
             return Ok(());
         }
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| told(&error))?;
+            let frame = frame.map_err(|error| innermost(&error))?;
             answer.take(frame.data_ref().map_or(&[], |data| data));
             if answer.body.total() >= answer.body_max {
                 metrics::counter!("kontor.checks.body_cut").increment(1);
@@ -75,11 +66,11 @@ where
         }
         Ok(())
     });
-    read.await.map_err(|error| told(&error))?
+    read.await.map_err(|error| innermost(&error))?
 }
 
-/// The innermost cause: what is around it only says that a request failed.
-fn told(error: &hyper::Error) -> String {
+/// The text of the innermost cause; the outer ones only say that a request failed.
+fn innermost(error: &hyper::Error) -> String {
     if error.is_incomplete_message() {
         return "EOF".to_owned();
     }

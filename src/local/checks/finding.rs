@@ -1,18 +1,15 @@
-//! What a probe found, whatever it probed.
+//! The result of one probe, whatever its kind.
 
 use crate::model::check::CheckStatus;
 
-/// What a probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// How the target is.
     pub(crate) status: CheckStatus,
-    /// Why, for people.
+    /// The reason, for people.
     pub(crate) output: String,
 }
 
 impl Finding {
-    /// A status with its reason.
     pub(crate) fn new(status: CheckStatus, output: impl Into<String>) -> Finding {
         Finding { status, output: output.into() }
     }
@@ -23,5 +20,10 @@ impl Finding {
 
     pub(super) fn critical(output: impl Into<String>) -> Finding {
         Finding::new(CheckStatus::Critical, output)
+    }
+
+    /// Passing for success, critical for an error.
+    pub(super) fn of(result: Result<impl Into<String>, String>) -> Finding {
+        result.map_or_else(Finding::critical, Finding::passing)
     }
 }

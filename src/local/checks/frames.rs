@@ -1,11 +1,11 @@
-//! Unpacks what a command in a container writes: the Docker engine sends both outputs in frames, each
-//! with a head of eight bytes. Pure; used by `exchange`.
+//! Unpacks the output of a command in a container: the Docker engine sends both outputs in frames, each with a
+//! head of eight bytes. Pure; used by `exchange`.
 
 use crate::model::tail::Tail;
 
 const HEAD: usize = 8;
 
-/// Where in the frames a body has got to.
+/// The place in the frames that a body has reached.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     head: Vec<u8>,
@@ -14,7 +14,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Takes the next bytes, cut anywhere, and gives what is in them to `output`.
+    /// Takes the next bytes, cut anywhere, and gives their content to `output`.
     pub(super) fn unpack(&mut self, mut bytes: &[u8], output: &mut Tail) {
         while !bytes.is_empty() {
             if self.rest == 0 {

@@ -1,8 +1,7 @@
-//! gRPC checks: asks `grpc.health.v1.Health/Check`, and passing is what says `SERVING`.
-//!
-//! The protocol is HTTP/2 with a message of one field each way, so it is spoken here by hand.
+//! gRPC checks: `SERVING` as the answer of `grpc.health.v1.Health/Check` is passing. The protocol is HTTP/2 with a
+//! message of one field each way, so it is encoded here by hand.
 
-use super::connect::{Address, Stream, Tls, connect, within};
+use super::connect::{Address, Stream, Target, connect, within};
 use super::finding::Finding;
 use crate::defaults::{CHECK_GRPC_BYTES, CHECK_HEAD_LIST_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -10,7 +9,6 @@ use h2::RecvStream;
 use h2::client::{Builder, SendRequest};
 use hyper::header::{CONTENT_TYPE, TE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
-use std::time::Duration;
 
 const METHOD: &str = "/grpc.health.v1.Health/Check";
 /// `HealthCheckResponse.ServingStatus.SERVING`.
@@ -19,65 +17,38 @@ const SERVING: u64 = 1;
 const FIELD: u64 = 1;
 /// Bytes in front of a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
-const CODES: [&str; 17] = [
-    "OK",
-    "Canceled",
-    "Unknown",
-    "InvalidArgument",
-    "DeadlineExceeded",
-    "NotFound",
-    "AlreadyExists",
-    "PermissionDenied",
-    "ResourceExhausted",
-    "FailedPrecondition",
-    "Aborted",
-    "OutOfRange",
-    "Unimplemented",
-    "Internal",
-    "Unavailable",
-    "DataLoss",
-    "Unauthenticated",
-];
+/// The names of the codes, from 0 on.
+const CODES: &str = "OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied \
+                     ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss \
+                     Unauthenticated";
 
-/// A gRPC check.
-#[derive(Clone, Debug)]
-pub(super) struct GrpcProbe {
-    /// `host:port[/service]`
-    pub(super) target: String,
-    pub(super) tls: Option<Tls>,
-    pub(super) timeout: Duration,
+pub(super) async fn probe(target: &Target) -> Finding {
+    match within(target.timeout, || rpc_error("DeadlineExceeded", "context deadline exceeded"), ask(target)).await {
+        Ok(SERVING) => Finding::passing(format!("gRPC check {}: success", target.address)),
+        Ok(_other) => Finding::critical("gRPC application didn't report service healthy"),
+        Err(why) => Finding::critical(why),
+    }
 }
 
-impl GrpcProbe {
-    /// Asks once.
-    pub(super) async fn run(&self) -> Finding {
-        match within(self.timeout, || rpc_error("DeadlineExceeded", "context deadline exceeded"), self.ask()).await {
-            Ok(SERVING) => Finding::passing(format!("gRPC check {}: success", self.target)),
-            Ok(_other) => Finding::critical("gRPC application didn't report service healthy"),
-            Err(why) => Finding::critical(why),
-        }
-    }
-
-    /// The state that the target says it is in.
-    async fn ask(&self) -> Result<u64, String> {
-        let (server, service) = self.target.split_once('/').unwrap_or((&self.target, ""));
-        let unavailable = |why: String| rpc_error("Unavailable", &format!("connection error: desc = \"transport: {why}\""));
-        let address = Address::parse(server).map_err(unavailable)?;
-        let stream = connect(&address, self.tls.as_ref()).await.map_err(unavailable)?;
-        let mut builder = Builder::new();
-        builder.max_header_list_size(CHECK_HEAD_LIST_BYTES).enable_push(false);
-        let (sender, connection) =
-            builder.handshake::<Stream, Bytes>(stream).await.map_err(|error| unavailable(error.to_string()))?;
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let call = call(sender, format!("{scheme}://{address}{METHOD}"), message(service));
-        tokio::pin!(connection, call);
-        let mut closed = false;
-        loop {
-            tokio::select! {
-                biased;
-                state = &mut call => return state,
-                _end = &mut connection, if !closed => closed = true,
-            }
+/// The serving status that the target reports.
+async fn ask(target: &Target) -> Result<u64, String> {
+    let (server, service) = target.address.split_once('/').unwrap_or((&target.address, ""));
+    let unavailable = |why: String| rpc_error("Unavailable", &format!("connection error: desc = \"transport: {why}\""));
+    let address = Address::parse(server).map_err(unavailable)?;
+    let stream = connect(&address, target.tls.as_ref()).await.map_err(unavailable)?;
+    let mut builder = Builder::new();
+    builder.max_header_list_size(CHECK_HEAD_LIST_BYTES).enable_push(false);
+    let (sender, connection) =
+        builder.handshake::<Stream, Bytes>(stream).await.map_err(|error| unavailable(error.to_string()))?;
+    let scheme = if target.tls.is_some() { "https" } else { "http" };
+    let call = call(sender, format!("{scheme}://{address}{METHOD}"), message(service));
+    tokio::pin!(connection, call);
+    let mut closed = false;
+    loop {
+        tokio::select! {
+            biased;
+            state = &mut call => return state,
+            _end = &mut connection, if !closed => closed = true,
         }
     }
 }
@@ -124,14 +95,14 @@ async fn whole(body: &mut RecvStream) -> Result<BytesMut, String> {
     Ok(answer)
 }
 
-/// The code that headers or trailers carry, if it is one of failure.
+/// The failure that headers or trailers carry, if any.
 fn said(headers: &HeaderMap) -> Result<(), String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(code) = text("grpc-status") else { return Ok(()) };
     match code.parse::<usize>() {
         Ok(0) => Ok(()),
         Ok(code) => {
-            let name = CODES.get(code).map_or_else(|| format!("Code({code})"), |name| (*name).to_owned());
+            let name = CODES.split(' ').nth(code).map_or_else(|| format!("Code({code})"), str::to_owned);
             Err(rpc_error(&name, text("grpc-message").unwrap_or_default()))
         }
         Err(_) => Err(rpc_error("Internal", &format!("expected a number in grpc-status, got {code:?}"))),
@@ -142,7 +113,7 @@ fn rpc_error(code: &str, why: &str) -> String {
     format!("rpc error: code = {code} desc = {why}")
 }
 
-/// A `HealthCheckRequest` with what precedes a message.
+/// A `HealthCheckRequest` behind the prefix of a message.
 fn message(service: &str) -> Bytes {
     let mut field = BytesMut::new();
     if !service.is_empty() {
@@ -158,7 +129,7 @@ fn message(service: &str) -> Bytes {
     message.freeze()
 }
 
-/// The state in a `HealthCheckResponse`; nothing when it is none.
+/// The status in `answer`; `None` when the bytes are no `HealthCheckResponse`.
 fn state(answer: &[u8]) -> Option<u64> {
     let (prefix, mut rest) = answer.split_at_checked(PREFIX)?;
     let length = usize::try_from(u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]])).ok()?;

@@ -1,13 +1,12 @@
-//! HTTP and HTTPS checks: 2xx is passing, 429 warning, everything else critical.
-//!
-//! Redirects are followed as Go's client does. A body that never ends costs no more than its bound,
-//! and does not change what the status says.
+//! HTTP and HTTPS checks: 2xx is passing, 429 warning, everything else critical. Redirects are followed as Go's client
+//! does. An endless body is cut at its bound and leaves the status as it is.
 
 use super::connect::{Tls, connect, connect_by};
 use super::exchange::{Answer, ask};
 use super::finding::Finding;
 use super::url::Url;
 use crate::defaults::{CHECK_BODY_BYTES, CHECK_REDIRECTS};
+use crate::http1::status_line;
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::duration;
 use crate::model::uri::shown;
@@ -25,13 +24,12 @@ use tokio::time::timeout;
 const AGENT: HeaderValue = HeaderValue::from_static("Consul Health Check");
 const ANY_TEXT: HeaderValue = HeaderValue::from_static("text/plain, text/*, */*");
 
-/// An HTTP check.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
-    /// As the user wrote it, but for a password.
+    /// The user's text, but for a password.
     target: String,
     method: String,
-    /// What is sent, or why nothing can be.
+    /// The first request, or the reason that there is none.
     first: Result<Exchange, String>,
     follows: bool,
     tls: Tls,
@@ -40,7 +38,7 @@ pub(super) struct HttpProbe {
     output_max: usize,
 }
 
-/// One request of a probe: the first, or one that a redirect led to.
+/// One request of a probe: the first, or that of a redirect.
 #[derive(Clone, Debug)]
 struct Exchange {
     url: Url,
@@ -50,7 +48,7 @@ struct Exchange {
 }
 
 impl HttpProbe {
-    /// The probe of `check`. What is wrong with it is told at each run, as Consul does.
+    /// The probe of `check`. A mistake in it is the finding of each run, as in Consul.
     pub(super) fn new(check: &CheckType, tls: Tls, proxies: Proxies, timeout: Duration, output_max: usize) -> HttpProbe {
         let method = if check.method.is_empty() { "GET".to_owned() } else { check.method.clone() };
         HttpProbe {
@@ -65,7 +63,6 @@ impl HttpProbe {
         }
     }
 
-    /// Asks once.
     pub(super) async fn run(&self) -> Finding {
         let mut answer = Answer::new(self.output_max, CHECK_BODY_BYTES);
         let asked = match &self.first {
@@ -90,11 +87,11 @@ impl HttpProbe {
             Ok(Err(why)) => format!("\n(the body is not complete: {why})"),
             Err(_elapsed) => format!("\n(the body is not complete: it took longer than {})", duration::format(self.timeout)),
         };
-        let (line, body) = (answer.status_line(), answer.body.text());
+        let (line, body) = (status_line(head), answer.body.text());
         Finding::new(status, format!("HTTP {} {}: {line} Output: {body}{note}", self.method, self.target))
     }
 
-    /// Asks, and asks where redirects point, until there is an answer.
+    /// Asks, and follows redirects, until there is an answer.
     async fn follow(&self, mut step: Exchange, answer: &mut Answer) -> Result<(), String> {
         for _ in 0..CHECK_REDIRECTS {
             let (address, tls) = (&step.url.address, step.url.https.then_some(&self.tls));
@@ -105,18 +102,17 @@ impl HttpProbe {
             };
             let asked = proxy.filter(|_| !step.url.https);
             ask(stream, step.request(asked.as_ref())?, answer, |head| self.place(head).is_none()).await?;
-            let Some((status, place)) = answer.head.as_ref().and_then(|head| Some((head.status, self.place(head)?.to_owned())))
-            else {
-                return Ok(());
-            };
+            let Some(head) = &answer.head else { return Ok(()) };
+            let Some(place) = self.place(head) else { return Ok(()) };
+            let next = step.next(head.status, place);
             *answer = Answer::new(self.output_max, CHECK_BODY_BYTES);
-            step = step.next(status, &place)?;
+            step = next?;
         }
         metrics::counter!("kontor.checks.redirects_refused").increment(1);
         Err(format!("stopped after {CHECK_REDIRECTS} redirects"))
     }
 
-    /// Where an answer leads on to, if it does and that is followed.
+    /// The location of an answer that redirects, where redirects are followed.
     fn place<'a>(&self, head: &'a Parts) -> Option<&'a str> {
         let leads = matches!(head.status.as_u16(), 301 | 302 | 303 | 307 | 308);
         head.headers.get(LOCATION).filter(|_| self.follows && leads)?.to_str().ok()
@@ -144,7 +140,7 @@ impl Exchange {
         Ok(Exchange { url, method, headers, body: Bytes::from(check.body.clone()) })
     }
 
-    /// For the target itself, or for the proxy that is asked to ask it.
+    /// The request to the target itself, or to the proxy that asks it.
     fn request(&self, proxy: Option<&Proxy>) -> Result<Request<Full<Bytes>>, String> {
         let path = &self.url.path;
         let place = proxy.map_or_else(|| path.clone(), |_proxy| format!("http://{}{path}", self.url.host));
@@ -175,7 +171,7 @@ impl Exchange {
             headers.remove(HOST);
         }
         if url.address.host != self.url.address.host {
-            // What was meant for one host is no other's to see.
+            // Secrets for one host are not shown to another.
             headers.remove(AUTHORIZATION);
             headers.remove(COOKIE);
         }

@@ -1,8 +1,5 @@
-//! Checks that this agent runs: one kind a file behind [`Probe`], when in `schedule`, what counts in
-//! `thresholds`, the tasks in `runners`.
-//!
-//! `registry` runs its own checks with it. A probe asks its target once, bounded in time, memory and
-//! output; what comes of it is its caller's business.
+//! Checks that this agent runs: one kind a file behind [`Probe`], the counting of failures in `thresholds`, the
+//! tasks in `runners`. A probe asks its target once, bounded in time, memory and output.
 
 mod alias;
 mod connect;
@@ -17,7 +14,6 @@ mod os_service;
 mod probe;
 mod process;
 mod runners;
-mod schedule;
 mod script;
 mod tcp;
 mod thresholds;

@@ -1,31 +1,23 @@
-//! Checks of a service of the operating system, asked of systemd: active is passing, on its way there
-//! warning, everything else critical.
+//! Checks of a service of the operating system, asked of systemd: active is passing, activating and reloading are
+//! warning, everything else is critical.
 
 use super::finding::Finding;
-use super::process;
+use super::process::Command;
 use super::script::timed_out;
 use crate::model::check::CheckStatus;
 use crate::model::tail::Tail;
-use std::time::Duration;
 
-/// A check of a service of the operating system.
-#[derive(Clone, Debug)]
-pub(super) struct OsServiceProbe {
-    pub(super) service: String,
-    pub(super) timeout: Duration,
-    pub(super) output_max: usize,
+/// The command that asks systemd for the state of `service`.
+pub(super) fn question(service: &str) -> Vec<String> {
+    ["systemctl", "--no-ask-password", "is-active", "--", service].map(str::to_owned).to_vec()
 }
 
-impl OsServiceProbe {
-    /// Asks once.
-    pub(super) async fn run(&self) -> Finding {
-        let ask = ["systemctl", "--no-ask-password", "is-active", "--", &self.service].map(str::to_owned);
-        let mut output = Tail::new(self.output_max);
-        match process::run(&ask, self.timeout, &mut output).await {
-            Ok(Some(_status)) => judge(&self.service, output.text().trim()),
-            Ok(None) => Finding::critical(timed_out(self.timeout, &output.noted())),
-            Err(why) => Finding::critical(format!("systemd cannot be asked: {why}")),
-        }
+pub(super) async fn probe(service: &str, question: &Command) -> Finding {
+    let mut output = Tail::new(question.output_max);
+    match question.run(&mut output).await {
+        Ok(Some(_status)) => judge(service, output.text().trim()),
+        Ok(None) => Finding::critical(timed_out(question.timeout, &output.noted())),
+        Err(why) => Finding::critical(format!("systemd cannot be asked: {why}")),
     }
 }
 

@@ -1,18 +1,11 @@
-//! Probes a target once: whatever its kind, bounded in time, memory and output.
-//!
-//! Made of a check's definition; run by `runners`. Checks that nobody probes (TTL, alias,
-//! maintenance) have none.
+//! The probe of a check's target, bounded in time, memory and output. TTL, alias and maintenance checks have none.
 
-use super::connect::Tls;
+use super::connect::{Target, Tls};
 use super::docker::DockerProbe;
 use super::finding::Finding;
-use super::grpc::GrpcProbe;
-use super::h2ping::H2PingProbe;
 use super::http::HttpProbe;
-use super::os_service::OsServiceProbe;
-use super::script::ScriptProbe;
-use super::tcp::TcpProbe;
-use super::udp::UdpProbe;
+use super::process::Command;
+use super::{grpc, h2ping, os_service, script, tcp, udp};
 use crate::defaults::{CHECK_SCRIPT_TIMEOUT, CHECK_TIMEOUT};
 use crate::local::definition;
 use crate::model::check::CheckType;
@@ -20,45 +13,40 @@ use crate::proxy::Proxies;
 use crate::tls::OutgoingTls;
 use std::time::Duration;
 
-/// What is the same for every check of this agent.
+/// The settings that all checks of this agent share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProbeSettings {
-    /// How targets are spoken to with TLS.
     pub(crate) tls: OutgoingTls,
-    /// By what HTTP checks go.
     pub(crate) proxies: Proxies,
     /// Bytes of output kept where a check asks for no fewer. `check_output_max_size`
     pub(crate) output_max: usize,
 }
 
 impl ProbeSettings {
-    /// Bytes of output kept for `check`.
     pub(crate) fn output_max(&self, check: &CheckType) -> usize {
         let own = usize::try_from(check.output_max_size).ok().filter(|own| *own > 0);
         own.map_or(self.output_max, |own| own.min(self.output_max))
     }
 }
 
-/// How one target is probed.
+/// The probe of one target.
 #[derive(Debug)]
-pub(crate) struct Probe {
-    kind: Kind,
-}
+pub(crate) struct Probe(Kind);
 
 #[derive(Debug)]
 enum Kind {
     Http(Box<HttpProbe>),
-    Tcp(TcpProbe),
-    Udp(UdpProbe),
-    Grpc(GrpcProbe),
-    H2Ping(H2PingProbe),
-    Script(ScriptProbe),
+    Tcp(Target),
+    Udp(Target),
+    Grpc(Target),
+    H2Ping(Target),
+    Script(Command),
     Docker(Box<DockerProbe>),
-    OsService(OsServiceProbe),
+    OsService(String, Command),
 }
 
 impl Probe {
-    /// The probe of `check`; nothing for one that is not probed.
+    /// The probe of `check`; `None` for a kind that has none.
     pub(crate) fn of(check: &CheckType, settings: &ProbeSettings) -> Option<Probe> {
         let output_max = settings.output_max(check);
         let timeout = |default: Duration| if check.timeout.is_zero() { default } else { check.timeout };
@@ -69,47 +57,37 @@ impl Probe {
             server_name: check.tls_server_name.clone(),
         };
         let network = timeout(CHECK_TIMEOUT);
-        let command = timeout(CHECK_SCRIPT_TIMEOUT);
+        let target = |address: &str, tls| Target { address: address.to_owned(), tls, timeout: network };
+        let command = |args| Command { args, timeout: timeout(CHECK_SCRIPT_TIMEOUT), output_max };
         let kind = match definition::kind(check) {
             "http" => {
                 let proxies = settings.proxies.clone();
                 Kind::Http(Box::new(HttpProbe::new(check, tls(false), proxies, network, output_max)))
             }
-            "tcp" => {
-                Kind::Tcp(TcpProbe { target: check.tcp.clone(), tls: check.tcp_use_tls.then(|| tls(false)), timeout: network })
-            }
-            "udp" => Kind::Udp(UdpProbe { target: check.udp.clone(), timeout: network }),
-            "grpc" => {
-                Kind::Grpc(GrpcProbe { target: check.grpc.clone(), tls: check.grpc_use_tls.then(|| tls(true)), timeout: network })
-            }
-            "h2ping" => Kind::H2Ping(H2PingProbe {
-                target: check.h2ping.clone(),
-                tls: check.h2ping_use_tls.unwrap_or(true).then(|| tls(true)),
-                timeout: network,
-            }),
-            "script" => Kind::Script(ScriptProbe { args: check.script_args.clone(), timeout: command, output_max }),
-            "docker" => {
-                let (container, args) = (&check.docker_container_id, &check.script_args);
-                Kind::Docker(Box::new(DockerProbe::new(container, args, command, output_max)))
-            }
-            "os_service" => Kind::OsService(OsServiceProbe { service: check.os_service.clone(), timeout: command, output_max }),
+            "tcp" => Kind::Tcp(target(&check.tcp, check.tcp_use_tls.then(|| tls(false)))),
+            "udp" => Kind::Udp(target(&check.udp, None)),
+            "grpc" => Kind::Grpc(target(&check.grpc, check.grpc_use_tls.then(|| tls(true)))),
+            "h2ping" => Kind::H2Ping(target(&check.h2ping, check.h2ping_use_tls.unwrap_or(true).then(|| tls(true)))),
+            "script" => Kind::Script(command(check.script_args.clone())),
+            "docker" => Kind::Docker(Box::new(DockerProbe::new(&check.docker_container_id, command(check.script_args.clone())))),
+            "os_service" => Kind::OsService(check.os_service.clone(), command(os_service::question(&check.os_service))),
             _ => return None,
         };
-        Some(Probe { kind })
+        Some(Probe(kind))
     }
 
-    /// Probes once. Dropping it ends what it began.
+    /// Probes once. Dropping the future ends all that it began.
     pub(crate) async fn run(&self) -> Finding {
         // On the heap, and only while it lasts: thousands of checks sleep most of the time.
-        match &self.kind {
+        match &self.0 {
             Kind::Http(probe) => Box::pin(probe.run()).await,
-            Kind::Tcp(probe) => Box::pin(probe.run()).await,
-            Kind::Udp(probe) => Box::pin(probe.run()).await,
-            Kind::Grpc(probe) => Box::pin(probe.run()).await,
-            Kind::H2Ping(probe) => Box::pin(probe.run()).await,
-            Kind::Script(probe) => Box::pin(probe.run()).await,
+            Kind::Tcp(target) => Box::pin(tcp::probe(target)).await,
+            Kind::Udp(target) => Box::pin(udp::probe(target)).await,
+            Kind::Grpc(target) => Box::pin(grpc::probe(target)).await,
+            Kind::H2Ping(target) => Box::pin(h2ping::probe(target)).await,
+            Kind::Script(script) => Box::pin(script::probe(script)).await,
             Kind::Docker(probe) => Box::pin(probe.run()).await,
-            Kind::OsService(probe) => Box::pin(probe.run()).await,
+            Kind::OsService(service, question) => Box::pin(os_service::probe(service, question)).await,
         }
     }
 }

@@ -1,8 +1,6 @@
-//! Runs a command to its end, bounded in time and output, and leaves nothing of it behind.
-//!
-//! Used by `script` and `os_service`. The command gets a process group of its own. Whatever is left
-//! of the group when the command has ended, or its time is over, or the check is stopped, is killed;
-//! a daemon that is meant to stay makes itself a session, and with it a group, of its own.
+//! Runs a command to its end, bounded in time and output, and leaves nothing of it behind. The command gets a process
+//! group of its own. The group is killed when the command has ended, its time is over, or the check is stopped. A
+//! daemon that is meant to stay makes itself a session, and so another group.
 
 use crate::defaults::CHECK_PIPE_BYTES;
 use crate::model::tail::Tail;
@@ -12,31 +10,43 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-/// Runs `args` and puts what it writes, to standard output and error alike, into `output`. Nothing
-/// when it took longer than `limit`; the error says why it could not be run.
-pub(super) async fn run(args: &[String], limit: Duration, output: &mut Tail) -> Result<Option<ExitStatus>, String> {
-    let (program, rest) = args.split_first().ok_or("no command to run")?;
-    let (mut running, pipe) = start(program, rest).map_err(|error| start_error(program, &error))?;
-    // As in Consul, a command has ended when nobody holds its output open any more.
-    let ended = async { tokio::try_join!(running.exited(), drain(pipe, output)) };
-    let ended = timeout(limit, ended).await;
-    running.kill();
-    let status = running.child.wait().await.map_err(|error| format!("waiting for {program}: {error}"))?;
-    match ended {
-        Ok(Ok(_)) => Ok(Some(status)),
-        Ok(Err(error)) => Err(format!("watching {program}: {error}")),
-        Err(_elapsed) => {
-            metrics::counter!("kontor.checks.timed_out").increment(1);
-            Ok(None)
+/// A command with the bounds of its runs.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// The program and its arguments.
+    pub(super) args: Vec<String>,
+    pub(super) timeout: Duration,
+    /// Bytes of output kept.
+    pub(super) output_max: usize,
+}
+
+impl Command {
+    /// Runs the command once and puts its standard output and error into `output`. `None` when it took longer
+    /// than its `timeout`; the error says why it could not be run.
+    pub(super) async fn run(&self, output: &mut Tail) -> Result<Option<ExitStatus>, String> {
+        let (program, rest) = self.args.split_first().ok_or("no command to run")?;
+        let (mut running, pipe) = start(program, rest).map_err(|error| start_error(program, &error))?;
+        // As in Consul, a command has ended once no process holds its output open.
+        let ended = async { tokio::try_join!(running.exited(), drain(pipe, output)) };
+        let ended = timeout(self.timeout, ended).await;
+        running.kill();
+        let status = running.child.wait().await.map_err(|error| format!("waiting for {program}: {error}"))?;
+        match ended {
+            Ok(Ok(_)) => Ok(Some(status)),
+            Ok(Err(error)) => Err(format!("watching {program}: {error}")),
+            Err(_elapsed) => {
+                metrics::counter!("kontor.checks.timed_out").increment(1);
+                Ok(None)
+            }
         }
     }
 }
 
-/// A command that has not been waited for, so that its number is nobody else's.
+/// A command that has not been waited for, so that no other process has its number.
 #[derive(Debug)]
 struct Running {
     child: Child,
@@ -45,19 +55,18 @@ struct Running {
 
 fn start(program: &str, args: &[String]) -> io::Result<(Running, Receiver)> {
     let (read, write) = io::pipe()?;
-    let mut command = Command::new(program);
+    let mut command = tokio::process::Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
     command.process_group(0).kill_on_drop(true);
     let child = command.spawn()?;
     // The command holds ends of the pipe for writing; with them open it would never end.
     drop(command);
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let running = Running { child, group };
-    Ok((running, Receiver::from_owned_fd(read.into())?))
+    Ok((Running { child, group }, Receiver::from_owned_fd(read.into())?))
 }
 
 impl Running {
-    /// Resolves when the command has ended, without taking note of it.
+    /// Resolves when the command has ended, without reaping it.
     async fn exited(&self) -> io::Result<()> {
         let Some(pid) = self.group else { return Ok(()) };
         // Before the first look, so that an end in between is not missed.
@@ -69,10 +78,9 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the command and whatever it has started in its group.
     fn kill(&mut self) {
         if let Some(group) = self.group.take() {
-            // It fails when all of them have ended, which is what is wanted.
+            // It fails when all processes of the group have ended already.
             _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -84,8 +92,7 @@ impl Drop for Running {
     }
 }
 
-/// Reads until the end, as fast as it comes: a command that says too much is not held up, and what is not
-/// kept costs a look at its last bytes.
+/// Reads until the end, as fast as the command writes: one that writes too much is not held up.
 async fn drain(mut pipe: Receiver, output: &mut Tail) -> io::Result<()> {
     let mut buffer = vec![0; CHECK_PIPE_BYTES];
     loop {
@@ -97,7 +104,7 @@ async fn drain(mut pipe: Receiver, output: &mut Tail) -> io::Result<()> {
     }
 }
 
-/// Why a command could not be started, as Go says it.
+/// The reason that a command could not be started, in Go's words.
 fn start_error(program: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound if !program.contains('/') => format!("exec: {program:?}: executable file not found in $PATH"),

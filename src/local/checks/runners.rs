@@ -1,39 +1,26 @@
 //! The tasks that run checks: one a check, which sleeps, probes, and reports.
-//!
-//! Whoever runs checks owns one [`Runners`]. A task ends, with whatever it has in hand, when its
-//! check is stopped or the [`Runners`] is dropped.
 
 use super::finding::Finding;
 use super::probe::Probe;
-use super::schedule::Schedule;
 use super::thresholds::Thresholds;
+use crate::defaults::CHECK_INTERVAL_MIN;
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
-/// The checks that run, by id.
+/// The checks that run, by id. A task ends at once when its check is stopped or this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Runners {
-    tasks: HashMap<String, Task>,
-}
-
-/// Ends with its owner.
-#[derive(Debug)]
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    tasks: HashMap<String, AbortOnDropHandle<()>>,
 }
 
 impl Runners {
-    /// Runs a check from now on, in place of one of the same id. `report` gets the id and each finding
-    /// that `thresholds` lets through; it must not block. A finding that was on its way when the check
-    /// was stopped may still be reported, so `report` has to know which start it belongs to.
+    /// Runs a check from now on, in place of an earlier one of the same id. The pause between two runs is
+    /// `interval`, at least [`CHECK_INTERVAL_MIN`].
     ///
-    /// Must be called within a Tokio runtime.
+    /// `report` gets the id and each finding that `thresholds` lets through; it must not block. It must also know
+    /// which start a finding belongs to: one may still arrive after the check was stopped.
     pub(crate) fn start(
         &mut self,
         id: &str,
@@ -42,16 +29,14 @@ impl Runners {
         thresholds: Thresholds,
         report: impl Fn(&str, Finding) + Send + Sync + 'static,
     ) {
-        self.keep(id, run(id.to_owned(), probe, Schedule::every(interval), thresholds, report));
+        self.keep(id, run(id.to_owned(), probe, interval.max(CHECK_INTERVAL_MIN), thresholds, report));
     }
 
     /// Runs `task` as the check of this id, in place of an earlier one, until it is stopped.
     pub(crate) fn keep(&mut self, id: &str, task: impl Future<Output = ()> + Send + 'static) {
-        let task = tokio::spawn(task);
-        self.tasks.insert(id.to_owned(), Task(task.abort_handle()));
+        self.tasks.insert(id.to_owned(), AbortOnDropHandle::new(tokio::spawn(task)));
     }
 
-    /// Stops a check, if it runs.
     pub(crate) fn stop(&mut self, id: &str) {
         self.tasks.remove(id);
     }
@@ -60,15 +45,36 @@ impl Runners {
 async fn run(
     id: String,
     probe: Probe,
-    schedule: Schedule,
+    interval: Duration,
     mut thresholds: Thresholds,
     report: impl Fn(&str, Finding) + Send + Sync + 'static,
 ) {
-    sleep(schedule.first(rand::random())).await;
+    sleep(before_first(interval, rand::random())).await;
     loop {
         if let Some(finding) = thresholds.judge(probe.run().await) {
             report(&id, finding);
         }
-        sleep(schedule.pause()).await;
+        sleep(interval).await;
+    }
+}
+
+/// The pause before the first run: anywhere in the interval, so that checks that start together do not run
+/// together. `random` is in [0, 1).
+fn before_first(interval: Duration, random: f64) -> Duration {
+    let nanos = interval.as_nanos() as f64 * random.clamp(0.0, 1.0);
+    Duration::from_nanos(nanos as u64).min(interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_runs_are_spread_over_the_whole_interval() {
+        let interval = Duration::from_secs(10);
+        assert_eq!(before_first(interval, 0.0), Duration::ZERO);
+        assert_eq!(before_first(interval, 0.25), Duration::from_millis(2500));
+        assert!(before_first(interval, 1.0) <= interval);
+        assert_eq!(before_first(Duration::MAX, 0.0), Duration::ZERO);
     }
 }

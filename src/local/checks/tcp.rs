@@ -1,24 +1,11 @@
-//! TCP checks: passing when a connection can be made, with TLS where it is asked for.
+//! TCP checks: passing when a connection can be made, with TLS where the check asks for it.
 
-use super::connect::{Address, Tls, connect, within};
+use super::connect::{Target, within};
 use super::finding::Finding;
-use std::time::Duration;
 
-/// A TCP check.
-#[derive(Clone, Debug)]
-pub(super) struct TcpProbe {
-    pub(super) target: String,
-    pub(super) tls: Option<Tls>,
-    pub(super) timeout: Duration,
-}
-
-impl TcpProbe {
-    /// Connects once.
-    pub(super) async fn run(&self) -> Finding {
-        let attempt = async { connect(&Address::parse(&self.target)?, self.tls.as_ref()).await };
-        match within(self.timeout, || format!("dial tcp {}: i/o timeout", self.target), attempt).await {
-            Ok(_stream) => Finding::passing(format!("TCP connect {}: Success", self.target)),
-            Err(why) => Finding::critical(why),
-        }
-    }
+pub(super) async fn probe(target: &Target) -> Finding {
+    let Target { address, timeout, .. } = target;
+    let late = || format!("dial tcp {address}: i/o timeout");
+    let connected = within(*timeout, late, target.connect()).await;
+    Finding::of(connected.map(|_stream| format!("TCP connect {address}: Success")))
 }

@@ -1,4 +1,4 @@
-//! How many findings in a row it takes before a check changes. Pure; one [`Thresholds`] a check.
+//! The number of findings in a row that a check takes to change. Pure; one [`Thresholds`] a check.
 
 use super::finding::Finding;
 use crate::model::check::{CheckStatus, CheckType};
@@ -14,7 +14,7 @@ pub(crate) struct Thresholds {
 }
 
 impl Thresholds {
-    /// Those of `check`. The counters start at their thresholds, so that the first finding counts at once.
+    /// The thresholds of `check`. The counters start at them, so that the first finding counts at once.
     pub(crate) fn of(check: &CheckType) -> Thresholds {
         let before_critical = check.failures_before_critical;
         let before_warning = if check.failures_before_warning == 0 { before_critical } else { check.failures_before_warning };
@@ -27,8 +27,7 @@ impl Thresholds {
         }
     }
 
-    /// What the check says after `finding`; nothing while too few in a row say so. Passing and
-    /// warning count as successes.
+    /// The check's new result after `finding`; `None` while too few in a row agree. Warning counts as a success.
     pub(crate) fn judge(&mut self, finding: Finding) -> Option<Finding> {
         if finding.status != CheckStatus::Critical {
             self.failures = 0;

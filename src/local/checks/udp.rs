@@ -1,37 +1,23 @@
-//! UDP checks: an empty datagram is sent, and silence is good news. Only what says that nobody is
-//! there, such as ICMP's "port unreachable", is critical.
+//! UDP checks: an empty datagram is sent, and silence is good news. Only a refusal, such as ICMP's "port
+//! unreachable", is critical.
 
-use super::connect::{Address, plain};
+use super::connect::{Address, Target, plain};
 use super::finding::Finding;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-/// A UDP check.
-#[derive(Clone, Debug)]
-pub(super) struct UdpProbe {
-    pub(super) target: String,
-    pub(super) timeout: Duration,
+pub(super) async fn probe(target: &Target) -> Finding {
+    let silent = |_elapsed| Ok(());
+    let asked = timeout(target.timeout, ask(&target.address)).await.unwrap_or_else(silent);
+    Finding::of(asked.map(|()| format!("UDP connect {}: Success", target.address)))
 }
 
-impl UdpProbe {
-    /// Asks once.
-    pub(super) async fn run(&self) -> Finding {
-        let success = || Finding::passing(format!("UDP connect {}: Success", self.target));
-        match timeout(self.timeout, self.ask()).await {
-            Ok(Ok(())) | Err(_) => success(),
-            Ok(Err(why)) => Finding::critical(why),
-        }
-    }
-
-    async fn ask(&self) -> Result<(), String> {
-        let address = Address::parse(&self.target)?;
-        let resolved = address.resolve("udp").await?;
-        let addr = *resolved.first().ok_or("dial udp: no such host")?;
-        exchange(addr).await.map_err(|(step, error)| format!("{step} udp {addr}: {}", plain(&error)))
-    }
+async fn ask(address: &str) -> Result<(), String> {
+    let resolved = Address::parse(address)?.resolve("udp").await?;
+    let addr = *resolved.first().ok_or("dial udp: no such host")?;
+    exchange(addr).await.map_err(|(step, error)| format!("{step} udp {addr}: {}", plain(&error)))
 }
 
 /// Sends to `addr` and waits for an answer, for ever.

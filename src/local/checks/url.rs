@@ -1,4 +1,4 @@
-//! The address of an HTTP check: read, and joined with where a redirect points. Pure.
+//! The URL of an HTTP check: parsed, and joined with the location of a redirect. Pure.
 
 use super::connect::Address;
 use base64::Engine;
@@ -9,7 +9,7 @@ use hyper::Uri;
 pub(super) struct Url {
     pub(super) https: bool,
     pub(super) address: Address,
-    /// What the `Host` header says: without a port that goes without saying.
+    /// The `Host` header, without the default port.
     pub(super) host: String,
     /// Path and query, never empty.
     pub(super) path: String,
@@ -18,7 +18,7 @@ pub(super) struct Url {
 }
 
 impl Url {
-    /// Reads `text`; errors are Go's.
+    /// Parses `text`; errors are Go's.
     pub(super) fn parse(text: &str) -> Result<Url, String> {
         let (scheme, _rest) = text.split_once("://").ok_or("unsupported protocol scheme \"\"")?;
         let https = match scheme.to_ascii_lowercase().as_str() {
@@ -47,7 +47,7 @@ impl Url {
         Ok(Url { https, address, host, path, user })
     }
 
-    /// Where `location` points, seen from here, and whether it names a host itself.
+    /// The URL that `location` points to from here, and whether `location` names a host itself.
     pub(super) fn join(&self, location: &str) -> Result<(Url, bool), String> {
         let scheme = if self.https { "https" } else { "http" };
         if location.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':')) {
@@ -67,7 +67,7 @@ impl Url {
         Ok((Url { user: self.user.clone(), ..parsed }, false))
     }
 
-    /// What an `Authorization` header says for the user in front of the host.
+    /// The `Authorization` header for the user in front of the host.
     pub(super) fn authorization(&self) -> Option<String> {
         let user = decoded(self.user.as_ref()?);
         let pair = if user.contains(&b':') { user } else { [user.as_slice(), b":"].concat() };
@@ -75,20 +75,13 @@ impl Url {
     }
 }
 
-/// `text` with what may not stand in a request line written as `%XX`.
+/// `text` with every byte that a request line cannot carry written as `%XX`.
 fn sendable(text: &str) -> String {
-    let mut sent = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`') {
-            sent.push(char::from(byte));
-        } else {
-            sent.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    sent
+    let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`');
+    text.bytes().map(|byte| if fits(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// `text` with `%XX` read back.
+/// `text` with each `%XX` as its byte.
 fn decoded(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut read = Vec::with_capacity(bytes.len());
@@ -113,18 +106,18 @@ fn decoded(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> String {
+    fn parsed(text: &str) -> String {
         let url = Url::parse(text).expect("good");
         format!("{} {} {} {}", url.https, url.address, url.host, url.path)
     }
 
     #[test]
     fn urls_are_read_with_their_defaults() {
-        assert_eq!(told("http://a"), "false a:80 a /");
-        assert_eq!(told("HTTPS://a/x?y=1#z"), "true a:443 a /x?y=1");
-        assert_eq!(told("http://a:8080?x"), "false a:8080 a:8080 /?x");
-        assert_eq!(told("http://[::1]:80/a b/é"), "false [::1]:80 [::1] /a%20b/%C3%A9");
-        assert_eq!(told("http://u:p@a/"), "false a:80 a /");
+        assert_eq!(parsed("http://a"), "false a:80 a /");
+        assert_eq!(parsed("HTTPS://a/x?y=1#z"), "true a:443 a /x?y=1");
+        assert_eq!(parsed("http://a:8080?x"), "false a:8080 a:8080 /?x");
+        assert_eq!(parsed("http://[::1]:80/a b/é"), "false [::1]:80 [::1] /a%20b/%C3%A9");
+        assert_eq!(parsed("http://u:p@a/"), "false a:80 a /");
         for wrong in ["", "a", "/x", "ftp://a", "http://", "http:///x", "http://a:99999999/"] {
             assert!(Url::parse(wrong).is_err(), "{wrong}");
         }

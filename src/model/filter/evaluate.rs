@@ -1,17 +1,17 @@
 //! A filter expression asked about one row.
 //!
-//! The row's JSON tells which selectors there are. Two things it does not tell are known here: the
-//! fields that are left out of JSON when they are empty, and the maps whose keys are the user's.
+//! The selectors are the names in the row's JSON, and two more: fields that JSON leaves out when they are empty, and
+//! the keys of users in free maps.
 
 use super::expression::{Expression, Match, Operator};
 use serde_json::{Map, Number, Value};
 
 /// Fields that JSON leaves out when they are empty.
 const OMITTED: [&str; 3] = ["TaggedAddresses", "ServiceTaggedAddresses", "Weights"];
-/// Fields with a zero value that JSON leaves out, and the structures whose fields are such: what is
-/// not there equals that value, as it does in Consul, which filters before it writes JSON.
+/// Fields with a zero value that JSON leaves out, and the structures whose fields are such: an absent field equals that
+/// value, as in Consul, which filters before it writes JSON.
 const ZERO: [&str; 7] = ["Kind", "SocketPath", "Port", "Proxy", "ServiceProxy", "Connect", "ServiceConnect"];
-/// Fields whose keys are free: one that is not there is no mistake.
+/// Fields whose keys are free: an absent key is no mistake.
 const FREE: [&str; 10] = [
     "Meta",
     "NodeMeta",
@@ -27,31 +27,26 @@ const FREE: [&str; 10] = [
 /// Fields that Consul does not offer to filters.
 const HIDDEN: [&str; 3] = ["CreateIndex", "ModifyIndex", "Definition"];
 
-/// Whether `row` matches.
 pub(super) fn matches(expression: &Expression, row: &Value) -> Result<bool, String> {
     match expression {
-        Expression::Or(parts) => {
-            for part in parts {
-                if matches(part, row)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        }
-        Expression::And(parts) => {
-            for part in parts {
-                if !matches(part, row)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
+        Expression::Or(parts) => any(parts, |part| matches(part, row)),
+        Expression::And(parts) => any(parts, |part| matches(part, row).map(|matched| !matched)).map(|failed| !failed),
         Expression::Not(inner) => matches(inner, row).map(|matched| !matched),
-        Expression::Match(single) => FieldPath { single, free: false, zero: false }.any(row, &single.selector),
+        Expression::Match(single) => FieldPath { single, free: false, zero: false }.follow(row, &single.selector),
     }
 }
 
-/// Whether every part can be asked about rows like `shape`.
+/// True once one of `items` holds; those after it are not looked at.
+fn any<T>(items: &[T], holds: impl Fn(&T) -> Result<bool, String>) -> Result<bool, String> {
+    for item in items {
+        if holds(item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses an expression with a part that does not fit rows like `shape`.
 pub(super) fn validate(expression: &Expression, shape: &Value) -> Result<(), String> {
     match expression {
         Expression::Or(parts) | Expression::And(parts) => parts.iter().try_for_each(|part| validate(part, shape)),
@@ -64,26 +59,19 @@ pub(super) fn validate(expression: &Expression, shape: &Value) -> Result<(), Str
 #[derive(Clone, Copy)]
 struct FieldPath<'a> {
     single: &'a Match,
-    /// Whether the way has entered a map whose keys are free.
+    /// The way has entered a map whose keys are free.
     free: bool,
-    /// Whether the way has entered a structure whose fields are left out at their zero value.
+    /// The way has entered a structure whose fields are left out at their zero value.
     zero: bool,
 }
 
 impl FieldPath<'_> {
-    /// Follows `path` from `value`; in a list of objects, whether any of them matches.
-    fn any(self, value: &Value, path: &[String]) -> Result<bool, String> {
+    /// Follows `path` from `value`; a list of objects matches where one of them does.
+    fn follow(self, value: &Value, path: &[String]) -> Result<bool, String> {
         let Some((name, rest)) = path.split_first() else { return self.compare(value) };
         match value {
             Value::Object(fields) => self.field(fields, name, rest),
-            Value::Array(elements) => {
-                for element in elements {
-                    if self.any(element, path)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            Value::Array(elements) => any(elements, |element| self.follow(element, path)),
             Value::Null => Ok(self.absent()),
             _ if self.free => Ok(self.absent()),
             _ => Err(self.unknown()),
@@ -96,19 +84,19 @@ impl FieldPath<'_> {
         }
         let zero = self.zero || (!self.free && ZERO.contains(&name));
         match fields.get(name) {
-            Some(value) => FieldPath { free: self.free || FREE.contains(&name), zero, ..self }.any(value, rest),
+            Some(value) => FieldPath { free: self.free || FREE.contains(&name), zero, ..self }.follow(value, rest),
             None if zero => Ok(self.zero()),
             None if self.free || OMITTED.contains(&name) => Ok(self.absent()),
             None => Err(self.unknown()),
         }
     }
 
-    /// What is not there equals nothing, holds nothing, and is empty.
+    /// An absent value equals nothing, holds nothing, and is empty.
     fn absent(self) -> bool {
         matches!(self.single.operator, Operator::IsEmpty) != self.single.negated
     }
 
-    /// What is left out at its zero value is `""`, `0` or `false`, whichever is asked for.
+    /// A field left out at its zero value is `""`, `0` or `false`, by the text it is compared with.
     fn zero(self) -> bool {
         let matched = match &self.single.operator {
             Operator::Equals(text) => matches!(text.as_str(), "" | "0" | "f" | "F" | "false" | "FALSE" | "False"),
@@ -153,14 +141,7 @@ impl FieldPath<'_> {
         match value {
             Value::String(own) => Ok(own.contains(text)),
             Value::Object(fields) => Ok(fields.contains_key(text)),
-            Value::Array(elements) => {
-                for element in elements {
-                    if self.equals(element, text)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            Value::Array(elements) => any(elements, |element| self.equals(element, text)),
             Value::Null => Ok(false),
             Value::Bool(_) | Value::Number(_) => Err(self.unfit("in and contains", "text, a list or a map")),
         }

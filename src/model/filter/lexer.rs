@@ -1,22 +1,17 @@
 //! The words of a filter expression.
 
-/// A word, with where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    /// Offset in bytes.
     pub(super) at: usize,
-    /// The word.
     pub(super) word: Word,
 }
 
-/// The kinds of words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// A name or a keyword: which of both, its place tells.
+    /// A name or a keyword, by its place.
     Name(String),
     /// Quoted text, without its quotes.
     Text(String),
-    /// Digits.
     Number(String),
     /// `.`, `[`, `]`, `(`, `)`, `==` or `!=`.
     Sign(&'static str),
@@ -24,7 +19,6 @@ pub(super) enum Word {
 
 const SIGNS: [&str; 7] = ["==", "!=", ".", "[", "]", "(", ")"];
 
-/// Splits `text` into words.
 pub(super) fn split(text: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::new();
     let mut at = 0;

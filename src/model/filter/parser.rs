@@ -5,7 +5,6 @@ use super::lexer::{self, Token, Word};
 use crate::defaults::{FILTER_BYTES, FILTER_DEPTH, FILTER_REGEX_BYTES};
 use regex::RegexBuilder;
 
-/// Parses a whole expression.
 pub(super) fn parse(text: &str) -> Result<Expression, String> {
     if text.len() > FILTER_BYTES {
         return Err(format!("Failed to parse filter: {} bytes are over the bound of {FILTER_BYTES}", text.len()));
@@ -18,7 +17,7 @@ pub(super) fn parse(text: &str) -> Result<Expression, String> {
     parsed.map_err(|error| format!("Failed to parse filter: {error}"))
 }
 
-/// A name path, or a value: its place tells which it is.
+/// A name path or a value, by its place.
 enum Operand {
     Path(Vec<String>),
     Value(String),
@@ -27,7 +26,7 @@ enum Operand {
 struct Parser {
     tokens: Vec<Token>,
     next: usize,
-    /// How many parentheses and `not`s are open.
+    /// The number of open parentheses and `not`s.
     depth: usize,
     /// Length of the text, for errors at its end.
     end: usize,

@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 
 /// The elements of `list`, without the blanks around them; none of `null`.
 pub fn elements(list: &str) -> serde_json::Result<Vec<&str>> {
-    // Whole and a list: what follows only has to find where its elements end.
+    // The text is a whole list here, and only the ends of its elements are missing.
     let count = serde_json::from_str::<Option<Vec<IgnoredAny>>>(list)?.map_or(0, |all| all.len());
     let mut found = Vec::with_capacity(count);
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);

@@ -1,7 +1,6 @@
 //! The text of a body as a [`Value`], within bounds that count while it is read.
 //!
-//! [`decode`](super::decode) calls it. No key has a meaning of its own here, whatever features of the parser
-//! some dependency turns on.
+//! No key has a meaning of its own here, whatever features of the parser a dependency turns on.
 
 use crate::defaults::{JSON_DEPTH, JSON_VALUES};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -9,7 +8,6 @@ use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::fmt;
 
-/// Parses `body`, all of it.
 pub(super) fn parse(body: &[u8]) -> serde_json::Result<Value> {
     let mut text = serde_json::Deserializer::from_slice(body);
     let value = Bounded { left: &Cell::new(JSON_VALUES), depth: JSON_DEPTH }.deserialize(&mut text)?;
@@ -17,17 +15,16 @@ pub(super) fn parse(body: &[u8]) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// Reads one value with all that is in it.
 #[derive(Clone, Copy)]
 struct Bounded<'a> {
-    /// How many values may still come.
+    /// The number of values that may still follow.
     left: &'a Cell<usize>,
-    /// How many objects and lists may still be opened around them.
+    /// The number of objects and lists that may still be opened around them.
     depth: usize,
 }
 
 impl<'a> Bounded<'a> {
-    /// For what is within an object or a list.
+    /// For the values within an object or a list.
     fn deeper<E: Error>(self) -> Result<Bounded<'a>, E> {
         let depth = self.depth.checked_sub(1);
         let depth = depth.ok_or_else(|| {

@@ -7,27 +7,22 @@ use super::read::{
 use super::spec::{Access, Crosses, Need, Resource, Right};
 use crate::model::txn::TxnGet;
 
-/// What a read is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered<'a> {
     /// The store of a server. The answer has an index, and can be waited for.
     View(ViewRead<'a>),
-    /// What a server knows of the servers of its datacenter.
+    /// The knowledge of a server about the servers of its datacenter.
     Servers(ServersRead),
-    /// What the agent asked, or a server beside it, knows of the datacenters. Another one is never asked.
+    /// The knowledge of the agent asked, or of a server beside it, about the datacenters. No other datacenter is asked.
     ThisSide(&'a FederationRead),
 }
 
 /// The endpoints below one part of `/v1`, as configuration names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
-    /// `/v1/catalog`
     Catalog,
-    /// `/v1/health`
     Health,
-    /// `/v1/coordinate`
     Coordinate,
-    /// `/v1/status`
     Status,
     /// `/v1/operator` and `/v1/federation`
     Operator,
@@ -53,19 +48,18 @@ impl Family {
     ];
 }
 
-/// Which caches may keep an answer for others who ask the same.
+/// The caches that may keep an answer for other users of the same query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// The one of `?cached`, at the agent asked.
     pub cached: bool,
-    /// The feeds between datacenters. What is not fed is asked for each time.
+    /// The feeds between datacenters. Other answers are asked for each time.
     pub fed: bool,
 }
 
-/// Which parameters of its own a read takes beside those of every read.
+/// The parameters that a read takes beside those of every read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// None.
     Common,
     /// `tag`
     Tags,
@@ -73,39 +67,29 @@ pub enum Takes {
     TagsAndPassing,
 }
 
-/// How the answers of several datacenters become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// They are lists of things that each say where they are.
+    /// Lists whose elements name their datacenter.
     List,
-    /// They are the names of services with their tags.
     Services,
-    /// They do not.
     Never,
 }
 
-/// One row: all that is decided by the kind of a read.
+/// One row: every decision by the kind of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadSpec<'a> {
     /// Its name: the path below `/v1`, where it has one.
     pub path: &'static str,
-    /// Its part of the API.
     pub family: Family,
-    /// What it is answered from.
     pub answered: Answered<'a>,
-    /// Who answers it in stale mode.
+    /// The server that answers in stale mode.
     pub stale: Need,
-    /// Who answers it in the other modes.
+    /// The server that answers in the other modes.
     pub fresh: Need,
-    /// Who else may be given the answer.
     pub shared: Shared,
-    /// Which parameters of its own it takes.
     pub takes: Takes,
-    /// How the answers of several datacenters become one.
     pub merge: Merge,
-    /// Who may ask it from another datacenter.
     pub crosses: Crosses,
-    /// What the asker must be, or have.
     pub access: Access,
     /// The name of what is read, where the access goes by one.
     pub name: &'a [u8],
@@ -131,7 +115,6 @@ const OPERATOR_WRITE: Access = Access::Whole(Right::Write, Resource::Operator);
 type Columns<'a> = (&'static str, Shared, Takes, Merge, Crosses, Access, [&'a str; 2]);
 
 impl Read {
-    /// Its row.
     pub fn spec(&self) -> ReadSpec<'_> {
         match self {
             Read::Catalog(read) => view(Family::Catalog, ViewRead::Catalog(read), catalog(read)),
@@ -148,7 +131,7 @@ impl Read {
 }
 
 impl<'a> ReadSpec<'a> {
-    /// The same read for the store; unset for what is answered elsewhere.
+    /// The read for the store; unset for a read that is answered elsewhere.
     pub fn view(&self) -> Option<ViewRead<'a>> {
         match self.answered {
             Answered::View(read) => Some(read),
@@ -156,12 +139,12 @@ impl<'a> ReadSpec<'a> {
         }
     }
 
-    /// Whether the answer has an index and can be waited for.
+    /// The answer has an index and can be waited for.
     pub fn blocks(&self) -> bool {
         self.view().is_some()
     }
 
-    /// Whether it is of the datacenters as this side sees them, so that no other one is ever asked.
+    /// The read is of the datacenters as this side sees them: no other one is asked.
     pub fn is_of_this_side(&self) -> bool {
         match self.answered {
             Answered::ThisSide(_) => true,
@@ -216,7 +199,7 @@ fn coordinate(read: &CoordinateRead) -> Columns<'_> {
     }
 }
 
-/// Every server tells them in every mode.
+/// Every server answers them in every mode.
 #[rustfmt::skip]
 fn status(read: StatusRead) -> ReadSpec<'static> {
     use {Crosses::Users, Merge::Never, StatusRead as R, Takes::Common};

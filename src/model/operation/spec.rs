@@ -1,42 +1,33 @@
 //! The columns of the table that reads and writes share.
 
-/// Who can answer an operation within its datacenter.
+/// The servers that can answer an operation within its datacenter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Any server, without a look at the catalog.
     AnyServer,
     /// Any server that has had contact with a leader once.
     AnyView,
-    /// The leader.
     Leader,
 }
 
-/// Who may ask for an operation from another datacenter, the strictest last.
+/// The principals that may ask for an operation from another datacenter, the strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Crosses {
-    /// Everybody there.
     Users,
-    /// Who is trusted to operate this datacenter from there.
+    /// Operators there that are trusted to operate this datacenter.
     Operators,
-    /// Nobody.
     Nobody,
 }
 
-/// What one may do with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// See it.
     Read,
-    /// Change it.
     Write,
 }
 
-/// What a right is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// A node, by its name.
     Node,
-    /// A service, by its name.
     Service,
     /// An agent, by the name of its node.
     Agent,
@@ -48,10 +39,9 @@ pub enum Resource {
     Session,
 }
 
-/// What who asks for an operation must be, or have.
+/// The condition on the principal of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody.
     Open,
     /// The right on every row that is read or written. A read leaves out other rows, a write is refused whole.
     Each(Right, &'static [Resource]),
@@ -61,6 +51,5 @@ pub enum Access {
     Agent,
     /// A server, of this datacenter or of another.
     Server,
-    /// The leader's own duties.
     Leader,
 }

@@ -4,12 +4,10 @@ use super::spec::{Access, Crosses, Resource, Right};
 use super::write::{CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, SessionWrite, Write};
 use crate::model::kv::KvChange;
 
-/// One row: all that is decided by the kind of a write.
+/// One row: every decision by the kind of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteSpec<'a> {
-    /// Who may ask for it from another datacenter.
     pub crosses: Crosses,
-    /// What the asker must be, or have.
     pub access: Access,
     /// The name of what is changed, where the access goes by it.
     pub name: &'a [u8],
@@ -24,7 +22,6 @@ const SESSIONS: Access = Access::Each(Right::Write, &[Resource::Session]);
 const OPERATOR: Access = Access::Whole(Right::Write, Resource::Operator);
 
 impl Write {
-    /// Its row.
     #[rustfmt::skip]
     pub fn spec(&self) -> WriteSpec<'_> {
         match self {

@@ -16,13 +16,13 @@ pub(in crate::router) trait Catalog: Debug + Send + Sync + 'static {
     /// The state that was applied here. The store has no I/O, so it needs no simulated one.
     fn reader(&self) -> &Reader;
 
-    /// Who leads; changes wake the receiver.
+    /// The leadership; changes wake the receiver.
     fn leadership(&self) -> watch::Receiver<Leadership>;
 
-    /// Whether this server leads for sure at this instant, by its lease.
+    /// True if this server leads for sure at this instant, by its lease.
     fn holds_lease(&self) -> bool;
 
-    /// How old the view here may be; unset before the first contact with a leader.
+    /// The greatest age of the view here; unset before the first contact with a leader.
     fn staleness(&self) -> Option<Duration>;
 
     /// Has a quorum confirm that this server leads and has applied what was committed before.
@@ -53,7 +53,7 @@ pub(in crate::router) trait Catalog: Debug + Send + Sync + 'static {
     /// Raft's numbers.
     fn stats(&self) -> RaftStats;
 
-    /// How old a stale answer that is read from now on can be; unset before there is a view. It is to be taken
+    /// The greatest age of a stale answer that is read from now on; unset before there is a view. It is to be taken
     /// before the read, so that the answer is never older than told.
     fn age_of_view(&self) -> Option<Duration> {
         if self.holds_lease() { Some(Duration::ZERO) } else { self.staleness() }

@@ -1,4 +1,4 @@
-//! Who is there, in this datacenter and in the others.
+//! The members of the pools.
 
 use crate::gossip::{Gossip, Roster};
 use crate::model::coordinate::Coordinate;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The members of the pools that this agent is in.
 pub(in crate::router) trait Members: Debug + Send + Sync + 'static {
-    /// The agents of this datacenter. It is the same `Arc` until somebody changes.
+    /// The agents of this datacenter. It is the same `Arc` until a member changes.
     fn lan(&self) -> Arc<Roster>;
 
     /// On servers: the servers of all datacenters.
@@ -23,9 +23,9 @@ pub(in crate::router) trait Members: Debug + Send + Sync + 'static {
 /// The pools of gossip.
 #[derive(Clone, Debug)]
 pub(super) struct Pools {
-    /// Who is in the datacenter.
+    /// The agents of the datacenter.
     pub lan: Gossip,
-    /// On servers: who serves the other datacenters.
+    /// On servers: the servers of all datacenters.
     pub wan: Option<Gossip>,
 }
 

@@ -1,18 +1,16 @@
-//! What the router sends requests to: four traits, each with the part of this process that implements it.
+//! The ways of requests: traits, each with the part of this process that implements it.
 //!
 //! The router knows the traits alone, so its tests put simulated parts in their place (`simulation/`).
 
 mod catalog;
-mod datacenters;
 mod members;
 mod peers;
 
 pub(super) use catalog::Catalog;
-pub(super) use datacenters::{Datacenters, Follow};
 pub(super) use members::Members;
 pub(super) use peers::Peers;
 
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Datacenters};
 use crate::expiry::Expiry;
 use crate::gossip::Gossip;
 use crate::raft::Raft;
@@ -22,7 +20,7 @@ use catalog::Replica;
 use members::Pools;
 use std::sync::Arc;
 
-/// What the router sends requests to.
+/// The ways of requests.
 #[derive(Clone, Debug)]
 pub struct Paths {
     /// On servers: the catalog here.
@@ -31,7 +29,7 @@ pub struct Paths {
     pub(super) peers: Arc<dyn Peers>,
     /// On servers: to other datacenters.
     pub(super) datacenters: Option<Arc<dyn Datacenters>>,
-    /// Who is there, here and in other datacenters.
+    /// The members, here and in other datacenters.
     pub(super) members: Arc<dyn Members>,
 }
 

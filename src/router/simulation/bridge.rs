@@ -1,7 +1,8 @@
 //! The messages between simulated datacenters, and the answers that are held of the other one.
 
 use super::world::World;
-use crate::bridge::Held;
+use crate::bridge::Datacenters;
+use crate::cache::{Follow, Held};
 use crate::clock;
 use crate::defaults::{BRIDGE_PROGRESS_TIMEOUT, FEED_FIRST_TIMEOUT};
 use crate::model::answer::Answer;
@@ -10,7 +11,6 @@ use crate::model::federation::{DatacenterReport, Examination};
 use crate::model::ids::ClusterId;
 use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Handler, Hops, Operation, Progress, Reply, Request, Source};
-use crate::router::paths::{Datacenters, Follow};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ impl Feed {
             Some(old) if old.answer.meta.index >= answer.meta.index => Held { as_of: old.as_of.max(as_of), ..old },
             _ => {
                 self.changes.send_modify(|count| *count += 1);
-                Held { answer, as_of, in_contact: true }
+                Held { answer, as_of }
             }
         };
         *held = Some(newer.clone());
@@ -71,7 +71,7 @@ impl Link {
             return Err(Fault::unreachable("no link stands"));
         }
         let first = pin!(self.attempt(request));
-        if matches!(request.ask, Operation::Write(_)) || !self.world.chance.strikes(4) {
+        if matches!(request.operation, Operation::Write(_)) || !self.world.chance.strikes(4) {
             return first.await;
         }
         // A read that is late is asked on the standby too.
@@ -89,7 +89,7 @@ impl Link {
         if world.is_down(to) || chance.strikes(40) {
             return Err(Fault::unreachable("the request was not sent"));
         }
-        let lost = |why: &str| match request.ask {
+        let lost = |why: &str| match request.operation {
             Operation::Write(_) => Fault::outcome_unknown(why),
             Operation::Read(_) => Fault::unreachable(why),
         };
@@ -155,7 +155,9 @@ impl Datacenters for Link {
             let _under_way = self.world.enter();
             match timeout(patience, self.ask(dc, request)).await {
                 Ok(reply) => reply,
-                Err(_elapsed) if matches!(request.ask, Operation::Write(_)) => Err(Fault::outcome_unknown("no answer in time")),
+                Err(_elapsed) if matches!(request.operation, Operation::Write(_)) => {
+                    Err(Fault::outcome_unknown("no answer in time"))
+                }
                 Err(_elapsed) => Err(Fault::unreachable("no answer in time")),
             }
         })
@@ -259,12 +261,10 @@ impl Follow for SimulatedFollow {
         Box::pin(async {
             let asked = clock::now();
             let query = Query::of(Arc::clone(&self.query), Freshness::default());
-            let request = Request { ask: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
+            let request = Request { operation: Operation::Read(query), hops: Hops { crossed: true, ..Hops::default() } };
             let dc = self.link.world.other_dc(self.link.from);
-            match self.link.call(dc, &request, FEED_FIRST_TIMEOUT).await? {
-                Reply::Answer(answer) => Ok(self.feed.take(Arc::new(answer), asked)),
-                Reply::Written(_) => Err(Fault::failed("expected an answer")),
-            }
+            let answer = self.link.call(dc, &request, FEED_FIRST_TIMEOUT).await?.answer()?;
+            Ok(self.feed.take(Arc::new(answer), asked))
         })
     }
 

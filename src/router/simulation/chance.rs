@@ -26,7 +26,7 @@ impl Chance {
         self.is_rough.store(is_rough, Ordering::Relaxed);
     }
 
-    /// Whether a fault strikes that does so once in `many` times.
+    /// True if a fault strikes that does so once in `many` times.
     pub(super) fn strikes(&self, many: usize) -> bool {
         self.is_rough.load(Ordering::Relaxed) && self.one_in(many)
     }

@@ -43,7 +43,7 @@ struct Node {
     lease: Mutex<Option<Instant>>,
     /// All that was acknowledged by then is in its view.
     contact: Mutex<Option<Instant>>,
-    /// Whether no message of the log comes to it or from it.
+    /// True if no message of the log comes to it or from it.
     is_cut: AtomicBool,
     expiry: Expiry,
 }
@@ -137,7 +137,7 @@ impl Cluster {
         self.log.lock().unwrap().commands.iter().map(name).collect()
     }
 
-    /// How many keys somebody waits for.
+    /// The number of keys that are watched.
     pub(super) fn watched(&self) -> usize {
         self.nodes.iter().map(|node| node.reader.watched()).sum()
     }
@@ -200,7 +200,7 @@ impl Cluster {
         node.leadership.send_if_modified(|now| std::mem::replace(now, known) != known);
     }
 
-    /// Goes on when whoever proposed it has hung up.
+    /// Goes on when its proposer has hung up.
     async fn commit(self: Arc<Cluster>, at: usize, command: Command) -> Result<Written, Fault> {
         self.chance.pause(1..20).await;
         if let Some(index) = self.append(command.clone(), |log| log.leader == Some(at) && self.has_quorum(at)) {

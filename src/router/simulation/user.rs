@@ -1,4 +1,4 @@
-//! What simulated users ask, and what they check.
+//! Simulated users: their requests, and their checks.
 
 use super::world::{AGENTS, DATACENTERS, SERVERS, World};
 use crate::defaults::{CALL_MARGIN, RPC_HOLD};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 /// The longest that a request may take beyond its own wait: the patience of a call by four agents, for each server.
 pub(super) const BOUND: Duration = RPC_HOLD.saturating_add(CALL_MARGIN.saturating_mul(4)).saturating_mul(SERVERS as u32);
 
-/// What became of a write, as far as its user knows.
+/// The outcome of a write, as far as its user knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Done(Instant),
@@ -36,7 +36,7 @@ struct Written {
     known: Known,
 }
 
-/// What all users have done.
+/// The deeds of all users.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     writes: Mutex<Vec<Written>>,
@@ -48,7 +48,7 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// The names whose writes in `dc` were acknowledged before `time`. What happens at one instant has no order.
+    /// The names whose writes in `dc` were acknowledged before `time`. Events of one instant have no order.
     fn acknowledged(&self, dc: usize, time: Option<Instant>) -> BTreeSet<String> {
         let is_in_time = |known: &Known| matches!(known, Known::Done(at) if Some(*at) < time);
         let writes = self.writes.lock().unwrap();
@@ -80,7 +80,6 @@ pub(super) struct User {
 }
 
 impl User {
-    /// Asks so many times.
     pub(super) async fn run(self, times: usize) {
         let chance = &self.world.chance;
         let mut index = 0;
@@ -122,12 +121,12 @@ impl User {
         options.ask(Read::Catalog(CatalogRead::Nodes))
     }
 
-    /// Whether this user leaves before there is an answer; then after that time.
+    /// The time after which this user leaves without an answer, if it does.
     fn leaves(&self) -> Option<Duration> {
         self.world.chance.strikes(6).then(|| self.world.chance.millis(0..1_500))
     }
 
-    /// Writes, and tells the name where it is done.
+    /// Writes, and returns the name where the write is done.
     pub(super) async fn write(&self, dc: usize) -> Option<String> {
         let name = format!("w{}", self.book.numbers.fetch_add(1, Ordering::Relaxed));
         let register = Register { node: name.clone(), address: "10.9.9.9".to_owned(), ..Register::default() };
@@ -189,9 +188,9 @@ impl User {
         let (dc, freshness) = (query.identity.dc.as_deref(), &query.freshness);
         let nodes: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).expect("a list");
         let meta = &answer.meta;
-        // The age in a cache counts on until now; any other is that of the time when it was read.
-        let (is_hit, now) = (meta.cache.is_some_and(|cache| cache.hit), Instant::now());
-        let of_age = |age: Duration| (if is_hit { now } else { began }).checked_sub(age);
+        // The age of an answer from a cache counts on until now; any other age is that of the read.
+        let now = Instant::now();
+        let of_age = |age: Duration| (if meta.cache.is_some() { now } else { began }).checked_sub(age);
         let is_own = dc.is_none_or(|dc| dc == DATACENTERS[self.own()]);
         if is_own && freshness.max_stale.is_some_and(|bound| meta.last_contact > bound) {
             self.world.wrong(format!("agent {}: an answer of age {:?} to {query:?}", self.agent, meta.last_contact));
@@ -199,9 +198,9 @@ impl User {
         let is_fresh = freshness.consistency != Consistency::Stale && freshness.cached.is_none() && freshness.max_stale.is_none();
         let parts: Vec<(usize, Duration)> = match &meta.datacenters {
             Some(parts) => {
-                let told = parts.iter().filter(|part| part.error.is_none());
+                let reported = parts.iter().filter(|part| part.error.is_none());
                 let dc = |name: &str| DATACENTERS.iter().position(|dc| *dc == name).expect("a datacenter");
-                told.map(|part| (dc(&part.name), part.age)).collect()
+                reported.map(|part| (dc(&part.name), part.age)).collect()
             }
             None => {
                 vec![(dc.map_or(self.own(), |name| usize::from(name == DATACENTERS[1])), meta.last_contact)]
@@ -210,9 +209,9 @@ impl User {
         for (dc, age) in parts {
             let bound = if is_fresh { Some(began) } else { of_age(age) };
             let is_of_dc = |node: &&serde_json::Value| node["Datacenter"] == DATACENTERS[dc];
-            let told: BTreeSet<String> =
+            let reported: BTreeSet<String> =
                 nodes.iter().filter(is_of_dc).filter_map(|node| Some(node["Node"].as_str()?.to_owned())).collect();
-            let missing: Vec<String> = self.book.acknowledged(dc, bound).difference(&told).cloned().collect();
+            let missing: Vec<String> = self.book.acknowledged(dc, bound).difference(&reported).cloned().collect();
             if !missing.is_empty() {
                 let waited = now - began;
                 self.world.wrong(format!(

@@ -4,15 +4,15 @@ use super::bridge::Link;
 use super::chance::Chance;
 use super::cluster::{Cluster, SimulatedReplica};
 use super::lan::Lan;
+use crate::bridge::Datacenters;
 use crate::defaults::RPC_HOLD;
 use crate::gossip::Roster;
-use crate::model::autopilot::AutopilotConfig;
 use crate::model::coordinate::Coordinate;
 use crate::model::ids::NodeId;
 use crate::model::member::{Member, MemberStatus, tag};
 use crate::model::request::{Handler, Hops, Operation, Progress, Request};
-use crate::router::paths::{Catalog, Datacenters, Members};
-use crate::router::{Paths, RemoteStale, Router, RouterSettings};
+use crate::router::paths::{Catalog, Members};
+use crate::router::{Paths, Router, RouterSettings, testing};
 use crate::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -36,7 +36,7 @@ tokio::task_local! {
     static PATH: Path;
 }
 
-/// The way of a request: each agent with the hops that it was told.
+/// The way of a request: each agent with the hops that it got.
 pub(super) type Path = Vec<(usize, Hops)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +98,12 @@ fn is_server(agent: usize) -> bool {
 fn roster(dc: usize, failed: Option<usize>) -> Arc<Roster> {
     let member = |agent: usize| {
         let role = if is_server(agent) { "consul" } else { "node" };
-        let tags = [(tag::ROLE, role), (tag::ID, &id_of(agent).to_string()), (tag::PORT, "8300"), (tag::DC, DATACENTERS[dc])];
+        let (id, dc) = (id_of(agent).to_string(), DATACENTERS[dc]);
         let status = if failed == Some(agent) { MemberStatus::Failed } else { MemberStatus::Alive };
-        let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        Member { name: format!("agent{agent}"), addr: addr_of(agent), tags, status }
+        let tags = [(tag::ROLE, role), (tag::ID, &id), (tag::PORT, "8300"), (tag::DC, dc)];
+        Member { addr: addr_of(agent), ..testing::member(&format!("agent{agent}"), 0, status, tags) }
     };
-    let members = (dc * AGENTS..(dc + 1) * AGENTS).map(member);
-    Arc::new(Roster { members: members.map(|member| (member.name.clone(), member)).collect() })
+    Arc::new(testing::roster((dc * AGENTS..(dc + 1) * AGENTS).map(member)))
 }
 
 impl World {
@@ -144,17 +143,9 @@ impl World {
             node_name: format!("agent{agent}"),
             node_id: self.agents[agent].id,
             datacenter: self.dc(agent).to_owned(),
-            accept_operator_writes: false,
             rpc_hold: RPC_HOLD,
-            default_query_time: Duration::from_secs(300),
-            max_query_time: Duration::from_secs(600),
-            discovery_max_stale: Duration::ZERO,
-            session_ttl_min: Duration::from_secs(10),
-            use_cache: true,
             translate_wan_addrs: false,
-            remote_stale: RemoteStale::None,
-            remote_max_stale: Duration::ZERO,
-            autopilot: AutopilotConfig::default(),
+            ..testing::settings()
         }
     }
 
@@ -219,9 +210,9 @@ impl World {
     }
 }
 
-/// Resolves when what is told is such.
-async fn until<T>(told: &watch::Sender<T>, is_such: impl FnMut(&T) -> bool) {
-    let _told = told.subscribe().wait_for(is_such).await.is_ok();
+/// Resolves when the value is such.
+async fn until<T>(state: &watch::Sender<T>, is_such: impl FnMut(&T) -> bool) {
+    let _ended = state.subscribe().wait_for(is_such).await.is_ok();
 }
 
 /// Faults.
@@ -299,9 +290,9 @@ impl World {
         *self.rosters[dc].lock().unwrap() = roster(dc, failed);
     }
 
-    /// A server that hung may still do what it was sent, when nobody waits for it any more.
+    /// A server that hung may still do its requests when nobody waits for them any more.
     pub(super) fn process_late(self: &Arc<World>, to: usize, request: &Request, from_dc: Option<&'static str>, path: Path) {
-        if !matches!(request.ask, Operation::Write(_)) || self.chance.one_in(2) {
+        if !matches!(request.operation, Operation::Write(_)) || self.chance.one_in(2) {
             return;
         }
         let (world, request) = (Arc::clone(self), request.clone());
@@ -316,24 +307,24 @@ impl World {
 
 /// The way of requests.
 impl World {
-    /// Has what `request` of a user at `agent` sends know where it began.
+    /// Runs `request` with its path so far.
     pub(super) async fn on_path<F: Future>(path: Path, request: F) -> F::Output {
         PATH.scope(path, request).await
     }
 
     /// The path of `request`, which goes from one agent to another; checks that it may.
     pub(super) fn hop(&self, from: usize, to: usize, request: &Request, is_crossing: bool) -> Path {
-        // Feeds are tasks of their own, and ask for all who wait for them.
+        // Feeds are tasks of their own, and ask for all their readers.
         let mut path = PATH.try_with(Path::clone).unwrap_or_else(|_feed| vec![(from, Hops::default())]);
         let way = format!("{path:?} to {to} with {:?}", request.hops);
-        let told = path.last().map(|(_, hops)| *hops).unwrap_or_default();
+        let last_hops = path.last().map(|(_, hops)| *hops).unwrap_or_default();
         let is_leaf = |hops: Hops| hops.to_leader || hops.via_peer;
         for (is_broken, rule) in [
             (path.iter().any(|(agent, _)| *agent == to), "a request comes back to where it was"),
             (path.len() >= LONGEST_PATH, "a request makes too many hops"),
             (is_crossing && path.iter().any(|(_, hops)| hops.crossed), "a request crosses twice"),
             (is_crossing && !request.hops.crossed, "a request crosses and does not say so"),
-            (!is_crossing && is_leaf(told), "a request goes on that was to be answered"),
+            (!is_crossing && is_leaf(last_hops), "a request goes on that was to be answered"),
         ] {
             if is_broken {
                 self.wrong(format!("{rule}: {way}"));

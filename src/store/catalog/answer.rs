@@ -1,26 +1,23 @@
-//! What is read of the catalog: rows, and their JSON put together from the fragments they keep.
+//! The rows of a read of the catalog, and their JSON put together from the fragments they keep.
 
 use super::group::{Entry, Group};
 use super::rows::{CheckRow, NodeRow, ServiceRow};
+use super::translate;
 use crate::store::json::{List, fragment};
-use crate::store::select::{translated_node, translated_service};
 use bytes::Bytes;
 use imbl::OrdMap;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The rows of one read, by what is shown of them.
+/// The rows of one read, by the form in which they are shown.
 #[derive(Debug)]
 pub enum CatalogRows<'v> {
-    /// `catalog/nodes`
     Nodes(Vec<&'v Arc<NodeRow>>),
-    /// `catalog/services`
     Names(Names<'v>),
     /// `catalog/service/:name`: each with its node.
     Service(Instances<'v>),
-    /// `catalog/node/:node`
     Node(Option<NodeServices<'v>>),
-    /// `catalog/node-services/:node`
     NodeServices(Option<NodeServices<'v>>),
     /// `catalog/gateway-services/:gateway`: there are no gateways.
     NoGateway,
@@ -28,41 +25,36 @@ pub enum CatalogRows<'v> {
     Health(Instances<'v>),
     /// `health/node/:node`, `health/checks/:service`, `health/state/:state`
     Checks(Vec<&'v Arc<CheckRow>>),
-    /// `health/votes/:check_id`; nothing where no voted check is so called.
+    /// `health/votes/:check_id`; unset where no voted check has that id.
     Votes(Option<&'v Arc<CheckRow>>),
     /// The voted checks that an agent observes.
     Observed(Vec<&'v Arc<CheckRow>>),
 }
 
-/// Services with the tags of their instances.
 #[derive(Debug)]
 pub enum Names<'v> {
-    /// Of all instances, by the key of the name.
+    /// All instances, by the key of the name.
     All(&'v OrdMap<Arc<str>, Arc<Group>>),
-    /// Of some: of each group the tags by the name as it is written.
+    /// Some instances: of each group the tags by the name as it is written.
     Some(Vec<BTreeMap<&'v str, BTreeSet<&'v str>>>),
 }
 
-/// Instances of one service.
 #[derive(Debug)]
 pub enum Instances<'v> {
-    /// All there are.
     All(&'v Arc<Group>),
-    /// Those that are wanted, as they are wanted.
+    /// The wanted ones, in their order.
     Some(Vec<&'v Arc<Entry>>),
 }
 
-/// A node with those of its services that are wanted.
+/// A node with its wanted services, by id.
 #[derive(Debug)]
 pub struct NodeServices<'v> {
-    /// The node.
     pub node: &'v Arc<NodeRow>,
-    /// By id.
     pub services: Vec<&'v Arc<ServiceRow>>,
 }
 
 impl CatalogRows<'_> {
-    /// False for what answers 404.
+    /// False for an answer of 404.
     pub(crate) fn found(&self) -> bool {
         !matches!(self, CatalogRows::Votes(None))
     }
@@ -70,8 +62,7 @@ impl CatalogRows<'_> {
     /// The JSON; with `translate`, addresses are those by which other datacenters reach the rows.
     pub(crate) fn render(&self, translate: bool) -> Bytes {
         match self {
-            CatalogRows::Nodes(rows) if translate => list(rows, |list, row| list.push(&[translated_node(row).json()])),
-            CatalogRows::Nodes(rows) => list(rows, |list, row| list.push(&[row.json()])),
+            CatalogRows::Nodes(rows) => list(rows, |list, row| list.push(&[&node_json(row, translate)])),
             CatalogRows::Names(names) => names.render(),
             CatalogRows::Service(Instances::All(group)) => {
                 group.catalog_body.get_or_render(|| flat_rows(group.entries.iter(), translate))
@@ -96,7 +87,7 @@ impl CatalogRows<'_> {
             CatalogRows::Health(Instances::Some(entries)) => entries_json(entries.iter().copied(), translate),
             CatalogRows::Checks(rows) => list(rows, |list, row| list.push(&[row.json()])),
             CatalogRows::Votes(row) => row.map(|row| fragment(&row.shown(true))).unwrap_or_default(),
-            // Without their votes: those change more often than who observes.
+            // Votes are left out, because they change more often than the observers.
             CatalogRows::Observed(rows) => fragment(&rows.iter().map(|row| row.shown(false)).collect::<Vec<_>>()),
         }
     }
@@ -108,12 +99,16 @@ fn list<T>(rows: &[T], mut push: impl FnMut(&mut List, &T)) -> Bytes {
     list.finish()
 }
 
+fn node_json(row: &NodeRow, translate: bool) -> Bytes {
+    if translate { translate::node(row).json().clone() } else { row.json().clone() }
+}
+
 fn service_json(row: &ServiceRow, translate: bool) -> Bytes {
-    if translate { translated_service(row).json().clone() } else { row.json().clone() }
+    if translate { translate::service(row).json().clone() } else { row.json().clone() }
 }
 
 impl Names<'_> {
-    /// `"web":["v1"]`, for each spelling of a name; nothing when no instance is wanted.
+    /// `"web":["v1"]`, for each spelling of a name; a name without a wanted instance is left out.
     fn render(&self) -> Bytes {
         let mut list = List::object();
         let mut push = |part: Bytes| {
@@ -139,50 +134,40 @@ fn inner(object: &BTreeMap<&str, BTreeSet<&str>>) -> Bytes {
 
 impl NodeServices<'_> {
     fn render(&self, services: &[u8], translate: bool) -> Bytes {
-        let node = if translate { translated_node(self.node).json().clone() } else { self.node.json().clone() };
+        let node = node_json(self.node, translate);
         let parts: [&[u8]; 5] = [br#"{"Node":"#, &node, br#","Services":"#, services, b"}"];
         parts.concat().into()
     }
 }
 
+fn shown(entry: &Arc<Entry>, translate: bool) -> Cow<'_, Arc<Entry>> {
+    if translate { Cow::Owned(Arc::new(translate::entry(entry))) } else { Cow::Borrowed(entry) }
+}
+
 /// Rows of `catalog/service`.
 fn flat_rows<'a>(entries: impl Iterator<Item = &'a Arc<Entry>> + Clone, translate: bool) -> Bytes {
     let mut list = List::new();
-    if translate {
-        entries.for_each(|entry| {
-            list.push(&[translated_node(&entry.node).flat(), translated_service(&entry.service).flat()]);
-        });
-        return list.finish();
+    if !translate {
+        list.reserve(entries.clone().map(|entry| entry.node.flat().len() + entry.service.flat().len() + 1).sum());
     }
-    list.reserve(entries.clone().map(|entry| entry.node.flat().len() + entry.service.flat().len() + 1).sum());
-    entries.for_each(|entry| list.push(&[entry.node.flat(), entry.service.flat()]));
+    for entry in entries.map(|entry| shown(entry, translate)) {
+        list.push(&[entry.node.flat(), entry.service.flat()]);
+    }
     list.finish()
 }
 
 /// Rows of `health/service`.
 fn entries_json<'a>(entries: impl Iterator<Item = &'a Arc<Entry>> + Clone, translate: bool) -> Bytes {
     let mut list = List::new();
-    if translate {
-        entries.for_each(|entry| write_entry(&mut list, &translated_entry(entry)));
-        return list.finish();
+    if !translate {
+        list.reserve(entries.clone().map(|entry| entry_size(entry)).sum());
     }
-    list.reserve(entries.clone().map(|entry| entry_size(entry)).sum());
-    entries.for_each(|entry| write_entry(&mut list, entry));
+    entries.for_each(|entry| write_entry(&mut list, &shown(entry, translate)));
     list.finish()
 }
 
-fn translated_entry(entry: &Entry) -> Entry {
-    let (node, service) = (translated_node(&entry.node), translated_service(&entry.service));
-    Entry::new(Arc::new(node), Arc::new(service), entry.checks.clone())
-}
-
 fn write_entry(list: &mut List, entry: &Entry) {
-    list.begin();
-    list.extend(br#"{"Node":"#);
-    list.extend(entry.node.json());
-    list.extend(br#","Service":"#);
-    list.extend(entry.service.json());
-    list.extend(br#","Checks":["#);
+    list.push(&[br#"{"Node":"#, entry.node.json(), br#","Service":"#, entry.service.json(), br#","Checks":["#]);
     for (at, row) in entry.checks.iter().enumerate() {
         if at > 0 {
             list.extend(b",");

@@ -1,7 +1,5 @@
-//! A node changed as a whole: with its services, its checks, and all that is listed of them.
-//!
-//! A command says how a node shall be; [`Change::put_node`] compares that with how it was, and is the
-//! one place where indexes of the catalog move and its watches are called.
+//! A node changed as a whole, with its services, its checks, and the groups that list them: the one place where indexes
+//! of the catalog move and its watches are called.
 
 use super::group::Group;
 use super::node_state::NodeState;
@@ -48,13 +46,14 @@ impl Change<'_> {
         for id in &affected {
             self.regroup(id, old, new.as_ref());
         }
-        if services_moved {
-            self.touched.insert(Key::Node(key.clone()));
-        }
-        if checks_moved {
-            self.touched.insert(Key::NodeChecks(key.clone()));
-        }
-        let Some(mut state) = new else { return self.forget(key) };
+        self.touched.extend(services_moved.then(|| Key::Node(key.clone())));
+        self.touched.extend(checks_moved.then(|| Key::NodeChecks(key.clone())));
+        let Some(mut state) = new else {
+            self.view.catalog.nodes.remove(key);
+            self.view.catalog.indexes.node_gone = self.index;
+            self.causes.push_back(Cause::NodeGone(key.clone()));
+            return;
+        };
         if services_moved {
             state.services_index = self.index;
         }
@@ -64,17 +63,10 @@ impl Change<'_> {
         self.view.catalog.nodes.insert(key.clone(), Arc::new(state));
     }
 
-    /// Drops a node's row.
-    fn forget(&mut self, key: &Arc<str>) {
-        self.view.catalog.nodes.remove(key);
-        self.view.catalog.indexes.node_gone = self.index;
-        self.happened(Cause::NodeGone(key.clone()));
-    }
-
-    /// Whether the node's own row is another; keeps the map of ids.
+    /// True when the node's own row is another; keeps the map of ids.
     fn note_node(&mut self, key: &Arc<str>, old: Option<&NodeState>, new: Option<&NodeState>) -> bool {
         let (before, after) = (old.map(|state| &state.row), new.map(|state| &state.row));
-        if same_row(before, after) {
+        if before.map(Arc::as_ptr) == after.map(Arc::as_ptr) {
             return false;
         }
         let id_of = |row: Option<&Arc<NodeRow>>| row.map(|row| &row.node.id).filter(|id| !id.is_empty()).map(|id| key_of(id));
@@ -102,7 +94,7 @@ impl Change<'_> {
         changed
     }
 
-    /// What the checks that are another speak of.
+    /// The node and the instances that the changed checks belong to.
     fn note_checks(&mut self, node: &Arc<str>, old: Option<&NodeState>, new: Option<&NodeState>) -> Moved {
         let (old, new) = (old.map_or(&[][..], |state| &state.checks), new.map_or(&[][..], |state| &state.checks));
         let mut moved = Moved::default();
@@ -126,11 +118,11 @@ impl Change<'_> {
     fn note_down(&mut self, node: &Arc<str>, before: Option<&Arc<CheckRow>>, after: Option<&Arc<CheckRow>>) {
         let is_down = after.is_none_or(|row| row.check.status == CheckStatus::Critical);
         if let Some(row) = after.or(before).filter(|_| is_down) {
-            self.happened(Cause::CheckDown { node: node.clone(), check: row.check.check_id.clone() });
+            self.causes.push_back(Cause::CheckDown { node: node.clone(), check: row.check.check_id.clone() });
         }
     }
 
-    /// Keeps the list of voted checks, and calls those who observe one that is to be probed otherwise.
+    /// Keeps the list of voted checks, and calls the observers of one that is to be probed otherwise.
     fn note_voted(&mut self, node: &Arc<str>, before: Option<&Arc<CheckRow>>, after: Option<&Arc<CheckRow>>) {
         let (before, after) = (before.filter(|row| row.is_voted()), after.filter(|row| row.is_voted()));
         let Some(row) = after.or(before) else { return };
@@ -149,7 +141,7 @@ impl Change<'_> {
         }
     }
 
-    /// Lists an instance anew in the groups it belongs to, and no longer where it did not stay.
+    /// Lists an instance anew in its groups, and takes it out of those that it has left.
     fn regroup(&mut self, id: &str, old: Option<&NodeState>, new: Option<&NodeState>) {
         let before = old.and_then(|state| state.service(id).map(|row| (state, row)));
         let after = new.and_then(|state| state.service(id).map(|row| (state, row)));
@@ -180,7 +172,7 @@ impl Change<'_> {
         group.renew(self.index);
     }
 
-    /// Drops a group that has lost its last instance, and calls who waits for it.
+    /// Drops a group that has lost its last instance, and calls its watches.
     fn settle(&mut self, lookup: Lookup, key: Arc<str>) {
         let groups = self.view.catalog.groups(lookup);
         if groups.get(&key).is_some_and(|group| group.entries.is_empty()) {
@@ -195,11 +187,11 @@ impl Change<'_> {
     }
 }
 
-/// What changed checks speak of.
+/// The owners of changed checks.
 #[derive(Debug, Default)]
 struct Moved {
     any: bool,
-    /// The whole node.
+    /// A check of the whole node is among them.
     node: bool,
     /// Ids of instances.
     services: Vec<String>,
@@ -213,14 +205,6 @@ impl Moved {
         } else {
             self.services.push(row.check.service_id.clone());
         }
-    }
-}
-
-fn same_row<T>(before: Option<&Arc<T>>, after: Option<&Arc<T>>) -> bool {
-    match (before, after) {
-        (Some(before), Some(after)) => Arc::ptr_eq(before, after),
-        (None, None) => true,
-        _ => false,
     }
 }
 
@@ -240,7 +224,7 @@ fn changed_rows<'a, T>(old: &'a [Arc<T>], new: &'a [Arc<T>], id: impl Fn(&T) -> 
         };
         let before = if order.is_le() { old.next() } else { None };
         let after = if order.is_ge() { new.next() } else { None };
-        if !same_row(before, after) {
+        if before.map(Arc::as_ptr) != after.map(Arc::as_ptr) {
             changed.push((before, after));
         }
     }

@@ -1,5 +1,5 @@
 //! `PUT /v1/catalog/deregister` as the state machine does it: an instance, else a check, else a
-//! whole node. What is not there is already as it shall be.
+//! whole node. Nothing happens where it is gone already.
 
 use super::node_state::NodeState;
 use crate::model::command::Deregister;
@@ -7,7 +7,6 @@ use crate::model::fault::Fault;
 use crate::store::change::Change;
 use crate::store::validate;
 
-/// Removes what `request` names, and what hangs on it.
 pub(crate) fn deregister(change: &mut Change<'_>, request: &Deregister) -> Result<(), Fault> {
     validate::deregister(request)?;
     if request.service_id.is_empty() && request.check_id.is_empty() {

@@ -1,5 +1,5 @@
-//! Rules for registrations of a lower format level than the newest: what servers of older builds make of the same
-//! log entry, so that all have the same rows until the level rises. `register` asks.
+//! Rules for registrations below the newest format level: servers of older builds make the same rows of a log entry
+//! until the level rises.
 
 use crate::model::check::HealthCheck;
 use crate::model::command::Register;
@@ -31,7 +31,7 @@ pub(super) fn check(view: &View, request: &Register) -> Result<(), Fault> {
     request.service.as_ref().map_or(Ok(()), |of| meta(of.meta.as_ref(), !of.kind.is_empty(), "Service"))
 }
 
-/// Weighs an instance of which nobody has said how: Go's clients send zeroes for that.
+/// Gives the default weights to an instance without any: Go's clients send zeroes for that.
 pub(super) fn weigh(view: &View, service: &mut NodeService) {
     if view.format.is_of(level::AUTOPILOT) && service.weights == Some(Weights::UNSET) {
         service.weights = None;
@@ -39,8 +39,7 @@ pub(super) fn weigh(view: &View, service: &mut NodeService) {
     service.weights.get_or_insert_default();
 }
 
-/// Gives a check the type of its definition, where it tells none. A lower level knows of no such thing, nor of
-/// fields that came with it.
+/// Gives a check without a type that of its definition. Lower levels lack this, and the fields that came with it.
 pub(super) fn complete(view: &View, check: &mut HealthCheck) {
     if view.format.is_of(level::AUTOPILOT) {
         if check.kind.is_empty() {

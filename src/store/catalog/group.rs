@@ -1,7 +1,4 @@
-//! The instances of one service name, ready to be listed.
-//!
-//! A group lives in a view and never changes; the bodies that are asked for most are rendered at
-//! the first read and shared by every read until the service changes.
+//! The instances of one service name. The most wanted bodies are rendered at the first read and kept until a change.
 
 use super::rows::{CheckRow, NodeRow, ServiceRow, flat_value};
 use crate::defaults::SERVICE_BODY_CACHE_BYTES;
@@ -15,13 +12,10 @@ use std::sync::{Arc, OnceLock};
 /// One instance with its node and the checks that speak of it.
 #[derive(Debug)]
 pub struct Entry {
-    /// The node.
     pub node: Arc<NodeRow>,
-    /// The instance itself.
     pub service: Arc<ServiceRow>,
     /// The node's checks, then the instance's own.
     pub checks: Vec<Arc<CheckRow>>,
-    /// Whether every check passes.
     pub passing: bool,
 }
 
@@ -63,7 +57,7 @@ pub struct Group {
     pub(crate) tags: Body,
 }
 
-/// A copy to be changed: what was rendered of the old one is left behind.
+/// A copy to be changed, without the rendered bodies.
 impl Clone for Group {
     fn clone(&self) -> Group {
         Group { entries: self.entries.clone(), index: self.index, ..Group::default() }
@@ -71,14 +65,13 @@ impl Clone for Group {
 }
 
 impl Group {
-    /// Notes a change at `index`: nothing that was rendered before holds any longer.
+    /// Notes a change at `index`, and drops the bodies rendered before it.
     pub(crate) fn renew(&mut self, index: u64) {
         self.index = index;
         (self.health_body, self.catalog_body, self.tags) = Default::default();
     }
 
-    /// Whether fewer than so many of a hundred instances pass, so that leaving the others out would
-    /// leave too few.
+    /// True when fewer than `threshold` percent of the instances pass: leaving out the others would leave too few.
     pub(crate) fn is_panicking(&self, threshold: u8) -> bool {
         let passing = self.entries.iter().filter(|entry| entry.passing).count();
         threshold > 0 && passing * 100 < self.entries.len() * usize::from(threshold)
@@ -97,7 +90,7 @@ impl Group {
         }
     }
 
-    /// The sorted union of tags of each name as it was written, for those entries that `keep` wants.
+    /// The sorted union of tags for each spelling of the name, over the entries that `keep` wants.
     pub(crate) fn tags_by_name(&self, keep: impl Fn(&Entry) -> bool) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| keep(entry)) {
@@ -117,8 +110,7 @@ impl Group {
 pub(crate) struct Body(OnceLock<Bytes>);
 
 impl Body {
-    /// The rendered bytes; kept for the next caller unless they are large, where rendering costs
-    /// little beside sending.
+    /// The rendered bytes, kept for the next caller up to [`SERVICE_BODY_CACHE_BYTES`].
     pub(crate) fn get_or_render(&self, render: impl FnOnce() -> Bytes) -> Bytes {
         if let Some(body) = self.0.get() {
             return body.clone();

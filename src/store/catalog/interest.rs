@@ -1,7 +1,4 @@
-//! What a read of the catalog depends on: the keys that wake it, and the index of its answer.
-//!
-//! Kept side by side for each family, because both must speak of the same things: whatever moves the
-//! index of an answer must wake who waits for that answer.
+//! The keys that wake a read of the catalog, beside the index of its answer: a change of the index must wake the watches.
 
 use super::id_begin;
 use crate::model::check::CheckStatus;
@@ -9,7 +6,7 @@ use crate::model::operation::{CatalogRead, HealthRead, Lookup};
 use crate::store::key::{Key, Scope, key_of};
 use crate::store::view::View;
 
-/// What wakes a read of the family `catalog`; `by_meta` when it chooses nodes by their metadata.
+/// The scopes of a read of the family `catalog`; `by_meta` when it chooses nodes by their metadata.
 pub(crate) fn catalog_scopes(view: &View, read: &CatalogRead, by_meta: bool) -> Vec<Scope> {
     match read {
         CatalogRead::Nodes => exactly([Key::Nodes]),
@@ -20,7 +17,6 @@ pub(crate) fn catalog_scopes(view: &View, read: &CatalogRead, by_meta: bool) -> 
     }
 }
 
-/// The index of its answer.
 pub(crate) fn catalog_index(view: &View, read: &CatalogRead, by_meta: bool) -> u64 {
     let indexes = &view.catalog.indexes;
     match read {
@@ -34,7 +30,6 @@ pub(crate) fn catalog_index(view: &View, read: &CatalogRead, by_meta: bool) -> u
     }
 }
 
-/// What wakes a read of the family `health`.
 pub(crate) fn health_scopes(view: &View, read: &HealthRead, by_meta: bool) -> Vec<Scope> {
     match read {
         HealthRead::Node { node } => exactly([Key::NodeChecks(key_of(node))]),
@@ -47,7 +42,6 @@ pub(crate) fn health_scopes(view: &View, read: &HealthRead, by_meta: bool) -> Ve
     }
 }
 
-/// The index of its answer.
 pub(crate) fn health_index(view: &View, read: &HealthRead, by_meta: bool) -> u64 {
     let indexes = &view.catalog.indexes;
     let checks_of = |node: &String| view.catalog.node(node).map_or(indexes.node_gone, |state| state.checks_index);
@@ -60,8 +54,8 @@ pub(crate) fn health_index(view: &View, read: &HealthRead, by_meta: bool) -> u64
         }
         HealthRead::Service { name, lookup } => service_index(view, name, *lookup),
         HealthRead::Votes { of } => of.node.as_ref().map_or(indexes.checks, checks_of),
-        // That of all observers, moved by more than what wakes one of them: it gets the same answer again
-        // when it asks next, at most once for each time it is woken.
+        // The index is that of all observers. An observer gets the same answer again at most once for each time
+        // that it is woken.
         HealthRead::ObservedBy { node: _ } => indexes.observers,
     }
 }
@@ -74,8 +68,8 @@ fn with_nodes(key: Key, by_meta: bool) -> Vec<Scope> {
     if by_meta { exactly([key, Key::Nodes]) } else { exactly([key]) }
 }
 
-/// A node by its name. What is no name may be the beginning of an id: then nodes count whose id begins so, as
-/// many as there are, because the text means a node only while there is one.
+/// A node by its name. A text that is no name may be the beginning of an id: then all nodes whose id begins so count,
+/// because the text means a node only while there is one.
 fn node_scopes(view: &View, text: &str) -> Vec<Scope> {
     let mut scopes = exactly([Key::Node(key_of(text))]);
     if view.catalog.node(text).is_none() {
@@ -86,7 +80,7 @@ fn node_scopes(view: &View, text: &str) -> Vec<Scope> {
     scopes
 }
 
-/// Who watches a service that is not there compares the index of losses, so it hears of losses too.
+/// A watch of an absent service compares the index of losses, so it hears of losses too.
 fn service_scopes(view: &View, name: &str, lookup: Lookup) -> Vec<Scope> {
     let key = match lookup {
         Lookup::Plain => Key::Service(key_of(name)),
@@ -100,7 +94,7 @@ fn service_index(view: &View, name: &str, lookup: Lookup) -> u64 {
     view.catalog.group(name, lookup).map_or_else(|| view.catalog.absent_service_index(), |group| group.index)
 }
 
-/// The state that `text` names without regard to case; none for `any`, and for what is no state.
+/// The state that `text` names without regard to case; none for `any` and for an unknown state.
 fn status(text: &str) -> Option<CheckStatus> {
     text.to_ascii_lowercase().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What holds of every catalog, whatever was applied to it.
+//! Invariants of every catalog, after any log.
 
 use super::node_state::NodeState;
 use super::{Catalog, Indexes};
@@ -6,7 +6,6 @@ use crate::store::key::key_of;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Panics with what is wrong.
 pub(super) fn verify(catalog: &Catalog, datacenter: &str) {
     let mut rebuilt = Catalog::default();
     for (key, state) in &catalog.nodes {

@@ -1,53 +1,52 @@
 //! Nodes with their services and checks: one family of tables, because their rows hang together.
 //!
-//! In reading order: `rows`, `node_state` and `group` are what a [`Catalog`] is made of; `register`
-//! (with `former`), `deregister` and `votes` are its commands, and `change` carries out what they decide; `reads` finds
-//! rows, `answer` shows them, and `interest` says what wakes a reader; `members` and `observed` are for the
-//! leader; `records` writes it all out and reads it back.
+//! In reading order: a [`Catalog`] is made of `rows`, `node_state` and `group`; its commands are `register` (with
+//! `former`), `deregister` and `votes`, which `change` carries out; `reads` finds rows, `answer` shows them (with
+//! `translate`), and `interest` wakes their readers; `observed` is for the leader; `records` writes it all out and
+//! reads it back.
 
 mod answer;
 mod change;
 pub(super) mod deregister;
 mod former;
-pub(super) mod group;
+mod group;
 pub(super) mod interest;
 #[cfg(test)]
 mod invariants;
-mod members;
-pub(super) mod node_state;
+mod node_state;
 pub(super) mod observed;
 pub(super) mod reads;
 mod records;
 pub(super) mod register;
-pub(super) mod rows;
+mod rows;
+mod translate;
 pub(super) mod votes;
 
 pub use answer::{CatalogRows, Instances, Names, NodeServices};
 pub use group::{Entry, Group};
-pub use members::NodeRef;
+pub use node_state::NodeRef;
 pub use observed::Observed;
 pub(super) use records::Loading;
+pub use rows::{CheckRow, NodeRow, ServiceRow};
 
 use super::key::key_of;
-use super::snapshot::Writer;
+use super::record::Writer;
 use super::table::Table;
 use crate::model::check::CheckStatus;
 use crate::model::node::Node;
 use crate::model::operation::Lookup;
 use imbl::OrdMap;
 use node_state::NodeState;
-pub use rows::{CheckRow, NodeRow, ServiceRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The nodes, and all that is listed of them. Names are keys in lower case.
+/// The nodes with their services and checks, and the lists made of them. Names are keys in lower case.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Catalog {
-    /// Nodes by name, each with its services and checks.
+    /// By name.
     pub(super) nodes: OrdMap<Arc<str>, Arc<NodeState>>,
     /// Keys of nodes by their id in lower case.
     pub(super) ids: OrdMap<Arc<str>, Arc<str>>,
-    /// Instances by service name.
     pub(super) services: OrdMap<Arc<str>, Arc<Group>>,
     /// Instances by the name they speak for in a mesh.
     pub(super) connect: OrdMap<Arc<str>, Arc<Group>>,
@@ -63,13 +62,13 @@ pub(super) struct Indexes {
     pub(super) nodes: u64,
     pub(super) services: u64,
     pub(super) checks: u64,
-    /// Of who observes which voted check, and how they are probed.
+    /// Of the observers of voted checks, and the definitions that they probe by.
     pub(super) observers: u64,
     /// Of the checks that are, or were, passing, warning and critical.
     pub(super) states: [u64; 3],
-    /// When a service last lost its final instance: what a watcher of an absent service compares.
+    /// Of the last loss of a service's last instance: a watch of an absent service compares it.
     pub(super) service_gone: u64,
-    /// When a node was last removed: what a watcher of an absent node compares.
+    /// Of the last removal of a node: a watch of an absent node compares it.
     pub(super) node_gone: u64,
 }
 
@@ -78,7 +77,7 @@ impl Catalog {
         self.nodes.get(&key_of(name))
     }
 
-    /// The node by this name, or the only one whose id begins with it: what `catalog/node/` takes.
+    /// The node by this name, or the only one whose id begins with it, as in `catalog/node/`.
     pub(super) fn node_or_id(&self, text: &str) -> Option<&Arc<NodeState>> {
         self.node(text).or_else(|| {
             let begin = id_begin(text)?;
@@ -88,8 +87,7 @@ impl Catalog {
         })
     }
 
-    /// The instances that a lookup of `name` means. There are no ingress gateways: which services
-    /// one serves is told by configuration entries, and these are not offered.
+    /// The instances that a lookup of `name` means. There are no ingress gateways.
     pub(super) fn group(&self, name: &str, lookup: Lookup) -> Option<&Arc<Group>> {
         match lookup {
             Lookup::Plain => self.services.get(&key_of(name)),
@@ -105,7 +103,7 @@ impl Catalog {
         }
     }
 
-    /// Puts a node in as it is, with its services, and moves no index: for a view made anew.
+    /// Puts a node in as it is, with its services, and moves no index: for a new view.
     pub(super) fn place(&mut self, state: NodeState) {
         let node = &state.row.node;
         let key = key_of(&node.node);
@@ -126,7 +124,6 @@ impl Catalog {
         self.nodes.insert(key, Arc::new(state));
     }
 
-    /// Gives a group its index; a group that is not there needs none.
     pub(super) fn place_index(&mut self, lookup: Lookup, key: &str, index: u64) {
         if let Some(group) = self.groups(lookup).get_mut(key) {
             Arc::make_mut(group).index = index;

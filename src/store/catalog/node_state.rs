@@ -1,11 +1,10 @@
-//! A node with everything that hangs on it: its services and its checks.
-//!
-//! `register` and `deregister` make a changed copy and give it to [`Change::put_node`](crate::store::change::Change::put_node),
-//! which finds out what became different. Rows are shared between the copies.
+//! A node with its services and its checks. Rows are shared between copies.
 
 use super::group::Entry;
 use super::rows::{CheckRow, NodeRow, ServiceRow};
-use crate::model::check::{CheckStatus, SERF_HEALTH};
+use crate::model::check::{CheckStatus, HealthCheck, SERF_HEALTH};
+use crate::model::node::Node;
+use crate::model::service::NodeService;
 use std::sync::Arc;
 
 /// One node's whole part of the catalog. Both lists are sorted by id.
@@ -36,7 +35,7 @@ impl NodeState {
         }
     }
 
-    /// Takes an instance away, and its checks with it.
+    /// Removes an instance, and its checks with it.
     pub(crate) fn remove_service(&mut self, id: &str) {
         if let Ok(at) = self.find_service(id) {
             self.services.remove(at);
@@ -61,7 +60,7 @@ impl NodeState {
         }
     }
 
-    /// Whether the gossip pool vouches for the node: it has a `serfHealth` that is not critical.
+    /// True when the gossip pool vouches for the node: it has a `serfHealth` that is not critical.
     pub(crate) fn is_alive_member(&self) -> bool {
         self.check(SERF_HEALTH).is_some_and(|row| row.check.status != CheckStatus::Critical)
     }
@@ -80,5 +79,23 @@ impl NodeState {
 
     fn find_check(&self, id: &str) -> Result<usize, usize> {
         self.checks.binary_search_by(|row| row.check.check_id.as_str().cmp(id))
+    }
+}
+
+/// A node of one view, for the leader: rows as they are, without JSON in between.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeRef<'a>(pub(in crate::store) &'a NodeState);
+
+impl<'a> NodeRef<'a> {
+    pub fn node(self) -> &'a Node {
+        &self.0.row.node
+    }
+
+    pub fn check(self, id: &str) -> Option<&'a HealthCheck> {
+        self.0.check(id).map(|row| &row.check)
+    }
+
+    pub fn service(self, id: &str) -> Option<&'a NodeService> {
+        self.0.service(id).map(|row| &row.service)
     }
 }

@@ -1,27 +1,25 @@
-//! What is read of voted checks: what the leader assigns by, and what users and observers are shown.
+//! Voted checks as the leader assigns them, and as users and observers are shown them.
 
+use super::Catalog;
 use super::rows::CheckRow;
 use crate::model::vote::VotedCheck;
-use crate::store::view::View;
 use std::sync::Arc;
 
-/// A voted check as far as it matters who observes it.
+/// A voted check with its observers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// The node it belongs to.
     pub node: String,
-    /// The check.
     pub check_id: String,
-    /// How many observers are wanted.
+    /// The number of observers that the check asks for.
     pub wanted: u32,
-    /// The assignment; 0 before there is one.
+    /// The index of the assignment; 0 before there is one.
     pub epoch: u64,
-    /// Node names of the observers.
+    /// Node names.
     pub observers: Vec<String>,
 }
 
 /// All voted checks, by node and id.
-pub(crate) fn all(view: &View) -> Vec<Observed> {
+pub(crate) fn all(catalog: &Catalog) -> Vec<Observed> {
     let observed = |row: &Arc<CheckRow>| Observed {
         node: row.check.node.clone(),
         check_id: row.check.check_id.clone(),
@@ -29,12 +27,12 @@ pub(crate) fn all(view: &View) -> Vec<Observed> {
         epoch: row.epoch(),
         observers: row.observers().to_vec(),
     };
-    view.catalog.voted.values().map(observed).collect()
+    catalog.voted.values().map(observed).collect()
 }
 
 impl CheckRow {
-    /// As it is shown: to users `whole`, but for how it is probed; to an observer what it needs, which changes with
-    /// [`CheckRow::is_observed_as`] alone.
+    /// The check as it is shown: `whole` to users, but without its definition; to an observer the fields it needs, which
+    /// change with [`CheckRow::is_observed_as`] alone.
     pub fn shown(&self, whole: bool) -> VotedCheck {
         let assignment = self.assignment.as_deref();
         VotedCheck {

@@ -1,4 +1,4 @@
-//! Which rows a read of the catalog means, and in which order.
+//! The rows that a read of the catalog means, in their order.
 
 use super::answer::{CatalogRows, Instances, Names, NodeServices};
 use super::group::{Entry, Group};
@@ -15,7 +15,6 @@ use crate::store::view::View;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The rows of a read of the family `catalog`.
 pub(crate) fn of_catalog<'v>(view: &'v View, read: &CatalogRead, select: &Select<'_>) -> Result<CatalogRows<'v>, Fault> {
     let catalog = &view.catalog;
     Ok(match read {
@@ -30,7 +29,7 @@ pub(crate) fn of_catalog<'v>(view: &'v View, read: &CatalogRead, select: &Select
     })
 }
 
-/// The rows of a read of the family `health`, and whether a service is listed whole because fewer than
+/// The rows of a read of the family `health`, and the service that is listed whole because fewer than
 /// `panic_threshold` percent of it pass.
 pub(crate) fn of_health<'v>(
     view: &'v View,
@@ -47,10 +46,8 @@ pub(crate) fn of_health<'v>(
         HealthRead::State { state } => CatalogRows::Checks(in_state(view, state, select)?),
         HealthRead::Service { name, lookup } => {
             let group = view.catalog.group(name, *lookup);
-            let panics = select.is_passing() && group.is_some_and(|group| group.is_panicking(panic_threshold));
-            if panics {
-                select.take_all();
-            }
+            let panics = select.passing && group.is_some_and(|group| group.is_panicking(panic_threshold));
+            select.passing &= !panics;
             let rows = CatalogRows::Health(instances(group, select, Entry::value)?);
             return Ok((rows, panics.then(|| Box::new(Panic { service: name.clone() }))));
         }
@@ -65,12 +62,8 @@ pub(crate) fn of_health<'v>(
 
 fn nodes<'v>(view: &'v View, select: &Select<'_>) -> Result<Vec<&'v Arc<NodeRow>>, Fault> {
     select.check_filter(|| NodeRow::new(Node::default()).value())?;
-    let mut rows = Vec::new();
-    for row in view.catalog.nodes.values().map(|state| &state.row) {
-        if select.wants_node(row) && select.matches(|| row.value())? {
-            rows.push(row);
-        }
-    }
+    let rows = view.catalog.nodes.values().map(|state| &state.row).filter(|row| select.wants_node(row));
+    let mut rows = select.filtered(rows, |row| row.value())?;
     select.sort_near(&mut rows, |row| &row.node.node);
     Ok(rows)
 }
@@ -84,7 +77,7 @@ fn names<'v>(view: &'v View, select: &Select<'_>) -> Names<'v> {
     Names::Some(groups.values().map(|group| group.tags_by_name(wanted)).collect())
 }
 
-/// Filtered by the `value` of each.
+/// The wanted instances of a group. The filter sees the `value` of each.
 fn instances<'v>(group: Option<&'v Arc<Group>>, select: &Select<'_>, value: fn(&Entry) -> Value) -> Result<Instances<'v>, Fault> {
     select.check_filter(|| {
         let (node, service) = (NodeRow::new(Node::default()), ServiceRow::new(NodeService::default()));
@@ -95,12 +88,7 @@ fn instances<'v>(group: Option<&'v Arc<Group>>, select: &Select<'_>, value: fn(&
     if select.is_plain() {
         return Ok(Instances::All(group));
     }
-    let mut entries = Vec::new();
-    for entry in group.entries.iter().filter(|entry| select.wants_entry(entry)) {
-        if select.matches(|| value(entry))? {
-            entries.push(entry);
-        }
-    }
+    let mut entries = select.filtered(group.entries.iter().filter(|entry| select.wants_entry(entry)), |entry| value(entry))?;
     select.sort_near(&mut entries, |entry| &entry.node.node.node);
     Ok(Instances::Some(entries))
 }
@@ -108,13 +96,8 @@ fn instances<'v>(group: Option<&'v Arc<Group>>, select: &Select<'_>, value: fn(&
 fn services_of<'v>(state: Option<&'v Arc<NodeState>>, select: &Select<'_>) -> Result<Option<NodeServices<'v>>, Fault> {
     select.check_filter(|| ServiceRow::new(NodeService::default()).value())?;
     let Some(state) = state.filter(|state| select.sees_node(&state.row.node.node)) else { return Ok(None) };
-    let mut services = Vec::new();
-    for row in state.services.iter().filter(|row| select.sees_service(&row.service.service)) {
-        if select.matches(|| row.value())? {
-            services.push(row);
-        }
-    }
-    Ok(Some(NodeServices { node: &state.row, services }))
+    let rows = state.services.iter().filter(|row| select.sees_service(&row.service.service));
+    Ok(Some(NodeServices { node: &state.row, services: select.filtered(rows, |row| row.value())? }))
 }
 
 /// The checks of the instances, not those of their nodes.
@@ -124,8 +107,7 @@ fn checks_of<'v>(view: &'v View, service: &str, select: &Select<'_>) -> Result<V
     checks(wanted.flat_map(|entry| &entry.checks).filter(|row| !row.is_of_node()), select)
 }
 
-/// The state's name is taken without regard to case (one client writes `ANY`). No check is in a state that
-/// there is not.
+/// The checks in a state, without regard to case: one client writes `ANY`. An unknown state has no checks.
 fn in_state<'v>(view: &'v View, state: &str, select: &Select<'_>) -> Result<Vec<&'v Arc<CheckRow>>, Fault> {
     let is_any = state.eq_ignore_ascii_case("any");
     let status = state.to_ascii_lowercase().parse::<CheckStatus>().ok();
@@ -136,17 +118,12 @@ fn in_state<'v>(view: &'v View, state: &str, select: &Select<'_>) -> Result<Vec<
 
 fn checks<'v>(rows: impl Iterator<Item = &'v Arc<CheckRow>>, select: &Select<'_>) -> Result<Vec<&'v Arc<CheckRow>>, Fault> {
     select.check_filter(|| CheckRow::new(HealthCheck::default()).value())?;
-    let mut wanted = Vec::new();
-    for row in rows.filter(|row| select.sees_check(&row.check)) {
-        if select.matches(|| row.value())? {
-            wanted.push(row);
-        }
-    }
+    let mut wanted = select.filtered(rows.filter(|row| select.sees_check(&row.check)), |row| row.value())?;
     select.sort_near(&mut wanted, |row| &row.check.node);
     Ok(wanted)
 }
 
-/// Of several nodes with a voted check so called the first by name.
+/// The voted check of that id; without a node, that of the first node by name.
 fn voted<'v>(view: &'v View, check_id: &str, node: Option<&str>, select: &Select<'_>) -> Option<&'v Arc<CheckRow>> {
     let sees = |row: &&'v Arc<CheckRow>| select.sees_check(&row.check);
     match node {

@@ -9,7 +9,7 @@ use crate::model::node::Node;
 use crate::model::operation::Lookup;
 use crate::model::service::NodeService;
 use crate::model::vote::Assignment;
-use crate::store::snapshot::{Kind, Writer, parse};
+use crate::store::record::{Kind, Writer, parse};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -54,12 +54,12 @@ pub(super) fn save(catalog: &Catalog, to: &mut Writer<'_>) -> std::io::Result<()
 pub(crate) struct Loading {
     /// The node whose services and checks are being read.
     node: Option<NodeState>,
-    /// The check of it that was read last.
+    /// The id of its check that was read last.
     check: String,
 }
 
 impl Loading {
-    /// Takes in a record; those of other tables are none of it.
+    /// Takes in a record of the catalog, and passes over those of other tables.
     pub(crate) fn take(&mut self, catalog: &mut Catalog, kind: Kind, body: &[u8]) -> Result<(), String> {
         match kind {
             Kind::Node => {
@@ -92,7 +92,6 @@ impl Loading {
         Ok(())
     }
 
-    /// Puts the node in that is open.
     pub(crate) fn finish(&mut self, catalog: &mut Catalog) {
         if let Some(state) = self.node.take() {
             catalog.place(state);

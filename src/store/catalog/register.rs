@@ -1,7 +1,5 @@
-//! `PUT /v1/catalog/register` as the state machine does it: a node, then a service, then checks.
-//!
-//! Everything is made ready on a copy of the node, and put into the view only when nothing can fail
-//! any more. What is the same as before keeps its row, and with it its indexes.
+//! `PUT /v1/catalog/register` as the state machine does it, on a copy of the node that is put into the view when nothing
+//! can fail any more. A row that is the same as before stays, and with it its indexes.
 
 use super::node_state::NodeState;
 use super::rows::{NodeRow, ServiceRow};
@@ -19,7 +17,7 @@ use crate::store::validate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Upserts what `request` carries, or says why not.
+/// Upserts the node, the service and the checks of `request`, all or none.
 pub(crate) fn register(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
     former::check(change.view, request)?;
     put(change, request)
@@ -27,7 +25,9 @@ pub(crate) fn register(change: &mut Change<'_>, request: &Register) -> Result<()
 
 /// The same of a request that is checked already.
 pub(crate) fn put(change: &mut Change<'_>, request: &Register) -> Result<(), Fault> {
-    let renamed = if keeps_node(change, request) { None } else { claim_name(change, request)? };
+    // A missing node is made, with or without an address.
+    let keeps_node = request.skip_node_update && change.view.catalog.node(&request.node).is_some();
+    let renamed = if keeps_node { None } else { claim_name(change, request)? };
     let mut state = upsert_node(change, request, renamed.as_deref());
     let mut grown = BTreeSet::new();
     if let Some(service) = &request.service {
@@ -46,13 +46,8 @@ pub(crate) fn put(change: &mut Change<'_>, request: &Register) -> Result<(), Fau
     Ok(())
 }
 
-/// Whether the node is there and shall stay as it is. One that is not there is made, with or without an address.
-fn keeps_node(change: &Change<'_>, request: &Register) -> bool {
-    request.skip_node_update && change.view.catalog.node(&request.node).is_some()
-}
-
-/// Makes sure that the name is free for the id that asks for it. The node that carries the id under
-/// another name is returned: it is renamed, which removes all that hangs on it.
+/// Makes sure that the name is free for the id that asks for it. Returns the node that carries the id under another
+/// name: its rename removes its services and checks.
 fn claim_name(change: &Change<'_>, request: &Register) -> Result<Option<Arc<NodeState>>, Fault> {
     if request.id.is_empty() {
         return Ok(None);
@@ -80,7 +75,7 @@ fn upsert_node(change: &Change<'_>, request: &Register, renamed: Option<&NodeSta
     }
     let before = renamed.or(existing.map(Arc::as_ref)).map(|state| &state.row.node);
     let mut node = Node {
-        // A registration from outside that names no id does not take the node's id away.
+        // A registration without an id, from outside, leaves the node its id.
         id: if request.id.is_empty() { before.map(|node| node.id.clone()).unwrap_or_default() } else { request.id.clone() },
         node: request.node.clone(),
         address: request.address.clone(),
@@ -103,7 +98,7 @@ fn upsert_node(change: &Change<'_>, request: &Register, renamed: Option<&NodeSta
     state
 }
 
-/// Gives the checks of a node whose name is now written otherwise the new spelling.
+/// Gives the checks of a node the new spelling of its name.
 fn name_checks_anew(state: &mut NodeState, index: u64) {
     let name = state.row.node.node.clone();
     for row in state.checks.iter_mut().filter(|row| row.check.node != name) {
@@ -112,8 +107,8 @@ fn name_checks_anew(state: &mut NodeState, index: u64) {
     }
 }
 
-/// Whether the checks of these instances can carry what they copy of them. Only what grows is judged: what
-/// stands already can still be updated, and made less.
+/// Refuses too many copies of an instance's tags in its checks. Only instances that grow are judged: the others can
+/// still be updated, and made less.
 fn copies_fit(state: &NodeState, grown: &BTreeSet<String>) -> Result<(), Fault> {
     if grown.is_empty() {
         return Ok(());
@@ -128,7 +123,7 @@ fn copies_fit(state: &NodeState, grown: &BTreeSet<String>) -> Result<(), Fault> 
     counts.into_iter().try_for_each(judge)
 }
 
-/// Notes in `grown` an instance of which checks have more to copy than before.
+/// Notes in `grown` an instance whose checks have more to copy than before.
 fn upsert_service(change: &Change<'_>, state: &mut NodeState, service: &NodeService, grown: &mut BTreeSet<String>) {
     let (mut service, index) = (service.clone(), change.index);
     if service.id.is_empty() {
@@ -136,8 +131,8 @@ fn upsert_service(change: &Change<'_>, state: &mut NodeState, service: &NodeServ
     }
     former::weigh(change.view, &mut service);
     let existing = state.service(&service.id).cloned();
-    service.create_index = existing.as_ref().map_or(index, |row| row.service.create_index);
-    service.modify_index = existing.as_ref().map_or(index, |row| row.service.modify_index);
+    let indexes = existing.as_ref().map(|row| (row.service.create_index, row.service.modify_index));
+    (service.create_index, service.modify_index) = indexes.unwrap_or((index, index));
     if existing.as_ref().is_some_and(|row| row.service == service) {
         return;
     }
@@ -183,8 +178,8 @@ fn upsert_check(
     if !check.service_id.is_empty() && existing.as_ref().is_none_or(|row| row.check.service_id != check.service_id) {
         grown.insert(check.service_id.clone());
     }
-    check.create_index = existing.as_ref().map_or(index, |row| row.check.create_index);
-    check.modify_index = existing.as_ref().map_or(index, |row| row.check.modify_index);
+    let indexes = existing.as_ref().map(|row| (row.check.create_index, row.check.modify_index));
+    (check.create_index, check.modify_index) = indexes.unwrap_or((index, index));
     let mut row = votes::registered(existing.as_deref(), check);
     if existing.is_some_and(|known| known.check == row.check) {
         return Ok(());

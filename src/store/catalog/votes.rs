@@ -1,7 +1,7 @@
-//! Voted checks as the state machine keeps them: who observes, and what each of them says.
+//! Voted checks as the state machine keeps them: their observers and their votes.
 //!
-//! `apply` calls it. What comes too late is passed over without a trace: a vote of an earlier
-//! assignment or of somebody who is no observer, an assignment in the place of one that is no more.
+//! Late commands are passed over without a trace: a vote of an earlier assignment or of an agent that is no observer,
+//! an assignment that replaces one that is gone.
 
 use super::node_state::NodeState;
 use super::rows::CheckRow;
@@ -11,8 +11,7 @@ use crate::store::change::Change;
 use crate::store::view::View;
 use std::sync::Arc;
 
-/// Says who observes from now on. The votes begin anew, and until there are enough of them the
-/// check keeps its status.
+/// Assigns observers. The votes begin anew, and the check keeps its status until there are enough of them.
 pub(crate) fn assign(change: &mut Change<'_>, assigns: &[Assign]) {
     for assign in assigns {
         let Some(state) = change.view.catalog.node(&assign.node) else { continue };
@@ -26,7 +25,6 @@ pub(crate) fn assign(change: &mut Change<'_>, assigns: &[Assign]) {
     }
 }
 
-/// Counts the votes of one agent.
 pub(crate) fn vote(change: &mut Change<'_>, ballot: &Ballot, at: u64) {
     for vote in &ballot.votes {
         let Some(state) = change.view.catalog.node(&vote.node) else { continue };
@@ -37,7 +35,7 @@ pub(crate) fn vote(change: &mut Change<'_>, ballot: &Ballot, at: u64) {
     }
 }
 
-/// The votes that count for what is assigned now.
+/// The votes that count under the present assignments.
 pub(crate) fn countable(view: &View, ballot: &Ballot) -> Ballot {
     let counts = |vote: &&Vote| {
         let row = view.catalog.node(&vote.node).and_then(|state| state.check(&vote.check_id));
@@ -46,7 +44,7 @@ pub(crate) fn countable(view: &View, ballot: &Ballot) -> Ballot {
     Ballot { observer: ballot.observer.clone(), votes: ballot.votes.iter().filter(counts).cloned().collect() }
 }
 
-/// The check with the vote; nothing where it does not count or says nothing new.
+/// The check with the vote; unset where the vote does not count or is the same as before.
 fn taken(state: &NodeState, observer: &str, vote: &Vote, at: u64, index: u64) -> Option<CheckRow> {
     let row = state.check(&vote.check_id)?;
     let assignment = row.assignment.as_deref().filter(|assignment| assignment.epoch == vote.epoch)?;
@@ -68,9 +66,9 @@ fn counted(row: &CheckRow, assignment: Assignment, index: u64) -> CheckRow {
     CheckRow::voted(check, Arc::new(assignment))
 }
 
-/// The row of a check that is registered anew over `known`: who registers a voted check has its
-/// definition alone to say. Its status is that of the votes, and they go on where the definition is the same.
-/// What users are shown of it, told back, says nothing of how it is probed.
+/// The row of a check that is registered over `known`. A registration of a voted check brings its definition alone: the
+/// status is that of the votes, which go on where the definition is the same. The definition as users are shown it,
+/// sent back, leaves the known one in place.
 pub(crate) fn registered(known: Option<&CheckRow>, mut check: HealthCheck) -> CheckRow {
     match known.filter(|known| check.definition.observers > 0 && check.definition == known.check.definition.shown()) {
         Some(known) => {

@@ -1,4 +1,4 @@
-//! Coordinates that change.
+//! The commands that change coordinates.
 
 use super::CoordinateRow;
 use crate::model::coordinate::NodeCoordinate;
@@ -6,7 +6,7 @@ use crate::store::change::Change;
 use crate::store::key::{Key, key_of};
 use std::sync::Arc;
 
-/// Notes where a node lies; a node that is not known is passed over.
+/// Sets the coordinate of a node; an unknown node and an invalid coordinate are passed over.
 pub(crate) fn put(change: &mut Change<'_>, coordinate: &NodeCoordinate) {
     let Some(state) = change.view.catalog.node(&coordinate.node) else { return };
     let name = state.row.node.node.clone();
@@ -20,7 +20,6 @@ pub(crate) fn put(change: &mut Change<'_>, coordinate: &NodeCoordinate) {
     moved(change, key);
 }
 
-/// The node is gone, and where it lay is nowhere.
 pub(crate) fn forget(change: &mut Change<'_>, node: &Arc<str>) {
     if change.view.coordinates.rows.remove(node).is_some() {
         moved(change, Arc::clone(node));

@@ -1,14 +1,11 @@
-//! Where nodes lie: coordinates by the key of their node's name.
+//! Network coordinates by the key of their node's name.
 
-mod commands;
+pub(super) mod commands;
 pub(super) mod reads;
-
-pub(super) use commands::{forget, put};
-pub use reads::CoordinateRows;
 
 use super::json::{Fragment, fragment};
 use super::key::key_of;
-use super::snapshot::{Kind, Writer, parse};
+use super::record::{Kind, Writer, parse};
 use super::table::Table;
 use crate::model::coordinate::NodeCoordinate;
 use bytes::Bytes;
@@ -16,12 +13,9 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Where a node lies.
 #[derive(Debug)]
 pub struct CoordinateRow {
-    /// The row itself.
     pub coordinate: NodeCoordinate,
-    /// Index of its last change.
     pub(crate) index: u64,
     json: Fragment,
 }
@@ -31,17 +25,14 @@ impl CoordinateRow {
         CoordinateRow { coordinate, index, json: Fragment::default() }
     }
 
-    /// `{"Node":…}`
     pub(crate) fn json(&self) -> &Bytes {
-        self.json.get(|| fragment(&self.coordinate))
+        self.json.get_or_init(|| fragment(&self.coordinate))
     }
 }
 
-/// The coordinates of the nodes that have told one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coordinates {
     rows: OrdMap<Arc<str>, Arc<CoordinateRow>>,
-    /// Index of the last change of one.
     pub(super) index: u64,
 }
 
@@ -52,12 +43,10 @@ struct Record {
 }
 
 impl Coordinates {
-    /// Where the node of that name lies.
     pub(super) fn of(&self, node: &str) -> Option<&Arc<CoordinateRow>> {
         self.rows.get(&key_of(node))
     }
 
-    /// Takes in a record of a snapshot.
     pub(super) fn load(&mut self, body: &[u8]) -> Result<(), String> {
         let Record { coordinate, index } = parse(body)?;
         self.rows.insert(key_of(&coordinate.node), Arc::new(CoordinateRow::new(coordinate, index)));
@@ -70,8 +59,6 @@ impl Table for Coordinates {
         let mut records = self.rows.values().map(|row| Record { coordinate: row.coordinate.clone(), index: row.index });
         records.try_for_each(|record| to.value(Kind::Coordinate, &record))
     }
-
-    fn move_to(&mut self, _datacenter: &Arc<str>) {}
 
     #[cfg(test)]
     fn index(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! What is read of coordinates: rows with their JSON, the keys that wake a reader, and the index.
+//! Reads of coordinates: rows with their JSON, the keys that wake a reader, and the index.
 
 use super::CoordinateRow;
 use crate::model::operation::CoordinateRead;
@@ -9,12 +9,10 @@ use crate::store::view::View;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The rows of one read, by what is shown of them.
+/// The rows of one read, by the form in which they are shown.
 #[derive(Debug)]
 pub enum CoordinateRows<'v> {
-    /// `coordinate/nodes`
     Nodes(Vec<&'v Arc<CoordinateRow>>),
-    /// `coordinate/node/:node`
     Node(Option<&'v Arc<CoordinateRow>>),
 }
 
@@ -27,23 +25,23 @@ pub(crate) fn rows<'v>(view: &'v View, read: &CoordinateRead, select: &Select<'_
 }
 
 impl CoordinateRows<'_> {
-    /// False for what answers 404.
+    /// False for an answer of 404.
     pub(crate) fn found(&self) -> bool {
         !matches!(self, CoordinateRows::Node(None))
     }
 
     /// The JSON; of one node a list of one, for there is one network segment.
     pub(crate) fn render(&self) -> Bytes {
+        let rows = match self {
+            CoordinateRows::Nodes(rows) => rows.as_slice(),
+            CoordinateRows::Node(row) => row.as_slice(),
+        };
         let mut list = List::new();
-        match self {
-            CoordinateRows::Nodes(rows) => rows.iter().for_each(|row| list.push(&[row.json()])),
-            CoordinateRows::Node(row) => row.iter().for_each(|row| list.push(&[row.json()])),
-        }
+        rows.iter().for_each(|row| list.push(&[row.json()]));
         list.finish()
     }
 }
 
-/// What wakes a read.
 pub(crate) fn scopes(read: &CoordinateRead) -> Vec<Scope> {
     let key = match read {
         CoordinateRead::Nodes => Key::Coordinates,
@@ -52,7 +50,6 @@ pub(crate) fn scopes(read: &CoordinateRead) -> Vec<Scope> {
     vec![Scope::Exact(key)]
 }
 
-/// The index of its answer.
 pub(crate) fn index(view: &View, read: &CoordinateRead) -> u64 {
     match read {
         CoordinateRead::Nodes => view.coordinates.index,

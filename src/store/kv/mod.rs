@@ -5,7 +5,7 @@ pub(super) mod reads;
 
 pub use reads::KvRows;
 
-use super::snapshot::{Kind, Writer, parse};
+use super::record::{Kind, Writer, parse};
 use super::table::Table;
 use crate::model::ids::SessionId;
 use crate::model::kv::{KvEntry, KvKey};

@@ -30,7 +30,7 @@ pub(crate) fn create(change: &mut Change<'_>, wanted: &Session) -> Result<Sessio
 pub(crate) fn end(change: &mut Change<'_>, id: SessionId) {
     if let Some(session) = change.view.sessions.take(id) {
         touch(change, id);
-        change.happened(Cause::SessionEnded(session));
+        change.causes.push_back(Cause::SessionEnded(session));
     }
 }
 

@@ -6,7 +6,7 @@ pub(super) mod reads;
 pub use reads::SessionRows;
 
 use super::key::key_of;
-use super::snapshot::{Kind, Writer, parse};
+use super::record::{Kind, Writer, parse};
 use super::table::Table;
 use crate::model::ids::SessionId;
 use crate::model::session::Session;

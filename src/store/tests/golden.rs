@@ -6,10 +6,9 @@ use crate::model::check::VotedDefinition;
 use crate::model::golden;
 use crate::model::ids::SessionId;
 use crate::model::kv::{KvChange, KvKey, KvPut};
-use crate::model::operation::{CheckRef, KvRead, SessionRead};
+use crate::model::operation::{KvRead, SessionRead};
 use crate::model::session::Session;
 use crate::model::vote::{Assign, Ballot, Vote};
-use crate::store::snapshot::{decode, encode};
 
 /// A row of each kind.
 fn whole(level: u32) -> Catalog {
@@ -28,18 +27,17 @@ fn whole(level: u32) -> Catalog {
     catalog
 }
 
-/// What is read of it, and the indexes.
-fn told(catalog: &Catalog) -> Vec<(String, u64)> {
-    let votes = Box::new(CheckRef { check_id: "v".to_owned(), node: None });
+/// The answers of all kinds of reads, and the indexes.
+fn indexes(catalog: &Catalog) -> Vec<(String, u64)> {
     let reads = [
         Read::Catalog(CatalogRead::Nodes),
         Read::Catalog(CatalogRead::Services),
-        Read::Catalog(CatalogRead::NodeServices { node: "n1".to_owned() }),
-        Read::Catalog(CatalogRead::Node { node: "gone".to_owned() }),
+        services_of("n1"),
+        of_node("gone"),
         Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Connect }),
-        Read::Health(HealthRead::State { state: "any".to_owned() }),
-        Read::Health(HealthRead::Votes { of: votes }),
-        Read::Health(HealthRead::ObservedBy { node: "n2".to_owned() }),
+        in_state("any"),
+        votes_on("v", None),
+        observed_by("n2"),
         Read::Coordinate(CoordinateRead::Nodes),
         health("web"),
         service("gone"),
@@ -55,15 +53,8 @@ fn told(catalog: &Catalog) -> Vec<(String, u64)> {
 #[test]
 fn a_snapshot_with_a_row_of_each_kind() {
     let catalog = whole(level::COMMAND_INDEXES);
-    let mut made = Vec::new();
-    encode(&catalog.store.view(), b"raft's own", &mut made).expect("is written");
-    golden::check("snapshot/catalog", &told(&catalog), &made, |bytes| {
-        let (view, meta) = decode(&mut &*bytes).expect("is read");
-        assert_eq!(meta, b"raft's own");
-        let mut store = Store::new("dc1");
-        store.restore(view);
-        let index = store.view().format.index();
-        told(&Catalog { reader: store.reader(), store, index })
+    golden::check("snapshot/catalog", &indexes(&catalog), &image(&catalog.store), |bytes| {
+        indexes(&Catalog::of(read_back(bytes, "dc1")))
     });
 }
 
@@ -94,8 +85,8 @@ fn with_keys() -> Catalog {
     catalog
 }
 
-/// What is read of keys, beside the rest.
-fn told_with_keys(catalog: &Catalog) -> Vec<(String, u64)> {
+/// Answers about keys, beside the others.
+fn indexes_with_keys(catalog: &Catalog) -> Vec<(String, u64)> {
     let reads = [
         Read::Kv(KvRead::List { prefix: KvKey::default(), page: None }),
         Read::Kv(KvRead::List { prefix: "g".into(), page: None }),
@@ -107,19 +98,13 @@ fn told_with_keys(catalog: &Catalog) -> Vec<(String, u64)> {
         (String::from_utf8_lossy(&rendered.body).into_owned(), rendered.index)
     });
     let delays = format!("{:?}", catalog.store.view().lock_delays().collect::<Vec<_>>());
-    told(catalog).into_iter().chain(answers).chain([(delays, 0)]).collect()
+    indexes(catalog).into_iter().chain(answers).chain([(delays, 0)]).collect()
 }
 
 #[test]
 fn a_snapshot_with_keys_of_each_kind() {
     let catalog = with_keys();
-    let mut made = Vec::new();
-    encode(&catalog.store.view(), b"raft's own", &mut made).expect("is written");
-    golden::check_of(level::KV, "snapshot/keys", &told_with_keys(&catalog), &made, |bytes| {
-        let (view, _meta) = decode(&mut &*bytes).expect("is read");
-        let mut store = Store::new("dc1");
-        store.restore(view);
-        let index = store.view().format.index();
-        told_with_keys(&Catalog { reader: store.reader(), store, index })
+    golden::check_of(level::KV, "snapshot/keys", &indexes_with_keys(&catalog), &image(&catalog.store), |bytes| {
+        indexes_with_keys(&Catalog::of(read_back(bytes, "dc1")))
     });
 }

@@ -1,38 +1,12 @@
-//! When indexes move and watches are called, and when they are not.
+//! Indexes that move and watches that are called, and those that are not.
 
 use super::*;
-use crate::store::Watch;
-use futures_util::FutureExt;
-use serde_json::json;
 
-/// A change, and whether it concerns the node with its services, and its checks.
+/// A change; true where it concerns the node with its services, and where its checks.
 type Act = (fn(&mut Catalog) -> u64, bool, bool);
 
-fn watch(catalog: &Catalog, read: Read) -> Watch {
-    catalog.reader.watch(of_view(&Query::new(read, Principal::anonymous())))
-}
-
-fn woken(watch: &mut Watch) -> bool {
-    watch.changed().now_or_never().is_some()
-}
-
-fn all_reads() -> Vec<Read> {
-    let name = || "n1".to_owned();
-    vec![
-        Read::Catalog(CatalogRead::Nodes),
-        Read::Catalog(CatalogRead::Services),
-        service("web"),
-        health("web"),
-        health("absent"),
-        Read::Catalog(CatalogRead::Node { node: name() }),
-        Read::Catalog(CatalogRead::NodeServices { node: name() }),
-        Read::Health(HealthRead::Node { node: name() }),
-        Read::Health(HealthRead::Checks { service: "web".to_owned() }),
-        Read::Health(HealthRead::State { state: "any".to_owned() }),
-        Read::Health(HealthRead::State { state: "passing".to_owned() }),
-        Read::Coordinate(CoordinateRead::Nodes),
-        Read::Coordinate(CoordinateRead::Node { node: name() }),
-    ]
+fn all_reads() -> impl Iterator<Item = Read> {
+    reads_of_all_rows().into_iter().chain([health("absent"), in_state("passing")])
 }
 
 #[test]
@@ -41,16 +15,16 @@ fn what_changes_nothing_moves_no_index_and_wakes_nobody() {
     let full = Register { check: checked("n1", "c", "web", CheckStatus::Passing).check, ..instance("n1", "web", "web", &["v1"]) };
     catalog.register(full.clone());
     catalog.coordinate("n1", 1.0);
-    let before: Vec<u64> = all_reads().into_iter().map(|read| catalog.index_of(read)).collect();
-    let mut watches: Vec<Watch> = all_reads().into_iter().map(|read| watch(&catalog, read)).collect();
+    let before: Vec<u64> = all_reads().map(|read| catalog.index_of(read)).collect();
+    let watches: Vec<Watch> = all_reads().map(|read| catalog.watch(read)).collect();
     catalog.register(full.clone());
     catalog.coordinate("n1", 1.0);
     catalog.deregister("nobody", "", "");
     catalog.deregister("n1", "nothing", "");
     catalog.refusal(Register { service: instance("n1", "x", "", &[]).service, ..full });
-    let after: Vec<u64> = all_reads().into_iter().map(|read| catalog.index_of(read)).collect();
+    let after: Vec<u64> = all_reads().map(|read| catalog.index_of(read)).collect();
     assert_eq!(before, after);
-    assert!(!watches.iter_mut().any(woken));
+    assert!(!watches.iter().any(woken));
 }
 
 #[test]
@@ -68,15 +42,15 @@ fn a_service_s_index_moves_with_its_instance_its_node_and_its_checks_and_with_no
         |catalog| catalog.register(instance("n3", "web", "web", &[])),
     ];
     for (at, change) in changes.iter().enumerate() {
-        let mut web = watch(&catalog, health("web"));
-        let mut other = watch(&catalog, health("other"));
+        let web = catalog.watch(health("web"));
+        let other = catalog.watch(health("other"));
         let before = catalog.index_of(health("other"));
         let index = change(&mut catalog);
         assert_eq!(catalog.index_of(health("web")), index, "change {at}");
         assert_eq!(catalog.index_of(service("web")), index, "change {at}");
-        assert!(woken(&mut web), "change {at}");
+        assert!(woken(&web), "change {at}");
         assert_eq!(catalog.index_of(health("other")), before, "change {at}");
-        assert!(!woken(&mut other), "change {at}");
+        assert!(!woken(&other), "change {at}");
     }
     let index = catalog.register(checked("n1", "disk", "", CheckStatus::Warning));
     assert_eq!(catalog.index_of(health("db")), index, "a check of the node is one of all its services");
@@ -86,20 +60,20 @@ fn a_service_s_index_moves_with_its_instance_its_node_and_its_checks_and_with_no
 fn a_watcher_of_an_absent_service_hears_when_it_comes_and_when_another_goes() {
     let mut catalog = Catalog::new();
     catalog.register(instance("n1", "web", "web", &[]));
-    let mut absent = watch(&catalog, health("db"));
-    let mut present = watch(&catalog, health("web"));
+    let absent = catalog.watch(health("db"));
+    let present = catalog.watch(health("web"));
     catalog.register(instance("n1", "x", "x", &[]));
-    assert!(!woken(&mut absent), "another that comes is no news");
+    assert!(!woken(&absent), "another that comes is no news");
     let gone = catalog.deregister("n1", "x", "");
-    assert!(woken(&mut absent));
-    assert!(!woken(&mut present));
+    assert!(woken(&absent));
+    assert!(!woken(&present));
     assert_eq!(catalog.index_of(health("db")), gone);
     let later = catalog.register(instance("n1", "y", "y", &[]));
     assert!(later > gone);
     assert_eq!(catalog.index_of(health("db")), gone, "still the time of the last loss");
-    let come = catalog.register(instance("n1", "db", "db", &[]));
-    assert!(woken(&mut absent));
-    assert_eq!(catalog.index_of(health("db")), come);
+    let registered = catalog.register(instance("n1", "db", "db", &[]));
+    assert!(woken(&absent));
+    assert_eq!(catalog.index_of(health("db")), registered);
 }
 
 #[test]
@@ -107,13 +81,13 @@ fn a_service_that_goes_and_comes_back_never_shows_an_older_index() {
     let mut catalog = Catalog::new();
     let mut last = catalog.index_of(health("web"));
     for step in 0..6 {
-        let mut watch = watch(&catalog, health("web"));
+        let watch = catalog.watch(health("web"));
         if step % 2 == 0 {
             catalog.register(instance("n1", "web", "web", &[]))
         } else {
             catalog.deregister("n1", "", "")
         };
-        assert!(woken(&mut watch));
+        assert!(woken(&watch));
         let index = catalog.index_of(health("web"));
         assert!(index > last || step == 0, "{index} after {last}");
         last = index;
@@ -123,8 +97,6 @@ fn a_service_that_goes_and_comes_back_never_shows_an_older_index() {
 #[test]
 fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and_comes() {
     let mut catalog = Catalog::new();
-    let of_node = || Read::Catalog(CatalogRead::Node { node: "n1".to_owned() });
-    let of_checks = || Read::Health(HealthRead::Node { node: "n1".to_owned() });
     let steps: [Act; 5] = [
         (|catalog| catalog.register(node("n1")), true, true),
         (|catalog| catalog.register(instance("n1", "web", "web", &[])), true, false),
@@ -133,34 +105,33 @@ fn a_node_s_watchers_hear_of_its_services_or_of_its_checks_also_when_it_goes_and
         (|catalog| catalog.deregister("n1", "", ""), true, true),
     ];
     for (at, (change, services, checks)) in steps.iter().enumerate() {
-        let (mut node, mut check) = (watch(&catalog, of_node()), watch(&catalog, of_checks()));
+        let (node, check) = (catalog.watch(of_node("n1")), catalog.watch(checks_of("n1")));
         let index = change(&mut catalog);
-        assert_eq!((woken(&mut node), woken(&mut check)), (*services, *checks), "step {at}");
-        assert_eq!(catalog.index_of(of_node()) == index, *services, "step {at}");
-        assert_eq!(catalog.index_of(of_checks()) == index, *checks, "step {at}");
+        assert_eq!((woken(&node), woken(&check)), (*services, *checks), "step {at}");
+        assert_eq!(catalog.index_of(of_node("n1")) == index, *services, "step {at}");
+        assert_eq!(catalog.index_of(checks_of("n1")) == index, *checks, "step {at}");
     }
 }
 
 #[test]
 fn a_state_s_watchers_hear_of_checks_that_enter_stay_and_leave() {
     let mut catalog = Catalog::new();
-    let state = |name: &str| Read::Health(HealthRead::State { state: name.to_owned() });
     catalog.register(checked("n1", "c", "", CheckStatus::Passing));
-    let mut watches = ["passing", "warning", "critical", "any"].map(|name| watch(&catalog, state(name)));
+    let watches = ["passing", "warning", "critical", "any"].map(|name| catalog.watch(in_state(name)));
     let index = catalog.register(checked("n1", "c", "", CheckStatus::Critical));
-    assert_eq!(watches.each_mut().map(woken), [true, false, true, true]);
-    assert_eq!(["passing", "critical", "ANY"].map(|name| catalog.index_of(state(name))), [index; 3]);
-    assert!(catalog.index_of(state("warning")) < index);
+    assert_eq!(watches.each_ref().map(woken), [true, false, true, true]);
+    assert_eq!(["passing", "critical", "ANY"].map(|name| catalog.index_of(in_state(name))), [index; 3]);
+    assert!(catalog.index_of(in_state("warning")) < index);
 }
 
 #[test]
 fn a_change_between_watch_and_read_is_either_read_or_heard() {
     let mut catalog = Catalog::new();
-    let mut early = watch(&catalog, health("web"));
+    let early = catalog.watch(health("web"));
     catalog.register(instance("n1", "web", "web", &[]));
-    let mut late = watch(&catalog, health("web"));
+    let late = catalog.watch(health("web"));
     assert_eq!(column(&catalog.get(health("web")), "/Node/Node"), ["n1"]);
-    assert!(woken(&mut early) && !woken(&mut late));
+    assert!(woken(&early) && !woken(&late));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,15 +171,15 @@ async fn wait_for_tag(reader: Reader, tag: String) {
 #[test]
 fn nothing_is_seen_or_heard_before_it_is_published() {
     let mut catalog = Catalog::new();
-    let mut nodes = watch(&catalog, Read::Catalog(CatalogRead::Nodes));
+    let nodes = catalog.watch(Read::Catalog(CatalogRead::Nodes));
     for index in 1..=3 {
         assert!(catalog.store.apply(index, &Command::Register(Box::new(node(&format!("n{index}"))))).is_ok());
     }
-    assert!(!woken(&mut nodes));
+    assert!(!woken(&nodes));
     assert_eq!(catalog.index_of(Read::Catalog(CatalogRead::Nodes)), 1);
     catalog.store.publish();
-    assert!(woken(&mut nodes));
-    assert!(!woken(&mut nodes), "one batch is one call");
+    assert!(woken(&nodes));
+    assert!(!woken(&nodes), "one batch is one call");
     assert_eq!(catalog.index_of(Read::Catalog(CatalogRead::Nodes)), 3);
 }
 
@@ -218,9 +189,9 @@ fn a_watch_by_node_meta_hears_of_nodes_too() {
     catalog.register(instance("n1", "web", "web", &[]));
     let options = QueryOptions { node_meta: vec![("rack".to_owned(), "r1".to_owned())], ..QueryOptions::default() };
     let query = options.ask(Read::Catalog(CatalogRead::Services));
-    let mut watch = catalog.reader.watch(of_view(&query));
+    let watch = catalog.reader.watch(of_view(&query));
     let index = catalog.register(Register { node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
-    assert!(woken(&mut watch));
+    assert!(woken(&watch));
     assert_eq!(catalog.reader.read(of_view(&query)).expect("is answered").index, index);
 }
 
@@ -230,10 +201,10 @@ fn a_restore_replaces_everything_and_wakes_every_watch() {
     other.register(instance("n9", "web", "web", &[]));
     let mut catalog = Catalog::new();
     catalog.register(node("n1"));
-    let mut watches: Vec<Watch> = all_reads().into_iter().map(|read| watch(&catalog, read)).collect();
+    let watches: Vec<Watch> = all_reads().map(|read| catalog.watch(read)).collect();
     catalog.store.restore(other.store.view().as_ref().clone());
-    assert!(watches.iter_mut().all(woken));
-    assert_eq!(column(&catalog.get(Read::Catalog(CatalogRead::Nodes)), "/Node"), ["n9"]);
+    assert!(watches.iter().all(woken));
+    assert_eq!(column(&catalog.nodes(), "/Node"), ["n9"]);
 }
 
 #[test]
@@ -243,24 +214,23 @@ fn a_view_restored_in_another_datacenter_carries_that_one_s_name() {
     other.coordinate("n9", 1.0);
     let mut store = Store::new("dc2");
     store.restore(other.store.view().as_ref().clone());
-    let moved = Catalog { reader: store.reader(), store, index: other.index };
+    let moved = Catalog::of(store);
     assert_eq!(column(&moved.get(service("web")), "/Datacenter"), ["dc2"]);
     assert_eq!(moved.index_of(health("web")), other.index_of(health("web")));
-    assert_eq!(column(&moved.get(Read::Coordinate(CoordinateRead::Nodes)), "/Node"), ["n9"]);
+    assert_eq!(column(&moved.coordinates(), "/Node"), ["n9"]);
     store = Store::new("dc3");
     store.restore(crate::store::View::default());
-    let mut empty = Catalog { reader: store.reader(), store, index: 0 };
+    let mut empty = Catalog::of(store);
     empty.register(node("n1"));
-    assert_eq!(column(&empty.get(Read::Catalog(CatalogRead::Nodes)), "/Datacenter"), ["dc3"]);
+    assert_eq!(column(&empty.nodes(), "/Datacenter"), ["dc3"]);
 }
 
 #[test]
 fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
     let mut catalog = Catalog::new();
-    let by = |text: &str| Read::Catalog(CatalogRead::Node { node: text.to_owned() });
-    let mut coming = watch(&catalog, by(ID_1));
+    let coming = catalog.watch(of_node(ID_1));
     catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
-    assert!(woken(&mut coming), "who waits for an id hears when a node comes with it");
+    assert!(woken(&coming), "a watch of an id hears of a node that comes with it");
     catalog.register(Register { id: ID_1.replace("40e4", "40ff"), ..node("n2") });
     catalog.register(node("40e4"));
     for (text, expected) in [
@@ -273,40 +243,39 @@ fn a_node_is_found_by_its_name_or_by_the_beginning_of_its_id() {
         ("0f", json!(null)),
         ("%", json!(null)),
     ] {
-        assert_eq!(catalog.get(by(text))["Node"]["Node"], expected, "{text}");
-        let listed = catalog.get(Read::Catalog(CatalogRead::NodeServices { node: text.to_owned() }));
+        assert_eq!(catalog.get(of_node(text))["Node"]["Node"], expected, "{text}");
+        let listed = catalog.get(services_of(text));
         assert_eq!(listed["Node"].get("Node").unwrap_or(&json!(null)), &expected, "{text}");
     }
-    let mut found = watch(&catalog, by("40f"));
+    let found = catalog.watch(of_node("40f"));
     let written = catalog.register(instance("n2", "web1", "web", &[]));
-    assert!(woken(&mut found));
-    assert_eq!(catalog.index_of(by("40f")), written);
+    assert!(woken(&found));
+    assert_eq!(catalog.index_of(of_node("40f")), written);
     catalog.deregister("n2", "", "");
-    assert!(woken(&mut found));
-    assert_eq!(catalog.get(by("40f")), json!(null));
+    assert!(woken(&found));
+    assert_eq!(catalog.get(of_node("40f")), json!(null));
 }
 
 #[test]
 fn who_waits_for_the_beginning_of_an_id_hears_of_the_nodes_whose_id_begins_so_and_of_no_others() {
     let mut catalog = Catalog::new();
-    let by = |text: &str| Read::Catalog(CatalogRead::Node { node: text.to_owned() });
-    let named = |catalog: &Catalog| catalog.get(by("40e"))["Node"]["Node"].clone();
-    let mut absent = watch(&catalog, by("40e"));
+    let named = |catalog: &Catalog| catalog.get(of_node("40e"))["Node"]["Node"].clone();
+    let absent = catalog.watch(of_node("40e"));
     catalog.register(Register { id: ID_2.to_owned(), ..node("n2") });
-    assert!(!woken(&mut absent), "it has another id");
+    assert!(!woken(&absent), "it has another id");
     catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
-    assert!(woken(&mut absent) && named(&catalog) == "n1");
-    let mut found = watch(&catalog, by("40e"));
+    assert!(woken(&absent) && named(&catalog) == "n1");
+    let found = catalog.watch(of_node("40e"));
     catalog.register(Register { id: ID_1.to_owned(), node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
-    assert!(woken(&mut found), "the node itself has changed");
+    assert!(woken(&found), "the node itself has changed");
     catalog.register(Register { id: ID_1.replace("40e4", "40ef"), ..node("n3") });
-    assert!(woken(&mut found) && named(&catalog) == json!(null), "it means two now");
-    let mut ambiguous = watch(&catalog, by("40e"));
+    assert!(woken(&found) && named(&catalog) == json!(null), "it means two now");
+    let ambiguous = catalog.watch(of_node("40e"));
     catalog.register(Register { id: ID_2.to_owned(), node_meta: pairs(&[("rack", "r1")]), ..node("n2") });
-    assert!(!woken(&mut ambiguous));
+    assert!(!woken(&ambiguous));
     catalog.deregister("n1", "", "");
-    assert!(woken(&mut ambiguous) && named(&catalog) == "n3");
-    let mut found = watch(&catalog, by("40e"));
+    assert!(woken(&ambiguous) && named(&catalog) == "n3");
+    let found = catalog.watch(of_node("40e"));
     catalog.register(node("40e"));
-    assert!(woken(&mut found) && named(&catalog) == "40e", "a name comes before an id");
+    assert!(woken(&found) && named(&catalog) == "40e", "a name comes before an id");
 }

@@ -3,8 +3,6 @@
 use super::*;
 use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Effect;
-use crate::store::View;
-use crate::store::snapshot::{decode, encode};
 use proptest::prelude::*;
 
 fn raise(number: u32) -> Command {
@@ -19,19 +17,6 @@ fn set(only_at: Option<u64>) -> Command {
     Command::SetAutopilot { config: Box::default(), only_at }
 }
 
-fn bytes(view: &View) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode(view, b"", &mut bytes).expect("is written");
-    bytes
-}
-
-fn restored(store: &Store) -> Store {
-    let (view, _) = decode(&mut bytes(&store.view()).as_slice()).expect("is read");
-    let mut restored = Store::new("dc1");
-    restored.restore(view);
-    restored
-}
-
 #[test]
 fn the_count_begins_where_the_level_rises_and_goes_on_over_a_restore() {
     let mut store = Store::new("dc1");
@@ -40,7 +25,7 @@ fn the_count_begins_where_the_level_rises_and_goes_on_over_a_restore() {
     assert_eq!(before, [7, 7], "as the servers of the level before have it");
     let raised = [raise(level::OWN), registration("c"), registration("d")].map(|command| apply(&mut store, 9, command));
     assert_eq!(raised, [9, 10, 11]);
-    let mut other = restored(&store);
+    let mut other = restored(&store, "dc1");
     for store in [&mut store, &mut other] {
         assert_eq!(store.level(), level::OWN);
         assert!(store.apply(10, &registration("")).is_err(), "a refused command takes its index");
@@ -48,13 +33,13 @@ fn the_count_begins_where_the_level_rises_and_goes_on_over_a_restore() {
         assert_eq!([apply(store, 10, batch), apply(store, 11, registration("g"))], [14, 15]);
         assert_eq!(apply(store, 40, raise(1)), 16, "the log's own entries are not counted");
     }
-    assert_eq!((store.level(), bytes(&store.view())), (level::OWN, bytes(&other.view())));
+    assert_eq!((store.level(), image(&store)), (level::OWN, image(&other)));
 }
 
 #[test]
 fn a_snapshot_of_a_level_below_says_what_builds_of_it_read_and_one_above_is_refused() {
     let kinds = |store: &Store| {
-        let image = bytes(&store.view());
+        let image = image(store);
         let mut kinds = Vec::new();
         let mut at = 12;
         while let Some([kind, length @ ..]) = image.get(at..at + 5) {
@@ -69,15 +54,15 @@ fn a_snapshot_of_a_level_below_says_what_builds_of_it_read_and_one_above_is_refu
     };
     let mut store = Store::new("dc1");
     assert!(store.apply(1, &set(None)).is_ok());
-    assert_eq!((store.level(), restored(&store).level()), (level::AUTOPILOT, level::AUTOPILOT));
+    assert_eq!((store.level(), restored(&store, "dc1").level()), (level::AUTOPILOT, level::AUTOPILOT));
     assert_eq!(kinds(&store), [1, 2, 11, 8], "as builds of that level have it");
     assert!(store.apply(2, &raise(level::OWN + 1)).is_ok());
     assert_eq!(kinds(&store), [1, 2, 12, 11, 8]);
-    let error = decode(&mut bytes(&store.view()).as_slice()).expect_err("must be refused");
+    let error = decode(&mut image(&store).as_slice()).expect_err("must be refused");
     assert!(error.contains(&format!("format level {}", level::OWN + 1)) && error.contains("start Kontor"), "{error}");
 }
 
-/// Servers of the levels before judge the same entries by rules of their own.
+/// Servers of earlier levels judge the same entries by their own rules.
 #[test]
 fn registrations_go_by_the_rules_of_the_level_in_force() {
     let mut store = Store::new("dc1");
@@ -124,7 +109,7 @@ fn step() -> impl Strategy<Value = Option<usize>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Compare-and-set sees what came before it in the same entry, and no change hides behind another one's index.
+    /// Compare-and-set sees the commands before it in the same entry, and no change hides behind another one's index.
     #[test]
     fn commands_of_one_entry_have_indexes_of_their_own_and_compare_with_each_other(
         entries in prop::collection::vec(prop::collection::vec(step(), 1..16), 1..12),
@@ -134,7 +119,7 @@ proptest! {
         let (mut last, mut changes) = (3, vec![0]);
         for (at, entry) in entries.iter().enumerate() {
             for ago in entry {
-                // What the proposer knew may have been replaced meanwhile, by another one of the same entry too.
+                // The configuration that the proposer knew may have been replaced, also by another of the same entry.
                 let expected = ago.map(|ago| changes[changes.len().saturating_sub(1 + ago)]);
                 let true_now = expected.is_none_or(|expected| expected == changes[changes.len() - 1]);
                 let written = store.apply(4 + at as u64, &set(expected)).expect("is done");
@@ -147,7 +132,7 @@ proptest! {
             store.publish();
             let config: Option<u64> = store.reader().autopilot().map(|config: std::sync::Arc<AutopilotConfig>| config.modify_index);
             prop_assert_eq!(config.unwrap_or_default(), changes[changes.len() - 1]);
-            store = restored(&store);
+            store = restored(&store, "dc1");
         }
     }
 }

@@ -13,20 +13,22 @@ mod selection;
 mod snapshots;
 mod votes;
 
+use super::snapshot::{decode, encode};
 use super::table::Table;
-use super::{Reader, Rendered, Store};
+use super::{Reader, Rendered, Store, Watch};
 use crate::model::answer::Found;
 use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
 use crate::model::command::{Command, Deregister, Register, Written};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::fault::Fault;
 use crate::model::level::{self, Level};
-use crate::model::operation::{CatalogRead, CoordinateRead, HealthRead, Lookup, Read};
+use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead, Lookup, Read};
 use crate::model::principal::Principal;
 use crate::model::query::testing::QueryOptions;
 use crate::model::query::{Query, ViewQuery};
 use crate::model::service::{NodeService, Weights};
-use serde_json::Value;
+use futures_util::FutureExt;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 pub(super) const ID_1: &str = "40e4a748-2192-161a-0510-9bf59fe950b5";
@@ -48,7 +50,16 @@ impl Catalog {
         let mut store = Store::new("dc1");
         assert!(store.apply(0, &Command::RaiseLevel(Level::by_this_build(level))).is_ok());
         store.publish();
-        Catalog { reader: store.reader(), store, index: 0 }
+        Catalog::of(store)
+    }
+
+    pub(super) fn of(store: Store) -> Catalog {
+        Catalog { reader: store.reader(), index: Table::index(&store.view().format), store }
+    }
+
+    /// The catalog as a server of `datacenter` reads it from a snapshot of this one.
+    pub(super) fn restored(&self, datacenter: &str) -> Catalog {
+        Catalog::of(restored(&self.store, datacenter))
     }
 
     pub(super) fn try_apply(&mut self, command: Command) -> Result<Written, Fault> {
@@ -68,11 +79,12 @@ impl Catalog {
         self.apply(Command::Register(Box::new(request)))
     }
 
+    pub(super) fn refused(&mut self, command: Command) -> Fault {
+        self.try_apply(command).expect_err("must be refused")
+    }
+
     pub(super) fn refusal(&mut self, request: Register) -> String {
-        match self.try_apply(Command::Register(Box::new(request))) {
-            Err(fault) => fault.message,
-            Ok(_) => panic!("must be refused"),
-        }
+        self.refused(Command::Register(Box::new(request))).message
     }
 
     pub(super) fn deregister(&mut self, node: &str, service_id: &str, check_id: &str) -> u64 {
@@ -102,6 +114,43 @@ impl Catalog {
     pub(super) fn index_of(&self, read: Read) -> u64 {
         self.try_read(read, QueryOptions::default()).expect("is answered").index
     }
+
+    pub(super) fn nodes(&self) -> Value {
+        self.get(Read::Catalog(CatalogRead::Nodes))
+    }
+
+    pub(super) fn coordinates(&self) -> Value {
+        self.get(Read::Coordinate(CoordinateRead::Nodes))
+    }
+
+    pub(super) fn watch(&self, read: Read) -> Watch {
+        self.reader.watch(of_view(&Query::new(read, Principal::anonymous())))
+    }
+}
+
+/// True once for all calls since the last time.
+pub(super) fn woken(watch: &Watch) -> bool {
+    watch.changed().now_or_never().is_some()
+}
+
+/// The store written out, with metadata.
+pub(super) fn image(store: &Store) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&store.view(), b"raft's own", &mut bytes).expect("is written");
+    bytes
+}
+
+/// The store as a server of `datacenter` reads it from its snapshot.
+pub(super) fn restored(store: &Store, datacenter: &str) -> Store {
+    read_back(&image(store), datacenter)
+}
+
+pub(super) fn read_back(image: &[u8], datacenter: &str) -> Store {
+    let (view, meta) = decode(&mut &*image).expect("is read");
+    assert_eq!(meta, b"raft's own");
+    let mut store = Store::new(datacenter);
+    store.restore(view);
+    store
 }
 
 pub(super) fn node(name: &str) -> Register {
@@ -131,6 +180,52 @@ pub(super) fn of_view(query: &Query) -> ViewQuery<'_> {
 
 pub(super) fn health(name: &str) -> Read {
     Read::Health(HealthRead::Service { name: name.to_owned(), lookup: Lookup::Plain })
+}
+
+pub(super) fn checks_of(node: &str) -> Read {
+    Read::Health(HealthRead::Node { node: node.to_owned() })
+}
+
+pub(super) fn in_state(state: &str) -> Read {
+    Read::Health(HealthRead::State { state: state.to_owned() })
+}
+
+pub(super) fn observed_by(node: &str) -> Read {
+    Read::Health(HealthRead::ObservedBy { node: node.to_owned() })
+}
+
+pub(super) fn votes_on(check_id: &str, node: Option<&str>) -> Read {
+    let of = CheckRef { check_id: check_id.to_owned(), node: node.map(str::to_owned) };
+    Read::Health(HealthRead::Votes { of: Box::new(of) })
+}
+
+pub(super) fn of_node(node: &str) -> Read {
+    Read::Catalog(CatalogRead::Node { node: node.to_owned() })
+}
+
+pub(super) fn services_of(node: &str) -> Read {
+    Read::Catalog(CatalogRead::NodeServices { node: node.to_owned() })
+}
+
+pub(super) fn coordinate_of(node: &str) -> Read {
+    Read::Coordinate(CoordinateRead::Node { node: node.to_owned() })
+}
+
+/// Reads of every row of a node `n1` and of its service `web`.
+pub(super) fn reads_of_all_rows() -> Vec<Read> {
+    vec![
+        Read::Catalog(CatalogRead::Nodes),
+        Read::Catalog(CatalogRead::Services),
+        service("web"),
+        health("web"),
+        of_node("n1"),
+        services_of("n1"),
+        checks_of("n1"),
+        Read::Health(HealthRead::Checks { service: "web".to_owned() }),
+        in_state("any"),
+        Read::Coordinate(CoordinateRead::Nodes),
+        coordinate_of("n1"),
+    ]
 }
 
 pub(super) fn service(name: &str) -> Read {

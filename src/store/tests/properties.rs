@@ -1,18 +1,14 @@
-//! What holds for any log.
+//! Properties of every log.
 
 use super::*;
 use crate::model::check::VotedDefinition;
 use crate::model::ids::SessionId;
 use crate::model::kv::{KvChange, KvPut};
-use crate::model::level::{self, Level};
 use crate::model::node::Node;
-use crate::model::operation::{CatalogRead, CheckRef, CoordinateRead, HealthRead, KvRead, SessionRead};
-use crate::model::principal::Principal;
+use crate::model::operation::{KvRead, SessionRead};
 use crate::model::session::{Session, SessionBehavior};
 use crate::model::txn::{CatalogVerb, TxnGet, TxnOp};
 use crate::model::vote::{Assign, Ballot, Vote};
-use crate::store::View;
-use crate::store::snapshot::{decode, encode};
 use proptest::prelude::*;
 
 const NODES: [&str; 4] = ["n1", "N1", "n2", "n3"];
@@ -23,9 +19,12 @@ fn pick(from: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop::sample::select(from).prop_map(str::to_owned)
 }
 
+fn status() -> impl Strategy<Value = CheckStatus> {
+    prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..])
+}
+
 fn check() -> impl Strategy<Value = HealthCheck> {
-    let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
-    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status, 0..3_u32).prop_map(
+    (pick(&["serfHealth", "c1", "c2", ""]), pick(&["", "a", "b"]), status(), 0..3_u32).prop_map(
         |(check_id, service_id, status, kind)| {
             let mut check = HealthCheck { check_id, service_id, status, ..HealthCheck::default() };
             if kind > 0 {
@@ -66,8 +65,7 @@ fn voting() -> impl Strategy<Value = Command> {
     let assign = (pick(&NODES), epoch(), prop::collection::vec(pick(&NODES), 0..4)).prop_map(|(node, replaces, observers)| {
         Command::AssignObservers(vec![Assign { node, check_id: "c1".to_owned(), replaces, observers }])
     });
-    let status = prop::sample::select(&[CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical][..]);
-    let vote = (pick(&NODES), pick(&NODES), epoch(), status).prop_map(|(observer, node, epoch, status)| {
+    let vote = (pick(&NODES), pick(&NODES), epoch(), status()).prop_map(|(observer, node, epoch, status)| {
         let vote = Vote { node, check_id: "c1".to_owned(), epoch, status, output: String::new() };
         Command::Vote { ballot: Ballot { observer, votes: vec![vote] }, at: epoch }
     });
@@ -141,12 +139,6 @@ fn log() -> impl Strategy<Value = Vec<Command>> {
     prop::collection::vec(command(), 0..40)
 }
 
-fn bytes(view: &View) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode(view, b"", &mut bytes).expect("is written");
-    bytes
-}
-
 fn reads() -> Vec<Query> {
     let lookups = [Lookup::Plain, Lookup::Connect];
     let of_names = NAMES.iter().flat_map(|name| {
@@ -155,25 +147,16 @@ fn reads() -> Vec<Query> {
             .into_iter()
             .chain([service(name)])
     });
-    let of_nodes = NODES.iter().flat_map(|node| {
-        let node = || (*node).to_owned();
-        [
-            Read::Catalog(CatalogRead::Node { node: node() }),
-            Read::Health(HealthRead::Node { node: node() }),
-            Read::Coordinate(CoordinateRead::Node { node: node() }),
-            Read::Health(HealthRead::ObservedBy { node: node() }),
-            Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: Some(node()) }) }),
-        ]
-    });
-    let of_states =
-        ["any", "passing", "warning", "critical"].map(|state| Read::Health(HealthRead::State { state: state.to_owned() }));
-    let any_votes = Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c1".to_owned(), node: None }) });
+    let of_nodes = NODES
+        .iter()
+        .flat_map(|node| [of_node(node), checks_of(node), coordinate_of(node), observed_by(node), votes_on("c1", Some(node))]);
+    let of_states = ["any", "passing", "warning", "critical"].map(in_state);
     let tables = [
         Read::Catalog(CatalogRead::Nodes),
         Read::Catalog(CatalogRead::Services),
         Read::Coordinate(CoordinateRead::Nodes),
         Read::Session(SessionRead::List),
-        any_votes,
+        votes_on("c1", None),
     ];
     let of_keys = KEYS.iter().flat_map(|key| {
         [
@@ -199,7 +182,7 @@ proptest! {
             often.publish();
         }
         once.publish();
-        prop_assert_eq!(bytes(&often.view()), bytes(&once.view()));
+        prop_assert_eq!(image(&often), image(&once));
     }
 
     #[test]
@@ -209,8 +192,7 @@ proptest! {
         let mut resumed = Store::new("dc1");
         for (at, command) in log.iter().enumerate() {
             if at == cut {
-                let (view, _) = decode(&mut bytes(&whole.view()).as_slice()).expect("is read");
-                resumed.restore(view);
+                resumed = restored(&whole, "dc1");
             }
             let outcome = whole.apply(at as u64 + 1, command);
             if at >= cut {
@@ -218,13 +200,12 @@ proptest! {
             }
         }
         if cut < log.len() {
-            prop_assert_eq!(bytes(&whole.view()), bytes(&resumed.view()));
+            prop_assert_eq!(image(&whole), image(&resumed));
         }
     }
 
     #[test]
     fn whatever_changes_an_answer_raises_its_index_and_wakes_its_watch(log in log()) {
-        use futures_util::FutureExt;
         let mut catalog = Catalog::new();
         let mut waits: Vec<_> = reads().into_iter().map(|query| (catalog.reader.watch(of_view(&query)), query)).collect();
         for command in log {
@@ -233,7 +214,7 @@ proptest! {
             let outcome = catalog.try_apply(command.clone());
             for ((watch, query), before) in waits.iter_mut().zip(before) {
                 let after = catalog.reader.read(of_view(query)).expect("answers");
-                let woken = watch.changed().now_or_never().is_some();
+                let woken = woken(watch);
                 prop_assert!(after.index >= before.index, "{:?} went back", query.identity.read);
                 let changed = after.body != before.body || after.found != before.found;
                 prop_assert!(!changed || (woken && (first || after.index > before.index)), "{:?} after {command:?}", query.identity.read);
@@ -249,12 +230,9 @@ proptest! {
         for command in log {
             let _refused_or_done = catalog.try_apply(command);
         }
-        let view = catalog.store.view();
-        let (rebuilt, _) = decode(&mut bytes(&view).as_slice()).expect("is read");
-        let mut store = Store::new("dc1");
-        store.restore(rebuilt);
+        let (view, made) = (catalog.store.view(), catalog.restored("dc1").reader);
         for query in reads() {
-            let (kept, made) = (catalog.reader.read(of_view(&query)), store.reader().read(of_view(&query)));
+            let (kept, made) = (catalog.reader.read(of_view(&query)), made.read(of_view(&query)));
             prop_assert_eq!(kept.expect("answers").body, made.expect("answers").body);
         }
         for (id, key) in &view.catalog.ids {

@@ -1,8 +1,7 @@
-//! What registering and deregistering do, and what is refused.
+//! Registrations and deregistrations: their effects and their refusals.
 
 use super::*;
 use crate::defaults::COMMAND_BYTES;
-use serde_json::json;
 
 #[test]
 fn an_id_defaults_to_the_name_and_a_check_takes_name_and_tags_from_its_service() {
@@ -24,7 +23,7 @@ fn a_registration_is_done_whole_or_not_at_all() {
     let mut request = instance("n1", "web", "web", &[]);
     request.checks = vec![HealthCheck { name: "c".to_owned(), service_id: "other".to_owned(), ..HealthCheck::default() }];
     assert_eq!(catalog.refusal(request), "Missing service registration");
-    assert_eq!(catalog.get(Read::Catalog(CatalogRead::Nodes)), json!([]));
+    assert_eq!(catalog.nodes(), json!([]));
     assert_eq!(catalog.get(service("web")), json!([]));
 }
 
@@ -68,11 +67,11 @@ fn an_instance_that_changes_its_name_moves_and_takes_its_checks_along() {
 fn skip_node_update_leaves_the_node_and_a_missing_id_does_not_take_it_away() {
     let mut catalog = Catalog::new();
     catalog.register(Register { id: ID_1.to_owned(), node_meta: pairs(&[("rack", "r1")]), ..node("n1") });
-    let before = catalog.get(Read::Catalog(CatalogRead::Nodes));
+    let before = catalog.nodes();
     catalog.register(Register { address: "10.9.9.9".to_owned(), skip_node_update: true, ..instance("n1", "web", "web", &[]) });
-    assert_eq!(catalog.get(Read::Catalog(CatalogRead::Nodes)), before);
+    assert_eq!(catalog.nodes(), before);
     catalog.register(Register { address: "10.9.9.9".to_owned(), ..node("n1") });
-    let row = &catalog.get(Read::Catalog(CatalogRead::Nodes))[0];
+    let row = &catalog.nodes()[0];
     assert_eq!((&row["ID"], &row["Address"]), (&json!(ID_1), &json!("10.9.9.9")));
 }
 
@@ -82,13 +81,13 @@ fn a_node_that_is_not_there_is_made_whatever_is_to_be_skipped() {
     let index = catalog.register(Register { skip_node_update: true, ..instance("n1", "web", "web", &[]) });
     let homeless = Register { address: String::new(), skip_node_update: true, ..instance("n2", "web", "web", &[]) };
     catalog.register(Register { id: ID_2.to_owned(), ..homeless.clone() });
-    let rows = catalog.get(Read::Catalog(CatalogRead::Nodes));
+    let rows = catalog.nodes();
     assert_eq!(column(&rows, "/Node"), ["n1", "n2"]);
     assert_eq!((&rows[0]["Address"], &rows[1]["Address"], &rows[1]["ID"]), (&json!("10.0.0.1"), &json!(""), &json!(ID_2)));
     assert_eq!(rows[0]["CreateIndex"], index);
     assert_eq!(column(&catalog.get(service("web")), "/Node"), ["n1", "n2"]);
     catalog.register(Register { node_meta: pairs(&[("a", "b")]), ..homeless });
-    assert_eq!(catalog.get(Read::Catalog(CatalogRead::Nodes)), rows, "now it is there, and is left alone");
+    assert_eq!(catalog.nodes(), rows, "now it is there, and is left alone");
 }
 
 #[test]
@@ -114,7 +113,7 @@ fn weights_that_nobody_has_set_are_one_and_a_check_has_the_type_of_its_definitio
     ];
     catalog.register(request);
     assert_eq!(catalog.get(health("web"))[0]["Service"]["Weights"], json!({"Passing": 1, "Warning": 1}));
-    let checks = catalog.get(Read::Health(HealthRead::Node { node: "n1".to_owned() }));
+    let checks = catalog.get(checks_of("n1"));
     assert_eq!(column(&checks, "/Type"), ["http", "external", "", "os_service", "tcp"]);
     assert_eq!(checks[4]["Definition"], json!({"TCP": "10.0.0.1:80", "TCPUseTLS": true}));
     assert_eq!(checks[4]["ExposedPort"], 0);
@@ -126,13 +125,13 @@ fn the_same_id_under_a_new_name_is_a_rename() {
     let first = catalog.register(Register { id: ID_1.to_owned(), ..instance("old", "web", "web", &[]) });
     catalog.coordinate("old", 1.0);
     let renamed = catalog.register(Register { id: ID_1.to_uppercase(), ..node("new") });
-    let rows = catalog.get(Read::Catalog(CatalogRead::Nodes));
+    let rows = catalog.nodes();
     assert_eq!(column(&rows, "/Node"), ["new"]);
     assert_eq!((&rows[0]["CreateIndex"], &rows[0]["ModifyIndex"]), (&json!(first), &json!(renamed)));
     assert_eq!(catalog.get(service("web")), json!([]));
-    assert_eq!(catalog.get(Read::Coordinate(CoordinateRead::Nodes)), json!([]));
+    assert_eq!(catalog.coordinates(), json!([]));
     catalog.register(Register { id: ID_2.to_owned(), ..node("old") });
-    assert_eq!(column(&catalog.get(Read::Catalog(CatalogRead::Nodes)), "/Node"), ["new", "old"]);
+    assert_eq!(column(&catalog.nodes(), "/Node"), ["new", "old"]);
 }
 
 #[test]
@@ -159,7 +158,7 @@ fn a_name_is_reserved_for_its_id_as_long_as_its_serf_health_is_not_critical() {
     assert_eq!(catalog.refusal(newcomer.clone()), expected);
     catalog.register(serf_health(ID_1, CheckStatus::Critical));
     catalog.register(newcomer);
-    let rows = catalog.get(Read::Catalog(CatalogRead::Nodes));
+    let rows = catalog.nodes();
     assert_eq!((&rows[0]["ID"], &rows[0]["Node"]), (&json!(ID_2), &json!("web1")));
     catalog.register(Register { id: ID_1.to_owned(), ..node("elsewhere") });
 }
@@ -172,7 +171,7 @@ fn a_node_without_an_id_may_be_given_one_but_not_by_a_rename() {
     let text = catalog.refusal(Register { id: ID_2.to_owned(), ..node("n1") });
     assert!(text.starts_with("Node name n1 is reserved by node "), "{text}");
     catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
-    assert_eq!(catalog.get(Read::Catalog(CatalogRead::Nodes))[0]["ID"], ID_1);
+    assert_eq!(catalog.nodes()[0]["ID"], ID_1);
 }
 
 #[test]
@@ -184,10 +183,10 @@ fn deregistering_takes_the_service_before_the_check_before_the_node() {
     catalog.register(instance("n1", "db", "db", &[]));
     catalog.coordinate("n1", 1.0);
     catalog.deregister("N1", "web", "disk");
-    let checks = catalog.get(Read::Health(HealthRead::Node { node: "n1".to_owned() }));
+    let checks = catalog.get(checks_of("n1"));
     assert_eq!(column(&checks, "/CheckID"), ["disk"], "the service took its check along");
     catalog.deregister("n1", "", "disk");
-    assert_eq!(catalog.get(Read::Health(HealthRead::Node { node: "n1".to_owned() })), json!([]));
+    assert_eq!(catalog.get(checks_of("n1")), json!([]));
     assert_eq!(column(&catalog.get(service("db")), "/Node"), ["n1"]);
     catalog.deregister("n1", "", "");
     for read in [Read::Catalog(CatalogRead::Nodes), service("db"), Read::Coordinate(CoordinateRead::Nodes)] {
@@ -204,11 +203,8 @@ fn each_command_of_a_batch_stands_for_itself_and_the_first_refusal_is_told() {
     let wrong = |name: &str| Register { address: String::new(), ..node(name) };
     let commands = [node("n1"), wrong("n2"), Register { id: "x".to_owned(), ..node("n3") }, node("n4")];
     let batch = commands.into_iter().map(|request| Command::Register(Box::new(request))).collect();
-    match catalog.try_apply(Command::Batch(batch)) {
-        Err(fault) => assert_eq!(fault.message, "Must provide address if SkipNodeUpdate is not set"),
-        Ok(_) => panic!("two commands are wrong"),
-    }
-    assert_eq!(column(&catalog.get(Read::Catalog(CatalogRead::Nodes)), "/Node"), ["n1", "n4"]);
+    assert_eq!(catalog.refused(Command::Batch(batch)).message, "Must provide address if SkipNodeUpdate is not set");
+    assert_eq!(column(&catalog.nodes(), "/Node"), ["n1", "n4"]);
     assert!(catalog.try_apply(Command::Batch(vec![Command::Batch(Vec::new())])).is_err());
 }
 
@@ -218,18 +214,15 @@ fn coordinates_of_unknown_nodes_and_broken_ones_are_passed_over() {
     catalog.register(node("n1"));
     catalog.coordinate("nobody", 1.0);
     catalog.coordinate("n1", f64::NAN);
-    assert_eq!(catalog.get(Read::Coordinate(CoordinateRead::Nodes)), json!([]));
-    let rendered = catalog
-        .try_read(Read::Coordinate(CoordinateRead::Node { node: "n1".to_owned() }), QueryOptions::default())
-        .expect("answered");
+    assert_eq!(catalog.coordinates(), json!([]));
+    let read = |catalog: &Catalog| catalog.try_read(coordinate_of("n1"), QueryOptions::default()).expect("answered");
+    let rendered = read(&catalog);
     assert!(rendered.found == Found::No && rendered.index >= 1);
     let index = catalog.coordinate("N1", 1.5);
     catalog.coordinate("n1", 1.5);
-    let rendered = catalog
-        .try_read(Read::Coordinate(CoordinateRead::Node { node: "n1".to_owned() }), QueryOptions::default())
-        .expect("answered");
+    let rendered = read(&catalog);
     assert!(rendered.found == Found::Yes && rendered.index == index, "the same place again is no change");
-    assert_eq!(column(&catalog.get(Read::Coordinate(CoordinateRead::Nodes)), "/Node"), ["n1"]);
+    assert_eq!(column(&catalog.coordinates(), "/Node"), ["n1"]);
 }
 
 #[test]

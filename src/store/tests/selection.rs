@@ -3,7 +3,6 @@
 use super::*;
 use crate::model::fault::FaultKind;
 use crate::model::service::ServiceAddress;
-use serde_json::json;
 
 fn options() -> QueryOptions {
     QueryOptions::default()
@@ -13,8 +12,8 @@ fn options() -> QueryOptions {
 fn three() -> Catalog {
     let mut catalog = Catalog::new();
     for (name, tags, rack) in [("n1", ["v1", "Blue"], "r1"), ("n2", ["v2", "blue"], "r1"), ("n3", ["v1", "red"], "r2")] {
-        catalog
-            .register(Register { node_meta: pairs(&[("rack", rack), ("os", "linux")]), ..instance(name, "web", "web", &tags) });
+        let node_meta = pairs(&[("rack", rack), ("os", "linux")]);
+        catalog.register(Register { node_meta, ..instance(name, "web", "web", &tags) });
     }
     catalog
 }
@@ -60,8 +59,7 @@ fn near_sorts_by_distance_with_unknown_places_last_and_is_nothing_without_a_sour
     for name in ["n1", "n2", "n3"] {
         catalog.register(checked(name, "c", "web", CheckStatus::Passing));
     }
-    let any = Read::Health(HealthRead::State { state: "any".to_owned() });
-    assert_eq!(column(&catalog.json(any, near("n3")), "/Node"), ["n3", "n2", "n1"]);
+    assert_eq!(column(&catalog.json(in_state("any"), near("n3")), "/Node"), ["n3", "n2", "n1"]);
 }
 
 #[test]
@@ -80,19 +78,18 @@ fn a_filter_is_asked_of_each_kind_of_row() {
     let mut catalog = three();
     catalog.register(checked("n1", "c", "web", CheckStatus::Passing));
     let filter = |text: &str| QueryOptions { filter: Some(text.to_owned()), ..options() };
-    let name = || "n1".to_owned();
     for (read, text, pointer, expected) in [
         (Read::Catalog(CatalogRead::Nodes), "Meta.rack == r1 and Node != n1", "/Node", vec!["n2"]),
         (service("web"), "\"v1\" in ServiceTags and NodeMeta.rack == r2", "/Node", vec!["n3"]),
         (health("web"), "Checks.Status == passing", "/Node/Node", vec!["n1"]),
         (health("web"), "Service.Port == 80 and Node.Datacenter != dc1", "/Node/Node", vec![]),
-        (Read::Health(HealthRead::Node { node: name() }), "Name is empty", "/CheckID", vec!["c"]),
+        (checks_of("n1"), "Name is empty", "/CheckID", vec!["c"]),
         (Read::Health(HealthRead::Checks { service: "web".to_owned() }), "ServiceTags contains v2", "/CheckID", vec![]),
     ] {
         assert_eq!(column(&catalog.json(read, filter(text)), pointer), expected, "{text}");
     }
     catalog.register(instance("n1", "db", "db", &[]));
-    let map = catalog.json(Read::Catalog(CatalogRead::Node { node: name() }), filter("Service == db"));
+    let map = catalog.json(of_node("n1"), filter("Service == db"));
     assert_eq!(map["Services"].as_object().map(|services| services.keys().collect::<Vec<_>>()), Some(vec![&"db".to_owned()]));
     assert_eq!(map["Node"]["Node"], "n1");
 }
@@ -100,16 +97,15 @@ fn a_filter_is_asked_of_each_kind_of_row() {
 #[test]
 fn a_wrong_filter_is_the_user_s_mistake_even_where_there_is_no_row() {
     let catalog = Catalog::new();
-    let name = || "none".to_owned();
     for read in [
         Read::Catalog(CatalogRead::Nodes),
         service("none"),
         health("none"),
-        Read::Catalog(CatalogRead::Node { node: name() }),
-        Read::Catalog(CatalogRead::NodeServices { node: name() }),
-        Read::Health(HealthRead::Node { node: name() }),
-        Read::Health(HealthRead::Checks { service: name() }),
-        Read::Health(HealthRead::State { state: "any".to_owned() }),
+        of_node("none"),
+        services_of("none"),
+        checks_of("none"),
+        Read::Health(HealthRead::Checks { service: "none".to_owned() }),
+        in_state("any"),
     ] {
         for text in ["Nonsense == 1", "Node =="] {
             let wrong = QueryOptions { filter: Some(text.to_owned()), ..options() };
@@ -152,7 +148,7 @@ fn translation_takes_the_port_of_wan_and_leaves_what_is_filtered_on_alone() {
     let translate = QueryOptions { translate: true, ..options() };
     let row = &catalog.json(health("web"), translate.clone())[0];
     assert_eq!((&row["Node"]["Address"], &row["Service"]["Port"]), (&json!("1.1.1.1"), &json!(8443)));
-    let map = catalog.json(Read::Catalog(CatalogRead::Node { node: "n1".to_owned() }), translate);
+    let map = catalog.json(of_node("n1"), translate);
     assert_eq!((&map["Node"]["Address"], &map["Services"]["web"]["Address"]), (&json!("1.1.1.1"), &json!("9.9.9.9")));
     assert_eq!(catalog.get(service("web"))[0]["Address"], "10.0.0.1", "the stored rows stay as they are");
 }

@@ -1,9 +1,7 @@
 //! Snapshots: read back to the byte, or refused whole.
 
 use super::*;
-use crate::store::snapshot::{decode, encode};
 use proptest::prelude::*;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 fn filled() -> Catalog {
@@ -37,29 +35,30 @@ pub(super) fn filled_of(level: u32) -> Catalog {
     catalog
 }
 
-fn bytes(catalog: &Catalog) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode(&catalog.store.view(), b"raft's own", &mut bytes).expect("is written");
+/// A snapshot of these records.
+fn framed(records: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = b"KONTORSS\x01\0\0\0".to_vec();
+    for (kind, body) in records.iter().chain([&(8, Vec::new())]) {
+        bytes.push(*kind);
+        bytes.extend((body.len() as u32).to_le_bytes());
+        bytes.extend(body);
+    }
+    bytes.extend(Sha256::digest(&bytes));
     bytes
 }
 
 #[test]
 fn what_is_read_back_is_the_same_to_the_byte_and_goes_on_the_same_way() {
     let mut catalog = filled();
-    let written = bytes(&catalog);
-    let (view, meta) = decode(&mut written.as_slice()).expect("is read");
-    assert_eq!(meta, b"raft's own");
-    let mut store = Store::new("dc1");
-    store.restore(view);
-    let mut restored = Catalog { reader: store.reader(), store, index: catalog.index };
-    assert_eq!(bytes(&restored), written);
+    let mut restored = catalog.restored("dc1");
+    assert_eq!((image(&restored.store), restored.index), (image(&catalog.store), catalog.index));
     for read in [
         health("web"),
         service("gone"),
         Read::Health(HealthRead::Service { name: "web".to_owned(), lookup: Lookup::Connect }),
-        Read::Catalog(CatalogRead::Node { node: "n1".to_owned() }),
-        Read::Health(HealthRead::Node { node: "n3".to_owned() }),
-        Read::Health(HealthRead::State { state: "passing".to_owned() }),
+        of_node("n1"),
+        checks_of("n3"),
+        in_state("passing"),
         Read::Coordinate(CoordinateRead::Nodes),
         Read::Catalog(CatalogRead::Services),
     ] {
@@ -69,12 +68,12 @@ fn what_is_read_back_is_the_same_to_the_byte_and_goes_on_the_same_way() {
     for catalog in [&mut catalog, &mut restored] {
         catalog.register(Register { id: ID_1.to_owned(), ..node("renamed") });
     }
-    assert_eq!(bytes(&catalog), bytes(&restored));
+    assert_eq!(image(&catalog.store), image(&restored.store));
 }
 
 #[test]
 fn every_byte_that_is_another_is_noticed() {
-    let written = bytes(&filled());
+    let written = image(&filled().store);
     for at in 0..written.len() {
         for flip in [0x01, 0x80, 0xff] {
             let mut damaged = written.clone();
@@ -86,7 +85,7 @@ fn every_byte_that_is_another_is_noticed() {
 
 #[test]
 fn every_byte_that_is_missing_or_too_many_is_noticed() {
-    let written = bytes(&filled());
+    let written = image(&filled().store);
     for length in 0..written.len() {
         assert!(decode(&mut &written[..length]).is_err(), "{length} bytes");
     }
@@ -113,35 +112,23 @@ fn another_version_and_another_file_are_told_apart() {
 
 #[test]
 fn an_empty_catalog_is_a_snapshot_too() {
-    let written = bytes(&Catalog::new());
-    let (view, meta) = decode(&mut written.as_slice()).expect("is read");
-    assert_eq!(meta, b"raft's own");
-    assert!(view.catalog.nodes.is_empty());
+    assert!(Catalog::new().restored("dc1").store.view().catalog.nodes.is_empty());
 }
 
 /// Servers of all builds send each other snapshots: the record has the fields that it had before each table
 /// kept its own index.
 #[test]
 fn the_indexes_of_all_lists_stand_in_the_record_of_the_catalog() {
-    let record = serde_json::json!({"datacenter": "dc1", "indexes": {
+    let record = json!({"datacenter": "dc1", "indexes": {
         "nodes": 1, "services": 2, "checks": 3, "coordinates": 4, "observers": 5, "states": [6, 7, 8],
         "service_gone": 9, "node_gone": 10,
     }});
     let body = rmp_serde::to_vec_named(&record).expect("is written");
-    let mut bytes = b"KONTORSS\x01\0\0\0".to_vec();
-    for (kind, body) in [(1, Vec::new()), (2, body), (8, Vec::new())] {
-        bytes.push(kind);
-        bytes.extend((body.len() as u32).to_le_bytes());
-        bytes.extend(body);
-    }
-    bytes.extend(Sha256::digest(&bytes));
-    let (view, _) = decode(&mut bytes.as_slice()).expect("is read");
-    let mut store = Store::new("dc1");
-    store.restore(view);
-    let read = Catalog { reader: store.reader(), store, index: 10 };
+    let image = framed(&[(1, b"raft's own".to_vec()), (2, body)]);
+    let read = Catalog::of(read_back(&image, "dc1"));
     assert_eq!(read.index_of(Read::Catalog(CatalogRead::Nodes)), 1);
     assert_eq!(read.index_of(Read::Coordinate(CoordinateRead::Nodes)), 4);
-    assert_eq!(read.index_of(Read::Health(HealthRead::State { state: "critical".to_owned() })), 8);
+    assert_eq!(read.index_of(in_state("critical")), 8);
     assert_eq!(read.index_of(health("web")), 9);
 }
 
@@ -150,14 +137,6 @@ proptest! {
     fn records_of_any_content_never_make_it_panic(
         records in prop::collection::vec((1..=12u8, prop::collection::vec(any::<u8>(), 0..60)), 0..6),
     ) {
-        let mut bytes = b"KONTORSS\x01\0\0\0".to_vec();
-        for (kind, body) in records.iter().chain([&(8, Vec::new())]) {
-            bytes.push(*kind);
-            bytes.extend((body.len() as u32).to_le_bytes());
-            bytes.extend(body);
-        }
-        let sum = Sha256::digest(&bytes);
-        bytes.extend(sum);
-        let _ = decode(&mut bytes.as_slice());
+        let _ = decode(&mut framed(&records).as_slice());
     }
 }

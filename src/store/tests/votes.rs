@@ -2,12 +2,7 @@
 
 use super::*;
 use crate::model::check::VotedDefinition;
-use crate::model::operation::{CheckRef, HealthRead};
-use crate::model::principal::Principal;
 use crate::model::vote::{Assign, Ballot, Vote};
-use crate::store::snapshot::{decode, encode};
-use futures_util::FutureExt;
-use serde_json::json;
 
 fn voted(node: &str, http: &str, status: CheckStatus) -> Register {
     let mut request = checked(node, "c", "a", status);
@@ -43,7 +38,7 @@ impl Catalog {
     }
 
     fn check(&self) -> Value {
-        self.get(Read::Health(HealthRead::Node { node: "n1".to_owned() }))[0].clone()
+        self.get(checks_of("n1"))[0].clone()
     }
 
     fn status(&self) -> String {
@@ -51,7 +46,7 @@ impl Catalog {
     }
 
     fn votes(&self) -> Value {
-        self.get(Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: None }) }))
+        self.get(votes_on("c", None))
     }
 
     fn passing(&self) -> usize {
@@ -82,13 +77,13 @@ fn more_than_half_decide_and_one_that_says_otherwise_changes_nothing() {
 fn votes_of_other_epochs_and_of_others_are_passed_over_without_a_trace() {
     let (mut catalog, epoch) = Catalog::observed();
     catalog.vote("n1", epoch, CheckStatus::Passing);
-    let (before, index) = (catalog.votes(), catalog.index_of(Read::Health(HealthRead::Node { node: "n1".to_owned() })));
+    let (before, index) = (catalog.votes(), catalog.index_of(checks_of("n1")));
     catalog.vote("n2", epoch - 1, CheckStatus::Critical);
     catalog.vote("n4", epoch, CheckStatus::Critical);
     catalog.vote("n1", epoch, CheckStatus::Passing);
     let stray = Vote { node: "n9".into(), check_id: "c".into(), epoch, ..Vote::default() };
     catalog.apply(Command::Vote { ballot: Ballot { observer: "n1".into(), votes: vec![stray] }, at: 0 });
-    assert_eq!((catalog.votes(), catalog.index_of(Read::Health(HealthRead::Node { node: "n1".to_owned() }))), (before, index));
+    assert_eq!((catalog.votes(), catalog.index_of(checks_of("n1"))), (before, index));
     assert_eq!(catalog.reader.countable(&ballot("n2", epoch - 1, CheckStatus::Passing)).votes, []);
     assert_eq!(catalog.reader.countable(&ballot("n4", epoch, CheckStatus::Passing)).votes, []);
     assert_eq!(catalog.reader.countable(&ballot("n2", epoch, CheckStatus::Passing)).votes.len(), 1);
@@ -125,9 +120,7 @@ fn a_registration_changes_the_definition_of_a_voted_check_and_never_its_status()
     assert_eq!((catalog.status().as_str(), catalog.votes()["Epoch"].clone()), ("critical", json!(0)));
     catalog.register(checked("n1", "c", "a", CheckStatus::Passing));
     assert_eq!(catalog.status(), "passing", "no longer voted on");
-    let read =
-        Read::Health(HealthRead::Votes { of: Box::new(CheckRef { check_id: "c".to_owned(), node: Some("n1".to_owned()) }) });
-    assert_eq!(catalog.try_read(read, QueryOptions::default()).expect("answers").found, Found::No);
+    assert_eq!(catalog.try_read(votes_on("c", Some("n1")), QueryOptions::default()).expect("answers").found, Found::No);
     assert!(catalog.reader.observed().is_empty());
 }
 
@@ -142,7 +135,7 @@ fn how_a_voted_check_is_probed_is_shown_to_its_observers_alone_and_what_is_shown
     told_back.check.iter_mut().for_each(|check| check.definition.observers = 3);
     catalog.register(told_back.clone());
     assert_eq!((catalog.check(), catalog.votes()), (row, votes));
-    assert_eq!(catalog.get(Read::Health(HealthRead::ObservedBy { node: "n2".to_owned() }))[0]["Definition"]["HTTP"], "http://a");
+    assert_eq!(catalog.get(observed_by("n2"))[0]["Definition"]["HTTP"], "http://a");
     // It makes nothing voted that is not.
     told_back.check.iter_mut().for_each(|check| check.check_id = "d".to_owned());
     catalog.register(told_back);
@@ -152,14 +145,12 @@ fn how_a_voted_check_is_probed_is_shown_to_its_observers_alone_and_what_is_shown
 #[test]
 fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     let (mut catalog, epoch) = Catalog::observed();
-    let of = |node: &str| Read::Health(HealthRead::ObservedBy { node: node.to_owned() });
-    let told = catalog.get(of("N2"));
-    assert_eq!((told[0]["Node"].clone(), told[0]["Epoch"].clone()), (json!("n1"), json!(epoch)));
-    assert_eq!(told[0]["Definition"]["HTTP"], "http://a");
-    assert_eq!(catalog.get(of("n4")), json!([]));
-    let watches = ["n2", "n4"].map(|node| catalog.reader.watch(of_view(&Query::new(of(node), Principal::anonymous()))));
+    let votes = catalog.get(observed_by("N2"));
+    assert_eq!((votes[0]["Node"].clone(), votes[0]["Epoch"].clone()), (json!("n1"), json!(epoch)));
+    assert_eq!(votes[0]["Definition"]["HTTP"], "http://a");
+    assert_eq!(catalog.get(observed_by("n4")), json!([]));
+    let watches = ["n2", "n4"].map(|node| catalog.watch(observed_by(node)));
     let leader = catalog.reader.watch_observed();
-    let called = |watch: &crate::store::Watch| watch.changed().now_or_never().is_some();
     catalog.vote("n1", epoch, CheckStatus::Critical);
     catalog.vote("n2", epoch, CheckStatus::Critical);
     let mut moved = voted("n1", "http://a", CheckStatus::Passing);
@@ -167,15 +158,15 @@ fn an_observer_is_called_for_what_it_is_to_do_and_for_no_vote() {
     moved.check.iter_mut().for_each(|check| check.service_id = "b".to_owned());
     catalog.register(moved);
     assert_eq!(catalog.votes()["ServiceID"], "b");
-    assert_eq!(catalog.get(of("N2")), told, "whose check it is says nothing of how it is probed");
-    assert!(!watches.iter().any(called) && !called(&leader));
-    let index = catalog.index_of(of("n2"));
+    assert_eq!(catalog.get(observed_by("N2")), votes, "the owner says nothing of the definition");
+    assert!(!watches.iter().any(woken) && !woken(&leader));
+    let index = catalog.index_of(observed_by("n2"));
     let second = catalog.apply(assign(epoch, &["n1", "n3", "n4"]));
-    assert!(watches.iter().all(called) && called(&leader));
-    assert!(second > index && catalog.index_of(of("n2")) == second);
-    assert_eq!(catalog.get(of("n2")), json!([]));
+    assert!(watches.iter().all(woken) && woken(&leader));
+    assert!(second > index && catalog.index_of(observed_by("n2")) == second);
+    assert_eq!(catalog.get(observed_by("n2")), json!([]));
     catalog.deregister("n1", "b", "");
-    assert_eq!((called(&watches[1]), catalog.get(of("n4"))), (true, json!([])));
+    assert_eq!((woken(&watches[1]), catalog.get(observed_by("n4"))), (true, json!([])));
 }
 
 #[test]
@@ -183,12 +174,7 @@ fn a_snapshot_holds_the_votes() {
     let (mut catalog, epoch) = Catalog::observed();
     catalog.vote("n1", epoch, CheckStatus::Critical);
     catalog.register(instance("n2", "a", "web", &[]));
-    let mut bytes = Vec::new();
-    encode(&catalog.store.view(), b"", &mut bytes).expect("is written");
-    let (view, _) = decode(&mut bytes.as_slice()).expect("is read");
-    let mut store = Store::new("dc2");
-    store.restore(view);
-    let mut restored = Catalog { reader: store.reader(), store, index: catalog.index };
+    let mut restored = catalog.restored("dc2");
     assert_eq!(restored.votes(), catalog.votes());
     assert_eq!(restored.reader.observed(), catalog.reader.observed());
     restored.vote("n3", epoch, CheckStatus::Critical);
@@ -219,6 +205,6 @@ fn where_too_few_pass_all_are_listed_and_it_is_said() {
     assert_eq!(listed(0, true, None), (1, false), "off");
     assert_eq!(listed(33, true, None), (1, false), "a third passes");
     assert_eq!(listed(34, true, None), (3, true));
-    assert_eq!(listed(34, false, None), (3, false), "who wants all is told of no panic");
+    assert_eq!(listed(34, false, None), (3, false), "a read of all instances has no panic");
     assert_eq!(listed(34, true, Some("Node.Node == \"n2\"")), (1, true), "other choices stay");
 }

@@ -1,4 +1,4 @@
-//! What Consul's users have in their files, and what Consul would say of it.
+//! Files of Consul's users, judged as Consul does.
 
 use super::*;
 
@@ -23,8 +23,9 @@ fn what_the_test_harness_of_consuls_go_clients_writes_is_a_configuration() {
 #[test]
 fn an_empty_file_says_nothing_and_is_warned_of_by_name() {
     let config = from_files(&[("a.json", ""), ("b.hcl", " \n"), ("c.json", "{}")], json!({"data_dir": "/d"})).unwrap();
-    let told: Vec<&str> = config.warnings.iter().filter_map(|text| text.split_once(" is empty")).map(|(name, _)| name).collect();
-    assert!(told.len() == 2 && told[0].ends_with("/a.json") && told[1].ends_with("/b.hcl"), "{:?}", config.warnings);
+    let reported: Vec<&str> =
+        config.warnings.iter().filter_map(|text| text.split_once(" is empty")).map(|(name, _)| name).collect();
+    assert!(reported.len() == 2 && reported[0].ends_with("/a.json") && reported[1].ends_with("/b.hcl"), "{:?}", config.warnings);
 }
 
 #[test]
@@ -61,7 +62,7 @@ service {
 watches { type = "nodes" handler_type = "http" http_handler_config { path = "http://h/" timeout = 3 } }
 "#;
     let errors = from_files(&[("a.hcl", hcl)], json!({"encrypt": 5})).unwrap_err();
-    let told: Vec<String> = errors.iter().map(|error| error.to_string().rsplit('/').next().unwrap().to_owned()).collect();
+    let reported: Vec<String> = errors.iter().map(|error| error.to_string().rsplit('/').next().unwrap().to_owned()).collect();
     for expected in [
         "a.hcl:3:1: retry_join: expected a list of strings, got a string",
         "a.hcl:4:1: log_json: expected true or false, got a string",
@@ -72,14 +73,15 @@ watches { type = "nodes" handler_type = "http" http_handler_config { path = "htt
         "flags: encrypt: expected a string, got a number",
         "a.hcl:18:89: watches.http_handler_config.timeout: expected a string, got a number",
     ] {
-        assert!(told.iter().any(|message| message == expected), "{expected} is missing in {told:#?}");
+        assert!(reported.iter().any(|message| message == expected), "{expected} is missing in {reported:#?}");
     }
     let check = r#"{"data_dir": "/d", "checks": [{"name": "c", "http": "http://h/", "interval": 10, "timeout": true, "header": {"x": "y"}}]}"#;
-    let told: Vec<String> = from_files(&[("c.json", check)], Value::Null).unwrap_err().iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:#?}");
+    let reported: Vec<String> =
+        from_files(&[("c.json", check)], Value::Null).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(reported.len(), 3, "{reported:#?}");
     assert!(
-        told.iter().any(|text| text.ends_with("c.json:1:66: checks[0].interval: expected a string, got a number")),
-        "{told:#?}"
+        reported.iter().any(|text| text.ends_with("c.json:1:66: checks[0].interval: expected a string, got a number")),
+        "{reported:#?}"
     );
 }
 
@@ -110,11 +112,7 @@ fn logs_go_to_a_file_or_to_files_in_a_folder_and_are_followed_by_others() {
 
 #[test]
 fn the_least_version_of_tls_is_known_in_every_spelling() {
-    let only_13 = |flags: Value| {
-        let mut all = json!({"data_dir": "/d"});
-        all.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
-        from_flags(all).unwrap().tls.only_tls13
-    };
+    let only_13 = |flags: Value| from_flags(with(json!({"data_dir": "/d"}), flags)).unwrap().tls.only_tls13;
     for version in ["tls10", "tls11", "tls12", "TLSv1_0", "TLSv1_1", "TLSv1_2", "TLS_AUTO", ""] {
         assert!(!only_13(json!({"tls_min_version": version})), "{version}");
     }
@@ -131,24 +129,13 @@ fn what_consul_has_and_this_has_not_is_accepted_with_a_warning_that_names_it() {
         "acl_default_policy": "deny", "acl_ttl": "1s", "enable_acl_replication": true, "retry_join": ["provider=aws secret_access_key=geheim"]
     }))
     .unwrap();
-    let told = config.warnings.join("\n");
-    for key in [
-        "node_name",
-        "license_path",
-        "read_replica",
-        "non_voting_server",
-        "partition",
-        "http_config.max_header_bytes",
-        "acl_datacenter",
-        "acl_token",
-        "acl_default_policy",
-        "acl_ttl",
-        "enable_acl_replication",
-        "retry_join: provider=aws",
-    ] {
-        assert!(told.lines().any(|line| line.starts_with(key)), "{key} is missing in {told}");
+    let reported = config.warnings.join("\n");
+    let keys = "node_name, license_path, read_replica, non_voting_server, partition, http_config.max_header_bytes, acl_datacenter, \
+                acl_token, acl_default_policy, acl_ttl, enable_acl_replication, retry_join: provider=aws";
+    for key in keys.split(", ") {
+        assert!(reported.lines().any(|line| line.starts_with(key)), "{key} is missing in {reported}");
     }
-    assert!(!told.contains("geheim") && !config.described().to_string().contains("geheim"), "{told}");
+    assert!(!reported.contains("geheim") && !config.described().to_string().contains("geheim"), "{reported}");
     assert_eq!(config.join_lan.retry.len(), 1, "it is tried again and again");
 }
 
@@ -184,7 +171,7 @@ fn too_few_open_files_are_refused_with_consuls_text() {
 
 #[test]
 fn what_an_agent_would_refuse_to_register_is_refused_and_files_elsewhere_are_not_missed() {
-    let told = messages(from_flags(json!({"data_dir": "/d", "services": [
+    let reported = messages(from_flags(json!({"data_dir": "/d", "services": [
         {"name": "a", "weights": {"passing": 0, "warning": 1}},
         {"name": "b", "meta": {"a b": "c"}},
         {"name": "c", "address": "0.0.0.0"},
@@ -200,7 +187,7 @@ fn what_an_agent_would_refuse_to_register_is_refused_and_files_elsewhere_are_not
         "services[4].check: FailuresBeforeWarning can't be higher than FailuresBeforeCritical",
         "Scripts are disabled on this agent",
     ] {
-        assert!(told.iter().any(|message| message.starts_with(expected)), "{expected} is missing in {told:#?}");
+        assert!(reported.iter().any(|message| message.starts_with(expected)), "{expected} is missing in {reported:#?}");
     }
     let flags = json!({
         "data_dir": "/d", "ca_file": "/nowhere/ca.pem", "enable_local_script_checks": true,
@@ -210,8 +197,8 @@ fn what_an_agent_would_refuse_to_register_is_refused_and_files_elsewhere_are_not
     assert_eq!(messages(resolve_on(&here, &host())), ["ca_file: there is no /nowhere/ca.pem"]);
     let config = resolve_on(&Sources { elsewhere: true, ..here }, &host()).unwrap();
     assert_eq!(config.checks[0].name, "alone");
-    let told = config.warnings.join("\n");
+    let reported = config.warnings.join("\n");
     for text in ["ca_file: there is no /nowhere/ca.pem", "the script /nowhere/x is not on this machine", "the service gone"] {
-        assert!(told.contains(text), "{told}");
+        assert!(reported.contains(text), "{reported}");
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers that others write: in this agent's name, or so large that nothing is larger.
+//! Forged numbers: in another agent's name, or so large that nothing is larger.
 
 use super::*;
 use crate::gossip::identity::MAX_GENERATION;
@@ -36,7 +36,7 @@ fn assert_whole(network: &mut Network) {
     }
 }
 
-/// A tag of the first host comes to the others by rumour.
+/// A tag of the first host reaches the others by rumour.
 fn assert_heard(network: &mut Network) {
     for host in &mut network.hosts {
         host.core.timings.push_pull = Duration::from_secs(3600);
@@ -44,8 +44,7 @@ fn assert_heard(network: &mut Network) {
     network.run_for(Duration::from_secs(5));
     let mut tags = network.hosts[0].core.me.tags.clone();
     tags.insert("note".to_owned(), "new".to_owned());
-    let now = network.now;
-    network.hosts[0].core.set_tags(tags, now);
+    network.act(0, |core, now| core.set_tags(tags, now));
     let took = network.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note") == "new"));
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
@@ -57,8 +56,7 @@ fn no_life_far_ahead_of_now_is_outbid_and_none_makes_a_member_unheard() {
         let later = Identity::new(addr(1), generation, NodeId::from_u128(1));
         for to in 0..4 {
             let bytes = forged(&mut network, if to == 1 { 2 } else { 1 }, to, None, Some(later));
-            let now = network.now;
-            let _ = network.hosts[to].core.handle_datagram(addr(66), &bytes, now);
+            let _ = network.act(to, |core, now| core.handle_datagram(addr(66), &bytes, now));
         }
         assert_whole(&mut network);
     }
@@ -80,8 +78,7 @@ fn versions_and_states_that_nobody_can_go_beyond_are_gone_beyond() {
             let mut network = Network::joined(3);
             for to in 0..3 {
                 let bytes = forged(&mut network, if to == 1 { 2 } else { 1 }, to, Some(rumour.clone()), None);
-                let now = network.now;
-                network.hosts[to].core.handle_datagram(addr(66), &bytes, now).unwrap();
+                network.act(to, |core, now| core.handle_datagram(addr(66), &bytes, now)).unwrap();
             }
             assert_whole(&mut network);
             assert_heard(&mut network);
@@ -93,10 +90,10 @@ fn keyed(settings: GossipSettings) -> GossipSettings {
     GossipSettings { encrypt: Some(vec![1; 32]), ..settings }
 }
 
-/// Host n2 dies, has forgotten its earlier lives, and its clock says `clock`.
+/// Host n2 dies, has forgotten its earlier lives, and its clock reads `clock`.
 fn restarted(network: &mut Network, clock: u64) -> usize {
     network.hosts[1].alive = false;
-    network.run_until("failed", |network| network.status(0, "n2") == Some(MemberStatus::Failed));
+    network.until_seen(0..1, "n2", MemberStatus::Failed);
     let right = std::mem::replace(&mut network.clock, clock);
     let back = network.add(&keyed(settings("n2", 2)), 2, clock);
     network.clock = right;
@@ -111,10 +108,7 @@ fn an_agent_whose_clock_went_back_and_who_forgot_its_lives_is_heard_again() {
         for number in 1..=4u16 {
             network.add(&keyed(settings(&format!("n{number}"), u128::from(number))), number, 20 * DAY);
         }
-        for number in 1..4 {
-            assert_eq!(network.exchange(number, addr(1)), Ok(Contact::Member));
-        }
-        network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == 4));
+        let mut network = network.join_first();
         let back = restarted(&mut network, clock);
         let reason = network.exchange(back, addr(1)).unwrap_err();
         assert!(reason.contains("later life"), "{reason}");
@@ -132,12 +126,12 @@ fn an_agent_whose_clock_went_back_and_who_forgot_its_lives_is_heard_again() {
 fn a_life_that_began_by_a_clock_ahead_ends_when_it_is_refused() {
     let mut network = Network::joined(3);
     let ahead = network.clock + 30 * DAY;
-    // It began when its clock was wrong, and the clock has been set since.
+    // Its clock was wrong when it began, and has been set since.
     let late = network.add(&settings("n4", 4), 4, ahead);
     let reason = network.exchange(late, addr(1)).unwrap_err();
     assert!(reason.contains("'n4'") && reason.contains("ahead of the clock here"), "{reason}");
     assert_eq!(network.exchange(late, addr(1)), Ok(Contact::Member));
-    network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == 4));
+    network.until_whole(4);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who has a name and an address, when another wants them or the holder moves.
+//! The holders of names and addresses, when another wants them or the holder moves.
 
 use super::*;
 use crate::gossip::info::tests::info;
@@ -11,15 +11,15 @@ fn a_member_that_returns_elsewhere_moves_and_a_late_down_does_not_touch_it() {
     let moved = network.add(&settings("n4", 4), 44, 2000);
     network.exchange(moved, addr(1)).unwrap();
     network.run_until("moved", |network| (0..3).all(|at| network.hosts[at].member("n4").addr == addr(44)));
-    let now = network.now;
     for at in 0..3 {
-        let core = &mut network.hosts[at].core;
-        core.foca.apply_many(std::iter::once(foca::Member::down(old)), true, &mut core.runtime).unwrap();
-        core.stale = true;
-        core.settle(now);
+        network.act(at, |core, now| {
+            core.foca.apply_many(std::iter::once(foca::Member::down(old)), true, &mut core.runtime).unwrap();
+            core.stale = true;
+            core.settle(now);
+        });
     }
     network.run_for(Duration::from_secs(10));
-    assert!((0..3).all(|at| network.status(at, "n4") == Some(MemberStatus::Alive)));
+    assert!(network.all_see(0..3, "n4", MemberStatus::Alive));
 }
 
 #[test]
@@ -65,13 +65,12 @@ fn a_node_that_is_renamed_leaves_its_old_name() {
 #[test]
 fn an_address_change_keeps_the_member() {
     let mut network = Network::joined(3);
-    let now = network.now;
-    network.hosts[2].core.set_advertise([127, 0, 0, 9].into(), now);
+    network.act(2, |core, now| core.set_advertise([127, 0, 0, 9].into(), now));
     let new = SocketAddr::from(([127, 0, 0, 9], 3));
     network.hosts[2].addr = new;
     network.run_until("moved", |network| (0..2).all(|at| network.hosts[at].member("n3").addr == new));
     network.run_for(Duration::from_secs(10));
-    assert!((0..2).all(|at| network.status(at, "n3") == Some(MemberStatus::Alive)));
+    assert!(network.all_see(0..2, "n3", MemberStatus::Alive));
 }
 
 #[test]
@@ -79,7 +78,6 @@ fn what_a_state_says_of_this_agent_is_outbid() {
     let mut network = Network::new();
     network.add(&settings("n1", 1), 1, 1000);
     let claim = NodeInfo { node_id: NodeId::from_u128(1), ..info("n1", 1, 9000) };
-    let now = network.now;
-    network.hosts[0].core.offer(claim, None, None, now);
+    network.act(0, |core, now| core.offer(claim, None, None, now));
     assert!(network.hosts[0].core.generation() > 9000);
 }

@@ -8,7 +8,7 @@ fn a_quarter_of_all_packets_lost_ends_with_everybody_there() {
     network.lose_one_in = Some(4);
     network.run_for(Duration::from_secs(60));
     network.lose_one_in = None;
-    network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == 6));
+    network.until_whole(6);
 }
 
 #[test]

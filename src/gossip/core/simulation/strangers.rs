@@ -1,29 +1,18 @@
-//! Who and what never becomes a member, and what is bounded.
+//! Senders that never become members, and the bounds.
 
 use super::*;
 
 #[test]
 fn other_pools_datacenters_and_keys_never_make_a_member() {
     let mut network = Network::joined(2);
-    let other_dc = GossipSettings {
-        datacenter: "dc2".to_owned(),
-        tags: BTreeMap::from([(tag::DC.to_owned(), "dc2".to_owned())]),
-        ..settings("foreign", 70)
-    };
-    let wan = GossipSettings {
-        pool: Pool::Wan,
-        tags: BTreeMap::from([(tag::DC.to_owned(), "dc1".to_owned()), (tag::ROLE.to_owned(), "consul".to_owned())]),
-        ..settings("server.dc1", 71)
-    };
+    let other_dc = GossipSettings { datacenter: "dc2".to_owned(), tags: tags("dc2", ""), ..settings("foreign", 70) };
+    let wan = GossipSettings { pool: Pool::Wan, tags: tags("dc1", "consul"), ..settings("server.dc1", 71) };
     let sealed = GossipSettings { encrypt: Some(vec![1; 32]), ..settings("sealed", 72) };
     for (port, stranger) in [(70, other_dc), (71, wan), (72, sealed)] {
         let at = network.add(&stranger, port, 1000);
         assert!(network.exchange(at, addr(1)).is_err());
         // As if it knew the pool already: its membership packets go straight to a member.
-        let (target, now) = (network.hosts[0].core.me.identity(), network.now);
-        let core = &mut network.hosts[at].core;
-        core.foca.announce(target, &mut core.runtime).unwrap();
-        core.settle(now);
+        network.announce(at);
     }
     let reason = network.exchange(2, addr(1)).unwrap_err();
     assert_eq!(reason, "Member 'foreign' part of wrong datacenter 'dc2'; expected 'dc1'");
@@ -34,15 +23,13 @@ fn other_pools_datacenters_and_keys_never_make_a_member() {
 
 #[test]
 fn damaged_and_replayed_packets_never_panic_and_never_make_a_member() {
-    // With a key, for without one nothing says which packets were seen.
+    // Packets are known as seen with a key alone.
     let keyed = |settings| GossipSettings { encrypt: Some(vec![1; 32]), ..settings };
     let mut network = Network::joined_with(3, keyed);
     let stranger = network.add(&keyed(settings("stranger", 9)), 9, 1000);
+    network.announce(stranger);
     let now = network.now;
-    let target = network.hosts[0].core.me.identity();
     let core = &mut network.hosts[stranger].core;
-    core.foca.announce(target, &mut core.runtime).unwrap();
-    core.settle(now);
     let Some(Output::Datagram { bytes, .. }) = core.poll_output() else { panic!("an announce is a datagram") };
     let frame = core.state_frame(now).unwrap();
     network.hosts[stranger].alive = false;
@@ -67,7 +54,7 @@ fn damaged_and_replayed_packets_never_panic_and_never_make_a_member() {
     assert_eq!(victim.roster().members.len(), 3, "nobody knows its state");
 }
 
-/// What an agent of no pool sends to `target` to be taken for a member.
+/// The packet by which an agent of no pool tries to become a member.
 fn announce(network: &mut Network, settings: &GossipSettings, port: u16, target: usize) -> Vec<u8> {
     let (target, now) = (network.hosts[target].core.me.identity(), network.now);
     let mut core = Core::new(settings, addr(port), network.clock, network.clock, 5, now).unwrap();
@@ -83,8 +70,7 @@ fn announce(network: &mut Network, settings: &GossipSettings, port: u16, target:
 fn an_address_that_another_names_is_sent_no_more_than_was_sent_in_its_name() {
     let mut network = Network::lifelike(8);
     let bytes = announce(&mut network, &settings("x", u128::MAX - 99), 9099, 0);
-    let now = network.now;
-    let _ = network.hosts[0].core.handle_datagram(addr(66), &bytes, now);
+    let _ = network.act(0, |core, now| core.handle_datagram(addr(66), &bytes, now));
     network.run_for(Duration::from_secs(60));
     let sent: usize = network.lost.iter().filter(|(to, _)| *to == addr(9099)).map(|(_, length)| length).sum();
     assert!(sent > 0 && sent <= bytes.len(), "{sent} bytes for {}", bytes.len());
@@ -93,11 +79,11 @@ fn an_address_that_another_names_is_sent_no_more_than_was_sent_in_its_name() {
 #[test]
 fn an_address_that_never_answers_gets_a_few_short_questions_even_when_a_member_tells_of_it() {
     let mut network = Network::joined(8);
-    let core = &mut network.hosts[1].core;
     let victim = foca::Member::alive(Identity::new(addr(99), 1000, NodeId::from_u128(99)));
-    core.foca.apply_many(std::iter::once(victim), true, &mut core.runtime).unwrap();
-    let now = network.now;
-    network.hosts[1].core.settle(now);
+    network.act(1, |core, now| {
+        core.foca.apply_many(std::iter::once(victim), true, &mut core.runtime).unwrap();
+        core.settle(now);
+    });
     let length = 20;
     network.run_for(Duration::from_secs(length));
     let sent: Vec<usize> = network.lost.iter().filter(|(to, _)| *to == addr(99)).map(|(_, length)| *length).collect();
@@ -112,11 +98,9 @@ fn a_stranger_that_answers_is_heard_with_what_it_said() {
     let mut network = Network::lifelike(3);
     let clock = network.clock;
     let stranger = network.add(&settings("n9", u128::MAX - 9), 9099, clock);
-    let (target, now) = (network.hosts[0].core.me.identity(), network.now);
-    let core = &mut network.hosts[stranger].core;
-    core.foca.announce(target, &mut core.runtime).unwrap();
-    core.settle(now);
-    network.run_until("all see all", |network| network.hosts.iter().all(|host| host.alive_names().len() == 4));
+    let now = network.now;
+    network.announce(stranger);
+    network.until_whole(4);
     assert!(network.now - now < Duration::from_secs(10));
 }
 

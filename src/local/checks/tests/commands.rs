@@ -16,7 +16,7 @@ async fn gone(file: &Path) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let pid = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw);
-        // One that has ended and that nobody has asked after yet has no command line.
+        // A process that has ended and was not reaped has no command line.
         let lives = |pid: Pid| {
             test_kill_process(pid).is_ok()
                 && std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).is_ok_and(|line| !line.is_empty())
@@ -44,20 +44,19 @@ async fn what_cannot_be_run_says_why() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let data = file.path().display().to_string();
     let refused = format!("fork/exec {data}: permission denied");
-    let told = [
+    let expected = [
         ("no-such-program-here", "exec: \"no-such-program-here\": executable file not found in $PATH"),
         ("/no/such/program", "fork/exec /no/such/program: no such file or directory"),
         (&data, &refused),
     ];
-    for (program, why) in told {
+    for (program, why) in expected {
         assert_eq!(probe(&run(program)).await, Finding::critical(why));
     }
 }
 
 #[tokio::test]
 async fn a_script_that_takes_too_long_is_killed_with_all_its_children() {
-    let home = tempfile::tempdir().expect("a directory");
-    let file = home.path().join("pid");
+    let file = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
     let text = format!("echo before; (echo $BASHPID; exec sleep 3600) & echo $! > {}; wait", file.display());
     let said = probe(&CheckType { timeout: Duration::from_secs(1), ..script(&text) }).await;
     assert_eq!(said.status, Critical);
@@ -67,8 +66,7 @@ async fn a_script_that_takes_too_long_is_killed_with_all_its_children() {
 
 #[tokio::test]
 async fn a_script_that_forks_and_stays_is_bounded_whether_or_not_it_holds_its_output() {
-    let home = tempfile::tempdir().expect("a directory");
-    let file = home.path().join("pid");
+    let file = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
     let holding = format!("sleep 3600 & echo $! > {}; echo done", file.display());
     let said = probe(&CheckType { timeout: Duration::from_secs(1), ..script(&holding) }).await;
     assert_eq!(said, Finding::critical("Timed out (1s) running check\n\ndone\n"));
@@ -97,8 +95,7 @@ async fn a_flood_of_output_is_kept_within_bounds() {
 
 #[tokio::test]
 async fn a_run_that_is_given_up_takes_its_script_along() {
-    let home = tempfile::tempdir().expect("a directory");
-    let file = home.path().join("pid");
+    let file = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
     let text = format!("sleep 3600 & echo $! > {}; wait", file.display());
     let running = tokio::spawn(async move { probe(&script(&text)).await });
     while std::fs::read_to_string(&file).map_or(true, |text| text.is_empty()) {

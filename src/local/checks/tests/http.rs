@@ -126,16 +126,17 @@ async fn who_is_not_there_or_does_not_speak_http_is_critical() {
     let said = probe(&check(format!("http://{refused}/"))).await;
     let expected = format!("Get \"http://{refused}/\": dial tcp {refused}: connect: connection refused");
     assert_eq!(said, Finding::critical(expected));
-    for (answer, told) in
+    for (answer, expected) in
         [("", "EOF"), ("SSH-2.0-OpenSSH\r\n", "invalid HTTP version parsed"), ("HTTP/1.1 200 OK\r\nContent-", "EOF")]
     {
         let (addr, _asked) = answering(answer).await;
         let said = probe(&check(format!("http://{addr}/"))).await;
         assert_eq!(said.status, Critical);
-        assert!(said.output.ends_with(told), "{answer:?}: {}", said.output);
+        assert!(said.output.ends_with(expected), "{answer:?}: {}", said.output);
     }
-    for (url, told) in [("nonsense", "unsupported protocol scheme \"\""), ("ftp://x/", "unsupported protocol scheme \"ftp\"")] {
-        assert_eq!(probe(&check(url.into())).await, Finding::critical(format!("Get {url:?}: {told}")));
+    for (url, expected) in [("nonsense", "unsupported protocol scheme \"\""), ("ftp://x/", "unsupported protocol scheme \"ftp\"")]
+    {
+        assert_eq!(probe(&check(url.into())).await, Finding::critical(format!("Get {url:?}: {expected}")));
     }
     let wrong = CheckType { header: [("a b".into(), vec!["c".into()])].into(), ..check("http://127.0.0.1/".into()) };
     assert!(probe(&wrong).await.output.ends_with("net/http: invalid header field name \"a b\""));
@@ -160,7 +161,7 @@ async fn a_target_that_hangs_or_drips_is_given_up_in_time() {
     let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
     assert_eq!(stalling(b"", b"").await, Finding::critical(late));
     assert_eq!(stalling(b"HTTP/1.1 200 OK\r\nX-A: ", b"b").await, Finding::critical(late));
-    // The status has come: that the rest has not, is told and does not change it.
+    // The status has arrived: the missing rest is noted and does not change it.
     let said = stalling(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x").await;
     assert_eq!(said.status, Passing);
     assert!(said.output.starts_with("200 OK Output: x"), "{}", said.output);
@@ -169,7 +170,7 @@ async fn a_target_that_hangs_or_drips_is_given_up_in_time() {
 
 #[tokio::test]
 async fn a_target_that_floods_is_cut_off() {
-    for (head, told, status) in [
+    for (head, expected, status) in [
         ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "no more than 1048576 bytes of it are read)", Critical),
         ("HTTP/1.1 200 OK\r\n\r\n", "no more than 1048576 bytes of it are read)", Passing),
         ("HTTP/1.1 200 OK\r\nX-Endless: ", "message head is too large", Critical),
@@ -181,7 +182,7 @@ async fn a_target_that_floods_is_cut_off() {
         });
         let said = probe(&CheckType { timeout: Duration::from_secs(60), ..check(format!("http://{}/", addr.await)) }).await;
         assert_eq!(said.status, CheckStatus::clone(&status));
-        assert!(said.output.ends_with(told), "{}", &said.output[said.output.len().saturating_sub(200)..]);
+        assert!(said.output.ends_with(expected), "{}", &said.output[said.output.len().saturating_sub(200)..]);
         assert!(said.output.len() < 4096 + 300);
     }
 }
@@ -204,7 +205,7 @@ async fn a_proxy_of_the_environment_is_asked_where_the_target_is_another_host() 
     ] {
         assert!(request.contains(part), "{part:?} is not in {request:?}");
     }
-    // Where it was sent on to is this host itself.
+    // The redirect leads to this host itself, which no proxy serves.
     let request = asked_of_end.recv().await.expect("a request").to_lowercase();
     assert!(request.starts_with("get /end http/1.1\r\n") && !request.contains("proxy-authorization"), "{request}");
 }

@@ -13,7 +13,7 @@ fn grpc(target: String) -> CheckType {
     CheckType { grpc: target, ..CheckType::default() }
 }
 
-/// What a gRPC server says: a body, and the code behind it or in place of it.
+/// The answer of a gRPC server: a body, and the code behind it or in place of it.
 #[derive(Clone, Copy)]
 enum Say {
     Message(&'static [u8], &'static str),
@@ -76,7 +76,7 @@ async fn a_grpc_check_is_what_the_health_service_says() {
     for good in [format!("{addr}"), format!("{addr}/web")] {
         assert_eq!(probe(&grpc(good.clone())).await, Finding::passing(format!("gRPC check {good}: success")));
     }
-    for (service, told) in [
+    for (service, expected) in [
         ("down", "gRPC application didn't report service healthy"),
         ("other", "rpc error: code = NotFound desc = unknown service"),
         ("failed", "rpc error: code = Internal desc = "),
@@ -84,16 +84,16 @@ async fn a_grpc_check_is_what_the_health_service_says() {
         ("flood", "rpc error: code = ResourceExhausted desc = expected a message of at most 1024 bytes"),
         ("plain", "rpc error: code = Unknown desc = unexpected HTTP status code received from server: 503 Service Unavailable"),
     ] {
-        assert_eq!(probe(&grpc(format!("{addr}/{service}"))).await, Finding::critical(told), "{service}");
+        assert_eq!(probe(&grpc(format!("{addr}/{service}"))).await, Finding::critical(expected), "{service}");
     }
     let hanging = CheckType { timeout: SHORT, ..grpc(format!("{addr}/hang")) };
     let late = "rpc error: code = DeadlineExceeded desc = context deadline exceeded";
     assert_eq!(probe(&hanging).await, Finding::critical(late));
     let refused = nobody().await;
-    let told = format!(
+    let expected = format!(
         "rpc error: code = Unavailable desc = connection error: desc = \"transport: dial tcp {refused}: connect: connection refused\""
     );
-    assert_eq!(probe(&grpc(refused.to_string())).await, Finding::critical(told));
+    assert_eq!(probe(&grpc(refused.to_string())).await, Finding::critical(expected));
 }
 
 #[tokio::test]
@@ -101,8 +101,8 @@ async fn a_ping_is_passing_when_it_is_acknowledged() {
     let addr = target(serve).await;
     assert_eq!(probe(&ping(addr.to_string())).await, Finding::passing("HTTP2 ping was successful"));
     let refused = nobody().await;
-    let told = format!("Failed to dial to {refused}: dial tcp {refused}: connect: connection refused");
-    assert_eq!(probe(&ping(refused.to_string())).await, Finding::critical(told));
+    let expected = format!("Failed to dial to {refused}: dial tcp {refused}: connect: connection refused");
+    assert_eq!(probe(&ping(refused.to_string())).await, Finding::critical(expected));
 }
 
 #[tokio::test]

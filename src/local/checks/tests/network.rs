@@ -22,12 +22,12 @@ async fn tcp_is_passing_when_it_connects() {
     assert_eq!(probe(&tcp(refused.to_string())).await, Finding::critical(expected));
     let unknown = probe(&tcp("no-such-host.invalid:80".into())).await;
     assert!(unknown.output.starts_with("dial tcp: lookup no-such-host.invalid: "), "{unknown:?}");
-    for (wrong, told) in [
+    for (wrong, expected) in [
         ("nowhere", "address nowhere: missing port in address"),
         ("::1:80", "address ::1:80: too many colons in address"),
         ("a:b", "address a:b: invalid port \"b\""),
     ] {
-        assert_eq!(probe(&tcp(wrong.into())).await, Finding::critical(told));
+        assert_eq!(probe(&tcp(wrong.into())).await, Finding::critical(expected));
     }
 }
 

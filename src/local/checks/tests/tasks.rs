@@ -16,7 +16,7 @@ fn probe() -> Probe {
 #[tokio::test(start_paused = true)]
 async fn first_runs_are_spread_evenly_and_later_ones_come_an_interval_after() {
     let (interval, count) = (Duration::from_secs(10), 5_000);
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut marks) = mpsc::unbounded_channel();
     let (mut runners, begin) = (Runners::default(), Instant::now());
     for number in 0..count {
         let tell = tell.clone();
@@ -26,7 +26,7 @@ async fn first_runs_are_spread_evenly_and_later_ones_come_an_interval_after() {
     sleep(interval * 3).await;
     drop((tell, runners));
     let mut runs: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
-    while let Some((id, at)) = told.recv().await {
+    while let Some((id, at)) = marks.recv().await {
         runs.entry(id).or_default().push(at - begin);
     }
     assert_eq!(runs.len(), count);
@@ -41,7 +41,7 @@ async fn first_runs_are_spread_evenly_and_later_ones_come_an_interval_after() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_is_stopped_or_replaced_runs_no_more() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut received) = mpsc::unbounded_channel();
     let mut runners = Runners::default();
     let start = |runners: &mut Runners, id: &str, mark: &'static str| {
         let tell = tell.clone();
@@ -57,7 +57,7 @@ async fn a_check_that_is_stopped_or_replaced_runs_no_more() {
     drop(runners);
     sleep(Duration::from_secs(60)).await;
     let mut marks = Vec::new();
-    while let Ok(mark) = told.try_recv() {
+    while let Ok(mark) = received.try_recv() {
         marks.push(mark);
     }
     assert!((3..=4).contains(&marks.len()), "an interval of nothing is one of a second: {marks:?}");

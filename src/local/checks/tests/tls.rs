@@ -1,47 +1,30 @@
 //! Checks over TLS: certificates that count, and those that do not.
 
 use super::*;
-use crate::tls::{TlsFiles, TlsMaterial};
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use crate::tls::testing::{dated_cert, load};
 use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-/// An authority, and servers with certificates of it.
-struct Authority {
-    pem: String,
-    key: String,
+const VALID: [i32; 2] = [2020, 2049];
+
+fn authority() -> (String, String) {
+    crate::tls::create_ca("consul", 10, &[]).expect("an authority")
 }
 
-impl Authority {
-    fn new() -> Authority {
-        let (pem, key) = crate::tls::create_ca("consul", 10, &[]).expect("an authority");
-        Authority { pem, key }
-    }
-
-    fn certificate(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
-        let issuer = Issuer::from_ca_cert_pem(&self.pem, KeyPair::from_pem(&self.key).expect("a key")).expect("an issuer");
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        change(&mut params);
-        let key = KeyPair::generate().expect("a key");
-        (params.signed_by(&key, &issuer).expect("signed").der().clone(), key)
-    }
-
-    /// What an agent has that trusts this authority.
-    fn settings(&self) -> ProbeSettings {
-        let folder = tempfile::tempdir().expect("a directory");
-        let ca_file = folder.path().join("ca.pem");
-        std::fs::write(&ca_file, &self.pem).expect("written");
-        let material = TlsMaterial::load(&TlsFiles { ca_file: Some(ca_file), ..TlsFiles::default() }).expect("good");
-        ProbeSettings { tls: OutgoingTls::of_agent(material, "node1".to_owned()), output_max: 4096, ..ProbeSettings::default() }
-    }
+/// The settings of an agent that trusts `authority`.
+fn trusting(authority: &(String, String)) -> ProbeSettings {
+    let (cert, key) = dated_cert(authority, &["node1"], VALID);
+    let tls = OutgoingTls::of_agent(load(&authority.0, &cert, &key), "node1".to_owned());
+    ProbeSettings { tls, ..settings() }
 }
 
-/// A server that shows `certificate` and speaks HTTP/1.1, or HTTP/2 where that is asked for.
-async fn server((certificate, key): (CertificateDer<'static>, KeyPair)) -> SocketAddr {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+/// A server that shows this certificate and speaks HTTP/1.1, or HTTP/2 where that is asked for.
+async fn server((certificate, key): (String, String)) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -83,8 +66,7 @@ async fn said(check: &CheckType, settings: &ProbeSettings) -> Result<(), String>
 
 #[tokio::test]
 async fn a_certificate_of_nobody_known_is_critical_unless_it_is_not_looked_at() {
-    let authority = Authority::new();
-    let addr = server(authority.certificate("127.0.0.1", |_| {})).await;
+    let addr = server(dated_cert(&authority(), &["127.0.0.1"], VALID)).await;
     for check in checks(addr) {
         let why = said(&check, &settings()).await.expect_err("refused");
         assert!(why.ends_with("x509: certificate signed by unknown authority"), "{why}");
@@ -94,11 +76,10 @@ async fn a_certificate_of_nobody_known_is_critical_unless_it_is_not_looked_at() 
 
 #[tokio::test]
 async fn with_the_agents_authorities_the_name_and_the_dates_count() {
-    let authority = Authority::new();
-    let settings = authority.settings();
-    let good = server(authority.certificate("node1", |_| {})).await;
-    let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let expired = server(authority.certificate("node1", old)).await;
+    let authority = authority();
+    let settings = trusting(&authority);
+    let good = server(dated_cert(&authority, &["node1"], VALID)).await;
+    let expired = server(dated_cert(&authority, &["node1"], [2019, 2020])).await;
     for (check, expired) in checks(good).into_iter().zip(checks(expired)) {
         assert_eq!(said(&check, &settings).await, Ok(()));
         let other = CheckType { tls_server_name: "other".to_owned(), ..check };
@@ -121,8 +102,8 @@ async fn what_speaks_no_tls_is_critical_and_so_is_what_says_nothing() {
 
 #[tokio::test]
 async fn https_goes_through_a_tunnel_of_the_environments_proxy_and_speaks_tls_with_the_target() {
-    let authority = Authority::new();
-    let server = server(authority.certificate("web.example", |_| {})).await;
+    let authority = authority();
+    let server = server(dated_cert(&authority, &["web.example"], VALID)).await;
     let proxy = target(move |mut stream| async move {
         let asked = request(&mut stream).await;
         if !asked.starts_with("CONNECT web.example:8443 HTTP/1.1\r\n") {
@@ -134,10 +115,7 @@ async fn https_goes_through_a_tunnel_of_the_environments_proxy_and_speaks_tls_wi
         _ = tokio::io::copy_bidirectional(&mut stream, &mut next).await;
     })
     .await;
-    let by = |proxy: SocketAddr| {
-        let tls = authority.settings().tls;
-        ProbeSettings { tls, proxies: Proxies::new("", &proxy.to_string(), ""), ..settings() }
-    };
+    let by = |proxy: SocketAddr| ProbeSettings { proxies: Proxies::new("", &proxy.to_string(), ""), ..trusting(&authority) };
     let name = "web.example".to_owned();
     let check = |url: &str| CheckType { http: url.to_owned(), tls_server_name: name.clone(), ..checks(server)[0].clone() };
     assert_eq!(said(&check("https://web.example:8443/"), &by(proxy)).await, Ok(()));
@@ -147,13 +125,8 @@ async fn https_goes_through_a_tunnel_of_the_environments_proxy_and_speaks_tls_wi
     let why = said(&check("https://web.example/"), &by(gone)).await;
     let expected = format!("Get \"https://web.example/\": proxyconnect tcp: dial tcp {gone}: connect: connection refused");
     assert_eq!(why, Err(expected));
-    // One that takes the connection and says nothing costs the check its time, and no more.
-    let silent = target(|stream| async move {
-        let _stays = stream;
-        std::future::pending::<()>().await;
-    })
-    .await;
+    // A silent proxy costs the check its time, and no more.
     let hasty = CheckType { timeout: SHORT, ..check("https://web.example/") };
-    let why = said(&hasty, &by(silent)).await.expect_err("late");
+    let why = said(&hasty, &by(silent().await)).await.expect_err("late");
     assert!(why.contains("context deadline exceeded"), "{why}");
 }
