@@ -17,7 +17,6 @@ const ABSENT: &[(Part, &[&str])] = &[
     (Part::Events, &["event"]),
     (Part::Exec, &["exec"]),
     (Part::Keyring, &["keyring"]),
-    (Part::Kv, &["kv"]),
     (Part::Mesh, &["config", "connect", "intention", "resource", "troubleshoot"]),
     (Part::Monitor, &["monitor"]),
     (Part::Peering, &["peering", "services export", "services exported-services", "services imported-services"]),

@@ -52,6 +52,10 @@ impl Call {
         Call { target: self.target.segment(segment), ..self }
     }
 
+    pub(super) fn raw_segment(self, segment: &[u8]) -> Call {
+        Call { target: self.target.raw_segment(segment), ..self }
+    }
+
     pub(super) fn param(self, name: &str, value: &str) -> Call {
         Call { target: self.target.param(name, value), ..self }
     }
@@ -82,10 +86,23 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| format!("the answer to {target} is not what was expected: {error}"))
     }
 
+    /// Does the call, and gives the body of the answer; nothing where it is 404 without a text: no such thing.
+    pub(super) async fn find(&self, call: Call) -> Result<Option<Bytes>, String> {
+        match self.exchange(call, defaults::CLI_ANSWER_TIMEOUT).await? {
+            answer if answer.status() == StatusCode::NOT_FOUND && answer.body().is_empty() => Ok(None),
+            answer => self.judge(answer).await.map(Some),
+        }
+    }
+
     /// Does the call. Any status but 200 is an error with the agent's text and its reason; for an unknown
     /// datacenter, with the known ones.
     pub(super) async fn send(&self, call: Call) -> Result<Bytes, String> {
-        let (head, body) = self.exchange(call, defaults::CLI_ANSWER_TIMEOUT).await?.into_parts();
+        let answer = self.exchange(call, defaults::CLI_ANSWER_TIMEOUT).await?;
+        self.judge(answer).await
+    }
+
+    async fn judge(&self, answer: Response<Bytes>) -> Result<Bytes, String> {
+        let (head, body) = answer.into_parts();
         if head.status == StatusCode::OK {
             return Ok(body);
         }

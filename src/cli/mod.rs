@@ -13,6 +13,8 @@ mod federation;
 mod federation_pages;
 mod info;
 mod keygen;
+mod kv;
+mod kv_entry;
 mod maint;
 mod members;
 mod membership;
@@ -110,6 +112,7 @@ enum Asking {
     /// Show the agent's statistics, by section.
     #[command(after_help = "Example:\n  kontor info")]
     Info,
+    Kv(kv::KvArgs),
     Join(membership::JoinArgs),
     /// Make the agent leave its datacenter and stop.
     #[command(after_help = "Example:\n  kontor leave")]
@@ -132,6 +135,7 @@ impl Asking {
             Asking::Operator(args) => args.run(client).await,
             Asking::Federation(args) => args.run(client).await,
             Asking::Info => info::run(client).await,
+            Asking::Kv(args) => args.run(client).await,
             Asking::Join(args) => args.run(client).await,
             Asking::Leave => membership::order(client, "/v1/agent/leave", "Graceful leave complete").await,
             Asking::ForceLeave(args) => args.run(client).await,
@@ -152,6 +156,8 @@ const NO_SUCH_COMMAND: u8 = 127;
 struct Done {
     /// For standard output, newline included.
     out: String,
+    /// For standard output, where it is no text.
+    bytes: Vec<u8>,
     /// For standard error, newline included.
     err: String,
     code: u8,
@@ -160,6 +166,10 @@ struct Done {
 impl Done {
     fn line(text: impl Into<String>) -> Done {
         Done { out: text.into() + "\n", ..Done::default() }
+    }
+
+    fn bytes(bytes: Vec<u8>) -> Done {
+        Done { bytes, ..Done::default() }
     }
 
     fn text(out: String) -> Done {
@@ -223,6 +233,7 @@ fn finish(done: Result<Done, String>) -> ExitCode {
     // A closed pipe is no failure of the command.
     _ = std::io::stderr().write_all(done.err.as_bytes());
     _ = std::io::stdout().write_all(done.out.as_bytes());
+    _ = std::io::stdout().write_all(&done.bytes);
     _ = std::io::stdout().flush();
     ExitCode::from(done.code)
 }

@@ -98,9 +98,6 @@ fn what_cannot_be_is_refused() {
 fn commands_that_are_not_there_yet_say_so_whatever_is_asked_of_them() {
     let said = |line: &str| matches(line).map_or_else(|error| panic!("{line}: {error}"), |matches| absent::said(&matches));
     for (line, part) in [
-        ("kv get -detailed -recurse a/b", Part::Kv),
-        ("kv", Part::Kv),
-        ("kv put a -5 -http-addr=127.0.0.1:1", Part::Kv),
         ("snapshot save x.snap", Part::Snapshots),
         ("acl token list -format=json", Part::Acl),
         ("lock -n=2 prefix sh -c true", Part::Sessions),

@@ -131,6 +131,9 @@ impl Serialize for ShownEntry<'_> {
         let mut shown = serializer.serialize_struct("KvEntry", 8)?;
         shown.serialize_field("LockIndex", &entry.lock_index)?;
         shown.serialize_field("Key", &entry.key.text())?;
+        if let Cow::Owned(_lossy) = entry.key.text() {
+            shown.serialize_field("KeyBytes", &STANDARD.encode(entry.key.as_bytes()))?;
+        }
         shown.serialize_field("Flags", &entry.flags)?;
         shown.serialize_field("Value", &value)?;
         if let Some(session) = &entry.session {
@@ -235,7 +238,13 @@ mod tests {
         let entry = KvEntry { key: b"a\xff".to_vec().into(), value: "x".into(), ..KvEntry::default() };
         let shown = |with_value| serde_json::to_string(&ShownEntry { entry: &entry, with_value }).unwrap();
         let rest = "\"CreateIndex\":0,\"ModifyIndex\":0}";
-        assert_eq!(shown(true), format!("{{\"LockIndex\":0,\"Key\":\"a\u{fffd}\",\"Flags\":0,\"Value\":\"eA==\",{rest}"));
-        assert_eq!(shown(false), format!("{{\"LockIndex\":0,\"Key\":\"a\u{fffd}\",\"Flags\":0,\"Value\":null,{rest}"));
+        assert_eq!(
+            shown(true),
+            format!("{{\"LockIndex\":0,\"Key\":\"a\u{fffd}\",\"KeyBytes\":\"Yf8=\",\"Flags\":0,\"Value\":\"eA==\",{rest}")
+        );
+        assert_eq!(
+            shown(false),
+            format!("{{\"LockIndex\":0,\"Key\":\"a\u{fffd}\",\"KeyBytes\":\"Yf8=\",\"Flags\":0,\"Value\":null,{rest}")
+        );
     }
 }

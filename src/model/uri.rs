@@ -5,7 +5,11 @@ use std::fmt::Write;
 
 /// Appends `text` with all but RFC 3986's unreserved characters as `%XX`.
 pub fn encode(text: &str, into: &mut String) {
-    for byte in text.bytes() {
+    encode_bytes(text.as_bytes(), into);
+}
+
+fn encode_bytes(bytes: &[u8], into: &mut String) {
+    for byte in bytes.iter().copied() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
         } else {
@@ -29,6 +33,13 @@ impl Target {
     pub fn segment(mut self, segment: &str) -> Target {
         self.0.push('/');
         encode(segment, &mut self.0);
+        self
+    }
+
+    /// The same of any bytes.
+    pub fn raw_segment(mut self, segment: &[u8]) -> Target {
+        self.0.push('/');
+        encode_bytes(segment, &mut self.0);
         self
     }
 
