@@ -22,7 +22,6 @@ pub(super) async fn decode_as<T: DeserializeOwned>(body: RequestBody, prefix: &s
     json::decode(&bytes).map_err(|error| ErrorResponse::bad_request(format!("{prefix}: {error}")))
 }
 
-/// The bytes of a body of at most `max` bytes.
 async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
     // An announced size is refused before a byte is read.
     if let Some(size) = body.size_hint().exact().filter(|size| *size > max as u64) {
@@ -39,7 +38,7 @@ async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
         Ok(Err(error)) => Err(ErrorResponse::bad_request(format!("Request decode failed: the body broke off: {error}"))),
         Err(_elapsed) => {
             metrics::counter!("kontor.http.body_too_slow").increment(1);
-            Err(ErrorResponse::body_too_slow())
+            Err(ErrorResponse::BODY_TOO_SLOW)
         }
     }
 }

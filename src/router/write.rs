@@ -1,13 +1,11 @@
-//! Writes on the leader.
-//!
-//! A write becomes a command that is proposed, or changes the membership. It is never forwarded.
+//! Writes on the leader. A write becomes a command that is proposed, or changes the membership. It is never forwarded.
 
 use super::Core;
 use super::operator::Servers;
 use super::paths::Catalog;
 use crate::model::command::{Command, Written};
 use crate::model::fault::Fault;
-use crate::model::ids::ClusterId;
+use crate::model::ids::{ClusterId, NodeId};
 use crate::model::operation::{
     CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, Write,
 };
@@ -45,15 +43,15 @@ impl Core {
         catalog.propose(command).await
     }
 
-    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
+    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<NodeId, Fault> {
         let (peers, roster) = (catalog.peers(), self.paths.members.lan());
         let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
     }
 }
 
-/// The command that removes a datacenter: every cluster that is known by its name, or where none is, whatever is called so.
-/// `is_removed` says whether some cluster of that name is removed already.
+/// The command that removes every cluster that is known by the name, or where none is, the name itself. `is_removed` is set
+/// where a cluster of that name is removed already.
 fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, Fault> {
     let Removal { dc, is_known, clusters } = wanted;
     if dc.eq_ignore_ascii_case(own_dc) {
