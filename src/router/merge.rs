@@ -84,7 +84,7 @@ impl Body {
             Merge::Services => Ok(Body::Services(BTreeMap::new(), 0)),
             Merge::Never => Err(Fault::bad_request(
                 "?dc=* is for catalog/nodes, catalog/services, catalog/service, catalog/connect, catalog/gateway-services \
-                 and health/*; operation each datacenter by its name for anything else",
+                 and health/*; ask each datacenter by its name for anything else",
             )),
         }
     }
@@ -250,7 +250,8 @@ mod tests {
             Read::Status(StatusRead::Leader),
             Read::Coordinate(CoordinateRead::Nodes),
         ] {
-            assert!(read(refused, "*").unwrap_err().message.contains("catalog/services"));
+            let text = read(refused, "*").unwrap_err().message;
+            assert!(text.contains("catalog/services") && text.contains("ask each datacenter"), "{text}");
         }
         let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id("x".into())));
         let request = WriteRequest { dc: Some("*".into()), principal: Principal::anonymous(), write };
