@@ -1,7 +1,5 @@
-//! Answers that are held for readers to come: one cache of feeds, and the age of what a feed holds.
-//!
-//! A feed keeps the answer to one query. `router/local_feed` fills feeds by reads of this datacenter, `bridge/feed`
-//! by what another datacenter pushes. `router/held_read` answers queries from both.
+//! Answers that are held for readers to come. A feed keeps the answer to one query: of this datacenter
+//! (`router/local_feed`), or of another one (`bridge/feed`). `router/held_read` answers queries from both.
 
 use crate::clock::{self, Latest};
 use crate::defaults::FEED_USE_GRAIN;
@@ -57,8 +55,7 @@ pub trait Feed: Send + Sync + 'static {
     fn evict(&self);
 }
 
-/// Feeds by the identity of their queries, bounded in bytes. The principal is part of the identity, so nobody gets
-/// another's answer.
+/// Feeds by the identity of their queries, principal included, bounded in bytes.
 pub struct FeedCache<F> {
     feeds: moka::sync::Cache<Arc<Identity>, Arc<F>>,
     bytes: metrics::Gauge,
@@ -71,8 +68,7 @@ impl<F> std::fmt::Debug for FeedCache<F> {
 }
 
 impl<F: Feed> FeedCache<F> {
-    /// An empty cache of at most `max_bytes`. The counter of this name counts feeds that made room; `bytes` shows
-    /// the size.
+    /// An empty cache of at most `max_bytes`. The counter `evictions` counts feeds that made room; `bytes` shows the size.
     pub fn new(max_bytes: u64, evictions: &'static str, bytes: metrics::Gauge) -> FeedCache<F> {
         let feeds = moka::sync::Cache::builder()
             .max_capacity(max_bytes)
@@ -171,8 +167,7 @@ impl Default for FeedUse {
 }
 
 impl FeedUse {
-    /// A reader uses the feed now. Noted no finer than [`FEED_USE_GRAIN`], so that the readers of a busy feed do
-    /// not all write.
+    /// A reader uses the feed now. Noted no finer than [`FEED_USE_GRAIN`]: readers of a busy feed do not all write.
     pub fn touch(&self) {
         if self.used.age().is_none_or(|age| age >= FEED_USE_GRAIN) {
             self.used.happens();

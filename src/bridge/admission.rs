@@ -1,7 +1,4 @@
-//! The datacenters that this one deals with, as its operators want it.
-//!
-//! `agent` sends it anew whenever the configuration or the catalog's removals change; it is in force at once, for links that
-//! stand too.
+//! The datacenters that this one deals with, as its operators want it; a change is in force at once.
 
 use crate::model::ids::ClusterId;
 use crate::model::removals::Removals;
@@ -16,8 +13,7 @@ pub struct Admission {
     pub disabled: BTreeSet<String>,
     /// Clusters that were removed.
     pub removals: Arc<Removals>,
-    /// Fingerprints of static entries, by datacenter in lower case. They count beside those of the WAN pool, and before a
-    /// name of theirs could be resolved.
+    /// Fingerprints of static entries, by datacenter in lower case; they count beside those of the WAN pool.
     pub pins: PinTable,
 }
 

@@ -1,7 +1,4 @@
-//! The answers of other datacenters that this side holds, by query.
-//!
-//! `router` reads through [`Followed`]. Each query that is read has a feed, which brings every new answer. Answers
-//! are bounded in bytes, feeds that stand in number.
+//! The answers of other datacenters that this side holds, by query. Each query that is read has a feed.
 
 use super::client;
 use super::feed::cached_feed::{Asked, CachedFeed, Phase};
@@ -100,8 +97,7 @@ impl Answers {
         self.shutdown.spawn_until("bridge feed", follower.run());
     }
 
-    /// Forgets the answers of datacenters that operators here close, for as long as links are kept. Their memory is free at
-    /// once, parked readers are woken, and a datacenter that is let in again, maybe as another cluster, starts with nothing.
+    /// Forgets the answers of datacenters that operators here close, and wakes parked readers.
     pub(super) async fn forget_closed(self: Arc<Answers>) {
         let mut shut = self.links.shut();
         loop {
@@ -158,8 +154,7 @@ impl Follow for Followed {
         held
     }
 
-    /// Fails with the reason when no feed can be had, within 2 s without a sign of progress. An answer that cannot
-    /// be fed is asked for.
+    /// Fails with the reason when no feed can be had, within 2 s without a sign of progress.
     fn first(&self) -> BoxFuture<'_, Result<Held, Fault>> {
         Box::pin(async {
             if let Some(held) = self.held() {
@@ -174,8 +169,7 @@ impl Follow for Followed {
         })
     }
 
-    /// An answer of the leader there; one question for all who wait for it. Held from then on, if it is not older.
-    /// A failure says how old the best known answer is.
+    /// An answer of the leader there, held from then on; one question for all that wait for it.
     fn refresh(&self) -> BoxFuture<'_, Result<Held, Fault>> {
         Box::pin(self.ask_for_all(&self.feed.refreshed, Consistency::Default))
     }
@@ -189,8 +183,7 @@ impl Follow for Followed {
 }
 
 impl Followed {
-    /// The answer of the feed, or of a question that goes along with the greeting of the first link, which a feed has to
-    /// wait for: the first of the two.
+    /// The answer of the feed, or of a question that goes along with the greeting of the first link.
     async fn first_of_all(&self) -> Result<Held, Fault> {
         match select(pin!(self.fed()), self.refresh()).await {
             Either::Right((Err(_), fed)) => fed.await,
@@ -267,8 +260,7 @@ impl Followed {
         self.feed.current().filter(|held| held.as_of >= as_of)
     }
 
-    /// True if the other side does not feed this answer: [`Follow::first`] then asks for it each time,
-    /// and [`Follow::changes`] tells of nothing.
+    /// True if the other side does not feed this answer: [`Follow::first`] then asks for it each time.
     #[cfg(test)]
     pub(super) fn is_unfed(&self) -> bool {
         matches!(&*self.feed.phases().borrow(), Phase::Unfed { .. })

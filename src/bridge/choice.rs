@@ -1,6 +1,4 @@
 //! The choice of the servers to link, of the one to ask, and of the reads that may be sent twice. No I/O and no clock.
-//!
-//! `link_manager` chooses whenever something has changed.
 
 use crate::defaults;
 use std::time::Duration;

@@ -1,7 +1,5 @@
-//! Requests to another datacenter: on the live link, and once more on the standby where that is safe.
-//!
-//! A write is sent again only when it was certainly not done; a read is sent at most twice. No request waits longer than two
-//! seconds without a sign of progress.
+//! Requests to another datacenter: on the live link, and once more on the standby.
+//! A write is sent again only when it was certainly not done; a read is sent at most twice.
 
 use super::datacenter::{Datacenter, Way};
 use super::frame::{self, Frame, FrameError, Kind, Outgoing, read_header, read_payload};
@@ -62,8 +60,7 @@ fn lateness(connection: &Connection) -> Duration {
     (connection.rtt() * defaults::BRIDGE_LATE_ROUND_TRIPS).max(defaults::BRIDGE_LATE_MIN)
 }
 
-/// True if a request that was held in vain, and not done, may find a leader by way of `standby`: the server that held it may
-/// be cut off from its own datacenter.
+/// True if a request that was held in vain, and not done, may find a leader by way of `standby`.
 fn has_leader_for(outcome: &Result<Answered, Failure>, standby: &Way) -> bool {
     matches!(outcome, Ok(Err(fault)) if fault.kind == FaultKind::NoLeader) && !standby.heartbeat.is_behind()
 }
@@ -143,8 +140,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks along with the greeting of a first link: the first read of all takes the round trip of the handshake and its
-    /// own, and no third one. None when a link is up already, or when this fails: the request then goes the usual way.
+    /// Asks along with the greeting of a first link. None when a link is up already, or when this fails.
     async fn read_with_greeting(&self, datacenter: &Datacenter) -> Option<Answered> {
         let (link, connection) = datacenter.wait_for_opening(self.give_up).await?;
         let early = Asked { give_up: self.give_up.min(Instant::now() + lateness(&connection)), ..*self };
@@ -175,8 +171,7 @@ impl Asked<'_> {
     }
 
     /// Resolves when the standby is to be asked too: the answer is late and may be asked for twice, or the server holds for
-    /// a leader. A server that is cut off from its own datacenter holds each read of it; no server works on a held read, so
-    /// asking another is no double.
+    /// a leader. No server works on a held read, so asking another is no double.
     async fn is_worth_another(&self, datacenter: &Datacenter, live: &Connection) {
         let late = async {
             sleep(lateness(live)).await;

@@ -85,8 +85,7 @@ impl Datacenter {
         !self.is_linked() && self.links.load().iter().any(is_under_way)
     }
 
-    /// A first link whose greeting is under way, with its connection, after waiting no longer than `until`. None once a link
-    /// is up, or where there is no hope.
+    /// A first link whose greeting is under way, after waiting until `until`. None once a link is up or without hope.
     pub(super) async fn wait_for_opening(&self, until: Instant) -> Option<(Arc<Link>, Connection)> {
         let opening = |links: &[Arc<Link>]| {
             let opening = || links.iter().find_map(|link| Some((Arc::clone(link), link.opening()?)));

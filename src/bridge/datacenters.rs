@@ -27,7 +27,7 @@ pub trait Datacenters: Debug + Send + Sync + 'static {
     /// The answer to `query`, which neither blocks nor bounds its age, that `dc` keeps up to date here.
     fn follow(&self, dc: &str, query: &Arc<Identity>) -> Box<dyn Follow>;
 
-    /// why nothing of `dc` is read, not even from memory; unset where it may be.
+    /// The fault for readers of `dc` where nothing of it is read, not even from memory.
     fn closed(&self, dc: &str) -> Option<Fault>;
 
     /// Resolves once `dc` is closed, with the fault of [`Datacenters::closed`].
@@ -81,7 +81,7 @@ impl Datacenters for Bridge {
     }
 
     fn knows(&self, dc: &str) -> bool {
-        self.links.knows(dc)
+        self.links.known().contains_key(dc)
     }
 
     fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
@@ -89,7 +89,7 @@ impl Datacenters for Bridge {
     }
 
     fn rtt(&self, dc: &str) -> Option<Duration> {
-        self.links.round_trip(dc)
+        self.links.of(dc).ok()?.ways().first().map(|way| way.connection.rtt())
     }
 
     fn report(&self) -> Vec<DatacenterReport> {

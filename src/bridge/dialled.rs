@@ -19,8 +19,7 @@ pub(super) struct Dialled {
 }
 
 impl Dialled {
-    /// True if it is known by a name of its own. A server that is configured by its address is not, and gossip has no word
-    /// of it.
+    /// True if it is known by a name of its own. A server that is configured by its address is not.
     pub(super) fn is_named(&self) -> bool {
         self.server != self.addr.to_string()
     }

@@ -1,6 +1,4 @@
 //! The faults on the way to a datacenter and back, judged from the evidence of `probe`. Pure.
-//!
-//! Each finding names the expected, the actual, and the remedy.
 
 use super::UnresolvedName;
 use super::dialled::{DialBack, Dialled, Met};

@@ -1,7 +1,6 @@
-//! The QUIC endpoint: one UDP socket that accepts and dials. Each setting that matters is named: no default can change
-//! unnoticed.
+//! The QUIC endpoint: one UDP socket that accepts and dials, without a default for any setting that matters.
 
-use super::junk::{CountingIds, CountingSocket};
+use super::junk::CountingIds;
 use super::quic_runtime::QuicRuntime;
 use crate::defaults;
 use crate::listener::cannot_listen;
@@ -10,7 +9,9 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connecting, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AsyncUdpSocket, ClientConfig, Connecting, EndpointConfig, IdleTimeout, Runtime, ServerConfig, TransportConfig, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeSet;
@@ -46,16 +47,15 @@ impl Endpoint {
         let server = server_config(&identity, &trust, &accepting)?;
         let failed = |error: std::io::Error| cannot_listen(bind, "the bridge (udp)", &error);
         let runtime = Arc::new(QuicRuntime);
-        let socket = counting(bind)?;
+        let socket = socket(bind)?;
         let quic = quinn::Endpoint::new_with_abstract_socket(config(&identity), Some(server), socket, runtime).map_err(failed)?;
         let shown = Arc::new(ArcSwap::from_pointee(Shown { identity, trust }));
         Ok(Endpoint { quic, shown, accepting, dialling, domain: domain.to_owned() })
     }
 
-    /// Sends and receives at `bind` from now on. Links that this side dialled go on from there; the other side dials its
-    /// links anew.
+    /// Sends and receives at `bind` from now on. Links that this side dialled go on from there.
     pub(super) fn move_to(&self, bind: SocketAddr) -> Result<(), String> {
-        let moved = self.quic.rebind_abstract(counting(bind)?);
+        let moved = self.quic.rebind_abstract(socket(bind)?);
         moved.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))
     }
 
@@ -105,8 +105,7 @@ fn server_config(
     Ok(server)
 }
 
-/// A restarted server answers packets of its old connections with a reset that the other side can check, because its keys
-/// come from the identity: the link is then gone at once.
+/// The reset keys come from the identity: a restarted server disowns its old connections at once.
 fn config(identity: &BridgeIdentity) -> EndpointConfig {
     let secret = hmac::Key::new(hmac::HMAC_SHA256, &identity.reset_secret());
     let ids = hmac::sign(&secret, b"the key of connection ids");
@@ -139,20 +138,15 @@ fn transport(streams: u32) -> Result<TransportConfig, String> {
     Ok(transport)
 }
 
-fn counting(bind: SocketAddr) -> Result<Arc<CountingSocket>, String> {
-    let wrapped = QuicRuntime.wrap_udp_socket(socket(bind)?);
-    Ok(Arc::new(CountingSocket(wrapped.map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))?)))
-}
-
-fn socket(bind: SocketAddr) -> Result<std::net::UdpSocket, String> {
-    let attempt = || -> std::io::Result<std::net::UdpSocket> {
+fn socket(bind: SocketAddr) -> Result<Arc<dyn AsyncUdpSocket>, String> {
+    let attempt = || {
         let socket = Socket::new(Domain::for_address(bind), Type::DGRAM, Some(Protocol::UDP))?;
         // A smaller buffer than wished for is granted silently or refused; both only cost speed.
         let _ = socket.set_recv_buffer_size(defaults::BRIDGE_SOCKET_BUFFER);
         let _ = socket.set_send_buffer_size(defaults::BRIDGE_SOCKET_BUFFER);
         socket.set_nonblocking(true)?;
         socket.bind(&bind.into())?;
-        Ok(socket.into())
+        QuicRuntime.wrap_udp_socket(socket.into())
     };
     attempt().map_err(|error| cannot_listen(bind, "the bridge (udp)", &error))
 }

@@ -1,7 +1,5 @@
-//! Frames on a stream: a version, a kind, a length, and that many bytes.
-//!
-//! A cut stream never looks complete, a size is checked before memory is taken for it, and a stream that is given up is
-//! reset instead of finished.
+//! Frames on a stream: a version, a kind, a length, and that many bytes. A cut stream never looks complete, and a size is
+//! checked before memory is taken for it.
 
 use crate::defaults;
 use crate::model::fault::Fault;
@@ -114,8 +112,7 @@ impl FrameError {
         matches!(self, FrameError::Version(_) | FrameError::Kind(_) | FrameError::TooLarge { .. } | FrameError::Decode(_))
     }
 
-    /// The same for the following side: an honest peer gives a stream up by a reset, so that one finished within a frame, or
-    /// with none, is not honest.
+    /// The same for the following side: an honest peer gives a stream up by a reset.
     pub(super) fn is_misbehaviour(&self) -> bool {
         self.is_garbage() || matches!(self, FrameError::Cut)
     }
@@ -235,6 +232,14 @@ pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameErro
     Ok(packed::decode(payload)?)
 }
 
+/// The outcome of `work`; more than `patience` without one is an error.
+pub(super) async fn within<T, E>(patience: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, FrameError>
+where
+    FrameError: From<E>,
+{
+    Ok(timeout(patience, work).await.map_err(|_elapsed| FrameError::Silence(patience))??)
+}
+
 /// Reads the start of the next frame. Not to be dropped and called again in between.
 pub(super) async fn read_header(stream: &mut RecvStream) -> Result<Header, FrameError> {
     let mut bytes = [0; HEADER_BYTES];
@@ -250,10 +255,7 @@ pub(super) async fn read_payload(stream: &mut RecvStream, header: Header, patien
     let length = header.length as usize;
     let mut whole = BytesMut::new();
     while whole.len() < length {
-        let chunk = match timeout(patience, stream.read_chunk(length - whole.len(), true)).await {
-            Ok(chunk) => chunk?.ok_or(FrameError::Cut)?.bytes,
-            Err(_elapsed) => return Err(FrameError::Silence(patience)),
-        };
+        let chunk = within(patience, stream.read_chunk(length - whole.len(), true)).await?.ok_or(FrameError::Cut)?.bytes;
         if whole.is_empty() && chunk.len() == length {
             return Ok(chunk);
         }
@@ -262,8 +264,7 @@ pub(super) async fn read_payload(stream: &mut RecvStream, header: Header, patien
     Ok(whole.freeze())
 }
 
-/// The sending half of a stream. Quinn finishes a stream whose half is dropped, so that a frame cut by a cancelled task
-/// would look like the end; this one resets it unless it was finished.
+/// The sending half of a stream, reset when it is dropped unfinished: a cut frame never looks like the end.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     stream: SendStream,

@@ -1,6 +1,4 @@
 //! The connections that servers of other datacenters hold to this one.
-//!
-//! `report` and `doctor` ask whether a datacenter that cannot be reached from here reaches this side.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

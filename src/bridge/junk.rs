@@ -1,22 +1,15 @@
 //! Counters of datagrams at the bridge's socket that are no QUIC of its peers; quinn drops them without a word.
-//!
-//! `endpoint` puts both of these between quinn and the parts that it would use anyway.
 
-use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, UdpPoller};
+use quinn::udp::RecvMeta;
+use quinn::{ConnectionId, ConnectionIdGenerator};
 use quinn_proto::InvalidCid;
-use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::io::IoSliceMut;
 use std::time::Duration;
 
 /// The least length of a QUIC packet: a first byte, and 20 bytes for a header and its seal (RFC 9000, sections 10.3 and 17).
 const LEAST_BYTES: usize = 21;
 
-/// Why a datagram is no QUIC of this protocol, by its first bytes. They are not secret and mean the same in every packet
-/// (RFC 8999). A greased bit could not be distinguished from junk: `endpoint` does not offer that.
+/// Why a datagram is no QUIC of this protocol, by its first bytes, which mean the same in every packet (RFC 8999).
 fn fault_of(datagram: &[u8]) -> Option<&'static str> {
     const LONG: u8 = 0x80;
     const FIXED: u8 = 0x40;
@@ -33,43 +26,12 @@ fn count(kind: &'static str) {
     metrics::counter!("kontor.bridge.junk", "kind" => kind).increment(1);
 }
 
-/// A socket that looks at received datagrams.
-#[derive(Debug)]
-pub(super) struct CountingSocket(pub(super) Arc<dyn AsyncUdpSocket>);
-
-impl AsyncUdpSocket for CountingSocket {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Arc::clone(&self.0).create_io_poller()
-    }
-
-    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.0.try_send(transmit)
-    }
-
-    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
-        let received = ready!(self.0.poll_recv(cx, bufs, meta))?;
-        for (buf, meta) in bufs.iter().zip(meta.iter()).take(received) {
-            // The kernel may hand over several datagrams in one buffer.
-            let datagrams = buf.get(..meta.len).unwrap_or_default().chunks(meta.stride.max(1));
-            datagrams.filter_map(fault_of).for_each(count);
-        }
-        Poll::Ready(Ok(received))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    fn max_transmit_segments(&self) -> usize {
-        self.0.max_transmit_segments()
-    }
-
-    fn max_receive_segments(&self) -> usize {
-        self.0.max_receive_segments()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.0.may_fragment()
+/// Counts the junk among the datagrams received into `bufs`.
+pub(super) fn count_in(bufs: &[IoSliceMut<'_>], meta: &[RecvMeta]) {
+    for (buf, meta) in bufs.iter().zip(meta) {
+        // The kernel may hand over several datagrams in one buffer.
+        let datagrams = buf.get(..meta.len).unwrap_or_default().chunks(meta.stride.max(1));
+        datagrams.filter_map(fault_of).for_each(count);
     }
 }
 

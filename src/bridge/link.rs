@@ -1,7 +1,5 @@
-//! One link: a connection to one server of another datacenter, dialled until it stands and again when it breaks.
-//!
-//! One task owns it, so there is never more than one dial to a server at a time. A link is up only once the other side has
-//! greeted back: with TLS 1.3 a client is through its handshake before the server has judged its certificate.
+//! One link: a connection to one server of another datacenter, dialled by one task until it stands and again when it breaks.
+//! A link is up only once the other side has greeted back: before that it may still refuse this side's certificate.
 
 use super::RemoteServer;
 use super::admission::Admission;
@@ -93,8 +91,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// True if an operator has to mend it. An unknown fingerprint passes by itself: the pool brings the servers of a
-    /// datacenter one after the other.
+    /// True if an operator has to mend it. An unknown fingerprint passes by itself.
     pub(super) fn is_for_operators(&self) -> bool {
         matches!(self, Cause::TlsRefused(why) if !why.trim_start_matches(BY_OTHERS).starts_with("pin-mismatch"))
     }
@@ -201,8 +198,7 @@ impl Link {
         }
     }
 
-    /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well, since each holds the
-    /// connection too.
+    /// Dials for ever. Dropping this future ends the link; calls under way on it may still end well.
     pub(super) async fn run(self: Arc<Link>, endpoint: Endpoint, us: Us) {
         let [_, manager] = &self.notified;
         let mut pause = defaults::BRIDGE_BACKOFF_MIN;
@@ -219,16 +215,15 @@ impl Link {
                     heartbeat.run().await;
                     let error = connection.closed().await;
                     metrics::counter!("kontor.bridge.links_lost").increment(1);
-                    let refusal = us.refusal(&self.server.dc, self.cluster()).map(|why| Cause::Refused(why.to_owned()));
-                    match heartbeat.verdict() {
-                        _ if refusal.is_some() => self.went_down(refusal.unwrap_or(Cause::NotYetKnown), &mut trouble),
-                        Some(verdict) => {
+                    match (us.refusal(&self.server.dc, self.cluster()), heartbeat.verdict()) {
+                        (Some(why), _) => self.went_down(Cause::Refused(why.to_owned()), &mut trouble),
+                        (None, Some(verdict)) => {
                             self.went_down(Cause::Unreachable(readable(&verdict.why)), &mut trouble);
                             if verdict.misbehaved {
                                 tokio::time::sleep(defaults::BRIDGE_MISBEHAVED_PAUSE).await;
                             }
                         }
-                        None => self.went_down(cause_of(&error), &mut trouble),
+                        (None, None) => self.went_down(cause_of(&error), &mut trouble),
                     }
                 }
                 Err(cause) => {
@@ -272,8 +267,7 @@ impl Link {
             (_, cause) => cause,
         };
         let is_new = !matches!(&before, State::Down(outage) if outage.cause == cause);
-        // A lost link and a refused certificate are news at once. A server that is not up yet, or has not heard of this one
-        // yet, is normal for a moment.
+        // A lost link and a refused certificate are news at once; a server that is not up yet is normal for a moment.
         let is_news = is_new && (matches!(before, State::Up(..)) || cause.is_for_operators());
         let lasts = trouble.failed(Instant::now());
         let outage = Outage { since, cause };
@@ -302,8 +296,7 @@ impl Link {
     }
 }
 
-/// Dials `server` once; a link only once it has greeted back as one of its datacenter. `opened` is called in between, when
-/// the handshake is through.
+/// Dials `server` once, up to its greeting. `opened` is called when the handshake is through.
 pub(super) async fn dial(
     endpoint: &Endpoint,
     us: &Us,

@@ -187,7 +187,8 @@ impl LinkManager {
             let of_dc = pins.entry(server.dc.to_ascii_lowercase()).or_default();
             of_dc.extend(server.pins.iter().map(|pin| pin.to_ascii_lowercase()));
         }
-        let by_gossip = |(dc, pins): (&String, &BTreeSet<String>)| pins.iter().any(|pin| !is_configured(admission, dc, pin));
+        let is_configured = |dc: &str, pin: &str| admission.pins.get(dc).is_some_and(|pins| pins.contains(pin));
+        let by_gossip = |(dc, pins): (&String, &BTreeSet<String>)| pins.iter().any(|pin| !is_configured(dc, pin));
         if !self.pins_told && !self.endpoint.trust().requires_ca() && pins.iter().any(by_gossip) {
             self.pins_told = true;
             info!(
@@ -197,8 +198,4 @@ impl LinkManager {
         }
         self.endpoint.trust().set_pins(pins);
     }
-}
-
-fn is_configured(admission: &Admission, dc: &str, pin: &str) -> bool {
-    admission.pins.get(dc).is_some_and(|pins| pins.contains(pin))
 }

@@ -1,6 +1,4 @@
-//! All links, by datacenter, and why there are none.
-//!
-//! `link_manager` makes and ends them; `client` and the feeds read them.
+//! All links, by datacenter, and why there are none. `link_manager` makes and ends them.
 
 use super::admission::Admission;
 use super::datacenter::Datacenter;
@@ -12,7 +10,6 @@ use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
@@ -65,8 +62,7 @@ impl Links {
         Err(Fault::no_path(if removed.contains(dc) { "removed" } else { "never-joined" }))
     }
 
-    /// The same. In the first moments of a process, before gossip has brought the datacenters, waits for this one to be
-    /// known: a server that has just come back must not say that there is none.
+    /// The same. In the first moments of a process it waits for this datacenter to be known.
     pub(super) async fn of_soon(&self, dc: &str) -> Result<Arc<Datacenter>, Fault> {
         loop {
             let mut reviewed = std::pin::pin!(self.reviewed.notified());
@@ -168,11 +164,6 @@ impl Links {
         self.datacenters.load().keys().filter(|dc| self.closed(dc).is_none()).cloned().collect()
     }
 
-    /// True if `dc` has servers.
-    pub(super) fn knows(&self, dc: &str) -> bool {
-        self.datacenters.load().contains_key(dc)
-    }
-
     pub(super) fn cluster_of(&self, dc: &str) -> Option<ClusterId> {
         self.datacenters.load().get(dc)?.cluster()
     }
@@ -204,17 +195,11 @@ impl Links {
         links.is_empty() || links.iter().any(|link| matches!(link.state(), State::Down(_)))
     }
 
-    /// Forgets all links, and with them the last handles of the socket: this server is shutting down. Waiting calls are
-    /// woken.
+    /// Forgets all links, and with them the last handles of the socket. Waiting calls are woken.
     pub(super) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         for datacenter in self.datacenters.swap(Arc::default()).values() {
             datacenter.set_links(Vec::new());
         }
-    }
-
-    /// The round-trip time of the link to `dc` that is asked first.
-    pub(super) fn round_trip(&self, dc: &str) -> Option<Duration> {
-        self.of(dc).ok()?.ways().first().map(|way| way.connection.rtt())
     }
 }

@@ -105,7 +105,7 @@ pub struct BridgeSettings {
 pub struct Bridge {
     /// Taken by the shutdown: the socket is closed with its last handle.
     endpoint: Arc<Mutex<Option<Endpoint>>>,
-    judge: Arc<Judge>,
+    domain: String,
     local_addr: Arc<ArcSwap<SocketAddr>>,
     links: Arc<Links>,
     us: Us,
@@ -131,8 +131,7 @@ impl Bridge {
     ) -> Result<Bridge, String> {
         let BridgeSettings { node_name, datacenter, domain, bind, identity, require_ca, cache_bytes, cluster, admission } =
             settings;
-        let judge = Judge { datacenter: datacenter.clone(), domain: domain.clone() };
-        let trust = judge.trust(&identity, require_ca)?;
+        let trust = trust(&identity, &datacenter, &domain, require_ca)?;
         let endpoint = Endpoint::bind(bind, identity, trust, &domain)?;
         let local_addr = endpoint.quic.local_addr().map_err(|error| format!("bridge on {bind} udp: {error}"))?;
         let us = Us { node: node_name, datacenter, cluster, admission };
@@ -149,7 +148,7 @@ impl Bridge {
         info!(addr = %local_addr, fingerprint = %format!("sha256:{fingerprint}"), "bridge listens");
         Ok(Bridge {
             endpoint: Arc::new(Mutex::new(Some(endpoint))),
-            judge: Arc::new(judge),
+            domain,
             local_addr: Arc::new(ArcSwap::from_pointee(local_addr)),
             links,
             us,
@@ -168,7 +167,7 @@ impl Bridge {
     pub fn reload(&self, identity: BridgeIdentity, require_ca: bool) -> Result<(), String> {
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(endpoint) = &*endpoint else { return Ok(()) };
-        let trust = self.judge.trust(&identity, require_ca)?;
+        let trust = trust(&identity, &self.us.datacenter, &self.domain, require_ca)?;
         trust.set_pins(endpoint.trust().pins());
         endpoint.show(identity, trust)
     }
@@ -230,20 +229,12 @@ impl Bridge {
     }
 }
 
-/// The settings by which peers are judged, whatever certificates are in use.
-#[derive(Debug)]
-struct Judge {
-    datacenter: String,
-    domain: String,
-}
-
-impl Judge {
-    fn trust(&self, identity: &BridgeIdentity, require_ca: bool) -> Result<Arc<Trust>, String> {
-        if require_ca && identity.fingerprint().is_some() {
-            return Err("bridge { require_ca = true } needs ca_file, cert_file and key_file, which are not set".to_owned());
-        }
-        Ok(Arc::new(identity.trust(&self.datacenter, &self.domain, require_ca)))
+/// The trust in peers by the certificates of `identity`.
+fn trust(identity: &BridgeIdentity, datacenter: &str, domain: &str, require_ca: bool) -> Result<Arc<Trust>, String> {
+    if require_ca && identity.fingerprint().is_some() {
+        return Err("bridge { require_ca = true } needs ca_file, cert_file and key_file, which are not set".to_owned());
     }
+    Ok(Arc::new(identity.trust(datacenter, domain, require_ca)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,4 @@
-//! An examination of the way to a datacenter and back: fresh dials to all its servers, and the same done by one of them to
-//! this side.
-//!
-//! `doctor` judges the findings. Links that stand are neither used for the dials nor touched.
+//! An examination of the way to a datacenter and back, by fresh dials. `doctor` judges the findings.
 
 use super::dialled::{DialBack, Dialled, Met};
 use super::doctor::{self, Evidence};

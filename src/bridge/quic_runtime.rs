@@ -1,8 +1,7 @@
-//! Tokio as quinn uses it, with fewer wakes of a thread for an idle link.
-//!
-//! `endpoint` gives it to quinn in place of quinn's own adapter. Its socket reports arrivals alone. A timer that is put off
-//! leaves nothing at its old time, at which Tokio's own would wake a thread.
+//! Tokio as quinn uses it, with fewer wakes of a thread for an idle link: its socket reports arrivals alone, and a timer
+//! that is put off leaves nothing at its old time.
 
+use super::junk;
 use crate::udp::UdpSocket;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, UdpPoller};
@@ -73,7 +72,9 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
-        self.io.poll_recv(cx, |socket| self.state.recv(socket.into(), bufs, meta))
+        let received = ready!(self.io.poll_recv(cx, |socket| self.state.recv(socket.into(), bufs, meta)))?;
+        junk::count_in(bufs, meta.get(..received).unwrap_or_default());
+        Poll::Ready(Ok(received))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

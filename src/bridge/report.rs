@@ -2,9 +2,7 @@
 
 use super::answers::FeedReport;
 use super::datacenter::Datacenter;
-use super::inbound::Inbound;
 use super::link::{Link, State, utc};
-use super::links::Links;
 use super::{Bridge, RemoteServer, UnresolvedName};
 use crate::defaults;
 use crate::model::federation::{
@@ -20,39 +18,10 @@ use std::time::{Duration, SystemTime};
 impl Bridge {
     /// Every other datacenter that is or was known, by name.
     pub(super) fn report_all(&self) -> Vec<DatacenterReport> {
-        let servers = Arc::clone(&self.servers.borrow());
-        let trust = self.endpoint().map(|endpoint| endpoint.trust()).ok();
-        let feeds = |dc: &str| self.feed_counts(dc);
-        let unresolved = self.unresolved.load();
-        let (links, inbound) = (&self.links, &self.inbound);
-        LinksSeen { links, servers: &servers, unresolved: &unresolved, trust: trust.as_ref(), inbound, feeds: &feeds }.report()
-    }
-
-    /// The feeds of `dc` in numbers.
-    fn feed_counts(&self, dc: &str) -> FeedCounts {
-        let FeedReport { standing, held, bytes, oldest } = self.answers.report(dc);
-        // Rounded up: a reported age is never below the true one.
-        let oldest_age_millis = oldest.map(|age| u64::try_from(age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
-        FeedCounts { standing, held, bytes, oldest_age_millis }
-    }
-}
-
-/// The sources of a report.
-struct LinksSeen<'a> {
-    links: &'a Links,
-    servers: &'a [RemoteServer],
-    unresolved: &'a [UnresolvedName],
-    trust: Option<&'a Arc<Trust>>,
-    inbound: &'a Inbound,
-    feeds: &'a dyn Fn(&str) -> FeedCounts,
-}
-
-impl LinksSeen<'_> {
-    fn report(&self) -> Vec<DatacenterReport> {
         let known = self.links.known();
         let mut reports: BTreeMap<String, DatacenterReport> =
-            known.iter().map(|(name, datacenter)| (name.clone(), self.datacenter(name, datacenter))).collect();
-        for UnresolvedName { dc, name, cause } in self.unresolved {
+            known.iter().map(|(name, datacenter)| (name.clone(), self.report_on(name, datacenter))).collect();
+        for UnresolvedName { dc, name, cause } in self.unresolved.load().iter() {
             let report = DatacenterReport {
                 name: dc.clone(),
                 state: DatacenterState::Unreachable,
@@ -64,17 +33,25 @@ impl LinksSeen<'_> {
         let gone = self.links.removed().into_iter().map(|name| (name, "removed"));
         for (name, cause) in self.links.refused().into_iter().chain(gone) {
             let state = if cause == "disabled" { DatacenterState::Disabled } else { DatacenterState::Removed };
-            let (feeds, inbound, cause) = ((self.feeds)(&name), self.inbound.count(&name), Some(cause.to_owned()));
+            let (feeds, inbound, cause) = (self.feed_counts(&name), self.inbound.count(&name), Some(cause.to_owned()));
             let report = DatacenterReport { name: name.clone(), state, cause, feeds, inbound, ..DatacenterReport::default() };
             reports.entry(name).or_insert(report);
         }
         reports.into_values().collect()
     }
 
-    fn datacenter(&self, name: &str, datacenter: &Datacenter) -> DatacenterReport {
+    /// The feeds of `dc` in numbers.
+    fn feed_counts(&self, dc: &str) -> FeedCounts {
+        let FeedReport { standing, held, bytes, oldest } = self.answers.report(dc);
+        // Rounded up: a reported age is never below the true one.
+        let oldest_age_millis = oldest.map(|age| u64::try_from(age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
+        FeedCounts { standing, held, bytes, oldest_age_millis }
+    }
+
+    fn report_on(&self, name: &str, datacenter: &Datacenter) -> DatacenterReport {
         let links = datacenter.links();
         let roles = roles(&links);
-        let feeds = (self.feeds)(name);
+        let feeds = self.feed_counts(name);
         let outage = datacenter.outage().filter(|_| roles.is_empty());
         let refusal = self.links.refusal(name);
         let state = match (&outage, feeds.held) {
@@ -85,12 +62,10 @@ impl LinksSeen<'_> {
             (Some(_), 0) => DatacenterState::Unreachable,
             (None, 0) => DatacenterState::Trying,
         };
-        let mut servers: Vec<ServerReport> = self
-            .servers
-            .iter()
-            .filter(|server| server.dc == name)
-            .map(|server| self.server(server, links.iter().find(|link| link.server.name == server.name), &roles))
-            .collect();
+        let listed = Arc::clone(&self.servers.borrow());
+        let link_to = |server: &RemoteServer| links.iter().find(|link| link.server.name == server.name);
+        let servers = listed.iter().filter(|server| server.dc == name);
+        let mut servers: Vec<ServerReport> = servers.map(|server| self.server_report(server, link_to(server), &roles)).collect();
         servers.sort_by(|one, other| one.name.cmp(&other.name));
         DatacenterReport {
             name: name.to_owned(),
@@ -103,7 +78,7 @@ impl LinksSeen<'_> {
         }
     }
 
-    fn server(&self, server: &RemoteServer, link: Option<&Arc<Link>>, roles: &BTreeMap<String, LinkRole>) -> ServerReport {
+    fn server_report(&self, server: &RemoteServer, link: Option<&Arc<Link>>, roles: &BTreeMap<String, LinkRole>) -> ServerReport {
         let mut report = ServerReport {
             name: server.name.clone(),
             address: server.addr.to_string(),
@@ -125,7 +100,8 @@ impl LinksSeen<'_> {
                 report.since = link.up_since().map(utc);
                 report.rtt_millis = Some(millis(connection.rtt()));
                 report.traffic = Some(traffic(&connection));
-                report.certificate = self.trust.and_then(|trust| certificate(&connection, &server.dc, trust));
+                let endpoint = self.endpoint().ok();
+                report.certificate = endpoint.and_then(|endpoint| certificate(&connection, &server.dc, &endpoint.trust()));
             }
         }
         report

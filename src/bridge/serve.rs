@@ -1,13 +1,10 @@
-//! The answering side: accepts connections from servers of other datacenters and hands their requests on, with signs of
-//! progress for the asker.
-//!
-//! It believes no claim about a datacenter but the certificate's. A stream that its asker gives up drops the handler's
-//! future.
+//! The answering side: accepts connections from servers of other datacenters and hands their requests on.
+//! It believes no claim about a datacenter but the certificate's.
 
 use super::endpoint::Endpoint;
 use super::feed::pusher;
 use super::feed::pushing::Pushing;
-use super::frame::{self, Frame, FrameError, Kind, Outgoing, kib, read_header, read_payload};
+use super::frame::{self, Frame, FrameError, Kind, Outgoing, kib, read_header, read_payload, within};
 use super::inbound::Inbound;
 use super::link::{Cause, Greeting, Us, cause_of};
 use crate::defaults;
@@ -119,9 +116,7 @@ impl Server {
             Err(_elapsed) => return self.refused(peer, Cause::Unreachable("its handshake took too long".to_owned())),
         };
         match self.datacenter_of(&connection) {
-            Ok(dc) => {
-                self.converse(Arc::new(Guest::new(connection, dc)), shutdown).await;
-            }
+            Ok(dc) => self.converse(Arc::new(Guest::new(connection, dc)), shutdown).await,
             Err(why) => {
                 connection.close(frame::REFUSED, why.as_bytes());
                 self.refused(peer, Cause::TlsRefused(why));
@@ -194,11 +189,7 @@ impl Server {
             let payload = read_payload(&mut recv, header, defaults::BRIDGE_REQUEST_TIMEOUT).await?;
             Ok::<_, FrameError>((header.kind, payload, room))
         };
-        let opened = match timeout(defaults::BRIDGE_REQUEST_TIMEOUT, first).await {
-            Ok(opened) => opened,
-            Err(_elapsed) => Err(FrameError::Silence(defaults::BRIDGE_REQUEST_TIMEOUT)),
-        };
-        let outcome = match opened {
+        let outcome = match within(defaults::BRIDGE_REQUEST_TIMEOUT, first).await {
             Ok((Kind::Greeting, payload, _room)) => self.greet(&mut outgoing, &payload, &guest).await,
             Ok(_) if self.us.refusal(dc, guest.cluster()).is_some() => {
                 // It has not greeted, or is on its way out.
@@ -247,8 +238,7 @@ impl Server {
         outgoing.finish()
     }
 
-    /// Runs the handler, sends signs of its progress, and its answer. Ends at once, and with it the handler's future, when
-    /// the asker is gone.
+    /// Runs the handler and sends signs of its progress, then its answer. Ends at once when the asker is gone.
     async fn answer(&self, outgoing: &mut Outgoing, mut request: Request, guest: &Guest) -> Result<(), FrameError> {
         // This request is across, and must not cross again, whatever its hops claim.
         request.hops.crossed = true;
@@ -275,32 +265,23 @@ impl Server {
         };
         let (outcome, _room) = with_room(&guest.leaving, outcome);
         let reply = reply_frame(outcome)?;
-        match timeout(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&reply)).await {
-            Ok(sent) => sent?,
-            Err(_elapsed) => return Err(FrameError::Silence(defaults::BRIDGE_REPLY_TIMEOUT)),
-        }
+        within(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&reply)).await?;
         outgoing.finish()
     }
 
-    /// Logs why a peer was refused. The peer comes again every second, so each reason is logged once for each address, and
-    /// again when it lasts. A refusal other than of a bad certificate is normal for a moment: the fingerprint may be unknown
-    /// yet, or the peer gave up its own dial.
+    /// Logs why a peer was refused: once for each address and reason, and again when it lasts. A refusal other than of a bad
+    /// certificate is normal for a moment.
     fn refused(&self, peer: SocketAddr, cause: Cause) {
-        let kind = match cause {
-            Cause::NotYetKnown => "not-yet-known",
-            Cause::TlsRefused(_) => "tls",
-            Cause::Refused(_) => "closed",
-            Cause::Unreachable(_) => "handshake",
-        };
-        metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
         let is_news = cause.is_for_operators();
         // The operators' wish, for as long as it lasts.
         let is_wanted = matches!(cause, Cause::Refused(_));
-        let why = match cause {
-            Cause::NotYetKnown => "not-yet-known".to_owned(),
-            Cause::TlsRefused(why) => format!("tls-refused: {why}"),
-            Cause::Refused(why) | Cause::Unreachable(why) => why,
+        let (kind, why) = match cause {
+            Cause::NotYetKnown => ("not-yet-known", "not-yet-known".to_owned()),
+            Cause::TlsRefused(why) => ("tls", format!("tls-refused: {why}")),
+            Cause::Refused(why) => ("closed", why),
+            Cause::Unreachable(why) => ("handshake", why),
         };
+        metrics::counter!("kontor.bridge.connections_refused", "kind" => kind).increment(1);
         let failure = self.refusals.failed((peer.ip(), why.clone()), Instant::now().into_std());
         if is_wanted && failure.is_first {
             info!(%peer, reason = %why, "bridge connection refused");
@@ -320,8 +301,7 @@ fn kind_of(phase: Phase) -> Kind {
     }
 }
 
-/// `outcome` with its room among the answers that wait for being taken, or the fault that there is none: an asker with a
-/// thin line shall not fill this side's memory.
+/// `outcome` with its room among the answers that wait for being taken, or the fault that there is none.
 fn with_room(leaving: &Semaphore, outcome: Result<Reply, Fault>) -> (Result<Reply, Fault>, Option<SemaphorePermit<'_>>) {
     let Ok(Reply::Answer(answer)) = &outcome else { return (outcome, None) };
     match leaving.try_acquire_many(kib(answer.body.len().min(defaults::BRIDGE_MAX_REPLY_BYTES as usize))) {

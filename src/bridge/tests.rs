@@ -1,5 +1,6 @@
 //! Several bridges together, on real sockets.
 
+use super::endpoint::Endpoint;
 use super::frame::{CANCELLED, Frame, Kind};
 use super::{Admission, Bridge, BridgeSettings, Datacenters, RemoteServer};
 use crate::defaults;
@@ -55,13 +56,13 @@ impl Handler for Scripted {
         let bridge = self.bridge.get().cloned();
         Box::pin(async move {
             assert!(request.hops.crossed);
+            let answer = |body: Bytes| Ok(Reply::Answer(Answer { body, ..Answer::default() }));
             let state = match request.operation {
                 Operation::Read(query) => match &query.identity.read {
                     Read::Health(HealthRead::State { state }) => state.clone(),
                     Read::Federation(FederationRead::DialBack { dc }) => {
                         progress.set(Phase::Parked);
-                        let body = bridge.unwrap().dial_back(dc).await?;
-                        return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
+                        return answer(bridge.unwrap().dial_back(dc).await?);
                     }
                     other => return Err(Fault::failed(format!("{other:?}"))),
                 },
@@ -69,15 +70,15 @@ impl Handler for Scripted {
             };
             let _tells = DropTells(events.clone());
             let _ = events.send(format!("{name} {state}"));
-            let hangs = state.strip_prefix("hangs-on-").is_some_and(|whom| whom == name);
+            let is_meant = |how: &str| state.strip_prefix(how).is_some_and(|whom| whom == name);
             match state.as_str() {
                 "hang" => std::future::pending().await,
-                _ if state.strip_prefix("held-by-").is_some_and(|whom| whom == name) => {
+                _ if is_meant("hangs-on-") => std::future::pending().await,
+                _ if is_meant("held-by-") => {
                     progress.set(Phase::Holding);
                     tokio::time::sleep(defaults::RPC_HOLD).await;
                     return Err(Fault::no_leader());
                 }
-                _ if hangs => std::future::pending().await,
                 "hold" => {
                     progress.set(Phase::Holding);
                     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -88,19 +89,12 @@ impl Handler for Scripted {
                     progress.set(Phase::Working);
                 }
                 "fault" => return Err(Fault::no_leader()),
-                "huge" => {
-                    let body = Bytes::from(vec![b'x'; defaults::BRIDGE_MAX_REPLY_BYTES as usize]);
-                    return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
-                }
-                "large" => {
-                    let body = Bytes::from(vec![b'x'; 20 << 20]);
-                    return Ok(Reply::Answer(Answer { body, ..Answer::default() }));
-                }
+                "huge" => return answer(vec![b'x'; defaults::BRIDGE_MAX_REPLY_BYTES as usize].into()),
+                "large" => return answer(vec![b'x'; 20 << 20].into()),
                 "write" => return Ok(Reply::Written(Written { index: 7, effect: Effect::Set(true) })),
                 _ => {}
             }
-            let body = Bytes::from(format!("{state} of {} at {name}", from_dc.unwrap_or_default()));
-            Ok(Reply::Answer(Answer { body, ..Answer::default() }))
+            answer(format!("{state} of {} at {name}", from_dc.unwrap_or_default()).into())
         })
     }
 }
@@ -159,8 +153,13 @@ pub(super) fn server(name: &str, dc: &str, addr: SocketAddr, pins: impl IntoIter
 
 /// Waits until it `holds`.
 pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually_so(what, async || holds()).await;
+}
+
+/// The same, where it takes time to know.
+pub(super) async fn eventually_so(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + LONG;
-    while !holds() {
+    while !holds().await {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -277,10 +276,16 @@ impl House {
     }
 }
 
-async fn pair() -> (House, House) {
+/// A server of dc1 and one of dc2 that know each other and no link yet.
+async fn acquainted() -> (House, House) {
     let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
     one.knows([two.remote()]);
     two.knows([one.remote()]);
+    (one, two)
+}
+
+async fn pair() -> (House, House) {
+    let (one, two) = acquainted().await;
     one.until("dc2", None).await;
     (one, two)
 }
@@ -290,14 +295,14 @@ fn stranger(addr: SocketAddr, pins: BTreeSet<String>) -> RemoteServer {
     server("s2", "dc2", addr, pins)
 }
 
-/// A socket of dc2 that `mine` would link to, for a test to answer on.
-fn raw_far_side(mine: &House) -> (super::endpoint::Endpoint, RemoteServer) {
+/// A socket of the server `name` of dc2 that a server of dc1 with `pin` would link to, for a test to answer on.
+pub(super) fn raw_far_side(name: &str, pin: &str) -> (Endpoint, RemoteServer) {
     let theirs = self_made("dc2");
-    let pin = theirs.fingerprint();
+    let own_pin = theirs.fingerprint();
     let trust = Arc::new(theirs.trust("dc2", "consul", false));
-    trust.set_pins([("dc1".to_owned(), mine.pin.iter().cloned().collect())].into());
-    let endpoint = super::endpoint::Endpoint::bind(any_port(), theirs, trust, "consul").unwrap();
-    let remote = stranger(endpoint.quic.local_addr().unwrap(), pin.into_iter().collect());
+    trust.set_pins([("dc1".to_owned(), [pin.to_owned()].into())].into());
+    let endpoint = Endpoint::bind(any_port(), theirs, trust, "consul").unwrap();
+    let remote = server(name, "dc2", endpoint.quic.local_addr().unwrap(), own_pin);
     (endpoint, remote)
 }
 

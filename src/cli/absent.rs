@@ -20,7 +20,7 @@ const ABSENT: &[(Part, &[&str])] = &[
     (Part::Mesh, &["config", "connect", "intention", "resource", "troubleshoot"]),
     (Part::Monitor, &["monitor"]),
     (Part::Peering, &["peering", "services export", "services exported-services", "services imported-services"]),
-    (Part::Sessions, &["lock"]),
+    (Part::Lock, &["lock"]),
     (Part::Snapshots, &["snapshot"]),
     (Part::Usage, &["operator usage"]),
 ];

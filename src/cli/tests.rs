@@ -100,7 +100,7 @@ fn commands_that_are_not_there_yet_say_so_whatever_is_asked_of_them() {
     for (line, part) in [
         ("snapshot save x.snap", Part::Snapshots),
         ("acl token list -format=json", Part::Acl),
-        ("lock -n=2 prefix sh -c true", Part::Sessions),
+        ("lock -n=2 prefix sh -c true", Part::Lock),
         ("exec -- uptime -p", Part::Exec),
         ("operator usage instances", Part::Usage),
         ("operator usage -datacenter=dc2", Part::Usage),

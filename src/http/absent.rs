@@ -1,5 +1,4 @@
-//! Consul's endpoints that are not offered: each answers 501 to its own methods. An unknown path stays a 404, so that a
-//! client can tell "not yet" from "no such thing".
+//! Consul's endpoints that are not offered: each answers 501 to its own methods. An unknown path stays a 404.
 
 use crate::model::part::Part;
 use hyper::Method;

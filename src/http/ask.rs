@@ -25,14 +25,12 @@ pub(super) struct Call {
     pub(super) key: KvKey,
     pub(super) parameters: Parameters,
     pub(super) headers: HeaderMap,
-    /// The body, not yet read.
     pub(super) body: RequestBody,
 }
 
 /// The answer of an endpoint, on its way. Dropping it ends the work.
 pub(super) type Pending = BoxFuture<Result<Reply, ErrorResponse>>;
 
-/// The function of an endpoint.
 pub(super) type Work = fn(&Arc<HttpParts>, Call) -> Pending;
 
 /// The work of one kind of request.
@@ -66,15 +64,14 @@ impl Call {
         options::token(&self.parameters, &self.headers)
     }
 
-    /// The principal of the request: the holder of its token.
     pub(super) fn principal(&self) -> Principal {
         Principal::Token(self.token())
     }
 }
 
-/// An endpoint's work as a [`Pending`].
-pub(super) fn pending(work: impl Future<Output = Result<Reply, ErrorResponse>> + Send + 'static) -> Pending {
-    Box::pin(work)
+/// An endpoint's work that is answered with 200 and no body.
+pub(super) fn done(work: impl Future<Output = Result<(), ErrorResponse>> + Send + 'static) -> Pending {
+    Box::pin(async move { work.await.map(|()| Reply::empty()) })
 }
 
 pub(super) fn ready(answer: Result<Reply, ErrorResponse>) -> Pending {
@@ -86,7 +83,7 @@ pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, ErrorRe
     match read.and_then(|read| options::query(read, &call.parameters, &call.headers, &api.settings)) {
         Ok(query) => {
             let router = api.router.clone();
-            pending(async move { Ok(Reply::from(router.query(query).await?)) })
+            Box::pin(async move { Ok(Reply::from(router.query(query).await?)) })
         }
         Err(refusal) => ready(Err(refusal)),
     }
@@ -95,7 +92,7 @@ pub(super) fn read(api: &Arc<HttpParts>, call: &Call, read: Result<Read, ErrorRe
 /// Has the router do `write` in the datacenter of `?dc`, and answers `done`; the endpoint's refusal is the answer.
 pub(super) fn change(api: &Arc<HttpParts>, call: &Call, change: Result<Write, ErrorResponse>, done: Reply) -> Pending {
     let (api, dc, principal) = (Arc::clone(api), options::datacenter(&call.parameters), call.principal());
-    pending(async move {
+    Box::pin(async move {
         write(&api, dc, principal, change?).await?;
         Ok(done)
     })

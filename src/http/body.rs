@@ -36,12 +36,11 @@ pub(super) async fn decode_optional<T: DeserializeOwned>(body: RequestBody) -> R
 pub(super) async fn read_value(body: RequestBody, max: usize, setting: &str) -> Result<Bytes, ErrorResponse> {
     let size = body.size_hint().exact().filter(|size| *size > max as u64);
     match read(body, max).await {
-        Err(refusal) if refusal.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ErrorResponse::over_limit(size, max, setting)),
+        Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE => Err(ErrorResponse::over_limit(size, max, setting)),
         read => read,
     }
 }
 
-/// The bytes of a body of at most `max` bytes.
 async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
     // An announced size is refused before a byte is read.
     if let Some(size) = body.size_hint().exact().filter(|size| *size > max as u64) {
@@ -58,7 +57,7 @@ async fn read(body: RequestBody, max: usize) -> Result<Bytes, ErrorResponse> {
         Ok(Err(error)) => Err(ErrorResponse::bad_request(format!("Request decode failed: the body broke off: {error}"))),
         Err(_elapsed) => {
             metrics::counter!("kontor.http.body_too_slow").increment(1);
-            Err(ErrorResponse::body_too_slow())
+            Err(ErrorResponse::BODY_TOO_SLOW)
         }
     }
 }

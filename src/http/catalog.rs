@@ -1,7 +1,7 @@
 //! The writes of `/v1/catalog`: registrations from outside, which the servers examine.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending};
+use super::ask::{self, Call, Pending};
 use super::body;
 use super::options;
 use super::respond::Reply;
@@ -27,7 +27,7 @@ fn change<T: DeserializeOwned + Send + 'static>(
     read: fn(T) -> (String, CatalogWrite),
 ) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let (principal, asked) = (call.principal(), options::datacenter(&call.parameters));
         let (dc, write) = read(body::decode(call.body).await?);
         let dc = if dc.is_empty() { asked } else { Some(dc) };

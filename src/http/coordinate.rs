@@ -1,7 +1,7 @@
 //! `/v1/coordinate`: the places of nodes in the space of round-trip times.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending, ready};
+use super::ask::{self, Call, Pending, done, ready};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
@@ -47,14 +47,13 @@ fn names_a_segment(call: &Call) -> bool {
 /// `PUT coordinate/update?dc`
 pub(super) fn update(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    done(async move {
         let (principal, asked) = (call.principal(), options::datacenter(&call.parameters));
         let update: Update = body::decode(call.body).await?;
         // `?dc` counts for more than the body here, as in Consul.
         let dc = asked.or_else(|| (!update.datacenter.is_empty()).then(|| update.datacenter.clone()));
         let coordinate = checked(update)?;
-        ask::write(&api, dc, principal, Write::Coordinate(CoordinateWrite::Update(coordinate))).await?;
-        Ok(Reply::empty())
+        ask::write(&api, dc, principal, Write::Coordinate(CoordinateWrite::Update(coordinate))).await.map(drop)
     })
 }
 

@@ -1,5 +1,4 @@
-//! The way of every request: admission, its endpoint, and the form of the answer. The endpoints are run by the function
-//! that [`Dispatch`] was made with, so that tests need no agent.
+//! The way of every request: admission, its endpoint, and the form of the answer.
 
 use super::HttpSettings;
 use super::ask::{Call, Endpoint, Pending, ready};
@@ -48,7 +47,6 @@ pub(super) struct Dispatch {
     routes: Vec<Route>,
     places: matchit::Router<PathMatch>,
     renderer: Renderer,
-    /// The headers that every answer has.
     headers: Vec<(HeaderName, HeaderValue)>,
     log: RequestLog,
     run: Run,
@@ -89,7 +87,6 @@ impl Dispatch {
         }
     }
 
-    /// Takes a request to its endpoint.
     fn begin(
         &self,
         place: PathMatch,
@@ -99,7 +96,7 @@ impl Dispatch {
     ) -> Result<Pending, ErrorResponse> {
         let (head, body) = request.into_parts();
         if let Some(route) = self.key_route(place) {
-            return self.to_endpoint(route, Arguments::key(route, head.uri.path())?, head, body, from, form);
+            return self.to_endpoint(route, Arguments::key(route, head.uri.path())?, (head, body), from, form);
         }
         if let Some(path) = cleaned(head.uri.path()) {
             return Ok(ready(Ok(redirect(&path, head.uri.query()))));
@@ -113,7 +110,7 @@ impl Dispatch {
         };
         let argument = path.strip_prefix(route.path).unwrap_or_default().to_owned();
         let arguments = Arguments { path: path.into_owned(), argument, key: KvKey::default() };
-        self.to_endpoint(route, arguments, head, body, from, form)
+        self.to_endpoint(route, arguments, (head, body), from, form)
     }
 
     /// The route of a place where the rest of the path is a key.
@@ -126,8 +123,7 @@ impl Dispatch {
         &self,
         route: &Route,
         arguments: Arguments,
-        head: Parts,
-        body: RequestBody,
+        (head, body): (Parts, RequestBody),
         from: Option<IpAddr>,
         form: &mut Form,
     ) -> Result<Pending, ErrorResponse> {
@@ -149,13 +145,13 @@ impl Dispatch {
     /// Refuses blocked paths, and writes from networks that may not write.
     fn admit(&self, path: &str, method: &Method, client: Option<IpAddr>) -> Result<(), ErrorResponse> {
         if self.settings.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
-            return Err(ErrorResponse::blocked());
+            return Err(ErrorResponse::BLOCKED);
         }
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         let allowed = &self.settings.allow_write_from;
         // A client without an address is not within the networks that may write.
         let within = |ip: IpAddr| allowed.iter().any(|net| net.contains(&ip));
-        if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(ErrorResponse::restricted()) }
+        if reads || allowed.is_empty() || client.is_some_and(within) { Ok(()) } else { Err(ErrorResponse::RESTRICTED) }
     }
 
     /// The refusal for a `path` that leads nowhere.
@@ -297,6 +293,7 @@ mod tests {
         (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
     }
 
+    const OUTSIDE: &str = "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'";
     const NO_NAMESPACES: &str = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
 
     #[tokio::test]
@@ -307,12 +304,7 @@ mod tests {
             ("PUT /v1/catalog/nodes", 405, "allow: options,get", "method PUT not allowed"),
             ("OPTIONS /v1/catalog/register", 200, "allow: options,put", ""),
             ("GET /v1/unknown", 404, "", "Invalid URL path: not a recognized HTTP API endpoint"),
-            (
-                "GET /catalog/nodes",
-                404,
-                "",
-                "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'",
-            ),
+            ("GET /catalog/nodes", 404, "", OUTSIDE),
             ("POST /v1/kv/a", 405, "allow: options,get,put,delete", "method POST not allowed"),
             ("OPTIONS /v1/kv/a", 200, "allow: options,get,put,delete", ""),
             ("GET /v1/kv", 301, "location: /v1/kv/", ""),
@@ -371,12 +363,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_datacenters_of_a_merged_answer_are_told_in_ascii() {
-        let part = |name: &str, error: Option<String>| DatacenterPart {
-            name: name.to_owned(),
-            age: Duration::from_micros(40_001),
-            index: 7,
-            error,
-        };
+        let age = Duration::from_micros(40_001);
+        let part = |name: &str, error: Option<String>| DatacenterPart { name: name.to_owned(), age, index: 7, error };
         let parts =
             [part("dc2", None), part("dc3", Some("\"\u{e9}\u{1f600}\u{7f}\n".to_owned())), part("dc4", Some("x".repeat(999)))];
         let meta = AnswerMeta { datacenters: Some(parts.into()), ..AnswerMeta::default() };

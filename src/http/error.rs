@@ -1,5 +1,4 @@
-//! From a fault to the HTTP answer: the only place that decides status and body of a refusal. Texts are Consul's,
-//! because its clients match on them.
+//! Refusals as HTTP answers: their status and their body. Texts are Consul's, because its clients match on them.
 
 use super::respond::{Body, TEXT};
 use crate::defaults::HTTP_REASON_MAX;
@@ -17,8 +16,9 @@ const REASON: HeaderName = HeaderName::from_static("x-kontor-reason");
 /// A request that is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ErrorResponse {
-    status: StatusCode,
-    body: Cow<'static, str>,
+    pub(super) status: StatusCode,
+    /// The text for the user.
+    pub(super) body: Cow<'static, str>,
     reason: Option<String>,
     allow: Option<String>,
 }
@@ -37,11 +37,8 @@ impl From<Fault> for ErrorResponse {
                 FaultKind::NotFound => StatusCode::NOT_FOUND,
                 FaultKind::Denied => StatusCode::FORBIDDEN,
                 FaultKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
-                FaultKind::Failed
-                | FaultKind::NoLeader
-                | FaultKind::NoPath
-                | FaultKind::Unreachable
-                | FaultKind::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
+                FaultKind::Failed | FaultKind::NoLeader => StatusCode::INTERNAL_SERVER_ERROR,
+                FaultKind::NoPath | FaultKind::Unreachable | FaultKind::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
             }
         };
         ErrorResponse { reason: fault.reason, ..ErrorResponse::new(status, fault.message) }
@@ -49,6 +46,25 @@ impl From<Fault> for ErrorResponse {
 }
 
 impl ErrorResponse {
+    /// The body did not arrive in time.
+    pub(super) const BODY_TOO_SLOW: ErrorResponse =
+        ErrorResponse::fixed(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time; send it again.");
+    /// The path holds unprintable characters, or is not text.
+    pub(super) const UNPRINTABLE_PATH: ErrorResponse = ErrorResponse::fixed(StatusCode::BAD_REQUEST, "");
+    /// The query string cannot be parsed.
+    pub(super) const BROKEN_QUERY: ErrorResponse = ErrorResponse::fixed(StatusCode::INTERNAL_SERVER_ERROR, "");
+    /// The path is blocked (`http_config.block_endpoints`).
+    pub(super) const BLOCKED: ErrorResponse =
+        ErrorResponse::fixed(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration");
+    /// The address may not write (`http_config.allow_write_http_from`).
+    pub(super) const RESTRICTED: ErrorResponse = ErrorResponse::fixed(StatusCode::FORBIDDEN, "Access is restricted");
+    /// Access control lists are not in use.
+    pub(super) const ACL_DISABLED: ErrorResponse = ErrorResponse::fixed(StatusCode::UNAUTHORIZED, "ACL support disabled");
+
+    const fn fixed(status: StatusCode, body: &'static str) -> ErrorResponse {
+        ErrorResponse { status, body: Cow::Borrowed(body), reason: None, allow: None }
+    }
+
     fn new(status: StatusCode, body: impl Into<Cow<'static, str>>) -> ErrorResponse {
         ErrorResponse { status, body: body.into(), reason: None, allow: None }
     }
@@ -90,11 +106,6 @@ impl ErrorResponse {
         if is_of_it { ErrorResponse { body: format!("{prefix}{}", self.body).into(), ..self } } else { self }
     }
 
-    /// The body did not arrive in time.
-    pub(super) fn body_too_slow() -> ErrorResponse {
-        ErrorResponse::new(StatusCode::REQUEST_TIMEOUT, "Request body did not arrive in time; send it again.")
-    }
-
     /// The path is known and the method is not one of `allowed`.
     pub(super) fn method_not_allowed(method: &Method, allowed: String) -> ErrorResponse {
         let text = format!("method {method} not allowed");
@@ -114,41 +125,6 @@ impl ErrorResponse {
         } else {
             "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'"
         })
-    }
-
-    /// The path holds unprintable characters, or is not text.
-    pub(super) fn unprintable_path() -> ErrorResponse {
-        ErrorResponse::new(StatusCode::BAD_REQUEST, "")
-    }
-
-    /// The query string cannot be parsed.
-    pub(super) fn broken_query() -> ErrorResponse {
-        ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, "")
-    }
-
-    /// The path is blocked (`http_config.block_endpoints`).
-    pub(super) fn blocked() -> ErrorResponse {
-        ErrorResponse::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration")
-    }
-
-    /// The address may not write (`http_config.allow_write_http_from`).
-    pub(super) fn restricted() -> ErrorResponse {
-        ErrorResponse::new(StatusCode::FORBIDDEN, "Access is restricted")
-    }
-
-    /// Access control lists are not in use.
-    pub(super) fn acl_disabled() -> ErrorResponse {
-        ErrorResponse::new(StatusCode::UNAUTHORIZED, "ACL support disabled")
-    }
-
-    /// The status of the answer.
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// The text for the user.
-    pub(super) fn text(&self) -> &str {
-        &self.body
     }
 
     /// The answer, without the headers that every answer has.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The API without a socket; clones are the same one.
 #[derive(Clone)]
 pub struct Inside {
-    dispatch: Arc<Dispatch>,
+    pub(super) dispatch: Arc<Dispatch>,
 }
 
 impl fmt::Debug for Inside {
@@ -21,10 +21,6 @@ impl fmt::Debug for Inside {
 }
 
 impl Inside {
-    pub(super) fn new(dispatch: Arc<Dispatch>) -> Inside {
-        Inside { dispatch }
-    }
-
     /// GET of a path with its query: status, `X-Consul-Index` and body. Dropping the future ends the work.
     pub async fn get(&self, target: &str, token: &Token) -> Result<(u16, Option<u64>, Bytes), String> {
         let mut request = Request::get(target);

@@ -3,7 +3,7 @@
 //! A key is what follows in the path, byte by byte: nothing in it is cleaned away or refused but its length.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending, ready};
+use super::ask::{self, Call, Pending, ready};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
@@ -27,7 +27,7 @@ pub(super) fn get(api: &Arc<HttpParts>, call: Call) -> Pending {
     if !is_raw {
         return answer;
     }
-    pending(async move { answer.await.map(raw) })
+    Box::pin(async move { answer.await.map(raw) })
 }
 
 /// A value as it is: whatever it holds, no browser shall take it for a page of this origin.
@@ -36,7 +36,7 @@ fn raw(reply: Reply) -> Reply {
         return reply;
     }
     reply
-        .as_bytes()
+        .into_bytes()
         .with_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
         .with_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))
 }
@@ -71,7 +71,7 @@ fn page(parameters: &Parameters) -> Result<Option<Box<KvPage>>, ErrorResponse> {
 /// `PUT kv/:key`: writes the body; tells whether it has.
 pub(super) fn put(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let parameters = &call.parameters;
         if call.key.is_empty() {
             return Err(missing_key());
@@ -96,7 +96,7 @@ pub(super) fn put(api: &Arc<HttpParts>, call: Call) -> Pending {
 /// `DELETE kv/:key`
 pub(super) fn delete(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let parameters = &call.parameters;
         refuse_conflicts(parameters, &["cas", "recurse"])?;
         let is_tree = parameters.has("recurse");

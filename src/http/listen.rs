@@ -1,5 +1,5 @@
 //! The accept loop: TCP, TLS and Unix sockets, with bounds on connections and on silence. A client that hangs up drops
-//! the future of its answer, and so everything that the answer held.
+//! the future of its answer.
 
 use super::connection_limits::refusal;
 use super::respond::Body;
@@ -199,8 +199,7 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-/// Writes `text`, then reads on for a moment: closing with unread bytes would reset the connection, and the client would
-/// see an error in place of the text.
+/// Writes `text`, then reads on for a moment: closing with unread bytes would reset the connection.
 async fn tell<I: AsyncRead + AsyncWrite + Unpin>(
     mut stream: I,
     text: &[u8],
@@ -220,8 +219,7 @@ struct Activity {
 }
 
 impl Activity {
-    /// Resolves when the connection has been without a request for too long. One timer a connection: a timer a request
-    /// would cost more than many requests do.
+    /// Resolves when the connection has been without a request for too long. One timer serves all its requests.
     async fn silence(&self) {
         tokio::time::sleep(defaults::HTTP_FIRST_REQUEST).await;
         let mut before = 0;
@@ -266,6 +264,7 @@ pub(super) mod tests {
 
     /// A deadline far beyond the duration of any step here.
     const PATIENCE: Duration = Duration::from_secs(30);
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
     fn at_most(per_client: usize) -> Arc<AtomicUsize> {
         Arc::new(AtomicUsize::new(per_client))
@@ -291,11 +290,16 @@ pub(super) mod tests {
 
     /// Sends `request` as it is and reads until the server closes.
     pub(in crate::http) async fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request).await.unwrap();
-        let mut answer = Vec::new();
+        let (mut stream, mut answer) = (sent(address, request).await, Vec::new());
         timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
         answer
+    }
+
+    /// A connection that has sent `request`.
+    async fn sent(address: SocketAddr, request: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        stream
     }
 
     async fn hello(_request: Request<Incoming>, _client: Option<IpAddr>) -> Response<Body> {
@@ -321,8 +325,7 @@ pub(super) mod tests {
             }
         })
         .await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /v1/health/service/web?index=1 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let stream = sent(address, b"GET /v1/health/service/web?index=1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let mut watch = timeout(PATIENCE, starts.recv()).await.unwrap().unwrap();
         drop(stream);
         assert_eq!(timeout(PATIENCE, watch.recv()).await, Ok(None));
@@ -332,15 +335,13 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_client_with_too_many_connections_is_told_so_and_let_in_again_later() {
         let (address, _shutdown) = serving(2, hello).await;
-        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         let mut held = Vec::new();
         for _ in 0..2 {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(request).await.unwrap();
+            let mut stream = sent(address, GET).await;
             assert!(read_some(&mut stream).await.starts_with("HTTP/1.1 200"));
             held.push(stream);
         }
-        assert_eq!(exchange(address, request).await, TOO_MANY);
+        assert_eq!(exchange(address, GET).await, TOO_MANY);
         drop(held);
         let again = async {
             while !exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ends_with(b"hello") {
@@ -381,7 +382,7 @@ pub(super) mod tests {
             Response::new(Body::from(Bytes::from(format!("{client:?}"))))
         });
         let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(GET).await.unwrap();
         assert!(read_some(&mut stream).await.ends_with("None"));
     }
 
@@ -406,9 +407,9 @@ pub(super) mod tests {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
         let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(GET).await.unwrap();
         assert!(read_some(&mut stream).await.ends_with("hello"));
-        assert!(!exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with(b"HTTP"));
+        assert!(!exchange(address, GET).await.starts_with(b"HTTP"));
     }
 
     #[tokio::test]
@@ -420,11 +421,9 @@ pub(super) mod tests {
             Response::new(Body::from(Bytes::from_static(b"hello")))
         })
         .await;
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut idle = sent(address, GET).await;
         assert!(read_some(&mut idle).await.ends_with("hello"));
-        let mut parked = TcpStream::connect(address).await.unwrap();
-        parked.write_all(b"GET /parked HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let _parked = sent(address, b"GET /parked HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert_eq!(shutdown.drain(PATIENCE).await, Ok(()));
         assert_eq!(read_some(&mut idle).await, "");
     }

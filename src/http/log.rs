@@ -1,5 +1,5 @@
-//! Log lines of requests: each at DEBUG once it is answered, and an error for each that this side has failed. No token
-//! is ever written. A repeated failure is logged once in a while, with the number in between.
+//! Log lines of requests: each at DEBUG once it is answered, and an error for each that this side has failed, once in a
+//! while where it repeats. No token is ever written.
 
 use super::error::ErrorResponse;
 use super::parameters::without_token;
@@ -59,13 +59,14 @@ impl RequestLog {
     /// Logs a request that was answered with `status`.
     pub(super) fn finished(asked: &Asked, status: StatusCode) {
         let Asked { method, url, from, since, .. } = asked;
-        let (from, latency) = (source(*from), in_micros(since.elapsed()));
+        let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (from, latency) = (source(*from), duration::format(Duration::from_micros(micros)));
         tracing::debug!(%method, %url, %from, status = status.as_u16(), %latency, "Request finished");
     }
 
     /// Logs a refused request if this side has failed.
     pub(super) fn refused(&self, asked: &Asked, refusal: &ErrorResponse) {
-        let status = refusal.status();
+        let status = refusal.status;
         // The agent is well, though it does not offer the endpoint.
         if !status.is_server_error() || status == StatusCode::NOT_IMPLEMENTED {
             return;
@@ -73,7 +74,7 @@ impl RequestLog {
         metrics::counter!("kontor.http.requests_failed").increment(1);
         let Asked { method, url, from, line, .. } = asked;
         let Some(before) = self.worth_telling((*line, status), Instant::now()) else { return };
-        let (from, error) = (source(*from), refusal.text());
+        let (from, error) = (source(*from), &*refusal.body);
         if before == 0 {
             tracing::error!(%method, %url, %from, status = status.as_u16(), error, "Request error");
         } else {
@@ -90,10 +91,6 @@ impl RequestLog {
 
 fn source(from: Option<IpAddr>) -> String {
     from.map_or_else(|| "unix".to_owned(), |address| address.to_string())
-}
-
-fn in_micros(latency: Duration) -> String {
-    duration::format(Duration::from_micros(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
-//! The HTTP API on 8500. In reading order: `listen` accepts connections, `dispatch` takes each request through `table` to
-//! its endpoint (`catalog`, `health`, …, `agent/`) or to `absent`, `ask` hands it to the router, `respond` and `error`
-//! render the answer, `log` logs it.
+//! The HTTP API on 8500: `listen` accepts connections, `dispatch` takes each request through `table` to its endpoint, `ask`
+//! hands it to the router, `respond` and `error` render the answer.
 
 mod listen;
 mod connection_limits;
@@ -135,5 +134,5 @@ pub fn serve(listeners: Vec<HttpListener>, parts: HttpParts, shutdown: &Shutdown
     let api = Arc::new(parts);
     let dispatch = Arc::new(Dispatch::new(settings, Box::new(move |endpoint, call| endpoint.run(&api, call))));
     let open = listen::serve_with(listeners, max_per_client, shutdown, dispatch::service(Arc::clone(&dispatch)));
-    Served { open, inside: Inside::new(dispatch) }
+    Served { open, inside: Inside { dispatch } }
 }

@@ -1,7 +1,7 @@
 //! The writes of `/v1/operator`: the servers of a datacenter as Raft and autopilot see them.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending};
+use super::ask::{self, Call, Pending};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// `PUT operator/autopilot/configuration?cas=`: whole; absent fields have the value of a new cluster.
 pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let (dc, principal, only_at) = (options::datacenter(&call.parameters), call.principal(), cas(&call.parameters)?);
         let config = body::decode_as(call.body, "Bad request: Error parsing autopilot config").await?;
         let write = Write::Operator(OperatorWrite::SetAutopilot { config: Box::new(config), only_at });
@@ -26,8 +26,8 @@ pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> P
 /// The index in `?cas=`, if it is there.
 fn cas(parameters: &Parameters) -> Result<Option<u64>, ErrorResponse> {
     let Some(text) = parameters.first("cas") else { return Ok(None) };
-    let unreadable = |_| format!("Bad request: Error parsing cas value: strconv.ParseUint: parsing {text:?}: invalid syntax");
-    text.parse().map(Some).map_err(|error| ErrorResponse::bad_request(unreadable(error)))
+    let error = || format!("Bad request: Error parsing cas value: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    text.parse().map(Some).map_err(|_no_index| ErrorResponse::bad_request(error()))
 }
 
 /// `DELETE operator/raft/peer?id=|address=`

@@ -1,5 +1,5 @@
-//! From query string and headers to the options of a read, with Consul's error texts. Options that an endpoint does not
-//! take are left out, so that equal questions stay equal for the caches.
+//! From query string and headers to the options of a read, with Consul's error texts. An endpoint's options alone are
+//! taken, so that equal questions stay equal for the caches.
 
 use super::HttpSettings;
 use super::error::ErrorResponse;
@@ -38,7 +38,7 @@ pub(super) fn query(
         selection.tags = parameters.all("tag").map(str::to_owned).collect();
     }
     if spec.takes == Takes::TagsAndPassing {
-        selection.passing = passing(parameters)?;
+        selection.passing = flag(parameters, "passing")?;
     }
     // Every read of another datacenter may be cached.
     let takes_cached = abroad || spec.shared.cached;
@@ -171,12 +171,12 @@ fn cache_control(headers: &HeaderMap) -> Result<CacheControl, ErrorResponse> {
     Ok(control)
 }
 
-/// `passing`: a flag, or a boolean.
-fn passing(parameters: &Parameters) -> Result<bool, ErrorResponse> {
-    match parameters.first("passing") {
+/// The parameter `name`, which has no value or a boolean.
+pub(super) fn flag(parameters: &Parameters, name: &str) -> Result<bool, ErrorResponse> {
+    match parameters.first(name) {
         None => Ok(false),
         Some("") => Ok(true),
-        Some(text) => parse_bool(text).ok_or_else(|| ErrorResponse::bad_request("Invalid value for ?passing")),
+        Some(text) => parse_bool(text).ok_or_else(|| ErrorResponse::bad_request(format!("Invalid value for ?{name}"))),
     }
 }
 
@@ -259,12 +259,8 @@ mod tests {
     #[test]
     fn cached_is_kept_only_where_it_is_honoured_and_never_turns_a_read_stale() {
         let read = options(&health(), "cached", &[("cache-control", "Max-Age=5, stale-if-error=60")]).unwrap();
-        let control = CacheControl {
-            max_age: Some(Duration::from_secs(5)),
-            stale_if_error: Some(Duration::from_secs(60)),
-            must_revalidate: false,
-        };
-        assert_eq!(read.cached, Some(control));
+        let (max_age, stale_if_error) = (Some(Duration::from_secs(5)), Some(Duration::from_secs(60)));
+        assert_eq!(read.cached, Some(CacheControl { max_age, stale_if_error, must_revalidate: false }));
         assert!(options(&health(), "cached", &[("cache-control", "max-age=0")]).unwrap().cached.unwrap().must_revalidate);
         for (read, query) in [(Read::Catalog(CatalogRead::Nodes), "cached"), (health(), "leader")] {
             let read = options(&read, query, &[]).unwrap();

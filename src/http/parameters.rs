@@ -13,14 +13,14 @@ impl Parameters {
     pub(super) fn parse(query: Option<&str>) -> Result<Parameters, ErrorResponse> {
         // Go refuses it since 1.17: what it parts, others do not.
         if query.is_some_and(|query| query.contains(';')) {
-            return Err(ErrorResponse::broken_query());
+            return Err(ErrorResponse::BROKEN_QUERY);
         }
         let items = query.unwrap_or("").split('&').filter(|item| !item.is_empty());
         let pairs = items.map(|item| {
             let (name, value) = item.split_once('=').unwrap_or((item, ""));
             Some((unescape(name, true)?.into_owned(), unescape(value, true)?.into_owned()))
         });
-        pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or_else(ErrorResponse::broken_query)
+        pairs.collect::<Option<Vec<_>>>().map(Parameters).ok_or(ErrorResponse::BROKEN_QUERY)
     }
 
     /// True if the parameter is there, with any value.
@@ -60,7 +60,7 @@ impl Parameters {
 
 /// The bytes that `text` stands for, with every `%xx` resolved; nothing when an escape is broken.
 pub(super) fn decode_bytes(text: &str) -> Result<Vec<u8>, ErrorResponse> {
-    unescape_bytes(text, false).ok_or_else(ErrorResponse::unprintable_path)
+    unescape_bytes(text, false).ok_or(ErrorResponse::UNPRINTABLE_PATH)
 }
 
 /// The query string as it may be logged: with every token hidden, however its name is written.
@@ -87,12 +87,11 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 
 /// The path, decoded; fails on a broken escape and on characters that cannot be printed.
 pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, ErrorResponse> {
-    let path = unescape(path, false).ok_or_else(ErrorResponse::unprintable_path)?;
-    if path.chars().all(is_printable) { Ok(path) } else { Err(ErrorResponse::unprintable_path()) }
+    let path = unescape(path, false).filter(|path| path.chars().all(is_printable));
+    path.ok_or(ErrorResponse::UNPRINTABLE_PATH)
 }
 
-/// The shortest path with the meaning of `path`, if that is another one. Clients with a slash at the end of their base
-/// address ask for `//v1`, and Go's servers redirect them.
+/// The shortest path with the meaning of `path`, if that is another one, as Go's servers redirect to it.
 pub(super) fn cleaned(path: &str) -> Option<String> {
     if !path.contains("//") && !path.contains("/.") {
         return None;

@@ -1,5 +1,4 @@
-//! From an answer to the HTTP response: Consul's headers, indentation, compression. Rendered JSON is passed on unparsed.
-//! A compressed form is made once and shared by all responses with the same bytes.
+//! From an answer to the HTTP response: Consul's headers, indentation, compression.
 
 use crate::defaults;
 use crate::model::answer::{Answer, AnswerMeta, DatacenterPart, Found};
@@ -75,7 +74,7 @@ impl Reply {
     }
 
     /// The same bytes, of which nothing is said.
-    pub(super) fn as_bytes(mut self) -> Reply {
+    pub(super) fn into_bytes(mut self) -> Reply {
         if let Content::Json(bytes) = self.content {
             self.content = Content::Bytes(bytes);
         }
@@ -266,8 +265,7 @@ fn whole(age: Duration, unit: u128) -> u64 {
     u64::try_from(age.as_nanos().div_ceil(unit)).unwrap_or(u64::MAX)
 }
 
-/// A JSON list of the datacenters that were asked, nearest first: name with age in milliseconds and
-/// index, or with the error.
+/// A JSON list of the datacenters that were asked, nearest first.
 fn datacenters(parts: &[DatacenterPart]) -> HeaderValue {
     let list: Vec<serde_json::Value> = parts.iter().map(datacenter_json).collect();
     HeaderValue::try_from(ascii(&serde_json::Value::from(list).to_string())).unwrap_or(HeaderValue::from_static("[]"))

@@ -1,7 +1,7 @@
 //! `/v1/session`: sessions. Called from the table.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending};
+use super::ask::{self, Call, Pending};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
@@ -40,7 +40,7 @@ struct SessionBody {
 /// `PUT session/create`
 pub(super) fn create(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
         let wanted: SessionBody = body::decode_optional(call.body).await?.unwrap_or_default();
         let session = wanted.session(&api.settings.node_name)?;
@@ -106,7 +106,7 @@ fn lock_delay(value: &Value) -> Result<u64, ErrorResponse> {
 /// `PUT session/destroy/:id`
 pub(super) fn destroy(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let id = id(&mut call).map_err(|refusal| refusal.of_apply("apply failed: "))?;
         let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
         ask::write(&api, dc, principal, Write::Session(SessionWrite::Destroy(id))).await?;
@@ -117,7 +117,7 @@ pub(super) fn destroy(api: &Arc<HttpParts>, mut call: Call) -> Pending {
 /// `PUT session/renew/:id`
 pub(super) fn renew(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let id = id(&mut call)?;
         let (dc, principal) = (options::datacenter(&call.parameters), call.principal());
         match ask::write(&api, dc, principal, Write::Session(SessionWrite::Renew(id))).await?.effect {

@@ -1,5 +1,5 @@
-//! The one table of endpoints, by method and path; the longest path that fits wins. A path that ends in `/` is a subtree:
-//! the rest of the path is the endpoint's argument and may hold further slashes.
+//! The one table of endpoints, by method and path; the longest path that fits wins. A path that ends in `/` is a subtree,
+//! whose endpoint has the rest of the path as its argument.
 
 use super::absent::ABSENT;
 use super::ask::{Call, Endpoint, Pending, Work, ready};
@@ -46,7 +46,7 @@ impl Needs {
         match (self, principal) {
             (Operation | Here(Access::Open), _) => Ok(()),
             (Here(Access::Each(..) | Access::Whole(..)), Principal::Token(_) | Principal::Agent(_) | Principal::Leader) => Ok(()),
-            (Here(Access::Agent | Access::Server | Access::Leader), _) => Err(ErrorResponse::restricted()),
+            (Here(Access::Agent | Access::Server | Access::Leader), _) => Err(ErrorResponse::RESTRICTED),
         }
     }
 }
@@ -272,7 +272,7 @@ fn healthy(name: String, lookup: Lookup) -> Read {
 
 /// Consul's answer while access control is off.
 fn acl_disabled(_api: &Arc<HttpParts>, _call: Call) -> Pending {
-    ready(Err(ErrorResponse::acl_disabled()))
+    ready(Err(ErrorResponse::ACL_DISABLED))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `/v1/txn`: transactions. Called from the table.
 
 use super::HttpParts;
-use super::ask::{self, Call, Pending, pending};
+use super::ask::{self, Call, Pending};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
@@ -73,7 +73,7 @@ struct WantedCheck {
 /// `PUT txn`: a transaction that only looks is a read, with all that reads take.
 pub(super) fn put(api: &Arc<HttpParts>, call: Call) -> Pending {
     let api = Arc::clone(api);
-    pending(async move {
+    Box::pin(async move {
         let Call { parameters, headers, body, .. } = call;
         let max = api.settings.txn_max_request.max(api.settings.kv_max_value);
         let bytes = body::read_value(body, max, "txn_max_req_len").await?;

@@ -59,7 +59,7 @@ pub(super) struct AntiEntropy {
     changed: bool,
     /// The last synchronisation failed: changes wait for the retry, which brings them too.
     failing: bool,
-    worked_once: bool,
+    pub(super) worked_once: bool,
 }
 
 impl AntiEntropy {
@@ -73,16 +73,10 @@ impl AntiEntropy {
         self.changed = true;
     }
 
-    /// Brings the next full synchronisation forward: a server joined, or a leader was elected. Before the first
-    /// success it is due almost at once: no catalog has the registrations yet.
+    /// Brings the next full synchronisation forward; before the first success it is due almost at once.
     pub(super) fn soon(&mut self, now: Instant, spread: Spread) {
         let base = if self.worked_once { SYNC_SOON } else { SYNC_FIRST_SOON };
         self.full_at = self.full_at.min(now + spread.up_to(base));
-    }
-
-    /// True if a full synchronisation has worked since the start.
-    pub(super) fn has_worked(&self) -> bool {
-        self.worked_once
     }
 
     /// The next action. The caller takes it and reports its end.

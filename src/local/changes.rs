@@ -1,5 +1,4 @@
-//! Changes of the registrations under way: planned, put on the disk, carried out here. One at a time, and off the
-//! runtime while the disk works; nothing else waits for it.
+//! Changes of the registrations under way: one at a time, and off the runtime while the disk works.
 
 use super::Local;
 use super::persist::Disk;
@@ -21,8 +20,7 @@ impl Local {
         Ok(())
     }
 
-    /// Plans a change, puts it on the disk, and then carries it out here. One change at a time, in the order of their
-    /// calls. Returns the number of changes to push up to this one.
+    /// Plans a change, puts it on the disk, and carries it out here. Returns the number of changes to push up to this one.
     pub(super) async fn do_planned(&self, plan: impl FnOnce(&Registry) -> Plan) -> Result<u64, Fault> {
         let _place = self.inner.changes.try_acquire().map_err(|_full| too_many())?;
         let desk = Arc::clone(&self.inner.desk).lock_owned().await;

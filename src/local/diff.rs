@@ -1,5 +1,4 @@
-//! The differences between this agent and the catalog, and the writes that make the catalog agree. Pure. This agent's
-//! registrations are the truth, but for the leader's own entries and overridden tags.
+//! The differences between this agent and the catalog, and the writes that make the catalog agree. Pure.
 
 use super::Source;
 use super::definition::NewCheck;
@@ -77,8 +76,7 @@ impl State {
         }
     }
 
-    /// The writes that the catalog lacks: the node, removals, services with those of their checks that have the
-    /// same token, other checks.
+    /// The writes that the catalog lacks: the node, removals, services with checks of the same token, other checks.
     pub(super) fn updates(&self) -> Vec<Update> {
         let mut updates = Vec::new();
         if !self.node_mark.in_sync {
@@ -253,8 +251,8 @@ fn same_service(local: &NodeService, remote: &NodeService) -> bool {
     *local == remote
 }
 
-/// True if the catalog has the check as it is here. Deferred output does not count, nor the status and output of a
-/// voted check. The catalog shows little of a voted check's definition: `CheckEntry::defined` stands for it.
+/// True if the catalog has the check as it is here, but for deferred output and for a voted check's status and output.
+/// `CheckEntry::defined` stands for a voted check's definition, which the catalog does not show.
 fn same_check(local: &CheckEntry, remote: &HealthCheck) -> bool {
     let mut ours = local.reported();
     if remote.definition.voted.is_none() {

@@ -1,6 +1,5 @@
-//! The progress of the catalog behind the registrations here. `sync` notes the end of each round of pushes. A
-//! registration waits for its round, so that the caller's next read shows it: for [`REGISTER_WAIT`] at most, and not at
-//! all without a leader.
+//! The progress of the catalog behind the registrations here. A registration waits for its round of pushes, for
+//! [`REGISTER_WAIT`] at most, and not at all without a leader.
 
 use crate::defaults::REGISTER_WAIT;
 use std::fmt;

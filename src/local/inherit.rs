@@ -1,5 +1,4 @@
-//! Registrations that Consul kept in the data directory, taken over at the start. Its files lie in the same folders,
-//! each named by the hash of an id without an ending, and stay under another name.
+//! Registrations that Consul kept in the data directory, taken over at the start. Its files stay under another name.
 
 use super::definition;
 use super::kept::{self, Kept, KeptCheck, KeptService, KeptTtl};

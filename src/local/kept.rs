@@ -1,5 +1,4 @@
-//! The file of one registration, written and read. A file that cannot be understood is logged and set aside under
-//! another name; it is never deleted and never stops the agent. Files hold tokens, so only the owner may read them.
+//! The file of one registration, which its owner alone may read. A damaged file is set aside; it never stops the agent.
 
 use crate::defaults::LOCAL_FILE_MAX;
 use crate::model::check::{CheckStatus, CheckType, HealthCheck};
@@ -73,8 +72,7 @@ pub(super) fn file_name(id: &str) -> String {
     format!("{hex}.json")
 }
 
-/// Writes beside the old file and swaps: a crash leaves the old one or the new one. With `durable` the content is
-/// flushed, but not its name in the folder.
+/// Writes beside the old file and swaps; the content is flushed with `durable`.
 pub(super) fn write<T: Kept>(folder: &Path, kept: &T, durable: bool) -> io::Result<()> {
     let path = folder.join(file_name(kept.id()));
     let fresh = path.with_extension("tmp");

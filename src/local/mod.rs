@@ -250,8 +250,7 @@ impl Local {
         self.inner.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the registry and wakes the tasks that the change concerns. Most updates of a TTL check change
-    /// nothing and wake no task.
+    /// Changes the registry and wakes the tasks that the change concerns: most updates of a TTL check wake none.
     fn change<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> T) -> T {
         let mut registry = self.lock();
         let (before, deadline, now) = (registry.state.revision, registry.deadlines.next(), Moment::now());
@@ -304,8 +303,7 @@ impl Local {
         }
     }
 
-    /// Publishes the registrations: at once for a task that waits, else at the next question. The cost grows with
-    /// the number of checks, and thousands of checks change all the time.
+    /// Publishes the registrations: at once for a task that waits, else at the next question.
     fn publish(&self, registry: &Registry) {
         if self.inner.published.receiver_count() > 0 {
             self.show(registry);
@@ -337,7 +335,7 @@ mod tests {
     use super::registry::tests::settings;
     use super::*;
 
-    fn local() -> Local {
+    pub(super) fn local() -> Local {
         Local::open(settings(None)).expect("opens")
     }
 
@@ -361,8 +359,7 @@ mod tests {
         assert_eq!(local.registered().checks["c"].status, CheckStatus::Critical);
     }
 
-    /// The mark `stale` and the lock outlast the showing: a second reader would else return the older state, or show
-    /// it after the newer.
+    /// The mark `stale` and the lock keep a second reader from the older state, and from showing it after the newer.
     #[tokio::test(flavor = "multi_thread")]
     async fn until_the_newest_state_is_shown_readers_know_that_it_is_not_and_nothing_changes() {
         let local = local();

@@ -1,5 +1,4 @@
-//! The observer of voted checks. One loop keeps a parked query for all assignments of this agent, the other probes and
-//! casts ballots as `votes` decides.
+//! The observer of voted checks: one loop learns the assignments of this agent, the other probes and casts ballots.
 
 use super::Local;
 use super::checks::{Finding, Probe, ProbeSettings, Runners, Thresholds};
@@ -185,7 +184,7 @@ fn carry_out(order: Order, runners: &mut Runners, settings: &ProbeSettings, mail
                 warn!(%node, %check, "this agent cannot run a check that it is to observe, and does not vote on it");
             }
         },
-        Order::Stop { key } => runners.stop(&key),
+        Order::Stop(key) => runners.stop(&key),
     }
 }
 

@@ -1,5 +1,4 @@
-//! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/` of the data directory,
-//! as Consul has them. `kept` has the form of a file.
+//! Registrations on disk: one JSON file each under `services/`, `checks/` and `checks/state/`, as Consul has them.
 
 use super::kept::{Kept, KeptCheck, KeptService, KeptTtl, file_name, load_all, write};
 use super::step::Step;
@@ -46,9 +45,7 @@ impl Disk {
         Ok(Found { services: load_all(&self.services)?, checks: load_all(&self.checks)?, words: load_all(&self.states)? })
     }
 
-    /// Makes the files agree with `steps`. It blocks for as long as the disk takes.
-    ///
-    /// Broken off in the middle, it leaves no service without its checks: checks are written before their service,
+    /// Makes the files agree with `steps`; it blocks for as long as the disk takes. Checks are written before their service,
     /// and removals come last, services first. A new file is taken back when another cannot be written.
     pub(super) fn carry_out(&self, steps: &[Step]) -> io::Result<()> {
         let mut touched = Touched::default();

@@ -1,5 +1,4 @@
-//! Plans of registrations: each is checked against the registry and becomes the steps that the disk takes first, then
-//! the registry. Planning changes nothing; between a plan and its steps no other plan is made.
+//! Plans of registrations: the steps that the disk takes first, then the registry. Planning changes nothing.
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};

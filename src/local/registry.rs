@@ -1,5 +1,4 @@
-//! The registrations of this agent with their deadlines and runs: read from the disk at the start, changed by the
-//! steps of plans. Steps are carried out once the disk has them, so nothing here waits for it. Time is passed in.
+//! The registrations of this agent with their deadlines and runs. Steps are carried out once the disk has them.
 
 use super::checks::ProbeSettings;
 use super::definition::{self, NewCheck};

@@ -1,5 +1,4 @@
 //! Configuration files read anew: absent definitions go, changed ones are registered, equal ones are not touched.
-//! Registrations over HTTP stay, but for checks of a service that goes.
 
 use super::Source;
 use super::definition::{self, NewCheck, NewService};

@@ -52,8 +52,7 @@ impl Running {
         Running { node_name: node_name.to_owned(), settings, checks, aliases, starts: 0, engine: None }
     }
 
-    /// Runs a check from now on. A check that runs already in the same way goes on undisturbed: registering it
-    /// again and again must not put off its next run for ever.
+    /// Runs a check from now on. A check that runs already in the same way goes on undisturbed.
     pub(super) fn start(&mut self, id: &str, check: &CheckType, token: &Token) {
         if self.checks.get(id).is_some_and(|run| run.check == *check && run.token == *token) {
             return;

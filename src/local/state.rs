@@ -1,5 +1,4 @@
-//! The registrations of this agent, each with a mark of its state in the catalog. No I/O. A removed one stays, marked,
-//! until the catalog has removed it.
+//! The registrations of this agent, each with a mark of its state in the catalog. No I/O.
 
 use super::definition::NewCheck;
 use super::{Registered, Source};
@@ -63,8 +62,7 @@ impl CheckEntry {
         self.row.definition.voted.is_some()
     }
 
-    /// The row for the catalog. A definition may hold secrets and stays here, but for that of a voted check:
-    /// its observers need it.
+    /// The row for the catalog. A definition may hold secrets and stays here, but for that of a voted check.
     pub(super) fn reported(&self) -> HealthCheck {
         let definition = if self.is_voted() { self.row.definition.clone() } else { CheckDefinition::default() };
         HealthCheck { definition, ..(*self.row).clone() }

@@ -1,5 +1,4 @@
-//! The driver of anti-entropy: reads and writes the catalog and notes the results in the registry. One task for as
-//! long as the agent lives. `anti_entropy` decides the time, `diff` the writes.
+//! The driver of anti-entropy: reads and writes the catalog. `anti_entropy` decides the time, `diff` the writes.
 
 use super::Local;
 use super::anti_entropy::{AntiEntropy, End, Spread, SyncAction};
@@ -105,8 +104,7 @@ fn spread(catalog: &impl Catalog) -> Spread {
     Spread { members: catalog.members(), random: rand::random() }
 }
 
-/// Logs the end of a round and wakes the callers that wait for the catalog. A missing leader or server is normal
-/// while a datacenter starts; after the first success every first failure is worth a line.
+/// Logs the end of a round and wakes the callers that wait for the catalog.
 fn ended(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, trouble: &mut FailureThrottle) -> End {
     match result {
         Ok(end) => {
@@ -119,7 +117,7 @@ fn ended(local: &Local, result: Result<End, Fault>, timing: &AntiEntropy, troubl
             metrics::counter!("kontor.local.sync_failed").increment(1);
             local.inner.following.failed();
             let now = Instant::now().into_std();
-            let worth_a_line = if timing.has_worked() { trouble.failed_again(now) } else { trouble.failed(now) };
+            let worth_a_line = if timing.worked_once { trouble.failed_again(now) } else { trouble.failed(now) };
             if worth_a_line {
                 warn!(%fault, "this agent's registrations do not reach the catalog; trying again");
             } else {
@@ -196,7 +194,7 @@ fn described(update: &Update) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Source;
-    use super::super::registry::tests::settings;
+    use super::super::tests::local;
     use super::*;
     use crate::model::definition::ServiceDefinition;
     use crate::model::node::Node;
@@ -262,10 +260,6 @@ mod tests {
         fn members(&self) -> usize {
             1
         }
-    }
-
-    fn local() -> Local {
-        Local::open(settings(None)).expect("opens")
     }
 
     async fn register(local: &Local, name: &str) {

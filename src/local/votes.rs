@@ -1,5 +1,4 @@
-//! The voted checks that this agent observes: the checks to run and the votes that are due. No I/O; time and chance
-//! are passed in, `observer` probes and sends.
+//! The voted checks that this agent observes, and the votes that are due. No I/O; time and chance are passed in.
 
 use super::anti_entropy;
 use super::checks::Finding;
@@ -19,9 +18,7 @@ pub(super) enum Order {
         start: u64,
         check: Box<CheckType>,
     },
-    Stop {
-        key: String,
-    },
+    Stop(String),
 }
 
 /// The checks that this agent votes on.
@@ -55,8 +52,7 @@ impl Votes {
         Votes { node_name: node_name.to_owned(), defer, duties: BTreeMap::new(), starts: 0 }
     }
 
-    /// Takes the checks that the catalog assigns to this agent, in place of the former ones. The registry runs this
-    /// agent's own checks, so they make no order.
+    /// Takes the checks that the catalog assigns to this agent. The registry runs this agent's own, so they make no order.
     pub(super) fn assigned(&mut self, checks: Vec<VotedCheck>, now: Instant) -> Vec<Order> {
         let mut orders = Vec::new();
         let mut before = std::mem::take(&mut self.duties);
@@ -81,7 +77,7 @@ impl Votes {
             };
             self.duties.insert(key, duty);
         }
-        orders.extend(before.into_keys().map(|key| Order::Stop { key }));
+        orders.extend(before.into_keys().map(Order::Stop));
         orders
     }
 
@@ -180,13 +176,13 @@ mod tests {
         let orders = votes.assigned(vec![voted_check("n2", "h:1", 5), voted_check("N1", "h:1", 5)], now);
         let [Order::Start { key, start: 1, check }] = orders.as_slice() else { panic!("{orders:?}") };
         assert_eq!((key.as_str(), check.tcp.as_str()), ("n2\nc", "h:1"));
-        assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 5)], now), [Order::Stop { key: "N1\nc".into() }]);
+        assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 5)], now), [Order::Stop("N1\nc".into())]);
         assert_eq!(votes.assigned(vec![voted_check("n2", "h:1", 6)], now), []);
         let orders = votes.assigned(vec![voted_check("n2", "h:2", 6)], now);
         assert!(matches!(orders.as_slice(), [Order::Start { start: 3, .. }]), "{orders:?}");
         votes.found("n2\nc", 1, Finding::new(Passing, ""), now, 0.0);
         assert_eq!(votes.next(), None, "of the run before");
-        assert_eq!(votes.assigned(Vec::new(), now), [Order::Stop { key: "n2\nc".into() }]);
+        assert_eq!(votes.assigned(Vec::new(), now), [Order::Stop("n2\nc".into())]);
     }
 
     #[test]

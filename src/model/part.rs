@@ -13,15 +13,14 @@ pub enum Part {
     Exec,
     /// Gossip keys changed at run time.
     Keyring,
-    Kv,
+    /// The command that runs another one under a lock.
+    Lock,
     Mesh,
     Monitor,
     Peering,
     Queries,
-    Sessions,
     Snapshots,
     Stream,
-    Transactions,
     Ui,
     Usage,
 }
@@ -58,7 +57,9 @@ impl Part {
                 "keyring",
                 "Changing gossip keys at run time is not offered yet: set encrypt in the files of all agents and restart them",
             ),
-            Part::Kv => ("kv", "The key/value store is not offered yet: keep keys in another store, for example in etcd"),
+            Part::Lock => {
+                ("lock", "The command lock is not offered yet: make a session, and put a key with ?acquire= and its id")
+            }
             Part::Mesh => (
                 "mesh",
                 "The service mesh (connect, config entries, intentions, gateways) is not offered: \
@@ -76,14 +77,8 @@ impl Part {
                 "Prepared queries are not offered yet: ask /v1/health/service with passing and near, \
                  and other datacenters with ?dc= or ?dc=*",
             ),
-            Part::Sessions => {
-                ("session", "Sessions and locks are not offered yet: take locks from another store, for example from etcd")
-            }
             Part::Snapshots => ("snapshot", "Snapshots are not offered yet: stop one server at a time and copy its data_dir"),
             Part::Stream => ("metrics-stream", "Streaming metrics is not offered yet: ask /v1/agent/metrics again and again"),
-            Part::Transactions => {
-                ("txn", "Transactions are not offered yet: /v1/catalog/register takes a node, a service and checks at once")
-            }
             Part::Ui => (
                 "ui",
                 "The web interface is not offered yet: look with kontor catalog, kontor members and kontor federation list",

@@ -98,9 +98,9 @@ pub enum TxnResult {
     /// A node.
     Node(Node),
     /// An instance.
-    Service(NodeService),
+    Service(Box<NodeService>),
     /// A check.
-    Check(HealthCheck),
+    Check(Box<HealthCheck>),
 }
 
 /// Why an operation of a transaction failed.
@@ -124,8 +124,8 @@ impl Serialize for ShownResult<'_> {
             TxnResult::Read(entry) => shown.serialize_entry("KV", &ShownEntry { entry, with_value: true })?,
             TxnResult::Written(entry) => shown.serialize_entry("KV", &ShownEntry { entry, with_value: false })?,
             TxnResult::Node(node) => shown.serialize_entry("Node", node)?,
-            TxnResult::Service(service) => shown.serialize_entry("Service", service)?,
-            TxnResult::Check(check) => shown.serialize_entry("Check", check)?,
+            TxnResult::Service(service) => shown.serialize_entry("Service", &**service)?,
+            TxnResult::Check(check) => shown.serialize_entry("Check", &**check)?,
         }
         shown.end()
     }

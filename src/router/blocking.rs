@@ -1,7 +1,5 @@
-//! The loop of a blocking query: read, park until something it depends on changes, read again.
-//!
-//! It knows neither Raft nor the store, only a [`Watched`] that can be read and watched. Dropping its future frees the
-//! watch.
+//! The loop of a blocking query: read, park until something it depends on changes, read again. It knows only a
+//! [`Watched`]. Dropping its future frees the watch.
 
 use crate::defaults::WAIT_JITTER_DIVISOR;
 use crate::model::answer::{Answer, Found};
@@ -16,7 +14,6 @@ use std::time::Duration;
 
 /// The catalog as one query sees it, with the right to answer from it.
 pub(super) trait Watched {
-    /// The result of a read.
     type Answer: News;
 
     /// Interest in the data that the query depends on.
@@ -32,10 +29,11 @@ pub(super) trait Watched {
     fn read(&self) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
 
     /// Resolves when this place may no longer answer, so that the query must go elsewhere.
-    fn lost(&self) -> impl Future<Output = Fault> + Send;
+    fn lost(&self) -> impl Future<Output = Fault> + Send {
+        std::future::pending()
+    }
 
-    /// Resolves when the knowledge of this place is older than its reader takes. The reader is given it with its age then,
-    /// and waits for nothing that may never come here.
+    /// Resolves when the knowledge of this place is older than its reader takes; the reader gets it with its age then.
     fn outdated(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -55,8 +53,7 @@ pub(super) fn jittered(wait: Duration, rng: &mut impl rand::Rng) -> Duration {
     wait + rng.random_range(Duration::ZERO..=wait / WAIT_JITTER_DIVISOR)
 }
 
-/// Answers at once when `min_index` is 0 or passed already. Otherwise parks until the result is new or `wait` is over, and
-/// gives the present one then.
+/// The result: at once where `min_index` is 0 or passed already, else once it is new or `wait` is over.
 pub(super) async fn answer<P: Watched>(
     place: &P,
     min_index: u64,
@@ -124,8 +121,7 @@ pub(super) struct Seen {
 struct Parked {
     index: u64,
     cluster: ClusterId,
-    /// The hash of the body that the reader has: the one at exactly its index. Unset for a reader that is ahead of this
-    /// server.
+    /// The hash of the body at exactly the reader's index. Unset for a reader that is ahead of this server.
     known_body: Option<u64>,
 }
 
@@ -227,6 +223,11 @@ mod tests {
         Case { content, lost, outdated, progress, task }
     }
 
+    /// Parks a query at the index of its place.
+    async fn parked() -> Case {
+        case(7, "a", 7).await
+    }
+
     /// Lets every task run until it waits.
     async fn settle() {
         for _ in 0..16 {
@@ -255,7 +256,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_parks_at_its_index_and_answers_on_a_change() {
-        let case = case(7, "a", 7).await;
+        let case = parked().await;
         assert_eq!(case.progress.get(), Phase::Parked);
         case.set(8, "b").await;
         let progress = case.progress.clone();
@@ -293,19 +294,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_restore_of_an_older_state_answers_at_once() {
-        let case = case(7, "a", 7).await;
-        case.set(3, "old").await;
-        assert_eq!(case.answer().await.0, 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_cluster_of_the_same_name_answers_at_once() {
-        let case = case(7, "a", 7).await;
-        case.content.send_replace((7, "a", cluster(2)));
-        settle().await;
-        let (index, _, took) = case.answer().await;
-        assert_eq!((index, took), (7, Duration::ZERO));
+    async fn an_older_state_another_cluster_and_a_view_that_is_too_old_answer_at_once() {
+        for (content, is_outdated) in
+            [((3, "old", cluster(1)), false), ((7, "a", cluster(2)), false), ((7, "a", cluster(1)), true)]
+        {
+            let case = parked().await;
+            case.content.send_replace(content);
+            case.outdated.send_replace(is_outdated);
+            let (index, _, took) = case.answer().await;
+            assert_eq!((index, took), (content.0, Duration::ZERO));
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -313,14 +311,6 @@ mod tests {
         let case = case(7, "a", 7).await;
         case.lost.send_replace(true);
         assert_eq!(case.task.await.unwrap(), Err(Fault::no_leader()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_place_whose_view_is_too_old_answers_with_what_there_is() {
-        let case = case(7, "a", 7).await;
-        case.outdated.send_replace(true);
-        let (index, _, took) = case.answer().await;
-        assert_eq!((index, took), (7, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

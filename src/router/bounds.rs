@@ -1,6 +1,4 @@
-//! How old an answer its reader takes: `max_stale` and `Cache-Control` as one policy.
-//!
-//! `held_read` applies it to each answer that is held, `neighbours` to each answer that a neighbour holds. Pure.
+//! The age of answers that a reader takes: `max_stale` and `Cache-Control` as one policy. Pure.
 
 use crate::model::query::{CacheControl, Freshness};
 use std::time::Duration;
@@ -32,8 +30,7 @@ impl Bounds {
         }
     }
 
-    /// The freshness that a server beside this one is asked for: within these bounds, but for the forgiven age,
-    /// which is decided here.
+    /// The freshness that a neighbour is asked for: within these bounds, but for the forgiven age.
     pub(super) fn for_neighbour(&self) -> Freshness {
         let control = CacheControl { max_age: self.fresh, stale_if_error: None, must_revalidate: self.must_revalidate };
         Freshness { max_stale: self.hard, cached: Some(control).filter(|_| self.are_set()), ..Freshness::STALE }

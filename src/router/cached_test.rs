@@ -139,6 +139,13 @@ fn any() -> Query {
     query(CacheControl::default())
 }
 
+/// A query that waits for news of index 7.
+fn blocking(wait: Duration) -> Query {
+    let mut query = any();
+    (query.freshness.min_index, query.freshness.wait) = (7, wait);
+    query
+}
+
 fn max_age(seconds: u64) -> CacheControl {
     CacheControl { max_age: Some(Duration::from_secs(seconds)), ..CacheControl::default() }
 }
@@ -275,9 +282,7 @@ async fn a_first_fetch_that_fails_is_told_and_the_next_asker_tries_again() {
 #[tokio::test(start_paused = true)]
 async fn a_blocking_read_waits_on_the_feed() {
     let case = Case::standing().await;
-    let mut blocking = any();
-    blocking.freshness.min_index = 7;
-    blocking.freshness.wait = SECOND * 10;
+    let mut blocking = blocking(SECOND * 10);
     let began = Instant::now();
     assert_eq!(case.ask(&blocking).await.unwrap().meta.index, 7);
     assert_eq!(began.elapsed().as_secs(), 10);
@@ -314,8 +319,7 @@ async fn a_feed_ends_when_idle_and_with_the_agent() {
     assert!(!case.is_hit(&any()).await);
     sleep(SECOND).await;
     assert_eq!(case.parked(), 1);
-    let mut blocking = any();
-    (blocking.freshness.min_index, blocking.freshness.wait) = (7, WAIT);
+    let blocking = blocking(WAIT);
     let (waiting, drained) = tokio::join!(case.ask(&blocking), case.shutdown.drain(SECOND));
     assert_eq!((waiting, drained), (Err(Fault::failed("the cache is shutting down")), Ok(())));
     assert_eq!(case.parked(), 0, "shutdown");
@@ -325,8 +329,7 @@ async fn a_feed_ends_when_idle_and_with_the_agent() {
 #[tokio::test(start_paused = true)]
 async fn a_feed_that_falls_out_of_the_cache_ends_once_no_reader_waits() {
     let case = Case::standing().await;
-    let mut blocking = any();
-    (blocking.freshness.min_index, blocking.freshness.wait) = (7, WAIT);
+    let blocking = blocking(WAIT);
     let evicted = async {
         sleep(SECOND).await;
         case.feeds.forget(&any().identity);

@@ -1,6 +1,4 @@
 //! The rights of other datacenters here, by a column of the table of operations.
-//!
-//! The router asks before it does a request that came over the bridge.
 
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::operation::Crosses;

@@ -1,6 +1,4 @@
-//! The known datacenters, nearest first: for `catalog/datacenters` and `coordinate/datacenters`, on servers.
-//!
-//! Pure: the WAN roster, coordinates and round-trip times come in as values.
+//! The known datacenters, nearest first: for `catalog/datacenters` and `coordinate/datacenters`, on servers. Pure.
 
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::member::{Member, MemberStatus};
@@ -21,9 +19,8 @@ pub(super) struct DatacenterMap {
     pub coordinates: Vec<NodeCoordinate>,
 }
 
-/// The names, sorted by round-trip time from `origin`: the own one first, ties and unknown times by the alphabet. `linked`
-/// has the datacenters of which the bridge knows servers. `link_rtt` has the times measured by live links, which count more
-/// than estimates.
+/// The names, sorted by round-trip time from `origin`: the own one first, ties and unknown times by the alphabet. The bridge
+/// knows those `linked`. The times of live links, `link_rtt`, count more than estimates.
 pub(super) fn names(
     own_dc: &str,
     origin: &Coordinate,
@@ -47,17 +44,12 @@ pub(super) fn names(
 }
 
 pub(super) fn maps(names: Vec<String>, sites: &[Site<'_>]) -> Vec<DatacenterMap> {
-    let coordinates_of = |dc: &str| -> Vec<NodeCoordinate> {
-        present(sites)
-            .filter(|(member, _)| member.dc() == dc)
-            .filter_map(|(member, coordinate)| {
-                let coord = coordinate.clone()?;
-                Some(NodeCoordinate { node: member.node_name().to_owned(), segment: String::new(), coord })
-            })
-            .collect()
+    let row = |(member, coordinate): &Site<'_>| {
+        let (node, coord) = (member.node_name().to_owned(), coordinate.clone()?);
+        Some(NodeCoordinate { node, segment: String::new(), coord })
     };
     let map = |datacenter: String| {
-        let coordinates = coordinates_of(&datacenter);
+        let coordinates = present(sites).filter(|(member, _)| member.dc() == datacenter).filter_map(row).collect();
         DatacenterMap { datacenter, area_id: "wan", coordinates }
     };
     names.into_iter().map(map).collect()
@@ -84,76 +76,50 @@ mod tests {
         Some(coordinate)
     }
 
-    fn names_of(sites: &[(Member, Option<Coordinate>)], link: impl Fn(&str) -> Option<Duration>) -> Vec<String> {
-        let sites: Vec<Site<'_>> = sites.iter().map(|(member, coordinate)| (member, coordinate.clone())).collect();
+    use MemberStatus::{Alive, Failed, Leaving, Left};
+
+    const NO_LINK: fn(&str) -> Option<Duration> = |_| None;
+
+    fn names_of(sites: &[(&str, MemberStatus, Option<Coordinate>)], link: fn(&str) -> Option<Duration>) -> Vec<String> {
+        let members: Vec<Member> = sites.iter().map(|(dc, status, _)| server("s1", dc, *status)).collect();
+        let sites: Vec<Site<'_>> = members.iter().zip(sites).map(|(member, site)| (member, site.2.clone())).collect();
         names("dc1", &Coordinate::default(), &sites, &[], link)
     }
 
-    use MemberStatus::{Alive, Failed, Leaving, Left};
-
     #[test]
     fn the_nearest_comes_first_and_the_own_before_all() {
-        let sites = [
-            (server("s1", "dc1", Alive), at(0.0)),
-            (server("s1", "afar", Alive), at(90.0)),
-            (server("s1", "near", Alive), at(5.0)),
-        ];
-        assert_eq!(names_of(&sites, |_| None), ["dc1", "near", "afar"]);
+        let sites = [("dc1", Alive, at(0.0)), ("afar", Alive, at(90.0)), ("near", Alive, at(5.0))];
+        assert_eq!(names_of(&sites, NO_LINK), ["dc1", "near", "afar"]);
+        assert_eq!(names_of(&[], NO_LINK), ["dc1"], "before the pool knows it");
+        let ties = [("z", Alive, at(7.0)), ("y", Alive, at(7.0)), ("b", Alive, None), ("a", Alive, None)];
+        assert_eq!(names_of(&ties, NO_LINK), ["dc1", "y", "z", "a", "b"], "ties and unknown times go by the alphabet");
     }
 
     #[test]
     fn the_median_counts_and_not_a_single_near_server() {
-        let sites = [
-            (server("s1", "b", Alive), at(1.0)),
-            (server("s2", "b", Alive), at(80.0)),
-            (server("s3", "b", Alive), at(90.0)),
-            (server("s1", "c", Alive), at(20.0)),
-        ];
-        assert_eq!(names_of(&sites, |_| None), ["dc1", "c", "b"]);
+        let sites = [("b", Alive, at(1.0)), ("b", Alive, at(80.0)), ("b", Alive, at(90.0)), ("c", Alive, at(20.0))];
+        assert_eq!(names_of(&sites, NO_LINK), ["dc1", "c", "b"]);
     }
 
     #[test]
     fn a_measured_link_counts_more_than_an_estimate() {
-        let sites = [(server("s1", "b", Alive), at(1.0)), (server("s1", "c", Alive), at(20.0))];
-        let link = |dc: &str| (dc == "b").then_some(Duration::from_millis(50));
-        assert_eq!(names_of(&sites, link), ["dc1", "c", "b"]);
+        let sites = [("b", Alive, at(1.0)), ("c", Alive, at(20.0))];
+        assert_eq!(names_of(&sites, |dc| (dc == "b").then_some(Duration::from_millis(50))), ["dc1", "c", "b"]);
     }
 
     #[test]
     fn a_datacenter_that_is_linked_without_the_pool_is_listed_by_its_link() {
         let far = server("s1", "far", Alive);
-        let sites: Vec<Site<'_>> = vec![(&far, at(20.0))];
         let linked = ["near".to_owned(), "down".to_owned(), "far".to_owned()];
         let link = |dc: &str| (dc == "near").then_some(Duration::from_millis(5));
-        assert_eq!(names("dc1", &Coordinate::default(), &sites, &linked, link), ["dc1", "near", "far", "down"]);
-    }
-
-    #[test]
-    fn ties_and_unknown_times_go_by_the_alphabet_at_the_end() {
-        let sites = [
-            (server("s1", "z", Alive), at(7.0)),
-            (server("s1", "y", Alive), at(7.0)),
-            (server("s1", "b", Alive), None),
-            (server("s1", "a", Alive), None),
-        ];
-        assert_eq!(names_of(&sites, |_| None), ["dc1", "y", "z", "a", "b"]);
+        assert_eq!(names("dc1", &Coordinate::default(), &[(&far, at(20.0))], &linked, link), ["dc1", "near", "far", "down"]);
     }
 
     #[test]
     fn a_datacenter_whose_servers_all_left_vanishes_and_a_failed_one_stays() {
-        let sites = [
-            (server("s1", "gone", Left), at(1.0)),
-            (server("s1", "cut", Failed), at(1.0)),
-            (server("s1", "going", Leaving), at(1.0)),
-            (server("s1", "half", Left), at(1.0)),
-            (server("s2", "half", Failed), at(1.0)),
-        ];
-        assert_eq!(names_of(&sites, |_| None), ["dc1", "cut", "going", "half"]);
-    }
-
-    #[test]
-    fn the_own_datacenter_is_there_before_the_pool_knows_it() {
-        assert_eq!(names_of(&[], |_| None), ["dc1"]);
+        let one_left = [("gone", Left, at(1.0)), ("cut", Failed, at(1.0)), ("going", Leaving, at(1.0))];
+        let half = [("half", Left, at(1.0)), ("half", Failed, at(1.0))];
+        assert_eq!(names_of(&[&one_left[..], &half[..]].concat(), NO_LINK), ["dc1", "cut", "going", "half"]);
     }
 
     #[test]
@@ -161,10 +127,8 @@ mod tests {
         let (own, far) = (server("s1", "dc1", Alive), server("t1", "dc2", Alive));
         let sites: Vec<Site<'_>> = vec![(&own, at(0.0)), (&far, at(3.0))];
         let json = serde_json::to_value(maps(vec!["dc1".into(), "dc2".into()], &sites)).unwrap();
-        assert_eq!(json[1]["Datacenter"], "dc2");
-        assert_eq!(json[1]["AreaID"], "wan");
-        assert_eq!(json[1]["Coordinates"][0]["Node"], "t1");
-        assert_eq!(json[1]["Coordinates"][0]["Segment"], "");
-        assert_eq!(json[1]["Coordinates"][0]["Coord"]["Vec"][0], 0.003);
+        assert_eq!((&json[1]["Datacenter"], &json[1]["AreaID"]), (&"dc2".into(), &"wan".into()));
+        let node = &json[1]["Coordinates"][0];
+        assert_eq!((&node["Node"], &node["Segment"], &node["Coord"]["Vec"][0]), (&"t1".into(), &"".into(), &0.003.into()));
     }
 }

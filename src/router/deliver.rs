@@ -1,6 +1,4 @@
-//! Delivery of a request: here, to the leader, to another server, or to another datacenter.
-//!
-//! `route` decides; this file does, one attempt after the other.
+//! Delivery of a request: here, to the leader, to another server, or to another datacenter, as `route` decides.
 
 use super::Core;
 use super::blocking;
@@ -57,14 +55,11 @@ impl Core {
                 Route::Hold => Err(CallError::Fault(Fault::no_leader())),
                 Route::Refuse(fault) => return Err(fault),
             };
-            let error = match attempt {
+            match attempt.map_err(|error| after(error, matches!(request.operation, Operation::Write(_)))) {
                 Ok(reply) => return Ok(reply),
-                Err(error) => error,
-            };
-            match after(error, matches!(request.operation, Operation::Write(_))) {
-                Next::Give(fault) => return Err(fault),
-                Next::Retry(fault) | Next::RetryAfterLoss(fault) if request.hops.to_leader => return Err(fault),
-                Next::Retry(_) | Next::RetryAfterLoss(_) => {}
+                Err(Next::Give(fault)) => return Err(fault),
+                Err(Next::Retry(fault) | Next::RetryAfterLoss(fault)) if request.hops.to_leader => return Err(fault),
+                Err(Next::Retry(_) | Next::RetryAfterLoss(_)) => {}
             }
             if request.wait().is_some() && began.elapsed() > self.settings.rpc_hold {
                 hold.renew();

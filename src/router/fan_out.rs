@@ -1,9 +1,6 @@
-//! `?dc=*`: one read of all datacenters at once, answered with one list.
-//!
-//! Each part is delivered as a read of that datacenter under the same options, which never comes back here. A part that is
-//! late or fails holds up no other.
+//! `?dc=*`: one read of all datacenters at once, answered with one list. A part that is late or fails holds up no other.
 
-use super::merge::{self, Part, Shape};
+use super::merge::{self, Body, Part};
 use super::{Core, freshness};
 use crate::clock;
 use crate::defaults::{FAN_OUT_LOOK, FAN_OUT_PACE, FAN_OUT_PARALLEL, FAN_OUT_PATIENCE, FAN_OUT_RETRY};
@@ -20,12 +17,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 impl Core {
     /// The merged answer to `query`; parks while its index is exactly the one that `query` names.
     pub(super) async fn read_all(&self, query: &Query, progress: &Progress) -> Result<Answer, Fault> {
-        let shape = Shape::wanted(&query.identity.read)?;
         let Freshness { consistency, min_index, wait, .. } = query.freshness;
         let deadline = Instant::now() + self.wait_of(wait);
         loop {
             let turn = Instant::now();
-            let mut answer = merge::merged(shape, self.gather(query).await, consistency)?;
+            let empty = Body::wanted(&query.identity.read)?;
+            let mut answer = merge::merged(empty, self.gather(query).await, consistency)?;
             answer.meta.index = self.marks.index(query, &answer.body, SystemTime::now());
             if min_index != answer.meta.index || Instant::now() >= deadline {
                 return Ok(answer);
@@ -117,8 +114,7 @@ impl Core {
     }
 }
 
-/// A part that came `waited` before the last one. Its age counts on where a cache had a part in it, or the reader takes any
-/// age.
+/// A part that came `waited` before the last one. Its age counts on if it is of a cache, or the reader takes any age.
 fn waited_for_others(mut part: Part, waited: Duration, any_age: bool) -> Part {
     if let Ok(answer) = &mut part.outcome {
         match answer.meta.cache {

@@ -1,6 +1,4 @@
 //! The other datacenters as this server sees them: the bridge's report, and those that have left the WAN roster.
-//!
-//! The view is this server's own and needs no leader.
 
 use super::Core;
 use super::datacenters::Site;
@@ -47,13 +45,12 @@ impl Core {
 
     /// Adds to a removal within this datacenter the clusters that this server knows by the name.
     pub(super) fn add_what_is_known(&self, ask: &mut Operation) {
-        let is_own = !crosses(&self.settings.datacenter, ask);
+        if crosses(&self.settings.datacenter, ask) {
+            return;
+        }
         let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask else {
             return;
         };
-        if !is_own {
-            return;
-        }
         let (dc, bridge) = (removal.dc.to_lowercase(), self.paths.datacenters.as_ref());
         let roster = self.paths.members.wan();
         let members = || roster.iter().flat_map(|roster| roster.members.values()).filter(|member| member.dc() == dc);
@@ -76,19 +73,16 @@ impl Core {
     }
 }
 
-/// Has a server of `from_dc` dial only its own datacenter.
-pub(super) fn only_the_asker(ask: &mut Operation, from_dc: &str) {
-    if let Operation::Read(query) = ask
-        && let Read::Federation(FederationRead::DialBack { dc }) = &mut query.identity_mut().read
-    {
-        from_dc.clone_into(dc);
-    }
-}
-
-/// Drops the clusters that another datacenter knows of a third one: they say nothing of the cluster known here.
-pub(super) fn only_what_we_know(ask: &mut Operation) {
-    if let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
-        *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
+/// Has a server of `from_dc` dial only its own datacenter, and drops the clusters that it knows of a third one.
+pub(super) fn restrict(ask: &mut Operation, from_dc: &str) {
+    match ask {
+        Operation::Read(query) if matches!(query.identity.read, Read::Federation(FederationRead::DialBack { .. })) => {
+            query.identity_mut().read = Read::Federation(FederationRead::DialBack { dc: from_dc.to_owned() });
+        }
+        Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) => {
+            *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
+        }
+        _ => {}
     }
 }
 
@@ -105,8 +99,7 @@ fn add_left(reports: &mut Vec<DatacenterReport>, own_dc: &str, sites: &[Site<'_>
             reports.len() - 1
         });
         let report = &mut reports[at];
-        let of_bridge = !matches!(report.state, DatacenterState::Removed | DatacenterState::Trying | DatacenterState::Left);
-        if of_bridge {
+        if !matches!(report.state, DatacenterState::Removed | DatacenterState::Trying | DatacenterState::Left) {
             continue;
         }
         report.state = DatacenterState::Left;
@@ -161,10 +154,10 @@ mod tests {
     fn another_datacenter_has_none_but_its_own_servers_dialled() {
         let read = |read| Operation::Read(Query::new(read, Principal::anonymous()));
         let mut operation = read(Read::Federation(FederationRead::DialBack { dc: "dc3".to_owned() }));
-        only_the_asker(&mut operation, "dc2");
+        restrict(&mut operation, "dc2");
         assert_eq!(operation, read(Read::Federation(FederationRead::DialBack { dc: "dc2".to_owned() })));
         let mut other = read(Read::Catalog(CatalogRead::Nodes));
-        only_the_asker(&mut other, "dc2");
+        restrict(&mut other, "dc2");
         assert_eq!(other, read(Read::Catalog(CatalogRead::Nodes)));
     }
 }

@@ -1,7 +1,5 @@
-//! The freshness that the answer of a read must have: decided once, where the read enters this agent.
-//!
-//! [`prepared`] is for reads of this agent's users, [`received`] for reads of other agents. Both make the identity
-//! canonical, so that equal questions share caches and feeds from then on. Pure.
+//! The freshness that the answer of a read must have: decided once, where the read enters this agent. The identity is
+//! made canonical too, so that equal questions share caches and feeds. Pure.
 
 use super::RouterSettings;
 use super::blocking;
@@ -128,8 +126,8 @@ pub(super) fn is_cached(settings: &RouterSettings, query: &Query) -> bool {
     settings.use_cache && offered && query.freshness.cached.is_some() && query.identity.dc.is_none()
 }
 
-/// The read to do in place of one whose answer is older than its reader takes: once, in default mode, for the rest of its
-/// wait. An answer of another datacenter is within the bound, or its server has said why.
+/// The read to do in place of one whose answer is older than its reader takes: in default mode, for the rest of its wait.
+/// An answer of another datacenter is within the bound, or its server has said why.
 pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duration) -> Option<Query> {
     let own = query.identity.dc.is_none();
     let too_old = own && query.freshness.max_stale.is_some_and(|bound| answer.meta.last_contact > bound);
@@ -144,8 +142,7 @@ pub(super) fn instead_of_too_old(query: &Query, answer: &Answer, waited: Duratio
     })
 }
 
-/// The freshness of the own datacenter's part in an answer of all. That part is cached nowhere: it is as old as this
-/// server's view.
+/// The freshness of the own datacenter's part in an answer of all. That part is cached nowhere.
 pub(super) fn of_own_part(freshness: Freshness) -> Freshness {
     match freshness.cached {
         Some(control) if !control.must_revalidate => {
@@ -179,196 +176,184 @@ mod tests {
     use crate::model::query::testing::QueryOptions;
     use crate::model::request::Hops;
 
-    fn query(read: Read, options: QueryOptions) -> Query {
-        options.ask(read)
+    const BOUND: Duration = Duration::from_secs(5);
+
+    fn entered(settings: &RouterSettings, read: Read, options: QueryOptions) -> QueryOptions {
+        prepared(settings, options.ask(read)).into()
     }
 
-    fn entered(settings: &RouterSettings, query: Query) -> QueryOptions {
-        prepared(settings, query).into()
+    /// The mode and the bound of a read that has entered.
+    fn mode(settings: &RouterSettings, read: Read, options: QueryOptions) -> (Consistency, Option<Duration>) {
+        let found = entered(settings, read, options);
+        (found.consistency, found.max_stale)
     }
 
     fn web() -> Read {
         Read::Catalog(CatalogRead::Service { name: "web".into(), lookup: Lookup::Plain })
     }
 
-    #[test]
-    fn the_own_datacenter_by_name_is_as_none_and_never_translated() {
-        let options =
-            QueryOptions { dc: Some("DC1".into()), near: Some("n1".into()), translate: true, ..QueryOptions::default() };
-        let found = entered(&settings(), query(web(), options));
-        assert_eq!((found.dc, found.near.as_deref(), found.translate), (None, Some("n1"), false));
+    fn plain() -> QueryOptions {
+        QueryOptions::default()
+    }
+
+    fn of_dc(dc: &str) -> QueryOptions {
+        QueryOptions { dc: Some(dc.to_owned()), ..plain() }
+    }
+
+    fn stale(max_stale: Option<Duration>) -> QueryOptions {
+        QueryOptions { consistency: Consistency::Stale, max_stale, ..plain() }
+    }
+
+    fn consistent() -> QueryOptions {
+        QueryOptions { consistency: Consistency::Consistent, ..plain() }
+    }
+
+    fn cached() -> QueryOptions {
+        QueryOptions { cached: Some(CacheControl::default()), ..plain() }
     }
 
     #[test]
-    fn another_datacenter_is_asked_without_near_and_with_translation_as_configured() {
-        for translate_wan_addrs in [true, false] {
-            let options = QueryOptions { dc: Some("dc2".into()), near: Some("n1".into()), ..QueryOptions::default() };
-            let found = entered(&RouterSettings { translate_wan_addrs, ..settings() }, query(web(), options));
-            assert_eq!((found.dc.as_deref(), found.near, found.translate), (Some("dc2"), None, translate_wan_addrs));
+    fn near_and_translation_mean_something_on_their_own_side_alone() {
+        for (dc, translate, expected) in [("DC1", true, (None, Some("n1"), false)), ("dc2", false, (Some("dc2"), None, true))] {
+            let options = QueryOptions { near: Some("n1".into()), translate, ..of_dc(dc) };
+            let found = entered(&settings(), web(), options);
+            assert_eq!((found.dc.as_deref(), found.near.as_deref(), found.translate), expected);
         }
+        assert!(!entered(&RouterSettings { translate_wan_addrs: false, ..settings() }, web(), of_dc("dc2")).translate);
     }
 
     #[test]
     fn discovery_max_stale_is_for_plain_reads_of_catalog_and_health_only() {
-        let bound = Duration::from_secs(5);
-        let settings = RouterSettings { discovery_max_stale: bound, ..settings() };
-        let of = |read, options| {
-            let found = entered(&settings, query(read, options));
-            (found.consistency, found.max_stale)
-        };
-        let plain = QueryOptions::default;
-        assert_eq!(of(web(), plain()), (Consistency::Stale, Some(bound)));
-        assert_eq!(of(Read::Health(HealthRead::State { state: "any".into() }), plain()), (Consistency::Stale, Some(bound)));
-        assert_eq!(of(Read::Coordinate(CoordinateRead::Nodes), plain()), (Consistency::Default, None));
-        assert_eq!(of(Read::Operator(OperatorRead::RaftConfiguration), plain()), (Consistency::Default, None));
-        let consistent = QueryOptions { consistency: Consistency::Consistent, ..plain() };
-        assert_eq!(of(web(), consistent), (Consistency::Consistent, None));
-        let stale = QueryOptions { consistency: Consistency::Stale, ..plain() };
-        assert_eq!(of(web(), stale), (Consistency::Stale, None));
-        let cached = QueryOptions { cached: Some(CacheControl::default()), ..plain() };
-        assert_eq!(of(web(), cached.clone()), (Consistency::Default, None));
-        let uncached = RouterSettings { use_cache: false, ..settings.clone() };
-        assert_eq!(entered(&uncached, query(web(), cached)).max_stale, Some(bound));
+        let settings = RouterSettings { discovery_max_stale: BOUND, ..settings() };
+        for (read, options, expected) in [
+            (web(), plain(), (Consistency::Stale, Some(BOUND))),
+            (Read::Health(HealthRead::State { state: "any".into() }), plain(), (Consistency::Stale, Some(BOUND))),
+            (Read::Coordinate(CoordinateRead::Nodes), plain(), (Consistency::Default, None)),
+            (Read::Operator(OperatorRead::RaftConfiguration), plain(), (Consistency::Default, None)),
+            (web(), consistent(), (Consistency::Consistent, None)),
+            (web(), stale(None), (Consistency::Stale, None)),
+            (web(), cached(), (Consistency::Default, None)),
+        ] {
+            assert_eq!(mode(&settings, read.clone(), options), expected, "{read:?}");
+        }
+        let uncached = RouterSettings { use_cache: false, ..settings };
+        assert_eq!(entered(&uncached, web(), cached()).max_stale, Some(BOUND));
     }
 
     #[test]
     fn a_max_stale_means_stale_and_zero_means_none() {
-        let of = |seconds| {
-            let options = QueryOptions { max_stale: Some(Duration::from_secs(seconds)), ..QueryOptions::default() };
-            entered(&settings(), query(web(), options))
-        };
-        assert_eq!((of(3).consistency, of(3).max_stale), (Consistency::Stale, Some(Duration::from_secs(3))));
-        assert_eq!((of(0).consistency, of(0).max_stale), (Consistency::Default, None));
+        let of = |max_stale| mode(&settings(), web(), QueryOptions { max_stale: Some(max_stale), ..plain() });
+        assert_eq!(of(BOUND), (Consistency::Stale, Some(BOUND)));
+        assert_eq!(of(Duration::ZERO), (Consistency::Default, None));
     }
 
     #[test]
     fn what_says_nothing_is_stale_elsewhere_where_that_is_the_default() {
-        let only_catalog = RemoteStale::Only([Family::Catalog].into());
-        let discovery_max_stale = Duration::from_secs(5);
-        let settings = RouterSettings { remote_stale: only_catalog, discovery_max_stale, ..settings() };
-        let of = |read, dc: &str, options: QueryOptions| {
-            let found = entered(&settings, query(read, QueryOptions { dc: Some(dc.to_owned()), ..options }));
-            (found.consistency, found.max_stale)
-        };
-        let plain = QueryOptions::default;
-        let discovered = (Consistency::Stale, Some(discovery_max_stale));
-        assert_eq!(of(web(), "dc2", plain()), (Consistency::Stale, None));
-        assert_eq!(of(web(), "*", plain()), (Consistency::Stale, None));
-        assert_eq!(of(web(), "dc1", plain()), discovered, "the own datacenter is not meant");
-        assert_eq!(of(Read::Health(HealthRead::Node { node: "n".into() }), "dc2", plain()), discovered, "nor is this family");
-        assert_eq!(of(Read::Status(StatusRead::Leader), "dc2", plain()), (Consistency::Default, None));
-        let consistent = QueryOptions { consistency: Consistency::Consistent, ..plain() };
-        assert_eq!(of(web(), "dc2", consistent), (Consistency::Consistent, None));
-        let leader = QueryOptions { max_stale: Some(Duration::ZERO), ..plain() };
-        assert_eq!(of(web(), "dc2", leader), (Consistency::Default, None), "an explicit not stale");
+        let remote_stale = RemoteStale::Only([Family::Catalog].into());
+        let settings = RouterSettings { remote_stale, discovery_max_stale: BOUND, ..settings() };
+        let explicit = QueryOptions { max_stale: Some(Duration::ZERO), ..of_dc("dc2") };
+        let discovered = (Consistency::Stale, Some(BOUND));
+        for (read, options, expected, claim) in [
+            (web(), of_dc("dc2"), (Consistency::Stale, None), "elsewhere"),
+            (web(), of_dc("*"), (Consistency::Stale, None), "everywhere"),
+            (web(), of_dc("dc1"), discovered, "the own datacenter is not meant"),
+            (Read::Health(HealthRead::Node { node: "n".into() }), of_dc("dc2"), discovered, "nor is this family"),
+            (Read::Status(StatusRead::Leader), of_dc("dc2"), (Consistency::Default, None), "nor that one"),
+            (web(), QueryOptions { dc: Some("dc2".into()), ..consistent() }, (Consistency::Consistent, None), "consistent"),
+            (web(), explicit, (Consistency::Default, None), "an explicit not stale"),
+        ] {
+            assert_eq!(mode(&settings, read, options), expected, "{claim}");
+        }
     }
 
     #[test]
     fn the_operator_s_bound_is_on_what_may_be_stale_of_other_datacenters() {
-        let bound = Duration::from_secs(60);
-        let settings = RouterSettings { remote_max_stale: bound, ..settings() };
-        let stale = |dc: Option<&str>, max_stale| QueryOptions {
-            dc: dc.map(str::to_owned),
-            consistency: Consistency::Stale,
-            max_stale,
-            ..QueryOptions::default()
-        };
-        let both = |options: QueryOptions| {
-            let entered = entered(&settings, query(web(), options.clone())).max_stale;
-            let request = Request { operation: Operation::Read(query(web(), options)), hops: Hops::default() };
+        let settings = RouterSettings { remote_max_stale: BOUND, ..settings() };
+        let there = |max_stale| QueryOptions { dc: Some("dc2".into()), ..stale(max_stale) };
+        let (less, more) = (BOUND / 2, BOUND * 2);
+        for (options, expected) in [
+            (there(None), Some(BOUND)),
+            (there(Some(more)), Some(BOUND)),
+            (there(Some(less)), Some(less)),
+            (stale(None), None),
+            (of_dc("dc2"), None),
+        ] {
+            let request = Request { operation: Operation::Read(options.clone().ask(web())), hops: Hops::default() };
             let Operation::Read(received) = received(&settings, request).operation else { panic!("it is a write") };
-            assert_eq!(entered, received.freshness.max_stale, "here as for a client agent");
-            entered
-        };
-        assert_eq!(both(stale(Some("dc2"), None)), Some(bound));
-        assert_eq!(both(stale(Some("dc2"), Some(Duration::from_secs(61)))), Some(bound));
-        assert_eq!(both(stale(Some("dc2"), Some(Duration::from_secs(3)))), Some(Duration::from_secs(3)));
-        assert_eq!(both(stale(None, None)), None);
-        assert_eq!(both(QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() }), None);
-    }
-
-    #[test]
-    fn an_answer_of_another_datacenter_is_not_asked_for_twice() {
-        let options = QueryOptions {
-            max_stale: Some(Duration::from_secs(3)),
-            dc: Some("dc2".into()),
-            consistency: Consistency::Stale,
-            ..QueryOptions::default()
-        };
-        let mut answer = Answer::default();
-        answer.meta.last_contact = Duration::from_secs(9);
-        assert_eq!(instead_of_too_old(&query(web(), options), &answer, Duration::ZERO), None);
+            assert_eq!(received.freshness.max_stale, expected, "of a client agent");
+            assert_eq!(entered(&settings, web(), options).max_stale, expected, "here");
+        }
     }
 
     #[test]
     fn an_answer_that_is_too_old_is_asked_for_once_more_in_default_mode() {
-        let options =
-            QueryOptions { max_stale: Some(Duration::from_secs(3)), consistency: Consistency::Stale, ..QueryOptions::default() };
-        let query = query(web(), options);
+        let mut query = stale(Some(BOUND)).ask(web());
         let mut answer = Answer::default();
-        answer.meta.last_contact = Duration::from_secs(3);
+        answer.meta.last_contact = BOUND;
         let took = Duration::from_secs(9);
         assert_eq!(instead_of_too_old(&query, &answer, took), None);
-        answer.meta.last_contact = Duration::from_millis(3_001);
-        let mut parked = query.clone();
-        (parked.freshness.min_index, parked.freshness.wait) = (7, Duration::from_secs(60));
-        let rest = |took| instead_of_too_old(&parked, &answer, took).unwrap().freshness.wait;
-        assert_eq!((rest(took), rest(Duration::from_secs(61))), (Duration::from_secs(51), LEAST_WAIT));
+        answer.meta.last_contact += Duration::from_millis(1);
         let again = instead_of_too_old(&query, &answer, took).unwrap();
         assert_eq!((again.freshness.consistency, again.freshness.max_stale), (Consistency::Default, None));
         assert_eq!(instead_of_too_old(&again, &answer, took), None);
+        (query.freshness.min_index, query.freshness.wait) = (7, Duration::from_secs(60));
+        let rest = |took| instead_of_too_old(&query, &answer, took).unwrap().freshness.wait;
+        assert_eq!((rest(took), rest(Duration::from_secs(61))), (Duration::from_secs(51), LEAST_WAIT));
+        query.identity_mut().dc = Some("dc2".to_owned());
+        assert_eq!(instead_of_too_old(&query, &answer, took), None, "its server has seen to that");
     }
 
     #[test]
     fn only_what_has_an_index_blocks() {
         let of = |read| {
-            let options = QueryOptions { min_index: 5, wait: Duration::from_secs(9999), ..QueryOptions::default() };
-            let found = entered(&settings(), query(read, options));
+            let found = entered(&settings(), read, QueryOptions { min_index: 5, wait: Duration::from_secs(9999), ..plain() });
             (found.min_index, found.wait)
         };
         assert_eq!(of(web()), (5, Duration::from_secs(600)));
-        assert_eq!(of(Read::Status(StatusRead::Leader)).0, 0);
-        assert_eq!(of(Read::Federation(FederationRead::Datacenters)).0, 0);
-        assert_eq!(of(Read::Operator(OperatorRead::AutopilotHealth)).0, 0);
+        for read in [
+            Read::Status(StatusRead::Leader),
+            Read::Federation(FederationRead::Datacenters),
+            Read::Operator(OperatorRead::AutopilotHealth),
+        ] {
+            assert_eq!(of(read).0, 0);
+        }
     }
 
     #[test]
     fn cached_is_honoured_where_it_is_offered_and_for_the_own_datacenter() {
-        let cached = |dc: Option<&str>| QueryOptions {
-            cached: Some(CacheControl::default()),
-            dc: dc.map(str::to_owned),
-            ..QueryOptions::default()
-        };
-        let is = |settings: &RouterSettings, read, options| is_cached(settings, &prepared(settings, query(read, options)));
-        assert!(is(&settings(), web(), cached(None)));
-        assert!(is(&settings(), web(), cached(Some("dc1"))));
-        assert!(is(&settings(), Read::Federation(FederationRead::Datacenters), cached(None)));
-        assert!(is(&settings(), Read::Catalog(CatalogRead::Services), cached(None)));
-        assert!(is(&settings(), Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Ingress }), cached(None)));
-        assert!(!is(&settings(), web(), cached(Some("dc2"))));
-        assert!(!is(&settings(), web(), QueryOptions::default()));
-        assert!(!is(&settings(), Read::Catalog(CatalogRead::Nodes), cached(None)));
-        assert!(!is(&RouterSettings { use_cache: false, ..settings() }, web(), cached(None)));
+        let cached_of = |dc: &str| QueryOptions { dc: Some(dc.to_owned()), ..cached() };
+        let ingress = Read::Health(HealthRead::Service { name: "web".into(), lookup: Lookup::Ingress });
+        for (read, options, is_honoured) in [
+            (web(), cached(), true),
+            (web(), cached_of("dc1"), true),
+            (Read::Federation(FederationRead::Datacenters), cached(), true),
+            (Read::Catalog(CatalogRead::Services), cached(), true),
+            (ingress, cached(), true),
+            (web(), cached_of("dc2"), false),
+            (web(), plain(), false),
+            (Read::Catalog(CatalogRead::Nodes), cached(), false),
+        ] {
+            assert_eq!(is_cached(&settings(), &prepared(&settings(), options.ask(read.clone()))), is_honoured, "{read:?}");
+        }
+        let settings = RouterSettings { use_cache: false, ..settings() };
+        assert!(!is_cached(&settings, &prepared(&settings, cached().ask(web()))));
     }
 
     #[test]
     fn caches_and_feeds_are_shared_but_for_what_changes_the_answer() {
-        let identity = |options: QueryOptions| prepared(&settings(), query(web(), options)).identity;
-        let dc2 = || QueryOptions { dc: Some("dc2".into()), ..QueryOptions::default() };
-        let own = QueryOptions {
-            dc: Some("DC2".into()),
+        let identity = |options: QueryOptions| prepared(&settings(), options.ask(web())).identity;
+        let other_way = QueryOptions {
             near: Some("n1".into()),
             cached: Some(CacheControl::default()),
-            max_stale: Some(Duration::from_secs(1)),
+            max_stale: Some(BOUND),
             min_index: 7,
-            wait: Duration::from_secs(9),
-            ..QueryOptions::default()
+            wait: BOUND,
+            ..of_dc("DC2")
         };
-        assert_eq!(identity(own), identity(dc2()));
-        let other = QueryOptions { token: Token("secret".into()), ..dc2() };
-        assert_ne!(identity(other), identity(dc2()));
-        let dc3 = QueryOptions { dc: Some("dc3".into()), ..QueryOptions::default() };
-        assert_ne!(identity(dc3), identity(dc2()));
+        assert_eq!(identity(other_way), identity(of_dc("dc2")));
+        for other in [QueryOptions { token: Token("secret".into()), ..of_dc("dc2") }, of_dc("dc3")] {
+            assert_ne!(identity(other), identity(of_dc("dc2")));
+        }
     }
 
     #[test]

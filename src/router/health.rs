@@ -1,7 +1,4 @@
-//! Autopilot's view on the leader: the healthy servers, and since when they are.
-//!
-//! The watcher of `mod` calls [`Stability::observe`] at each turn, so that changes without a reader count too. Pure; times
-//! come from outside.
+//! Autopilot's view on the leader: the healthy servers, and since when they are. Pure; times come from outside.
 
 use crate::gossip::Roster;
 use crate::model::ids::NodeId;

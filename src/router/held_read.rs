@@ -1,7 +1,5 @@
-//! Reads that are answered from what this agent holds: of its datacenter by `?cached`, of others by stale reads.
-//!
-//! [`HeldRead`] follows one feed, and gives its answer where that is within the reader's [`Bounds`]. An answer of
-//! another datacenter that the bridge cannot bring is asked of the neighbours. Needs no local leader or quorum.
+//! Reads that are answered from what this agent holds: of its datacenter by `?cached`, of others by stale reads. An
+//! answer of another datacenter that the bridge cannot bring is asked of the neighbours. Needs no local leader or quorum.
 
 use super::Core;
 use super::blocking::{self, Watched};
@@ -20,7 +18,6 @@ use crate::model::fault::Fault;
 use crate::model::query::{Freshness, Identity, Query};
 use crate::model::request::{Hops, Operation, Progress, Reply, Request};
 use futures_util::future::{Either, select};
-use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -42,8 +39,7 @@ pub(super) async fn read_local(feeds: &LocalFeeds, query: &Query) -> Result<Answ
 }
 
 impl Core {
-    /// Answers `query`, which takes any answer of `dc` that carries its age, for a user of this datacenter. A query of a
-    /// neighbour (`via_peer`) is answered with what this server has or can get itself.
+    /// Answers a stale `query` of `dc`. One of a neighbour (`via_peer`) gets what this server has or can get itself.
     pub(super) fn read_remote<'a>(
         &'a self,
         bridge: &'a dyn Datacenters,
@@ -52,9 +48,8 @@ impl Core {
         via_peer: bool,
         progress: &'a Progress,
     ) -> Crossing<'a> {
-        let Freshness { min_index, wait, .. } = query.freshness;
+        let (bounds, Freshness { min_index, wait, .. }) = (Bounds::of(&query.freshness), query.freshness);
         let wait = self.wait_of(wait);
-        let bounds = Bounds::of(&query.freshness);
         let source = Source::There(There { core: self, bridge, key: query.identity, dc, via_peer });
         let read = HeldRead { source, bounds };
         Box::pin(async move { read.answer(min_index, wait, progress).await.map(Reply::Answer) })
@@ -67,11 +62,9 @@ struct HeldRead<'a> {
     bounds: Bounds,
 }
 
-/// The feed that a read goes by.
+/// The feed that a read goes by: of this datacenter or of another one.
 enum Source<'a> {
-    /// Of this datacenter.
     Here(LocalFollow),
-    /// Of another datacenter.
     There(There<'a>),
 }
 
@@ -143,16 +136,12 @@ impl HeldRead<'_> {
                 }
             }
         }
-        let fault = match self.obtain(followed.refresh()).await {
-            Ok(got) => return Ok(got),
-            Err(fault) => fault,
-        };
-        match followed.held() {
-            Some(held) if self.bounds.forgives(held.age()) => {
+        match (self.obtain(followed.refresh()).await, followed.held()) {
+            (Err(_), Some(held)) if self.bounds.forgives(held.age()) => {
                 metrics::counter!("kontor.router.far_forgiven").increment(1);
                 Ok(Got::of(&held, true))
             }
-            _ => Err(fault),
+            (obtained, _) => obtained,
         }
     }
 
@@ -220,13 +209,11 @@ impl There<'_> {
         };
         let question = self.asked(bounds.for_neighbour());
         let neighbours = pin!(self.core.ask_neighbours(&question, bounds));
-        let fault = match failed {
-            Some(fault) => fault,
+        let (fault, neighbours) = match failed {
+            Some(fault) => (fault, neighbours),
             None => match select(own, neighbours).await {
                 Either::Left((Ok(held), _)) => return Ok(Got::of(&held, false)),
-                Either::Left((Err(fault), neighbours)) => {
-                    return neighbours.await.map(|received| Got::beside(&received)).ok_or(fault);
-                }
+                Either::Left((Err(fault), neighbours)) => (fault, neighbours),
                 Either::Right((Some(received), _)) => return Ok(Got::beside(&received)),
                 Either::Right((None, own)) => return own.await.map(|held| Got::of(&held, false)),
             },
@@ -277,8 +264,7 @@ impl There<'_> {
     async fn wait_there(&self, mut request: Request, progress: &Progress) -> Result<Answer, Fault> {
         let sent = clock::now();
         let mut answer = self.core.call_across(self.bridge, &self.dc, &mut request, progress).await?.answer()?;
-        // When it was made is not known, only that this was after the question, which may be long ago.
-        // So it counts as the sign that there is a newer one, and as the answer only without that.
+        // It may be as old as the question: it is the sign of a newer answer, and the answer only without that.
         if let Ok(held) = self.bridge.follow(&self.dc, &self.key).refresh().await {
             return Ok(held.to_answer(false));
         }
@@ -310,11 +296,6 @@ impl Watched for HeldRead<'_> {
         self.check_open()?;
         let held = self.followed().held();
         held.map(|held| held.to_answer(true)).ok_or_else(|| Fault::unreachable("the answer that was waited on is held no more"))
-    }
-
-    async fn lost(&self) -> Fault {
-        // The answer held may be given however long the other side is gone.
-        pending().await
     }
 }
 

@@ -1,7 +1,5 @@
-//! Holding a request while there is no leader to answer it.
-//!
-//! Each request has a [`Hold`], and waits on it between attempts. The requests held at a time are bounded over all; a
-//! dropped wait gives its place back.
+//! Holding a request while there is no leader to answer it. The requests held at a time are bounded over all; a dropped
+//! wait gives its place back.
 
 use crate::defaults::{HOLD_RETRY, HOLD_SPREAD};
 use crate::model::fault::{Fault, FaultKind};
@@ -11,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// The places for held requests.
 #[derive(Debug)]
 pub(super) struct Holds {
     places: Semaphore,
@@ -19,7 +16,6 @@ pub(super) struct Holds {
     span: Duration,
 }
 
-/// One request's patience.
 #[derive(Debug)]
 pub(super) struct Hold<'a> {
     holds: &'a Holds,
@@ -53,8 +49,8 @@ impl Hold<'_> {
         Instant::now() >= self.until
     }
 
-    /// Waits until `wake`, after which another attempt has a chance. With `retry` there is a server to ask again, so that a
-    /// short pause ends the wait too. Fails when the hold is over, or when too many requests are held.
+    /// Waits until `wake`; with `retry`, as there is a server to ask again, for a short pause at most. Fails when the hold is
+    /// over, or when too many requests are held.
     pub(super) async fn wait(&self, wake: impl Future<Output = ()>, retry: bool, progress: &Progress) -> Result<(), Fault> {
         let now = Instant::now();
         if self.is_over() {
@@ -72,8 +68,7 @@ impl Hold<'_> {
             () = wake => tokio::time::sleep(rand::random_range(Duration::ZERO..=HOLD_SPREAD)).await,
             () = tokio::time::sleep_until(end) => {}
         }
-        // The request counts as held until it is answered: attempts at a leader that is gone are no work, and an asker in
-        // another datacenter must hear of the hold between them.
+        // The request counts as held until it is answered: an asker elsewhere must hear of the hold between attempts.
         Ok(())
     }
 }

@@ -1,7 +1,4 @@
-//! `?cached` in this datacenter: one feed for each distinct query, kept fresh by a watching read.
-//!
-//! [`LocalFeeds`] begins feeds, and one task keeps each of them. Readers go by [`LocalFollow`], as they do for
-//! answers of other datacenters.
+//! `?cached` in this datacenter: one feed for each distinct query, kept fresh by a task that watches.
 
 use crate::cache::{Feed, FeedCache, FeedUse, Follow, Held};
 use crate::clock;
@@ -26,13 +23,11 @@ pub(super) type Fetch = Arc<dyn Fn(Query, Progress) -> BoxFuture<Result<Answer, 
 pub(super) type Contact = Arc<dyn Fn(&Progress) -> Option<Duration> + Send + Sync>;
 
 /// The reads that fill feeds.
-#[derive(Clone)]
 pub(super) struct Origin {
     pub fetch: Fetch,
     pub contact: Contact,
 }
 
-/// All feeds of this agent.
 pub(super) struct LocalFeeds {
     cache: Arc<FeedCache<LocalFeed>>,
     origin: Origin,
@@ -105,7 +100,6 @@ struct State {
     is_over: bool,
 }
 
-/// The last good answer.
 #[derive(Debug)]
 struct Fetched {
     answer: Arc<Answer>,
@@ -250,7 +244,6 @@ impl Refresher {
         self.cache.remove(&self.feed);
     }
 
-    /// Fetches for ever.
     async fn keep_fresh(&self) {
         // 0 while not in contact, so that the next fetch answers at once and proves that it is.
         let mut index = 0;
@@ -311,8 +304,7 @@ impl Refresher {
         self.feed.state().good.iter_mut().for_each(|good| good.successor = fetch.cloned());
     }
 
-    /// Resolves when the age of the view is unknown that the fetch is parked on: the answer of now is to be asked
-    /// for then. Until then the age is noted, for when the fetch fails.
+    /// Resolves when the age of the view is unknown that the fetch is parked on. Until then the age is noted.
     async fn is_parted(&self, progress: &Progress) {
         let contact = &self.feed.contact;
         loop {

@@ -1,7 +1,4 @@
-//! One answer made of the answers of several datacenters.
-//!
-//! Lists are put together as bytes, once they are sure to be lists. The map of services is read, because its names meet.
-//! Pure.
+//! One answer made of the answers of several datacenters. Pure.
 
 use super::route::{ALL_DATACENTERS, wanted_dc};
 use crate::defaults::FAN_OUT_MAX_BYTES;
@@ -21,41 +18,17 @@ pub(super) struct Part {
     pub outcome: Result<Answer, Fault>,
 }
 
-/// The form in which an endpoint answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// A list of rows, each of which names its place.
-    List,
-    /// The names of services with their tags.
-    Services,
-}
-
-impl Shape {
-    /// The form of a read that can be asked of all datacenters at once, or why it cannot.
-    pub(super) fn wanted(read: &Read) -> Result<Shape, Fault> {
-        match read.spec().merge {
-            Merge::List => Ok(Shape::List),
-            Merge::Services => Ok(Shape::Services),
-            Merge::Never => Err(Fault::bad_request(
-                "?dc=* is for catalog/nodes, catalog/services, catalog/service, catalog/connect, catalog/gateway-services \
-                 and health/*; operation each datacenter by its name for anything else",
-            )),
-        }
-    }
-}
-
 /// Refuses an operation for all datacenters that is for one.
 pub(super) fn check(ask: &Operation) -> Result<(), Fault> {
     match ask {
         _ if wanted_dc(ask) != Some(ALL_DATACENTERS) => Ok(()),
-        Operation::Read(query) => Shape::wanted(&query.identity.read).map(|_shape| ()),
+        Operation::Read(query) => Body::wanted(&query.identity.read).map(drop),
         Operation::Write(_) => Err(Fault::bad_request("A write is done in one datacenter: name it instead of *")),
     }
 }
 
 /// The answer of all `parts`, nearest first, without an index. Fails with the nearest fault when no part has an answer.
-pub(super) fn merged(shape: Shape, parts: Vec<Part>, consistency: Consistency) -> Result<Answer, Fault> {
-    let mut body = Body::of(shape);
+pub(super) fn merged(mut body: Body, parts: Vec<Part>, consistency: Consistency) -> Result<Answer, Fault> {
     let mut meta = AnswerMeta { indexed: true, known_leader: true, consistency, found: Found::Yes, ..AnswerMeta::default() };
     let (mut reported, mut fault, mut answered) = (Vec::with_capacity(parts.len()), None, false);
     for Part { name, outcome } in parts {
@@ -96,16 +69,23 @@ fn joined(one: Option<CacheUse>, other: Option<CacheUse>) -> Option<CacheUse> {
 
 /// A merged body, as far as it has come.
 #[derive(Debug)]
-enum Body {
+pub(super) enum Body {
+    /// A list of rows, each of which names its place, as bytes.
     List(Vec<u8>),
+    /// The names of services with their tags, and the bytes read.
     Services(BTreeMap<String, BTreeSet<String>>, usize),
 }
 
 impl Body {
-    fn of(shape: Shape) -> Body {
-        match shape {
-            Shape::List => Body::List(vec![b'[']),
-            Shape::Services => Body::Services(BTreeMap::new(), 0),
+    /// The body, still empty, of a read that can be asked of all datacenters at once, or why it cannot.
+    pub(super) fn wanted(read: &Read) -> Result<Body, Fault> {
+        match read.spec().merge {
+            Merge::List => Ok(Body::List(vec![b'['])),
+            Merge::Services => Ok(Body::Services(BTreeMap::new(), 0)),
+            Merge::Never => Err(Fault::bad_request(
+                "?dc=* is for catalog/nodes, catalog/services, catalog/service, catalog/connect, catalog/gateway-services \
+                 and health/*; ask each datacenter by its name for anything else",
+            )),
         }
     }
 
@@ -153,8 +133,7 @@ impl Body {
     }
 }
 
-/// The bytes within the brackets of a list; `null` and no bytes at all are empty lists. It is read once: one datacenter that
-/// answers with anything else must not spoil the answer of all.
+/// The bytes within the brackets of a list; `null` and no bytes at all are empty lists.
 fn rows(json: &[u8]) -> Result<&[u8], Fault> {
     let json = json.trim_ascii();
     if json.is_empty() || json == b"null" {
@@ -189,8 +168,12 @@ mod tests {
         Part { name: name.to_owned(), outcome: Err(Fault::unreachable(why)) }
     }
 
+    fn merged_list(parts: Vec<Part>) -> Result<Answer, Fault> {
+        merged(Body::wanted(&Read::Catalog(CatalogRead::Nodes)).unwrap(), parts, Consistency::Stale)
+    }
+
     fn list(parts: Vec<Part>) -> Answer {
-        merged(Shape::List, parts, Consistency::Stale).unwrap()
+        merged_list(parts).unwrap()
     }
 
     #[test]
@@ -208,7 +191,8 @@ mod tests {
             part("dc2", r#"{"web":["v1","v3"],"db":["x"]}"#, 0, None),
             part("dc3", "[1]", 0, None),
         ];
-        let answer = merged(Shape::Services, parts, Consistency::Default).unwrap();
+        let services = Body::wanted(&Read::Catalog(CatalogRead::Services)).unwrap();
+        let answer = merged(services, parts, Consistency::Default).unwrap();
         assert_eq!(answer.body, r#"{"consul":[],"db":["x"],"web":["v1","v2","v3"]}"#);
         let reported = answer.meta.datacenters.unwrap();
         assert!(reported[2].error.as_ref().unwrap().contains("expected a map"), "{reported:?}");
@@ -236,7 +220,7 @@ mod tests {
 
     #[test]
     fn none_that_answers_is_the_fault_of_the_nearest_and_no_list_is_a_fault_of_its_own() {
-        let all = merged(Shape::List, vec![failed("dc1", "first"), failed("dc2", "second")], Consistency::Default);
+        let all = merged_list(vec![failed("dc1", "first"), failed("dc2", "second")]);
         assert_eq!(all, Err(Fault::unreachable("first")));
         let answer = list(vec![part("dc1", "{\"a\":1}", 0, None), part("dc2", "[2]", 0, None)]);
         assert_eq!(answer.body, "[2]");
@@ -266,7 +250,8 @@ mod tests {
             Read::Status(StatusRead::Leader),
             Read::Coordinate(CoordinateRead::Nodes),
         ] {
-            assert!(read(refused, "*").unwrap_err().message.contains("catalog/services"));
+            let text = read(refused, "*").unwrap_err().message;
+            assert!(text.contains("catalog/services") && text.contains("ask each datacenter"), "{text}");
         }
         let write = Write::Operator(OperatorWrite::RemovePeer(PeerRef::Id("x".into())));
         let request = WriteRequest { dc: Some("*".into()), principal: Principal::anonymous(), write };

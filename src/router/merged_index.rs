@@ -1,7 +1,5 @@
-//! The index of answers that this server merges: the millisecond of their last change.
-//!
-//! The parts of such an answer have indexes of their own. The number made here is compared for equality: one that another
-//! server made is no match, and answers at once. Pure but for its hash keys.
+//! The index of answers that this server merges: the millisecond of their last change. It is compared for equality: the
+//! number of another server is no match, and answers at once.
 
 use crate::defaults::FAN_OUT_MARKS_MAX;
 use crate::model::query::Query;
@@ -72,13 +70,13 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(millis)
     }
 
-    fn query(read: Read) -> Query {
-        Query::new(read, Principal::anonymous())
+    fn query(read: CatalogRead) -> Query {
+        Query::new(Read::Catalog(read), Principal::anonymous())
     }
 
     #[test]
     fn the_index_is_the_millisecond_of_the_last_change() {
-        let (marks, nodes) = (MergedIndexes::new(), query(Read::Catalog(CatalogRead::Nodes)));
+        let (marks, nodes) = (MergedIndexes::new(), query(CatalogRead::Nodes));
         assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
         assert_eq!(marks.index(&nodes, b"[1]", at(6_000)), 5_000, "nothing has changed");
         assert_eq!(marks.index(&nodes, b"[2]", at(7_000)), 7_000);
@@ -90,11 +88,11 @@ mod tests {
 
     #[test]
     fn it_never_decreases_and_two_changes_never_share_one() {
-        let (marks, nodes) = (MergedIndexes::new(), query(Read::Catalog(CatalogRead::Nodes)));
+        let (marks, nodes) = (MergedIndexes::new(), query(CatalogRead::Nodes));
         assert_eq!(marks.index(&nodes, b"[1]", at(5_000)), 5_000);
         assert_eq!(marks.index(&nodes, b"[2]", at(5_000)), 5_001, "within one millisecond");
         assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002, "the clock was set back");
-        assert_eq!(marks.index(&query(Read::Catalog(CatalogRead::Services)), b"{}", at(10)), 5_003, "another query");
+        assert_eq!(marks.index(&query(CatalogRead::Services), b"{}", at(10)), 5_003, "another query");
         assert_eq!(marks.index(&nodes, b"[3]", at(10)), 5_002);
     }
 }

@@ -1,17 +1,7 @@
-//! The one place that decides where a request is answered: here, by the leader, by any server, or
-//! across the bridge.
+//! The one place that decides where a request is answered: here, by the leader, by any server, or across the bridge.
 //!
-//! A request goes one way, and nothing on it leads back:
-//!
-//! ```text
-//! query, handle --?dc=*--> everywhere --one read for each datacenter--> read_in_time --> deliver --> here, paths/
-//!       |                                                                  ^
-//!       +--------------------------- all else -----------------------------+
-//! ```
-//!
-//! The edges (`http`, `dns`), `local` and `leader` call [`Router::query`] and [`Router::write`];
-//! `rpc` and `bridge` reach it through the [`Handler`] it is. The decision itself is pure
-//! (`route.rs`). Faults carry Consul's texts.
+//! A request goes one way, and nothing on it leads back: [`Router::query`] and the [`Handler`] deliver it, or with `?dc=*`
+//! one read for each datacenter (`fan_out`). The decision itself is pure (`route`). Faults carry Consul's texts.
 
 mod via_peer;
 mod blocking;
@@ -247,8 +237,7 @@ impl Handler for Router {
             if let Err(fault) = admitted {
                 return Box::pin(std::future::ready(Err(fault)));
             }
-            federation::only_the_asker(&mut request.operation, from_dc);
-            federation::only_what_we_know(&mut request.operation);
+            federation::restrict(&mut request.operation, from_dc);
         }
         let core = Arc::clone(&self.core);
         let request = Box::new(freshness::received(&core.settings, request));
@@ -263,8 +252,7 @@ impl Handler for Router {
     }
 }
 
-/// The reads of feeds: as of users, but not cached. A read that is parked here is as old as the view, and as long as a
-/// change needs from there into the feed.
+/// The reads of feeds: as of users, but not cached. A parked one is as old as the view, and the way from there to the feed.
 fn origin(core: &Arc<Core>) -> Origin {
     let reading = Arc::downgrade(core);
     let fetch: Fetch = Arc::new(move |query, progress| {
@@ -287,8 +275,7 @@ fn origin(core: &Arc<Core>) -> Origin {
     Origin { fetch, contact }
 }
 
-/// Looks at the servers' health at each interval while this one leads, so that `StableSince` counts changes without a
-/// reader.
+/// Looks at the servers' health at each interval while this one leads: `StableSince` counts changes without a reader.
 async fn watch_health(core: Weak<Core>, catalog: Arc<dyn Catalog>) {
     loop {
         clock::sleep_shared(SERVER_HEALTH_INTERVAL).await;

@@ -1,7 +1,5 @@
-//! Questions to the other servers of this datacenter for the answers that they hold of another one.
-//!
-//! A server that has no answer and cannot get one asks them. The question is marked (`via_peer`), so that it goes no further
-//! than this one hop.
+//! Questions to the other servers of this datacenter for the answers that they hold of another one. A question is marked
+//! (`via_peer`), so that it goes no further.
 
 use super::Core;
 use super::bounds::Bounds;
@@ -21,7 +19,6 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// An answer of a neighbour.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
     held: Held,
@@ -29,8 +26,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// The answer to a question of this time. The neighbour read it after the question was sent, so the time since
-    /// then is never too short.
+    /// The answer to a question of this time: the neighbour read it later, so the age is never too short.
     fn new(answer: Answer, asked: Instant, from: SocketAddr) -> Option<Received> {
         let as_of = asked.checked_sub(answer.meta.last_contact)?;
         Some(Received { held: Held { answer: Arc::new(answer), as_of }, from })
@@ -66,8 +62,8 @@ impl Neighbours {
 }
 
 impl Core {
-    /// The answer that the neighbours hold to `query`, which neither blocks nor forgives. Readers that take any age share
-    /// one question and its first good answer; others get the freshest within `bounds`.
+    /// The answer that the neighbours hold to `query`, which neither blocks nor forgives: the first good one for readers
+    /// that take any age, else the freshest within `bounds`.
     pub(super) async fn ask_neighbours(&self, query: &Query, bounds: Bounds) -> Option<Received> {
         if !bounds.must_look() {
             let key = (Arc::clone(&query.identity), query.freshness);

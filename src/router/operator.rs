@@ -1,6 +1,4 @@
-//! The servers as operators and `status` read them: rendered from Raft's numbers and the LAN roster.
-//!
-//! Pure; the texts are Consul's.
+//! The servers as operators and `status` read them: rendered from Raft's numbers and the LAN roster. Pure.
 
 use super::health::ServerHealth;
 use crate::gossip::Roster;
@@ -10,7 +8,6 @@ use crate::model::ids::NodeId;
 use crate::model::member::{Member, tag};
 use crate::model::operation::PeerRef;
 use crate::raft::{Leadership, Peer};
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,19 +18,6 @@ pub(super) struct Servers<'a> {
     pub leadership: Leadership,
     pub peers: &'a [Peer],
     pub roster: &'a Roster,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct RaftServer {
-    #[serde(rename = "ID")]
-    id: String,
-    node: String,
-    address: String,
-    leader: bool,
-    protocol_version: &'static str,
-    voter: bool,
-    last_index: u64,
 }
 
 impl Servers<'_> {
@@ -61,26 +45,25 @@ impl Servers<'_> {
         if addrs.is_empty() { Value::Null } else { addrs.into() }
     }
 
-    /// `operator/raft/configuration`, in force since log index `index`. Only a leader knows by `health` how far each server
-    /// is; others tell 0, as with Consul.
+    /// `operator/raft/configuration`, in force since log index `index`. Without `health`, `LastIndex` is 0.
     pub(super) fn configuration(&self, index: u64, health: &[ServerHealth]) -> Value {
         let last = |id| health.iter().find(|server| server.id == id).map_or(0, |server| server.last_index);
-        let servers: Vec<RaftServer> = self.peers.iter().map(|peer| self.raft_server(peer, last(peer.id))).collect();
+        let servers: Vec<Value> = self.peers.iter().map(|peer| self.raft_server(peer, last(peer.id))).collect();
         json!({ "Servers": servers, "Index": index })
     }
 
-    fn raft_server(&self, peer: &Peer, last_index: u64) -> RaftServer {
+    fn raft_server(&self, peer: &Peer, last_index: u64) -> Value {
         let member = self.member(peer.id);
-        RaftServer {
-            id: peer.id.to_string(),
-            node: member.map_or("(unknown)", |member| member.node_name()).to_owned(),
-            address: self.addr_text(peer.id),
-            leader: self.leadership.leader == Some(peer.id),
+        json!({
+            "ID": peer.id.to_string(),
+            "Node": member.map_or("(unknown)", |member| member.node_name()),
+            "Address": self.addr_text(peer.id),
+            "Leader": self.leadership.leader == Some(peer.id),
             // The number of Consul's Raft protocol, by which tools tell ids from addresses.
-            protocol_version: if member.is_some() { "3" } else { "unknown" },
-            voter: peer.voter,
-            last_index,
-        }
+            "ProtocolVersion": if member.is_some() { "3" } else { "unknown" },
+            "Voter": peer.voter,
+            "LastIndex": last_index,
+        })
     }
 
     /// The id of the peer that an operator names, or Consul's text that there is none.
@@ -251,17 +234,15 @@ mod tests {
         let servers = Servers { leadership: led_by(None), peers: &peers, roster: &roster };
         assert_eq!(servers.find(&PeerRef::Id(id(2).to_string())), Ok(id(2)));
         assert_eq!(servers.find(&PeerRef::Address("10.0.0.1:8300".into())), Ok(id(1)));
-        let text = |peer: PeerRef| servers.find(&peer).unwrap_err().message;
-        assert_eq!(text(PeerRef::Id("x".into())), "id \"x\" was not found in the Raft configuration");
-        assert_eq!(
-            text(PeerRef::Id(id(3).to_string())),
-            format!("id \"{}\" was not found in the Raft configuration", id(3)),
-            "a member that is no peer"
-        );
-        assert_eq!(
-            text(PeerRef::Address("10.0.0.3:8300".into())),
-            "address \"10.0.0.3:8300\" was not found in the Raft configuration"
-        );
+        let no_peer = id(3).to_string();
+        for (peer, shown) in [
+            (PeerRef::Id("x".into()), "id \"x\"".to_owned()),
+            (PeerRef::Id(no_peer.clone()), format!("id {no_peer:?}")),
+            (PeerRef::Address("10.0.0.3:8300".into()), "address \"10.0.0.3:8300\"".to_owned()),
+        ] {
+            let text = format!("{shown} was not found in the Raft configuration");
+            assert_eq!(servers.find(&peer).unwrap_err().message, text);
+        }
     }
 
     #[test]
@@ -276,10 +257,10 @@ mod tests {
                 "Leader": true, "LastContact": "12ms", "LastTerm": 3, "LastIndex": 46, "Healthy": true, "Voter": true,
                 "StableSince": "2020-11-20T10:00:00Z"})
         );
-        let one_down = servers.health(&[health(1, true), health(2, true), health(3, false)]);
-        assert_eq!((&one_down["Healthy"], &one_down["FailureTolerance"]), (&json!(false), &json!(0)));
-        let none = servers.health(&[]);
-        assert_eq!((&none["Healthy"], &none["FailureTolerance"]), (&json!(false), &json!(0)));
+        for known in [&[health(1, true), health(2, true), health(3, false)][..], &[]] {
+            let found = servers.health(known);
+            assert_eq!((&found["Healthy"], &found["FailureTolerance"]), (&json!(false), &json!(0)));
+        }
     }
 
     #[test]

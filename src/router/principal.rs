@@ -1,7 +1,5 @@
-//! The principals that other agents are believed: decided here, for all that comes over a wire.
-//!
-//! A token proves itself. An agent speaks for itself alone, as far as its connection proves its name. A server passes on the
-//! principals that it gets. The router asks before it looks at anything else.
+//! The principals that other agents are believed. A token proves itself. An agent speaks for itself alone, as far as its
+//! connection proves its name. A server passes on the principals that it gets.
 
 use super::Core;
 use crate::gossip::Roster;
@@ -15,8 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Settles the principal of a request of this datacenter by the address of its connection. The address of another member
-/// makes an agent a user without a token, and refuses what only the agent itself may do. An agent whose connections leave
-/// from an address of no member is taken by its word, as all in the pool are.
+/// makes an agent a user without a token, who may not do what is the agent's alone. An address of no member proves nothing.
 pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -> Arc<Roster>) -> Result<(), Fault> {
     let refused = match principal(&request.operation) {
         Principal::Token(_) => return Ok(()),
@@ -41,13 +38,11 @@ pub(super) fn admit(request: &mut Request, from: IpAddr, roster: impl FnOnce() -
     Err(Fault::new(FaultKind::Denied, refused))
 }
 
-/// Refuses a request of `from_dc` by any principal but a user. Questions between servers are believed of a server there,
-/// which its certificate proves; names of nodes there mean nothing here.
+/// Refuses a request of `from_dc` by any principal but a user; servers, proved by certificate, ask what is between servers.
 pub(super) fn admit_across(ask: &Operation, from_dc: &str) -> Result<(), Fault> {
-    let is_between_servers = access(ask) == Access::Server;
     match principal(ask) {
         Principal::Token(_) => Ok(()),
-        Principal::Agent(_) if is_between_servers => Ok(()),
+        Principal::Agent(_) if access(ask) == Access::Server => Ok(()),
         Principal::Agent(_) | Principal::Leader => Err(not_of_users(from_dc)),
     }
 }
@@ -87,8 +82,7 @@ fn access(ask: &Operation) -> Access {
     }
 }
 
-/// The member at address `from`, where that is neither the agent called `name` nor a server. A member that has left or
-/// failed owns no address any more: another agent may have it by now.
+/// The living member at address `from`, where that is neither the agent called `name` nor a server.
 fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r str> {
     let is_there = |address: SocketAddr| address.ip().to_canonical() == from;
     let is_at = |member: &&Member| is_there(member.addr) || member.rpc_addr().is_some_and(is_there);
@@ -102,8 +96,7 @@ fn not_itself<'r>(name: &str, from: IpAddr, roster: &'r Roster) -> Option<&'r st
 }
 
 impl Core {
-    /// Refuses a question that its principal may not ask, before it is answered or proposed here. The store leaves out the
-    /// rows of a read that are not for its principal.
+    /// Refuses a question that its principal may not ask. The store leaves out rows that are not for its principal.
     pub(super) fn permit(&self, reader: &Reader, ask: &Operation) -> Result<(), Fault> {
         match ask {
             Operation::Read(query) => {
@@ -139,6 +132,12 @@ mod tests {
         let write = Write::Health(HealthWrite::Vote(Ballot { observer: observer.to_owned(), votes: Vec::new() }));
         let operation = Operation::Write(WriteRequest { dc: None, principal: Principal::agent(observer), write });
         Request { operation, hops: Hops::default() }
+    }
+
+    fn settled(principal: Principal, last: u8) -> Result<Principal, Fault> {
+        let mut request = Request { operation: read(principal), hops: Hops::default() };
+        admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster()))?;
+        Ok(super::principal(&request.operation).clone())
     }
 
     fn read(principal: Principal) -> Operation {
@@ -181,19 +180,14 @@ mod tests {
     #[test]
     fn nobody_is_believed_to_be_the_leader() {
         for last in [1, 2, 9] {
-            let mut request = Request { operation: read(Principal::Leader), hops: Hops::default() };
-            assert!(admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).is_err());
+            assert!(settled(Principal::Leader, last).is_err());
         }
     }
 
     #[test]
     fn an_agent_at_the_address_of_another_is_no_more_than_a_user() {
-        let settled = |last: u8| {
-            let mut request = Request { operation: read(Principal::agent("c1")), hops: Hops::default() };
-            admit(&mut request, [10, 0, 0, last].into(), || Arc::new(roster())).unwrap();
-            principal(&request.operation).clone()
-        };
-        assert_eq!((settled(2), settled(3)), (Principal::agent("c1"), Principal::anonymous()));
+        assert_eq!(settled(Principal::agent("c1"), 2), Ok(Principal::agent("c1")));
+        assert_eq!(settled(Principal::agent("c1"), 3), Ok(Principal::anonymous()));
     }
 
     #[test]

@@ -1,6 +1,4 @@
-//! Answers to reads on this server: from the catalog, from Raft's numbers, or from the WAN roster.
-//!
-//! Nothing in this file sends a request.
+//! Answers to reads on this server: from the catalog, from Raft's numbers, or from the WAN roster. No request is sent.
 
 use super::Core;
 use super::blocking::{self, Watched};
@@ -78,8 +76,7 @@ impl Core {
         AnswerMeta { known_leader, consistency, cluster, ..AnswerMeta::default() }
     }
 
-    /// Reads about the servers themselves. A leader makes sure that it leads, but for facts that it alone knows in any mode:
-    /// it tells those as it sees them.
+    /// Reads about the servers themselves. A leader makes sure that it leads, but for facts that it alone knows.
     async fn read_servers(&self, catalog: &dyn Catalog, query: &Query, read: ServersRead) -> Result<(Bytes, Found), Fault> {
         let ReadSpec { stale, fresh, .. } = query.identity.read.spec();
         if fresh == Need::Leader && stale != Need::Leader && query.freshness.consistency != Consistency::Stale {

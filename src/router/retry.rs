@@ -46,8 +46,7 @@ pub(super) fn after_neighbour(error: CallError, is_write: bool) -> Beside {
     }
 }
 
-/// True if another server may have an answer in spite of this fault: it is no mistake of the user, and no answer of the
-/// other datacenter.
+/// True if another server may have an answer: the fault is no mistake of the user, and no answer of the other datacenter.
 pub(super) fn may_be_retried(fault: &Fault) -> bool {
     is_want_of_way(fault) || matches!(fault.kind, FaultKind::NoLeader | FaultKind::Busy)
 }
@@ -79,9 +78,8 @@ pub(super) enum AfterFailure {
 }
 
 impl Retries {
-    /// The step after a failure on one of `servers` servers. A request that was certainly not processed goes to the others,
-    /// and so does a lost read, once to each: several servers may end at the same moment. A read that one cannot take may be
-    /// known to one of another version.
+    /// The step after a failure on one of `servers` servers. A request that was certainly not processed goes to the others;
+    /// so does, once to each, a read that was lost or that a server of another version cannot take.
     pub(super) fn failed(&mut self, error: CallError, is_write: bool, servers: usize) -> AfterFailure {
         if let CallError::Refused(fault) = error {
             self.refusals += 1;
@@ -145,9 +143,8 @@ mod tests {
             for turn in 1..=6 {
                 let error = if turn % 2 == 0 { not_sent() } else { CallError::Fault(Fault::no_leader()) };
                 let step = retries.failed(error, is_write, 3);
-                let is_right =
-                    if turn % 3 == 0 { matches!(step, AfterFailure::Pause(_)) } else { matches!(step, AfterFailure::Next(_)) };
-                assert!(is_right, "turn {turn}: {step:?}");
+                assert_eq!(matches!(step, AfterFailure::Pause(_)), turn % 3 == 0, "turn {turn}: {step:?}");
+                assert_eq!(matches!(step, AfterFailure::Next(_)), turn % 3 != 0, "turn {turn}: {step:?}");
             }
         }
         assert!(matches!(Retries::default().failed(not_sent(), true, 1), AfterFailure::Pause(_)), "a single server");
@@ -155,9 +152,9 @@ mod tests {
 
     #[test]
     fn a_write_is_sent_anew_only_when_it_certainly_was_not_proposed() {
-        assert!(matches!(after(CallError::NotSent("refused".into()), true), Next::Retry(_)));
+        assert!(matches!(after(not_sent(), true), Next::Retry(_)));
         assert_eq!(after(CallError::Fault(Fault::no_leader()), true), Next::Retry(Fault::no_leader()));
-        let Next::Give(fault) = after(CallError::Lost("reset".into()), true) else { panic!("it was sent anew") };
+        let Next::Give(fault) = after(lost(), true) else { panic!("it was sent anew") };
         assert_eq!((fault.kind, fault.reason.as_deref()), (FaultKind::OutcomeUnknown, Some("outcome-unknown")));
         let unknown = Fault::outcome_unknown("timeout");
         assert_eq!(after(CallError::Fault(unknown.clone()), true), Next::Give(unknown));
@@ -203,8 +200,7 @@ mod tests {
 
     #[test]
     fn a_read_is_sent_anew_after_a_loss_and_never_after_a_users_mistake() {
-        assert!(matches!(after(CallError::Lost("ping".into()), false), Next::RetryAfterLoss(_)));
-        assert!(matches!(after(CallError::NotSent("refused".into()), false), Next::Retry(_)));
+        assert!(matches!((after(lost(), false), after(not_sent(), false)), (Next::RetryAfterLoss(_), Next::Retry(_))));
         let mistake = Fault::bad_request("no");
         assert_eq!(after(CallError::Fault(mistake.clone()), false), Next::Give(mistake));
     }

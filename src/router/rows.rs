@@ -1,5 +1,4 @@
-//! Reads for the agent's own parts, which want rows: of the view here where it may answer, else of the JSON of another
-//! server. Nowhere else is the JSON of a catalog parsed.
+//! Reads of rows for the agent's own parts: of the view here where it may answer, else of another server's JSON.
 
 use super::blocking::{self, News, Seen, Watched};
 use super::freshness::{self, LEAST_WAIT};
@@ -107,8 +106,7 @@ impl Router {
 }
 
 impl Core {
-    /// The view here that answers `query`, with the index of its answer. Unset where another server is to be asked: there is
-    /// no view here, or it may be too old.
+    /// The view here that answers `query`, with the index of its answer; unset where there is none or it is too old.
     async fn view_for(&self, query: &Query) -> Option<(Arc<View>, u64)> {
         let catalog = self.paths.catalog.as_deref()?;
         let query = freshness::prepared(&self.settings, query.clone());
@@ -163,11 +161,6 @@ impl Watched for Here<'_> {
         Ok(At { view, index, cluster: self.catalog.cluster().unwrap_or_default() })
     }
 
-    async fn lost(&self) -> Fault {
-        // A stale read needs no leader.
-        pending().await
-    }
-
     async fn outdated(&self) {
         match self.max_stale {
             Some(bound) => outgrown(self.catalog, bound).await,
@@ -179,8 +172,7 @@ impl Watched for Here<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::check::CheckStatus;
-    use crate::model::check::VotedDefinition;
+    use crate::model::check::{CheckStatus, VotedDefinition};
     use crate::model::command::{Command, Register};
     use crate::model::operation::{CatalogRead, HealthRead, Read};
     use crate::model::principal::Principal;

@@ -1,6 +1,4 @@
-//! The servers of this datacenter in the order in which this agent asks them.
-//!
-//! The list follows the LAN roster by itself. It does no I/O; time and randomness come from outside.
+//! The servers of this datacenter in the order in which this agent asks them. Time and randomness come from outside.
 
 use crate::defaults::SERVER_REBALANCE;
 use crate::gossip::Roster;
@@ -12,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A server of this datacenter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
     pub id: NodeId,
@@ -39,8 +36,7 @@ pub(super) struct ServerList {
 }
 
 impl ServerList {
-    /// Makes the list agree with `roster`. A server that stays keeps its place, a new one gets a random one, so that it has
-    /// its share at once.
+    /// Makes the list agree with `roster`. A server that stays keeps its place, a new one gets a random one.
     pub(super) fn follow(&mut self, roster: &Arc<Roster>, rng: &mut impl rand::Rng) {
         if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, roster)) {
             return;
@@ -189,10 +185,8 @@ mod tests {
         let before = order(&list);
         let mut moved = member(2, "consul", MemberStatus::Alive);
         moved.addr = SocketAddr::from(([10, 0, 0, 99], 8301));
-        list.follow(
-            &roster([member(1, "consul", MemberStatus::Alive), moved, member(3, "consul", MemberStatus::Alive)]),
-            &mut rng,
-        );
+        let alive = |number| member(number, "consul", MemberStatus::Alive);
+        list.follow(&roster([alive(1), moved, alive(3)]), &mut rng);
         assert_eq!(order(&list), before);
         assert_eq!(list.addr_of(id(2)), Some(addr(99)));
     }

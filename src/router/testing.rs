@@ -51,7 +51,6 @@ pub(super) fn agent(number: u8, role: &str, status: MemberStatus) -> Member {
     member(&format!("s{number}"), number, status, tags)
 }
 
-/// A server in the WAN pool.
 pub(super) fn wan_server(node: &str, dc: &str, status: MemberStatus) -> Member {
     member(&format!("{node}.{dc}"), 1, status, [(tag::ROLE, "consul"), (tag::DC, dc), (tag::PORT, "8300")])
 }

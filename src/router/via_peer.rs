@@ -1,7 +1,4 @@
-//! A request for another datacenter on a server that may have no way there.
-//!
-//! A server that is starting, has lost its links or is shutting down has none. Its neighbours most often have a link that
-//! stands, so it asks by way of them rather than fail.
+//! A request for another datacenter on a server that may have no way there: its neighbours most often have one.
 
 use super::Core;
 use super::deliver::{shorten, with_age};
@@ -16,17 +13,9 @@ use crate::rpc::CallError;
 use std::net::SocketAddr;
 use tokio::time::Instant;
 
-/// The outcome of asking the neighbours.
-enum Aside {
-    /// A neighbour has had it answered, or no other may be asked.
-    Done(Result<Reply, Fault>),
-    /// It is certainly not done; with the fault of a neighbour, where that was more than the want of a way.
-    NotDone(Option<Fault>),
-}
-
 impl Core {
-    /// Sends `request` to `dc`, and where this server has no way there, by way of a neighbour. A request of a neighbour goes
-    /// no further than this server's own links.
+    /// Sends `request` to `dc`, and where this server has no way there, by way of a neighbour. That of a neighbour goes by
+    /// this server's own links alone.
     pub(super) async fn cross_or_via_peer(
         &self,
         bridge: &dyn Datacenters,
@@ -57,8 +46,9 @@ impl Core {
             shorten(&mut request, deadline);
         }
         let mut reported = match Box::pin(self.call_aside(bridge, &dc, &mut request, until, progress)).await {
-            Aside::Done(done) => return done,
-            Aside::NotDone(reported) => reported,
+            Ok(reply) => return Ok(reply),
+            Err(Beside::Give(fault)) => return Err(fault),
+            Err(Beside::Next(reported)) => reported,
         };
         if let Some(fault) = failed {
             return Err(reported.unwrap_or(fault));
@@ -82,7 +72,7 @@ impl Core {
         request: &mut Request,
         until: Instant,
         progress: &Progress,
-    ) -> Aside {
+    ) -> Result<Reply, Beside> {
         request.hops = Hops { via_peer: true, ..Hops::default() };
         let is_write = matches!(request.operation, Operation::Write(_));
         let mut reported = None;
@@ -93,7 +83,7 @@ impl Core {
             let error = match self.call_neighbour(bridge, dc, addr, request, progress).await {
                 Ok(reply) => {
                     metrics::counter!("kontor.router.crossed_aside").increment(1);
-                    return Aside::Done(Ok(reply));
+                    return Ok(reply);
                 }
                 Err(error) => error,
             };
@@ -101,12 +91,12 @@ impl Core {
                 self.with_servers(|servers| servers.failed(addr));
             }
             match after_neighbour(error, is_write) {
-                Beside::Give(fault) => return Aside::Done(Err(fault)),
-                Beside::Next(_) if let Some(fault) = bridge.closed(dc) => return Aside::Done(Err(fault)),
+                Beside::Next(_) if let Some(fault) = bridge.closed(dc) => return Err(Beside::Give(fault)),
                 Beside::Next(said) => reported = said.or(reported),
+                give => return Err(give),
             }
         }
-        Aside::NotDone(reported)
+        Err(Beside::Next(reported))
     }
 
     async fn call_neighbour(

@@ -1,6 +1,4 @@
-//! Writes on the leader.
-//!
-//! A write becomes a command that is proposed, or changes the membership. It is never forwarded.
+//! Writes on the leader. A write becomes a command that is proposed, or changes the membership. It is never forwarded.
 
 use super::Core;
 use super::operator::Servers;
@@ -9,7 +7,7 @@ use crate::defaults::{SESSION_TTL_EXACT_MIN, SESSION_TTL_MAX};
 use crate::model::command::{Command, Effect, Written};
 use crate::model::duration;
 use crate::model::fault::{Fault, FaultKind};
-use crate::model::ids::{ClusterId, SessionId};
+use crate::model::ids::{ClusterId, NodeId, SessionId};
 use crate::model::operation::{
     CatalogWrite, CoordinateWrite, FederationWrite, HealthWrite, OperatorWrite, PeerRef, Removal, SessionWrite, Write,
 };
@@ -89,7 +87,7 @@ impl Core {
         Err(Fault::failed(format!("Invalid Session TTL '{sign}{nanos}', must be between [{least}={most}]")))
     }
 
-    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<crate::model::ids::NodeId, Fault> {
+    fn find_peer(&self, catalog: &dyn Catalog, peer: &PeerRef) -> Result<NodeId, Fault> {
         let (peers, roster) = (catalog.peers(), self.paths.members.lan());
         let leadership = *catalog.leadership().borrow();
         Servers { leadership, peers: &peers, roster: &roster }.find(peer)
@@ -124,8 +122,8 @@ fn renew(catalog: &dyn Catalog, id: SessionId) -> Result<Written, Fault> {
     Ok(Written { index: 0, effect: Effect::Renewed { session: Box::new(Session::clone(session)), valid_ms } })
 }
 
-/// The command that removes a datacenter: every cluster that is known by its name, or where none is, whatever is called so.
-/// `is_removed` says whether some cluster of that name is removed already.
+/// The command that removes every cluster that is known by the name, or where none is, the name itself. `is_removed` is set
+/// where a cluster of that name is removed already.
 fn removal(wanted: &Removal, own_dc: &str, is_removed: bool) -> Result<Command, Fault> {
     let Removal { dc, is_known, clusters } = wanted;
     if dc.eq_ignore_ascii_case(own_dc) {

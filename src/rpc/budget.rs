@@ -1,5 +1,4 @@
-//! Bytes of messages in memory at a time: in all, and of each address. Bytes that have arrived take room, not an announced
-//! length, which costs its sender nothing.
+//! Bytes of messages in memory at a time: in all, and of each address. Bytes that have arrived take room, not announced ones.
 
 use crate::defaults;
 use crate::entrance::counted_as;
@@ -51,8 +50,7 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes the missing room for `bytes` in all. A message without room fails soon and gives back what it holds:
-    /// messages that wait for each other would all fail at the end.
+    /// Takes the missing room for `bytes` in all. A message without room fails soon: others may wait for its bytes.
     pub(super) async fn grow_to(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let wanted = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         let missing = wanted.saturating_sub(self.kib);

@@ -135,17 +135,14 @@ fn encoded(request: &Request) -> Result<Bytes, Fault> {
     Ok(body.into())
 }
 
-/// The error of a broken call. It certainly was not processed when the server reset its stream as refused, or said
-/// goodbye without having seen it.
+/// The error of a broken call, which was not processed if the server refused its stream or left without seeing it.
 fn broken(server: SocketAddr, error: &h2::Error) -> CallError {
-    let by_server = error.is_remote();
-    let refused = by_server && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-        || by_server && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let is_unseen = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
     let text = format!("{server}: {error}");
-    if refused {
-        CallError::NotSent(text)
-    } else {
-        metrics::counter!("kontor.rpc.calls_lost").increment(1);
-        CallError::Lost(text)
+    if error.is_remote() && (is_refused || is_unseen) {
+        return CallError::NotSent(text);
     }
+    metrics::counter!("kontor.rpc.calls_lost").increment(1);
+    CallError::Lost(text)
 }

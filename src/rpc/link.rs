@@ -1,6 +1,5 @@
 //! One HTTP/2 connection of a client: its calls, and the pings that tell whether the server lives. It uses `h2` itself:
-//! hyper sends the head and the body of a message apart, and an idle cluster, whose heartbeats are such messages, would
-//! do everything twice.
+//! hyper sends the head and the body of a message apart, which costs each heartbeat double.
 
 use super::Lane;
 use crate::clock::Latest;
@@ -88,9 +87,8 @@ impl Link {
             tokio::select! {
                 // First: after a stall of the process an answer may be there, though it is late.
                 biased;
-                ended = connection => match ended {
-                    Ok(()) => {}
-                    Err(error) => debug!(%server, %error, "rpc connection ended"),
+                ended = connection => if let Err(error) = ended {
+                    debug!(%server, %error, "rpc connection ended");
                 },
                 () = silent => debug!(%server, "rpc connection ended: its ping was not answered"),
             }
@@ -151,8 +149,7 @@ impl Incoming {
 }
 
 impl Signs {
-    /// Pings while calls are under way and no answer arrives. Resolves once a ping is not answered and nothing else
-    /// arrived either. Without calls there is nothing to lose: an idle agent sends no ping.
+    /// Pings while calls are under way and nothing arrives. Resolves once a ping is not answered and nothing else came.
     async fn until_silent(&self, mut pings: PingPong, lane: Lane) {
         let (interval, patience) = match lane {
             Lane::Requests | Lane::Raft => (defaults::RPC_PING_INTERVAL, defaults::RPC_PING_TIMEOUT),
@@ -192,7 +189,7 @@ impl Signs {
         }
     }
 
-    /// Whether no call is in flight.
+    /// True if no call is in flight.
     fn is_idle(&self) -> bool {
         self.calls.available_permits() == MAX_CALLS
     }

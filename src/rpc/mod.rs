@@ -1,6 +1,5 @@
-//! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured. The server hands requests to a
-//! [`Handler`](crate::model::request::Handler) and Raft's messages to a [`RaftSink`]. Dropping a call resets its
-//! stream, and the server drops the handler's future. No message is sent twice.
+//! Requests between agents of one datacenter: HTTP/2 over TCP 8300, TLS when configured. Dropping a call resets its stream,
+//! and the server drops the handler's future. No message is sent twice.
 
 mod budget;
 mod client;
@@ -61,7 +60,6 @@ pub enum CallError {
 
 /// The path of requests, in the form of format level 3. Agents of another form answer 404, and nothing is lost.
 const REQUEST_PATH: &str = "/request/3";
-/// The path of Raft's messages.
 const RAFT_PATH: &str = "/raft";
 
 #[cfg(test)]

@@ -30,12 +30,13 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-/// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// The first byte of HTTP/2's preface.
 const HTTP2_PREFACE: u8 = b'P';
 /// The last of the first bytes of Consul's connections: 0 is for RPC, 1 for Raft, 3 for TLS, and so on.
 const LAST_OF_CONSUL: u8 = 9;
+const NO_CONSUL: &str = "it speaks Consul's RPC protocol, not Kontor's; agents and servers of both do not work together";
+const NO_PLAIN_TEXT: &str = "the peer speaks without TLS, which is configured here: set ca_file there, or here tls { \
+    internal_rpc { accept_plaintext = true } } without verify_incoming until all agents have it";
 /// The pause after the listener itself fails, for lack of file descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,7 +105,6 @@ struct Server {
     shutdown: Shutdown,
 }
 
-/// The other end of a connection.
 #[derive(Clone, Debug)]
 struct Peer {
     at: SocketAddr,
@@ -139,26 +139,14 @@ impl Server {
                 }
             }
             (TLS_HANDSHAKE, None) => self.distrusted("tls", peer, "TLS came, and none is configured here"),
-            (HTTP2_PREFACE, Some(tls)) if !tls.accepts_plain => {
-                self.distrusted(
-                    "plain",
-                    peer,
-                    "the peer speaks without TLS, which is configured here: set ca_file there, or here tls { internal_rpc { \
-                     accept_plaintext = true } } without verify_incoming until all agents have it",
-                );
-            }
+            (HTTP2_PREFACE, Some(tls)) if !tls.accepts_plain => self.distrusted("plain", peer, NO_PLAIN_TEXT),
             (HTTP2_PREFACE, _) => self.converse(stream, Peer { at: peer, no_server: None }).await,
-            (0..=LAST_OF_CONSUL, _) => self.distrusted(
-                "consul",
-                peer,
-                "it speaks Consul's RPC protocol, not Kontor's; agents and servers of both do not work together",
-            ),
+            (0..=LAST_OF_CONSUL, _) => self.distrusted("consul", peer, NO_CONSUL),
             (other, _) => refused("junk", peer, &format!("its first byte is {other:#04x}, neither TLS nor HTTP/2")),
         }
     }
 
-    /// Refuses a peer for its certificate or the lack of one. An operator has to mend that, so it is logged once a
-    /// minute for each address: a refused peer tries again and again.
+    /// Refuses a peer for its certificate or the lack of one. An operator has to mend that: it is logged once a minute.
     fn distrusted(&self, kind: &'static str, peer: SocketAddr, why: &str) {
         refused(kind, peer, why);
         if self.distrusted.failed(counted_as(peer.ip()), Instant::now().into_std()).is_due {

@@ -1,5 +1,4 @@
-//! One connection of a client to one server: made when asked for, by one dial for all waiting calls, and made anew after
-//! it broke, with growing pauses.
+//! One connection of a client to one server: made by one dial for all waiting calls, and anew with growing pauses.
 
 use super::Lane;
 use super::link::Link;
@@ -60,7 +59,6 @@ impl Slot {
         matches!(&*self.lock(), State::Up(link) if !link.is_closed())
     }
 
-    /// True if this slot has no connection and no dial.
     pub(super) fn is_forgettable(&self) -> bool {
         match &*self.lock() {
             State::Up(link) => link.is_closed(),
@@ -73,20 +71,15 @@ impl Slot {
     pub(super) async fn link(self: &Arc<Slot>) -> Result<Link, Arc<str>> {
         let dial = {
             let mut state = self.lock();
-            let pause = match &*state {
+            let dial = match &*state {
                 State::Up(link) if !link.is_closed() => return Ok(link.clone()),
                 State::Failed { error, retry_at, .. } if Instant::now() < *retry_at => return Err(Arc::clone(error)),
-                State::Failed { pause, .. } => (*pause * 2).min(defaults::RPC_BACKOFF_MAX),
-                State::Up(_) | State::Idle | State::Dialling(_) => defaults::RPC_BACKOFF_MIN,
-            };
-            match &*state {
+                State::Failed { pause, .. } => self.start((*pause * 2).min(defaults::RPC_BACKOFF_MAX)),
+                State::Up(_) | State::Idle => self.start(defaults::RPC_BACKOFF_MIN),
                 State::Dialling(dial) => dial.clone(),
-                _ => {
-                    let dial = self.start(pause);
-                    *state = State::Dialling(dial.clone());
-                    dial
-                }
-            }
+            };
+            *state = State::Dialling(dial.clone());
+            dial
         };
         dial.await
     }

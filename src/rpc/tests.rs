@@ -33,7 +33,6 @@ const LONG: Duration = Duration::from_secs(30);
 const LARGE: usize = 8 << 20;
 
 /// Reports when a handler's future starts and when it is dropped.
-#[derive(Clone)]
 struct Scripted {
     events: mpsc::UnboundedSender<&'static str>,
 }
@@ -83,9 +82,14 @@ struct Server {
     shutdown: Shutdown,
 }
 
-async fn server(tls: Option<RpcTls>) -> Server {
+async fn bound() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+async fn server(tls: Option<RpcTls>) -> Server {
+    let (listener, addr) = bound().await;
     let (sender, events) = mpsc::unbounded_channel();
     let (scripted, shutdown) = (Arc::new(Scripted { events: sender }), Shutdown::new());
     let (listener, _) = crate::listener::Listener::new(listener).unwrap();
@@ -94,8 +98,17 @@ async fn server(tls: Option<RpcTls>) -> Server {
 }
 
 impl Server {
+    /// The body of the answer to a read of `state`.
+    async fn read(&self, client: &RpcClient, state: &str) -> Bytes {
+        body(client.call(self.addr, &read(state), LONG).await.unwrap())
+    }
+
     async fn answers(&self, client: &RpcClient) -> bool {
         client.call(self.addr, &read("x"), LONG).await.is_ok_and(|reply| body(reply) == "x")
+    }
+
+    async fn expect(&mut self, event: &str) {
+        assert_eq!(tokio::time::timeout(LONG, self.events.recv()).await.unwrap(), Some(event));
     }
 }
 
@@ -131,16 +144,14 @@ fn tls_of(ca: &(String, String), kind: CertKind, dc: &str, rules: RpcRules) -> R
 async fn requests_faults_and_raft_messages_make_the_round_trip() {
     let (server, client) = plain().await;
     assert!(!client.is_alive(server.addr));
-    assert_eq!(body(client.call(server.addr, &read("passing"), LONG).await.unwrap()), "passing");
+    assert_eq!(server.read(&client, "passing").await, "passing");
     assert!(client.is_alive(server.addr));
-    match client.call(server.addr, &read("fault"), LONG).await {
-        Err(CallError::Fault(fault)) => assert_eq!(fault.kind, FaultKind::NoLeader),
-        other => panic!("{other:?}"),
-    }
+    let fault = client.call(server.addr, &read("fault"), LONG).await;
+    assert!(matches!(&fault, Err(CallError::Fault(fault)) if fault.kind == FaultKind::NoLeader), "{fault:?}");
     let message = Bytes::from(vec![7; 3 << 20]);
     assert_eq!(client.send(server.addr, Lane::Snapshots, message.clone(), LONG).await.unwrap(), message);
     assert_eq!(client.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.unwrap(), "cba");
-    assert_eq!(body(client.call(server.addr, &read("large"), LONG).await.unwrap()).len(), LARGE);
+    assert_eq!(server.read(&client, "large").await.len(), LARGE);
     // Parked reads are outside the budget: they must be small.
     let refused = client.call(server.addr, &read("x".repeat(defaults::RPC_MAX_READ_BYTES)), LONG).await;
     assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
@@ -150,10 +161,10 @@ async fn requests_faults_and_raft_messages_make_the_round_trip() {
 async fn a_dropped_call_drops_the_handlers_future_and_leaves_the_connection() {
     let (mut server, client) = plain().await;
     let call = hanging(&client, &server);
-    assert_eq!(server.events.recv().await, Some("started"));
+    server.expect("started").await;
     call.abort();
-    assert_eq!(tokio::time::timeout(LONG, server.events.recv()).await.unwrap(), Some("dropped"));
-    assert_eq!(body(client.call(server.addr, &read("still here"), LONG).await.unwrap()), "still here");
+    server.expect("dropped").await;
+    assert_eq!(server.read(&client, "still here").await, "still here");
 }
 
 #[tokio::test]
@@ -161,20 +172,18 @@ async fn many_calls_dropped_at_once_do_not_cost_the_connection() {
     let (mut server, client) = plain().await;
     let calls: Vec<_> = (0..500).map(|_| hanging(&client, &server)).collect();
     for _ in 0..500 {
-        assert_eq!(server.events.recv().await, Some("started"));
+        server.expect("started").await;
     }
     calls.iter().for_each(JoinHandle::abort);
     for _ in 0..500 {
-        assert_eq!(tokio::time::timeout(LONG, server.events.recv()).await.unwrap(), Some("dropped"));
+        server.expect("dropped").await;
     }
     assert!(client.is_alive(server.addr));
 }
 
 #[tokio::test]
 async fn a_server_that_accepts_and_never_answers_fails_all_its_calls() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let client = RpcClient::new(None);
+    let ((listener, addr), client) = (bound().await, RpcClient::new(None));
     let started = Instant::now();
     let (one, two) = (read("one"), read("two"));
     let (one, two) = tokio::join!(client.call(addr, &one, LONG), client.call(addr, &two, LONG));
@@ -187,8 +196,7 @@ async fn a_server_that_accepts_and_never_answers_fails_all_its_calls() {
 
 /// Relays one connection to `server`, and counts the bytes of its client.
 async fn counting_relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (addr, sent) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let ((listener, addr), sent) = (bound().await, Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&sent);
     tokio::spawn(async move {
         let (mut there, mut from_client) = (TcpStream::connect(server).await.unwrap(), listener.accept().await.unwrap().0);
@@ -207,9 +215,8 @@ async fn counting_relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn a_connection_without_calls_is_silent() {
-    let server = server(None).await;
+    let (server, client) = plain().await;
     let (addr, sent) = counting_relay(server.addr).await;
-    let client = RpcClient::new(None);
     assert_eq!(body(client.call(addr, &read("once"), LONG).await.unwrap()), "once");
     let quiet = async {
         let mut before = 0;
@@ -223,10 +230,7 @@ async fn a_connection_without_calls_is_silent() {
 
 #[tokio::test]
 async fn a_refused_connection_is_certainly_not_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
-    let client = RpcClient::new(None);
+    let (addr, client) = (bound().await.1, RpcClient::new(None));
     for _ in 0..3 {
         let outcome = client.call(addr, &read("x"), LONG).await;
         assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
@@ -237,7 +241,7 @@ async fn a_refused_connection_is_certainly_not_sent() {
 async fn a_call_under_way_when_the_server_goes_is_lost() {
     let (mut server, client) = plain().await;
     let call = hanging(&client, &server);
-    assert_eq!(server.events.recv().await, Some("started"));
+    server.expect("started").await;
     server.shutdown.trigger();
     let outcome = call.await.unwrap();
     assert!(matches!(outcome, Err(CallError::Lost(_))), "{outcome:?}");
@@ -270,7 +274,7 @@ async fn a_message_that_no_server_takes_is_refused_for_good_by_whichever_side_se
 
 #[tokio::test]
 async fn junk_closes_its_own_connection_and_no_other() {
-    let server = server(None).await;
+    let (server, client) = plain().await;
     let junk: [&[u8]; 4] =
         [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/9.9 and more than a preface", &[0x16, 3, 1, 0xff, 0xff], &[0; 64]];
     for bytes in junk {
@@ -281,8 +285,7 @@ async fn junk_closes_its_own_connection_and_no_other() {
         let ended = tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "{bytes:?} was left open");
     }
-    let client = RpcClient::new(None);
-    assert_eq!(body(client.call(server.addr, &read("fine"), LONG).await.unwrap()), "fine");
+    assert!(server.answers(&client).await);
 }
 
 #[tokio::test]
@@ -293,67 +296,51 @@ async fn connections_of_one_address_are_bounded() {
         streams.push(TcpStream::connect(server.addr).await.unwrap());
     }
     let last = streams.last_mut().unwrap();
-    let mut byte = [0];
-    let ended = tokio::time::timeout(LONG, last.read(&mut byte)).await.unwrap();
+    let ended = tokio::time::timeout(LONG, last.read(&mut [0])).await.unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)));
 }
 
 #[tokio::test]
-async fn tls_is_spoken_beside_plain_text_on_the_same_port_where_that_is_asked_for() {
-    let ca = create_ca("consul", 10, &[]).unwrap();
-    let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", RpcRules { accept_plaintext: true, ..lax() }))).await;
-    let named = RpcRules { verify_incoming: false, ..strict() };
-    for client in [Some(tls_of(&ca, CertKind::Client, "dc1", named)), None] {
-        assert!(server.answers(&RpcClient::new(client)).await);
+async fn tls_and_plain_text_are_spoken_as_the_rules_of_both_sides_say() {
+    let [ca, other] = [(); 2].map(|()| create_ca("consul", 10, &[]).unwrap());
+    let unnamed = || RpcRules { verify_server_hostname: false, ..strict() };
+    let of_server = |dc, rules| Some(tls_of(&ca, CertKind::Server, dc, rules));
+    let of_client = |rules| Some(tls_of(&ca, CertKind::Client, "dc1", rules));
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(authority.path(), &ca.0).unwrap();
+    let bare = |ca_file| {
+        let material = TlsMaterial::load(&TlsFiles { ca_file, ..TlsFiles::default() }).unwrap();
+        Some(RpcTls::new(&material, lax()).unwrap())
+    };
+    let beside_plain = of_server("dc1", RpcRules { accept_plaintext: true, ..lax() });
+    let verifies = of_server("dc1", unnamed());
+    for (claim, there, here, is_answered) in [
+        ("TLS beside plain text", &beside_plain, of_client(RpcRules { verify_incoming: false, ..strict() }), true),
+        ("plain text where it is asked for", &beside_plain, None, true),
+        ("no plain text unasked", &of_server("dc1", lax()), None, false),
+        ("an agent that verifies nothing, with a certificate", &of_server("dc1", lax()), of_client(lax()), true),
+        (
+            "an agent that verifies nothing, with an authority",
+            &of_server("dc1", lax()),
+            bare(Some(authority.path().into())),
+            true,
+        ),
+        ("plain text to a server without a certificate", &None, of_client(lax()), true),
+        ("no plain text to it from an agent that verifies", &None, of_client(strict()), false),
+        ("verify_incoming refuses plain text", &verifies, None, false),
+        ("verify_incoming refuses another authority", &verifies, Some(tls_of(&other, CertKind::Server, "dc1", lax())), false),
+        ("verify_incoming refuses agents without a certificate", &verifies, bare(None), false),
+        ("verify_incoming takes its own", &verifies, verifies.clone(), true),
+    ] {
+        let (server, client) = (server(there.clone()).await, RpcClient::new(here));
+        assert_eq!(server.answers(&client).await, is_answered, "{claim}");
+        let raft = client.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await;
+        assert!(is_answered || raft.is_err(), "{claim}");
     }
-}
-
-#[tokio::test]
-async fn a_server_that_has_a_certificate_takes_no_plain_text_unasked() {
-    let ca = create_ca("consul", 10, &[]).unwrap();
-    let server = server(Some(tls_of(&ca, CertKind::Server, "dc1", lax()))).await;
-    let plain = RpcClient::new(None);
-    assert!(!server.answers(&plain).await);
-    assert!(plain.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), LONG).await.is_err());
-    // Agents that verify nothing still use it, with a certificate or an authority alone.
-    assert!(server.answers(&RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())))).await);
-    let files = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(files.path(), &ca.0).unwrap();
-    let files = TlsFiles { ca_file: Some(files.path().to_owned()), ..TlsFiles::default() };
-    let bare = RpcTls::new(&TlsMaterial::load(&files).unwrap(), lax()).unwrap();
-    assert!(server.answers(&RpcClient::new(Some(bare))).await);
-}
-
-#[tokio::test]
-async fn who_verifies_nothing_speaks_plain_to_a_server_without_a_certificate() {
-    let ca = create_ca("consul", 10, &[]).unwrap();
-    let server = server(None).await;
-    assert!(server.answers(&RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", lax())))).await);
-    assert!(!server.answers(&RpcClient::new(Some(tls_of(&ca, CertKind::Client, "dc1", strict())))).await);
-}
-
-#[tokio::test]
-async fn verify_incoming_refuses_plain_text_and_strangers() {
-    let ca = create_ca("consul", 10, &[]).unwrap();
-    let rules = RpcRules { verify_server_hostname: false, ..strict() };
-    let tls = tls_of(&ca, CertKind::Server, "dc1", rules);
-    let server = server(Some(tls.clone())).await;
-    assert!(!server.answers(&RpcClient::new(None)).await);
-    let other = create_ca("consul", 10, &[]).unwrap();
-    assert!(!server.answers(&RpcClient::new(Some(tls_of(&other, CertKind::Server, "dc1", lax())))).await);
-    let nobody = RpcTls::new(&TlsMaterial::load(&TlsFiles::default()).unwrap(), lax()).unwrap();
-    assert!(!server.answers(&RpcClient::new(Some(nobody))).await);
-    assert!(server.answers(&RpcClient::new(Some(tls))).await);
-}
-
-#[tokio::test]
-async fn verify_server_hostname_refuses_a_server_of_another_datacenter() {
-    let ca = create_ca("consul", 10, &[]).unwrap();
-    let rules = RpcRules { verify_server_hostname: false, ..strict() };
-    let server = server(Some(tls_of(&ca, CertKind::Server, "dc2", rules))).await;
-    let client = RpcClient::new(Some(tls_of(&ca, CertKind::Server, "dc1", strict())));
-    let outcome = client.call(server.addr, &read("x"), LONG).await;
-    assert!(matches!(outcome, Err(CallError::NotSent(_))), "{outcome:?}");
+    let elsewhere = server(of_server("dc2", unnamed())).await;
+    let client = RpcClient::new(of_server("dc1", strict()));
+    let outcome = client.call(elsewhere.addr, &read("x"), LONG).await;
+    assert!(matches!(outcome, Err(CallError::NotSent(_))), "verify_server_hostname: {outcome:?}");
 }
 
 #[tokio::test]
@@ -402,7 +389,7 @@ async fn announce(addr: SocketAddr, path: &str, bytes: usize) -> [JoinHandle<()>
 
 #[tokio::test]
 async fn bodies_that_are_announced_and_do_not_come_hold_up_nobody() {
-    let server = server(None).await;
+    let (server, client) = plain().await;
     let mut held = Vec::new();
     for _ in 0..10 {
         held.push(announce(server.addr, RAFT_PATH, defaults::RPC_MAX_RAFT_BYTES).await);
@@ -411,7 +398,6 @@ async fn bodies_that_are_announced_and_do_not_come_hold_up_nobody() {
     // Both wait for less than such a body may take to come.
     let soon = defaults::RPC_BODY_TIMEOUT / 2;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let client = RpcClient::new(None);
     assert_eq!(client.send(server.addr, Lane::Raft, Bytes::from_static(b"abc"), soon).await.unwrap(), "cba");
     assert_eq!(body(client.call(server.addr, &read("x"), soon).await.unwrap()), "x");
     held.iter().flatten().for_each(JoinHandle::abort);

@@ -125,11 +125,12 @@ fn look(view: &View, get: &TxnGet, results: &mut Vec<TxnResult>) -> Result<(), S
         TxnGet::Service { node, id } => {
             let service = service(view, node, id);
             let absent = || format!("service {id:?} on node {node:?} doesn't exist");
-            results.push(TxnResult::Service(service.ok_or_else(absent)?));
+            results.push(TxnResult::Service(Box::new(service.ok_or_else(absent)?)));
         }
         TxnGet::Check { node, id } => {
             let check = check(view, node, id);
-            results.push(TxnResult::Check(check.ok_or_else(|| format!("check {id:?} on node {node:?} doesn't exist"))?));
+            let absent = || format!("check {id:?} on node {node:?} doesn't exist");
+            results.push(TxnResult::Check(Box::new(check.ok_or_else(absent)?)));
         }
         TxnGet::Nothing => {}
         TxnGet::Refused(why) => return Err(why.clone()),
@@ -195,10 +196,10 @@ fn change_service(
     match verb {
         CatalogVerb::Set | CatalogVerb::Cas => {
             register_on(change, node, Register { service: Some(of.clone()), ..Register::default() })?;
-            results.extend(service(change.view, node, id).map(TxnResult::Service));
+            results.extend(service(change.view, node, id).map(|service| TxnResult::Service(Box::new(service))));
         }
         CatalogVerb::Delete | CatalogVerb::DeleteCas => {
-            remove(change, Deregister { node: node.to_owned(), service_id: id.clone(), ..Deregister::default() })?
+            remove(change, Deregister { node: node.to_owned(), service_id: id.clone(), ..Deregister::default() })?;
         }
     }
     Ok(())
@@ -216,10 +217,10 @@ fn change_check(
     match verb {
         CatalogVerb::Set | CatalogVerb::Cas => {
             register_on(change, node, Register { check: Some(of.clone()), ..Register::default() })?;
-            results.extend(check(change.view, node, id).map(TxnResult::Check));
+            results.extend(check(change.view, node, id).map(|check| TxnResult::Check(Box::new(check))));
         }
         CatalogVerb::Delete | CatalogVerb::DeleteCas => {
-            remove(change, Deregister { node: node.clone(), check_id: id.clone(), ..Deregister::default() })?
+            remove(change, Deregister { node: node.clone(), check_id: id.clone(), ..Deregister::default() })?;
         }
     }
     Ok(())

@@ -1,5 +1,4 @@
-//! Makes a certificate authority and certificates under it: `tls ca create`, `tls cert create`. The caller gets PEM
-//! texts; no files are written.
+//! Makes a certificate authority and certificates under it, as PEM texts: `tls ca create`, `tls cert create`.
 
 use super::server_name;
 use crate::model::fault::Fault;

@@ -1,5 +1,4 @@
-//! The certificate of a server on the bridge: of a CA, or self-made. A self-made one lies in one file with its key: other
-//! datacenters pin it, and signing it anew would give another fingerprint.
+//! The certificate of a server on the bridge: of a CA, or self-made and kept with its key, since others pin it.
 
 use super::certificate::{fingerprint_of, is_unusual, parse, server_dc, validity_refusal};
 use super::material::{OwnCert, TlsMaterial};
@@ -111,8 +110,7 @@ impl BridgeIdentity {
         Trust::new(dc, domain, self.roots.clone(), require_ca)
     }
 
-    /// TLS 1.3 only, a certificate from every peer, no tickets: a resumed session would pass by the verifier, and so by
-    /// the withdrawal of a pin.
+    /// TLS 1.3 only, a certificate from every peer, no tickets: a resumed session would pass by the verifier.
     pub(crate) fn server_config(&self, trust: &Arc<Trust>) -> Result<ServerConfig, String> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])

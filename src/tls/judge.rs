@@ -1,6 +1,5 @@
-//! Judges the certificates that agents show each other on the RPC port, and clients on HTTPS. webpki judges usual
-//! certificates. Two kinds that webpki always refuses, and Consul's library takes, are judged here: the certificate of
-//! an authority that an agent shows as its own, and certificates of X.509 version 1 and 2.
+//! Judges the certificates that agents show each other on the RPC port, and clients on HTTPS. webpki judges usual ones;
+//! certificates of authorities and of X.509 version 1 and 2, which Consul's library takes, are judged here.
 
 use super::certificate::{has_extensions, is_unusual, parse};
 use super::provider;

@@ -1,5 +1,4 @@
-//! The files `ca_file`, `ca_path`, `cert_file` and `key_file`, and the TLS configurations made of them. Everything is
-//! checked when it is loaded: a wrong file stops the start and is named.
+//! The files `ca_file`, `ca_path`, `cert_file` and `key_file`, checked when they are loaded, and the TLS made of them.
 
 use super::certificate::{has_extensions, parse, server_dc, validity_refusal};
 use super::judge::{Authorities, KnownClients, KnownServers};
@@ -95,11 +94,6 @@ impl TlsMaterial {
     /// True if there is a certificate with its key.
     pub fn has_cert(&self) -> bool {
         self.own.is_some()
-    }
-
-    /// True if there is an authority to verify peers with.
-    pub fn has_ca(&self) -> bool {
-        self.authorities.is_some()
     }
 
     /// A server configuration for the HTTPS listener; `verify_incoming` asks clients for certificates.
@@ -237,23 +231,15 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// The certificates of all files of a folder, in the order of their names.
 fn certificates_in(folder: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: cannot be read: {error}", folder.display()))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| format!("{}: cannot be read: {error}", folder.display()))?.path();
-        if path.is_file() {
-            paths.push(path);
-        }
-    }
+    let listed = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut paths: Vec<PathBuf> = listed.map_err(|error| format!("{}: cannot be read: {error}", folder.display()))?;
+    paths.retain(|path| path.is_file());
     if paths.is_empty() {
         return Err(format!("{}: expected PEM files with certificates, the folder is empty", folder.display()));
     }
     paths.sort();
-    let mut all = Vec::new();
-    for path in paths {
-        all.extend(certificates(&path)?);
-    }
-    Ok(all)
+    let all: Result<Vec<_>, String> = paths.iter().map(|path| certificates(path)).collect();
+    Ok(all?.concat())
 }
 
 /// The end of the certificate in `found` that is over first.

@@ -1,7 +1,5 @@
-//! Certificates and keys: made (`authority`), loaded and checked (`material`), self-made for the bridge (`identity`).
-//! Peers of another datacenter are judged by `verify`, peers of this one by `judge`, both behind the one `verifier`.
-//! `outgoing` is TLS towards other servers, such as targets of checks. It reads no configuration, opens no sockets, and
-//! no key ever reaches a log line or an error.
+//! Certificates and keys: made (`authority`), loaded (`material`), self-made for the bridge (`identity`). Peers of another
+//! datacenter are judged by `verify`, peers of this one by `judge`. No key ever reaches a log line or an error.
 
 mod authority;
 mod certificate;
@@ -29,8 +27,7 @@ pub use verify::{PinTable, Trust};
 
 use std::sync::Arc;
 
-/// The cryptography of every TLS configuration here, independent of the process's default. Its first key exchange is
-/// the post-quantum X25519MLKEM768.
+/// The cryptography of every TLS configuration here; its first key exchange is the post-quantum X25519MLKEM768.
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -1,6 +1,5 @@
-//! TLS towards targets of health checks and handlers of watches. By default the authorities of the operating system judge
-//! targets, and no certificate is shown. With `enable_agent_tls_for_checks` this agent's authorities judge, and its
-//! certificate is shown.
+//! TLS towards targets of health checks and handlers of watches, judged by the authorities of the operating system, or by
+//! this agent's own with `enable_agent_tls_for_checks`.
 
 use super::judge::KnownServers;
 use super::material::TlsMaterial;

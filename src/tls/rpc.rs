@@ -67,7 +67,8 @@ impl RpcTls {
             client: Arc::new(ArcSwap::from_pointee(client)),
             outgoing: if rules.verify_outgoing { Outgoing::Tls } else { Outgoing::TlsWhereItIs },
             // A certificate without an authority is for HTTPS: no agent could judge it.
-            accepts_plain: !rules.verify_incoming && (rules.accept_plaintext || !(material.has_cert() && material.has_ca())),
+            accepts_plain: !rules.verify_incoming
+                && (rules.accept_plaintext || !(material.has_cert() && material.authorities().is_some())),
             server_name,
             rules: Arc::new(rules),
         })

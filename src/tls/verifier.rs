@@ -1,5 +1,5 @@
-//! The one implementation of rustls' verifiers, over the judges of certificates. The handshake's signature is verified
-//! here for all of them, with the key of the certificate that was shown; no judge can turn that off.
+//! The one implementation of rustls' verifiers, over the judges of certificates. No judge can turn off the verification of
+//! the handshake's signature.
 
 use super::certificate::{has_extensions, parse};
 use super::provider;

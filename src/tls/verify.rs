@@ -1,6 +1,5 @@
-//! Judges the certificate that a server of another datacenter shows on the bridge. A peer is accepted when its chain
-//! leads to the CA, or when its fingerprint is a pin of its datacenter. In both cases it is only the server that its
-//! certificate names: exactly one `server.<dc>.<domain>`. Each refusal names its rule.
+//! Judges the certificate that a server of another datacenter shows on the bridge: its chain leads to the CA, or its
+//! fingerprint is a pin, and it names exactly one `server.<dc>.<domain>`.
 
 use super::certificate::{fingerprint_of, parse, server_dc, validity_refusal};
 use super::verifier::{ClientJudge, ServerJudge, Shown};
@@ -171,9 +170,11 @@ impl ClientJudge for PeerJudge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BridgeIdentity;
+    use super::super::testing::dated_cert;
+    use super::super::{BridgeIdentity, create_ca};
     use super::*;
     use rustls_pki_types::UnixTime;
+    use rustls_pki_types::pem::PemObject;
     use std::time::Duration;
 
     const NOW: u64 = 1_790_000_000;
@@ -237,10 +238,8 @@ mod tests {
 
     #[test]
     fn what_was_made_with_a_ca_is_named_so_where_there_is_none() {
-        let (ca, key) = super::super::create_ca("consul", 10, &[]).unwrap();
-        let issuer = rcgen::Issuer::from_ca_cert_pem(&ca, rcgen::KeyPair::from_pem(&key).unwrap()).unwrap();
-        let params = rcgen::CertificateParams::new(vec!["server.dc2.consul".to_owned()]).unwrap();
-        let signed = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
+        let (signed, _) = dated_cert(&create_ca("consul", 10, &[]).unwrap(), &["server.dc2.consul"], [2020, 2049]);
+        let signed = CertificateDer::from_pem_slice(signed.as_bytes()).unwrap();
         let accepting = PeerJudge::accepting(trust(&[]));
         assert!(matches!(judged(&accepting, &signed, NOW), Err(Refusal::AnotherCa(_))));
         let own = BridgeIdentity::self_made(None, "dc1", "consul").unwrap();

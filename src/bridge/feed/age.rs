@@ -4,13 +4,12 @@
 //! had the ping, and which pushes were on their way: an answer with all of these pushes in it is
 //! no older than the ping was, plus that age. No receive time and no clock of another counts.
 //!
-//! [`LinkFreshness`] is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
+//! `freshness` is the pushing side of one link, [`Ages`] the following side. No I/O, no clock.
 
 use super::message::{Echo, Ping};
 use crate::defaults::BRIDGE_PINGS_UNHEARD;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The time, by [`clock`](crate::clock), as of which an answer is known to be the newest; it never goes back.
@@ -27,52 +26,6 @@ impl AsOf {
     /// The latest such time; unset before there is an answer.
     pub(in crate::bridge) fn get(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The pushing side's knowledge of the feeds of one link.
-#[derive(Debug, Default)]
-pub(in crate::bridge) struct LinkFreshness {
-    /// The newest ping that was answered.
-    pinged: u64,
-    feeds: HashMap<u64, Pushed>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Pushed {
-    number: u64,
-    /// The newest ping that was answered when this was pushed.
-    after: u64,
-}
-
-impl LinkFreshness {
-    /// The feed stands. Called before its first read, so that no echo speaks for an answer that was read before it and
-    /// pushed after it.
-    pub(in crate::bridge) fn open(&mut self, feed: u64) {
-        self.feeds.insert(feed, Pushed::default());
-    }
-
-    /// Numbers a push of `feed`; called before the push is sent.
-    pub(in crate::bridge) fn push(&mut self, feed: u64) -> u64 {
-        let pushed = self.feeds.entry(feed).or_default();
-        *pushed = Pushed { number: pushed.number + 1, after: self.pinged };
-        pushed.number
-    }
-
-    /// The feed has ended. Called once the follower counts its age no more: it takes an echo that is silent about a feed for
-    /// no news.
-    pub(in crate::bridge) fn close(&mut self, feed: u64) {
-        self.feeds.remove(&feed);
-    }
-
-    /// The answer to a ping. `age` is that of the view, taken after the ping came and before `behind` is asked, which says
-    /// whether a feed has news that [`LinkFreshness::push`] was not called for.
-    pub(in crate::bridge) fn echo(&mut self, ping: Ping, age: Option<Duration>, behind: impl Fn(u64) -> bool) -> Echo {
-        let listed = self.feeds.iter().filter(|(_, pushed)| pushed.number > 0 && pushed.after >= ping.heard);
-        let pushed = listed.map(|(feed, pushed)| (*feed, pushed.number)).collect();
-        let behind = self.feeds.keys().copied().filter(|feed| behind(*feed)).collect();
-        self.pinged = self.pinged.max(ping.number);
-        Echo { number: ping.number, age, pushed, behind }
     }
 }
 
@@ -98,8 +51,7 @@ struct Age {
 }
 
 impl Age {
-    /// Confirms the promised time once its pushes are there. `needs` never names an earlier push than an earlier promise
-    /// did, and a later push is no older.
+    /// Confirms the promised time once its pushes are there.
     fn settle(&mut self) {
         if self.has >= self.needs
             && let Some(time) = self.promised.take()
@@ -120,7 +72,7 @@ impl Ages {
         Ping { number: self.pings, heard: self.heard }
     }
 
-    /// Whether the echo of the last ping has arrived.
+    /// True if the echo of the last ping has arrived.
     pub(in crate::bridge) fn is_answered(&self) -> bool {
         self.heard == self.pings
     }
@@ -135,8 +87,7 @@ impl Ages {
         self.feeds.remove(&feed);
     }
 
-    /// A push has become the answer held. Not called for a refused push: the answer held is older than the time that the
-    /// other side vouches for.
+    /// A push has become the answer held. Not called for a refused push: the answer held is older.
     pub(in crate::bridge) fn took(&mut self, feed: u64, number: u64) {
         let Some(age) = self.feeds.get_mut(&feed) else { return };
         age.has = age.has.max(number);

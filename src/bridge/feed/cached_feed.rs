@@ -1,7 +1,5 @@
 //! One query of another datacenter: its newest answer with its age, its readers, and the state of its feed.
-//!
-//! The cache keeps it, readers read it without waiting, the query's `follower` writes it. It outlives its feeds: an answer
-//! whose feed has ended, or whose datacenter is cut off, stays and grows old.
+//! The answer outlives its feeds, and grows old.
 
 use super::age::AsOf;
 use super::message::Known;
@@ -29,8 +27,7 @@ pub(in crate::bridge) struct CachedFeed {
     phase: watch::Sender<Phase>,
     /// True if the phase is one in which the answer held may be given to readers.
     is_settled: AtomicBool,
-    /// The last questions beside the feed that have ended, to the leader and to any server: one holds for a leader, and the
-    /// other need not.
+    /// The last questions beside the feed that have ended: to the leader, and to any server.
     pub(in crate::bridge) refreshed: tokio::sync::Mutex<Option<Asked>>,
     pub(in crate::bridge) forwarded: tokio::sync::Mutex<Option<Asked>>,
 }
@@ -102,8 +99,7 @@ impl Stored {
         self.as_of.get().map_or(self.floor, |time| time.max(self.floor))
     }
 
-    /// The time as of which an answer that follows on this one is known to be the newest, by this one's. Only an index
-    /// proves that an answer differs from the one before.
+    /// The time as of which an answer that follows on this one is newest, by this one's. Only an index proves a difference.
     fn passes_on(&self, known: Known, meta: &AnswerMeta) -> Option<Instant> {
         (meta.indexed && known.cluster == self.answer.meta.cluster).then(|| self.as_of())
     }
@@ -276,11 +272,6 @@ impl CachedFeed {
         })
     }
 
-    /// The feed's task is gone.
-    pub(super) fn abandon(&self) {
-        self.set_phase(Phase::Idle);
-    }
-
     /// True if no reader gets the body: the feed is in the cache no more, and no reader waits for an answer.
     fn is_followed_only(&self) -> bool {
         self.usage.is_evicted() && self.phase.receiver_count() == 0
@@ -298,8 +289,7 @@ impl Feed for CachedFeed {
         self.stored.load().as_ref().map_or(0, |stored| stored.answer.body.len())
     }
 
-    /// Parked readers still wake for news, and find the answer where it is held then. A body is kept only for readers that
-    /// wait for it now.
+    /// Parked readers still wake for news. A body is kept only for readers that wait for it now.
     fn evict(&self) {
         self.usage.evict();
         let _turn = self.storing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,4 @@
-//! The task that keeps one feed: it opens it on the live link, moves it to the standby when it breaks, tries again when
-//! there is no link, and ends it when it is unwanted. The answer held outlives every failure here.
+//! The task that keeps one feed on the live link or the standby. The answer held outlives every failure here.
 
 use super::cached_feed::{CachedFeed, Phase};
 use super::message::Push;
@@ -170,8 +169,7 @@ impl Follower {
         end
     }
 
-    /// Opens a stream on the first of `ways`, and on the second when that fails, or is late and doubles are left; the first
-    /// answer serves.
+    /// Opens a stream on the first of `ways`, and on the second when that fails, or is late and doubles are left.
     async fn open(&self, datacenter: &Datacenter, ways: &[Way]) -> Result<(Stream, Push, usize), End> {
         let Some(live) = ways.first() else { return Err(End::Broken("no link stands".to_owned())) };
         datacenter.note_read();
@@ -208,7 +206,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         if !self.ended {
-            self.holding.abandon();
+            self.holding.set_phase(Phase::Idle);
         }
     }
 }

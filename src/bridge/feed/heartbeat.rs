@@ -1,14 +1,15 @@
-//! The heartbeat of one link, at the following side: pings go out, echoes come back, and both give the age of all its feeds.
-//!
-//! A process that hangs may still look alive to QUIC; without an echo its link is dead all the same.
+//! The heartbeat of one link, at the following side: pings and echoes give the age of all its feeds. Without an echo the
+//! link is dead, however alive it looks to QUIC.
 
 use super::age::{Ages, AsOf};
 use super::message::Echo;
 use super::pace::Pace;
-use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload};
+use crate::bridge::frame::{self, Frame, FrameError, Kind, MISBEHAVED, Outgoing, SILENT, read_header, read_payload, within};
 use crate::clock::{self, Latest};
 use crate::defaults;
+use futures_util::TryFutureExt;
 use quinn::{Connection, RecvStream, VarInt};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -78,15 +79,14 @@ impl Heartbeat {
         }
     }
 
-    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again; its feeds grow old
-    /// meanwhile.
+    /// Pings until the connection is gone. A server that takes no heartbeat is asked again and again.
     pub(in crate::bridge) async fn run(&self) {
         let _over = self.over.clone().drop_guard();
         loop {
-            let error = tokio::select! {
+            let Err(error) = tokio::select! {
                 biased;
                 _closed = self.connection.closed() => return,
-                error = self.exchange_heartbeats() => error,
+                ended = self.exchange_heartbeats() => ended,
             };
             match error {
                 FrameError::Silence(patience) => self.close(SILENT, format!("no echo came for {patience:?}")),
@@ -101,39 +101,28 @@ impl Heartbeat {
         }
     }
 
-    async fn exchange_heartbeats(&self) -> FrameError {
-        let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
-        let (send, mut recv) = match timeout(patience, self.connection.open_bi()).await {
-            Ok(Ok(streams)) => streams,
-            Ok(Err(error)) => return FrameError::Stream(error.to_string()),
-            // Streams are given back by the other side's process: it hangs.
-            Err(_elapsed) => return FrameError::Silence(patience),
-        };
+    async fn exchange_heartbeats(&self) -> Result<Infallible, FrameError> {
+        // Streams are given back by the other side's process: one that gives none hangs.
+        let streams = self.connection.open_bi().map_err(|error| FrameError::Stream(error.to_string()));
+        let (send, mut recv) = within(defaults::BRIDGE_PROGRESS_TIMEOUT, streams).await?;
         let mut outgoing = Outgoing::new(send);
         outgoing.hurry();
         tokio::select! {
             // First: an echo may put off what `ask` waits for.
             biased;
-            error = self.listen(&mut recv) => error,
-            error = self.ask(&mut outgoing) => error,
+            ended = self.listen(&mut recv) => ended,
+            ended = self.ask(&mut outgoing) => ended,
         }
     }
 
-    async fn ask(&self, outgoing: &mut Outgoing) -> FrameError {
-        let patience = defaults::BRIDGE_PROGRESS_TIMEOUT;
+    async fn ask(&self, outgoing: &mut Outgoing) -> Result<Infallible, FrameError> {
         let mut frame = Frame::bare(Kind::Heartbeat);
         let mut began = Instant::now();
         let mut pinged = None;
         loop {
-            match timeout(patience, outgoing.send(&frame)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error,
-                Err(_elapsed) => return FrameError::Silence(patience),
-            }
-            if let Some(pinged) = pinged
-                && let Err(silence) = self.until_due(pinged, &mut began).await
-            {
-                return silence;
+            within(defaults::BRIDGE_PROGRESS_TIMEOUT, outgoing.send(&frame)).await?;
+            if let Some(pinged) = pinged {
+                self.until_due(pinged, &mut began).await?;
             }
             let now = Instant::now();
             let gap = now - pinged.unwrap_or(now);
@@ -142,15 +131,11 @@ impl Heartbeat {
             self.pace().ping(gap, is_answered, !self.is_behind());
             // Noted before it is sent: an age counted from it is never too young.
             let ping = self.ages().ping(clock::now());
-            frame = match Frame::of(Kind::Ping, &ping) {
-                Ok(frame) => frame,
-                Err(error) => return error,
-            };
+            frame = Frame::of(Kind::Ping, &ping)?;
         }
     }
 
-    /// Waits until a ping is due after the one at `pinged`. Fails once the other side is silent for too long, counted
-    /// from `began` at the earliest.
+    /// Waits until a ping is due after the one at `pinged`. Fails on too long a silence, from `began` at the earliest.
     async fn until_due(&self, pinged: Instant, began: &mut Instant) -> Result<(), FrameError> {
         loop {
             let is_answered = self.ages().is_answered();
@@ -159,7 +144,7 @@ impl Heartbeat {
                 (pace.interval(is_answered), pace.patience())
             };
             let due = pinged + interval;
-            let silent = self.heard_since(*began) + patience;
+            let silent = self.echoed.at().map_or(*began, |echo| echo.max(*began)) + patience;
             let now = Instant::now();
             if now >= due {
                 return Ok(());
@@ -179,32 +164,23 @@ impl Heartbeat {
         }
     }
 
-    async fn listen(&self, recv: &mut RecvStream) -> FrameError {
-        loop {
-            match self.hear(recv).await {
-                Ok(true) => {
-                    self.echoed.happens();
-                    self.repaced.notify_one();
-                }
-                Ok(false) => {
-                    self.condemn("an echo came that answers no ping");
-                    return FrameError::Stream("condemned".to_owned());
-                }
-                Err(error) => return error,
+    async fn listen(&self, recv: &mut RecvStream) -> Result<Infallible, FrameError> {
+        let why = loop {
+            let header = read_header(recv).await?;
+            if header.kind != Kind::Echo {
+                break format!("expected an echo, got a {:?}", header.kind);
             }
-        }
-    }
-
-    async fn hear(&self, recv: &mut RecvStream) -> Result<bool, FrameError> {
-        let header = read_header(recv).await?;
-        if header.kind != Kind::Echo {
-            self.condemn(&format!("expected an echo, got a {:?}", header.kind));
-            return Err(FrameError::Stream("condemned".to_owned()));
-        }
-        let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
-        let echo: Echo = frame::decode(&payload)?;
-        self.note_view(echo.age);
-        Ok(self.ages().echo(&echo))
+            let payload = read_payload(recv, header, defaults::BRIDGE_PROGRESS_TIMEOUT).await?;
+            let echo: Echo = frame::decode(&payload)?;
+            self.note_view(echo.age);
+            if !self.ages().echo(&echo) {
+                break "an echo came that answers no ping".to_owned();
+            }
+            self.echoed.happens();
+            self.repaced.notify_one();
+        };
+        self.condemn(&why);
+        Err(FrameError::Stream("condemned".to_owned()))
     }
 
     /// Notes the age of the other side's view.
@@ -278,8 +254,7 @@ impl Heartbeat {
         LinkUse(Arc::clone(self))
     }
 
-    /// A turn to open a feed: thousands may have lost their link at once, and requests need streams too. Unset when the link
-    /// is kept no more.
+    /// A turn to open a feed, since requests need streams too. Unset when the link is kept no more.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         tokio::select! {
             turn = self.opening.acquire() => turn.ok(),
@@ -296,11 +271,6 @@ impl Heartbeat {
     #[cfg(test)]
     pub(super) fn is_at_rest(&self) -> bool {
         self.pace().rests()
-    }
-
-    /// When the last echo came; `began` where none has come since.
-    fn heard_since(&self, began: Instant) -> Instant {
-        self.echoed.at().map_or(began, |echo| echo.max(began))
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {

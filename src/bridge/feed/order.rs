@@ -1,7 +1,5 @@
 //! The order of answers: which may take the place of the one held. No I/O, no clock.
-//!
-//! Answers of one query come by several ways: from the live link, from the standby, and from single questions. Within a
-//! cluster the index decides; between clusters the later arrival counts.
+//! Within a cluster the index decides; between clusters the later arrival counts.
 
 use super::message::Known;
 

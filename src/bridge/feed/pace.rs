@@ -1,7 +1,4 @@
-//! How often a link is pinged. A link that something is asked over is pinged at
-//! [`BRIDGE_PING_INTERVAL`], and one at rest at [`BRIDGE_REST_INTERVAL`].
-//!
-//! `heartbeat` asks it. No I/O, no clock.
+//! How often a link is pinged: in use each [`BRIDGE_PING_INTERVAL`], at rest each [`BRIDGE_REST_INTERVAL`]. No clock.
 
 use crate::defaults::{BRIDGE_PING_INTERVAL, BRIDGE_PROGRESS_TIMEOUT, BRIDGE_REST_INTERVAL};
 use std::time::Duration;
@@ -11,9 +8,9 @@ use std::time::Duration;
 pub(super) struct Pace {
     /// Calls in flight and feeds.
     uses: usize,
-    /// Whether a call or a feed has begun since the last ping.
+    /// True if a call or a feed has begun since the last ping.
     is_used: bool,
-    /// Whether the link is at rest until the next ping.
+    /// True if the link is at rest until the next ping.
     rests: bool,
     /// The time by which the first ping without an echo was sent later than in use.
     grace: Duration,
@@ -32,8 +29,7 @@ impl Pace {
         self.uses = self.uses.saturating_sub(1);
     }
 
-    /// A ping is sent, `gap` after the one before. A link rests only where the ping before is answered
-    /// (`is_answered`) and nothing else speaks against it (`is_calm`).
+    /// A ping is sent, `gap` after the one before. A link rests only where that one is answered, and all `is_calm`.
     pub(super) fn ping(&mut self, gap: Duration, is_answered: bool, is_calm: bool) {
         if is_answered {
             self.grace = gap.saturating_sub(BRIDGE_PING_INTERVAL).min(BRIDGE_REST_INTERVAL - BRIDGE_PING_INTERVAL);

@@ -39,8 +39,7 @@ impl Places {
         Places { max, inside: Mutex::default() }
     }
 
-    /// A place for the feed of `holding`. When all are taken, a batch of others ends first: unwatched ones before watched
-    /// ones, the least recently used first.
+    /// A place for the feed of `holding`. When all are taken, the least recently used ones end, unwatched ones first.
     pub(super) fn enter(self: &Arc<Places>, holding: &Arc<CachedFeed>) -> FeedServer {
         let (dc, lost) = (holding.dc().to_owned(), CancellationToken::new());
         let mut inside = self.inside();

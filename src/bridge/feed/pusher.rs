@@ -1,9 +1,7 @@
 //! Serves one feed of another datacenter on its stream, or the heartbeat of its link.
-//!
-//! One push is in flight, the newest answer wins, and a follower that lets go, in whatever way, frees all that its feed
-//! held. A feed that ends on this side keeps its place until the follower has let go too.
+//! One push is in flight, and the newest answer wins. A feed keeps its place until the follower has let go too.
 
-use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, kib, read_header, read_payload};
+use super::super::frame::{self, Frame, FrameError, Kind, Outgoing, kib, read_header, read_payload, within};
 use super::message::{Known, Open, Ping, Push, Took};
 use super::pushing::{NotFed, Pushing, Seat};
 use crate::defaults;
@@ -97,10 +95,7 @@ pub(in crate::bridge) async fn heartbeat(
         }
         let Some(echo) = pushing.echo(ping) else { return Ok(()) };
         let echo = Frame::of(Kind::Echo, &echo)?;
-        match timeout(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&echo)).await {
-            Ok(sent) => sent?,
-            Err(_elapsed) => return Err(FrameError::Silence(defaults::BRIDGE_REPLY_TIMEOUT)),
-        }
+        within(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&echo)).await?;
     }
 }
 
@@ -190,7 +185,7 @@ async fn push_all(
             seat.settle(&watched, now);
             drop((turn, answer));
         } else {
-            if is_too_large(answer.body.len()) {
+            if answer.body.len() >= defaults::FEED_MAX_BYTES as usize {
                 return Ended::Fault(too_large(answer.body.len()));
             }
             let number = seat.push(&watched, now);
@@ -201,8 +196,7 @@ async fn push_all(
                 Err(error) => return Ended::Broken(error),
             };
             (*reported, is_first) = (Some(now), false);
-            // Until it is taken: the pushes in flight never fill a link's window, where they would stand in the way of
-            // echoes and answers.
+            // Until it is taken: pushes in flight never stand in the way of echoes and answers.
             let Ok(room) = pushing.flying.acquire_many(kib(frame.len())).await else { return Ended::ByFollower };
             window.sent.store(number, Ordering::Release);
             match timeout(defaults::FEED_TOOK_TIMEOUT, outgoing.send(&frame)).await {
@@ -283,10 +277,7 @@ async fn next<T: DeserializeOwned>(recv: &mut RecvStream, kind: Kind) -> Result<
 
 /// Sends the fault that ends a feed.
 async fn end(outgoing: &mut Outgoing, fault: &Fault) -> Result<(), FrameError> {
-    match timeout(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&Frame::fault(fault)?)).await {
-        Ok(sent) => sent?,
-        Err(_elapsed) => return Err(FrameError::Silence(defaults::BRIDGE_REPLY_TIMEOUT)),
-    }
+    within(defaults::BRIDGE_REPLY_TIMEOUT, outgoing.send(&Frame::fault(fault)?)).await?;
     outgoing.finish()
 }
 
@@ -297,10 +288,6 @@ fn push_frame(number: u64, answer: Answer, now: Known, reported: Option<Known>) 
     metrics::counter!("kontor.bridge.pushes", "body" => if is_same { "same" } else { "new" }).increment(1);
     metrics::counter!("kontor.bridge.push_bytes").increment(frame.len() as u64);
     Ok(frame)
-}
-
-fn is_too_large(body: usize) -> bool {
-    body >= defaults::FEED_MAX_BYTES as usize
 }
 
 fn too_large(came: usize) -> Fault {

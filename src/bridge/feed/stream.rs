@@ -1,5 +1,4 @@
-//! One stream of a feed: opened with the answer held already, then push after push. Each message of the other side is
-//! checked here; a side that breaks the rules loses the link.
+//! One stream of a feed, each message checked: a side that breaks the rules loses the link.
 
 use super::age::AsOf;
 use super::cached_feed::{CachedFeed, Phase, Pushed, Taken};
@@ -60,8 +59,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Opens a stream on `way`; its first push is the second part, not dealt with yet. Fails without one
-    /// `BRIDGE_PROGRESS_TIMEOUT` after its turn.
+    /// Opens a stream on `way`, with its first push, within `BRIDGE_PROGRESS_TIMEOUT` after its turn.
     pub(super) async fn open(holding: &CachedFeed, way: &Way) -> Result<(Stream, Push), End> {
         let broken = |why: &str| End::Broken(why.to_owned());
         // Its time is counted from its turn.

@@ -1,8 +1,6 @@
 //! A told age is never below the true one: both sides of two links in a world of explicit times.
-//!
-//! The world is a datacenter that commits writes, with servers that lag, lead and are deposed, each
-//! with a clock of its own that is off by minutes. Two of its servers feed one follower, by links
-//! that delay everything, lose pings and echoes and let them overtake each other and the pushes.
+//! A datacenter commits writes; its servers lag, lead and are deposed, each with a clock that is off by minutes. Two of them
+//! feed one follower, by links that delay, lose and reorder.
 
 use super::age::{Ages, AsOf};
 use super::freshness::{FeedsFreshness, FreshnessBasis, Poll};
@@ -12,6 +10,7 @@ use crate::model::operation::{Read, StatusRead};
 use crate::model::principal::Principal;
 use crate::model::query::Identity;
 use crate::model::request::Interest;
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, pending};
@@ -31,8 +30,7 @@ const POLLED: usize = QUERIES - 1;
 /// Milliseconds since the world began.
 type Ms = u64;
 
-/// The commits of the far datacenter: for each entry the query whose answer it changes, and the time of its acknowledgement.
-/// The index of an answer is that of the last entry that changed it.
+/// The commits: for each entry the query whose answer it changes, and the time of its acknowledgement.
 type Log = Vec<(usize, Ms)>;
 
 fn index_of(log: &Log, query: usize, applied: usize) -> u64 {
@@ -232,15 +230,9 @@ impl World {
             11 => drop(take(&mut self.links[link].echoes, b)),
             12 | 13 => self.answer_ping(link, b),
             14 | 15 => self.hear(link, b),
-            16..=19 => {
-                self.step(link, feed);
-            }
-            20 | 21 => {
-                self.deliver(link, feed);
-            }
-            22 | 23 => {
-                self.acknowledge(link, feed);
-            }
+            16..=19 => _ = self.step(link, feed),
+            20 | 21 => _ = self.deliver(link, feed),
+            22 | 23 => _ = self.acknowledge(link, feed),
             _ if b % 8 == 0 => self.fail(link, feed),
             _ => {}
         }
@@ -308,16 +300,13 @@ impl World {
         if task.retired || task.in_flight {
             return false;
         }
+        let is_called = task.basis.as_ref().is_some_and(|basis| basis.called());
         let far = self.far.lock().unwrap();
         match task.next {
             None => {
                 let is_first = task.reported.is_none();
-                let has_news = |basis: &Arc<Watched>| {
-                    let applied = far.servers[link].applied;
-                    far.log[basis.from.min(applied)..applied].iter().any(|(of, _)| *of == basis.query)
-                };
-                let polled_news = task.query == POLLED && is_notified(&task.news);
-                if !(is_first || polled_news || task.basis.as_ref().is_some_and(has_news)) {
+                let polled_news = task.query == POLLED && task.news.notified().now_or_never().is_some();
+                if !(is_first || polled_news || is_called) {
                     return false;
                 }
                 task.next = Some((far.servers[link].applied, None));
@@ -435,11 +424,6 @@ impl World {
             }
         }
     }
-}
-
-fn is_notified(news: &Notify) -> bool {
-    use futures_util::FutureExt;
-    news.notified().now_or_never().is_some()
 }
 
 fn take<T>(list: &mut Vec<T>, which: usize) -> Option<T> {

@@ -3,6 +3,7 @@
 use super::tests_far::*;
 use crate::bridge::Datacenters;
 use crate::bridge::answers::Bounds;
+use crate::bridge::link::Link;
 use crate::cache::Follow;
 use crate::model::answer::Answer;
 use crate::model::command::Deregister;
@@ -11,19 +12,20 @@ use crate::model::operation::{CatalogWrite, Write};
 use crate::model::principal::Principal;
 use crate::model::query::{Freshness, Query};
 use crate::model::request::{Hops, Operation, Reply, Request, WriteRequest};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Two far servers; the first is the one that is asked first.
 async fn two() -> (Near, Far, Far) {
     let (near, [one, two]) = Near::with(["s1", "s2"], Bounds::default()).await;
-    let first = near.bridge.links.of("dc2").unwrap().links()[0].server.addr;
+    let first = near.links()[0].server.addr;
     if first == one.remote.addr { (near, one, two) } else { (near, two, one) }
 }
 
 impl Near {
-    fn asks_first(&self, far: &Far) -> bool {
-        self.bridge.links.of("dc2").unwrap().links()[0].server.addr == far.remote.addr
+    fn links(&self) -> Arc<Vec<Arc<Link>>> {
+        self.bridge.links.of("dc2").unwrap().links()
     }
 }
 
@@ -49,7 +51,7 @@ async fn the_other_is_asked_first_and_feeds_move_to_it() {
     assert_eq!(body(&first.await.unwrap().unwrap()), "old");
 
     set_age(&cut, 60);
-    eventually("the one that is cut off is asked first", || near.asks_first(&other)).await;
+    eventually("the one that is cut off is asked first", || near.links()[0].server.addr == other.remote.addr).await;
     let mut moved = other.fed().await;
     assert_eq!(moved.open.known.map(|known| known.index), Some(7), "nothing is sent twice");
     moved.push(8, Some("new")).await;
@@ -57,8 +59,7 @@ async fn the_other_is_asked_first_and_feeds_move_to_it() {
 
     // A feed that has moved stays when both are as good.
     set_age(&cut, 0);
-    eventually("it counts as cut off", || near.bridge.links.of("dc2").unwrap().links().iter().all(|link| !link.is_behind()))
-        .await;
+    eventually("it counts as cut off", || near.links().iter().all(|link| !link.is_behind())).await;
     moved.push(9, Some("newer")).await;
     eventually("no news", || followed.held().is_some_and(|held| body(&held) == "newer")).await;
 }
@@ -86,10 +87,7 @@ async fn a_write_that_was_held_in_vain_is_done_by_the_other_and_one_that_may_be_
     // Nobody is made to wait a second time for a server that is cut off too.
     replies(&cut, Err(Fault::no_leader()));
     set_age(&other, 60);
-    eventually("it does not count as cut off", || {
-        near.bridge.links.of("dc2").unwrap().links().iter().any(|link| link.is_behind())
-    })
-    .await;
+    eventually("it does not count as cut off", || near.links().iter().any(|link| link.is_behind())).await;
     let before = other.shared.asked.load(Ordering::SeqCst);
     assert_eq!(near.bridge.call("dc2", &write(), LONG).await.unwrap_err().kind, FaultKind::NoLeader);
     assert_eq!(other.shared.asked.load(Ordering::SeqCst), before);

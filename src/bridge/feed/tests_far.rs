@@ -5,8 +5,8 @@ use crate::bridge::answers::{Answers, Bounds, Followed};
 use crate::bridge::endpoint::Endpoint;
 use crate::bridge::frame::{self, Frame, Kind, Outgoing, read_header, read_payload};
 use crate::bridge::link::Greeting;
-pub(super) use crate::bridge::tests::{LONG, eventually};
-use crate::bridge::tests::{Mute, any_port, self_made, server, settings};
+pub(super) use crate::bridge::tests::{LONG, eventually, eventually_so};
+use crate::bridge::tests::{Mute, raw_far_side, self_made, settings};
 use crate::bridge::{Admission, Bridge, BridgeSettings, RemoteServer};
 use crate::cache::{Follow, Held};
 use crate::defaults;
@@ -19,9 +19,8 @@ use crate::model::query::{Consistency, Identity};
 use crate::model::request::Reply;
 use crate::shutdown::Shutdown;
 use bytes::Bytes;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, RecvStream};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +38,7 @@ pub(super) struct Far {
 }
 
 pub(super) struct Shared {
+    name: String,
     /// The age in echoes; none for no view.
     pub(super) echoes: Mutex<Option<Duration>>,
     /// The last push of each feed, named in each echo.
@@ -64,13 +64,9 @@ pub(super) struct Fed {
 
 impl Far {
     pub(super) async fn start(name: &str, pin_of_near: &str) -> Far {
-        let identity = self_made("dc2");
-        let pin = identity.fingerprint();
-        let trust = Arc::new(identity.trust("dc2", "consul", false));
-        trust.set_pins([("dc1".to_owned(), [pin_of_near.to_owned()].into_iter().collect())].into());
-        let endpoint = Endpoint::bind(any_port(), identity, trust, "consul").unwrap();
-        let addr: SocketAddr = endpoint.quic.local_addr().unwrap();
+        let (endpoint, remote) = raw_far_side(name, pin_of_near);
         let shared = Arc::new(Shared {
+            name: name.to_owned(),
             echoes: Mutex::new(Some(Duration::ZERO)),
             pushed: Mutex::default(),
             reply: Mutex::new(Err(Fault::no_leader())),
@@ -80,8 +76,8 @@ impl Far {
             mute: AtomicBool::new(false),
         });
         let (sender, feeds) = mpsc::unbounded_channel();
-        tokio::spawn(accept(endpoint, name.to_owned(), Arc::clone(&shared), sender));
-        Far { remote: server(name, "dc2", addr, pin), feeds, shared }
+        tokio::spawn(accept(endpoint, Arc::clone(&shared), sender));
+        Far { remote, feeds, shared }
     }
 
     pub(super) async fn fed(&mut self) -> Fed {
@@ -96,14 +92,14 @@ impl Far {
     }
 }
 
-async fn accept(endpoint: Endpoint, name: String, shared: Arc<Shared>, feeds: mpsc::UnboundedSender<Fed>) {
+async fn accept(endpoint: Endpoint, shared: Arc<Shared>, feeds: mpsc::UnboundedSender<Fed>) {
     while let Some(incoming) = endpoint.quic.accept().await {
         let Ok(connection) = incoming.await else { continue };
         shared.connections.lock().unwrap().push(connection.clone());
-        let (name, shared, feeds) = (name.clone(), Arc::clone(&shared), feeds.clone());
+        let (shared, feeds) = (Arc::clone(&shared), feeds.clone());
         tokio::spawn(async move {
             while let Ok((send, recv)) = connection.accept_bi().await {
-                tokio::spawn(stream(connection.clone(), name.clone(), send, recv, Arc::clone(&shared), feeds.clone()));
+                tokio::spawn(stream(connection.clone(), Outgoing::new(send), recv, Arc::clone(&shared), feeds.clone()));
             }
         });
     }
@@ -111,18 +107,16 @@ async fn accept(endpoint: Endpoint, name: String, shared: Arc<Shared>, feeds: mp
 
 async fn stream(
     connection: Connection,
-    name: String,
-    send: SendStream,
+    mut outgoing: Outgoing,
     mut recv: RecvStream,
     shared: Arc<Shared>,
     feeds: mpsc::UnboundedSender<Fed>,
 ) {
-    let mut outgoing = Outgoing::new(send);
     let Ok(header) = read_header(&mut recv).await else { return };
     let Ok(payload) = read_payload(&mut recv, header, LONG).await else { return };
     match header.kind {
         Kind::Greeting => {
-            let us = Greeting { node: name, datacenter: "dc2".to_owned(), clock: None, cluster: None };
+            let us = Greeting { node: shared.name.clone(), datacenter: "dc2".to_owned(), clock: None, cluster: None };
             outgoing.send(&Frame::of(Kind::Greeting, &us).unwrap()).await.unwrap();
             outgoing.finish().unwrap();
         }

@@ -324,8 +324,7 @@ async fn an_answer_that_cannot_be_fed_is_asked_for_each_time() {
 async fn a_server_without_a_view_or_room_is_passed_over_for_the_other() {
     for fault in [Fault::no_leader(), Fault::new(FaultKind::Busy, "full")] {
         let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
-        let followed = near.follow("n");
-        let waiting = first(&followed);
+        let waiting = first(&near.follow("n"));
         let (mut fed, _asked, other) = fed_first(&mut one, &mut two).await;
         fed.send(&Frame::of(Kind::Fault, &fault).unwrap()).await;
         other.fed().await.push(10, Some("a")).await;
@@ -337,11 +336,9 @@ async fn a_server_without_a_view_or_room_is_passed_over_for_the_other() {
 async fn what_nobody_has_room_to_feed_is_asked_for_each_time() {
     let (near, [mut far]) = Near::with(["s2"], Bounds::default()).await;
     *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
-    let followed = near.follow("n");
-    let waiting = first(&followed);
     let busy = Frame::of(Kind::Fault, &Fault::new(FaultKind::Busy, "full")).unwrap();
     // Kept: a stream that is dropped is reset, and its bytes may be lost.
-    let mut once = far.fed().await;
+    let (followed, waiting, mut once) = near.asked(&mut far, "n").await;
     once.send(&busy).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
     let mut again = far.fed().await;
@@ -363,11 +360,7 @@ async fn what_nobody_has_a_view_of_yet_is_asked_for() {
     without.send(&Frame::of(Kind::Fault, &Fault::no_leader()).unwrap()).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "asked");
     far.fed().await.push(6, Some("fed")).await;
-    let deadline = Instant::now() + LONG;
-    while body(&followed.first().await.unwrap()) != "fed" {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually_so("it is not fed", async || body(&followed.first().await.unwrap()) == "fed").await;
 }
 
 #[tokio::test]
@@ -389,27 +382,23 @@ async fn thousands_of_feeds_that_are_opened_leave_streams_for_requests() {
     *far.shared.reply.lock().unwrap() = Ok(answer(5, "asked"));
     let many: Vec<_> = (0..defaults::BRIDGE_MAX_STREAMS + 100).map(|i| near.follow(&i.to_string())).collect();
     // The far side opens its feeds and says no more.
-    for followed in &many {
-        assert!(followed.held().is_none());
-    }
+    assert!(many.iter().all(|followed| followed.held().is_none()));
     eventually("no feed is opened", || !far.feeds.is_empty()).await;
-    let deadline = Instant::now() + LONG;
     let request = Request { operation: Operation::Read(Query::of(query("n"), Freshness::STALE)), hops: Hops::default() };
     // On a busy machine a call may be given up for lack of progress; without a stream all would.
-    let reply = loop {
-        match near.bridge.call("dc2", &request, LONG).await {
-            Ok(reply) => break reply,
-            Err(fault) => assert!(Instant::now() < deadline, "{fault}"),
-        }
-    };
-    assert_eq!(reply, Reply::Answer(answer(5, "asked")));
+    let mut reply = Err(Fault::no_leader());
+    eventually_so("no request is answered", async || {
+        reply = near.bridge.call("dc2", &request, LONG).await;
+        reply.is_ok()
+    })
+    .await;
+    assert_eq!(reply, Ok(Reply::Answer(answer(5, "asked"))));
 }
 
 #[tokio::test]
 async fn a_late_first_answer_is_asked_of_the_standby_too() {
     let (near, [mut one, mut two]) = Near::with(["s2", "s3"], Bounds::default()).await;
-    let followed = near.follow("n");
-    let waiting = first(&followed);
+    let waiting = first(&near.follow("n"));
     let (mut slow, _asked, other) = fed_first(&mut one, &mut two).await;
     other.fed().await.push(10, Some("a")).await;
     assert_eq!(body(&waiting.await.unwrap().unwrap()), "a");

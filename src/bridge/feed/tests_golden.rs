@@ -1,5 +1,4 @@
-//! The messages of servers and agents of this format level are read for ever: requests and replies, which `rpc` carries
-//! without a frame, and the frames of the bridge.
+//! The messages of servers and agents of this format level, which are read for ever.
 
 use super::message::{Echo, Known, Open, Ping, Push, Took};
 use crate::bridge::frame::{self, Frame, Kind};
@@ -68,15 +67,11 @@ fn writes() -> Vec<(&'static str, Write)> {
     let removal = Removal { dc: "dc2".to_owned(), is_known: true, clusters: [cluster()].into() };
     let set = OperatorWrite::SetAutopilot { config: Box::new(AutopilotConfig::default()), only_at: Some(5) };
     let id = NodeId::from_u128(3);
+    let register = Register { node: "n1".into(), ..Register::default() };
+    let deregister = Deregister { node: "n1".into(), ..Deregister::default() };
     vec![
-        (
-            "catalog-register",
-            Write::Catalog(CatalogWrite::Register(Box::new(Register { node: "n1".into(), ..Register::default() }))),
-        ),
-        (
-            "catalog-deregister",
-            Write::Catalog(CatalogWrite::Deregister(Deregister { node: "n1".into(), ..Deregister::default() })),
-        ),
+        ("catalog-register", Write::Catalog(CatalogWrite::Register(Box::new(register)))),
+        ("catalog-deregister", Write::Catalog(CatalogWrite::Deregister(deregister))),
         ("health-vote", Write::Health(HealthWrite::Vote(Ballot { observer: "n2".to_owned(), votes: vec![vote] }))),
         ("coordinate-update", Write::Coordinate(CoordinateWrite::Update(NodeCoordinate::default()))),
         ("operator-set-autopilot", Write::Operator(set)),

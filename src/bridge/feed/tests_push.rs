@@ -2,7 +2,7 @@
 
 use super::super::frame::{self, Frame, Kind, read_header};
 use super::message::{Echo, Known, Open, Ping, fingerprint};
-use super::tests_room::{LONG, Near, Room, cluster, query};
+use super::tests_room::{LONG, Near, Room, cluster, eventually_so, query};
 use crate::defaults;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::query::testing::QueryOptions;
@@ -142,10 +142,8 @@ async fn a_feed_that_has_ended_is_not_vouched_for_until_it_is_let_go() {
 
 #[tokio::test]
 async fn echoes_tell_age_pushes_and_who_is_behind() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
+    let (room, link) = web((1, "x")).await;
     room.shelf.put("db", Ok((1, "y")));
-    let link = room.link().await;
     let mut heartbeat = link.heartbeat().await;
     assert_eq!(heartbeat.echo(1, 0).await, Echo { number: 1, age: Some(Duration::ZERO), ..Echo::default() });
     let (mut web, mut db) = (link.open(1, "web", None).await, link.open(2, "db", None).await);
@@ -186,59 +184,39 @@ async fn what_nobody_calls_about_is_read_at_each_ping() {
     let next = defaults::FEED_MAX_POLLED as u64 + 1;
     assert_eq!(link.open(next, "polled", None).await.fault().await.kind, FaultKind::Busy);
     drop(others);
-    let deadline = Instant::now() + LONG;
-    for number in next + 1.. {
-        assert!(Instant::now() < deadline);
-        if link.open(number, "polled", None).await.frame().await.0 == Kind::Push {
-            break;
-        }
-    }
+    let mut numbers = next + 1..;
+    eventually_so("no place is given back", async || {
+        link.open(numbers.next().unwrap(), "polled", None).await.frame().await.0 == Kind::Push
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn the_queries_of_a_link_are_bounded_in_bytes() {
-    let (_room, link) = web((1, "x")).await;
-    let filter = "x".repeat(200 << 10);
-    let options = QueryOptions { filter: Some(filter), ..QueryOptions::default() };
-    let mut streams = Vec::new();
-    let refused = loop {
-        let feed = streams.len() as u64;
-        let query = options.clone().ask(query("web").read.clone()).identity;
-        let mut stream = link.stream(Frame::of(Kind::Open, &Open { feed, query, known: None }).unwrap()).await;
-        let (kind, payload) = stream.frame().await;
-        if kind == Kind::Fault {
-            break frame::decode::<Fault>(&payload).unwrap();
-        }
-        streams.push(stream);
-    };
-    assert_eq!(refused.kind, FaultKind::Busy);
-    assert_eq!(streams.len(), defaults::FEED_QUERY_BYTES / (200 << 10));
-}
-
-#[tokio::test]
-async fn short_texts_count_as_what_they_take_in_memory() {
-    let (_room, link) = web((1, "x")).await;
-    let tags = vec![String::new(); 200_000];
-    let taken = tags.len() * size_of::<String>();
-    let query = QueryOptions { tags, ..QueryOptions::default() }.ask(query("web").read.clone()).identity;
-    let mut streams = Vec::new();
-    loop {
-        let open = Open { feed: streams.len() as u64, query: query.clone(), known: None };
-        let mut stream = link.stream(Frame::of(Kind::Open, &open).unwrap()).await;
-        if stream.frame().await.0 == Kind::Fault {
-            break;
-        }
-        streams.push(stream);
+async fn the_queries_of_a_link_are_bounded_in_bytes_and_short_texts_count_as_what_they_take_in_memory() {
+    let long = QueryOptions { filter: Some("x".repeat(200 << 10)), ..QueryOptions::default() };
+    let many = QueryOptions { tags: vec![String::new(); 200_000], ..QueryOptions::default() };
+    for (options, taken) in [(long, 200 << 10), (many, 200_000 * size_of::<String>())] {
+        let (_room, link) = web((1, "x")).await;
+        let query = options.ask(query("web").read.clone()).identity;
+        let mut streams = Vec::new();
+        let refused = loop {
+            let open = Open { feed: streams.len() as u64, query: query.clone(), known: None };
+            let mut stream = link.stream(Frame::of(Kind::Open, &open).unwrap()).await;
+            let (kind, payload) = stream.frame().await;
+            if kind == Kind::Fault {
+                break frame::decode::<Fault>(&payload).unwrap();
+            }
+            streams.push(stream);
+        };
+        assert_eq!(refused.kind, FaultKind::Busy);
+        assert_eq!(streams.len(), defaults::FEED_QUERY_BYTES / taken);
     }
-    assert_eq!(streams.len(), defaults::FEED_QUERY_BYTES / taken);
 }
 
 #[tokio::test]
 async fn what_is_in_flight_leaves_room_for_echoes_and_answers() {
-    let room = Room::new().await;
     let body = "x".repeat(7 << 20);
-    room.shelf.put("web", Ok((1, &body)));
-    let link = room.link().await;
+    let (_room, link) = web((1, &body)).await;
     let fit = defaults::FEED_ARRIVING_BYTES as usize / body.len();
     let mut sent = Vec::new();
     for feed in 0..fit {
@@ -284,9 +262,7 @@ async fn who_breaks_the_rules_of_a_stream_loses_the_stream() {
 
 #[tokio::test]
 async fn garbage_costs_the_link_and_no_other() {
-    let room = Room::new().await;
-    room.shelf.put("web", Ok((1, "x")));
-    let other = room.link().await;
+    let (room, other) = web((1, "x")).await;
     let mut innocent = other.open(1, "web", None).await;
     assert_eq!(innocent.next().await.0, 1);
     let junk: [&[u8]; 4] =
@@ -330,15 +306,12 @@ async fn a_link_has_one_pulse_and_no_flood_of_pings() {
     drop(heartbeat);
     // The link lives, and can have another.
     link.lives(1, "web").await;
-    let deadline = Instant::now() + LONG;
-    loop {
+    eventually_so("it has no other pulse", async || {
         let mut heartbeat = link.heartbeat().await;
         heartbeat.send(Frame::of(Kind::Ping, &Ping { number: 1, heard: 0 }).unwrap()).await;
-        if read_header(&mut heartbeat.recv).await.is_ok() {
-            break;
-        }
-        assert!(Instant::now() < deadline);
-    }
+        read_header(&mut heartbeat.recv).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,18 +1,12 @@
 //! A link at rest: what ends its rest, and when it rests again.
 
-use super::tests_far::{LONG, Near};
+use super::tests_far::{Near, eventually};
 use crate::bridge::answers::Bounds;
 use crate::bridge::datacenter::Way;
-use crate::cache::Follow;
 use std::time::Duration;
-use tokio::time::Instant;
 
 async fn comes_to_rest(way: &Way) {
-    let deadline = Instant::now() + LONG;
-    while !way.heartbeat.is_at_rest() {
-        assert!(Instant::now() < deadline, "the link does not rest");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the link does not rest", || way.heartbeat.is_at_rest()).await;
 }
 
 #[tokio::test]
@@ -24,9 +18,7 @@ async fn a_link_rests_but_for_calls_and_feeds() {
     assert!(!way.heartbeat.is_at_rest());
     drop(call);
     comes_to_rest(&way).await;
-    let followed = near.follow("n");
-    let first = tokio::spawn(async move { followed.first().await.map(drop) });
-    let mut fed = far.fed().await;
+    let (_followed, first, mut fed) = near.asked(&mut far, "n").await;
     assert!(!way.heartbeat.is_at_rest(), "its feed's age is counted from here on");
     fed.push(10, Some("a")).await;
     first.await.unwrap().unwrap();
@@ -38,10 +30,6 @@ async fn a_link_to_a_server_that_is_behind_does_not_rest() {
     let way = near.bridge.links.of("dc2").unwrap().ways().remove(0);
     comes_to_rest(&way).await;
     *far.shared.echoes.lock().unwrap() = Some(Duration::from_secs(3600));
-    let deadline = Instant::now() + LONG;
-    while way.heartbeat.is_at_rest() {
-        assert!(Instant::now() < deadline, "the link rests on");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the link rests on", || !way.heartbeat.is_at_rest()).await;
     assert!(way.heartbeat.is_behind());
 }

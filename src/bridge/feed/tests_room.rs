@@ -2,7 +2,7 @@
 
 use super::super::endpoint::Endpoint;
 use super::super::frame::{self, Frame, Kind, Outgoing, REFUSED, read_header, read_payload};
-pub(super) use super::super::tests::LONG;
+pub(super) use super::super::tests::{LONG, eventually_so};
 use super::super::tests::{any_port, eventually, self_made, server, settings};
 use super::super::{Bridge, RemoteServer};
 use super::message::{Echo, Known, Open, Ping, Push, Took};

@@ -1,6 +1,7 @@
 //! Datacenters that are unknown, gone, switched off or removed, and come back.
 
 use super::*;
+use crate::model::federation::DatacenterState;
 
 #[tokio::test]
 async fn an_unknown_datacenter_and_a_removed_one_say_so() {
@@ -38,11 +39,7 @@ async fn a_restarted_server_is_linked_again() {
     two.bridge.shutdown(LONG).await;
     drop(two);
     // The socket closes when its driver has noticed that its last handle is gone.
-    let deadline = Instant::now() + LONG;
-    while let Err(error) = std::net::UdpSocket::bind(addr) {
-        assert!(Instant::now() < deadline, "{error}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("the socket is not closed", || std::net::UdpSocket::bind(addr).is_ok()).await;
     let again = House::open_at("s2", "dc2", identity(), addr).await;
     again.knows([one.remote()]);
     one.until("dc2", None).await;
@@ -78,8 +75,7 @@ async fn a_datacenter_that_is_switched_off_is_neither_dialled_nor_answered() {
     two.until("dc1", Some("refused by the other side: disabled")).await;
     assert!(one.bridge.names().is_empty() && one.bridge.closed("DC2").is_some());
     assert_eq!(one.bridge.until_closed("dc2").await.reason.as_deref(), Some("disabled"));
-    let report = one.bridge.report().into_iter().find(|report| report.name == "dc2").unwrap();
-    assert_eq!(report.state, crate::model::federation::DatacenterState::Disabled);
+    assert_eq!(one.reported("dc2").unwrap().state, DatacenterState::Disabled);
     one.admission.send_replace(Arc::default());
     one.until("dc2", None).await;
     two.until("dc1", None).await;
@@ -88,10 +84,8 @@ async fn a_datacenter_that_is_switched_off_is_neither_dialled_nor_answered() {
 #[tokio::test]
 async fn a_removed_cluster_is_refused_both_ways_until_it_is_another_or_readmitted() {
     let [old, new] = [1, 2].map(|number| Some(ClusterId(uuid::Uuid::from_u128(number))));
-    let (one, two) = (House::self_made("s1", "dc1").await, House::self_made("s2", "dc2").await);
+    let (one, two) = acquainted().await;
     two.cluster.send_replace(old);
-    one.knows([two.remote()]);
-    two.knows([one.remote()]);
     one.until("dc2", None).await;
     two.until("dc1", None).await;
     assert_eq!(one.bridge.cluster_of("dc2"), old);
@@ -102,8 +96,7 @@ async fn a_removed_cluster_is_refused_both_ways_until_it_is_another_or_readmitte
     one.until("dc2", Some("removed")).await;
     two.until("dc1", Some("refused by the other side: removed")).await;
     assert_eq!(one.ask("dc2", read("x")).await.unwrap_err().kind, FaultKind::NoPath);
-    let report = one.bridge.report().into_iter().find(|report| report.name == "dc2").unwrap();
-    assert_eq!(report.state, crate::model::federation::DatacenterState::Removed);
+    assert_eq!(one.reported("dc2").unwrap().state, DatacenterState::Removed);
     // Another cluster by the same name is another datacenter.
     two.cluster.send_replace(new);
     one.until("dc2", None).await;

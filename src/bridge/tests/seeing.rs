@@ -4,21 +4,21 @@ use super::*;
 use crate::model::federation::{
     Check, DatacenterReport, DatacenterState, Examination, Finding, Level, LinkRole, LinkState, Voucher,
 };
-use crate::tls::create_ca;
 
 impl House {
     /// Waits until the report of `dc` is as `good` has it.
     async fn sees(&self, dc: &str, good: impl Fn(&DatacenterReport) -> bool) -> DatacenterReport {
-        let deadline = Instant::now() + LONG;
-        loop {
-            let reports = self.bridge.report();
-            let report = reports.iter().find(|report| report.name == dc);
-            if let Some(report) = report.filter(|report| good(report)) {
-                return report.clone();
-            }
-            assert!(Instant::now() < deadline, "{reports:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut seen = None;
+        eventually("another report", || {
+            seen = self.reported(dc).filter(|report| good(report));
+            seen.is_some()
+        })
+        .await;
+        seen.unwrap()
+    }
+
+    pub(super) fn reported(&self, dc: &str) -> Option<DatacenterReport> {
+        self.bridge.report().into_iter().find(|report| report.name == dc)
     }
 }
 

@@ -127,12 +127,8 @@ mod tests {
     fn registered(checks: &[(&str, &str, CheckStatus)]) -> Registered {
         let service = |id: &str| NodeService { id: id.to_owned(), service: "web".to_owned(), ..NodeService::default() };
         let check = |(id, service, status): &(&str, &str, CheckStatus)| {
-            let check = HealthCheck {
-                check_id: (*id).to_owned(),
-                service_id: (*service).to_owned(),
-                status: *status,
-                ..HealthCheck::default()
-            };
+            let (check_id, service_id) = ((*id).to_owned(), (*service).to_owned());
+            let check = HealthCheck { check_id, service_id, status: *status, ..HealthCheck::default() };
             ((*id).to_owned(), Arc::new(check))
         };
         Registered {
@@ -161,7 +157,7 @@ mod tests {
 
     #[test]
     fn maintenance_is_worse_than_critical() {
-        let checks = [("1", "a", CheckStatus::Critical), ("_service_maintenance:a", "a", CheckStatus::Critical)];
+        let checks = ["1", "_service_maintenance:a"].map(|id| (id, "a", CheckStatus::Critical));
         let registered = registered(&checks);
         let (aggregate, health) = health_of(&registered, &registered.services["a"], "dc1");
         assert_eq!((aggregate.as_str(), health.checks.map(|checks| checks.len())), ("maintenance", Some(2)));

@@ -1,8 +1,7 @@
-//! `agent/host`: the machine below this agent, read from `/proc` and the file system. An unreadable file is
-//! left out of its section and named in `Errors`.
+//! `agent/host`: the machine below this agent, by `/proc` and the file system. `Errors` names files that are unreadable.
 
 use crate::http::HttpParts;
-use crate::http::ask::{Call, Pending, pending};
+use crate::http::ask::{Call, Pending};
 use crate::http::error::ErrorResponse;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -11,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `GET agent/host`
 pub(in crate::http) fn host(_api: &Arc<HttpParts>, _call: Call) -> Pending {
-    pending(async {
+    Box::pin(async {
         // Reading files may block.
         let report = tokio::task::spawn_blocking(report).await;
         super::json(&report.map_err(|error| ErrorResponse::failed(format!("reading the host's state failed: {error}")))?)
@@ -130,10 +129,8 @@ mod tests {
     #[test]
     fn the_files_of_the_kernel_are_read_as_they_are_written() {
         let memory = memory("MemTotal:  1000 kB\nMemAvailable: 250 kB\nActive(anon): 7 kB\nActive: 3 kB\n");
-        assert_eq!(
-            (&memory["total"], &memory["usedPercent"], &memory["active"]),
-            (&json!(1_024_000), &json!(75.0), &json!(3072))
-        );
+        let found = ["total", "usedPercent", "active"].map(|name| memory[name].clone());
+        assert_eq!(found, [json!(1_024_000), json!(75.0), json!(3072)]);
         let cpus = cpus("processor\t: 0\nmodel name\t: A\n\nprocessor\t: 1\nflags\t: x y\n\n");
         assert_eq!((cpus.len(), &cpus[0]["modelName"], &cpus[1]["flags"]), (2, &json!("A"), &json!(["x", "y"])));
         assert_eq!(system("ID=debian\nVERSION_ID=\"13\"\n")["platformVersion"], "13");

@@ -3,9 +3,8 @@
 use super::members::RosterEntry;
 use crate::defaults::{CONSUL_BUILD_DATE, CONSUL_VERSION};
 use crate::http::HttpParts;
-use crate::http::ask::{Call, Pending, pending, ready};
+use crate::http::ask::{Call, Pending, done, ready};
 use crate::http::error::ErrorResponse;
-use crate::http::respond::Reply;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -41,10 +40,9 @@ pub(in crate::http) fn version(api: &Arc<HttpParts>, _call: Call) -> Pending {
 /// `PUT agent/reload`
 pub(in crate::http) fn reload(api: &Arc<HttpParts>, _call: Call) -> Pending {
     // A begun reload is finished, even if the client hangs up.
-    let done = tokio::spawn(api.control.reload());
-    pending(async move {
-        let read = done.await.map_err(|error| ErrorResponse::failed(format!("reloading failed: {error}")))?;
-        read.map_err(ErrorResponse::failed)?;
-        Ok(Reply::empty())
+    let reloading = tokio::spawn(api.control.reload());
+    done(async move {
+        let read = reloading.await.map_err(|error| ErrorResponse::failed(format!("reloading failed: {error}")))?;
+        read.map_err(ErrorResponse::failed)
     })
 }

@@ -1,20 +1,18 @@
 //! `agent/maintenance` and `agent/service/maintenance/:id`: out of service, and back.
 
 use crate::http::HttpParts;
-use crate::http::ask::{Call, Pending, pending};
+use crate::http::ask::{Call, Pending, done};
 use crate::http::error::ErrorResponse;
 use crate::http::parameters::{Parameters, parse_bool};
-use crate::http::respond::Reply;
 use std::sync::Arc;
 
 /// `PUT agent/maintenance?enable&reason`
 pub(in crate::http) fn node(api: &Arc<HttpParts>, call: Call) -> Pending {
     let (local, token) = (api.local.clone(), call.token());
     let asked = asked(&call.parameters);
-    pending(async move {
+    done(async move {
         let (enable, reason) = asked?;
-        local.node_maintenance(enable, &reason, &token).await?;
-        Ok(Reply::empty())
+        Ok(local.node_maintenance(enable, &reason, &token).await?)
     })
 }
 
@@ -22,10 +20,9 @@ pub(in crate::http) fn node(api: &Arc<HttpParts>, call: Call) -> Pending {
 pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let (local, token) = (api.local.clone(), call.token());
     let asked = call.named("Missing service ID").and_then(|id| Ok((id, asked(&call.parameters)?)));
-    pending(async move {
+    done(async move {
         let (id, (enable, reason)) = asked?;
-        local.service_maintenance(&id, enable, &reason, &token).await?;
-        Ok(Reply::empty())
+        Ok(local.service_maintenance(&id, enable, &reason, &token).await?)
     })
 }
 

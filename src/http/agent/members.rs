@@ -3,10 +3,9 @@
 use crate::defaults::{FEDERATION_READMIT_RETRY, FEDERATION_READMIT_WAIT};
 use crate::gossip::{Gossip, Roster};
 use crate::http::HttpParts;
-use crate::http::ask::{Call, Pending, pending, ready};
+use crate::http::ask::{Call, Pending, done, ready};
 use crate::http::error::ErrorResponse;
 use crate::http::federation::readmission;
-use crate::http::respond::Reply;
 use crate::model::fault::FaultKind;
 use crate::model::member::Member;
 use crate::model::principal::Principal;
@@ -54,20 +53,15 @@ impl RosterEntry<'_> {
     }
 }
 
-/// `GET agent/members?wan&segment`
+/// `GET agent/members?wan&segment`; `null` where there is no such pool.
 pub(in crate::http) fn members(api: &Arc<HttpParts>, call: Call) -> Pending {
     if let Some(segment) = call.parameters.filled("segment").filter(|segment| *segment != ALL_SEGMENTS) {
         return ready(Err(ErrorResponse::bad_request(format!("Bad request: network segments are not offered, got {segment:?}"))));
     }
     let pool = if call.parameters.has("wan") { api.wan.as_ref() } else { Some(&api.lan) };
     let roster = pool.map(Gossip::roster);
-    ready(list(roster.as_deref()))
-}
-
-/// The members of a roster; `null` where there is no such pool.
-fn list(roster: Option<&Roster>) -> Result<Reply, ErrorResponse> {
-    let entries = roster.map(|roster| roster.members.values().map(RosterEntry::of).collect::<Vec<_>>());
-    super::json(&entries)
+    let entries = roster.as_ref().map(|roster| roster.members.values().map(RosterEntry::of).collect::<Vec<_>>());
+    ready(super::json(&entries))
 }
 
 /// `PUT agent/join/:address?wan`
@@ -79,11 +73,11 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     };
     let (api, principal) = (Arc::clone(api), call.principal());
     let address = call.named("Missing address to join");
-    pending(async move {
+    done(async move {
         let addresses = [address?];
         let removed = joined(&pool, &addresses).await?;
         if removed.is_empty() {
-            return Ok(Reply::empty());
+            return Ok(());
         }
         // A join of a datacenter that was removed here lets it in again.
         for dc in &removed {
@@ -98,7 +92,7 @@ pub(in crate::http) fn join(api: &Arc<HttpParts>, mut call: Call) -> Pending {
             }
             tokio::time::sleep(FEDERATION_READMIT_RETRY).await;
         }
-        Ok(Reply::empty())
+        Ok(())
     })
 }
 
@@ -112,7 +106,7 @@ async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(),
     match api.router.write(WriteRequest { dc: None, principal: principal.clone(), write: readmission(dc.to_owned()) }).await {
         // Another request was faster.
         Err(fault) if fault.kind == FaultKind::NotFound => Ok(()),
-        done => Ok(done.map(drop)?),
+        written => Ok(written.map(drop)?),
     }
 }
 
@@ -120,19 +114,14 @@ async fn readmit(api: &HttpParts, dc: &str, principal: &Principal) -> Result<(),
 pub(in crate::http) fn leave(api: &Arc<HttpParts>, _call: Call) -> Pending {
     // A begun leave is finished: a client that hangs up must not leave this agent half gone.
     let left = tokio::spawn(api.control.leave());
-    pending(async move {
-        left.await.map_err(|error| ErrorResponse::failed(format!("leaving failed: {error}")))?;
-        Ok(Reply::empty())
-    })
+    done(async move { left.await.map_err(|error| ErrorResponse::failed(format!("leaving failed: {error}"))) })
 }
 
 /// `PUT agent/force-leave/:node?prune`
 pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pending {
-    let prune = call.parameters.has("prune");
-    let only_wan = call.parameters.has("wan");
-    let name = call.named("Missing node name");
-    let api = Arc::clone(api);
-    pending(async move {
+    let (prune, only_wan) = (call.parameters.has("prune"), call.parameters.has("wan"));
+    let (api, name) = (Arc::clone(api), call.named("Missing node name"));
+    done(async move {
         let name = name?;
         let lan = if only_wan { None } else { Some(api.lan.force_leave(&name, prune).await) };
         let wan = match &api.wan {
@@ -141,7 +130,7 @@ pub(in crate::http) fn force_leave(api: &Arc<HttpParts>, mut call: Call) -> Pend
         };
         // Clients are in no WAN pool: one pool that knew the name is enough.
         match (lan, wan) {
-            (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(Reply::empty()),
+            (Some(Ok(())), _) | (_, Some(Ok(()))) => Ok(()),
             (Some(Err(error)), _) | (None, Some(Err(error))) => Err(ErrorResponse::failed(format!("agent: {error}"))),
             (None, None) => Err(ErrorResponse::failed("WAN pool is not available on this agent: ask a server")),
         }

@@ -10,11 +10,9 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// A time as Go prints it.
 const GO_TIME: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000 UTC");
 
-/// `GET agent/metrics?format=prometheus`, or the same as Consul's JSON. Consul counts the last ten seconds; both forms
-/// here count since the start, so that a missed scrape loses nothing.
+/// `GET agent/metrics?format=prometheus`, or the same as Consul's JSON. Both count since the start of the process.
 pub(in crate::http) fn metrics(api: &Arc<HttpParts>, call: Call) -> Pending {
     let counted = api.control.counters();
     let accepts = call.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -53,9 +51,7 @@ mod tests {
         let summary = summary(text);
         assert_eq!(summary["Counters"].as_array().unwrap().len(), 2);
         assert_eq!(summary["Counters"][0]["Labels"], json!({"reason": "junk", "pool": "lan"}));
-        assert_eq!(
-            (&summary["Counters"][1]["Name"], &summary["Counters"][1]["Count"]),
-            (&json!("kontor_raft_fsyncs"), &json!(7))
-        );
+        let second = &summary["Counters"][1];
+        assert_eq!((&second["Name"], &second["Count"]), (&json!("kontor_raft_fsyncs"), &json!(7)));
     }
 }

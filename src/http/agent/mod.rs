@@ -23,8 +23,7 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<Reply, ErrorResponse> {
     Ok(Reply::json(text))
 }
 
-/// The rows that match `?filter`; all of them without one. A selector that `shape`, an empty row, does not have is
-/// refused, even without any rows.
+/// The rows that match `?filter`; all of them without one. A selector that `shape`, an empty row, lacks is refused.
 fn filtered<'a, T: Serialize>(
     rows: BTreeMap<&'a str, T>,
     shape: &T,

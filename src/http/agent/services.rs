@@ -2,11 +2,10 @@
 
 use crate::defaults;
 use crate::http::HttpParts;
-use crate::http::ask::{Call, Pending, pending, ready};
+use crate::http::ask::{Call, Pending, done, ready};
 use crate::http::body;
 use crate::http::error::ErrorResponse;
 use crate::http::options;
-use crate::http::parameters::parse_bool;
 use crate::http::respond::Reply;
 use crate::local::{Registered, Source};
 use crate::model::definition::ServiceDefinition;
@@ -23,7 +22,6 @@ use tokio::time::{Instant, timeout_at};
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
 
-/// A service as its agent lists it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct AgentService<'a> {
@@ -98,7 +96,7 @@ pub(in crate::http) fn service(api: &Arc<HttpParts>, mut call: Call) -> Pending 
     let known = call.parameters.filled("hash").map(str::to_owned);
     let asked = call.named("Missing service ID").and_then(|id| Ok((id, options::wait(&call.parameters)?)));
     drop(call);
-    pending(async move {
+    Box::pin(async move {
         let (id, wait) = asked?;
         one_service(changes, &id, &settings.datacenter, known.as_deref(), jittered(wait)).await
     })
@@ -120,11 +118,10 @@ async fn one_service(
             return Ok(reply);
         }
         drop(registered);
-        match timeout_at(deadline, changes.changed()).await {
-            Ok(Ok(())) => {}
+        let Ok(Ok(())) = timeout_at(deadline, changes.changed()).await else {
             // Time is up, or the agent is shutting down.
-            Ok(Err(_)) | Err(_) => return Ok(reply),
-        }
+            return Ok(reply);
+        };
     }
 }
 
@@ -144,31 +141,22 @@ fn jittered(wait: Duration) -> Duration {
 
 /// `PUT agent/service/register?replace-existing-checks`
 pub(in crate::http) fn register(api: &Arc<HttpParts>, call: Call) -> Pending {
-    let local = api.local.clone();
-    let replace = match call.parameters.first("replace-existing-checks") {
-        None => Ok(false),
-        Some("") => Ok(true),
-        Some(text) => parse_bool(text).ok_or_else(|| ErrorResponse::bad_request("Invalid value for ?replace-existing-checks")),
-    };
-    let token = call.token();
-    pending(async move {
+    let (local, token) = (api.local.clone(), call.token());
+    let replace = options::flag(&call.parameters, "replace-existing-checks");
+    done(async move {
         let replace = replace?;
         let mut definition: ServiceDefinition = body::decode(call.body).await?;
         if definition.token.is_empty() {
             definition.token = token;
         }
-        local.add_service(definition, Source::Api, replace).await?;
-        Ok(Reply::empty())
+        Ok(local.add_service(definition, Source::Api, replace).await?)
     })
 }
 
 /// `PUT agent/service/deregister/:id`
 pub(in crate::http) fn deregister(api: &Arc<HttpParts>, mut call: Call) -> Pending {
     let (local, id) = (api.local.clone(), call.named("Missing service ID"));
-    pending(async move {
-        local.remove_service(&id?).await?;
-        Ok(Reply::empty())
-    })
+    done(async move { Ok(local.remove_service(&id?).await?) })
 }
 
 #[cfg(test)]

@@ -119,8 +119,7 @@ async fn shake(address: &Address, tls: Option<&Tls>, tcp: TcpStream) -> Result<S
     }
 }
 
-/// Asks the system for the addresses of a name, [`CHECK_LOOKUPS`] names at a time. A lookup cannot be cancelled:
-/// it holds a thread until it is answered, however soon its check gives up.
+/// Asks the system for the addresses of a name, [`CHECK_LOOKUPS`] names at a time: each holds a thread until it is answered.
 async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     static ROOM: Semaphore = Semaphore::const_new(CHECK_LOOKUPS);
     let room = match ROOM.try_acquire() {

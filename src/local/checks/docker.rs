@@ -1,5 +1,4 @@
-//! Docker checks: a command run inside a container, judged by its exit code. A run cannot be ended from outside: while
-//! it goes on, no other one is begun.
+//! Docker checks: a command run inside a container, judged by its exit code. One run at a time: it cannot be ended from outside.
 
 use super::connect::{Address, connect, plain};
 use super::exchange::{Answer, ask};

@@ -41,8 +41,7 @@ impl Answer {
     }
 }
 
-/// Sends `request` over `stream` and fills `answer` as it arrives; the body is read where `wanted` accepts the
-/// head. The error says why the answer is not whole.
+/// Sends `request` over `stream` and fills `answer` as it arrives; the body is read if `wanted` accepts the head.
 pub(super) async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,

@@ -1,5 +1,4 @@
-//! Unpacks the output of a command in a container: the Docker engine sends both outputs in frames, each with a
-//! head of eight bytes. Pure; used by `exchange`.
+//! Unpacks the output of a command in a container: frames, each with a head of eight bytes. Pure.
 
 use crate::model::tail::Tail;
 

@@ -1,5 +1,4 @@
-//! gRPC checks: `SERVING` as the answer of `grpc.health.v1.Health/Check` is passing. The protocol is HTTP/2 with a
-//! message of one field each way, so it is encoded here by hand.
+//! gRPC checks: `SERVING` as the answer of `grpc.health.v1.Health/Check` is passing. Encoded here by hand.
 
 use super::connect::{Address, Stream, Target, connect, within};
 use super::finding::Finding;

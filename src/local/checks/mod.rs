@@ -1,5 +1,4 @@
-//! Checks that this agent runs: one kind a file behind [`Probe`], the counting of failures in `thresholds`, the
-//! tasks in `runners`. A probe asks its target once, bounded in time, memory and output.
+//! Checks that this agent runs: one kind a file behind [`Probe`], which asks its target once within bounds.
 
 mod alias;
 mod connect;

@@ -1,5 +1,4 @@
-//! Checks of a service of the operating system, asked of systemd: active is passing, activating and reloading are
-//! warning, everything else is critical.
+//! Checks of a systemd service: active is passing, activating and reloading are warning, everything else is critical.
 
 use super::finding::Finding;
 use super::process::Command;

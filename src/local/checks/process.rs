@@ -1,6 +1,5 @@
-//! Runs a command to its end, bounded in time and output, and leaves nothing of it behind. The command gets a process
-//! group of its own. The group is killed when the command has ended, its time is over, or the check is stopped. A
-//! daemon that is meant to stay makes itself a session, and so another group.
+//! Runs a command to its end, bounded in time and output. The command gets a process group of its own, which is killed
+//! when the command has ended, its time is over, or the check is stopped.
 
 use crate::defaults::CHECK_PIPE_BYTES;
 use crate::model::tail::Tail;
@@ -25,8 +24,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Runs the command once and puts its standard output and error into `output`. `None` when it took longer
-    /// than its `timeout`; the error says why it could not be run.
+    /// Runs the command once, with both outputs into `output`. `None` when it took longer than its `timeout`.
     pub(super) async fn run(&self, output: &mut Tail) -> Result<Option<ExitStatus>, String> {
         let (program, rest) = self.args.split_first().ok_or("no command to run")?;
         let (mut running, pipe) = start(program, rest).map_err(|error| start_error(program, &error))?;

@@ -16,11 +16,8 @@ pub(crate) struct Runners {
 }
 
 impl Runners {
-    /// Runs a check from now on, in place of an earlier one of the same id. The pause between two runs is
-    /// `interval`, at least [`CHECK_INTERVAL_MIN`].
-    ///
-    /// `report` gets the id and each finding that `thresholds` lets through; it must not block. It must also know
-    /// which start a finding belongs to: one may still arrive after the check was stopped.
+    /// Runs a check from now on, in place of an earlier one of the same id, at most every [`CHECK_INTERVAL_MIN`].
+    /// `report` gets each finding that `thresholds` lets through, and must not block; one may arrive after the check was stopped.
     pub(crate) fn start(
         &mut self,
         id: &str,
@@ -58,8 +55,7 @@ async fn run(
     }
 }
 
-/// The pause before the first run: anywhere in the interval, so that checks that start together do not run
-/// together. `random` is in [0, 1).
+/// The pause before the first run: anywhere in the interval. `random` is in [0, 1).
 fn before_first(interval: Duration, random: f64) -> Duration {
     let nanos = interval.as_nanos() as f64 * random.clamp(0.0, 1.0);
     Duration::from_nanos(nanos as u64).min(interval)

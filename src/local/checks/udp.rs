@@ -1,5 +1,4 @@
-//! UDP checks: an empty datagram is sent, and silence is good news. Only a refusal, such as ICMP's "port
-//! unreachable", is critical.
+//! UDP checks: silence is good news. Only a refusal, such as ICMP's "port unreachable", is critical.
 
 use super::connect::{Address, Target, plain};
 use super::finding::Finding;

@@ -28,8 +28,7 @@ pub(in crate::router) trait Catalog: Debug + Send + Sync + 'static {
     /// Has a quorum confirm that this server leads and has applied what was committed before.
     fn confirm_leadership(&self) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Proposes a command on the leader, and resolves when it is applied here. `NoLeader` and `Busy` say that it
-    /// was certainly not proposed.
+    /// Proposes a command on the leader until it is applied here. `NoLeader` and `Busy` say that it was not proposed.
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Written, Fault>>;
 
     /// The times of sessions and keys, which this server counts while it leads.
@@ -50,11 +49,9 @@ pub(in crate::router) trait Catalog: Debug + Send + Sync + 'static {
     /// The leader's knowledge of the others; empty elsewhere.
     fn progress(&self) -> Vec<PeerProgress>;
 
-    /// Raft's numbers.
     fn stats(&self) -> RaftStats;
 
-    /// The greatest age of a stale answer that is read from now on; unset before there is a view. It is to be taken
-    /// before the read, so that the answer is never older than told.
+    /// The greatest age of a stale answer that is read from now on; unset before there is a view.
     fn age_of_view(&self) -> Option<Duration> {
         if self.holds_lease() { Some(Duration::ZERO) } else { self.staleness() }
     }
@@ -63,9 +60,7 @@ pub(in crate::router) trait Catalog: Debug + Send + Sync + 'static {
 /// The catalog of a server: Raft, and the store that it applies its log to.
 #[derive(Clone, Debug)]
 pub(super) struct Replica {
-    /// The log.
     pub raft: Raft,
-    /// The state.
     pub reader: Reader,
     /// The times of sessions and keys.
     pub expiry: Expiry,

@@ -23,9 +23,7 @@ pub(in crate::router) trait Members: Debug + Send + Sync + 'static {
 /// The pools of gossip.
 #[derive(Clone, Debug)]
 pub(super) struct Pools {
-    /// The agents of the datacenter.
     pub lan: Gossip,
-    /// On servers: the servers of all datacenters.
     pub wan: Option<Gossip>,
 }
 

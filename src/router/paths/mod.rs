@@ -1,6 +1,4 @@
-//! The ways of requests: traits, each with the part of this process that implements it.
-//!
-//! The router knows the traits alone, so its tests put simulated parts in their place (`simulation/`).
+//! The ways of requests: traits, each with the part of this process that implements it. Tests simulate them.
 
 mod catalog;
 mod members;

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 /// The way to the other agents of this datacenter.
 pub(in crate::router) trait Peers: Debug + Send + Sync + 'static {
-    /// Sends `request` to `server` at most once. The error says whether it may have been processed. Dropping the
-    /// future cancels the request there.
+    /// Sends `request` to `server` at most once. Dropping the future cancels it there.
     fn call<'a>(&'a self, server: SocketAddr, request: &'a Request, timeout: Duration)
     -> BoxFuture<'a, Result<Reply, CallError>>;
 }

@@ -1,6 +1,6 @@
 //! The messages between simulated datacenters, and the answers that are held of the other one.
 
-use super::world::World;
+use super::world::{Agent, World};
 use crate::bridge::Datacenters;
 use crate::cache::{Follow, Held};
 use crate::clock;
@@ -56,8 +56,8 @@ impl Link {
         dc == self.world.other_dc(self.from)
     }
 
-    async fn until_linked(&self) {
-        self.world.until_linked(self.from).await;
+    fn here(&self) -> &Agent {
+        &self.world.agents[self.from]
     }
 
     async fn ask(&self, dc: &str, request: &Request) -> Result<Reply, Fault> {
@@ -67,7 +67,7 @@ impl Link {
         if let Some(fault) = self.closed(dc) {
             return Err(fault);
         }
-        if timeout(BRIDGE_PROGRESS_TIMEOUT, self.until_linked()).await.is_err() {
+        if timeout(BRIDGE_PROGRESS_TIMEOUT, self.here().linked.until(true)).await.is_err() {
             return Err(Fault::unreachable("no link stands"));
         }
         let first = pin!(self.attempt(request));
@@ -106,8 +106,8 @@ impl Link {
         let reply = tokio::select! {
             reply = World::on_path(path, handled) => reply,
             () = world.break_off(to, BRIDGE_PROGRESS_TIMEOUT) => return Err(lost("the server went")),
-            () = world.until_unlinked(self.from) => return Err(lost("the link broke")),
-            () = world.until_closed(self.from) => return Err(lost("operators closed the link")),
+            () = self.here().linked.until(false) => return Err(lost("the link broke")),
+            () = self.here().closed.until(true) => return Err(lost("operators closed the link")),
         };
         chance.pause(5..40).await;
         if chance.strikes(50) {
@@ -119,9 +119,9 @@ impl Link {
     /// Keeps an answer up to date while the link stands.
     async fn follow(self, query: Arc<Identity>, feed: Arc<Feed>) {
         loop {
-            self.until_linked().await;
+            self.here().linked.until(true).await;
             let to = self.world.far_server(self.from);
-            while self.world.is_linked(self.from) && !self.world.is_hung(to) && !self.world.is_down(to) {
+            while self.here().linked.is(true) && !self.world.is_hung(to) && !self.world.is_down(to) {
                 if !self.push(to, &query, &feed).await {
                     break;
                 }
@@ -138,7 +138,7 @@ impl Link {
         let Ok(answer) = source.read(query) else { return false };
         chance.pause(5..40).await;
         let as_of = asked.checked_sub(age);
-        if let Some(as_of) = as_of.filter(|_| self.world.is_linked(self.from) && !chance.strikes(10)) {
+        if let Some(as_of) = as_of.filter(|_| self.here().linked.is(true) && !chance.strikes(10)) {
             feed.take(Arc::new(answer), as_of);
         }
         tokio::select! {
@@ -164,7 +164,7 @@ impl Datacenters for Link {
     }
 
     fn has_way<'a>(&'a self, dc: &'a str, until: Instant) -> BoxFuture<'a, bool> {
-        Box::pin(async move { self.is_named(dc) && timeout_at(until, self.until_linked()).await.is_ok() })
+        Box::pin(async move { self.is_named(dc) && timeout_at(until, self.here().linked.until(true)).await.is_ok() })
     }
 
     fn follow(&self, dc: &str, query: &Arc<Identity>) -> Box<dyn Follow> {
@@ -181,12 +181,12 @@ impl Datacenters for Link {
     }
 
     fn closed(&self, _dc: &str) -> Option<Fault> {
-        self.world.is_closed(self.from).then(|| Fault::no_path("disabled"))
+        self.here().closed.is(true).then(|| Fault::no_path("disabled"))
     }
 
     fn until_closed<'a>(&'a self, _dc: &'a str) -> BoxFuture<'a, Fault> {
         Box::pin(async {
-            self.world.until_closed(self.from).await;
+            self.here().closed.until(true).await;
             Fault::no_path("disabled")
         })
     }
@@ -204,7 +204,7 @@ impl Datacenters for Link {
     }
 
     fn rtt(&self, _dc: &str) -> Option<Duration> {
-        self.world.is_linked(self.from).then_some(Duration::from_millis(40))
+        self.here().linked.is(true).then_some(Duration::from_millis(40))
     }
 
     fn report(&self) -> Vec<DatacenterReport> {
@@ -244,8 +244,8 @@ impl Follow for SimulatedFollow {
                 }
             };
             let cut_off = async {
-                while timeout(BRIDGE_PROGRESS_TIMEOUT, self.link.until_linked()).await.is_ok() {
-                    self.link.world.until_unlinked(self.link.from).await;
+                while timeout(BRIDGE_PROGRESS_TIMEOUT, self.link.here().linked.until(true)).await.is_ok() {
+                    self.link.here().linked.until(false).await;
                 }
             };
             tokio::select! {

@@ -1,7 +1,5 @@
-//! The catalog of a simulated datacenter: real stores over a log whose leaders change, hang and are cut off.
-//!
-//! It keeps Raft's promises, and those alone: one leader has the lease at a time, an acknowledged command is in
-//! every later leader's log, and a contact of a follower proves what it has applied.
+//! The catalog of a simulated datacenter: real stores over a log whose leaders change, hang and are cut off. It keeps
+//! Raft's promises, and those alone.
 
 use super::chance::Chance;
 use crate::expiry::Expiry;

@@ -40,7 +40,6 @@ impl Peers for Lan {
 }
 
 impl Lan {
-    /// The time of a message on its way.
     async fn carry(&self) {
         let chance = &self.world.chance;
         chance.pause(if chance.strikes(20) { 100..700 } else { 0..10 }).await;

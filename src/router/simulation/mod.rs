@@ -1,7 +1,5 @@
-//! The router over simulated parts, in virtual time, with seeded faults.
-//!
-//! Messages are lost, late, doubled and refused; leaders change, servers hang, links break, callers leave. The
-//! router's own jitter is not seeded, so that a seed repeats the faults and not each turn of them.
+//! The router over simulated parts, in virtual time, with seeded faults. The router's own jitter is not seeded, so that a
+//! seed repeats the faults and not each turn of them.
 
 mod bridge;
 mod chance;
@@ -47,6 +45,7 @@ async fn strike(world: Arc<World>) {
 
 async fn strike_once(world: Arc<World>, dc: usize, at: usize, kind: usize) {
     let (server, cluster, chance) = (dc * AGENTS + at, &world.clusters[dc], &world.chance);
+    let agent = &world.agents[server];
     match kind {
         0 => Arc::clone(cluster).elect(at).await,
         1 => {
@@ -56,33 +55,33 @@ async fn strike_once(world: Arc<World>, dc: usize, at: usize, kind: usize) {
             cluster.cut(at, false);
         }
         2 => {
-            world.set_condition(server, Condition::Hung);
+            agent.condition.set(Condition::Hung);
             chance.pause(300..5_000).await;
-            world.set_condition(server, Condition::Up);
+            agent.condition.set(Condition::Up);
         }
         3 => {
-            world.set_condition(server, Condition::Down);
+            agent.condition.set(Condition::Down);
             cluster.cut(at, true);
             chance.pause(300..5_000).await;
             cluster.restart(at);
             cluster.cut(at, false);
-            world.set_condition(server, Condition::Up);
+            agent.condition.set(Condition::Up);
         }
         4 => {
-            world.set_linked(server, false);
+            agent.linked.set(false);
             chance.pause(300..6_000).await;
-            world.set_linked(server, true);
+            agent.linked.set(true);
         }
         5 => {
-            let all = || (0..SERVERS).map(|at| dc * AGENTS + at);
-            all().for_each(|server| world.set_linked(server, false));
+            let all = &world.agents[dc * AGENTS..][..SERVERS];
+            all.iter().for_each(|agent| agent.linked.set(false));
             chance.pause(300..4_000).await;
-            all().for_each(|server| world.set_linked(server, true));
+            all.iter().for_each(|agent| agent.linked.set(true));
         }
         6 => {
-            world.set_closed(server, true);
+            agent.closed.set(true);
             chance.pause(300..3_000).await;
-            world.set_closed(server, false);
+            agent.closed.set(false);
         }
         7 => {
             world.set_failed(dc, Some(server));
@@ -184,8 +183,8 @@ async fn live(seed: u64, totals: &Book) -> Vec<String> {
         total.fetch_add(own.load(Ordering::Relaxed), Ordering::Relaxed);
     }
     totals.slowest_millis.fetch_max(book.slowest_millis.load(Ordering::Relaxed), Ordering::Relaxed);
-    for (way, times) in world.ways() {
-        *totals.ways.lock().unwrap().entry(way).or_default() += times;
+    for (way, times) in &*world.ways.lock().unwrap() {
+        *totals.ways.lock().unwrap().entry(way.clone()).or_default() += times;
     }
     world.all_wrong()
 }

@@ -36,7 +36,6 @@ struct Written {
     known: Known,
 }
 
-/// The deeds of all users.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     writes: Mutex<Vec<Written>>,
@@ -72,7 +71,6 @@ impl Book {
     }
 }
 
-/// A user of one agent.
 pub(super) struct User {
     pub world: Arc<World>,
     pub book: Arc<Book>,

@@ -25,7 +25,6 @@ use tokio::time::timeout;
 
 /// The servers of a datacenter; its client agent comes after them.
 pub(super) const SERVERS: usize = 3;
-/// The agents of a datacenter.
 pub(super) const AGENTS: usize = SERVERS + 1;
 pub(super) const DATACENTERS: [&str; 2] = ["dc1", "dc2"];
 /// A client agent, its server, a server with a link, a server there, and the leader there.
@@ -47,31 +46,52 @@ pub(super) enum Condition {
     Down,
 }
 
+/// A state that faults change and messages wait for.
 #[derive(Debug)]
-struct Agent {
-    id: NodeId,
-    addr: SocketAddr,
-    condition: watch::Sender<Condition>,
-    /// On servers: whether the link to the other datacenter stands.
-    is_linked: watch::Sender<bool>,
-    /// On servers: whether operators closed the other datacenter.
-    is_closed: watch::Sender<bool>,
+pub(super) struct State<T>(watch::Sender<T>);
+
+impl<T: Copy + PartialEq> State<T> {
+    pub(super) fn set(&self, state: T) {
+        self.0.send_replace(state);
+    }
+
+    pub(super) fn is(&self, state: T) -> bool {
+        *self.0.borrow() == state
+    }
+
+    pub(super) async fn until(&self, state: T) {
+        let _ended = self.0.subscribe().wait_for(|now| *now == state).await.is_ok();
+    }
+
+    async fn until_not(&self, state: T) {
+        let _ended = self.0.subscribe().wait_for(|now| *now != state).await.is_ok();
+    }
 }
 
-/// Everything.
+#[derive(Debug)]
+pub(super) struct Agent {
+    id: NodeId,
+    addr: SocketAddr,
+    pub condition: State<Condition>,
+    /// On servers: true while the link to the other datacenter stands.
+    pub linked: State<bool>,
+    /// On servers: true while operators close the other datacenter.
+    pub closed: State<bool>,
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub chance: Chance,
     pub clusters: [Arc<Cluster>; 2],
     /// The tasks that keep answers of the other datacenter up to date.
     pub feeding: Shutdown,
-    agents: Vec<Agent>,
+    pub agents: Vec<Agent>,
     routers: Mutex<Vec<Router>>,
     rosters: [Mutex<Arc<Roster>>; 2],
     under_way: Arc<AtomicUsize>,
     wrong: Mutex<BTreeSet<String>>,
     /// How often requests have gone each way, a letter a hop: to a server, the leader, a neighbour, across.
-    ways: Mutex<BTreeMap<String, usize>>,
+    pub ways: Mutex<BTreeMap<String, usize>>,
 }
 
 /// A message that is under way.
@@ -117,9 +137,9 @@ impl World {
         let agent = |agent| Agent {
             id: id_of(agent),
             addr: addr_of(agent),
-            condition: watch::Sender::new(Condition::Up),
-            is_linked: watch::Sender::new(true),
-            is_closed: watch::Sender::new(false),
+            condition: State(watch::Sender::new(Condition::Up)),
+            linked: State(watch::Sender::new(true)),
+            closed: State(watch::Sender::new(false)),
         };
         let world = Arc::new(World {
             clusters: [cluster(0), cluster(1)],
@@ -187,17 +207,12 @@ impl World {
         (1 - from / AGENTS) * AGENTS + self.chance.below(SERVERS)
     }
 
-    /// Notes a broken promise.
     pub(super) fn wrong(&self, what: String) {
         self.wrong.lock().unwrap().insert(what);
     }
 
     pub(super) fn all_wrong(&self) -> Vec<String> {
         self.wrong.lock().unwrap().iter().cloned().collect()
-    }
-
-    pub(super) fn ways(&self) -> BTreeMap<String, usize> {
-        self.ways.lock().unwrap().clone()
     }
 
     pub(super) fn enter(&self) -> UnderWay {
@@ -210,27 +225,17 @@ impl World {
     }
 }
 
-/// Resolves when the value is such.
-async fn until<T>(state: &watch::Sender<T>, is_such: impl FnMut(&T) -> bool) {
-    let _ended = state.subscribe().wait_for(is_such).await.is_ok();
-}
-
-/// Faults.
 impl World {
-    pub(super) fn set_condition(&self, agent: usize, condition: Condition) {
-        self.agents[agent].condition.send_replace(condition);
-    }
-
     pub(super) fn is_down(&self, agent: usize) -> bool {
-        *self.agents[agent].condition.borrow() == Condition::Down
+        self.agents[agent].condition.is(Condition::Down)
     }
 
     pub(super) fn is_hung(&self, agent: usize) -> bool {
-        *self.agents[agent].condition.borrow() == Condition::Hung
+        self.agents[agent].condition.is(Condition::Hung)
     }
 
     pub(super) async fn until_up(&self, agent: usize) {
-        until(&self.agents[agent].condition, |condition| *condition == Condition::Up).await;
+        self.agents[agent].condition.until(Condition::Up).await;
     }
 
     /// Resolves when the connection of a call breaks: by chance, because `to` goes down, or because it hangs for so long.
@@ -244,9 +249,8 @@ impl World {
         let by_server = async {
             let condition = &self.agents[to].condition;
             loop {
-                until(condition, |condition| *condition != Condition::Up).await;
-                let back = until(condition, |condition| *condition == Condition::Up);
-                if self.is_down(to) || timeout(patience, back).await.is_err() {
+                condition.until_not(Condition::Up).await;
+                if self.is_down(to) || timeout(patience, condition.until(Condition::Up)).await.is_err() {
                     return;
                 }
             }
@@ -255,34 +259,6 @@ impl World {
             () = by_chance => {}
             () = by_server => {}
         }
-    }
-
-    pub(super) fn set_linked(&self, agent: usize, is_linked: bool) {
-        self.agents[agent].is_linked.send_replace(is_linked);
-    }
-
-    pub(super) fn is_linked(&self, agent: usize) -> bool {
-        *self.agents[agent].is_linked.borrow()
-    }
-
-    pub(super) async fn until_linked(&self, agent: usize) {
-        until(&self.agents[agent].is_linked, |is_linked| *is_linked).await;
-    }
-
-    pub(super) async fn until_unlinked(&self, agent: usize) {
-        until(&self.agents[agent].is_linked, |is_linked| !*is_linked).await;
-    }
-
-    pub(super) fn set_closed(&self, agent: usize, is_closed: bool) {
-        self.agents[agent].is_closed.send_replace(is_closed);
-    }
-
-    pub(super) fn is_closed(&self, agent: usize) -> bool {
-        *self.agents[agent].is_closed.borrow()
-    }
-
-    pub(super) async fn until_closed(&self, agent: usize) {
-        until(&self.agents[agent].is_closed, |is_closed| *is_closed).await;
     }
 
     /// Gossip takes one agent of `dc` for failed, or none.
@@ -305,7 +281,6 @@ impl World {
     }
 }
 
-/// The way of requests.
 impl World {
     /// Runs `request` with its path so far.
     pub(super) async fn on_path<F: Future>(path: Path, request: F) -> F::Output {
