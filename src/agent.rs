@@ -127,8 +127,7 @@ impl Agent {
         }
     }
 
-    /// Leaves both pools and, as a server of several, the Raft configuration. Bounded by
-    /// [`defaults::LEAVE_LIMIT`]; call [`Agent::shutdown`] afterwards.
+    /// Leaves both pools and a Raft configuration of several, within [`defaults::LEAVE_LIMIT`]; [`Agent::shutdown`] follows.
     pub async fn leave(&self, drain: std::time::Duration) {
         let graceful = async {
             end("registrations", &self.tasks.registrations).await;
@@ -171,8 +170,7 @@ impl Agent {
         }
     }
 
-    /// Ends everything in order: leadership, the edges, the duties, the links, the pools. Bounded in time; the log
-    /// names tasks that do not end.
+    /// Ends everything in order: leadership, edges, duties, links, pools. Bounded in time; tasks that do not end are logged.
     pub async fn shutdown(self) {
         let grace = defaults::SHUTDOWN_GRACE;
         if let Some(raft) = &self.raft {

@@ -24,7 +24,6 @@ use tracing::{info, warn};
 struct AddressMonitor {
     /// Addresses of this agent that the host did not have.
     absent: Vec<IpAddr>,
-    /// True while a missing address is reported.
     reported: bool,
 }
 
@@ -56,7 +55,6 @@ impl AddressMonitor {
     }
 }
 
-/// The parts with an address.
 pub(super) struct Placed {
     pub running: Arc<watch::Sender<Config>>,
     pub rpc: Mover,

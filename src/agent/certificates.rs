@@ -74,8 +74,7 @@ impl Certificates {
         })
     }
 
-    /// Reads the files that `tls` names, and checks them as a start does. `None` for those in use, which may have
-    /// ended and must not prevent a reload. Blocks.
+    /// Reads the files that `tls` names and checks them as a start does; `None` for those in use, valid or not. Blocks.
     pub(super) fn read(&self, tls: &Tls) -> Result<Option<Renewed>, String> {
         let mut config = self.started.clone();
         config.tls.take_files(tls);

@@ -40,8 +40,6 @@ pub(super) struct Reach {
 pub(super) struct Control {
     summary: Value,
     config: Arc<watch::Sender<Config>>,
-    server: bool,
-    bootstrap: bool,
     reach: Reach,
     leave_asked: Notify,
     left: watch::Sender<bool>,
@@ -68,8 +66,6 @@ impl Control {
         Control {
             summary,
             config: Arc::new(watch::Sender::new(Config { node_id: Some(node_id), ..config.clone() })),
-            server: config.server,
-            bootstrap: config.bootstrap_expect == 1,
             reach,
             leave_asked: Notify::new(),
             left: watch::Sender::new(false),
@@ -91,10 +87,11 @@ impl Control {
 
     fn consul_section(&self) -> BTreeMap<String, String> {
         let Reach { raft, router, lan, .. } = &self.reach;
-        let mut all = section([("server", self.server.to_string()), ("acl", "disabled".to_owned())]);
+        let config = self.config.borrow();
+        let mut all = section([("server", config.server.to_string()), ("acl", "disabled".to_owned())]);
         all.extend(match raft {
             Some(raft) => section([
-                ("bootstrap", self.bootstrap.to_string()),
+                ("bootstrap", (config.bootstrap_expect == 1).to_string()),
                 ("leader", raft.leadership().borrow().is_self.to_string()),
                 ("leader_addr", router.leader_addr().map_or_else(String::new, |addr| addr.to_string())),
                 ("known_datacenters", router.datacenters().len().to_string()),

@@ -25,12 +25,8 @@ impl DataDir {
     pub(super) fn open(path: &Path) -> Result<DataDir, String> {
         fs::create_dir_all(path).map_err(|error| unusable(path, &error))?;
         let lock_path = path.join(LOCK_FILE);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(|error| unusable(&lock_path, &error))?;
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = opened.map_err(|error| unusable(&lock_path, &error))?;
         match lock.try_lock() {
             Ok(()) => Ok(DataDir { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(format!(
@@ -45,8 +41,7 @@ impl DataDir {
         &self.path
     }
 
-    /// The node id: the kept one, else `configured`, else a new one, which is kept. A directory of another node id
-    /// than the configured one is refused.
+    /// The node id: the kept one, else `configured`, else a new one, which is kept. A contradiction of both is refused.
     pub(super) fn node_id(&self, configured: Option<NodeId>) -> Result<NodeId, String> {
         let path = self.path.join(NODE_ID_FILE);
         match (read_node_id(&path)?, configured) {
@@ -64,8 +59,7 @@ impl DataDir {
         }
     }
 
-    /// Gives a server that has lost its log a new id, unless the configuration contradicts: under the old id it would
-    /// vote for entries that it no longer has.
+    /// Gives a server that has lost its log a new id, or refuses: its old id would vote for entries that it no longer has.
     fn renew_id_after_loss(&self, config: &Config) -> Result<(), String> {
         let path = self.path.join(NODE_ID_FILE);
         let keep = |id: NodeId| write_durably(&path, id.to_string().as_bytes()).map_err(|error| unusable(&path, &error));
@@ -127,8 +121,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Locks the data directory of `config` and takes the id from there. Dev mode has a new id, and so has a server
-    /// that has lost its Raft log.
+    /// Locks the data directory of `config` and takes the id from there. Dev mode and a lost Raft log make a new id.
     pub(super) fn open(config: &Config) -> Result<Identity, String> {
         if let Some(path) = config.data_dir.as_deref().filter(|_| config.server) {
             refuse_consuls_catalog(path)?;

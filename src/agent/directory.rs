@@ -86,8 +86,7 @@ pub(super) struct LanFeeds {
     pub addresses: watch::Sender<RaftAddresses>,
 }
 
-/// Keeps Raft's candidates and addresses as the LAN roster has them, and this server's `cluster`
-/// tag as Raft has it.
+/// Keeps Raft's candidates and addresses as the LAN roster has them, and the `cluster` tag as Raft has it.
 pub(super) async fn follow_lan(lan: Gossip, mut feeds: LanFeeds) {
     let mut roster = lan.changes();
     loop {

@@ -1,11 +1,10 @@
-//! Operators' rules about other datacenters, brought to gossip and bridge: disabled and removed datacenters, and the
-//! servers of the static list.
+//! Operators' rules about other datacenters for gossip and bridge: disabled and removed ones, and the static list.
 //!
 //! Names of the static list are resolved anew for ever. The core is pure; the tasks at the end feed it.
 
 use super::kept_removals::KeptRemovals;
 use super::publish;
-use crate::bridge::{Admission, Bridge, RemoteServer, UnresolvedName};
+use crate::bridge::{Admission, RemoteServer, UnresolvedName};
 use crate::config::{Config, StaticServer};
 use crate::defaults;
 use crate::gossip::Gossip;
@@ -34,7 +33,6 @@ impl Rules {
         Rules { disabled: config.bridge_disabled.clone(), servers: config.federation.clone() }
     }
 
-    /// The bridge's rules of admission.
     pub(super) fn admission(&self, removals: Arc<Removals>) -> Admission {
         let mut pins = crate::tls::PinTable::new();
         for (dc, servers) in &self.servers {
@@ -61,7 +59,6 @@ pub(super) struct Name {
 /// Finds the addresses of a name; the error says why there are none.
 pub(super) type Lookup = Arc<dyn Fn(Name) -> BoxFuture<Result<Vec<SocketAddr>, String>> + Send + Sync>;
 
-/// The resolver of this host.
 pub(super) fn system_lookup() -> Lookup {
     Arc::new(|name| {
         Box::pin(async move {
@@ -91,8 +88,7 @@ struct Names {
 }
 
 impl Names {
-    /// Forgets names that left the list, and gives those due at `now`: new ones, and old ones after their interval,
-    /// which is shorter where `has_outage` reports links down.
+    /// Forgets names that left the list, and gives those due at `now`: sooner where `has_outage` reports links down.
     fn due(&mut self, rules: &Rules, has_outage: impl Fn(&str) -> bool, now: Instant) -> Vec<Name> {
         let mut intervals: BTreeMap<Name, Duration> = BTreeMap::new();
         for (dc, name) in rules.names() {
@@ -143,7 +139,6 @@ impl Names {
         }
     }
 
-    /// The names whose last lookup failed.
     fn unresolved(&self, rules: &Rules) -> Vec<UnresolvedName> {
         let failed = rules.names().filter_map(|(dc, name)| {
             let cause = self.known.get(&name)?.cause.clone()?;
@@ -178,8 +173,7 @@ impl Names {
     }
 }
 
-/// The servers of the WAN pool and of the static list. One address is one server, with its name in the pool;
-/// configured fingerprints count instead of the pool's.
+/// The servers of pool and static list, one for each address: the pool's name, configured fingerprints before the pool's.
 pub(super) fn merged(mut pool: Vec<RemoteServer>, listed: &[RemoteServer]) -> Vec<RemoteServer> {
     for server in listed {
         let known = pool.iter_mut().find(|known| known.addr == server.addr && known.dc.eq_ignore_ascii_case(&server.dc));
@@ -192,8 +186,7 @@ pub(super) fn merged(mut pool: Vec<RemoteServer>, listed: &[RemoteServer]) -> Ve
     pool
 }
 
-/// Keeps the rules of bridge and WAN pool up to date. Until `is_whole` says that the catalog here is no older than a
-/// leader's, `kept` removals count beside it.
+/// Keeps the rules of bridge and WAN pool. `kept` removals count until `is_whole` finds the catalog no older than a leader's.
 pub(super) async fn follow_rules(
     mut rules: watch::Receiver<Rules>,
     reader: Reader,
@@ -261,11 +254,6 @@ pub(super) async fn resolve_names(
             changed = rules.changed() => if changed.is_err() { return },
         }
     }
-}
-
-/// True for a datacenter with links down.
-pub(super) fn outages(bridge: Bridge) -> impl Fn(&str) -> bool + Send {
-    move |dc| bridge.has_outage(dc)
 }
 
 fn now() -> Instant {
@@ -393,14 +381,9 @@ mod tests {
 
     #[test]
     fn one_address_is_one_server_and_a_configured_fingerprint_counts() {
-        let server = |name: &str, last: u8, pin: Option<&str>| RemoteServer {
-            name: name.to_owned(),
-            dc: "dc2".to_owned(),
-            addr: addr(last),
-            pins: pin.map(str::to_owned).into_iter().collect(),
-            cluster: None,
-            alive: true,
-            estimate: None,
+        let server = |name: &str, last: u8, pin: Option<&str>| {
+            let (name, dc, pins) = (name.to_owned(), "dc2".to_owned(), pin.map(str::to_owned).into_iter().collect());
+            RemoteServer { name, dc, addr: addr(last), pins, cluster: None, alive: true, estimate: None }
         };
         let pool = vec![server("s1", 1, Some("told")), server("s2", 2, Some("told"))];
         let listed = [server("x", 1, Some("configured")), server("y", 2, None), server("z", 3, Some("configured"))];

@@ -1,7 +1,6 @@
 //! The removed datacenters as this server last knew them, in a file of the data directory.
 //!
-//! After a start the catalog may lack removals, until a leader says how much of the log counts. Until then the kept
-//! ones count as well. `federation` writes the file at each change of the catalog.
+//! After a start they count beside the catalog, which may lack some until a leader says how much of the log counts.
 
 use super::data_dir::{unusable, write_durably};
 use crate::model::removals::Removals;

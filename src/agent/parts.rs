@@ -30,7 +30,6 @@ use std::sync::atomic::AtomicUsize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// The bound listeners of the API.
 #[derive(Debug, Default)]
 pub(super) struct BoundHttp {
     pub listeners: Vec<HttpListener>,

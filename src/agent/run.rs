@@ -15,7 +15,6 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-/// Why the agent ends.
 enum End {
     Signal(Caught),
     /// `PUT /v1/agent/leave`
@@ -186,8 +185,7 @@ impl Signals {
         }
     }
 
-    /// The signal that ends an ending agent at once: the second one. A service's stop command sends one after its
-    /// `kontor leave`.
+    /// The second signal, which ends an ending agent at once. A service's stop command sends one after its `kontor leave`.
     async fn second(&mut self, had_one: bool) -> &'static str {
         if !had_one {
             let name = self.next_end().await;

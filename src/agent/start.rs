@@ -1,13 +1,14 @@
 //! The start of an agent: phase by phase, in the order of dependence. Users are served last.
 
 use super::certificates::{self, Certificates, Stamps};
+use super::control::{Control, Reach};
 use super::data_dir::{DataDir, Identity};
 use super::directory::{self, LanFeeds};
 use super::dispatch::{Dispatch, RaftInbox, RaftOutbox, RaftServer};
 use super::federation::{self, Rules};
 use super::kept_removals::KeptRemovals;
 use super::parts::{self, BoundHttp};
-use super::{Agent, Reload, Tasks, address_monitor, control, listeners, sync_causes, trust, watches};
+use super::{Agent, Reload, Tasks, address_monitor, listeners, sync_causes, trust, watches};
 use crate::bridge::{Admission, Bridge, RemoteServer};
 use crate::config::Config;
 use crate::expiry::Expiry;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::info;
 
-/// The settings of a start.
 struct Start<'a> {
     config: &'a Config,
     node_id: NodeId,
@@ -81,11 +81,6 @@ struct Edge {
     reload: Option<Reload>,
 }
 
-struct Served {
-    control: Arc<control::Control>,
-    http: Vec<SocketAddr>,
-}
-
 impl Agent {
     /// Opens all sockets and starts the agent of `identity`.
     pub(super) async fn start(identity: Identity, config: Config, reload: Option<Reload>) -> Result<Agent, String> {
@@ -116,7 +111,7 @@ impl Agent {
         start.lead(&ground);
         let sockets = std::mem::take(&mut http.sockets);
         let edge = Edge { http, rpc: port.mover, stamps, rules, reload };
-        let Served { control, http } = start.serve_users(&ground, &router, &local, edge);
+        let (control, http) = start.serve_users(&ground, &router, &local, edge);
         info!(node = %config.node_name, id = %node_id, dc = %config.datacenter, server = config.server, rpc = %rpc_addr, ?http, "agent is up");
         let Ground { raft, bridge, lan, wan, .. } = ground;
         let node_name = config.node_name;
@@ -238,10 +233,10 @@ impl Start<'_> {
                 federation::follow_rules(rules.subscribe(), reader.clone(), kept_removals, is_whole, wan.clone(), admission);
             duties.spawn_until("federation-rules", follow);
             let (listed_tx, listed) = watch::channel(Vec::new());
-            let (lookup, outages) = (federation::system_lookup(), federation::outages(bridge.clone()));
-            let receiver = bridge.clone();
+            let (links, receiver) = (bridge.clone(), bridge.clone());
+            let has_outage = move |dc: &str| links.has_outage(dc);
             let tell = move |unresolved| receiver.set_unresolved(unresolved);
-            let names = federation::resolve_names(rules.subscribe(), lookup, outages, tell, listed_tx);
+            let names = federation::resolve_names(rules.subscribe(), federation::system_lookup(), has_outage, tell, listed_tx);
             duties.spawn_until("static-servers", names);
             let follow = directory::follow_servers(wan.clone(), listed, self.config.datacenter.clone(), servers);
             duties.spawn_until("remote-servers", follow);
@@ -289,7 +284,6 @@ impl Start<'_> {
         Ok(local)
     }
 
-    /// The duties of a leading server.
     fn lead(&self, ground: &Ground) {
         let (Some(raft), Some(reader)) = (&ground.raft, &ground.reader) else { return };
         let tell = sync_causes::tell_leadership(ground.lan.clone(), raft.leadership());
@@ -308,14 +302,14 @@ impl Start<'_> {
         leader::run(leader_parts, &self.tasks.duties);
     }
 
-    /// The API, with reloads, certificates, watches and the address monitor.
-    fn serve_users(&self, ground: &Ground, router: &Router, local: &Local, edge: Edge) -> Served {
+    /// The API, with reloads, certificates, watches and the address monitor; its addresses.
+    fn serve_users(&self, ground: &Ground, router: &Router, local: &Local, edge: Edge) -> (Arc<Control>, Vec<SocketAddr>) {
         let Ground { raft, bridge, lan, wan, .. } = ground;
         let Edge { http: bound, rpc, stamps, rules, reload } = edge;
         let certificates = Certificates::new(self.config, stamps, self.tls, bound.tls, bridge.clone(), wan.clone()).map(Arc::new);
         let (watches, watched) = watch::channel(self.config.watches.clone());
         let settings = parts::http_settings(self.config);
-        let reach = control::Reach {
+        let reach = Reach {
             router: router.clone(),
             local: local.clone(),
             lan: lan.clone(),
@@ -328,7 +322,7 @@ impl Start<'_> {
             max_conns_per_client: Arc::clone(&settings.max_conns_per_client),
             certificates: certificates.clone(),
         };
-        let control = Arc::new(control::Control::new(self.config, self.node_id, reach));
+        let control = Arc::new(Control::new(self.config, self.node_id, reach));
         if let Some(certificates) = certificates {
             self.follow_certificates(certificates, &control);
         }
@@ -356,10 +350,10 @@ impl Start<'_> {
             open: served.open,
         };
         self.tasks.duties.spawn_until("address_monitor", address_monitor::follow(placed));
-        Served { control, http: addrs }
+        (control, addrs)
     }
 
-    fn follow_certificates(&self, certificates: Arc<Certificates>, control: &control::Control) {
+    fn follow_certificates(&self, certificates: Arc<Certificates>, control: &Control) {
         let duties = &self.tasks.duties;
         duties.spawn_until("certificate-days", certificates::remind(Arc::clone(&certificates)));
         duties.spawn_until("certificate-files", certificates::follow_files(certificates, control.running().subscribe()));

@@ -38,8 +38,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// The TLS of the files, and remarks on faults that prevent no start. The bridge has none where it is to show a
-    /// key of its own.
+    /// The TLS of the files, and remarks on faults that prevent no start; without a bridge where it shows a key of its own.
     pub(super) fn of_files(config: &Config) -> Result<(Tls, Vec<String>), String> {
         let files = tls_files(config);
         let configured = files.ca_file.is_some() || files.ca_path.is_some() || files.cert_file.is_some();

@@ -1,7 +1,6 @@
 //! The watches of the configuration, each followed by a task of its own while it is configured.
 //!
-//! Watches ask this agent's own HTTP API, without a socket. A handler runs to its end before the next query, so it
-//! never runs twice at once.
+//! Watches ask this agent's own HTTP API, without a socket. A handler never runs twice at once: the next query waits.
 
 use crate::defaults::{WATCH_ANSWER_TIMEOUT, WATCH_HANDLER_SLOW};
 use crate::http::Inside;

@@ -66,7 +66,6 @@ impl SetConfigArgs {
     }
 }
 
-/// The configuration in force.
 pub(super) async fn get(client: &Client) -> Result<AutopilotConfig, String> {
     let got = client.json(client.routed(Call::get(PATH))).await;
     got.map_err(|error| format!("Error querying Autopilot configuration: {error}"))

@@ -8,14 +8,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Look into the catalog of this datacenter, or with -datacenter of another
-#[derive(Args, Debug)]
-pub(super) struct CatalogArgs {
-    #[command(subcommand)]
-    command: CatalogCommand,
-}
-
 #[derive(Subcommand, Debug)]
-enum CatalogCommand {
+pub(super) enum CatalogCommand {
     /// List the datacenters, the nearest first
     #[command(after_help = "Example:\n  kontor catalog datacenters")]
     Datacenters,
@@ -28,7 +22,7 @@ enum CatalogCommand {
 }
 
 #[derive(Args, Debug)]
-struct NodesArgs {
+pub(super) struct NodesArgs {
     /// Only nodes with this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -47,7 +41,7 @@ struct NodesArgs {
 }
 
 #[derive(Args, Debug)]
-struct ServicesArgs {
+pub(super) struct ServicesArgs {
     /// Only services of this node
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
@@ -59,9 +53,9 @@ struct ServicesArgs {
     tags: Option<bool>,
 }
 
-impl CatalogArgs {
+impl CatalogCommand {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
-        match self.command {
+        match self {
             CatalogCommand::Datacenters => {
                 let names: Vec<String> = client.json(Call::get("/v1/catalog/datacenters")).await?;
                 Ok(Done::text(names.iter().map(|name| format!("{name}\n")).collect()))

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 #[derive(Debug)]
 pub(super) struct Client {
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
 }
 
 /// A call: method, path with parameters, and body.
@@ -70,10 +70,6 @@ impl Call {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: Endpoint) -> Client {
-        Client { endpoint }
-    }
-
     /// Adds `dc` and `stale` of the flags, for calls that reach servers.
     pub(super) fn routed(&self, call: Call) -> Call {
         let call = call.maybe("dc", self.endpoint.datacenter.as_deref());
@@ -111,7 +107,7 @@ impl Client {
         if let Some(reason) = head.headers.get("X-Kontor-Reason").and_then(|reason| reason.to_str().ok()) {
             error = format!("{error}, {reason}");
         }
-        match self.datacenter().filter(|_| text.contains("No path to datacenter")) {
+        match self.endpoint.datacenter.as_ref().filter(|_| text.contains("No path to datacenter")) {
             Some(dc) => Err(format!("{error}: datacenter {dc:?}{}", self.known_datacenters().await)),
             None => Err(error),
         }
@@ -122,14 +118,6 @@ impl Client {
         let listed = Box::pin(self.exchange(Call::get("/v1/catalog/datacenters"), defaults::CLI_ANSWER_TIMEOUT)).await;
         let names: Option<Vec<String>> = listed.ok().and_then(|answer| serde_json::from_slice(answer.body()).ok());
         names.map(|names| format!("; known are {}", names.join(", "))).unwrap_or_default()
-    }
-
-    pub(super) fn datacenter(&self) -> Option<&str> {
-        self.endpoint.datacenter.as_deref()
-    }
-
-    pub(super) fn stale(&self) -> bool {
-        self.endpoint.stale
     }
 
     /// Does the call within `limit` and gives the answer as it is.
@@ -200,7 +188,6 @@ impl Client {
     }
 }
 
-/// A connection of any kind.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
@@ -212,14 +199,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn client(address: Address) -> Client {
-        Client::new(Endpoint {
-            address,
-            tls: None,
-            token: Token("secret".to_owned()),
-            auth: Token::default(),
-            datacenter: Some("dc 2".to_owned()),
-            stale: true,
-        })
+        let (token, datacenter) = (Token("secret".to_owned()), Some("dc 2".to_owned()));
+        Client { endpoint: Endpoint { address, tls: None, token, auth: Token::default(), datacenter, stale: true } }
     }
 
     /// Answers one request with `answer`; the address, and the request in the end.

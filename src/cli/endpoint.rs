@@ -6,8 +6,7 @@ use crate::model::ids::Token;
 use clap::Args;
 use std::path::PathBuf;
 
-// The flags of all commands that ask an agent. Flags win over the environment. A doc comment would become the help
-// of each of these commands.
+// Flags of all commands that ask an agent; they win over the environment. A doc comment would be each command's help.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Client options")]
 pub(super) struct ClientFlags {

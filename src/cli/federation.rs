@@ -12,14 +12,8 @@ use serde_json::Value;
 ///
 /// Each server has links of its own to the other datacenters. What is told is the view of one server: the
 /// agent asked, or one of its servers when it is a client. Point -http-addr at another server for its view.
-#[derive(Args, Debug)]
-pub(super) struct FederationArgs {
-    #[command(subcommand)]
-    command: FederationCommand,
-}
-
 #[derive(Subcommand, Debug)]
-enum FederationCommand {
+pub(super) enum FederationCommand {
     /// List the other datacenters and how they stand
     ///
     /// States: alive (a link stands), stale (no link, but answers that were given before are still held and
@@ -66,16 +60,16 @@ enum FederationCommand {
 }
 
 #[derive(Args, Debug)]
-struct FormatArgs {
+pub(super) struct FormatArgs {
     /// pretty or json
     #[arg(long, value_parser = ["pretty", "json"], default_value = "pretty", value_name = "FORMAT")]
     format: String,
 }
 
-impl FederationArgs {
+impl FederationCommand {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
-        let flagged = client.datacenter().map(str::to_owned);
-        match self.command {
+        let flagged = client.endpoint.datacenter.clone();
+        match self {
             FederationCommand::List(format) => {
                 let call = Call::get("/v1/federation");
                 let call = if let Some(dc) = &flagged { call.segment(dc) } else { call };

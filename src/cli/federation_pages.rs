@@ -4,7 +4,6 @@ use super::table::{layout, row};
 use crate::model::federation::{CertificateReport, Examination, Federation, Finding, Level, LinkRole, ServerReport, Voucher};
 use std::fmt::Write;
 
-/// `federation list`
 pub(super) fn list(federation: &Federation) -> String {
     let Federation { datacenter, server, datacenters } = federation;
     if datacenters.is_empty() {
@@ -29,7 +28,6 @@ pub(super) fn list(federation: &Federation) -> String {
     layout(&rows, 2)
 }
 
-/// `federation status`
 pub(super) fn status(federation: &Federation) -> String {
     let mut text = String::new();
     for datacenter in &federation.datacenters {
@@ -113,7 +111,6 @@ fn certificate(certificate: &CertificateReport) -> String {
     format!("{how}, until {} ({days_left} days)", expires.split('T').next().unwrap_or(expires))
 }
 
-/// `federation doctor`
 pub(super) fn doctor(examinations: &[Examination]) -> String {
     let mut text = String::new();
     for examination in examinations {

@@ -4,12 +4,6 @@ use super::Done;
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::Args;
-
-/// Make a key for `encrypt`, which seals the gossip of a cluster
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  kontor agent -encrypt=$(kontor keygen) …")]
-pub(super) struct KeygenArgs {}
 
 pub(super) fn run() -> Result<Done, String> {
     key().map(Done::line)

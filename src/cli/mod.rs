@@ -98,17 +98,23 @@ enum Command {
     Asking(Box<Asking>),
     Validate(validate::ValidateArgs),
     Version(version::VersionArgs),
-    Tls(tls::TlsArgs),
-    Keygen(keygen::KeygenArgs),
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
+    /// Make a key for `encrypt`, which seals the gossip of a cluster
+    #[command(after_help = "Example:\n  kontor agent -encrypt=$(kontor keygen) …")]
+    Keygen,
 }
 
 /// Commands that ask an agent, which [`ClientFlags`] name.
 #[derive(Subcommand, Debug)]
 enum Asking {
     Members(members::MembersArgs),
-    Catalog(catalog::CatalogArgs),
-    Operator(operator::OperatorArgs),
-    Federation(federation::FederationArgs),
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+    #[command(subcommand)]
+    Federation(federation::FederationCommand),
     /// Show the agent's statistics, by section.
     #[command(after_help = "Example:\n  kontor info")]
     Info,
@@ -122,7 +128,8 @@ enum Asking {
     #[command(after_help = "Example:\n  kontor reload")]
     Reload,
     Rtt(rtt::RttArgs),
-    Services(services::ServicesArgs),
+    #[command(subcommand)]
+    Services(services::ServicesCommand),
     Maint(maint::MaintArgs),
     Watch(watch::WatchArgs),
 }
@@ -131,9 +138,9 @@ impl Asking {
     async fn run(self, client: Client) -> Result<Done, String> {
         match self {
             Asking::Members(args) => args.run(client).await,
-            Asking::Catalog(args) => args.run(client).await,
-            Asking::Operator(args) => args.run(client).await,
-            Asking::Federation(args) => args.run(client).await,
+            Asking::Catalog(command) => command.run(client).await,
+            Asking::Operator(command) => command.run(client).await,
+            Asking::Federation(command) => command.run(client).await,
             Asking::Info => info::run(client).await,
             Asking::Kv(args) => args.run(client).await,
             Asking::Join(args) => args.run(client).await,
@@ -141,7 +148,7 @@ impl Asking {
             Asking::ForceLeave(args) => args.run(client).await,
             Asking::Reload => membership::order(client, "/v1/agent/reload", "Configuration reload triggered").await,
             Asking::Rtt(args) => args.run(client).await,
-            Asking::Services(args) => args.run(client).await,
+            Asking::Services(command) => command.run(client).await,
             Asking::Maint(args) => args.run(client).await,
             Asking::Watch(args) => args.run(client).await,
         }
@@ -196,8 +203,8 @@ pub fn run(args: Vec<String>, programs: Programs) -> ExitCode {
         Ok((Command::Asking(command), matches)) => finish(ask(*command, &matches)),
         Ok((Command::Validate(args), _)) => finish(args.run(programs.examine)),
         Ok((Command::Version(args), _)) => finish(args.run()),
-        Ok((Command::Tls(args), _)) => finish(args.run()),
-        Ok((Command::Keygen(_), _)) => finish(keygen::run()),
+        Ok((Command::Tls(command), _)) => finish(command.run()),
+        Ok((Command::Keygen, _)) => finish(keygen::run()),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // The terminal may be gone.
@@ -223,7 +230,7 @@ fn parser() -> clap::Command {
 /// Runs a command against the agent that the flags in `matches` name.
 fn ask(command: Asking, matches: &ArgMatches) -> Result<Done, String> {
     let flags = matches.subcommand().map(|(_, matches)| ClientFlags::from_arg_matches(matches)).transpose();
-    let client = Client::new(flags.map_err(|error| error.to_string())?.unwrap_or_default().endpoint()?);
+    let client = Client { endpoint: flags.map_err(|error| error.to_string())?.unwrap_or_default().endpoint()? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(command.run(client))
 }

@@ -9,14 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Look at and mend the servers of a datacenter.
-#[derive(Args, Debug)]
-pub(super) struct OperatorArgs {
-    #[command(subcommand)]
-    command: OperatorCommand,
-}
-
 #[derive(Subcommand, Debug)]
-enum OperatorCommand {
+pub(super) enum OperatorCommand {
     /// The servers that hold the catalog
     #[command(subcommand)]
     Raft(RaftCommand),
@@ -26,7 +20,7 @@ enum OperatorCommand {
 }
 
 #[derive(Subcommand, Debug)]
-enum RaftCommand {
+pub(super) enum RaftCommand {
     /// List the servers of the Raft configuration
     #[command(after_help = "Example:\n  kontor operator raft list-peers -stale")]
     ListPeers,
@@ -44,7 +38,7 @@ enum RaftCommand {
 
 #[derive(Args, Debug)]
 #[group(multiple = false)]
-struct RemovePeerArgs {
+pub(super) struct RemovePeerArgs {
     /// Its address, host:port
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
@@ -54,7 +48,7 @@ struct RemovePeerArgs {
 }
 
 #[derive(Subcommand, Debug)]
-enum AutopilotCommand {
+pub(super) enum AutopilotCommand {
     /// Show the health of every server
     #[command(after_help = "Example:\n  kontor operator autopilot state -format=json")]
     State {
@@ -70,9 +64,9 @@ enum AutopilotCommand {
     SetConfig(SetConfigArgs),
 }
 
-impl OperatorArgs {
+impl OperatorCommand {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
-        match self.command {
+        match self {
             OperatorCommand::Raft(RaftCommand::ListPeers) => {
                 let call = client.routed(Call::get("/v1/operator/raft/configuration"));
                 let configuration: Configuration = client.json(call).await?;

@@ -9,14 +9,8 @@ use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 /// Register and deregister services with the agent.
-#[derive(Args, Debug)]
-pub(super) struct ServicesArgs {
-    #[command(subcommand)]
-    command: ServicesCommand,
-}
-
 #[derive(Subcommand, Debug)]
-enum ServicesCommand {
+pub(super) enum ServicesCommand {
     /// Register services, from files with service definitions or one by flags
     #[command(after_help = "Example:\n  kontor services register web.hcl\n  kontor services register -name=web -port=80 -tag=v1")]
     Register(RegisterArgs),
@@ -29,7 +23,7 @@ enum ServicesCommand {
 }
 
 #[derive(Args, Debug, Default)]
-struct RegisterArgs {
+pub(super) struct RegisterArgs {
     /// Id of the instance; the name when not given
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -60,7 +54,7 @@ struct RegisterArgs {
 }
 
 #[derive(Args, Debug)]
-struct DeregisterArgs {
+pub(super) struct DeregisterArgs {
     /// Id of the instance
     #[arg(long, value_name = "ID", conflicts_with = "files")]
     id: Option<String>,
@@ -69,9 +63,9 @@ struct DeregisterArgs {
     files: Vec<PathBuf>,
 }
 
-impl ServicesArgs {
+impl ServicesCommand {
     pub(super) async fn run(self, client: Client) -> Result<Done, String> {
-        match self.command {
+        match self {
             ServicesCommand::Register(args) => {
                 let mut out = String::new();
                 for service in args.definitions()? {

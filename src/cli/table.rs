@@ -18,7 +18,6 @@ pub(super) fn layout<R: AsRef<[String]>>(rows: &[R], gap: usize) -> String {
     text
 }
 
-/// A row of cells.
 pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
@@ -36,16 +35,6 @@ mod tests {
              s1         10.0.0.1:8301  alive\n\
              münchen-1                 left\n"
         );
-    }
-
-    #[test]
-    fn the_gap_of_catalog_services_is_six_and_lines_end_without_spaces() {
-        let rows = [row(["consul", ""]), row(["web", "a,b"])];
-        assert_eq!(layout(&rows, 6), "consul\nweb         a,b\n");
-    }
-
-    #[test]
-    fn nothing_gives_nothing() {
         assert_eq!(layout::<Vec<String>>(&[], 2), "");
     }
 }

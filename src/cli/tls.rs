@@ -13,14 +13,8 @@ use std::path::{Path, PathBuf};
 ///
 /// They are written into the current folder, never over an old file; keys are readable by their
 /// owner alone.
-#[derive(Args, Debug)]
-pub(super) struct TlsArgs {
-    #[command(subcommand)]
-    command: TlsCommand,
-}
-
 #[derive(Subcommand, Debug)]
-enum TlsCommand {
+pub(super) enum TlsCommand {
     /// The authority that signs
     #[command(subcommand)]
     Ca(CaCommand),
@@ -32,21 +26,21 @@ enum TlsCommand {
 }
 
 #[derive(Subcommand, Debug)]
-enum CaCommand {
+pub(super) enum CaCommand {
     /// Make a certificate authority
     #[command(after_help = "Example:\n  kontor tls ca create")]
     Create(CaArgs),
 }
 
 #[derive(Subcommand, Debug)]
-enum CertCommand {
+pub(super) enum CertCommand {
     /// Make a certificate of one kind
     #[command(after_help = "Example:\n  kontor tls cert create -server -dc=dc2 -additional-ipaddress=10.0.0.1")]
     Create(CertArgs),
 }
 
 #[derive(Args, Debug)]
-struct CaArgs {
+pub(super) struct CaArgs {
     /// Days that it is valid
     #[arg(long, value_name = "DAYS", default_value_t = defaults::CA_DAYS)]
     days: u32,
@@ -62,7 +56,7 @@ struct CaArgs {
 }
 
 #[derive(Args, Debug)]
-struct CertArgs {
+pub(super) struct CertArgs {
     #[command(flatten)]
     kind: KindArgs,
     /// Datacenter
@@ -105,10 +99,10 @@ struct KindArgs {
     cli: bool,
 }
 
-impl TlsArgs {
+impl TlsCommand {
     pub(super) fn run(self) -> Result<Done, String> {
         let here = Path::new("");
-        match self.command {
+        match self {
             TlsCommand::Ca(CaCommand::Create(args)) => args.run(here),
             TlsCommand::Cert(CertCommand::Create(args)) => args.run(here),
             TlsCommand::Init(args) => args.run(),

@@ -91,7 +91,7 @@ impl WatchArgs {
             ("state", self.state.as_deref()),
             ("name", self.name.as_deref()),
             ("filter", self.filter.as_deref()),
-            ("datacenter", client.datacenter()),
+            ("datacenter", client.endpoint.datacenter.as_deref()),
         ] {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 params.insert(name.to_owned(), value.into());
@@ -100,7 +100,7 @@ impl WatchArgs {
         if !self.tag.is_empty() {
             params.insert("tag".to_owned(), self.tag.clone().into());
         }
-        if client.stale() {
+        if client.endpoint.stale {
             params.insert("stale".to_owned(), true.into());
         }
         if let Some(text) = self.passingonly.as_deref().filter(|text| !text.is_empty()) {

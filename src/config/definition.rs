@@ -2,7 +2,7 @@
 //!
 //! Keys of free maps (`meta`, `header`, names of tagged addresses) and mesh settings pass through untouched.
 
-use super::merge::{Setting, join_key, read_object};
+use super::merge::{Definition, Setting, each, join_key, read_object};
 use super::problems::Problems;
 use crate::model::check::{CheckStatus, CheckType};
 use crate::model::definition::ServiceDefinition;
@@ -73,85 +73,68 @@ const CHECK_KEYS: [Known; 6] = [
 const ADDRESS_KEYS: [Known; 2] = [(Kind::Text, "Address"), (Kind::Whole, "Port")];
 const WEIGHT_KEYS: [Known; 1] = [(Kind::Whole, "Passing Warning")];
 
-/// `service` and `services`: one definition or several.
-impl Setting for Vec<ServiceDefinition> {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<ServiceDefinition>> {
-        Some(each(value, key).into_iter().filter_map(|(key, value)| read_service(value, &key, problems)).collect())
-    }
-
-    fn merge(&mut self, later: Vec<ServiceDefinition>) {
-        self.extend(later);
-    }
-}
-
-/// `check` and `checks`: one definition or several.
-impl Setting for Vec<CheckType> {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<CheckType>> {
-        Some(each(value, key).into_iter().filter_map(|(key, value)| read_check(value, &key, problems)).collect())
-    }
-
-    fn merge(&mut self, later: Vec<CheckType>) {
-        self.extend(later);
-    }
-}
-
-fn read_check(value: Value, key: &str, problems: &mut Problems) -> Option<CheckType> {
-    let mut check: CheckType = decode(check_names(value, key, problems)?, key, problems)?;
-    if check.id.is_empty() {
-        check.id = std::mem::take(&mut check.check_id);
-    }
-    if check.id.is_empty() && check.name.is_empty() {
-        problems.error(format!("{key}: a check needs a name or an id"));
-    }
-    if check.name.is_empty() {
-        check.name.clone_from(&check.id);
-    }
-    verify_check(&check, key, problems);
-    Some(check)
-}
-
-/// One service definition; its mistakes are noted under `key`.
-fn read_service(value: Value, key: &str, problems: &mut Problems) -> Option<ServiceDefinition> {
-    let mut object = canonical(value, &SERVICE_KEYS, key, problems)?;
-    if let Some(places) = object.remove("TaggedAddresses") {
-        let key = join_key(key, "tagged_addresses");
-        let mut places = read_object(places, &key, problems)?;
-        for (place, address) in &mut places {
-            *address = Value::Object(canonical(address.take(), &ADDRESS_KEYS, &join_key(&key, place), problems)?);
+/// `check` and `checks`
+impl Definition for CheckType {
+    fn read_one(value: Value, key: &str, problems: &mut Problems) -> Option<CheckType> {
+        let mut check: CheckType = decode(check_names(value, key, problems)?, key, problems)?;
+        if check.id.is_empty() {
+            check.id = std::mem::take(&mut check.check_id);
         }
-        object.insert("TaggedAddresses".to_owned(), Value::Object(places));
+        if check.id.is_empty() && check.name.is_empty() {
+            problems.error(format!("{key}: a check needs a name or an id"));
+        }
+        if check.name.is_empty() {
+            check.name.clone_from(&check.id);
+        }
+        verify_check(&check, key, problems);
+        Some(check)
     }
-    if let Some(weights) = object.get_mut("Weights") {
-        let mut given = canonical(weights.take(), &WEIGHT_KEYS, &join_key(key, "weights"), problems)?;
-        // In files, unlike in the HTTP API, a missing weight is 1.
-        ["Passing", "Warning"].into_iter().for_each(|name| _ = given.entry(name).or_insert_with(|| 1.into()));
-        *weights = Value::Object(given);
-    }
-    let mut checks = Vec::new();
-    for name in ["Check", "Checks"] {
-        if let Some(value) = object.remove(name).filter(|value| !value.is_null()) {
-            for (key, value) in each(value, &join_key(key, &name.to_lowercase())) {
-                checks.push(Value::Object(check_names(value, &key, problems)?));
+}
+
+/// `service` and `services`
+impl Definition for ServiceDefinition {
+    fn read_one(value: Value, key: &str, problems: &mut Problems) -> Option<ServiceDefinition> {
+        let mut object = canonical(value, &SERVICE_KEYS, key, problems)?;
+        if let Some(places) = object.remove("TaggedAddresses") {
+            let key = join_key(key, "tagged_addresses");
+            let mut places = read_object(places, &key, problems)?;
+            for (place, address) in &mut places {
+                *address = Value::Object(canonical(address.take(), &ADDRESS_KEYS, &join_key(&key, place), problems)?);
+            }
+            object.insert("TaggedAddresses".to_owned(), Value::Object(places));
+        }
+        if let Some(weights) = object.get_mut("Weights") {
+            let mut given = canonical(weights.take(), &WEIGHT_KEYS, &join_key(key, "weights"), problems)?;
+            // In files, unlike in the HTTP API, a missing weight is 1.
+            ["Passing", "Warning"].into_iter().for_each(|name| _ = given.entry(name).or_insert_with(|| 1.into()));
+            *weights = Value::Object(given);
+        }
+        let mut checks = Vec::new();
+        for name in ["Check", "Checks"] {
+            if let Some(value) = object.remove(name).filter(|value| !value.is_null()) {
+                for (key, value) in each(value, &join_key(key, &name.to_lowercase())) {
+                    checks.push(Value::Object(check_names(value, &key, problems)?));
+                }
             }
         }
-    }
-    let alone = if checks.len() == 1 { checks.pop() } else { None };
-    object.insert("Check".to_owned(), alone.unwrap_or(Value::Null));
-    object.insert("Checks".to_owned(), Value::Array(checks));
-    let mut service: ServiceDefinition = decode(object, key, problems)?;
-    for check in service.check.iter_mut().chain(&mut service.checks) {
-        // Files say `id` where the HTTP API says `CheckID`.
-        if check.check_id.is_empty() {
-            check.check_id = std::mem::take(&mut check.id);
+        let alone = if checks.len() == 1 { checks.pop() } else { None };
+        object.insert("Check".to_owned(), alone.unwrap_or(Value::Null));
+        object.insert("Checks".to_owned(), Value::Array(checks));
+        let mut service: ServiceDefinition = decode(object, key, problems)?;
+        for check in service.check.iter_mut().chain(&mut service.checks) {
+            // Files say `id` where the HTTP API says `CheckID`.
+            if check.check_id.is_empty() {
+                check.check_id = std::mem::take(&mut check.id);
+            }
         }
+        for why in [rules::service(&service).err(), mesh::accept(&mut service).err()].into_iter().flatten() {
+            problems.error(format!("{key}: {why}"));
+        }
+        for check in service.check.iter().chain(&service.checks) {
+            verify_check(check, &join_key(key, "check"), problems);
+        }
+        Some(service)
     }
-    for why in [rules::service(&service).err(), mesh::accept(&mut service).err()].into_iter().flatten() {
-        problems.error(format!("{key}: {why}"));
-    }
-    for check in service.check.iter().chain(&service.checks) {
-        verify_check(check, &join_key(key, "check"), problems);
-    }
-    Some(service)
 }
 
 fn check_names(value: Value, key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
@@ -175,16 +158,7 @@ fn verify_check(check: &CheckType, key: &str, problems: &mut Problems) {
     }
 }
 
-/// The values with their keys: the elements of a list, or a value alone.
-pub(super) fn each(value: Value, key: &str) -> Vec<(String, Value)> {
-    match value {
-        Value::Array(items) => items.into_iter().enumerate().map(|(n, item)| (format!("{key}[{n}]"), item)).collect(),
-        one => vec![(key.to_owned(), one)],
-    }
-}
-
-/// The object with its keys in the spelling of `known`, found without regard to case and `_`. Values of a wrong
-/// kind are noted, and leave nothing.
+/// The object with its keys as `known` spells them, found without regard to case and `_`; none with a wrong kind of value.
 pub(super) fn canonical(value: Value, known: &[Known], key: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
     let object = read_object(value, key, problems)?;
     let (mut renamed, mut is_good) = (Map::new(), true);

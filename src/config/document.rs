@@ -14,7 +14,6 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of the byte at `offset`.
     pub(super) fn of(text: &str, offset: usize) -> Position {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -90,7 +89,6 @@ impl Node {
     }
 }
 
-/// The rest of `key` behind `name`.
 fn rest_after<'a>(key: &'a str, name: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(name)?;
     if rest.is_empty() || rest.starts_with('[') { Some(rest) } else { rest.strip_prefix('.') }
@@ -117,8 +115,7 @@ impl Document {
         self.root.value()
     }
 
-    /// The place of the setting named by `key` (`ports.http`, `services[0].check`). With `around`, a missing
-    /// setting has the place of its enclosing one.
+    /// The place of the setting `key` (`ports.http`, `services[0].check`); with `around`, a missing one has its parent's.
     pub(super) fn find(&self, key: &str, around: bool) -> Option<Position> {
         let (node, exact) = self.root.find(&folded(key));
         let is_root = std::ptr::eq(node, &self.root);

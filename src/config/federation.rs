@@ -12,7 +12,6 @@ use crate::defaults;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Fills in the settings about other datacenters.
 pub(super) fn resolve(file: &File, config: &mut Config, problems: &mut Problems) {
     let BridgeStanza { require_ca, accept_operator_writes, cache_bytes, stale_by_default, max_stale, disabled } =
         file.bridge.clone().unwrap_or_default();

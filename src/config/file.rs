@@ -2,7 +2,7 @@
 //! `resolve` gives keys their meaning and defaults.
 
 use super::document::{Document, Fault};
-use super::merge::stanza;
+use super::merge::stanzas;
 use super::stale_by_default::StaleByDefault;
 use super::{hcl, json};
 use crate::model::check::CheckType;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-stanza! {
+stanzas! {
     /// The top level of a configuration file; the fields are Consul's keys.
     File {
         server: bool,
@@ -105,24 +105,14 @@ stanza! {
         checks: Vec<CheckType>,
         watches: Vec<ConfiguredWatch>,
     }
-}
 
-stanza! {
-    /// `addresses {}`
     Addresses { dns: String, http: String, https: String, }
-}
 
-stanza! {
     /// `ports {}`; -1 disables.
     Ports { dns: i64, http: i64, https: i64, server: i64, serf_lan: i64, serf_wan: i64, }
-}
 
-stanza! {
-    /// `tls {}`
     TlsStanza { defaults: TlsListener, internal_rpc: TlsListener, https: TlsListener, grpc: TlsListener, }
-}
 
-stanza! {
     /// A part of `tls {}`.
     TlsListener {
         ca_file: String,
@@ -135,25 +125,14 @@ stanza! {
         accept_plaintext: bool,
         tls_min_version: String,
     }
-}
 
-stanza! {
     /// `acl {}`, as far as it switches access control on.
     AclStanza { enabled: bool, }
-}
 
-stanza! {
-    /// `unix_sockets {}`
     UnixSocketsStanza { user: String, group: String, mode: String, }
-}
 
-stanza! {
-    /// `performance {}`
     Performance { raft_multiplier: i64, leave_drain_time: Duration, rpc_hold_timeout: Duration, }
-}
 
-stanza! {
-    /// `autopilot {}`
     AutopilotStanza {
         cleanup_dead_servers: bool,
         last_contact_threshold: Duration,
@@ -161,34 +140,21 @@ stanza! {
         min_quorum: i64,
         server_stabilization_time: Duration,
     }
-}
 
-stanza! {
     /// `health {}`, a stanza of Kontor's own.
     HealthStanza { observe: bool, panic_threshold: i64, }
-}
 
-stanza! {
-    /// `limits {}`
     Limits { http_max_conns_per_client: i64, kv_max_value_size: i64, txn_max_req_len: i64, }
-}
 
-stanza! {
-    /// `http_config {}`
     HttpConfig {
         block_endpoints: Vec<String>,
         response_headers: BTreeMap<String, String>,
         allow_write_http_from: Vec<String>,
         use_cache: bool,
     }
-}
 
-stanza! {
-    /// `ui_config {}`
     UiConfig { enabled: bool, content_path: String, }
-}
 
-stanza! {
     /// `bridge {}`, a stanza of Kontor's own.
     BridgeStanza {
         require_ca: bool,

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 pub(super) fn parse(text: &str) -> Result<Document, Fault> {
     // Places stay, as lines are counted by the line feed.
     let text = text.replace("\r\n", "\n");
-    let parser = Parser { scanner: Scanner::new(&text), ahead: None, depth: 0 };
-    match parser.document() {
+    let mut parser = Parser { scanner: Scanner::new(&text), ahead: None, depth: 0 };
+    match parser.entries(&Token::End) {
         Ok(entries) => {
             let root = Node { at: 0, content: Content::Object(entries) };
             Ok(Document::new(text, root))
@@ -40,10 +40,6 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn document(mut self) -> Result<Entries, Stop> {
-        self.entries(&Token::End)
-    }
-
     fn next(&mut self) -> Result<(usize, Token), Stop> {
         self.ahead.take().map_or_else(|| self.scanner.next(), Ok)
     }

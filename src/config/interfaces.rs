@@ -50,7 +50,6 @@ impl Interface {
         Interface { name: name.to_owned(), ip, prefix, flags: Flags(Flags::UP.0 | kind.0) }
     }
 
-    /// The address with its network.
     pub(super) fn net(&self) -> IpNet {
         IpNet::new(self.ip, self.prefix).unwrap_or_else(|_too_long| IpNet::from(self.ip))
     }
@@ -101,7 +100,8 @@ impl Host {
     /// The only address of a kind. Interfaces for containers count last, since no other host reaches them.
     fn only(&self, kind: &str, fits: fn(&IpAddr) -> bool) -> Result<IpAddr, String> {
         let all = || self.interfaces.iter().filter(|it| it.flags.has(Flags::UP) && fits(&it.ip));
-        let mut found: Vec<&Interface> = all().filter(|it| !is_for_containers(&it.name)).collect();
+        let is_for_containers = |it: &&Interface| CONTAINER_INTERFACES.iter().any(|start| it.name.starts_with(start));
+        let mut found: Vec<&Interface> = all().filter(|it| !is_for_containers(it)).collect();
         if found.is_empty() {
             found = all().collect();
         }
@@ -116,11 +116,6 @@ impl Host {
 
 fn shown<'a>(interfaces: impl IntoIterator<Item = &'a Interface>) -> String {
     interfaces.into_iter().map(|it| format!("{} {}", it.name, it.net())).collect::<Vec<_>>().join(", ")
-}
-
-/// True for an interface that a container engine has made.
-fn is_for_containers(name: &str) -> bool {
-    CONTAINER_INTERFACES.iter().any(|start| name.starts_with(start))
 }
 
 fn interface(found: if_addrs::Interface) -> Interface {

@@ -1,6 +1,6 @@
 //! Reading of settings from a document, and the change of an earlier source by a later one.
 //!
-//! `file` describes its stanzas with [`stanza!`]. Reading never stops at a mistake: each one lands in [`Problems`].
+//! `file` describes its stanzas with [`stanzas!`]. Reading never stops at a mistake: each one lands in [`Problems`].
 
 use super::problems::Problems;
 use super::support;
@@ -70,6 +70,29 @@ impl Setting for Vec<String> {
 
     fn take_lists(&mut self) -> Option<Vec<String>> {
         Some(std::mem::take(self))
+    }
+}
+
+/// A definition, of which a key has one or several; later sources add theirs.
+pub(super) trait Definition: Sized {
+    fn read_one(value: Value, key: &str, problems: &mut Problems) -> Option<Self>;
+}
+
+impl<T: Definition> Setting for Vec<T> {
+    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<T>> {
+        Some(each(value, key).into_iter().filter_map(|(key, value)| T::read_one(value, &key, problems)).collect())
+    }
+
+    fn merge(&mut self, later: Vec<T>) {
+        self.extend(later);
+    }
+}
+
+/// The values with their keys: the elements of a list, or a value alone.
+pub(super) fn each(value: Value, key: &str) -> Vec<(String, Value)> {
+    match value {
+        Value::Array(items) => items.into_iter().enumerate().map(|(n, item)| (format!("{key}[{n}]"), item)).collect(),
+        one => vec![(key.to_owned(), one)],
     }
 }
 
@@ -161,7 +184,6 @@ pub(super) fn refuse_rest(object: Map<String, Value>, key: &str, problems: &mut 
     }
 }
 
-/// The name of a nested key.
 pub(super) fn join_key(key: &str, name: &str) -> String {
     if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
 }
@@ -175,9 +197,9 @@ pub(super) fn merge_option<T: Setting>(earlier: &mut Option<T>, later: Option<T>
     }
 }
 
-/// Declares a stanza: a struct with every field optional, and how it is read, merged and split.
-macro_rules! stanza {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty,)* }) => {
+/// Declares stanzas: structs with every field optional, and how they are read, merged and split.
+macro_rules! stanzas {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty,)* })*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq)]
         pub(super) struct $name { $(pub(super) $field: Option<$kind>,)* }
@@ -204,9 +226,9 @@ macro_rules! stanza {
                 Some($name { $($field: self.$field.as_mut().and_then($crate::config::merge::Setting::take_lists),)* })
             }
         }
-    };
+    )*};
 }
-pub(super) use stanza;
+pub(super) use stanzas;
 
 #[cfg(test)]
 mod tests {

@@ -42,9 +42,7 @@ pub(super) fn addresses(file: &File, chooser: &mut Chooser<'_>, config: &mut Con
     refuse_doubles(config, problems);
 }
 
-/// The advertised addresses, and those by family in the catalog.
-///
-/// Without an advertised address, the WAN pool advertises the one it listens on, which `serf_wan` may name.
+/// The advertised addresses, and those by family. Without any, the WAN pool advertises the address of `serf_wan`.
 fn advertise(file: &File, chooser: &mut Chooser<'_>, serf_wan: Option<IpAddr>, config: &mut Config, problems: &mut Problems) {
     let lan = [
         ("advertise_addr", &file.advertise_addr),

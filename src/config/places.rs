@@ -100,7 +100,6 @@ impl Config {
         Located { config: self.clone(), missing }
     }
 
-    /// Takes over the addresses of `other`.
     pub fn take_addresses(&mut self, other: &Config) {
         let Config { bind, advertise, advertise_wan, rpc, bridge, serf_lan, serf_wan, .. } = other;
         (self.bind, self.advertise, self.advertise_wan) = (*bind, *advertise, *advertise_wan);

@@ -41,23 +41,17 @@ impl Sources {
         let mut merged = flags.take_lists().unwrap_or_default();
         if let Some(text) = self.environment.as_deref().filter(|text| !text.trim().is_empty()) {
             problems.source = defaults::CONFIG_VARIABLE.to_owned();
-            if let Some(file) = read_text(text, Format::Hcl, problems) {
-                merged.merge(file);
-            }
+            merged.merge(read_text(text, Format::Hcl, problems));
         }
         for path in &self.paths {
             for (name, format) in self.files_of(path, problems) {
                 problems.source = name.display().to_string();
-                if let Some(file) = read_file(&name, format, problems) {
-                    merged.merge(file);
-                }
+                merged.merge(read_file(&name, format, problems));
             }
         }
         for text in &self.inline {
             problems.source = "-hcl".to_owned();
-            if let Some(file) = read_text(text, Format::Hcl, problems) {
-                merged.merge(file);
-            }
+            merged.merge(read_text(text, Format::Hcl, problems));
         }
         merged.merge(flags);
         problems.source.clear();
@@ -103,42 +97,43 @@ impl Sources {
 pub fn services_of(path: &Path) -> Result<Vec<ServiceDefinition>, Vec<ConfigError>> {
     let mut problems = Problems { source: path.display().to_string(), ..Problems::default() };
     let format = Format::of(path).unwrap_or(Format::Hcl);
-    let file = read_file(path, format, &mut problems).unwrap_or_default();
+    let file = read_file(path, format, &mut problems);
     if !problems.errors.is_empty() {
         return Err(problems.errors);
     }
     Ok([file.service, file.services].into_iter().flatten().flatten().collect())
 }
 
-fn read_file(path: &Path, format: Format, problems: &mut Problems) -> Option<File> {
+/// The settings of a file, none of one that cannot be read.
+fn read_file(path: &Path, format: Format, problems: &mut Problems) -> File {
     let mut text = String::new();
     let bounded = std::fs::File::open(path).and_then(|file| file.take(defaults::CONFIG_FILE_BYTES + 1).read_to_string(&mut text));
     if let Err(error) = bounded {
         problems.error(format!("cannot be read: {error}"));
-        return None;
+        return File::default();
     }
     if text.len() as u64 > defaults::CONFIG_FILE_BYTES {
         problems.error(format!("larger than {} bytes, which is no configuration", defaults::CONFIG_FILE_BYTES));
-        return None;
+        return File::default();
     }
     if text.trim().is_empty() {
         // As in Consul; a file that is being written, or was cut, looks the same.
         problems.warn(format!("{} is empty: no settings are taken from it", path.display()));
-        return None;
+        return File::default();
     }
     read_text(&text, format, problems)
 }
 
-fn read_text(text: &str, format: Format, problems: &mut Problems) -> Option<File> {
+fn read_text(text: &str, format: Format, problems: &mut Problems) -> File {
     match format.parse(text) {
         Ok(document) => {
             let value = document.value();
             problems.documents.push((problems.source.clone(), document));
-            File::read(value, "", problems)
+            File::read(value, "", problems).unwrap_or_default()
         }
         Err(fault) => {
             problems.errors.push(ConfigError { source: problems.source.clone(), at: Some(fault.at), message: fault.what });
-            None
+            File::default()
         }
     }
 }

@@ -43,14 +43,9 @@ impl StaticServer {
         if host.parse::<IpAddr>().is_err() && (host.is_empty() || host.len() > HOST_BYTES || !host.chars().all(word)) {
             return Err(expected());
         }
-        let port = match port {
-            None => defaults::PORT_BRIDGE,
-            Some(port) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| format!("expected a port from 1 to 65535, got {port:?} in {text:?}"))?,
-        };
+        let wrong = |port: &str| format!("expected a port from 1 to 65535, got {port:?} in {text:?}");
+        let read = |port: &str| port.parse().ok().filter(|number| *number != 0).ok_or_else(|| wrong(port));
+        let port = port.map_or(Ok(defaults::PORT_BRIDGE), read)?;
         Ok(StaticServer { host: host.to_ascii_lowercase(), port, pin })
     }
 }

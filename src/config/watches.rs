@@ -2,8 +2,8 @@
 //!
 //! A handler needs no `enable_script_checks`: only the author of these files can name one.
 
-use super::definition::{Kind, Known, canonical, each};
-use super::merge::{Setting, join_key, take};
+use super::definition::{Kind, Known, canonical};
+use super::merge::{Definition, join_key, take};
 use super::problems::Problems;
 use crate::defaults;
 use crate::model::watch::{ConfiguredWatch, Handler, HttpHandler, Watch};
@@ -16,24 +16,15 @@ use std::time::Duration;
 const HTTP_KEYS: [Known; 4] =
     [(Kind::Text, "path method"), (Kind::Time, "timeout"), (Kind::Any, "header"), (Kind::Flag, "tls_skip_verify")];
 
-/// `watches`: one or several.
-impl Setting for Vec<ConfiguredWatch> {
-    fn read(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<ConfiguredWatch>> {
-        Some(each(value, key).into_iter().filter_map(|(key, value)| read_watch(value, &key, problems)).collect())
+impl Definition for ConfiguredWatch {
+    fn read_one(value: Value, key: &str, problems: &mut Problems) -> Option<ConfiguredWatch> {
+        let Value::Object(mut params) = value else {
+            return problems.expected(key, "an object", &value);
+        };
+        let handler = read_handler(&mut params, key, problems);
+        let watch = Watch::parse(params).map_err(|text| problems.error(format!("{key}: {text}"))).ok();
+        Some(ConfiguredWatch { handler: handler?, watch: watch? })
     }
-
-    fn merge(&mut self, later: Vec<ConfiguredWatch>) {
-        self.extend(later);
-    }
-}
-
-fn read_watch(value: Value, key: &str, problems: &mut Problems) -> Option<ConfiguredWatch> {
-    let Value::Object(mut params) = value else {
-        return problems.expected(key, "an object", &value);
-    };
-    let handler = read_handler(&mut params, key, problems);
-    let watch = Watch::parse(params).map_err(|text| problems.error(format!("{key}: {text}"))).ok();
-    Some(ConfiguredWatch { handler: handler?, watch: watch? })
 }
 
 /// Takes the handler out of the watch's parameters. The refusals are Consul's.
@@ -114,6 +105,7 @@ fn read_headers(value: Value, key: &str, problems: &mut Problems) -> Option<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::merge::Setting;
     use crate::model::watch::View;
     use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Time between a leader's heartbeats: three fit into the least election timeout.
-pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(150);
+pub const RAFT_HEARTBEAT: Duration = Duration::from_millis(160);
 /// Least election timeout: well above a heartbeat with an fsync on a busy machine of two cores.
 pub const RAFT_ELECTION_MIN: Duration = Duration::from_millis(500);
 /// Greatest election timeout, and the leader's lease: both together stay below 1.6 s with room for a vote.

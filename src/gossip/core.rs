@@ -117,8 +117,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// `addr` is the address for others, `generation` greater than that of every earlier start, and `clock` the host's clock in
-    /// milliseconds since 1970.
+    /// `addr` is the address for others, `generation` exceeds every earlier start's, `clock` is in milliseconds since 1970.
     pub(super) fn new(
         settings: &GossipSettings,
         addr: SocketAddr,
@@ -137,14 +136,8 @@ impl Core {
             horizon: Arc::clone(&horizon),
         };
         let stamp = Stamp { generation, version: 0 };
-        let me = NodeInfo {
-            name: settings.name.clone(),
-            node_id: settings.node_id,
-            addr,
-            stamp,
-            left: false,
-            tags: settings.tags.clone(),
-        };
+        let (name, node_id, tags) = (settings.name.clone(), settings.node_id, settings.tags.clone());
+        let me = NodeInfo { name, node_id, addr, stamp, left: false, tags };
         policy.admits(&me).map_err(|denied| format!("this agent cannot be a member of its own pool: {}", denied.reason))?;
         horizon.set_clock(clock);
         let policy = Arc::new(policy);
@@ -153,6 +146,8 @@ impl Core {
         let (sender, news) = channel();
         let rumours_full = Arc::new(AtomicBool::new(false));
         let timings = Timings::of(settings.fast);
+        let due =
+            Due { tick: now + defaults::GOSSIP_TICK, push_pull: now + timings.push_pull, reconnect: now + timings.reconnect };
         let keep_down = settings.reconnect_timeout.max(defaults::GOSSIP_LEFT_TIMEOUT);
         let sized_for = settings::tuned_size(1);
         let foca = Foca::with_custom_broadcast(
@@ -180,11 +175,7 @@ impl Core {
             stay: Stay::Member,
             sized_for,
             stale: false,
-            due: Due {
-                tick: now + defaults::GOSSIP_TICK,
-                push_pull: now + timings.push_pull,
-                reconnect: now + timings.reconnect,
-            },
+            due,
             wanted: HashMap::new(),
             announced: BTreeMap::new(),
             contenders: BTreeMap::new(),
@@ -274,8 +265,7 @@ impl Core {
         }
     }
 
-    /// Exchanges states with some members, alive and failed: members taken for lost may be back, and may take this agent for
-    /// lost.
+    /// Exchanges states with some members, alive and failed: lost members may be back, and may take this agent for lost.
     pub(super) fn look_around(&mut self, now: Instant) {
         let known = [MemberStatus::Alive, MemberStatus::Failed].map(|status| self.table.in_state(status)).concat();
         let some: Vec<SocketAddr> =

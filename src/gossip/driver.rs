@@ -1,5 +1,4 @@
-//! Moves bytes and time between the sockets and the core. One task owns the core and runs the turns of all others. It
-//! decides nothing about membership.
+//! Moves bytes and time between the sockets and the core: one task owns the core and runs the turns of all others.
 
 mod callers;
 mod complaints;
@@ -56,14 +55,8 @@ pub(super) struct View {
 impl View {
     fn of(core: &Core) -> View {
         let (mine, others) = core.coordinates();
-        View {
-            name: core.name().to_owned(),
-            addr: core.addr(),
-            generation: core.generation(),
-            coordinate: mine.clone(),
-            coordinates: others.clone(),
-            stats: core.stats(),
-        }
+        let (name, addr, generation, stats) = (core.name().to_owned(), core.addr(), core.generation(), core.stats());
+        View { name, addr, generation, coordinate: mine.clone(), coordinates: others.clone(), stats }
     }
 }
 
@@ -186,10 +179,9 @@ pub(super) async fn keep_snapshot(
 }
 
 async fn write(snapshot: Snapshot, path: PathBuf) {
-    match tokio::task::spawn_blocking(move || snapshot.write(&path)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "last known members are not kept"),
-        Err(error) => warn!(%error, "last known members are not kept"),
+    let written = tokio::task::spawn_blocking(move || snapshot.write(&path)).await;
+    if let Err(error) = written.unwrap_or_else(|error| Err(error.to_string())) {
+        warn!(%error, "last known members are not kept");
     }
 }
 

@@ -28,7 +28,6 @@ const STREAM: u8 = 4;
 /// The flags of a note, which stand in no other packet.
 const NOTE: u8 = 0x80;
 
-/// The reason why a packet was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
     /// Not a packet of this protocol, or a damaged one.
@@ -140,8 +139,7 @@ pub(super) struct Envelope {
     datacenter: String,
     me: NodeId,
     session: u64,
-    /// The newest numbers of datagrams and of stream frames. Hundreds of datagrams lie between two frames: in one row a frame
-    /// that is overtaken by the next would look replayed.
+    /// The newest numbers of datagrams and of stream frames, apart: hundreds of datagrams lie between two frames.
     numbers: [u64; 2],
     key: Option<LessSafeKey>,
     guard: ReplayGuard,
@@ -249,10 +247,8 @@ impl Envelope {
         let Some(key) = &self.key else { return Ok(rest.to_vec()) };
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Rejection::Junk)?;
         let mut body = sealed.to_vec();
-        let length = key
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(header), &mut body)
-            .map_err(|_unspecified| Rejection::Key)?
-            .len();
+        let opened = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(header), &mut body);
+        let length = opened.map_err(|_unspecified| Rejection::Key)?.len();
         body.truncate(length);
         Ok(body)
     }

@@ -1,5 +1,4 @@
-//! A member's identity in the membership protocol, which carries it in every header and update: an address, a generation and
-//! a short id, and no more.
+//! A member's identity in the membership protocol's headers and updates: an address, a generation and a short id.
 
 use crate::model::ids::NodeId;
 use serde::{Deserialize, Serialize};

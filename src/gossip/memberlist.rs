@@ -17,8 +17,7 @@ mod kind {
     pub(super) const LABEL: u8 = 244;
 }
 
-/// The question to a peer that hangs up: to Consul the beginning of a sealed message, which it answers with an error, sealed
-/// or not.
+/// The question to a peer that hangs up; to Consul it begins a sealed message, and is answered with an error.
 pub(super) const QUESTION: [u8; 5] = [kind::ENCRYPTED, 0x4b, 0xd7, 0, 0];
 
 /// The longest sealed message that memberlist sends: 20 MiB, whose length has this byte at most.

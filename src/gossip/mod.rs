@@ -52,7 +52,6 @@ impl std::fmt::Display for Pool {
     }
 }
 
-/// How a pool is set up.
 #[derive(Clone, Debug)]
 pub struct GossipSettings {
     pub pool: Pool,
@@ -102,7 +101,6 @@ impl Roster {
 #[error("{0}")]
 pub struct GossipError(pub String);
 
-/// The outcome of a join.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Joined {
     /// Members that answered, this agent itself included.
@@ -151,8 +149,7 @@ impl Gossip {
         self.tcp.at()
     }
 
-    /// Listens on another address of this host from now on, with the same port. On error it stays. The address for others does
-    /// not change.
+    /// Listens on another address of this host, with the same port; on error it stays. The address for others does not change.
     pub async fn move_to(&self, ip: IpAddr) -> Result<(), GossipError> {
         let port = self.tcp.at().map_or(0, |at| at.port());
         let (tcp, udp) = driver::bind(SocketAddr::new(ip, port)).await?;
@@ -222,8 +219,7 @@ impl Gossip {
         }
     }
 
-    /// Turns a failed member into a left one (`force-leave`); `prune` forgets it at once. Fails with Consul's text for an
-    /// unknown name.
+    /// Turns a failed member into a left one; `prune` forgets it at once. An unknown name fails with Consul's text.
     pub async fn force_leave(&self, name: &str, prune: bool) -> Result<(), GossipError> {
         let name = name.to_owned();
         self.core.call(move |core, now| core.force_leave(&name, prune, now)).await?.map_err(GossipError)

@@ -97,8 +97,7 @@ impl Table {
         }
     }
 
-    /// The member that holds this newcomer's name with another id, or its id with another name, at another address, and has not
-    /// left: it is asked before the newcomer is believed.
+    /// The member that has not left and holds this newcomer's name or id, not both, elsewhere: it is asked first.
     pub(super) fn rival(&self, newcomer: &NodeInfo) -> Option<&Record> {
         let contests = |record: &&Record| {
             let known = &record.info;
@@ -128,12 +127,9 @@ impl Table {
         }
         self.retire_other_names(&info, now);
         self.tombstones.remove(&info.name);
+        let is_same_life = |known: &&Record| known.info.stamp.generation == info.stamp.generation;
         let down_since = match down_for {
-            None => self
-                .records
-                .get(&info.name)
-                .filter(|known| known.info.stamp.generation == info.stamp.generation)
-                .and_then(|known| known.down_since),
+            None => self.records.get(&info.name).filter(is_same_life).and_then(|known| known.down_since),
             Some(length) => Some(now.checked_sub(length).unwrap_or(now)),
         };
         let order = self.orders.get(&info.name).filter(|order| info.stamp <= order.stamp);
@@ -405,15 +401,6 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_bounded() {
-        let (mut table, now) = (table(), Instant::now());
-        for number in 0..2 * defaults::GOSSIP_MAX_ORDERS {
-            table.order(&format!("n{number}"), Stamp::default(), false, Duration::ZERO, now);
-        }
-        assert_eq!(table.orders(now).len(), defaults::GOSSIP_MAX_ORDERS);
-    }
-
-    #[test]
     fn rivals_are_found_by_name_and_by_id_but_not_at_the_same_address() {
         let (table, _now) = table_of([info("a", 2, 1)]);
         let other_id = NodeInfo { addr: SocketAddr::from(([127, 0, 0, 2], 2)), ..info("a", 3, 2) };
@@ -429,11 +416,15 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded() {
+    fn members_and_orders_are_bounded() {
         let (mut table, now) = (table(), Instant::now());
         for number in 100..200 {
             table.merge(info(&format!("n{number}"), number, 1), None, now);
         }
         assert_eq!(table.records.len(), 8);
+        for number in 0..2 * defaults::GOSSIP_MAX_ORDERS {
+            table.order(&format!("n{number}"), Stamp::default(), false, Duration::ZERO, now);
+        }
+        assert_eq!(table.orders(now).len(), defaults::GOSSIP_MAX_ORDERS);
     }
 }

@@ -1,5 +1,4 @@
-//! Decides which rumours are news. The membership protocol asks for each rumour it hears; `core` empties the queue of news
-//! after each call.
+//! Decides which rumours are news, for the membership protocol; `core` empties the queue of news after each call.
 
 use super::identity::Identity;
 use super::info::{NodeInfo, Policy, Rumour, Stamp};

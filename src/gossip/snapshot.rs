@@ -15,7 +15,6 @@ pub(super) struct Snapshot {
     pub generation: u64,
     /// This agent left on purpose.
     pub left: bool,
-    /// The last addresses of members.
     pub members: Vec<SocketAddr>,
 }
 

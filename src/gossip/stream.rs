@@ -19,8 +19,7 @@ pub(super) enum Message {
     Who,
     /// Answers [`Message::Who`].
     Me { name: String, node_id: NodeId },
-    /// The sender is known here by a life of this generation, and is heard again in a later one: its clock went back and its
-    /// memory was lost, or another has spoken in its name.
+    /// The sender is known here by a life of this generation, and is heard again in a later one.
     Outlived { generation: u64 },
 }
 

@@ -1,6 +1,5 @@
 //! This agent's network coordinate, learnt from round-trip times. `core` feeds it; no I/O.
-//! The algorithm is Vivaldi (Dabek et al., 2004) with the latency filter, adjustment and gravity of
-//! Serf, and Serf's constants.
+//! The algorithm is Vivaldi (Dabek et al., 2004) with the latency filter, adjustment, gravity and constants of Serf.
 
 use crate::defaults;
 use crate::model::coordinate::{Coordinate, DIMENSIONS, MIN_HEIGHT};
@@ -112,8 +111,7 @@ impl Vivaldi {
     }
 }
 
-/// True for a coordinate that the algorithm can come to on this planet; others would move those that measure against them
-/// anywhere.
+/// True for a coordinate that the algorithm can come to on this planet; others would move those that measure against them.
 pub(super) fn is_plausible(coordinate: &Coordinate) -> bool {
     let lengths = coordinate.vec.iter().chain([&coordinate.adjustment, &coordinate.height]);
     let bound = defaults::GOSSIP_MAX_RTT.as_secs_f64();

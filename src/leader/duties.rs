@@ -1,5 +1,4 @@
-//! Carries out the leader's duties for as long as this server leads, term by term. A duty that fails is logged and tried
-//! again; none stops the others.
+//! Carries out the leader's duties, term by term. A duty that fails is logged and tried again; none stops the others.
 
 use super::LeaderParts;
 use super::batches::batches;
@@ -133,7 +132,6 @@ async fn gather<T>(changes: &mut watch::Receiver<T>, other: impl Future<Output =
     Some(())
 }
 
-/// Autopilot's configuration in force.
 fn autopilot(parts: &LeaderParts) -> Arc<AutopilotConfig> {
     parts.reader.autopilot().unwrap_or_else(|| Arc::new(parts.autopilot.clone()))
 }
@@ -240,15 +238,9 @@ fn name(parts: &LeaderParts, id: NodeId) -> String {
 fn next_change(parts: &LeaderParts, membership: &mut Membership) -> Option<Change> {
     let settings = autopilot(parts);
     let (roster, peers, progress) = (parts.lan.roster(), parts.raft.peers(), parts.raft.progress());
-    let situation = Situation {
-        roster: &roster,
-        peers: &peers,
-        progress: &progress,
-        last_index: parts.raft.stats().last_log_index,
-        cluster: *parts.raft.cluster().borrow(),
-        settings: &settings,
-    };
-    membership.next(&situation, Instant::now().into_std())
+    let (last_index, cluster) = (parts.raft.stats().last_log_index, *parts.raft.cluster().borrow());
+    let (roster, peers, progress, settings) = (&*roster, &*peers, &*progress, &*settings);
+    membership.next(&Situation { roster, peers, progress, last_index, cluster, settings }, Instant::now().into_std())
 }
 
 async fn carry_out(parts: &LeaderParts, change: Change) -> Result<(), Fault> {

@@ -13,9 +13,7 @@ use std::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A server joins without a vote.
     AddLearner(NodeId),
-    /// A learner gets its vote.
     Promote(NodeId),
     Remove(NodeId, Reason),
 }
@@ -63,8 +61,7 @@ impl Membership {
         Membership { me, datacenter, leading_since: now, health, not_before }
     }
 
-    /// The next change, if one is due. Removals come first, so that each newcomer takes the place of a dead server.
-    /// Each change must have ended before the next call.
+    /// The next change, if one is due, to be ended before the next call. Removals come first: newcomers replace the dead.
     pub(super) fn next(&mut self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
         let servers = situation.servers(&self.datacenter);
         self.health.observe(self.me, situation, &servers, now);
@@ -108,8 +105,7 @@ impl Membership {
         dead <= left / 2 && left >= needed
     }
 
-    /// A learner that has been healthy for long enough. A leader that is itself young asks for less, as in Consul: a
-    /// cluster that is being built would wait for nothing.
+    /// A learner that has been healthy for long enough; a leader that is itself young asks for less, as in Consul.
     fn promotion(&self, situation: &Situation<'_>, now: Instant) -> Option<Change> {
         let leading = now.saturating_duration_since(self.leading_since);
         let stabilization = situation.settings.server_stabilization_time.min(leading / 2);
@@ -200,14 +196,8 @@ mod tests {
             let last_contact = Some(Duration::from_millis(10));
             let progress = heard.map(|peer| PeerProgress { id: peer.id, last_index: 1_000, last_contact });
             let progress: Vec<PeerProgress> = progress.collect();
-            let situation = Situation {
-                roster: &roster,
-                peers: &self.peers,
-                progress: &progress,
-                last_index: self.last_index,
-                cluster: None,
-                settings: &self.settings,
-            };
+            let (peers, settings, last_index) = (&self.peers, &self.settings, self.last_index);
+            let situation = Situation { roster: &roster, peers, progress: &progress, last_index, cluster: None, settings };
             self.membership.next(&situation, self.now)
         }
 
@@ -241,10 +231,8 @@ mod tests {
 
     #[test]
     fn a_cluster_that_is_just_being_built_does_not_wait() {
-        let mut world = World::new(1);
+        let mut world = World::with(1, &[(2, Alive), (3, Alive)]);
         world.membership.leading_since = world.now;
-        world.set("s2", 2, Alive);
-        world.set("s3", 3, Alive);
         assert_eq!(world.run(2).len(), 4, "two added and two promoted within two seconds");
     }
 
@@ -305,8 +293,7 @@ mod tests {
     fn the_dead_stay_where_they_are_no_minority() {
         let mut world = World::with(2, &[(2, Failed)]);
         assert_eq!(world.run(600), []);
-        let mut world = World::new(5);
-        (3..=5).for_each(|number| world.set(&format!("s{number}"), number, Failed));
+        let mut world = World::with(5, &[(3, Failed), (4, Failed), (5, Failed)]);
         assert_eq!(world.run(600), []);
         world.set("s3", 3, Alive);
         assert_eq!(world.run(60), [4, 5].map(|number| Change::Remove(id(number), Reason::Dead)));
@@ -314,9 +301,8 @@ mod tests {
 
     #[test]
     fn a_server_that_was_made_to_leave_and_forgotten_goes_at_once_whatever_the_quorum() {
-        let mut world = World::new(3);
+        let mut world = World::with(3, &[(3, Failed)]);
         world.settings.min_quorum = 3;
-        world.set("s3", 3, Failed);
         assert_eq!(world.run(600), []);
         world.members.remove("s3");
         assert_eq!(world.next(), Some(Change::Remove(id(3), Reason::Left)));
@@ -363,10 +349,8 @@ mod tests {
 
     #[test]
     fn of_two_dead_servers_each_goes_when_its_own_replacement_votes() {
-        let mut world = World::new(5);
+        let mut world = World::with(5, &[(4, Failed), (5, Failed)]);
         world.settings.min_quorum = 5;
-        world.set("s4", 4, Failed);
-        world.set("s5", 5, Failed);
         assert_eq!(world.run(600), []);
         world.set("s6", 6, Alive);
         assert_eq!(world.run(60).last(), Some(&Change::Remove(id(4), Reason::Dead)));
@@ -377,9 +361,8 @@ mod tests {
 
     #[test]
     fn settings_keep_dead_servers_in() {
-        let mut world = World::new(4);
+        let mut world = World::with(4, &[(4, Failed)]);
         world.settings.min_quorum = 4;
-        world.set("s4", 4, Failed);
         assert_eq!(world.run(60), []);
         world.settings.min_quorum = 3;
         world.settings.cleanup_dead_servers = false;

@@ -111,8 +111,7 @@ fn largest_odd(number: usize) -> usize {
     number - usize::from(number > 0 && number.is_multiple_of(2))
 }
 
-/// The weight of `observer` for the check. The highest take it: each agent has its share, and an agent that comes or
-/// goes moves no other's. FNV-1a, mixed as SplitMix64 does, because its low bits alone spread.
+/// The weight of `observer` for the check, the highest first: FNV-1a, mixed as SplitMix64 does, as its low bits alone spread.
 fn weight(node: &str, check_id: &str, observer: &str) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;

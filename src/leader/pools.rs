@@ -120,18 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_server_that_is_no_peer_any_more_leaves_the_lan_pool() {
+    fn a_failed_server_that_is_no_peer_any_more_leaves_the_lan_pool_and_a_stranger_stays() {
         use MemberStatus::{Alive, Failed};
-        let lan = roster([member("s1", 1, Alive), member("s2", 2, Failed), member("s3", 3, Failed)]);
-        let (wan, ours) = (roster([]), peers(&[1, 3]));
-        assert_eq!(named(&lan, &wan, &ours, 60), [(0, (Pool::Lan, "s2".to_owned()))]);
-    }
-
-    #[test]
-    fn a_failed_server_that_never_was_of_this_cluster_stays() {
-        let mut other = member("s2", 2, MemberStatus::Failed);
-        other.tags.remove(tag::CLUSTER);
-        assert_eq!(named(&roster([other]), &roster([]), &peers(&[1]), 600), []);
+        let never_of_this_cluster = server("s4", 4, Failed);
+        let lan = roster([member("s1", 1, Alive), member("s2", 2, Failed), member("s3", 3, Failed), never_of_this_cluster]);
+        assert_eq!(named(&lan, &roster([]), &peers(&[1, 3]), 600), [(0, (Pool::Lan, "s2".to_owned()))]);
     }
 
     #[test]

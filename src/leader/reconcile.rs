@@ -286,22 +286,15 @@ mod tests {
     #[test]
     fn a_failed_member_is_critical_and_keeps_its_node_and_comes_back() {
         let (now, mut leader, mut catalog) = start();
-        let alive = roster(&[member("c1", 2, MemberStatus::Alive, false)]);
+        let [alive, failed] = [MemberStatus::Alive, MemberStatus::Failed].map(|status| roster(&[member("c1", 2, status, false)]));
+        assert_eq!(reconciled(&mut leader, &failed, &mut catalog, now), [], "the catalog does not know it");
         reconciled(&mut leader, &alive, &mut catalog, now);
-        let failed = roster(&[member("c1", 2, MemberStatus::Failed, false)]);
         reconciled(&mut leader, &failed, &mut catalog, now);
         assert_eq!(catalog.health("c1"), Some((CheckStatus::Critical, FAILED.to_owned())));
         assert_eq!(catalog.store.view().node_named("c1").expect("kept").node().address, "10.0.0.2");
         assert_eq!(reconciled(&mut leader, &failed, &mut catalog, now), []);
         reconciled(&mut leader, &alive, &mut catalog, now);
         assert_eq!(catalog.health("c1"), Some((CheckStatus::Passing, ALIVE.to_owned())));
-    }
-
-    #[test]
-    fn a_failed_member_that_the_catalog_does_not_know_is_not_registered() {
-        let failed = roster(&[member("c1", 2, MemberStatus::Failed, false)]);
-        let now = Instant::now();
-        assert_eq!(reconciled(&mut leader(now), &failed, &mut Catalog::new(), now), []);
     }
 
     #[test]

@@ -18,7 +18,6 @@ pub(crate) struct Grant {
     pub(crate) members: BTreeSet<NodeId>,
 }
 
-/// A member's answer to a proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum GrantAnswer {
     /// Granted, on disk.
@@ -42,7 +41,6 @@ impl GrantAnswer {
     }
 }
 
-/// The next step of the bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BootstrapAction {
     Wait,
@@ -173,8 +171,7 @@ impl Bootstrap {
         self.joined == Some(cluster) || self.grant.as_ref().is_some_and(|grant| grant.cluster == cluster)
     }
 
-    /// The outcome of a message of `cluster`. A server becomes a voter with a grant or with a log: one `counted` as a
-    /// voter that has neither has lost its log.
+    /// The outcome of a message of `cluster`. One `counted` as a voter that has neither a grant nor a log has lost its log.
     pub(crate) fn joining(&self, cluster: ClusterId, of_leader: bool, counted: bool) -> Joining {
         let may = match (&self.joined, &self.grant) {
             (Some(joined), _) => *joined == cluster,

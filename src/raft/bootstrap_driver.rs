@@ -1,5 +1,4 @@
-//! One task carries out the steps of `bootstrap`: it asks the others, keeps grants on disk and initialises openraft.
-//! `Raft::handle` hands it the others' questions.
+//! One task carries out the steps of `bootstrap` and answers the others' questions, which `Raft::handle` hands it.
 
 use super::bootstrap::{Bootstrap, BootstrapAction, Grant, GrantAnswer, Joining};
 use super::log_store::LogStore;
@@ -253,8 +252,7 @@ impl Driver {
     }
 }
 
-/// Notes the cluster in the log, then in the mark beside it; true when both are on disk. A mark before its log would
-/// look like a lost log after a crash.
+/// Notes the cluster in the log, then in the mark, true when both are on disk: a mark before its log looks like a lost log.
 async fn noted(log: &LogStore, mark: Option<&MarkFile>, cluster: ClusterId) -> bool {
     let Ok(bytes) = rmp_serde::to_vec_named(&cluster) else { return false };
     log.put(CLUSTER, Some(bytes)).await.is_ok() && marked(mark, Some(cluster)).await

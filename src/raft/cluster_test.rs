@@ -413,8 +413,7 @@ async fn a_broken_snapshot_and_another_servers_log_refuse_the_start() {
     assert!(error.to_string().contains("is of server"), "{error}");
 }
 
-/// Writes `count` names with 64 at a time, each in an entry of its own: the number of entries wears the core out. The
-/// present leader takes them, which may change on a busy machine.
+/// Writes `count` names, 64 at a time, each in an entry of its own: the number of entries wears the core out.
 async fn write_many(cluster: &Cluster, prefix: &str, count: usize) {
     let rafts: Vec<_> = cluster.members.iter().map(|member| member.raft.clone()).collect();
     let writers: Vec<_> = (0..64)

@@ -33,8 +33,7 @@ impl Server {
         }
     }
 
-    /// Takes in that `free` bytes are left where `reserve` are wanted. A leader that turns low hands over, once:
-    /// servers that are all low would pass leadership around.
+    /// Takes in that `free` bytes are left of a wanted `reserve`. A leader hands over once: leadership must not go in circles.
     pub(super) async fn judge_room(&self, free: u64, reserve: u64, folder: &Path) {
         metrics::gauge!("kontor.raft.disk_free_bytes").set(free as f64);
         if !self.room.judge(free, reserve) {

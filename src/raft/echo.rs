@@ -1,10 +1,6 @@
 //! The greatest age of a server's view, counted from this server's own clock alone, which goes on while the host sleeps.
-//!
-//! A follower notes when it asks its leader. The leader answers with its commit index, only while it holds its lease.
-//! Once that index is published here, the view is no older than the question.
-//!
-//! The question travels with the reply to each append, and the answer with the next append: an idle cluster has its
-//! heartbeats alone. A follower without appends asks by a message of its own.
+//! A follower notes when it asks its leader, which answers with its commit index while it holds its lease. Once that index is
+//! published here, the view is no older than the question. Both travel with appends, or alone where there are none.
 
 use super::message::{Echo, Message, Moment, Reply};
 use super::start::{Server, leadership};
@@ -99,8 +95,7 @@ impl Server {
     }
 }
 
-/// The `index` of a leader that holds its lease, which is checked first: an index that was read before may be of a
-/// time when another led.
+/// The `index` of a leader that holds its lease, read after that check: an earlier one may be of another's time.
 fn index_under_lease(holds_lease: impl FnOnce() -> bool, index: impl FnOnce() -> u64) -> Option<u64> {
     holds_lease().then(index)
 }

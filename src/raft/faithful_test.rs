@@ -1,5 +1,4 @@
-//! A command on its whole way: a body, a request between agents, an entry of the log, a snapshot. It stays the same, or
-//! is refused before it is in the log.
+//! A command on its whole way (body, request, entry, snapshot) stays the same, or is refused before it is in the log.
 
 use super::openraft_types::LoggedCommand;
 use crate::defaults::{COMMAND_BYTES, JSON_DEPTH, SNAPSHOT_RECORD_BYTES};

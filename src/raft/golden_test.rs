@@ -10,8 +10,7 @@ use super::openraft_types::{
 use super::state_machine::{decode_meta, encode_meta};
 use super::testing::id;
 use crate::model::autopilot::AutopilotConfig;
-use crate::model::check::VotedDefinition;
-use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck};
+use crate::model::check::{CheckDefinition, CheckStatus, HealthCheck, VotedDefinition};
 use crate::model::command::{Command, Deregister, Register};
 use crate::model::coordinate::{Coordinate, NodeCoordinate};
 use crate::model::golden;
@@ -221,6 +220,14 @@ fn entries_of_the_log() {
     golden::check("log/ballot-of-raft", &vote, &journal::encode(&vote).unwrap(), |bytes| journal::decode(bytes).unwrap());
     let meta = SnapshotMeta { last_log_id: Some(log_id(8)), last_membership: Membership::new(Some(log_id(2)), membership()) };
     golden::check("snapshot/meta", &meta, &encode_meta(&meta).unwrap(), |bytes| decode_meta(bytes).unwrap());
+}
+
+#[test]
+fn every_command_comes_back_from_the_log_as_it_was() {
+    let empty = [Command::Register(Box::default()), Command::UpdateCoordinates(Vec::new())];
+    for command in commands().into_iter().chain(empty) {
+        assert_eq!(LoggedCommand::encode(&command).unwrap().decode().unwrap(), command);
+    }
 }
 
 #[test]

@@ -1,8 +1,6 @@
-//! The log's store on disk: fjall, opened anew after a full disk.
-//! `log_writer` writes to it from one thread, `log_store` reads. fjall refuses every write after a failed one, since a
-//! part of that may stand at the end of fjall's journal. After a write without room that part is harmless: opening the
-//! store again cuts it off, or finds the whole write, which is then repeated. After a failed fsync the content of the
-//! disk is unknown.
+//! The log's store on disk: fjall, opened anew after a full disk. `log_writer` writes to it from one thread, `log_store` reads.
+//! fjall refuses every write after a failed one. After one without room, opening the store again cuts its beginning off, or
+//! finds it whole; it is then repeated. After a failed fsync the content of the disk is unknown.
 
 use super::RaftError;
 use super::log_tail::Tail;
@@ -229,8 +227,7 @@ fn failed(error: fjall::Error, dir: &Path, since: Instant) -> WriteError {
     }
 }
 
-/// The reason, if the store that was opened at `since` has failed for want of room. If its own thread has met the full
-/// disk, the reason is in the log lines alone.
+/// The reason, if the store opened at `since` failed for want of room; its own thread gives it in the log lines alone.
 fn want_of_room(error: &fjall::Error, dir: &Path, since: Instant) -> Option<String> {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) if is_full(error) => Some(error.to_string()),

@@ -11,8 +11,7 @@ use crate::model::level::{self, Level};
 use tokio::time::timeout;
 
 impl Server {
-    /// Refuses a command that some server of the configuration does not read. A level that is due to rise does so first:
-    /// a new cluster goes by the newest rules from its first write on.
+    /// Refuses a command that some server of the configuration does not read, after a rise of the level that is due.
     pub(super) async fn check_readable(&self, command: &Command) -> Result<(), Fault> {
         if self.published.level() >= level::OWN || !self.leadership.borrow().is_self {
             return Ok(());
@@ -30,8 +29,7 @@ impl Server {
         )))
     }
 
-    /// Raises the level in force as far as every server of the configuration reads it. Returns those that keep it
-    /// from the newest; leader only.
+    /// Raises the level in force as far as every server reads it; leader only. Returns those that keep it from the newest.
     pub(super) async fn raise_level(&self) -> Result<Vec<String>, Fault> {
         if self.is_due() {
             // No server that reads less joins meanwhile, and one raise serves all callers.

@@ -82,8 +82,7 @@ impl Tail {
         }
     }
 
-    /// The commit index for a batch that ends at `last_written`: never beyond the disk, or the next start would apply
-    /// entries that are not there.
+    /// The commit index for a batch that ends at `last_written`, never beyond the disk: the next start applies up to it.
     pub(super) fn committed_on_disk(&self, last_written: Option<u64>, truncations: usize) -> Option<LogId> {
         let on_disk = self.durable.max(last_written.unwrap_or(0));
         self.committed.filter(|committed| committed.index() <= on_disk && self.truncations == truncations)

@@ -1,7 +1,6 @@
-//! The one thread that writes to the log on disk.
-//! Votes, appends, truncations and purges go through one queue in order. The thread writes the queue as one batch with
-//! one fsync, and then answers all waiters. On a full disk it waits for room with the batch at hand. After a failed fsync
-//! it writes nothing more: the content of the disk is unknown.
+//! The one thread that writes to the log on disk: votes, appends, truncations and purges, in the order of one queue.
+//! It writes the queue as one batch with one fsync, and then answers all waiters. On a full disk it waits for room with the
+//! batch at hand. After a failed fsync it writes nothing more: the content of the disk is unknown.
 
 use super::RaftError;
 use super::journal::{COMMITTED, Changes, FullStore, Journal, PURGED, VOTE, WriteError, encode};

@@ -60,7 +60,8 @@ async fn a_voter_whose_data_directory_is_an_older_copy_takes_no_part() {
     };
     cluster.until("the leader knows that it has it", progress).await;
     cluster.kill(restored).await;
-    cluster.put_back(restored, &copy);
+    cluster.wipe(restored);
+    std::fs::rename(copy, cluster.disk(restored)).unwrap();
     cluster.add(restored, 0).await;
     let reason = failed(&cluster, restored).await;
     assert!(reason.contains("has acknowledged entry") && reason.contains("older copy"), "{reason}");

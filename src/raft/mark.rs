@@ -107,7 +107,6 @@ impl LostLog {
         self.mark.cluster
     }
 
-    /// The path of the mark.
     pub fn mark_path(&self) -> PathBuf {
         self.data_dir.join(FILE)
     }

@@ -98,8 +98,7 @@ impl Server {
         self.changing.try_acquire().map_err(busy)
     }
 
-    /// A change of the voters has two steps, and its caller may be gone after the first. The leader then takes the second,
-    /// or agreement would need both the old and the new voters for ever.
+    /// Takes the second step of a change of voters whose caller is gone: agreement would need both sets for ever.
     pub(super) async fn finish_changes(self: Arc<Server>) {
         loop {
             clock::sleep_shared(RAFT_UNFINISHED_TICK).await;

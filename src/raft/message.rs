@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 /// The first byte of every message.
 const VERSION: u8 = 1;
 
-/// A message with its sender and receiver.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Envelope {
     /// The sender's cluster; in a [`Message::Grant`] the proposed one.

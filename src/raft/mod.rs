@@ -1,7 +1,5 @@
-//! Thin adapters of openraft's traits over `store` and a log on disk; no openraft type leaves
-//! this room.
-//! `agent` starts one [`Raft`] per server; `router` proposes and asks for leases, `leader` changes
-//! the membership. Addresses are no part of it: the [`Transport`] finds a server by its node id.
+//! Thin adapters of openraft's traits over `store` and a log on disk; no openraft type leaves this room.
+//! `agent` starts one [`Raft`] per server, `router` proposes, `leader` changes the membership; [`Transport`] finds servers by id.
 
 mod bootstrap;
 mod bootstrap_driver;
@@ -66,12 +64,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How a Raft server is set up.
 #[derive(Clone, Debug)]
 pub struct RaftSettings {
     pub node_id: NodeId,
-    /// The agent's data directory; log, vote and snapshots are kept in its `raft`. `None` keeps them
-    /// in memory (`-dev`).
+    /// The agent's data directory, which keeps Raft's state in `raft`; `None` keeps it in memory (`-dev`).
     pub data_dir: Option<PathBuf>,
     /// The address of this server for the others, for a list of servers by address.
     pub address: Option<SocketAddr>,
@@ -198,8 +194,7 @@ impl std::fmt::Debug for Raft {
 }
 
 impl Raft {
-    /// Opens the log and starts. Without state on disk it waits for the bootstrap, or to be added. `candidates` includes
-    /// this server. A core that stops by itself leaves the reason in [`Raft::fatal`].
+    /// Opens the log and starts. Without state it waits for the bootstrap, or to be added. `candidates` includes this server.
     pub async fn start(
         settings: RaftSettings,
         store: Store,
@@ -224,8 +219,7 @@ impl Raft {
         server.proposals.propose(&command).await
     }
 
-    /// Raises the format level as far as every server of the configuration reads it; leader only. Returns the names of
-    /// the servers that keep it from the newest.
+    /// Raises the format level as far as every server reads it; leader only. Returns the names of those that keep it down.
     pub async fn raise_level(&self) -> Result<Vec<String>, Fault> {
         self.server.raise_level().await
     }
@@ -240,8 +234,7 @@ impl Raft {
         self.server.holds_lease()
     }
 
-    /// Has a quorum confirm that this server leads, and waits until everything committed before is applied; for
-    /// `?consistent`.
+    /// Has a quorum confirm that this server leads, and waits until all committed before is applied, for `?consistent`.
     pub async fn confirm_leadership(&self) -> Result<(), Fault> {
         let confirmed = self.server.core.ensure_linearizable(ReadPolicy::ReadIndex);
         let confirmed = tokio::select! {

@@ -95,7 +95,6 @@ impl Link {
         }
     }
 
-    /// Sends within this server's cluster.
     pub(super) async fn ask_member(
         &self,
         to: NodeId,

@@ -16,8 +16,7 @@ use std::io::{self, Write};
 pub(crate) struct LoggedCommand(Bytes);
 
 impl LoggedCommand {
-    /// Encodes `command`, fields with their names so that versions can add some. A command that could not be sent, or not
-    /// be read back as it is, is refused: an entry stays in the log for good.
+    /// Encodes `command` with the names of its fields. One that cannot be sent, or not be read back as it is, is refused.
     pub(crate) fn encode(command: &Command) -> Result<LoggedCommand, Fault> {
         let mut encoded = Encoded::default();
         let written = rmp_serde::encode::write_named(&mut encoded, command);
@@ -137,39 +136,4 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
             openraft::EntryPayload::Normal(group) => group.len(),
             openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
         }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::check::HealthCheck;
-    use crate::model::command::{Deregister, Register};
-    use crate::model::ids::ClusterId;
-    use crate::model::service::NodeService;
-
-    #[test]
-    fn every_command_comes_back_from_the_log_as_it_was() {
-        let register = Register {
-            node: "n".to_owned(),
-            address: "127.0.0.1".to_owned(),
-            tagged_addresses: Some([("lan".to_owned(), "127.0.0.1".to_owned())].into()),
-            node_meta: Some([("k".to_owned(), "v".to_owned())].into()),
-            service: Some(NodeService::default()),
-            check: Some(HealthCheck::default()),
-            checks: vec![HealthCheck::default(), HealthCheck::default()],
-            ..Register::default()
-        };
-        let commands = [
-            Command::Register(Box::new(register)),
-            Command::Register(Box::default()),
-            Command::Deregister(Deregister { node: "n".to_owned(), ..Deregister::default() }),
-            Command::UpdateCoordinates(Vec::new()),
-            Command::RemoveDatacenter { datacenter: "dc2".to_owned(), cluster: Some(ClusterId::default()) },
-            Command::ReadmitDatacenter { datacenter: "dc2".to_owned() },
-        ];
-        let batch = Command::Batch(commands.to_vec());
-        for command in commands.into_iter().chain([batch]) {
-            assert_eq!(LoggedCommand::encode(&command).unwrap().decode().unwrap(), command);
-        }
-    }
 }

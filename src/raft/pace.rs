@@ -1,8 +1,6 @@
 //! Raft's time: heartbeats of a leader, and when a follower counts towards an election.
-//!
-//! openraft looks at its timers fifty times a second, and an idle server would do little else. Its timers run
-//! here only while an election can come of them: a leader sends its heartbeats by this clock, and a follower
-//! that has heard of its leader counts nothing until three quarters of the least election timeout are over.
+//! openraft looks at its timers fifty times a second. Here they run only while an election can come of them: a follower that
+//! has heard of its leader counts nothing until three quarters of the least election timeout are over.
 
 use super::start::Server;
 use openraft::ServerState;
@@ -10,7 +8,6 @@ use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The duty of this server now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
     /// A leader of others sends heartbeats.

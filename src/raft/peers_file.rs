@@ -1,6 +1,5 @@
 //! `raft/peers.json`: the servers of a cluster whose majority is gone for good, as an operator lists them.
-//! Two formats, as Consul has them: a list of `{"id", "address", "non_voter"}`, and a list of
-//! `"ip:port"`. This file reads and explains; `recovery` makes it so.
+//! Two formats, as Consul has them: a list of `{"id", "address", "non_voter"}`, and one of `"ip:port"`. `recovery` applies it.
 
 use super::RaftError;
 use super::mark::FOLDER;

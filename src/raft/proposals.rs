@@ -18,8 +18,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-// The largest entry, and one that is sent with it, fit into a message. A larger one would be replicated to no server, and
-// nothing after it either.
+// The largest entry, and one that is sent with it, fit into a message; a larger one would stop the replication.
 const _: () = assert!(COMMAND_BYTES + RAFT_GROUP_BYTES + RAFT_APPEND_BYTES < RPC_MAX_RAFT_BYTES / 2);
 
 type Ended = Result<Written, Fault>;

@@ -1,5 +1,4 @@
-//! This server's answers to the others' messages. A message for another server or cluster is refused before openraft sees
-//! it.
+//! This server's answers to messages. One for another server or cluster is refused before openraft sees it.
 
 use super::Raft;
 use super::bootstrap::Joining;
@@ -92,8 +91,7 @@ impl Server {
         }
     }
 
-    /// Refuses a leader that has more acknowledgements of this server than its log has entries: a copy of the data
-    /// directory has been put back, or a disk has lost confirmed writes.
+    /// Refuses a leader with more acknowledgements of this server than its log has: confirmed writes were lost here.
     async fn check_log(&self, counts: Option<Counts>, append: &AppendRequest) -> Result<(), String> {
         let Some(matched) = counts.and_then(|counts| counts.matched) else { return Ok(()) };
         // In this order: under one vote the log never gets shorter than what was acknowledged.

@@ -28,8 +28,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes a look's result; true if it turns. Once low, room needs a quarter more than the reserve: writes must not be
-    /// let in and refused in turn.
+    /// Takes a look's result; true if it turns. Once low, room needs a quarter more than the reserve before it turns back.
     pub(super) fn judge(&self, free: u64, reserve: u64) -> bool {
         self.free.store(free, Ordering::SeqCst);
         let was_low = self.is_low.load(Ordering::SeqCst);

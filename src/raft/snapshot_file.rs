@@ -1,5 +1,4 @@
-//! The newest snapshot: one file in the data directory, or bytes in memory. A file appears under its name only when it is
-//! whole and on disk; until then each draft has a name of its own.
+//! The newest snapshot: one file, which has its name only when it is whole and on disk, or bytes in memory.
 
 use super::openraft_types::{SnapshotMeta, TypeConfig};
 use crate::defaults::RAFT_SNAPSHOT_MAX_BYTES;

@@ -155,8 +155,7 @@ impl Server {
         shutdown.spawn_until("raft room", Arc::clone(self).watch_room());
     }
 
-    /// Publishes the leader. The core names its last one until there is another; here a leader without a sign for two
-    /// leases is no longer named.
+    /// Publishes the leader. One without a sign for two leases is no longer named, unlike by the core.
     async fn observe(self: Arc<Server>) {
         // Not the metrics of everything, which are sent anew at each heartbeat.
         let (mut roles, mut data) = (self.core.server_metrics(), self.core.data_metrics());

@@ -1,7 +1,6 @@
 //! openraft's state machine: applies the log to the one [`Machine`], and makes and takes snapshots.
-//! openraft's worker task owns it. A batch is published before its proposers are answered, so that an acknowledged write is
-//! in the view. A user's mistake is an outcome; an error here means that the log or a snapshot cannot be read, and stops
-//! the core.
+//! A batch is published before its proposers are answered, so that an acknowledged write is in the view. A user's mistake is
+//! an outcome; an error here means that the log or a snapshot cannot be read, and stops the core.
 
 use super::RaftError;
 use super::machine::{Frozen, Machine};
@@ -150,7 +149,6 @@ pub(super) fn encode_meta(meta: &SnapshotMeta) -> io::Result<Vec<u8>> {
     rmp_serde::to_vec_named(meta).map_err(io::Error::other)
 }
 
-/// The reverse of [`encode_meta`].
 pub(crate) fn decode_meta(bytes: &[u8]) -> Result<SnapshotMeta, String> {
     rmp_serde::from_slice(bytes).map_err(|error| format!("the snapshot's Raft part cannot be read: {error}"))
 }
@@ -223,8 +221,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// Writes one frozen state in the background. A failure does not end the server: the log stays as long as it is, and
-/// `disk` keeps room for it.
+/// Writes one frozen state in the background. A failure does not end the server: the log stays, and `disk` keeps room.
 pub(crate) struct SnapshotBuilder {
     frozen: Option<Box<dyn Frozen>>,
     meta: SnapshotMeta,

@@ -371,12 +371,6 @@ impl Cluster {
         copy
     }
 
-    /// Puts a copy in the place of the disk of server `number`, which must not run.
-    pub(super) fn put_back(&self, number: u128, copy: &Path) {
-        self.wipe(number);
-        copy_folder(copy, &self.disk(number));
-    }
-
     pub(super) async fn until<T>(&self, what: &str, condition: impl Fn(&Cluster) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -388,8 +382,7 @@ impl Cluster {
         }
     }
 
-    /// Asks the present leader for a change of the membership until it is done, as the leader's duties do: on a busy machine
-    /// another may lead meanwhile.
+    /// Asks the present leader for a change of the membership until it is done; another may lead meanwhile.
     pub(super) async fn change<F>(&self, change: impl Fn(Raft) -> F)
     where
         F: Future<Output = Result<(), Fault>>,

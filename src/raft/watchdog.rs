@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Time until the next look at a disk that has been busy for `busy`. An fsync that begins after a look cannot be stuck
-/// before the next one.
+/// Time until the next look at a disk busy for `busy`: no fsync that begins after a look is stuck before the next.
 fn pause(busy: Duration) -> Duration {
     RAFT_FSYNC_STUCK.saturating_sub(busy).clamp(RAFT_WATCHDOG_TICK, RAFT_FSYNC_STUCK / 2)
 }

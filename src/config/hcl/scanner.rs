@@ -19,7 +19,6 @@ pub(super) enum Token {
     CloseBrace,
     OpenBracket,
     CloseBracket,
-    /// The text is over.
     End,
 }
 

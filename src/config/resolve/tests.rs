@@ -61,6 +61,8 @@ fn what_is_not_configured_is_as_consul_s() {
     assert_eq!(config.tagged_addresses["lan_ipv4"], "10.0.0.7");
     assert_eq!(config.tagged_addresses["wan"], "10.0.0.7");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let server = from_flags(json!({"data_dir": "/d", "server": true})).unwrap();
+    assert_eq!((server.leave_on_terminate, server.skip_leave_on_interrupt), (false, true), "other signals than a client");
 }
 
 #[test]
@@ -72,12 +74,6 @@ fn a_client_tells_when_it_is_to_be_forgotten_and_a_server_cannot() {
     assert_eq!(none.advertise_reconnect_timeout, None);
     let server = from_flags(json!({"data_dir": "/d", "server": true, "advertise_reconnect_timeout": "90m"}));
     assert!(messages(server).contains(&"advertise_reconnect_timeout can only be used on a client".to_owned()));
-}
-
-#[test]
-fn a_server_leaves_on_other_signals_than_a_client() {
-    let config = from_flags(json!({"data_dir": "/d", "server": true})).unwrap();
-    assert_eq!((config.leave_on_terminate, config.skip_leave_on_interrupt), (false, true));
 }
 
 #[test]

@@ -103,8 +103,7 @@ fn of_default(host: &Host) -> Result<Vec<Interface>, String> {
     Ok(host.interfaces.iter().filter(|it| it.name == name).cloned().collect())
 }
 
-/// The addresses of the interface of this name, or of those that match it as a regular expression. Addresses of
-/// the link alone do not count.
+/// The addresses of the interface `name`, or of those that match it as a regular expression, but for those of a link alone.
 fn named(name: &str, host: &Host) -> Result<Vec<Interface>, String> {
     let exact = host.interfaces.iter().any(|it| it.name == name);
     let pattern = regular_expression("name", name)?;
@@ -138,11 +137,8 @@ fn matcher(selector: &str, value: &str) -> Result<Matcher, String> {
             Box::new(move |it| ranges::lies_in(it.ip, &networks))
         }
         "size" => {
-            let bits: u8 = value
-                .parse()
-                .ok()
-                .filter(|bits| *bits <= 128)
-                .ok_or_else(|| format!("size: expected the bits of a network such as \"24\", got {value:?}"))?;
+            let wrong = || format!("size: expected the bits of a network such as \"24\", got {value:?}");
+            let bits = bits_within(128, value).ok_or_else(wrong)?;
             Box::new(move |it| it.prefix == bits)
         }
         "type" => {
@@ -304,16 +300,17 @@ fn calculated(it: Interface, operation: &str, value: &str) -> Result<Interface, 
             Ok(Interface { ip: address_of(number, it.ip), ..it })
         }
         "mask" => {
-            let bits: u8 = value
-                .parse()
-                .ok()
-                .filter(|bits| u32::from(*bits) <= width)
-                .ok_or_else(|| format!("math \"mask\": expected 0 to {width} bits for {}, got {value:?}", it.ip))?;
+            let wrong = || format!("math \"mask\": expected 0 to {width} bits for {}, got {value:?}", it.ip);
+            let bits = bits_within(width, value).ok_or_else(wrong)?;
             let number = number_of(it.ip) & !low.checked_shr(u32::from(bits)).unwrap_or(0);
             Ok(Interface { ip: address_of(number, it.ip), prefix: it.prefix.min(bits), ..it })
         }
         _ => Err(format!("math: expected \"address\", \"network\" or \"mask\", got {operation:?}")),
     }
+}
+
+fn bits_within(width: u32, text: &str) -> Option<u8> {
+    text.parse().ok().filter(|bits| u32::from(*bits) <= width)
 }
 
 fn number_of(ip: IpAddr) -> u128 {

@@ -42,6 +42,8 @@ fn sources_give_what_their_names_say() {
         (r#"{{ GetPrivateInterfaces | attr "address" }}"#, "10.9.1.7"),
         (r#"{{ GetPublicInterfaces | attr "name" }}"#, "ppp0"),
         (r#"{{ . | limit 1 | attr "name" }}"#, "lo"),
+        // Go's marks take the spaces around a template.
+        (r#"10.  {{- GetInterfaceIP "eth0" -}}  /8"#, "10.172.20.0.5/8"),
     ] {
         assert_eq!(text(template, &container()).as_deref(), Ok(expected), "{template}");
     }
@@ -95,12 +97,6 @@ fn addresses_are_ordered_cut_and_told_as_asked() {
         let template = format!("{{{{ GetAllInterfaces | {stages} }}}}");
         assert_eq!(text(&template, &container()).as_deref(), Ok(expected), "{template}");
     }
-}
-
-#[test]
-fn marks_of_go_take_the_spaces_around_a_template() {
-    let template = r#"10.  {{- GetInterfaceIP "eth0" -}}  /8"#;
-    assert_eq!(text(template, &container()).as_deref(), Ok("10.172.20.0.5/8"));
 }
 
 #[test]

@@ -98,13 +98,9 @@ impl Core {
             return self.refuse(&from, denied);
         }
         match self.table.rival(&from).map(|record| record.info.clone()) {
-            Some(held) => ExchangeAnswer::AskFirst {
-                holder: held.addr,
-                holder_name: held.name,
-                holder_id: held.node_id,
-                newcomer: Box::new(from),
-                said,
-            },
+            Some(NodeInfo { addr: holder, name: holder_name, node_id: holder_id, .. }) => {
+                ExchangeAnswer::AskFirst { holder, holder_name, holder_id, newcomer: Box::new(from), said }
+            }
             None => self.take_all(&from, said, now),
         }
     }
@@ -192,8 +188,7 @@ impl Core {
         other.name == self.me.name && other.node_id == self.me.node_id
     }
 
-    /// Refuses a sender with the name or the id of this agent. With both at another address it is a copy: this agent would not
-    /// report itself.
+    /// Refuses a sender with the name or the id of this agent; with both at another address it is a copy.
     fn check_against_me(&self, other: &NodeInfo) -> Result<(), Denied> {
         let (same_name, same_id) = (other.name == self.me.name, other.node_id == self.me.node_id);
         if same_name || same_id { Err(conflict(other, &self.me)) } else { Ok(()) }
@@ -267,12 +262,8 @@ impl Core {
             return;
         }
         self.contenders.insert(name.clone(), (newcomer, now));
-        self.outputs.push_back(Output::AskHolder {
-            holder: held.addr,
-            holder_name: held.name,
-            holder_id: held.node_id,
-            newcomer: name,
-        });
+        let NodeInfo { addr: holder, name: holder_name, node_id: holder_id, .. } = held;
+        self.outputs.push_back(Output::AskHolder { holder, holder_name, holder_id, newcomer: name });
     }
 
     fn accept(&mut self, info: NodeInfo, member: Option<foca::Member<Identity>>, down_for: Option<Duration>, now: Instant) {
@@ -313,13 +304,8 @@ impl Core {
     fn entries(&self, now: Instant) -> Vec<Entry> {
         let members: HashMap<SocketAddr, &foca::Member<Identity>> =
             self.foca.iter_membership_state().map(|member| (member.id().addr, member)).collect();
-        let mut entries = vec![Entry {
-            info: self.me.clone(),
-            forced: false,
-            member: foca::Member::alive(self.me.identity()),
-            down_for_ms: None,
-            coordinate: Some(self.vivaldi.coordinate().clone()),
-        }];
+        let (member, coordinate) = (foca::Member::alive(self.me.identity()), Some(self.vivaldi.coordinate().clone()));
+        let mut entries = vec![Entry { info: self.me.clone(), forced: false, member, down_for_ms: None, coordinate }];
         entries.extend(self.table.others().map(|record| {
             let identity = record.info.identity();
             let held = members

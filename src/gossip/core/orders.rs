@@ -1,5 +1,4 @@
-//! Orders that a member leaves. An order is kept until it can be carried out, and is part of every state exchange meanwhile:
-//! a member that hears of it early must come to the same end as all others.
+//! Orders that a member leaves: kept until carried out, and part of each state exchange, so that all come to one end.
 
 use super::*;
 use crate::gossip::info::OrderNews;

@@ -67,8 +67,7 @@ impl Core {
         }
     }
 
-    /// Outbids a later life that others remember, after a clock went back or a data directory was lost: this agent would be
-    /// taken for dead otherwise.
+    /// Outbids a later life that others remember, after a clock went back or a data directory was lost.
     pub(super) fn refute(&mut self, id: Identity, now: Instant) {
         let mine = self.me.identity();
         if id.addr == mine.addr && id != mine && id.bump >= mine.bump {
@@ -108,8 +107,7 @@ impl Core {
         "it knew a later life of this agent, which begins another one now and tries again".to_owned()
     }
 
-    /// Takes a refusal. Its reason may be a clock that was ahead when this life began: then another life begins now, by the
-    /// clock as it is.
+    /// Takes a refusal. A life that began by a clock ahead is followed by one that begins by the clock as it is now.
     pub(super) fn hear_refused(&mut self, now: Instant) {
         let horizon = &self.policy.horizon;
         let is_alone = self.foca.num_members() == 0;

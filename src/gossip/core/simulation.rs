@@ -225,6 +225,16 @@ impl Network {
         self.hosts[at].core.roster().members.get(name).map(|member| member.status)
     }
 
+    /// The time that a tag of the first host takes to all others by rumour, without state exchanges.
+    fn spread(&mut self, note: &str) -> Duration {
+        self.hosts.iter_mut().for_each(|host| host.core.timings.push_pull = Duration::from_secs(3600));
+        self.run_for(Duration::from_secs(5));
+        let mut tags = self.hosts[0].core.me.tags.clone();
+        tags.insert("note".to_owned(), note.to_owned());
+        self.act(0, |core, now| core.set_tags(tags, now));
+        self.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note") == note))
+    }
+
     /// Has host `at` announce itself to the first, as a member of the pool would.
     fn announce(&mut self, at: usize) {
         let target = self.hosts[0].core.me.identity();

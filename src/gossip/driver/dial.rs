@@ -153,8 +153,7 @@ async fn answer(
     }
 }
 
-/// Refuses an agent of Consul in its own format, and reads the rest of its question: a connection that is closed with
-/// unread bytes takes the refusal back.
+/// Refuses an agent of Consul in its own format, and reads the rest of its question, which would else undo the refusal.
 async fn tell_consul(connection: &mut TcpStream) -> Result<(), String> {
     let sent = async {
         connection.write_all(&memberlist::refusal()).await?;
@@ -268,8 +267,7 @@ async fn read(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<(), Strin
     within(defaults::GOSSIP_STREAM_SILENCE, read).await.map(|_all| ())
 }
 
-/// Reads one frame; memory grows with the bytes that arrive, not with the announced length. Frames of others take room in
-/// `memory` after their first chunk.
+/// Reads one frame; memory grows with the bytes that arrive. Frames of others take room in `memory` after their first chunk.
 async fn receive_frame(connection: &mut TcpStream, length: usize, memory: Option<&Semaphore>) -> Result<Vec<u8>, String> {
     let chunk = defaults::GOSSIP_CHUNK_KIB << 10;
     let (mut frame, mut rooms) = (Vec::new(), Vec::new());

@@ -35,7 +35,6 @@ pub(in crate::gossip) struct JoinPlan {
     pub max: u32,
     /// The last known members, from disk at first.
     pub last_known: Vec<SocketAddr>,
-    /// True once this agent leaves.
     pub left: watch::Receiver<bool>,
     /// The reason, once the configured addresses are given up.
     pub given_up: watch::Sender<Option<String>>,
@@ -57,8 +56,7 @@ impl Company {
         }
     }
 
-    /// The last addresses of the members it would miss: the alive, then the failed, and while this agent is alone those of
-    /// `before`, unless they have left: they are its way back.
+    /// The addresses of the members it would miss: alive, failed, and while it is alone those of `before` that have not left.
     pub(in crate::gossip) fn last_known(&self, roster: &Roster, me: SocketAddr, before: &[SocketAddr]) -> Vec<SocketAddr> {
         let missed = |member: &&Member| self.pool == Pool::Lan || member.dc() != self.datacenter;
         let of = |status| roster.members.values().filter(missed).filter(move |member| member.status == status);
@@ -79,8 +77,7 @@ pub(in crate::gossip) async fn join(core: &CoreHandle, pool: Pool, addresses: &[
     }
 }
 
-/// Joins by the configured addresses until one has answered; from then on, whenever this agent is alone, by them and by
-/// every last known member.
+/// Joins by the configured addresses until one has answered, and whenever this agent is alone by all known ones.
 pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan) {
     let (mut joined, mut given_up, mut tries) = (plan.retry_join.is_empty(), false, 0);
     let (mut trouble, mut failed) = (FailureThrottle::default(), 0);
@@ -116,8 +113,7 @@ pub(in crate::gossip) async fn keep_joined(core: CoreHandle, mut plan: JoinPlan)
     }
 }
 
-/// The pause before the next try. Agents that start together do not find each other at once, so the first failed tries
-/// follow quickly; with counted tries (`retry_max`) the interval holds.
+/// The pause before the next try: short at first, as agents often start together; fixed with counted tries (`retry_max`).
 fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
     if failed == 0 || max > 0 {
         return interval;
@@ -126,8 +122,7 @@ fn pause(interval: Duration, max: u32, failed: u32) -> Duration {
     doubled.min(interval)
 }
 
-/// Reports that no agent was reached: at first as information, since agents of one pool often start together, and as a
-/// warning when it lasts.
+/// Reports that no agent was reached: first as information, as agents often start together, then as a warning.
 fn report(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
     let (pool, retry_in) = (plan.company.pool, plan.interval);
     let first = trouble.is_over();
@@ -143,8 +138,7 @@ fn report(plan: &JoinPlan, trouble: &mut FailureThrottle, causes: &str) {
     }
 }
 
-/// One round of [`keep_joined`]: the configured addresses, then the last known members in random order, so that agents that
-/// restart together do not all ask the same ones.
+/// One round of [`keep_joined`]: the configured addresses, then the last known members in random order, to spread the load.
 async fn retry(core: &CoreHandle, plan: &JoinPlan, roster: &Roster, alone: bool, given_up: bool) -> Reached {
     let pool = plan.company.pool;
     let configured: &[String] = if given_up { &[] } else { &plan.retry_join };

@@ -38,14 +38,7 @@ fn assert_whole(network: &mut Network) {
 
 /// A tag of the first host reaches the others by rumour.
 fn assert_heard(network: &mut Network) {
-    for host in &mut network.hosts {
-        host.core.timings.push_pull = Duration::from_secs(3600);
-    }
-    network.run_for(Duration::from_secs(5));
-    let mut tags = network.hosts[0].core.me.tags.clone();
-    tags.insert("note".to_owned(), "new".to_owned());
-    network.act(0, |core, now| core.set_tags(tags, now));
-    let took = network.run_until("spread", |network| network.hosts.iter().all(|host| host.member("n1").tag("note") == "new"));
+    let took = network.spread("new");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
