@@ -75,14 +75,12 @@ impl Core {
 
 /// Has a server of `from_dc` dial only its own datacenter, and drops the clusters that it knows of a third one.
 pub(super) fn restrict(ask: &mut Operation, from_dc: &str) {
-    match ask {
-        Operation::Read(query) if matches!(query.identity.read, Read::Federation(FederationRead::DialBack { .. })) => {
-            query.identity_mut().read = Read::Federation(FederationRead::DialBack { dc: from_dc.to_owned() });
-        }
-        Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) => {
-            *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
-        }
-        _ => {}
+    if let Operation::Read(query) = ask
+        && let Read::Federation(FederationRead::DialBack { dc }) = &mut query.identity_mut().read
+    {
+        from_dc.clone_into(dc);
+    } else if let Operation::Write(WriteRequest { write: Write::Federation(FederationWrite::Remove(removal)), .. }) = ask {
+        *removal = Removal { dc: std::mem::take(&mut removal.dc), ..Removal::default() };
     }
 }
 
