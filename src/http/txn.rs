@@ -15,7 +15,6 @@ use crate::model::node::Node;
 use crate::model::operation::{Read, Write};
 use crate::model::service::NodeService;
 use crate::model::txn::{CatalogVerb, TxnGet, TxnOp};
-use crate::store::txn;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -93,7 +92,7 @@ pub(super) fn put(api: &Arc<HttpParts>, call: Call) -> Pending {
                 match written.effect {
                     Effect::Txn(outcome) => {
                         let status = if outcome.errors.is_empty() { StatusCode::OK } else { StatusCode::CONFLICT };
-                        Ok(Reply::json(txn::render(&outcome)).with_status(status))
+                        Ok(Reply::json(outcome.json()).with_status(status))
                     }
                     other => Err(ErrorResponse::failed(format!("expected results of a transaction, got {other:?}"))),
                 }

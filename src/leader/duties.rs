@@ -19,8 +19,6 @@ use crate::model::autopilot::AutopilotConfig;
 use crate::model::command::Command;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::ids::NodeId;
-use crate::model::operation::Access;
-use crate::model::principal::Principal;
 use crate::telemetry::FailureThrottle;
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -180,7 +178,7 @@ async fn reconcile_once(parts: &LeaderParts, mut reconciler: Reconciler, extent:
         debug!(commands = batch.len(), "members have changed");
         let command = if let [single] = batch { single.clone() } else { Command::Batch(batch.to_vec()) };
         // A refusal (a name that belongs to another node) must not keep the rest back.
-        result = result.and(propose(parts, command).await);
+        result = result.and(parts.propose(command).await);
     }
     if result.is_ok() {
         reconciler.agreed(roster);
@@ -282,7 +280,7 @@ async fn write_coordinates(parts: &LeaderParts) -> Result<(), Fault> {
     };
     let mut result = Ok(());
     for command in off_the_runtime(decide).await {
-        match propose(parts, command).await {
+        match parts.propose(command).await {
             // A refusal keeps no other back.
             Err(fault) if fault.kind == FaultKind::BadRequest => result = result.and(Err(fault)),
             written => written?,
@@ -308,7 +306,7 @@ async fn keep_observers(parts: &LeaderParts) {
         let mut look_again = plan.look_again.map_or(Instant::now() + RECONCILE_INTERVAL, Instant::from_std);
         for assigns in batches(&plan.assigns, OBSERVERS_BATCH) {
             info!(checks = assigns.len(), "voted checks get other observers");
-            if let Err(fault) = propose(parts, Command::AssignObservers(assigns.to_vec())).await {
+            if let Err(fault) = parts.propose(Command::AssignObservers(assigns.to_vec())).await {
                 metrics::counter!("kontor.leader.assignments_failed").increment(1);
                 let pause = pause_after(&fault);
                 warn!(%fault, again_in = ?pause, "voted checks did not get their observers");
@@ -331,12 +329,6 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
         // The runtime stops, and this task with it.
         Err(_cancelled) => pending().await,
     }
-}
-
-/// Proposes through this server alone: a successor decides by what it sees itself.
-pub(super) async fn propose(parts: &LeaderParts, command: Command) -> Result<(), Fault> {
-    parts.reader.permit(&Principal::Leader, Access::Leader, parts.node_name.as_bytes())?;
-    parts.raft.propose(command).await.map(drop)
 }
 
 fn pause_after(fault: &Fault) -> Duration {

@@ -43,7 +43,7 @@ async fn end_in_time(parts: &LeaderParts) {
         }
         let due = parts.expiry.timers().due(clock::now(), EXPIRY_BATCH, EXPIRY_RETRY);
         for command in commands(due) {
-            if let Err(fault) = super::duties::propose(parts, command).await {
+            if let Err(fault) = parts.propose(command).await {
                 debug!(%fault, "what is due is not ended yet");
             }
         }
@@ -94,7 +94,7 @@ pub(super) async fn keep_graveyard(parts: &LeaderParts) {
         let (count, index) = parts.reader.view().tombstones();
         let forgotten = graveyard.pass(index, clock::now());
         if let Some(index) = forgotten.filter(|_| count > 0)
-            && let Err(fault) = super::duties::propose(parts, Command::ReapTombstones(index)).await
+            && let Err(fault) = parts.propose(Command::ReapTombstones(index)).await
         {
             debug!(%fault, "old deletions are not forgotten yet");
         }

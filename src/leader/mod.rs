@@ -18,7 +18,11 @@ mod testing;
 use crate::expiry::Expiry;
 use crate::gossip::Gossip;
 use crate::model::autopilot::AutopilotConfig;
+use crate::model::command::Command;
+use crate::model::fault::Fault;
 use crate::model::ids::NodeId;
+use crate::model::operation::Access;
+use crate::model::principal::Principal;
 use crate::raft::Raft;
 use crate::shutdown::Shutdown;
 use crate::store::Reader;
@@ -37,6 +41,14 @@ pub struct LeaderParts {
     pub wan: Option<Gossip>,
     /// Autopilot's configuration for a new cluster.
     pub autopilot: AutopilotConfig,
+}
+
+impl LeaderParts {
+    /// Proposes through this server alone: a successor decides by what it sees itself.
+    async fn propose(&self, command: Command) -> Result<(), Fault> {
+        self.reader.permit(&Principal::Leader, Access::Leader, self.node_name.as_bytes())?;
+        self.raft.propose(command).await.map(drop)
+    }
 }
 
 /// Runs until `shutdown`, whenever this server leads.

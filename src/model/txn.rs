@@ -113,9 +113,28 @@ pub struct TxnError {
     pub what: String,
 }
 
+impl TxnOutcome {
+    /// The JSON of an answer: the results, or the errors.
+    pub fn json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Shown<'a> {
+            results: Option<Vec<ShownResult<'a>>>,
+            errors: Option<&'a [TxnError]>,
+        }
+        let (results, errors) = if self.errors.is_empty() {
+            (Some(self.results.iter().map(ShownResult).collect()), None)
+        } else {
+            (None, Some(self.errors.as_slice()))
+        };
+        // Plain structs with text keys cannot fail to have JSON.
+        serde_json::to_vec(&Shown { results, errors }).unwrap_or_default()
+    }
+}
+
 /// A result as JSON shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct ShownResult<'a>(pub &'a TxnResult);
+struct ShownResult<'a>(&'a TxnResult);
 
 impl Serialize for ShownResult<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

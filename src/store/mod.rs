@@ -41,9 +41,10 @@ mod tests;
 pub use catalog::{CatalogRows, CheckRow, Entry, Group, Instances, Names, NodeRef, NodeRow, NodeServices, Observed, ServiceRow};
 pub use coordinate::CoordinateRow;
 pub use coordinate::reads::CoordinateRows;
-pub use kv::{KvRows, LockDelay};
+pub use kv::LockDelay;
+pub use kv::reads::KvRows;
 pub use query::{Found, Rows};
-pub use session::SessionRows;
+pub use session::reads::SessionRows;
 pub use view::View;
 pub use watch::Watch;
 

@@ -5,9 +5,11 @@ use super::authorizer::Authorizer;
 use super::catalog::{CatalogRows, interest, reads};
 use super::coordinate::reads::{self as coordinates, CoordinateRows};
 use super::key::Scope;
-use super::kv::{self, KvRows};
+use super::kv;
+use super::kv::reads::KvRows;
 use super::select::Select;
-use super::session::{self, SessionRows};
+use super::session;
+use super::session::reads::SessionRows;
 use super::txn;
 use super::view::View;
 use crate::model::answer::{self, Panic};
@@ -103,8 +105,8 @@ impl Found<'_> {
             Rows::Coordinate(rows) => (rows.render(), there(rows.found())),
             Rows::Kv(rows) => (rows.render(), there(rows.found())),
             Rows::Session(rows) => (rows.render(), answer::Found::Yes),
-            Rows::Txn(outcome) if outcome.errors.is_empty() => (txn::render(&outcome), answer::Found::Yes),
-            Rows::Txn(outcome) => (txn::render(&outcome), answer::Found::Conflict),
+            Rows::Txn(outcome) if outcome.errors.is_empty() => (outcome.json().into(), answer::Found::Yes),
+            Rows::Txn(outcome) => (outcome.json().into(), answer::Found::Conflict),
         };
         Rendered { index, body, found, panic }
     }

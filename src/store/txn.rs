@@ -5,7 +5,6 @@
 use super::catalog::{deregister, register};
 use super::change::Change;
 use super::follow::follow;
-use super::json::List;
 use super::key::{Key, Scope};
 use super::select::Select;
 use super::view::View;
@@ -16,8 +15,7 @@ use crate::model::fault::Fault;
 use crate::model::kv::{KvChange, KvEntry};
 use crate::model::node::Node;
 use crate::model::service::NodeService;
-use crate::model::txn::{CatalogVerb, ShownResult, TxnError, TxnGet, TxnOp, TxnOutcome, TxnResult};
-use bytes::Bytes;
+use crate::model::txn::{CatalogVerb, TxnError, TxnGet, TxnOp, TxnOutcome, TxnResult};
 use std::collections::BTreeSet;
 
 /// Does all of `ops`, or none where one fails; every failure is told.
@@ -261,17 +259,6 @@ fn is_seen(result: &TxnResult, select: &Select<'_>) -> bool {
         TxnResult::Service(service) => select.sees_service(&service.service),
         TxnResult::Check(check) => select.sees_check(check),
     }
-}
-
-/// `{"Results":…,"Errors":…`, without the closing brace: who sends it adds what it knows of the answer.
-pub fn render(outcome: &TxnOutcome) -> Bytes {
-    let mut object = List::object();
-    let shown: Vec<ShownResult<'_>> = outcome.results.iter().map(ShownResult).collect();
-    let results = outcome.errors.is_empty().then_some(shown);
-    let errors = (!outcome.errors.is_empty()).then_some(&outcome.errors);
-    object.push(&[b"\"Results\":", &super::json::fragment(&results)]);
-    object.push(&[b"\"Errors\":", &super::json::fragment(&errors)]);
-    object.finish()
 }
 
 /// What wakes such a read.

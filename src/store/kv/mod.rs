@@ -3,8 +3,6 @@
 pub(super) mod commands;
 pub(super) mod reads;
 
-pub use reads::KvRows;
-
 use super::record::{Kind, Writer, parse};
 use super::table::Table;
 use crate::model::ids::SessionId;

@@ -3,8 +3,6 @@
 pub(super) mod commands;
 pub(super) mod reads;
 
-pub use reads::SessionRows;
-
 use super::key::key_of;
 use super::record::{Kind, Writer, parse};
 use super::table::Table;
