@@ -28,7 +28,7 @@ pub const HTTP_MAX_BODY: usize = 1024 * 1024;
 pub const KV_MAX_VALUE: usize = 512 << 10;
 /// Bytes of the largest transaction (`limits.txn_max_req_len`). Consul's number.
 pub const TXN_MAX_REQUEST: usize = 512 << 10;
-/// What both may be set to: a command of the log holds one such value, and what is around it.
+/// Bounds of both settings: a command of the log holds one such value and its envelope.
 pub const KV_MAX_VALUE_BOUNDS: (i64, i64) = (1, 3 << 20);
 /// Operations of a transaction. Consul's number.
 pub const TXN_OPERATIONS: usize = 128;

@@ -42,17 +42,18 @@ impl Timers {
         let ending = std::mem::take(&mut self.ending);
         self.order.clear();
         for (due, life) in rows {
-            if let Due::Session(id) = due
-                && ending.contains(&id)
-            {
-                self.ending.insert(id);
-            }
-            let deadline = before.remove(&due).unwrap_or(now + life);
+            let is_ending = if let Due::Session(id) = due { ending.contains(&id) && self.ending.insert(id) } else { false };
+            let deadline = before.remove(&due).unwrap_or(if is_ending { now } else { now + life });
             self.put(due, deadline);
         }
     }
 
-    /// Forgets all of them: the next rows count from the beginning.
+    /// Counts from the beginning once more. A session that is being ended stays so: its end may be in the log.
+    pub fn begin_anew(&mut self) {
+        (self.order, self.deadlines) = Default::default();
+    }
+
+    /// Forgets all of them, with the term of the leader.
     pub fn clear(&mut self) {
         *self = Timers::default();
     }
@@ -121,6 +122,9 @@ mod tests {
         timers.follow(rows(&[1]), start + LIFE);
         assert!(!timers.renew(session(1), LIFE, start + LIFE));
         assert_eq!(timers.next(), Some(start + LIFE + RETRY), "it is tried again");
+        timers.begin_anew();
+        timers.follow(rows(&[1]), start + LIFE);
+        assert!(!timers.renew(session(1), LIFE, start + LIFE), "its end may be in the log");
         timers.clear();
         assert!(timers.renew(session(1), LIFE, start + LIFE), "a new term begins anew");
     }

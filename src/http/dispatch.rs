@@ -168,7 +168,7 @@ impl Dispatch {
     }
 }
 
-/// What a path tells beside its route.
+/// The parts of a path beside its route.
 struct Arguments {
     /// All of it, for rules about paths.
     path: String,
@@ -177,7 +177,7 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// Where the rest of the path is a key, byte by byte.
+    /// Those of a route where the rest of the path is a key, byte by byte.
     fn key(route: &Route, path: &str) -> Result<Arguments, ErrorResponse> {
         let rest = path.strip_prefix(route.path).unwrap_or_default();
         let key = KvKey::from(decode_bytes(rest)?);

@@ -68,12 +68,12 @@ impl Reply {
         Reply { content: Content::Text(body.into()), ..Reply::default() }
     }
 
-    /// Whether there is something to be shown.
+    /// True if the thing asked for is there.
     pub(super) fn has_content(&self) -> bool {
         self.status == StatusCode::OK
     }
 
-    /// The same bytes, of which nothing is said.
+    /// The same bytes, as `application/octet-stream`.
     pub(super) fn into_bytes(mut self) -> Reply {
         if let Content::Json(bytes) = self.content {
             self.content = Content::Bytes(bytes);
@@ -81,7 +81,7 @@ impl Reply {
         self
     }
 
-    /// The answer to a transaction that only looks: what headers tell of other answers stands in its body.
+    /// The answer to a transaction that only looks. Its body tells what the headers of other answers do.
     pub(super) fn of_transaction(mut self) -> Reply {
         let Some(meta) = self.meta.take() else { return self };
         if let Content::Json(json) = &self.content {

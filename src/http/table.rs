@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) path: &'static str,
-    /// Whether the rest of the path is a key: any bytes, of which none is cleaned away.
+    /// True if the rest of the path is a key: any bytes, of which none is cleaned away.
     pub(super) takes_key: bool,
     methods: Vec<(Method, Served)>,
 }

@@ -3,49 +3,76 @@
 //! `duties` runs it. Deadlines are in `expiry`, where renewals move them.
 
 use super::LeaderParts;
+use super::batches::batches;
 use crate::clock;
 use crate::defaults::{EXPIRY_BATCH, EXPIRY_GATHER, EXPIRY_LOOK, EXPIRY_RETRY, LEADER_GAP, TOMBSTONE_STEP};
-use crate::expiry::{Due, Graveyard};
+use crate::expiry::{Due, Expiry, Graveyard};
 use crate::model::command::Command;
 use crate::store::View;
+use futures_util::future::join_all;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
-/// Ends what is due, for one term. The counting begins anew with it.
+/// The counting of one term: it begins with nothing, and leaves nothing behind.
+struct Term<'a>(&'a Expiry);
+
+impl<'a> Term<'a> {
+    fn begin(expiry: &'a Expiry) -> Term<'a> {
+        expiry.timers().clear();
+        Term(expiry)
+    }
+}
+
+impl Drop for Term<'_> {
+    fn drop(&mut self) {
+        self.0.timers().clear();
+    }
+}
+
+/// Ends what is due, for one term.
 pub(super) async fn keep(parts: &LeaderParts) {
-    parts.expiry.timers().clear();
+    let _term = Term::begin(&parts.expiry);
+    let mut seen = clock::now();
     loop {
+        notice_gap(parts, &mut seen);
         let watch = parts.reader.watch_expiry();
         let rows = rows(&parts.reader.view());
         parts.expiry.timers().follow(rows, clock::now());
         tokio::select! {
             // Several changes at once are followed at once.
             () = async { watch.changed().await; sleep(EXPIRY_GATHER).await } => {}
-            () = end_in_time(parts) => {}
+            () = end_in_time(parts, &mut seen) => {}
         }
     }
 }
 
-/// Proposes the end of what is due, until this process was not run for a while: then what seems due may not be, for
-/// nobody could renew it.
-async fn end_in_time(parts: &LeaderParts) {
+/// Begins all times anew where this process was not run since `seen`: nobody could renew anything at it.
+fn notice_gap(parts: &LeaderParts, seen: &mut Instant) -> bool {
+    let now = clock::now();
+    let away = now.saturating_duration_since(std::mem::replace(seen, now));
+    let is_gap = away > EXPIRY_LOOK + LEADER_GAP && parts.expiry.timers().next().is_some();
+    if is_gap {
+        info!(?away, "the leader was not run for a while; sessions and keys get their whole time again");
+        parts.expiry.timers().begin_anew();
+    }
+    is_gap
+}
+
+/// Proposes the end of what is due, until a gap is noticed.
+async fn end_in_time(parts: &LeaderParts, seen: &mut Instant) {
     loop {
-        let (began, next) = (clock::now(), parts.expiry.timers().next());
+        let next = parts.expiry.timers().next();
+        // Without a deadline there is nothing that a gap could end early.
         let Some(next) = next else { return std::future::pending().await };
-        let pause = next.saturating_duration_since(began).min(EXPIRY_LOOK);
-        sleep(pause).await;
-        let away = clock::since(began).saturating_sub(pause);
-        if away > LEADER_GAP {
-            info!(?away, "the leader was not run for a while; sessions and keys get their whole time again");
-            parts.expiry.timers().clear();
+        sleep(next.saturating_duration_since(clock::now()).min(EXPIRY_LOOK)).await;
+        if notice_gap(parts, seen) {
             return;
         }
         let due = parts.expiry.timers().due(clock::now(), EXPIRY_BATCH, EXPIRY_RETRY);
-        for command in commands(due) {
-            if let Err(fault) = parts.propose(command).await {
-                debug!(%fault, "what is due is not ended yet");
-            }
+        let proposals = commands(due).into_iter().map(|command| parts.propose(command));
+        for fault in join_all(proposals).await.into_iter().filter_map(Result::err) {
+            debug!(%fault, "what is due is not ended yet");
         }
     }
 }
@@ -58,7 +85,7 @@ fn rows(view: &View) -> Vec<(Due, Duration)> {
     sessions.chain(keys).chain(delays).collect()
 }
 
-/// The commands that end it, one a kind.
+/// The commands that end it, each within the bound of one.
 fn commands(due: Vec<Due>) -> Vec<Command> {
     let (mut sessions, mut keys, mut delays) = (Vec::new(), Vec::new(), Vec::new());
     for one in due {
@@ -68,35 +95,29 @@ fn commands(due: Vec<Due>) -> Vec<Command> {
             Due::LockDelay(key, index) => delays.push((key, index)),
         }
     }
-    if !sessions.is_empty() {
+    if let Some(first) = sessions.first() {
         metrics::counter!("kontor.session.expired").increment(sessions.len() as u64);
-        info!(count = sessions.len(), first = %sessions[0], "sessions end that were not renewed");
+        info!(count = sessions.len(), %first, "sessions end that were not renewed");
     }
     metrics::counter!("kontor.kv.expired").increment(keys.len() as u64);
-    let mut commands = Vec::new();
-    if !sessions.is_empty() {
-        commands.push(Command::EndSessions(sessions));
-    }
-    if !keys.is_empty() {
-        commands.push(Command::ExpireKeys(keys));
-    }
-    if !delays.is_empty() {
-        commands.push(Command::EndLockDelays(delays));
-    }
+    let mut commands: Vec<Command> =
+        batches(&sessions, EXPIRY_BATCH).into_iter().map(|run| Command::EndSessions(run.to_vec())).collect();
+    commands.extend(batches(&keys, EXPIRY_BATCH).into_iter().map(|run| Command::ExpireKeys(run.to_vec())));
+    commands.extend(batches(&delays, EXPIRY_BATCH).into_iter().map(|run| Command::EndLockDelays(run.to_vec())));
     commands
 }
 
 /// Forgets old deletions, for one term.
 pub(super) async fn keep_graveyard(parts: &LeaderParts) {
-    let mut graveyard = Graveyard::default();
+    let (mut graveyard, mut owed) = (Graveyard::default(), None);
     loop {
         sleep(TOMBSTONE_STEP).await;
         let (count, index) = parts.reader.view().tombstones();
-        let forgotten = graveyard.pass(index, clock::now());
-        if let Some(index) = forgotten.filter(|_| count > 0)
-            && let Err(fault) = parts.propose(Command::ReapTombstones(index)).await
-        {
-            debug!(%fault, "old deletions are not forgotten yet");
+        owed = owed.max(graveyard.pass(index, clock::now()));
+        let Some(index) = owed.filter(|_| count > 0) else { continue };
+        match parts.propose(Command::ReapTombstones(index)).await {
+            Ok(()) => owed = None,
+            Err(fault) => debug!(%fault, "old deletions are not forgotten yet"),
         }
     }
 }

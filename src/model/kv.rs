@@ -23,7 +23,7 @@ impl KvKey {
         &self.0
     }
 
-    /// Whether it has no byte.
+    /// True if it has no byte.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -120,7 +120,7 @@ impl KvEntry {
 pub struct ShownEntry<'a> {
     /// The entry.
     pub entry: &'a KvEntry,
-    /// Whether the value is shown. Transactions leave it out of what they have written.
+    /// True if the value is shown. Transactions leave it out of the entries that they have written.
     pub with_value: bool,
 }
 

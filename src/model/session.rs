@@ -6,7 +6,7 @@ use super::ids::SessionId;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What becomes of the locked keys at the end of their session.
+/// The fate of locked keys at the end of their session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionBehavior {
@@ -58,7 +58,7 @@ pub struct Session {
     pub node: String,
     /// Nanoseconds for which its locks cannot be taken after its end.
     pub lock_delay: u64,
-    /// What becomes of its locks.
+    /// The fate of its locks.
     pub behavior: SessionBehavior,
     /// The Go duration after which it ends unless it is renewed; empty for never.
     #[serde(rename = "TTL")]

@@ -52,6 +52,15 @@ pub enum TxnGet {
 }
 
 impl TxnGet {
+    /// The key, or the beginning of keys, that it looks at.
+    pub fn key(&self) -> Option<&KvKey> {
+        match self {
+            TxnGet::Key(key) | TxnGet::KeyOrEmpty(key) | TxnGet::Tree(key) => Some(key),
+            TxnGet::CheckIndex(key, _) | TxnGet::CheckSession(key, _) | TxnGet::CheckNotExists(key) => Some(key),
+            TxnGet::Node { .. } | TxnGet::Service { .. } | TxnGet::Check { .. } | TxnGet::Nothing | TxnGet::Refused(_) => None,
+        }
+    }
+
     /// Bytes of its texts.
     pub fn text_bytes(&self) -> usize {
         match self {
@@ -66,7 +75,7 @@ impl TxnGet {
     }
 }
 
-/// What is done to a node, an instance or a check.
+/// A change of a node, an instance or a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CatalogVerb {
     /// Register it.

@@ -138,7 +138,9 @@ impl HeldRead<'_> {
         }
         match (self.obtain(followed.refresh()).await, followed.held()) {
             (Err(_), Some(held)) if self.bounds.forgives(held.age()) => {
-                metrics::counter!("kontor.router.far_forgiven").increment(1);
+                if let Source::There(_) = self.source {
+                    metrics::counter!("kontor.router.far_forgiven").increment(1);
+                }
                 Ok(Got::of(&held, true))
             }
             (obtained, _) => obtained,

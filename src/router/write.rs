@@ -118,6 +118,9 @@ fn renew(catalog: &dyn Catalog, id: SessionId) -> Result<Written, Fault> {
     if !catalog.holds_lease() {
         return Err(Fault::no_leader());
     }
+    if catalog.reader().view().session(id).is_none() {
+        return Err(not_found());
+    }
     let valid_ms = valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX));
     Ok(Written { index: 0, effect: Effect::Renewed { session: Box::new(Session::clone(session)), valid_ms } })
 }

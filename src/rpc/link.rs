@@ -41,6 +41,7 @@ struct Signs {
 pub(super) struct Call {
     link: Link,
     permit: Option<OwnedSemaphorePermit>,
+    is_answered: bool,
 }
 
 /// The body of an answer, read as it arrives.
@@ -104,7 +105,7 @@ impl Link {
     pub(super) fn call(&self) -> Option<Call> {
         let permit = Arc::clone(&self.signs.calls).try_acquire_owned().ok()?;
         self.signs.begun.notify_one();
-        Some(Call { link: self.clone(), permit: Some(permit) })
+        Some(Call { link: self.clone(), permit: Some(permit), is_answered: false })
     }
 }
 
@@ -120,9 +121,13 @@ impl Call {
     }
 
     /// The head of the answer, and its body to be read.
-    pub(super) async fn answer(self, response: ResponseFuture) -> Result<(hyper::http::response::Parts, Incoming), h2::Error> {
+    pub(super) async fn answer(
+        mut self,
+        response: ResponseFuture,
+    ) -> Result<(hyper::http::response::Parts, Incoming), h2::Error> {
         let (head, stream) = response.await?.into_parts();
         self.link.signs.heard.happens();
+        self.is_answered = true;
         Ok((head, Incoming { stream, call: self }))
     }
 }
@@ -130,7 +135,8 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         drop(self.permit.take());
-        if self.link.signs.is_idle() {
+        // A call without an answer leaves the timer: the next one may need its ping.
+        if self.is_answered && self.link.signs.is_idle() {
             self.link.signs.ended.notify_one();
         }
     }

@@ -194,6 +194,21 @@ async fn a_server_that_accepts_and_never_answers_fails_all_its_calls() {
     drop(listener);
 }
 
+#[tokio::test]
+async fn a_server_that_never_answers_is_noticed_by_calls_that_give_up_soon() {
+    let ((_listener, addr), client) = (bound().await, RpcClient::new(None));
+    let short = Duration::from_millis(20);
+    // Alive at first: the handshake needs no answer.
+    _ = tokio::time::timeout(short, client.call(addr, &read("short"), LONG)).await;
+    tokio::time::timeout(LONG, async {
+        while client.is_alive(addr) {
+            _ = tokio::time::timeout(short, client.call(addr, &read("short"), LONG)).await;
+        }
+    })
+    .await
+    .expect("the connection is closed");
+}
+
 /// Relays one connection to `server`, and counts the bytes of its client.
 async fn counting_relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     let ((listener, addr), sent) = (bound().await, Arc::new(AtomicUsize::new(0)));

@@ -58,12 +58,12 @@ impl<'a> Select<'a> {
         self.authorizer.may(Right::Read, Resource::Service, name.as_bytes())
     }
 
-    /// Whether the asker may see the entry of a key.
+    /// True if the principal may see the entry of a key.
     pub(super) fn sees_key(&self, key: &[u8]) -> bool {
         self.authorizer.may(Right::Read, Resource::Key, key)
     }
 
-    /// Whether the asker may see the sessions of the node.
+    /// True if the principal may see the sessions of the node.
     pub(super) fn sees_session(&self, node: &str) -> bool {
         self.authorizer.may(Right::Read, Resource::Session, node.as_bytes())
     }

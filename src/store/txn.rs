@@ -9,10 +9,12 @@ use super::key::{Key, Scope};
 use super::select::Select;
 use super::view::View;
 use super::{kv, session, validate};
+use crate::defaults::{KV_KEY_BYTES, TXN_RESULT_BYTES, TXN_RESULTS};
 use crate::model::check::HealthCheck;
 use crate::model::command::{Deregister, Register};
 use crate::model::fault::Fault;
-use crate::model::kv::{KvChange, KvEntry};
+use crate::model::ids::NodeId;
+use crate::model::kv::{KvChange, KvEntry, KvKey};
 use crate::model::node::Node;
 use crate::model::service::NodeService;
 use crate::model::txn::{CatalogVerb, TxnError, TxnGet, TxnOp, TxnOutcome, TxnResult};
@@ -46,16 +48,24 @@ pub fn refusals(ops: &[TxnOp]) -> Vec<TxnError> {
 
 /// Why an operation fails in any state.
 fn refusal(op: &TxnOp) -> Option<String> {
+    let key = match op {
+        TxnOp::Kv(change) => Some(change.key()),
+        TxnOp::Get(get) => get.key(),
+        TxnOp::Node(..) | TxnOp::Service(..) | TxnOp::Check(..) | TxnOp::Refused(_) => None,
+    };
+    if let Some(length) = key.map(|key| key.as_bytes().len()).filter(|length| *length > KV_KEY_BYTES) {
+        return Some(format!("A key of {length} bytes is too long, expected at most {KV_KEY_BYTES}"));
+    }
     let text = match op {
         // All keys are a tree as well.
         TxnOp::Kv(KvChange::DeleteTree(_)) => return None,
         TxnOp::Kv(change) if change.key().is_empty() => "Must provide key",
-        TxnOp::Get(TxnGet::Key(key) | TxnGet::KeyOrEmpty(key) | TxnGet::Tree(key)) if key.is_empty() => "Must provide key",
-        TxnOp::Get(TxnGet::CheckIndex(key, _) | TxnGet::CheckSession(key, _) | TxnGet::CheckNotExists(key)) if key.is_empty() => {
-            "Must provide key"
-        }
+        TxnOp::Get(get) if get.key().is_some_and(KvKey::is_empty) => "Must provide key",
         TxnOp::Kv(KvChange::Lock(_, session) | KvChange::Unlock(_, session)) if session.is_empty() => "missing session",
-        TxnOp::Node(_, node) if node.node.is_empty() && node.id.is_empty() => "Must provide node",
+        TxnOp::Node(_, node) if node.node.is_empty() => "Must provide node",
+        TxnOp::Node(_, node) if !node.id.is_empty() => {
+            return node.id.parse::<NodeId>().err().map(|error| format!("Bad node ID: {error}"));
+        }
         TxnOp::Service(_, _, service) if service.service.is_empty() => "Must provide service name with ID",
         TxnOp::Get(TxnGet::Refused(why)) | TxnOp::Refused(why) => why,
         TxnOp::Get(_) | TxnOp::Kv(_) | TxnOp::Node(..) | TxnOp::Service(..) | TxnOp::Check(..) => return None,
@@ -71,7 +81,7 @@ fn single(change: &mut Change<'_>, op: &TxnOp, results: &mut Vec<TxnResult>) -> 
         TxnOp::Get(get) => look(change.view, get, results)?,
         TxnOp::Kv(wanted) => {
             let entry = kv::commands::change(change, wanted).map_err(|refusal| refusal.to_string())?;
-            results.extend(entry.map(|entry| TxnResult::Written(KvEntry::clone(&entry))));
+            results.extend(entry.map(|entry| written(&entry)));
         }
         TxnOp::Node(verb, node) => change_node(change, *verb, node, results)?,
         TxnOp::Service(verb, node, service) => change_service(change, *verb, node, service, results)?,
@@ -83,19 +93,26 @@ fn single(change: &mut Change<'_>, op: &TxnOp, results: &mut Vec<TxnResult>) -> 
 
 /// Carries out an operation that only looks.
 fn look(view: &View, get: &TxnGet, results: &mut Vec<TxnResult>) -> Result<(), String> {
-    let absent = |key: &crate::model::kv::KvKey| format!("key {:?} doesn't exist", key.text());
+    let absent = |key: &KvKey| format!("key {:?} doesn't exist", key.text());
     match get {
         TxnGet::Key(key) => {
             let entry = view.keys.get(key.as_bytes()).ok_or_else(|| absent(key))?;
+            fits(results, bytes_of(results) + entry_bytes(entry))?;
             results.push(TxnResult::Read(KvEntry::clone(entry)));
         }
         TxnGet::KeyOrEmpty(key) => {
             let entry = view.keys.get(key.as_bytes()).map(|entry| KvEntry::clone(entry));
-            results.push(TxnResult::Read(entry.unwrap_or_else(|| KvEntry { key: key.clone(), ..KvEntry::default() })));
+            let entry = entry.unwrap_or_else(|| KvEntry { key: key.clone(), ..KvEntry::default() });
+            fits(results, bytes_of(results) + entry_bytes(&entry))?;
+            results.push(TxnResult::Read(entry));
         }
         TxnGet::Tree(prefix) => {
-            let below = view.keys.below(prefix.as_bytes());
-            results.extend(below.map(|(_, entry)| TxnResult::Read(KvEntry::clone(entry))));
+            let mut bytes = bytes_of(results);
+            for (_, entry) in view.keys.below(prefix.as_bytes()) {
+                bytes += entry_bytes(entry);
+                fits(results, bytes)?;
+                results.push(TxnResult::Read(KvEntry::clone(entry)));
+            }
         }
         TxnGet::CheckIndex(key, index) => {
             let entry = view.keys.get(key.as_bytes()).ok_or_else(|| format!("failed to check index, {}", absent(key)))?;
@@ -103,7 +120,7 @@ fn look(view: &View, get: &TxnGet, results: &mut Vec<TxnResult>) -> Result<(), S
             if is != *index {
                 return Err(format!("failed index check for key {:?}, current modify index {is} != {index}", key.text()));
             }
-            results.push(TxnResult::Written(KvEntry::clone(entry)));
+            results.push(written(entry));
         }
         TxnGet::CheckSession(key, session) => {
             let entry = view.keys.get(key.as_bytes()).ok_or_else(|| format!("failed to check session, {}", absent(key)))?;
@@ -112,7 +129,7 @@ fn look(view: &View, get: &TxnGet, results: &mut Vec<TxnResult>) -> Result<(), S
                 let key = key.text();
                 return Err(format!("failed session check for key {key:?}, current session {holder:?} != {session:?}"));
             }
-            results.push(TxnResult::Written(KvEntry::clone(entry)));
+            results.push(written(entry));
         }
         TxnGet::CheckNotExists(key) => {
             if view.keys.get(key.as_bytes()).is_some() {
@@ -134,6 +151,30 @@ fn look(view: &View, get: &TxnGet, results: &mut Vec<TxnResult>) -> Result<(), S
         TxnGet::Refused(why) => return Err(why.clone()),
     }
     Ok(())
+}
+
+/// The result of a change or a check of an entry: its value is not shown.
+fn written(entry: &KvEntry) -> TxnResult {
+    TxnResult::Written(KvEntry { value: bytes::Bytes::new(), ..entry.clone() })
+}
+
+/// Bytes of the entries among `results`.
+fn bytes_of(results: &[TxnResult]) -> usize {
+    let bytes = |result: &TxnResult| match result {
+        TxnResult::Read(entry) | TxnResult::Written(entry) => entry_bytes(entry),
+        TxnResult::Node(_) | TxnResult::Service(_) | TxnResult::Check(_) => 0,
+    };
+    results.iter().map(bytes).sum()
+}
+
+/// Refuses one result more, with which they would have so many `bytes`.
+fn fits(results: &[TxnResult], bytes: usize) -> Result<(), String> {
+    let refused = || format!("the results are more than {TXN_RESULTS} or {TXN_RESULT_BYTES} bytes; read in parts");
+    (results.len() < TXN_RESULTS && bytes <= TXN_RESULT_BYTES).then_some(()).ok_or_else(refused)
+}
+
+fn entry_bytes(entry: &KvEntry) -> usize {
+    size_of::<KvEntry>() + entry.key.as_bytes().len() + entry.value.len()
 }
 
 fn node(view: &View, id: &str, name: &str) -> Result<Node, String> {
@@ -261,7 +302,7 @@ fn is_seen(result: &TxnResult, select: &Select<'_>) -> bool {
     }
 }
 
-/// What wakes such a read.
+/// The keys that wake such a read.
 pub(super) fn scopes(gets: &[TxnGet]) -> Vec<Scope> {
     let scope = |get: &TxnGet| match get {
         TxnGet::Tree(prefix) => vec![Scope::Prefix(Key::Kv(prefix.clone()))],

@@ -1,6 +1,7 @@
 //! Keys that change.
 
 use super::LockDelay;
+use crate::defaults::LOCK_DELAY_MAX;
 use crate::model::ids::SessionId;
 use crate::model::kv::{KvChange, KvEntry, KvKey, KvPut, KvRefusal};
 use crate::model::session::{self, Session, SessionBehavior};
@@ -41,7 +42,7 @@ pub(crate) fn change(change: &mut Change<'_>, wanted: &KvChange) -> Result<Optio
     }
 }
 
-/// Whether the entry was changed at `index` last; none fits 0.
+/// True if the entry was changed at `index` last; a missing one fits 0.
 fn fits(existing: Option<&KvEntry>, index: u64) -> bool {
     existing.map_or(0, |entry| entry.modify_index) == index
 }
@@ -107,7 +108,8 @@ fn write(
 
 fn put_entry(change: &mut Change<'_>, entry: KvEntry) {
     touch(change, &entry.key);
-    if entry.ttl_ms > 0 {
+    let was_timed = change.view.keys.get(entry.key.as_bytes()).is_some_and(|before| before.ttl_ms > 0);
+    if was_timed || entry.ttl_ms > 0 {
         change.touched.insert(Key::Expiry);
     }
     change.view.keys.place(entry);
@@ -128,7 +130,7 @@ fn touch(change: &mut Change<'_>, key: &KvKey) {
 
 /// Frees the keys that an ended session held, as it has wanted.
 pub(crate) fn free(change: &mut Change<'_>, session: &Session) {
-    let delay = LockDelay { length: Duration::from_nanos(session.lock_delay), index: change.index };
+    let delay = LockDelay { length: Duration::from_nanos(session.lock_delay).min(LOCK_DELAY_MAX), index: change.index };
     for key in change.view.keys.held_by(session.id) {
         match (session.behavior, change.view.keys.get(key.as_bytes()).cloned()) {
             (SessionBehavior::Delete, _) => delete(change, &key),
@@ -159,6 +161,7 @@ pub(crate) fn end_delays(change: &mut Change<'_>, delays: &[(KvKey, u64)]) {
     for (key, index) in delays {
         if change.view.keys.delays.get(key).is_some_and(|delay| delay.index == *index) {
             change.view.keys.delays.remove(key);
+            change.touched.insert(Key::Expiry);
         }
     }
 }

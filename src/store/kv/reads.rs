@@ -1,4 +1,4 @@
-//! What is read of keys: entries, the keys that wake a reader, and the index.
+//! Reads of keys: entries, the keys that wake a reader, and the index.
 
 use crate::model::kv::{KvEntry, KvKey, ShownEntry};
 use crate::model::operation::{KvPage, KvRead};
@@ -30,13 +30,13 @@ pub(crate) fn rows<'v>(view: &'v View, read: &KvRead, select: &Select<'_>) -> Kv
             if *raw { KvRows::Raw(entry) } else { KvRows::Entry(entry) }
         }
         KvRead::List { prefix, page } => {
-            let (from, limit) = bounds(page.as_deref(), b"");
+            let (from, limit) = bounds(page.as_deref(), prefix, b"");
             let below = view.keys.below_from(prefix.as_bytes(), &from);
             KvRows::List(below.map(|(_, entry)| entry).filter(sees).take(limit).collect())
         }
         KvRead::Keys { prefix, separator, page } => {
             let separator = separator.as_deref().map_or(&b""[..], KvKey::as_bytes);
-            let (from, limit) = bounds(page.as_deref(), separator);
+            let (from, limit) = bounds(page.as_deref(), prefix, separator);
             let mut walk = Walk { view, prefix: prefix.as_bytes(), separator, from: Some(from) };
             let keys = std::iter::from_fn(|| walk.next(select)).take(limit).collect();
             KvRows::Keys { keys, is_of_all: prefix.is_empty() }
@@ -44,11 +44,12 @@ pub(crate) fn rows<'v>(view: &'v View, read: &KvRead, select: &Select<'_>) -> Kv
     }
 }
 
-/// Where a page begins, and how many elements it has. After a key that was cut comes the next one that is cut otherwise.
-fn bounds(page: Option<&KvPage>, separator: &[u8]) -> (Vec<u8>, usize) {
+/// The lowest key of a page, and the number of its elements. After a cut key comes the next one that is cut otherwise.
+fn bounds(page: Option<&KvPage>, prefix: &KvKey, separator: &[u8]) -> (Vec<u8>, usize) {
     let Some(KvPage { after, limit }) = page else { return (Vec::new(), usize::MAX) };
     let after = after.as_bytes();
-    let is_cut = !separator.is_empty() && after.ends_with(separator);
+    let below = after.get(prefix.as_bytes().len()..);
+    let is_cut = !separator.is_empty() && below.is_some_and(|below| below.ends_with(separator));
     let from = if after.is_empty() {
         Some(Vec::new())
     } else if is_cut {
@@ -98,7 +99,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Where a key is cut.
+    /// The length to which a key is cut.
     fn cut(&self, key: &[u8]) -> Option<usize> {
         let rest = key.get(self.prefix.len()..).filter(|_| !self.separator.is_empty())?;
         let at = rest.windows(self.separator.len()).position(|window| window == self.separator)?;
@@ -136,7 +137,7 @@ fn list<'a>(entries: impl Iterator<Item = &'a Arc<KvEntry>>) -> Bytes {
     list.finish()
 }
 
-/// What wakes a read.
+/// The keys that wake a read.
 pub(crate) fn scopes(read: &KvRead) -> Vec<Scope> {
     vec![match read {
         KvRead::Get { key, raw: _ } => Scope::Exact(Key::Kv(key.clone())),

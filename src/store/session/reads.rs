@@ -1,4 +1,4 @@
-//! What is read of sessions: rows, the keys that wake a reader, and the index.
+//! Reads of sessions: rows, the keys that wake a reader, and the index.
 
 use crate::model::operation::SessionRead;
 use crate::model::session::{Session, ShownSession};
@@ -31,7 +31,7 @@ impl SessionRows<'_> {
     }
 }
 
-/// What wakes a read.
+/// The keys that wake a read.
 pub(crate) fn scopes(read: &SessionRead) -> Vec<Scope> {
     vec![Scope::Exact(match read {
         SessionRead::List | SessionRead::Node { .. } => Key::Sessions,

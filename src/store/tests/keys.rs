@@ -117,6 +117,9 @@ fn keys_are_cut_at_the_separator_and_come_page_by_page() {
         walked.extend(page);
     }
     assert_eq!(walked, ["top", "web/", "webs/"]);
+    assert!(catalog.change(set("web/", "a folder")));
+    let page = KvPage { after: "web/".into(), limit: 1 };
+    assert_eq!(catalog.keys("web/", "/", Some(page)), ["web/a"], "the key of the prefix itself is cut nowhere");
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn a_transaction_does_all_or_nothing_and_tells_every_failure() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!((values, outcome.errors.len()), (vec![&b"1"[..], b"1", b""], 0));
+    assert_eq!((values, outcome.errors.len()), (vec![&b""[..], b"1", b""], 0));
     let index = catalog.index_of(tree(""));
     let outcome = catalog.txn(vec![
         TxnOp::Kv(set("b", "1")),
@@ -234,4 +237,64 @@ fn a_transaction_does_all_or_nothing_and_tells_every_failure() {
     let expected = [(1, "failed to set key \"a\", index is stale"), (2, "key \"a\" exists"), (3, "Must provide key")];
     assert_eq!((told, outcome.results.len()), (expected.to_vec(), 0));
     assert_eq!((catalog.index_of(tree("")), catalog.keys("", "", None)), (index, vec!["a".to_owned()]));
+}
+
+#[test]
+fn the_results_of_a_transaction_are_bounded() {
+    let mut catalog = Catalog::new();
+    let value = "x".repeat(512 << 10);
+    for number in 0..9 {
+        assert!(catalog.change(set(&format!("big/{number}"), &value)));
+    }
+    let tree = || TxnOp::Get(TxnGet::Tree("big/".into()));
+    assert_eq!(catalog.txn(vec![tree()]).results.len(), 9);
+    let outcome = catalog.txn(vec![TxnOp::Kv(set("a", "1")), tree(), tree()]);
+    assert_eq!(outcome.errors.len(), 1);
+    assert!(outcome.errors[0].op_index == 2 && outcome.errors[0].what.contains("in parts"), "{outcome:?}");
+    assert_eq!(catalog.keys("a", "", None), Vec::<String>::new());
+}
+
+#[test]
+fn what_ends_with_time_is_told_whenever_it_changes() {
+    use futures_util::FutureExt;
+    let mut catalog = with_node();
+    assert!(catalog.session(1, Session { lock_delay: 5_000_000_000, ..of_node() }).is_ok());
+    let timed = KvPut { ttl_ms: 1_000, ..put("a", "x") };
+    assert!(catalog.change(KvChange::Set(timed.clone())));
+    assert!(catalog.change(KvChange::Lock(put("l", "x"), number(1).to_string())));
+    catalog.apply(Command::EndSessions(vec![number(1)]));
+    let index = catalog.store.view().lock_delays().map(|(_, delay)| delay.index).last().unwrap();
+    let steps = [
+        Command::Kv(Box::new(KvChange::Set(put("a", "without a TTL")))),
+        Command::Kv(Box::new(KvChange::Set(timed))),
+        Command::Kv(Box::new(KvChange::Delete("a".into()))),
+        Command::EndLockDelays(vec![("l".into(), index)]),
+    ];
+    for step in steps {
+        let watch = catalog.reader.watch_expiry();
+        catalog.apply(step.clone());
+        assert!(watch.changed().now_or_never().is_some(), "{step:?}");
+    }
+}
+
+#[test]
+fn a_transaction_makes_no_node_without_a_name_and_no_key_that_is_too_long() {
+    use crate::model::node::Node;
+    use crate::model::txn::CatalogVerb;
+    let mut catalog = Catalog::new();
+    catalog.register(Register { id: ID_1.to_owned(), ..node("n1") });
+    let of_node = |id: &str, name: &str| {
+        TxnOp::Node(CatalogVerb::Set, Box::new(Node { id: id.to_owned(), node: name.to_owned(), ..Node::default() }))
+    };
+    let long = "k".repeat(crate::defaults::KV_KEY_BYTES + 1);
+    for (op, text) in [
+        (of_node(ID_1, ""), "Must provide node"),
+        (of_node("no id", "n2"), "Bad node ID"),
+        (TxnOp::Kv(set(&long, "x")), "is too long"),
+        (TxnOp::Get(TxnGet::Tree(long.as_str().into())), "is too long"),
+    ] {
+        let outcome = catalog.txn(vec![op]);
+        assert!(outcome.errors.len() == 1 && outcome.errors[0].what.contains(text), "{outcome:?}");
+    }
+    assert_eq!(column(&catalog.get(Read::Catalog(CatalogRead::Nodes)), "/Node"), ["n1"]);
 }
