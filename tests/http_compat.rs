@@ -94,9 +94,8 @@ fn what_is_not_offered_fails_with_a_sentence_and_is_never_an_empty_answer() {
     let root = tempfile::tempdir().unwrap();
     let agent = agent(root.path());
     for (method, path, said) in [
-        ("GET", "/v1/kv/a", "key/value store"),
-        ("GET", "/v1/kv/?recurse", "key/value store"),
-        ("PUT", "/v1/session/create", "Sessions"),
+        ("PUT", "/v1/event/fire/a", "User events"),
+        ("GET", "/v1/event/list", "User events"),
         ("GET", "/v1/snapshot", "Snapshots"),
         ("GET", "/v1/internal/ui/services", "web interface"),
         ("GET", "/v1/peerings", "Peering"),
@@ -107,11 +106,11 @@ fn what_is_not_offered_fails_with_a_sentence_and_is_never_an_empty_answer() {
         assert!(reply.body.contains(said) && reply.body.contains("not offered"), "{method} {path}: {}", reply.body);
         assert!(reply.header("X-Kontor-Reason").starts_with("not-offered: "), "{method} {path}");
     }
-    let (code, out, err) = agent.cli(&["watch", "-type=key", "-key=a"]);
+    let (code, out, err) = agent.cli(&["watch", "-type=event", "-name=a"]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("key/value store"), "{err}");
-    let (code, _, err) = agent.cli(&["kv", "get", "a"]);
-    assert!(code == 1 && err.contains("key/value store"), "{err}");
+    assert!(err.contains("User events"), "{err}");
+    let (code, _, err) = agent.cli(&["snapshot", "save", "a"]);
+    assert!(code == 1 && err.contains("Snapshots"), "{err}");
     for (line, code) in
         [(&["nonsense", "x"][..], 127), (&[], 127), (&["catalog", "nonsense"], 1), (&["members", "-segment=_all"], 0)]
     {
@@ -171,7 +170,7 @@ fn requests_are_in_the_log_and_failed_ones_are_errors_without_any_token() {
     for _ in 0..3 {
         assert_eq!(agent.get("/v1/catalog/nodes?dc=nowhere&token=s3cret").status, 500);
     }
-    assert_eq!((agent.get("/v1/kv/a").status, agent.get("/v1/nothing").status), (501, 404));
+    assert_eq!((agent.get("/v1/event/list").status, agent.get("/v1/nothing").status), (501, 404));
     let lines = |log: &str, parts: &[&str]| log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count();
     let log = rig::wait_until("the last request in the log", || Some(agent.log()).filter(|log| log.contains("url=/v1/nothing")));
     let asked = "method=GET url=\"/v1/catalog/nodes?token=<hidden>&node-meta=a:b\" from=127.";
@@ -180,7 +179,7 @@ fn requests_are_in_the_log_and_failed_ones_are_errors_without_any_token() {
     let failed = ["ERROR", "Request error", asked, "status=500", "error=\"No path to datacenter\""];
     assert_eq!(lines(&log, &failed), 1, "told once, not three times: {log}");
     assert_eq!(lines(&log, &["Request finished", "dc=nowhere", "status=500"]), 3, "{log}");
-    assert_eq!(lines(&log, &["ERROR", "/v1/kv/a"]) + lines(&log, &["ERROR", "/v1/nothing"]), 0, "{log}");
+    assert_eq!(lines(&log, &["ERROR", "/v1/event/list"]) + lines(&log, &["ERROR", "/v1/nothing"]), 0, "{log}");
     assert!(!log.contains("s3cret"), "{log}");
 }
 
