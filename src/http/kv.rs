@@ -7,7 +7,7 @@ use super::ask::{self, Call, Pending, ready};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, parse_uint};
 use super::respond::Reply;
 use crate::model::command::Effect;
 use crate::model::duration;
@@ -131,11 +131,7 @@ fn refuse_conflicts(parameters: &Parameters, names: &[&str]) -> Result<(), Error
 
 /// A number, with the text of Go's parser for what is none.
 fn number(parameters: &Parameters, name: &str) -> Result<Option<u64>, ErrorResponse> {
-    let Some(text) = parameters.first(name) else { return Ok(None) };
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let why = if is_number { "value out of range" } else { "invalid syntax" };
-    let refused = || ErrorResponse::failed(format!("strconv.ParseUint: parsing {text:?}: {why}"));
-    text.parse().ok().filter(|_| is_number).map(Some).ok_or_else(refused)
+    parameters.first(name).map(parse_uint).transpose().map_err(ErrorResponse::failed)
 }
 
 /// `ttl`, in milliseconds; 0 where there is none.

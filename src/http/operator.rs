@@ -5,7 +5,7 @@ use super::ask::{self, Call, Pending};
 use super::body;
 use super::error::ErrorResponse;
 use super::options;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, parse_uint};
 use super::respond::Reply;
 use crate::model::command::Effect;
 use crate::model::operation::{OperatorWrite, PeerRef, Write};
@@ -26,8 +26,8 @@ pub(super) fn set_autopilot_configuration(api: &Arc<HttpParts>, call: Call) -> P
 /// The index in `?cas=`, if it is there.
 fn cas(parameters: &Parameters) -> Result<Option<u64>, ErrorResponse> {
     let Some(text) = parameters.first("cas") else { return Ok(None) };
-    let error = || format!("Bad request: Error parsing cas value: strconv.ParseUint: parsing {text:?}: invalid syntax");
-    text.parse().map(Some).map_err(|_no_index| ErrorResponse::bad_request(error()))
+    let refused = |error| ErrorResponse::bad_request(format!("Bad request: Error parsing cas value: {error}"));
+    parse_uint(text).map(Some).map_err(refused)
 }
 
 /// `DELETE operator/raft/peer?id=|address=`

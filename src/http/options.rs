@@ -3,7 +3,7 @@
 
 use super::HttpSettings;
 use super::error::ErrorResponse;
-use super::parameters::{Parameters, parse_bool};
+use super::parameters::{Parameters, parse_bool, parse_uint};
 use crate::model::duration;
 use crate::model::ids::Token;
 use crate::model::operation::{Read, Takes};
@@ -87,14 +87,8 @@ pub(super) fn refuse_namespaces(parameters: &Parameters, headers: &HeaderMap) ->
 
 /// `index` and `wait`.
 fn blocking(parameters: &Parameters) -> Result<(u64, Duration), ErrorResponse> {
-    let index = match parameters.filled("index") {
-        // `parse` alone would take a plus sign.
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().map_err(|_too_large| ErrorResponse::bad_request("Invalid index"))?
-        }
-        Some(_no_number) => return Err(ErrorResponse::bad_request("Invalid index")),
-        None => 0,
-    };
+    let index = parameters.filled("index").map_or(Ok(0), parse_uint);
+    let index = index.map_err(|_no_number| ErrorResponse::bad_request("Invalid index"))?;
     Ok((index, wait(parameters)?))
 }
 

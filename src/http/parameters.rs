@@ -85,6 +85,15 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// A number as Go's `strconv.ParseUint` reads it: digits alone. The error is Go's.
+pub(super) fn parse_uint(text: &str) -> Result<u64, String> {
+    // `parse` alone would take a plus sign.
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if is_number { "value out of range" } else { "invalid syntax" };
+    let number = text.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| format!("strconv.ParseUint: parsing {text:?}: {why}"))
+}
+
 /// The path, decoded; fails on a broken escape and on characters that cannot be printed.
 pub(super) fn decode_path(path: &str) -> Result<Cow<'_, str>, ErrorResponse> {
     let path = unescape(path, false).filter(|path| path.chars().all(is_printable));

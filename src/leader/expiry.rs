@@ -70,10 +70,18 @@ async fn end_in_time(parts: &LeaderParts, seen: &mut Instant) {
             return;
         }
         let due = parts.expiry.timers().due(clock::now(), EXPIRY_BATCH, EXPIRY_RETRY);
-        let proposals = commands(due).into_iter().map(|command| parts.propose(command));
-        for fault in join_all(proposals).await.into_iter().filter_map(Result::err) {
-            debug!(%fault, "what is due is not ended yet");
-        }
+        join_all(ends(due).into_iter().map(|one| end(parts, one))).await;
+    }
+}
+
+/// A command that ends rows, with the counter of such rows and their number.
+type End = (Command, &'static str, usize);
+
+/// Proposes an end, and counts it once it is there.
+async fn end(parts: &LeaderParts, (command, counter, rows): End) {
+    match parts.propose(command).await {
+        Ok(()) => metrics::counter!(counter).increment(rows as u64),
+        Err(fault) => debug!(%fault, "what is due is not ended yet"),
     }
 }
 
@@ -85,8 +93,8 @@ fn rows(view: &View) -> Vec<(Due, Duration)> {
     sessions.chain(keys).chain(delays).collect()
 }
 
-/// The commands that end it, each within the bound of one.
-fn commands(due: Vec<Due>) -> Vec<Command> {
+/// The commands that end what is due, each within the bound of one.
+fn ends(due: Vec<Due>) -> Vec<End> {
     let (mut sessions, mut keys, mut delays) = (Vec::new(), Vec::new(), Vec::new());
     for one in due {
         match one {
@@ -96,15 +104,15 @@ fn commands(due: Vec<Due>) -> Vec<Command> {
         }
     }
     if let Some(first) = sessions.first() {
-        metrics::counter!("kontor.session.expired").increment(sessions.len() as u64);
         info!(count = sessions.len(), %first, "sessions end that were not renewed");
     }
-    metrics::counter!("kontor.kv.expired").increment(keys.len() as u64);
-    let mut commands: Vec<Command> =
-        batches(&sessions, EXPIRY_BATCH).into_iter().map(|run| Command::EndSessions(run.to_vec())).collect();
-    commands.extend(batches(&keys, EXPIRY_BATCH).into_iter().map(|run| Command::ExpireKeys(run.to_vec())));
-    commands.extend(batches(&delays, EXPIRY_BATCH).into_iter().map(|run| Command::EndLockDelays(run.to_vec())));
-    commands
+    let ended = |run: &[_]| (Command::EndSessions(run.to_vec()), "kontor.session.expired", run.len());
+    let expired = |run: &[_]| (Command::ExpireKeys(run.to_vec()), "kontor.kv.expired", run.len());
+    let over = |run: &[_]| (Command::EndLockDelays(run.to_vec()), "kontor.kv.lock_delays_over", run.len());
+    let mut ends: Vec<End> = batches(&sessions, EXPIRY_BATCH).into_iter().map(ended).collect();
+    ends.extend(batches(&keys, EXPIRY_BATCH).into_iter().map(expired));
+    ends.extend(batches(&delays, EXPIRY_BATCH).into_iter().map(over));
+    ends
 }
 
 /// Forgets old deletions, for one term.

@@ -140,6 +140,7 @@ impl<'a> From<&'a Session> for ShownSession<'a> {
 
 /// The id of a session as a user writes it.
 pub fn parse_id(text: &str) -> Result<SessionId, Fault> {
+    let id = if text.len() == 36 { text.parse().ok() } else { None };
     // The text is Consul's.
-    text.parse().map_err(|_no_uuid| Fault::failed("failed session lookup: index error: UUID must be 36 characters"))
+    id.ok_or_else(|| Fault::failed("failed session lookup: index error: UUID must be 36 characters"))
 }
